@@ -1,0 +1,71 @@
+"""The embedding cache: HDF5 shards under one virtual index. Needs h5py, NumPy and pandas only.
+
+`open_cache` reads a finished cache; `write_shard` and `write_index` make one. Nothing is imported
+before it is used, so that errors can be caught without loading HDF5.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from featx_cache.cache import Cache, open_cache
+    from featx_cache.errors import (
+        DamagedShardError,
+        FeatxError,
+        InputError,
+        NotACacheError,
+        SpecMismatchError,
+        StorageError,
+    )
+    from featx_cache.files import atomic_path, make_folder, remove_leftovers, storage_errors
+    from featx_cache.index import INDEX_NAME, SHARDS_NAME, Labelling, RowPlaces, write_index
+    from featx_cache.shards import RowKeys, read_keys, shard_name, verify_shard, write_shard
+
+_PLACES = {
+    "cache": ("Cache", "open_cache"),
+    "errors": (
+        "DamagedShardError",
+        "FeatxError",
+        "InputError",
+        "NotACacheError",
+        "SpecMismatchError",
+        "StorageError",
+    ),
+    "files": ("atomic_path", "make_folder", "remove_leftovers", "storage_errors"),
+    "index": ("INDEX_NAME", "SHARDS_NAME", "Labelling", "RowPlaces", "write_index"),
+    "shards": ("RowKeys", "read_keys", "shard_name", "verify_shard", "write_shard"),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "INDEX_NAME",
+    "SHARDS_NAME",
+    "Cache",
+    "DamagedShardError",
+    "FeatxError",
+    "InputError",
+    "Labelling",
+    "NotACacheError",
+    "RowKeys",
+    "RowPlaces",
+    "SpecMismatchError",
+    "StorageError",
+    "atomic_path",
+    "make_folder",
+    "open_cache",
+    "read_keys",
+    "remove_leftovers",
+    "shard_name",
+    "storage_errors",
+    "verify_shard",
+    "write_index",
+    "write_shard",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'featx_cache' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"featx_cache.{_MODULES[name]}"), name)

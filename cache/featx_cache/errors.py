@@ -1,0 +1,51 @@
+"""Errors that a user meets: what went wrong, where, and what to do next, in one line."""
+
+from __future__ import annotations
+
+
+class FeatxError(Exception):
+    """Base of every error that featx raises on purpose.
+
+    Parameters
+    ----------
+    what
+        What went wrong and where, quoting the offending value or path.
+    hint
+        What to do next, as a sentence.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command line exits with: 1 for a failure, 2 for misuse or unusable input.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        self.what = what
+        self.hint = hint
+        super().__init__(f"{what.rstrip('.')}. {hint}".strip() if hint else what)
+
+
+class InputError(FeatxError):
+    """Input or options that featx can't work with; nothing was changed on disk."""
+
+    exit_code = 2
+
+
+class StorageError(FeatxError):
+    """The target can't be written: no permission, no room, or not a folder."""
+
+    exit_code = 2
+
+
+class NotACacheError(InputError):
+    """A path that was given as a cache holds none, or an unfinished one."""
+
+
+class DamagedShardError(InputError):
+    """A shard is missing, truncated, or doesn't match its checksum."""
+
+
+class SpecMismatchError(InputError):
+    """Two fingerprints differ that have to be equal; the message names the fields."""

@@ -1,0 +1,80 @@
+"""Where ``featx`` and ``python -m featx`` begin: one line for every error, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from featx_cache.errors import FeatxError
+from featx_cli.app import make_command
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 for success, 1 for a failure, 2 for misuse."""
+    # TensorFlow reads these when it is imported, which no command has done yet.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    try:
+        result = make_command().main(arguments, prog_name="featx", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except FeatxError as error:
+        if debug:
+            raise
+        return _complain(str(error), error.exit_code)
+    except TyperException as error:
+        command = next((a for a in arguments if not a.startswith("-")), "")
+        message = error.format_message().rstrip(".")
+        return _complain(
+            f"{message}. See `featx {command} --help`.".replace("featx  ", "featx "),
+            error.exit_code,
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain(
+            "interrupted. Finished work is kept; run the same command again to go on.", INTERRUPTED
+        )
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wants; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        first = (str(error).strip().splitlines() or [""])[0]
+        return _complain(
+            f"unexpected {type(error).__name__}: {first}. Run it again with `featx --debug …` and "
+            "report what it prints.",
+            1,
+        )
+
+
+def _complain(message: str, exit_code: int) -> int:
+    one_line = " ".join(message.split())
+    print(f"featx: error: {one_line}", file=sys.stderr)  # noqa: T201
+    return exit_code
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
+    """Leave by an exception, so that temporary files are removed on the way out."""
+    raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from featx_cli.commands import cache, demo, doctor, evaluate, extract, fit, predict
+from featx_cli.console import Verbosity, set_verbosity
+
+HELP = """Chest X-ray classifiers on frozen embeddings.
+
+A frozen VGG19 runs once over every image and its augmented copies; its embeddings are
+cached in HDF5. Heads train on that cache in seconds, and the threshold is the one of highest recall
+above an accuracy floor that you choose.
+
+The usual order:
+
+\b
+  featx extract DATA --cache CACHE
+  featx fit CACHE --head logreg --run RUN
+  featx evaluate RUN
+  featx predict RUN IMAGES
+
+Exit codes: 0 success, 1 failure, 2 misuse or unusable input, 130 interrupted.
+
+Research software, not a medical device.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("extract", epilog=extract.EPILOG)(extract.extract)
+app.command("fit", epilog=fit.EPILOG)(fit.fit)
+app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.add_typer(cache.app, name="cache")
+app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
+app.command("demo", epilog=demo.EPILOG)(demo.demo)
+
+
+@app.callback()
+def options(
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print results and errors only.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print what is chosen and why.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show Python's traceback with an error.")
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Take the options that all commands share."""
+    del debug  # read by featx_cli.__main__ before anything is parsed
+    if version:
+        import importlib.metadata
+
+        typer.echo(importlib.metadata.version("featx"))
+        raise typer.Exit
+    set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL)
+
+
+def make_command() -> Any:
+    """Return the command line as one callable command."""
+    return typer.main.get_command(app)

@@ -1,0 +1,83 @@
+"""``featx doctor``: is this machine ready?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import typer
+
+from featx_cli.console import output
+from featx_cli.tables import plain_table
+from featx_cli.tensorflow import import_quietly
+
+EPILOG = "Example:  featx doctor"
+PACKAGES = ("tensorflow", "keras", "scikit-learn", "numpy", "h5py", "optuna", "pillow", "skops")
+
+
+def doctor() -> None:
+    """Check this machine: Python, packages, processor, memory, disk, pretrained weights.
+
+    Exits with 1 when something that featx can't do without is missing.
+    """
+    table = plain_table("featx doctor", ("check", "found", ""))
+    checks = [_python(), *map(_package, PACKAGES), _processor(), _memory(), _disk()]
+    checks += [_temporary_folder(), *map(_weights, ("vgg19", "vgg16"))]
+    for name, found, verdict in checks:
+        table.add_row(name, found, verdict)
+    output().print(table)
+    if any(verdict == "missing" for _, _, verdict in checks):
+        raise typer.Exit(1)
+
+
+def _python() -> tuple[str, str, str]:
+    return "Python", platform.python_version(), "ok" if sys.version_info >= (3, 11) else "missing"
+
+
+def _package(name: str) -> tuple[str, str, str]:
+    try:
+        return name, importlib.metadata.version(name), "ok"
+    except importlib.metadata.PackageNotFoundError:
+        return name, "not installed", "missing"
+
+
+def _processor() -> tuple[str, str, str]:
+    from featx.backbones import resolve_precision
+
+    try:
+        import_quietly()
+        precision, reason = resolve_precision("auto")
+    except ImportError:
+        return "forward pass", "TensorFlow can't be imported", "missing"
+    return f"forward pass ({os.cpu_count()} CPUs)", f"{precision}: {reason}", "ok"
+
+
+def _memory() -> tuple[str, str, str]:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return "memory", f"{total:.1f} GiB", "ok" if total >= 4 else "little: use a smaller batch size"
+
+
+def _disk() -> tuple[str, str, str]:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return "disk free here", f"{free:.1f} GiB", "ok" if free >= 5 else "little for embeddings"
+
+
+def _temporary_folder() -> tuple[str, str, str]:
+    try:
+        with tempfile.NamedTemporaryFile():
+            return "temporary folder", tempfile.gettempdir(), "ok"
+    except OSError:
+        return "temporary folder", "can't be written", "missing"
+
+
+def _weights(name: str) -> tuple[str, str, str]:
+    from featx.backbones import has_imagenet_weights
+
+    if has_imagenet_weights(name):
+        return f"{name} ImageNet weights", "on this machine", "ok"
+    return f"{name} ImageNet weights", "not here yet", "Keras downloads them at first use"

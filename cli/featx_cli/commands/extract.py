@@ -1,0 +1,195 @@
+"""``featx extract``: run the frozen backbone once and cache its embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from featx_cli.console import TerminalProgress, output, say
+from featx_cli.tables import plain_table
+from featx_cli.tensorflow import import_quietly
+
+if TYPE_CHECKING:
+    from featx.backbones import Backbone
+    from featx.data import Manifest
+    from featx.extraction import ExtractionReport
+
+EPILOG = "Example:  featx extract chest_xray --cache embeddings --backbone vgg16 --copies 0"
+
+
+def extract(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of images: ROOT/{train,val,test}/CLASS/image or ROOT/CLASS/image.",
+        ),
+    ],
+    cache: Annotated[
+        Path, typer.Option("--cache", metavar="CACHE", help="Folder to fill with embeddings.")
+    ],
+    backbone: Annotated[
+        str, typer.Option(help="A network of keras.applications, such as vgg19, vgg16, resnet50.")
+    ] = "vgg19",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="imagenet (Keras's download, or a file in $FEATX_WEIGHTS_DIR), random (untrained, "
+            "for trying things out), or the path of a weights file."
+        ),
+    ] = "imagenet",
+    input_size: Annotated[int, typer.Option(help="Side of the square input in pixels.")] = 300,
+    preprocess: Annotated[
+        Literal["imagenet", "rescale"],
+        typer.Option(help="The network's own preprocessing, or the study's division by 255."),
+    ] = "imagenet",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Of the forward pass; auto takes the fastest that the hardware has."),
+    ] = "auto",
+    storage_dtype: Annotated[
+        Literal["float16", "float32"], typer.Option(help="Of the embeddings on disk.")
+    ] = "float16",
+    copies: Annotated[
+        int, typer.Option(help="Augmented copies of each training image; 0 for none.")
+    ] = 4,
+    seed: Annotated[int, typer.Option(help="Of the augmentation, and of random weights.")] = 0,
+    rotation: Annotated[float, typer.Option(help="Largest rotation of a copy, degrees.")] = 30.0,
+    zoom: Annotated[float, typer.Option(help="Largest zoom of a copy, as a fraction.")] = 0.2,
+    width_shift: Annotated[
+        float, typer.Option(help="Largest sideways shift, as a fraction of the width.")
+    ] = 0.1,
+    height_shift: Annotated[
+        float, typer.Option(help="Largest vertical shift, as a fraction of the height.")
+    ] = 0.1,
+    horizontal_flip: Annotated[bool, typer.Option(help="Mirror half of the copies.")] = True,
+    batch_size: Annotated[int, typer.Option(help="Images in one forward pass.")] = 8,
+    on_error: Annotated[
+        Literal["skip", "fail"],
+        typer.Option(help="Leave unreadable images out and list them, or stop at the first."),
+    ] = "skip",
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NEGATIVE,POSITIVE",
+            help="The two class folders, in order. Default: alphabetical.",
+        ),
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="The positive class. Default: the last.")
+    ] = None,
+    group_regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Finds the patient in an image's path: the first group, or the whole match. "
+            "Default: the names of the Kaggle chest X-ray set; other images are each a patient."
+        ),
+    ] = None,
+    compression: Annotated[
+        Literal["none", "lzf", "gzip"], typer.Option(help="Of the shards.")
+    ] = "none",
+    shard_rows: Annotated[
+        int, typer.Option(help="Embeddings in one shard: what a crash can lose at most.")
+    ] = 240,
+) -> None:
+    """Run a frozen backbone once over every image and cache the embeddings.
+
+    Only training images get augmented copies. Finished shards are never computed again: after an
+    interruption, after damage that `featx cache verify` found, or when images were added, run the
+    same command again.
+    """
+    from pydantic import ValidationError
+
+    from featx.backbones import load_backbone
+    from featx.data import scan_folder
+    from featx.errors import InputError
+    from featx.extraction import ExtractionOptions
+    from featx.extraction import extract as run_extraction
+    from featx.images import AugmentationSpec
+    from featx.specs import spec_error
+
+    for name, number in (("batch-size", batch_size), ("shard-rows", shard_rows)):
+        if number < 1:
+            raise InputError(f"--{name} must be at least 1, not {number}")
+    try:
+        augmentation = AugmentationSpec(
+            copies=copies,
+            seed=seed,
+            rotation=rotation,
+            zoom=zoom,
+            width_shift=width_shift,
+            height_shift=height_shift,
+            horizontal_flip=horizontal_flip,
+        )
+    except ValidationError as error:
+        raise spec_error(error) from error
+    progress = TerminalProgress()
+    manifest = scan_folder(
+        data,
+        classes=classes.split(",") if classes else None,
+        positive=positive,
+        group_regex=group_regex,
+        progress=progress,
+    )
+    _introduce(manifest)
+    import_quietly()
+    network = load_backbone(
+        backbone,
+        weights=weights,
+        input_size=input_size,
+        preprocess=preprocess,
+        precision=precision,
+        seed=seed,
+    )
+    _introduce_backbone(network)
+    report = run_extraction(
+        manifest,
+        cache,
+        network,
+        augmentation=augmentation,
+        storage_dtype=storage_dtype,
+        options=ExtractionOptions(
+            batch_size=batch_size,
+            on_error=on_error,
+            rows_per_shard=shard_rows,
+            compression=None if compression == "none" else compression,
+        ),
+        progress=progress,
+    )
+    _print_report(report, network)
+
+
+def _introduce(manifest: Manifest) -> None:
+    counts = manifest.counts()
+    for split, row in counts.iterrows():
+        say(f"{split}: " + ", ".join(f"{row[label]} {label}" for label in manifest.classes))
+    say(f"Positive class: {manifest.classes[1]}", detail=True)
+
+
+def _introduce_backbone(backbone: Backbone) -> None:
+    spec = backbone.spec
+    say(
+        f"Backbone {spec.name} at {spec.input_size}x{spec.input_size}, embedding "
+        f"{'x'.join(map(str, backbone.embedding_shape))}, {spec.precision} ({backbone.reason})"
+    )
+    if spec.weights == "random":
+        say("These weights are random: the embeddings are untrained.")
+    say(f"Weights SHA-256 {spec.weights_sha256}", detail=True)
+
+
+def _print_report(report: ExtractionReport, backbone: Backbone) -> None:
+    untrained = " (untrained embeddings)" if backbone.spec.weights == "random" else ""
+    table = plain_table(f"Cache {report.cache}{untrained}", ("", "count"))
+    table.add_row("images", str(report.images))
+    table.add_row("embeddings", str(report.rows))
+    table.add_row("  computed now", str(report.new_rows))
+    table.add_row("damaged shards repaired", str(report.repaired))
+    table.add_row("unreadable images skipped", str(len(report.skipped)))
+    if report.new_rows:
+        table.add_row("seconds", f"{report.seconds:.1f}")
+        table.add_row("images/s", f"{report.new_rows / report.seconds:.2f}")
+    output().print(table)
+    for path, reason in report.skipped.items():
+        say(f"Skipped {path}: {reason}")

@@ -1,0 +1,125 @@
+"""Where text goes: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from featx.progress import Advance
+
+PLAIN_SECONDS = 10.0
+
+
+class Verbosity(enum.IntEnum):
+    """How much is said besides results and errors."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+_verbosity = Verbosity.NORMAL
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Choose how much is said from now on."""
+    global _verbosity
+    _verbosity = verbosity
+
+
+def is_verbose() -> bool:
+    """Say whether everything is to be shown."""
+    return _verbosity is Verbosity.VERBOSE
+
+
+def output() -> Console:
+    """Return the console of results."""
+    from rich.console import Console
+
+    # A pipe has no width of its own: tables must not be folded for whoever reads it.
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
+
+
+def say(message: str, *, detail: bool = False) -> None:
+    """Tell the user a line on standard error; `detail` only when verbose."""
+    if _verbosity >= (Verbosity.VERBOSE if detail else Verbosity.NORMAL):
+        print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+class TerminalProgress:
+    """A bar with speed and time left on a terminal, plain lines elsewhere, nothing when quiet."""
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int, unit: str) -> Iterator[Advance]:
+        """Show a task of `total` units while the block runs."""
+        if _verbosity is Verbosity.QUIET or total == 0:
+            yield lambda _: None
+        elif sys.stderr.isatty():
+            with _bar(description, total, unit) as advance:
+                yield advance
+        else:
+            yield _plain_lines(description, total, unit)
+
+    def note(self, message: str) -> None:
+        """Tell the user one line."""
+        say(message)
+
+
+@contextlib.contextmanager
+def _bar(description: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} {unit}s/s" if task.speed else "", style="cyan")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Speed(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=60.0) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda done: progress.update(task, advance=done)
+
+
+def _plain_lines(description: str, total: int, unit: str) -> Callable[[int], None]:
+    """Print a line every ten seconds and one at the end, if the task takes that long."""
+    started = time.monotonic()
+    state = {"done": 0, "printed": started}
+
+    def advance(done: int) -> None:
+        state["done"] += done
+        now = time.monotonic()
+        finished = state["done"] >= total
+        if now - state["printed"] < PLAIN_SECONDS and not (finished and now - started > 2.0):
+            return
+        state["printed"] = now
+        speed = state["done"] / max(now - started, 1e-9)
+        left = (total - state["done"]) / speed
+        tail = f"in {now - started:.0f} s" if finished else f"{left:.0f} s left"
+        say(f"{description}: {state['done']}/{total} {unit}s, {speed:.1f} {unit}s/s, {tail}")
+
+    return advance

@@ -1,0 +1,54 @@
+"""Results as text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+METRICS = (
+    ("accuracy", "Accuracy"),
+    ("recall", "Recall (sensitivity)"),
+    ("specificity", "Specificity"),
+    ("precision", "Precision (PPV)"),
+    ("f1", "F1"),
+    ("roc_auc", "ROC AUC"),
+    ("average_precision", "Average precision"),
+    ("log_loss", "Log loss"),
+)
+
+
+def plain_table(title: str, columns: Iterable[str]) -> Table:
+    """Make an empty table in the house style."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
+
+
+def metrics_table(title: str, metrics: dict[str, Any]) -> Table:
+    """List metrics with their 95 % intervals."""
+    table = plain_table(title, ("", "value", "95 % interval"))
+    for key, name in METRICS:
+        interval = metrics["intervals"].get(key)
+        between = f"{interval['low']:.4f} – {interval['high']:.4f}" if interval else ""
+        table.add_row(name, _number(metrics[key]), between)
+    return table
+
+
+def confusion_table(confusion: dict[str, int], classes: tuple[str, str]) -> Table:
+    """Show the confusion matrix with the truth in rows."""
+    negative, positive = classes
+    table = plain_table("Confusion matrix", ("truth", f"called {negative}", f"called {positive}"))
+    table.add_row(negative, str(confusion["tn"]), str(confusion["fp"]))
+    table.add_row(positive, str(confusion["fn"]), str(confusion["tp"]))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,33 @@
+"""Importing TensorFlow without the lines that its C++ libraries write to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from featx_cli.console import is_verbose
+
+
+def import_quietly() -> None:
+    """Import TensorFlow and Keras now; what they log on the way is shown only when verbose.
+
+    The lines come from native code before its log levels can be set, so the file descriptor itself
+    is pointed elsewhere meanwhile. Failures still raise.
+    """
+    if is_verbose():
+        import keras
+        import tensorflow  # noqa: F401
+
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path of ours
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

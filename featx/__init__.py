@@ -1,0 +1,57 @@
+"""featx: chest X-ray classifiers on frozen embeddings that are computed once and cached.
+
+The table of contents: `scan_folder` makes a manifest, `load_backbone` a frozen network, `extract`
+a cache, `fit` a run; `load_cache` and `load_run` open them again. Nothing heavy is imported before
+it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from featx.backbones import load_backbone
+    from featx.data import Manifest, scan_folder
+    from featx.errors import FeatxError
+    from featx.extraction import extract
+    from featx.heads import HeadSpec
+    from featx.images import AugmentationSpec
+    from featx.runs import fit, load_run
+    from featx.thresholds import choose_threshold
+    from featx_cache import open_cache as load_cache
+
+_PLACES = {
+    "AugmentationSpec": ("featx.images", "AugmentationSpec"),
+    "FeatxError": ("featx.errors", "FeatxError"),
+    "HeadSpec": ("featx.heads", "HeadSpec"),
+    "Manifest": ("featx.data", "Manifest"),
+    "choose_threshold": ("featx.thresholds", "choose_threshold"),
+    "extract": ("featx.extraction", "extract"),
+    "fit": ("featx.runs", "fit"),
+    "load_backbone": ("featx.backbones", "load_backbone"),
+    "load_cache": ("featx_cache", "open_cache"),
+    "load_run": ("featx.runs", "load_run"),
+    "scan_folder": ("featx.data", "scan_folder"),
+}
+
+__all__ = [
+    "AugmentationSpec",
+    "FeatxError",
+    "HeadSpec",
+    "Manifest",
+    "choose_threshold",
+    "extract",
+    "fit",
+    "load_backbone",
+    "load_cache",
+    "load_run",
+    "scan_folder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'featx' has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    return getattr(importlib.import_module(module), attribute)

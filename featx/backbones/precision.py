@@ -1,0 +1,50 @@
+"""Choosing the number format of the forward pass by what the hardware does fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from featx.backbones.spec import Precision
+
+PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def resolve_precision(choice: PrecisionChoice) -> tuple[Precision, str]:
+    """Return the precision to use, and why in a few words.
+
+    ``auto`` takes bfloat16 where the CPU has AVX-512 BF16 or AMX, or the GPU has compute capability
+    8 or more; float16 on GPUs of capability 7; else float32.
+    """
+    if choice != "auto":
+        return choice, "as asked for"
+    capability = _gpu_capability()
+    if capability is not None:
+        number = f"GPU of compute capability {capability[0]}.{capability[1]}"
+        if capability[0] >= 8:
+            return "bfloat16", number
+        return ("float16", number) if capability[0] == 7 else ("float32", number)
+    for flag in ("amx_bf16", "avx512_bf16"):
+        if flag in _cpu_flags():
+            return "bfloat16", f"the CPU has {flag}"
+    return "float32", "the CPU has no bfloat16 arithmetic"
+
+
+def _gpu_capability() -> tuple[int, int] | None:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    details = tf.config.experimental.get_device_details(gpus[0])
+    capability = details.get("compute_capability")
+    return (int(capability[0]), int(capability[1])) if capability else None
+
+
+def _cpu_flags() -> set[str]:
+    """Return the CPU's feature flags; empty where the system doesn't list them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())

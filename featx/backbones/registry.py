@@ -1,0 +1,64 @@
+"""The networks of ``keras.applications`` by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from featx.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network family of Keras: how to build it and how it wants its input.
+
+    Attributes
+    ----------
+    name
+        Lower-case name, such as ``vgg19``.
+    build
+        The Keras function that makes the network.
+    preprocess_input
+        The network's own preprocessing of RGB values 0..255.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    preprocess_input: Callable[..., Any]
+
+
+def architectures() -> dict[str, Architecture]:
+    """List every network of ``keras.applications`` under its lower-case name."""
+    import keras
+
+    found = {}
+    for module in vars(keras.applications).values():
+        if not isinstance(module, ModuleType) or not hasattr(module, "preprocess_input"):
+            continue
+        for name, build in inspect.getmembers(module, inspect.isfunction):
+            if name[0].isupper():
+                found[name.lower()] = Architecture(name.lower(), build, module.preprocess_input)
+    return found
+
+
+def architecture(name: str) -> Architecture:
+    """Return one network.
+
+    Raises
+    ------
+    InputError
+        When there is none of that name; names that look like it are suggested.
+    """
+    known = architectures()
+    key = name.lower().replace("-", "").replace("_", "")
+    if key in known:
+        return known[key]
+    near = difflib.get_close_matches(key, known, n=3)
+    raise InputError(
+        f"there is no backbone {name!r}",
+        f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}.",
+    )

@@ -1,0 +1,141 @@
+"""Putting weights into a network: Keras's download, a file, or a seeded draw."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.backbones.registry import Architecture
+from featx.errors import InputError, WeightsError
+
+WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
+
+
+def build_network(network: Architecture, weights: str, input_size: int, seed: int) -> Any:
+    """Build a network without its top and fill it.
+
+    Parameters
+    ----------
+    network
+        Which one.
+    weights
+        ``imagenet``, ``random``, or the path of a weights file (``.weights.h5`` or ``.h5``).
+    input_size
+        Side of the square input in pixels.
+    seed
+        Seed of random weights; not used by the others.
+
+    Returns
+    -------
+    keras.Model
+        Takes (rows, input_size, input_size, 3).
+
+    Raises
+    ------
+    WeightsError
+        When ImageNet weights can't be reached, or a file doesn't fit the network.
+    InputError
+        When the file is missing or the input is too small for the network.
+    """
+    import keras
+
+    if weights == "imagenet":
+        local = _in_weights_folder(network.name)
+        if local is None:
+            return _download(network, input_size)
+        weights = str(local)
+    if weights == "random":
+        keras.utils.set_random_seed(seed)
+        return _build(network, None, input_size)
+    path = Path(weights)
+    if not path.is_file():
+        raise InputError(
+            f"there is no weights file {weights}",
+            "Give --weights a Keras weights file, imagenet or random.",
+        )
+    model = _build(network, None, input_size)
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.
+            warnings.filterwarnings("error", message=".*freshly-initialized.*")
+            model.load_weights(path)
+    except Exception as error:
+        raise WeightsError(
+            f"the weights in {path} don't fit {network.name} without its top "
+            f"({(str(error).splitlines() or ['unreadable'])[0][:160]})",
+            "Give the weights of that network, saved with include_top=False.",
+        ) from error
+    return model
+
+
+def weights_sha256(model: Any) -> str:
+    """Hash a model's weights: names of place, shapes and float32 values in the order of layers.
+
+    Returns
+    -------
+    str
+        Hexadecimal SHA-256, the same for the same values whatever file they came from.
+    """
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        values = np.ascontiguousarray(np.asarray(variable.numpy(), np.float32))
+        digest.update(f"{variable.name}{values.shape}".encode())
+        digest.update(values.data)
+    return digest.hexdigest()
+
+
+def _build(network: Architecture, weights: str | None, input_size: int) -> Any:
+    shape = (input_size, input_size, 3)
+    try:
+        return network.build(weights=weights, include_top=False, input_shape=shape)
+    except ValueError as error:
+        if "nput size" not in str(error) and "input_shape" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--input-size {input_size} doesn't suit {network.name}: {reason}"
+        ) from error
+
+
+def _download(network: Architecture, input_size: int) -> Any:
+    try:
+        # Keras reports its download on standard output, which belongs to the results.
+        with contextlib.redirect_stdout(sys.stderr):
+            return _build(network, "imagenet", input_size)
+    except InputError:
+        raise
+    except Exception as error:
+        raise WeightsError(
+            f"the ImageNet weights of {network.name} can't be downloaded "
+            f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]})",
+            f"Give a weights file (--weights FILE), or a folder that holds it "
+            f"({WEIGHTS_DIR_VARIABLE}), or try things out untrained (--weights random).",
+        ) from error
+
+
+def has_imagenet_weights(name: str) -> bool:
+    """Say whether ImageNet weights of a network are on this machine already."""
+    if _in_weights_folder(name) is not None:
+        return True
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return any((home / "models").glob(f"{name}_weights_*notop*.h5"))
+
+
+def _in_weights_folder(name: str) -> Path | None:
+    """Find a network's weights without top in the user's own weights folder."""
+    folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
+    if not folder:
+        return None
+    found = [
+        path
+        for path in sorted(Path(folder).glob("*.h5"))
+        if path.name.lower().startswith((f"{name}_", f"{name}.")) and "notop" in path.name.lower()
+    ]
+    return found[0] if found else None

@@ -1,0 +1,134 @@
+"""The whole main job on drawn X-rays: data, embeddings, three heads, evaluation, report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from featx.backbones import has_imagenet_weights, load_backbone
+from featx.data import scan_folder
+from featx.demo.phantoms import write_phantoms
+from featx.errors import InputError, NoFeasibleThresholdError
+from featx.extraction import extract
+from featx.heads import HEADS, HeadSpec
+from featx.images import AugmentationSpec
+from featx.progress import SILENT, Progress
+from featx.reports import write_report
+from featx.runs import Evaluation, Run, fit, load_run
+from featx_cache import make_folder, open_cache
+
+MARKER = "featx-demo.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSize:
+    """How much the demo does.
+
+    Attributes
+    ----------
+    patients
+        Drawn patients, each with one to three images.
+    input_size
+        Of VGG19, in pixels.
+    copies
+        Augmented copies of each training image.
+    epochs
+        Of the Keras head.
+    """
+
+    patients: int
+    input_size: int
+    copies: int
+    epochs: int
+
+
+DEFAULT_SIZE = DemoSize(patients=240, input_size=128, copies=2, epochs=8)
+TINY_SIZE = DemoSize(patients=40, input_size=64, copies=1, epochs=2)
+ACCURACY_FLOORS = (0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+"""Untrained embeddings may not reach the first; the demo then says so and takes the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo made.
+
+    Attributes
+    ----------
+    weights
+        ``imagenet`` or ``random``.
+    results
+        A run and its evaluation on the test split for each head.
+    data, cache, report
+        Where things are.
+    """
+
+    weights: str
+    results: list[tuple[Run, Evaluation]]
+    data: Path
+    cache: Path
+    report: Path
+
+
+def run_demo(
+    out: Path, size: DemoSize = DEFAULT_SIZE, *, seed: int = 0, progress: Progress = SILENT
+) -> DemoResult:
+    """Draw phantoms, extract embeddings, fit every head, evaluate on the test split, report.
+
+    Parameters
+    ----------
+    out
+        Folder for everything; a demo that is there already is gone on with.
+    size
+        How much to do.
+    seed
+        Of everything.
+
+    Raises
+    ------
+    InputError
+        When `out` has something else in it.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file, not a folder", "Give --out a new folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise InputError(f"{out} is not empty and not a demo", "Give --out a new folder.")
+    make_folder(out)
+    settings = f"{size} seed={seed}\n"
+    if (out / MARKER).is_file() and (out / MARKER).read_text() != settings:
+        raise InputError(
+            f"{out} holds a demo of another size or seed", "Delete it, or give --out a new folder."
+        )
+    (out / MARKER).write_text(settings)
+    progress.note(f"Drawing chest phantoms of {size.patients} patients")
+    data = write_phantoms(
+        out / "phantoms", patients=size.patients, seed=seed, masks=out / "lesion_masks"
+    )
+    weights = "imagenet" if has_imagenet_weights("vgg19") else "random"
+    if weights == "random":
+        progress.note(
+            "Keras has no ImageNet weights of VGG19 on this machine: the demo uses seeded random "
+            "ones, so its embeddings are untrained."
+        )
+    backbone = load_backbone("vgg19", weights=weights, input_size=size.input_size, seed=seed)
+    augmentation = AugmentationSpec(copies=size.copies, seed=seed)
+    manifest = scan_folder(data, progress=progress)
+    extract(manifest, out / "cache", backbone, augmentation=augmentation, progress=progress)
+    results = []
+    for name in HEADS:
+        spec = HeadSpec.choose(name, seed=seed, epochs=size.epochs, precision="auto")
+        run = _fit(out / "cache", spec, out / "runs" / name, progress)
+        results.append((run, run.evaluate(progress=progress)))
+    report = write_report(results, out / "report.html", title="featx demo on drawn chest X-rays")
+    return DemoResult(weights, results, data, out / "cache", report)
+
+
+def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:
+    """Fit a head at the highest accuracy floor that it can keep."""
+    for floor in ACCURACY_FLOORS:
+        try:
+            fit(open_cache(cache), spec, run, accuracy_floor=floor, force=True, progress=progress)
+        except NoFeasibleThresholdError:
+            progress.note(f"{spec.name}: no threshold reaches accuracy {floor:g}; trying less")
+        else:
+            return load_run(run)
+    raise NoFeasibleThresholdError(f"{spec.name} doesn't reach accuracy {ACCURACY_FLOORS[-1]:g}")

@@ -1,0 +1,53 @@
+"""Heads on disk, read back without running foreign code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skops.io
+
+from featx.errors import InputError
+from featx.heads.keras_head import KerasHead
+
+TRUSTED = (
+    "featx.heads.pooling.SpatialPooling",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.model_selection._split.StratifiedGroupKFold",
+)
+"""Types that a head may hold besides those that skops itself trusts."""
+
+
+def save_head(head: Any, folder: Path) -> str:
+    """Write a fitted head into a folder; return the file's name."""
+    name = "head.keras" if isinstance(head, KerasHead) else "head.skops"
+    if isinstance(head, KerasHead):
+        head.save(folder / name)
+    else:
+        skops.io.dump(head, folder / name)
+    return name
+
+
+def load_head(path: Path) -> Any:
+    """Read a fitted head.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged, or holds anything but known estimators; the message
+        names what was refused.
+    """
+    if not path.is_file():
+        raise InputError(f"the run has no {path.name} ({path})", "Fit it again with `featx fit`.")
+    try:
+        if path.suffix == ".keras":
+            return KerasHead.load(path, classes=np.array([0, 1]))
+        return skops.io.load(path, trusted=list(TRUSTED))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"{path} can't be loaded safely: {reason}",
+            "Use only runs that featx made; fit it again with `featx fit`.",
+        ) from error

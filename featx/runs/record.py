@@ -1,0 +1,111 @@
+"""What a run directory says of itself: ``run.json``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from featx.errors import InputError
+from featx.extraction import ExtractionSpec
+from featx.heads import HeadSpec
+
+SCHEMA: Literal[1] = 1
+RECORD_NAME = "run.json"
+_PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", "h5py", "pillow")
+
+
+class RunRecord(BaseModel):
+    """What was fitted, on what, with what result.
+
+    Attributes
+    ----------
+    threshold, accuracy_floor
+        The operating point, and what its accuracy had to reach out of fold.
+    classes
+        The negative and the positive class.
+    head, extraction, fingerprint
+        Specs of the head and of the embeddings, and the latter's fingerprint.
+    head_file
+        ``head.keras`` or ``head.skops``.
+    cache, weights
+        Where the embeddings and the backbone's weights were when it was fitted.
+    fitted_splits, images, patients, folds, copies
+        What it was fitted on; `copies` is the number of augmented copies of each training image.
+    metrics
+        ``out_of_fold``: see `featx.evaluation.Metrics`.
+    search
+        How the threshold was found.
+    seconds
+        Of the out-of-fold scores and the final fit.
+    versions
+        Of Python and the packages that matter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: Literal[1] = SCHEMA
+    created: str
+    threshold: float = Field(allow_inf_nan=False)
+    accuracy_floor: float = Field(ge=0, le=1)
+    classes: tuple[str, str]
+    head: HeadSpec
+    head_file: Literal["head.keras", "head.skops"]
+    extraction: ExtractionSpec
+    fingerprint: str
+    cache: str
+    weights: str
+    seed: int
+    fitted_splits: tuple[str, ...]
+    images: int
+    patients: int
+    folds: int
+    copies: int
+    metrics: dict[str, dict[str, Any]]
+    search: dict[str, Any]
+    seconds: dict[str, float]
+    versions: dict[str, str]
+
+    @field_validator("versions")
+    @classmethod
+    def _printable(cls, versions: dict[str, str]) -> dict[str, str]:
+        return {str(name): str(version) for name, version in versions.items()}
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read ``run.json``.
+
+    Raises
+    ------
+    InputError
+        When the folder isn't a run, or the file is damaged or of an unknown schema.
+    """
+    path = folder / RECORD_NAME
+    if not path.is_file():
+        what = f"{folder} is not a run (it has no {RECORD_NAME})"
+        if not folder.exists():
+            what = f"there is no run at {folder}"
+        raise InputError(what, "Make one with `featx fit CACHE --head logreg --run RUN`.")
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise InputError(
+            f"{path} can't be used: {where}: {first['msg']}",
+            "It is damaged or from another version of featx; fit the run again.",
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide results."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

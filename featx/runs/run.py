@@ -1,0 +1,301 @@
+"""A run that was fitted before: scoring embeddings, caches and image files with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from featx.backbones import Backbone, load_backbone
+from featx.data import images_below
+from featx.errors import InputError
+from featx.evaluation import Metrics, evaluate_scores
+from featx.extraction import stack, to_storage
+from featx.heads import load_head
+from featx.images import UnreadableImageError, decode
+from featx.progress import SILENT, Progress
+from featx.runs.fitting import TRAINING_NAME
+from featx.runs.record import read_record
+from featx.specs import require_equal
+from featx_cache import Cache, open_cache
+
+PREDICT_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The verdict on one image file.
+
+    Attributes
+    ----------
+    path
+        As it was given.
+    score
+        Probability of the positive class; None when the file could not be read.
+    threshold
+        The run's operating point.
+    prediction
+        A class name; empty when the file could not be read.
+    error
+        Why it could not be read; empty when it could.
+    """
+
+    path: str
+    score: float | None
+    threshold: float
+    prediction: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A run's metrics on one split of a cache.
+
+    Attributes
+    ----------
+    split
+        Name of the split, or ``all``.
+    metrics
+        See `featx.evaluation.Metrics`.
+    scores
+        One line an image: path, label, group, score.
+    excluded
+        Images left out because the run was trained on a byte-identical one.
+    """
+
+    split: str
+    metrics: Metrics
+    scores: pd.DataFrame
+    excluded: int
+
+
+class Run:
+    """A run directory; open one with `load_run`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = read_record(path)
+
+    @cached_property
+    def head(self) -> Any:
+        """The fitted classifier."""
+        return load_head(self.path / self.record.head_file)
+
+    def score(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the probability of the positive class.
+
+        Parameters
+        ----------
+        embeddings : ndarray of shape (images, *embedding_shape)
+
+        Returns
+        -------
+        ndarray of shape (images,), dtype float64
+
+        Raises
+        ------
+        InputError
+            When the head refuses the embeddings.
+        """
+        try:
+            return np.asarray(self.head.predict_proba(embeddings)[:, 1], np.float64)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"the head of {self.path} can't score these embeddings: {reason}"
+            ) from error
+
+    def require_match(self, cache: Cache) -> None:
+        """Refuse a cache whose embeddings were made by another backbone.
+
+        How many augmented copies a cache has doesn't matter here: untouched images are scored.
+
+        Raises
+        ------
+        SpecMismatchError
+            Naming each field that differs.
+        InputError
+            When the classes differ.
+        """
+        mine = self.record.extraction.model_dump(mode="json")
+        fields = ("backbone", "storage_dtype")
+        require_equal(
+            f"the run {self.path} doesn't fit the cache {cache.path}",
+            {name: mine[name] for name in fields},
+            {name: cache.spec[name] for name in fields},
+            "Extract the images again with the run's settings.",
+        )
+        if cache.classes != self.record.classes:
+            raise InputError(
+                f"the run {self.path} tells {' from '.join(self.record.classes)}, and the cache "
+                f"{cache.path} has {' and '.join(cache.classes)}",
+                "Extract the images again with --classes NEGATIVE,POSITIVE as in the run.",
+            )
+
+    def evaluate(
+        self, cache: Cache | None = None, *, split: str = "test", progress: Progress = SILENT
+    ) -> Evaluation:
+        """Measure the run on images that it wasn't fitted on.
+
+        Parameters
+        ----------
+        cache
+            None takes the cache that the run was fitted on.
+        split
+            Of the cache; ``all`` takes every image.
+
+        Raises
+        ------
+        InputError
+            When the split is empty, or all its images were used for fitting.
+        SpecMismatchError
+            See `require_match`.
+        """
+        cache = cache if cache is not None else open_cache(self.record.cache)
+        self.require_match(cache)
+        rows = cache.row_numbers(splits=None if split == "all" else (split,), copies=False)
+        table = cache.table(rows)
+        fresh = ~table["sha256"].isin(self._trained_on()).to_numpy()
+        if not fresh.any():
+            raise InputError(
+                f"the run {self.path} was fitted on these very images (split {split!r})",
+                "Its out-of-fold metrics are in run.json; evaluate on the test split.",
+            )
+        rows, table = rows[fresh], table[fresh].reset_index(drop=True)
+        scores = np.empty(len(rows))
+        with progress.task("Scoring", len(rows), "image") as advance:
+            for positions, embeddings in cache.blocks(rows):
+                scores[positions] = self.score(embeddings)
+                advance(len(positions))
+        truth = table["label"] == self.record.classes[1]
+        metrics = evaluate_scores(
+            truth, scores, self.record.threshold, table["group"], seed=self.record.seed
+        )
+        scored = table[["path", "label", "group"]].assign(score=scores)
+        return Evaluation(split, metrics, scored, int((~fresh).sum()))
+
+    def backbone(self, weights: str | None = None) -> Backbone:
+        """Load the backbone that made the run's embeddings.
+
+        Parameters
+        ----------
+        weights
+            Where its weights are now; None looks where they were.
+
+        Raises
+        ------
+        SpecMismatchError
+            When the weights aren't the ones that the run was fitted with.
+        """
+        spec = self.record.extraction.backbone
+        location = weights or self.record.weights
+        backbone = load_backbone(
+            spec.name,
+            weights=location,
+            input_size=spec.input_size,
+            preprocess=spec.preprocess,
+            precision=spec.precision,
+            seed=spec.weights_seed or 0,
+        )
+        require_equal(
+            f"{location} is not the backbone that the run {self.path} was fitted with",
+            spec.model_dump(mode="json"),
+            backbone.spec.model_dump(mode="json"),
+            "Give the run's own weights with --weights FILE.",
+        )
+        return backbone
+
+    def predict(
+        self, paths: Iterable[str | Path], *, backbone: Backbone | None = None
+    ) -> Iterator[Prediction]:
+        """Decode, embed and score image files, a batch at a time.
+
+        Parameters
+        ----------
+        paths
+            Image files.
+        backbone
+            None loads the run's own.
+
+        Yields
+        ------
+        Prediction
+            In the order of `paths`; a file that can't be read has an error and no score.
+        """
+        backbone = backbone or self.backbone()
+        batch: list[tuple[Path, NDArray[np.float32] | UnreadableImageError]] = []
+        for path in map(Path, paths):
+            try:
+                batch.append((path, decode(path, backbone.spec.input_size)))
+            except UnreadableImageError as error:
+                batch.append((path, error))
+            if len(batch) == PREDICT_BATCH:
+                yield from self._verdicts(batch, backbone)
+                batch = []
+        yield from self._verdicts(batch, backbone)
+
+    def _verdicts(
+        self,
+        batch: list[tuple[Path, NDArray[np.float32] | UnreadableImageError]],
+        backbone: Backbone,
+    ) -> Iterator[Prediction]:
+        images = [pixels for _, pixels in batch if isinstance(pixels, np.ndarray)]
+        scores: Iterator[float] = iter(())
+        if images:
+            embeddings = to_storage(
+                backbone.embed(stack(images)), self.record.extraction.storage_dtype
+            )
+            scores = iter(self.score(embeddings).tolist())
+        threshold, classes = self.record.threshold, self.record.classes
+        for path, pixels in batch:
+            if isinstance(pixels, UnreadableImageError):
+                yield Prediction(str(path), None, threshold, "", pixels.reason)
+            else:
+                score = next(scores)
+                yield Prediction(str(path), score, threshold, classes[int(score >= threshold)])
+
+    def _trained_on(self) -> set[str]:
+        """SHA-256 of the images that the run was fitted on."""
+        path = self.path / TRAINING_NAME
+        if not path.is_file():
+            raise InputError(f"the run has no {TRAINING_NAME} ({path})", "Fit it again.")
+        return set(path.read_text().split())
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a run directory that `featx.runs.fit` wrote.
+
+    Raises
+    ------
+    InputError
+        When it isn't a run, or a file of it is missing or damaged.
+    """
+    return Run(Path(path))
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """List image files: files as given, folders with everything below them.
+
+    Raises
+    ------
+    InputError
+        When a path doesn't exist or a folder has no images.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            images = images_below(path)
+            if not images:
+                raise InputError(f"no JPEG or PNG images in {path}")
+            found += images
+        elif path.exists():
+            found.append(path)
+        else:
+            raise InputError(f"there is no image or folder {path}", "Check the path.")
+    return found

@@ -1,0 +1,67 @@
+"""The base of every spec: frozen, with one canonical JSON and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from featx.errors import InputError, SpecMismatchError
+
+
+class Spec(BaseModel):
+    """A frozen description of how something is made; equal specs have equal fingerprints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def canonical_json(self) -> str:
+        """Return the one JSON text of this spec: keys sorted, no white space."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+def spec_error(error: ValidationError, options: bool = True) -> InputError:
+    """Turn pydantic's report on a spec into one line that names the option and the value."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if options:
+        name = "--" + name.split(".")[-1].replace("_", "-")
+    return InputError(f"{name} can't be {first['input']!r}: {first['msg'].lower()}")
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """List the fields in which two specs differ, as ``name: one -> other``."""
+    flat_one, flat_other = _flatten(one), _flatten(other)
+    return [
+        f"{name}: {flat_one.get(name, 'absent')} -> {flat_other.get(name, 'absent')}"
+        for name in sorted(flat_one.keys() | flat_other.keys())
+        if flat_one.get(name) != flat_other.get(name)
+    ]
+
+
+def require_equal(what: str, one: dict[str, Any], other: dict[str, Any], hint: str) -> None:
+    """Raise when two specs differ.
+
+    Raises
+    ------
+    SpecMismatchError
+        Naming every field that differs, its first value and its second.
+    """
+    if fields := differences(one, other):
+        raise SpecMismatchError(f"{what} ({'; '.join(fields)})", hint)
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, dict):
+            flat |= _flatten(item, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = item
+    return flat
