@@ -140,7 +140,8 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
         first, last = int(rows.min()), int(rows.max()) + 1
         if (rows.size == last - first) and bool((np.diff(rows) == 1).all()):
             return np.asarray(dataset[first:last])
-        return np.asarray(dataset[first:last])[rows - first]
+        span: NDArray[np.floating] = np.asarray(dataset[first:last])
+        return span[rows - first]
 
 
 def verify_shard(path: Path) -> tuple[RowKeys, str]:

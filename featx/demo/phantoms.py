@@ -179,8 +179,7 @@ def _assign(patients: int, seed: int) -> Iterator[tuple[int, str, str]]:
     """Yield (patient, split, label) of patients 1, 2, ..., with each class in each split."""
     order = _generator(seed, "split").permutation(np.arange(1, patients + 1))
     for label, members in zip(LABELS, np.array_split(order, len(LABELS)), strict=True):
-        sizes = [max(1, round(len(members) * SPLIT_SHARES[s])) for s in ("val", "test")]
-        ends = np.cumsum(sizes)
+        ends = np.cumsum([max(1, round(len(members) * SPLIT_SHARES[s])) for s in ("val", "test")])
         for split, part in zip(("val", "test", "train"), np.split(members, ends), strict=True):
             yield from ((int(patient), split, label) for patient in part)
 
@@ -230,11 +229,11 @@ def _smooth_noise(rng: np.random.Generator, weights: dict[float, float]) -> _Fie
     down, right = np.fft.fftfreq(_GRID)[:, None], np.fft.rfftfreq(_GRID)
     exponent = -2 * np.pi**2 * (down**2 + right**2)
     # Gaussian filters in Fourier space: all scales together cost one transform.
-    gain = sum(w * s * np.exp(exponent * s**2) for s, w in weights.items())
+    gain: _Field = np.sum([w * s * np.exp(exponent * s**2) for s, w in weights.items()], axis=0)
     gain[0, 0] = 0
     white = rng.standard_normal((2, *exponent.shape))
     smooth: _Field = np.fft.irfft2(gain * (white[0] + 1j * white[1]), s=(_GRID, _GRID))
-    return (smooth / smooth.std()).astype(np.float32)
+    return (smooth / float(smooth.std())).astype(np.float32)
 
 
 def _draw_vessels(rng: np.random.Generator, sizes: _Sizes) -> _Field:
@@ -247,9 +246,8 @@ def _draw_vessels(rng: np.random.Generator, sizes: _Sizes) -> _Field:
     out = sizes["hilum"] + 0.02 + np.cumsum(np.cos(heading) * reach, axis=1)
     column = _to_grid(sizes["midline"] + side * out)
     row = _to_grid(rng.normal(-0.05, 0.05, (branches, 1)) + np.cumsum(np.sin(heading) * reach, 1))
-    weight = np.broadcast_to(np.linspace(1, 0.15, steps), column.shape)
     lines = np.zeros((_GRID, _GRID), np.float32)
-    np.add.at(lines, (row.astype(int), column.astype(int)), weight)
+    np.add.at(lines, (row.astype(int), column.astype(int)), np.linspace(1, 0.15, steps))
     fine: _Field = ndimage.gaussian_filter(np.minimum(lines, 1.5), 0.7)
     return np.minimum(fine + ndimage.gaussian_filter(lines, 3.0), np.float32(1.0))
 
@@ -295,8 +293,9 @@ def _lung_distance(a: _Sizes, u: _Field, y: _Field, right: _Field) -> _Field:
     inner = a["apex_out"] - (a["apex_out"] - a["hilum"]) * np.sqrt(1 - up**6)
     # The liver lifts the diaphragm on the patient's right, the image's left.
     lift = a["dome"] * (1 - ((u - 0.36) / 0.36) ** 2) + a["dome_lift"] * (1 - right)
-    ends: _Field = np.minimum(a["base"] - lift - y, y - a["apex"])
-    return np.minimum(np.minimum(u - inner, outer - u), ends)
+    ends = np.minimum(a["base"] - lift - y, y - a["apex"])
+    distance: _Field = np.minimum(np.minimum(u - inner, outer - u), ends)
+    return distance
 
 
 def _heart_distance(a: _Sizes, across: _Field, y: _Field) -> _Field:
@@ -315,8 +314,9 @@ def _mediastinum_distance(a: _Sizes, across: _Field, y: _Field) -> _Field:
 
 def _skin_distance(a: _Sizes, u: _Field, y: _Field) -> _Field:
     arms = a["body_width"] + 0.25 * _soft(-0.30 - y, 0.06) + 0.04 * y
-    shoulder: _Field = y - a["shoulder"] - 0.45 * np.maximum(u - 0.25, 0) ** 1.5
-    return np.minimum(arms - u, np.maximum(shoulder, 0.27 - u))
+    shoulder = y - a["shoulder"] - 0.45 * np.maximum(u - 0.25, 0) ** 1.5
+    distance: _Field = np.minimum(arms - u, np.maximum(shoulder, 0.27 - u))
+    return distance
 
 
 def _ellipse(dx: _Field, dy: _Field, width: float, height: float, tilt: float) -> _Field:
@@ -370,6 +370,7 @@ def _draw_opacities(body: _Body, x: _Field, y: _Field) -> tuple[_Field, _Field]:
         depth = _ellipse(x - cx, y - cy, float(width), float(height), tilt)
         patches = _soft(rough + 0.3, 0.35) if blotchy else 0.9 + 0.1 * rough
         profile = np.clip(_soft(depth + 0.03 * rough, 0.035) * patches, 0, 1)
+        profile *= x * cx > 0  # the other lung has lesions of its own
         clear *= 1 - density * profile
         extent = np.maximum(extent, profile)
     return 1 - clear, extent
@@ -388,12 +389,11 @@ def _lesion_centres(rng: np.random.Generator, body: _Body, blotchy: bool) -> _Fi
 
 def _expose(brightness: _Field, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Turn brightness into pixels, with the exposure and noise of one film."""
-    size = len(brightness)
-    ramp = np.linspace(-1, 1, size, dtype=np.float32)
+    ramp = np.linspace(-1, 1, len(brightness), dtype=np.float32)
     gain, offset, gamma = rng.uniform(0.85, 1.15), rng.uniform(-0.06, 0.06), rng.uniform(0.8, 1.25)
     lit = brightness + rng.normal(0, 0.02) * ramp[:, None] + rng.normal(0, 0.02) * ramp
     film: _Field = (0.5 + offset + gain * (lit - 0.5)).clip(0, 1) ** gamma
-    grain = rng.standard_normal((size, size), np.float32)
+    grain = rng.standard_normal(brightness.shape, np.float32)
     grain = ndimage.gaussian_filter(grain, rng.uniform(0.3, 0.8), truncate=2.5)
     film += rng.uniform(0.010, 0.028) / float(grain.std()) * grain
     return (film.clip(0, 1) * 255 + 0.5).astype(np.uint8)

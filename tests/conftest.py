@@ -1,0 +1,134 @@
+"""What many tests share: drawn X-rays, a tiny network, a tiny cache, and ways to run featx."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from featx.backbones import Backbone, load_backbone
+from featx.data import scan_folder
+from featx.demo.phantoms import write_phantoms
+from featx.extraction import extract
+from featx.images import AugmentationSpec
+
+# TensorFlow reads it when it is imported, which no test module does before this one.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+RunFeatx = Callable[..., "subprocess.CompletedProcess[str]"]
+MakeDisk = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def _no_weights_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the developer has set for featx out of the tests."""
+    monkeypatch.delenv("FEATX_WEIGHTS_DIR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def phantom_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder tree of 24 drawn patients, 64 pixels wide, in train, val and test. Only read it."""
+    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "data", patients=24, size=64)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone() -> Backbone:
+    """VGG16 with random weights at 32 pixels: an embedding is 1x1x512."""
+    return load_backbone("vgg16", weights="random", input_size=32, precision="float32")
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(
+    phantom_data: Path, tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The drawn X-rays and one copy of each training image, embedded. Copy it before a change."""
+    folder = tmp_path_factory.mktemp("tiny") / "cache"
+    augmentation = AugmentationSpec(copies=1)
+    extract(scan_folder(phantom_data), folder, tiny_backbone, augmentation=augmentation)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real chest X-rays."""
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def shared_weights() -> Path:
+    """A folder of real pretrained weights."""
+    return _shared("weights")
+
+
+@pytest.fixture(scope="session")
+def run_featx() -> RunFeatx:
+    """Run ``python -m featx ARGUMENTS`` as a process of its own and capture its text."""
+
+    def run(
+        arguments: list[str | Path],
+        *,
+        cwd: str | Path | None = None,
+        env: dict[str, str] | None = None,
+        timeout: float = 120.0,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "featx", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[MakeDisk]:
+    """Mount file systems of so many bytes (``"1m"``); skips where mounting isn't allowed."""
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={size}", "featx-test", str(folder)]
+        try:
+            subprocess.run(["mount", *options], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("can't mount a small tmpfs here: that takes root on Linux")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def read_only_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty folder that can't be written to, not even by root."""
+    if os.geteuid() == 0:
+        folder: Path = request.getfixturevalue("small_disk")("64k")
+        command = ["mount", "-o", "remount,ro", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+        yield folder
+        return
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o555)
+    yield folder
+    folder.chmod(0o755)
+
+
+def _shared(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here: a user's clone doesn't have it")
+    return folder
