@@ -13,7 +13,7 @@ import pytest
 from featx.backbones import Backbone, load_backbone
 from featx.data import scan_folder
 from featx.demo.phantoms import write_phantoms
-from featx.extraction import extract
+from featx.extraction import ExtractionOptions, extract
 from featx.images import AugmentationSpec
 
 # TensorFlow reads it when it is imported, which no test module does before this one.
@@ -50,8 +50,13 @@ def tiny_cache(
 ) -> Path:
     """The drawn X-rays and one copy of each training image, embedded. Copy it before a change."""
     folder = tmp_path_factory.mktemp("tiny") / "cache"
-    augmentation = AugmentationSpec(copies=1)
-    extract(scan_folder(phantom_data), folder, tiny_backbone, augmentation=augmentation)
+    extract(
+        scan_folder(phantom_data),
+        folder,
+        tiny_backbone,
+        augmentation=AugmentationSpec(copies=1),
+        options=ExtractionOptions(rows_per_shard=20),
+    )
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ def write_index(
     first = folder / SHARDS_NAME / places.shards[0]
     with h5py.File(first, "r") as shard:
         shape, dtype = shard["embeddings"].shape[1:], shard["embeddings"].dtype
-    with h5py.File(INDEX_NAME, "w", driver="core", backing_store=False, libver="v110") as file:
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver="v110") as file:
         file.attrs["format"] = FORMAT
         file.attrs["spec"] = spec
         file.attrs["classes"] = json.dumps(list(labelling.classes))
@@ -101,10 +103,8 @@ def write_index(
             file.create_dataset(f"rows/{column}", data=getattr(places, column))
         file.create_dataset("shards/name", data=_fixed_text(pd.Series(list(places.shards))))
         file.create_virtual_dataset("embeddings", _virtual_layout(places, shape, dtype))
-        file.flush()
-        content = file.id.get_file_image()
     with atomic_path(folder / INDEX_NAME) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(content.getbuffer())
 
 
 def _virtual_layout(

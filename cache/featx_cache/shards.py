@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,9 @@ def write_shard(
     if len(embeddings) != len(keys.copy):
         raise ValueError(f"{len(embeddings)} embeddings for {len(keys.copy)} rows")
     # The file is made in memory: HDF5 can't recover from a disk that fills up while it writes.
-    with h5py.File(path.name, "w", driver="core", backing_store=False, libver="v110") as file:
+    # Not with HDF5's own file images: their superblock has a checksum that doesn't match.
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver="v110") as file:
         file.create_dataset(
             "embeddings",
             data=embeddings,
@@ -102,10 +105,8 @@ def write_shard(
         file.attrs["format"] = FORMAT
         file.attrs["spec"] = spec
         file.attrs["checksum"] = _checksum(embeddings, keys, spec)
-        file.flush()
-        content = file.id.get_file_image()
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_keys(path: Path) -> tuple[RowKeys, str]:

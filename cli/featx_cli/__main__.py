@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names are bytes: those that aren't UTF-8 go out as they came in.
+        sys.stdout.reconfigure(errors="surrogateescape")
     sys.exit(_run(arguments))
 
 
@@ -38,6 +42,9 @@ def _run(arguments: list[str]) -> int:
             raise
         return _complain(str(error), error.exit_code)
     except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # private to Typer; it holds the help page
+            print(error.format_message(), file=sys.stderr)  # noqa: T201
+            return error.exit_code
         command = next((a for a in arguments if not a.startswith("-")), "")
         message = error.format_message().rstrip(".")
         return _complain(

@@ -45,6 +45,14 @@ app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        typer.echo(importlib.metadata.version("featx"))
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     quiet: Annotated[
@@ -56,15 +64,18 @@ def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show Python's traceback with an error.")
     ] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,  # else a missing command would be complained about first
+            help="Print the version and stop.",
+        ),
+    ] = False,
 ) -> None:
     """Take the options that all commands share."""
-    del debug  # read by featx_cli.__main__ before anything is parsed
-    if version:
-        import importlib.metadata
-
-        typer.echo(importlib.metadata.version("featx"))
-        raise typer.Exit
+    del debug, version  # read by featx_cli.__main__ before anything is parsed, and by its callback
     set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL)
 
 

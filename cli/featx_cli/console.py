@@ -43,8 +43,10 @@ def output() -> Console:
     """Return the console of results."""
     from rich.console import Console
 
-    # A pipe has no width of its own: tables must not be folded for whoever reads it.
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
+    # A pipe has no width of its own: tables must not be folded for whoever reads it. File names
+    # may have brackets and colons, which are neither markup nor emoji.
+    width = None if sys.stdout.isatty() else 120
+    return Console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
 
 
 def say(message: str, *, detail: bool = False) -> None:

@@ -28,6 +28,8 @@ def import_quietly() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices("GPU")
+            # Each fold traces a network of its own, which TensorFlow takes for a mistake.
+            tf.get_logger().setLevel("ERROR")
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -44,8 +44,9 @@ class Metrics:
     confusion
         Counts under ``tn``, ``fp``, ``fn``, ``tp``.
     intervals
-        95 % intervals of accuracy, recall and specificity: percentile bootstrap over patients
-        (Efron and Tibshirani 1993), 2,000 resamples.
+        95 % intervals of accuracy, recall and specificity: percentile bootstrap over the patients
+        that have such images (Efron and Tibshirani 1993), 2,000 resamples. Absent where fewer than
+        two patients have.
     """
 
     images: int
@@ -142,14 +143,17 @@ def _intervals(
     }
     intervals = {}
     for name, (part, whole) in parts.items():
-        if whole.sum() == 0 or patients < 2:
+        # A resample without a sick patient has no recall: draw from those that can have one.
+        counted = whole > 0
+        part, whole = part[counted], whole[counted]
+        if len(whole) < 2:
             continue
         with warnings.catch_warnings():
             # All right, or all wrong: the bootstrap warns, and its interval is that one value.
             warnings.simplefilter("ignore")
             result = bootstrap(
                 (part, whole),
-                lambda p, w, axis: p.sum(axis) / np.maximum(w.sum(axis), 1.0),
+                lambda p, w, axis: p.sum(axis) / w.sum(axis),
                 paired=True,
                 vectorized=True,
                 n_resamples=RESAMPLES,

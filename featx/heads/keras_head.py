@@ -123,6 +123,8 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._batches(array, targets, copies),
             epochs=self.epochs,
             steps_per_epoch=steps,
+            # `_batches` shuffles; Keras would warn that it can't.
+            shuffle=False,
             verbose=0,
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=record)],
         )

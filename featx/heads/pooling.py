@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, validate_data
 
-Pooling = Literal["average", "max", "average+max"]
-POOLINGS: tuple[Pooling, ...] = ("average", "max", "average+max")
+Pooling = Literal["average", "max", "average+max", "pyramid"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+PYRAMID_SIDE = 3
 
 
 class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -19,7 +20,12 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     how
-        ``average`` (global average pooling; Lin et al. 2013), ``max``, or both side by side.
+        ``average`` (global average pooling; Lin et al. 2013), ``max``, both side by side, or
+        ``pyramid``: the global average, then the averages of a 3x3 grid of regions (spatial
+        pyramid; Lazebnik et al. 2006), so that a head knows where in the chest something is.
+    standardize
+        Shift and scale each pooled vector to mean 0 and standard deviation 1 over its channels. It
+        takes an image's exposure and contrast out, which differ between hospitals.
 
     Attributes
     ----------
@@ -27,8 +33,9 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Columns of what `fit` was given, when it was given vectors.
     """
 
-    def __init__(self, how: Pooling = "average") -> None:
+    def __init__(self, how: Pooling = "average", *, standardize: bool = False) -> None:
         self.how = how
+        self.standardize = standardize
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> SpatialPooling:  # noqa: ARG002
         """Check the parameters; there is nothing to learn.
@@ -40,7 +47,7 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.how not in POOLINGS:
             raise ValueError(f"how must be one of {POOLINGS}, not {self.how!r}")
-        if np.ndim(X) == 2:
+        if _as_array(X).ndim == 2:
             validate_data(self, X, dtype=[np.float32, np.float64])
         return self
 
@@ -53,19 +60,31 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (images, channels), or (images, 2 * channels) for ``average+max``
-            float32; vectors keep their dtype.
+        ndarray of shape (images, vectors * channels), dtype float32
+            One vector of channels for ``average`` and ``max``, two for both, ten for ``pyramid``.
+            Inputs that are vectors already keep their values and dtype.
         """
-        if np.ndim(X) == 2:
+        grid = _as_array(X)
+        if grid.ndim == 2:
             return np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
-        array = check_array(X, allow_nd=True, dtype=[np.float16, np.float32, np.float64])
-        spatial = tuple(range(1, array.ndim - 1))
-        parts = []
-        if "average" in self.how:
-            parts.append(array.mean(axis=spatial, dtype=np.float32))
-        if "max" in self.how:
-            parts.append(array.max(axis=spatial).astype(np.float32))
-        return np.concatenate(parts, axis=1)
+        vectors = np.stack(self._vectors(grid), axis=1)
+        if self.standardize:
+            vectors -= vectors.mean(axis=2, keepdims=True)
+            vectors /= vectors.std(axis=2, keepdims=True) + np.float32(1e-6)
+        return vectors.reshape(len(vectors), -1)
+
+    def _vectors(self, grid: NDArray[np.floating]) -> list[NDArray[np.float32]]:
+        """Pool (images, rows, columns, channels) into one or more (images, channels)."""
+        vectors = []
+        if self.how in ("average", "average+max", "pyramid"):
+            vectors.append(grid.mean(axis=(1, 2), dtype=np.float32))
+        if self.how in ("max", "average+max"):
+            vectors.append(grid.max(axis=(1, 2)).astype(np.float32))
+        if self.how == "pyramid":
+            for rows in _regions(grid.shape[1]):
+                for columns in _regions(grid.shape[2]):
+                    vectors.append(grid[:, rows, columns].mean(axis=(1, 2), dtype=np.float32))
+        return vectors
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -75,3 +94,17 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.three_d_array = True
         tags.requires_fit = False
         return tags
+
+
+def _as_array(X: ArrayLike) -> NDArray[np.floating]:
+    """Check for numbers of any kind that an embedding may have."""
+    array: NDArray[np.floating] = check_array(
+        X, allow_nd=True, dtype=[np.float16, np.float32, np.float64]
+    )
+    return array
+
+
+def _regions(cells: int) -> list[slice]:
+    """Divide an axis into three regions that cover it; they overlap where it doesn't divide."""
+    side = PYRAMID_SIDE
+    return [slice(i * cells // side, -(-(i + 1) * cells // side)) for i in range(side)]

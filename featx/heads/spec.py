@@ -68,8 +68,15 @@ class HeadSpec(Spec):
         )
 
 
-def build(spec: HeadSpec) -> Any:
+def build(spec: HeadSpec, *, calibration_folds: int = 5) -> Any:
     """Build an unfitted head.
+
+    Parameters
+    ----------
+    spec
+        Which, with which settings.
+    calibration_folds
+        Of the svm; no more than the rarer class has patients to fit it on.
 
     Returns
     -------
@@ -92,7 +99,7 @@ def build(spec: HeadSpec) -> Any:
             ]
         )
         # Margins become probabilities on held-out patients (Platt 1999), never on fitted ones.
-        folds = StratifiedGroupKFold(5, shuffle=True, random_state=spec.seed)
+        folds = StratifiedGroupKFold(calibration_folds, shuffle=True, random_state=spec.seed)
         steps = [("classifier", CalibratedClassifierCV(svm, method="sigmoid", cv=folds))]
     return Pipeline([("pooling", SpatialPooling("average")), *steps])
 

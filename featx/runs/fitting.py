@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import secrets
 import shutil
@@ -147,6 +148,8 @@ def fit(
 
 def _require_free(target: Path, force: bool) -> None:
     """Fail before the long work when the run can't be written."""
+    if target.name in ("", ".."):
+        raise InputError(f"{str(target)!r} can't be replaced by a run", "Give --run a new folder.")
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file, not a folder", "Give --run a new folder.")
     if target.is_dir() and any(target.iterdir()):
@@ -157,6 +160,12 @@ def _require_free(target: Path, force: bool) -> None:
                 f"there is a run at {target} already",
                 "Give another --run, or --force to replace it.",
             )
+    nearest = next(path for path in target.parents if path.exists())
+    with storage_errors(target):
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(nearest))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "not writable", str(nearest))
 
 
 def _write(
@@ -171,26 +180,28 @@ def _write(
     """Write the run under a temporary name, then rename the whole directory."""
     token = secrets.token_hex(4)
     temporary = target.with_name(f".{target.name}.{token}.tmp")
+    old = target.with_name(f".{target.name}.{token}.old.tmp")
     new = [path for path in target.parents if not path.exists()]
     try:
         with storage_errors(target):
             make_folder(temporary)
             save_head(head, temporary)
             (temporary / RECORD_NAME).write_text(record.model_dump_json(indent=2) + "\n")
-            scores.to_csv(temporary / OOF_NAME, index=False)
+            scores.to_csv(temporary / OOF_NAME, index=False, errors="surrogateescape")
             originals = data.table.iloc[data.originals]
             (temporary / TRAINING_NAME).write_text("\n".join(originals["sha256"]) + "\n")
             (temporary / LOG_NAME).write_text(_log(record, head))
             for path in temporary.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-            old = target.with_name(f".{target.name}.{token}.old.tmp")
             if force and target.is_dir():
                 target.rename(old)
             temporary.rename(target)
             shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        if old.is_dir() and not target.exists():
+            old.rename(target)
         for path in new:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()

@@ -77,12 +77,12 @@ def load_training_data(
     parts: list[tuple[NDArray[np.intp], NDArray[Any]]] = []
     with progress.task("Reading embeddings", len(rows), "row") as advance:
         for positions, embeddings in cache.blocks(rows):
-            part = embeddings if pooling is None else pooling.transform(embeddings)
-            if not np.isfinite(part).all():
+            if not np.isfinite(embeddings).all():
                 raise InputError(
                     f"the cache {cache.path} holds embeddings that are not finite numbers",
                     "Extract it again with --precision float32 --storage-dtype float32.",
                 )
+            part = embeddings if pooling is None else pooling.transform(embeddings)
             parts.append((positions, part))
             advance(len(positions))
     X = np.empty((len(rows), *parts[0][1].shape[1:]), parts[0][1].dtype)
@@ -95,8 +95,20 @@ def load_training_data(
 def fit_head(
     spec: HeadSpec, data: TrainingData, rows: NDArray[np.intp], on_epoch: EpochEnd | None = None
 ) -> Any:
-    """Fit a new head on some rows of the training data."""
-    head = build(spec)
+    """Fit a new head on some rows of the training data.
+
+    Raises
+    ------
+    InputError
+        When the svm has too few patients to be calibrated.
+    """
+    folds = _folds(data.y[rows], data.groups[rows])
+    if spec.name == "svm" and folds < 2:
+        raise InputError(
+            "the svm needs three patients of each class: one to hold out, two to calibrate on",
+            "Add images of more patients, or take --head logreg.",
+        )
+    head = build(spec, calibration_folds=folds)
     if isinstance(head, KerasHead):
         return head.fit(data.X[rows], data.y[rows], images=data.image[rows], on_epoch=on_epoch)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -123,7 +135,7 @@ def out_of_fold(
     """
     originals = data.originals
     y, groups = data.y[originals], data.groups[originals]
-    folds = min(FOLDS, *(len(set(groups[y == label])) for label in (0, 1)))
+    folds = _folds(y, groups)
     if folds < 2:
         raise InputError(
             "a class has images of one patient only, so no patient can be held out",
@@ -143,3 +155,8 @@ def out_of_fold(
                 advance(1)
     table = data.table.iloc[originals][["path", "label", "group"]].reset_index(drop=True)
     return table.assign(fold=fold_of, score=scores), folds
+
+
+def _folds(y: NDArray[np.int64], groups: NDArray[Any]) -> int:
+    """Five, or as many as the rarer class has patients, so that each fold can have one of each."""
+    return min(FOLDS, *(len(set(groups[y == label])) for label in (0, 1)))

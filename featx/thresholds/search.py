@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -123,11 +124,13 @@ def _study(points: Sweep, floor: float, trials: int, seed: int) -> optuna.Study:
 
 @contextlib.contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from logging a line for each of the millisecond trials."""
+    """Keep Optuna from logging a line for each trial, and from calling its sampler experimental."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
     finally:
         optuna.logging.set_verbosity(verbosity)
 

@@ -20,7 +20,7 @@ CacheArgument = Annotated[
 ]
 
 
-@app.command(epilog="Example:  featx cache info embeddings")
+@app.command(epilog="\b\nExample:  featx cache info embeddings")
 def info(
     cache: CacheArgument,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
@@ -66,7 +66,7 @@ def info(
         output().print("The embeddings are untrained (random weights).")
 
 
-@app.command(epilog="Example:  featx cache verify embeddings")
+@app.command(epilog="\b\nExample:  featx cache verify embeddings")
 def verify(cache: CacheArgument) -> None:
     """Recompute the checksum of every shard and report those that are damaged.
 

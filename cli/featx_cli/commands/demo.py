@@ -12,7 +12,7 @@ from featx_cli.console import TerminalProgress, output, say
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
-EPILOG = "Example:  featx demo --out demo-output"
+EPILOG = "\b\nExample:  featx demo --out demo-output"
 
 
 def demo(

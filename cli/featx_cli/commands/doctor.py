@@ -16,7 +16,7 @@ from featx_cli.console import output
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
-EPILOG = "Example:  featx doctor"
+EPILOG = "\b\nExample:  featx doctor"
 PACKAGES = ("tensorflow", "keras", "scikit-learn", "numpy", "h5py", "optuna", "pillow", "skops")
 
 

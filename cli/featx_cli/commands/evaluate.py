@@ -15,14 +15,14 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     from featx.runs import Evaluation, Run
 
-EPILOG = "Example:  featx evaluate runs/logreg --split test --json metrics.json"
+EPILOG = "\b\nExample:  featx evaluate runs/logreg --split test --json metrics.json"
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
     cache: Annotated[
         Path | None,
-        typer.Argument(metavar="[CACHE]", help="Default: the cache that the run was fitted on."),
+        typer.Argument(metavar="CACHE", help="Default: the cache that the run was fitted on."),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
     json: Annotated[

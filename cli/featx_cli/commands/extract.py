@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from featx.data import Manifest
     from featx.extraction import ExtractionReport
 
-EPILOG = "Example:  featx extract chest_xray --cache embeddings --backbone vgg16 --copies 0"
+EPILOG = "\b\nExample:  featx extract chest_xray --cache embeddings --backbone vgg16 --copies 0"
 
 
 def extract(

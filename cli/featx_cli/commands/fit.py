@@ -11,7 +11,7 @@ from featx_cli.console import TerminalProgress, output, say
 from featx_cli.tables import confusion_table, metrics_table
 from featx_cli.tensorflow import import_quietly
 
-EPILOG = "Example:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
+EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
 
 
 def fit(
@@ -55,6 +55,8 @@ def fit(
     from featx.specs import spec_error
     from featx_cache import open_cache
 
+    if head == "keras" and precision == "auto":
+        import_quietly()  # `auto` looks at the hardware
     try:
         spec = HeadSpec.choose(head, seed=seed, epochs=epochs, precision=precision)
     except ValidationError as error:

@@ -19,7 +19,7 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     from featx.runs import Prediction
 
-EPILOG = "Example:  featx predict runs/logreg new_patients/ --format csv --out verdicts.csv"
+EPILOG = "\b\nExample:  featx predict runs/logreg new_patients/ --format csv --out verdicts.csv"
 COLUMNS = ("path", "score", "threshold", "prediction", "error")
 SOME_FAILED = 3
 

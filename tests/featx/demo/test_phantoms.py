@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import stats
 
 from featx.demo.phantoms import Phantom, draw_phantom, write_phantoms
 
-SMALL = 64
+SMALL = 48
 LABELS = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
 
@@ -28,10 +27,10 @@ def population() -> list[Phantom]:
 
 @pytest.fixture(scope="module")
 def twins() -> list[tuple[Phantom, Phantom]]:
-    """The same 40 patients and views without and with pneumonia."""
+    """The same 25 patients and views without and with pneumonia."""
     return [
         (draw_phantom(p, 1, "NORMAL", size=96), draw_phantom(p, 1, "PNEUMONIA", size=96))
-        for p in range(40)
+        for p in range(25)
     ]
 
 
@@ -46,9 +45,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def separation(phantoms: list[Phantom], values: list[float]) -> float:
     """AUC of a value for the class, whichever class has the higher values; 0.5 is chance."""
     sick = np.array([phantom.label == "PNEUMONIA" for phantom in phantoms])
-    found = stats.mannwhitneyu(np.array(values)[sick], np.array(values)[~sick])
-    auc = float(found.statistic) / float(sick.sum() * (~sick).sum())
+    difference = np.array(values)[sick, None] - np.array(values)[~sick]
+    auc = float(np.mean(np.sign(difference))) / 2 + 0.5
     return max(auc, 1 - auc)
+
+
+def lesion_if_sick(phantom: Phantom) -> NDArray[np.bool_]:
+    """The lesion of a phantom of `population`, or the one its patient would have."""
+    if phantom.label == "PNEUMONIA":
+        return phantom.lesion
+    return draw_phantom(phantom.patient, 0, "PNEUMONIA", size=SMALL, seed=5).lesion
 
 
 def standardised(pixels: NDArray[np.uint8 | np.float64]) -> NDArray[np.float64]:
@@ -56,15 +62,16 @@ def standardised(pixels: NDArray[np.uint8 | np.float64]) -> NDArray[np.float64]:
     return (flat - float(flat.mean())) / float(flat.std())
 
 
-def out_of_fold_ridge(X: NDArray[np.float64], y: NDArray[np.float64]) -> list[float]:
-    """Scores of a five-fold ridge regression with a penalty of 30."""
+def out_of_fold_scores(X: NDArray[np.float64], y: NDArray[np.bool_]) -> list[float]:
+    """Five-fold scores of a diagonal linear discriminant: no matrix algebra, so no threads."""
     scores = np.empty(len(y))
     for fold in range(5):
         test = np.arange(len(y)) // 2 % 5 == fold
-        train, target = X[~test], y[~test] - 0.5
-        centre = train.mean(axis=0)
-        gram = (train - centre) @ (train - centre).T + 30 * np.eye(len(train))
-        scores[test] = (X[test] - centre) @ (train - centre).T @ np.linalg.solve(gram, target)
+        sick, healthy = X[~test & y], X[~test & ~y]
+        weight = (sick.mean(axis=0) - healthy.mean(axis=0)) / (
+            sick.var(axis=0) + healthy.var(axis=0)
+        )
+        scores[test] = (X[test] * weight).sum(axis=1)
     return [float(score) for score in scores]
 
 
@@ -144,7 +151,7 @@ class TestLesions:
             assert phantom.lesion.any() == (phantom.label == "PNEUMONIA")
 
     def test_smallest_size_still_shows_every_lesion(self) -> None:
-        assert all(draw_phantom(p, 0, "PNEUMONIA", size=32).lesion.any() for p in range(60))
+        assert all(draw_phantom(p, 0, "PNEUMONIA", size=32).lesion.any() for p in range(30))
 
     def test_lesions_lie_in_dark_lung(self, twins: list[tuple[Phantom, Phantom]]) -> None:
         for healthy, sick in twins:
@@ -184,13 +191,14 @@ class TestFairness:
     ) -> None:
         blocks = [p.pixels.reshape(16, SMALL // 16, 16, -1).mean(axis=(1, 3)) for p in population]
         X = np.stack([standardised(block) for block in blocks])
-        y = np.array([float(p.label == "PNEUMONIA") for p in population])
-        assert 0.65 < separation(population, out_of_fold_ridge(X, y)) < 0.95
+        y = np.array([p.label == "PNEUMONIA" for p in population])
+        assert 0.65 < separation(population, out_of_fold_scores(X, y)) < 0.95
 
     def test_exposure_does_not_give_the_class_away(self, population: list[Phantom]) -> None:
-        outside = [float(p.pixels[~p.lesion].mean()) for p in population]
+        # Healthy patients leave out what a lesion of theirs would cover: dark lung, like the sick.
+        outside = [float(p.pixels[~lesion_if_sick(p)].mean()) for p in population]
         abdomen = [float(p.pixels[-8:].mean()) for p in population]
-        assert separation(population, outside) < 0.65
+        assert separation(population, outside) < 0.62
         assert separation(population, abdomen) < 0.62
 
     def test_noise_does_not_give_the_class_away(self, population: list[Phantom]) -> None:

@@ -1,0 +1,115 @@
+"""Files appear whole or not at all, and what can't be written is explained."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from featx_cache import StorageError, atomic_path, make_folder, remove_leftovers, storage_errors
+
+
+class TestAtomicPath:
+    def test_file_appears_whole_under_its_name(self, tmp_path: Path) -> None:
+        with atomic_path(tmp_path / "file") as temporary:
+            temporary.write_text("all of it")
+            assert not (tmp_path / "file").exists()
+        assert (tmp_path / "file").read_text() == "all of it"
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_temporary_file_lies_in_the_same_folder_hidden(self, tmp_path: Path) -> None:
+        with atomic_path(tmp_path / "file.h5") as temporary:
+            assert temporary.parent == tmp_path
+            assert temporary.name.startswith(".")
+            assert temporary.name.endswith(".tmp")
+            temporary.touch()
+
+    @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(143)])
+    def test_nothing_is_left_when_the_block_raises(
+        self, tmp_path: Path, error: BaseException
+    ) -> None:
+        with pytest.raises(type(error)), atomic_path(tmp_path / "file") as temporary:
+            temporary.write_text("half of")
+            raise error
+        assert list(tmp_path.iterdir()) == []
+
+    def test_old_file_stays_when_the_block_raises(self, tmp_path: Path) -> None:
+        target = tmp_path / "file"
+        target.write_text("old")
+        with pytest.raises(ValueError, match="no"), atomic_path(target) as temporary:
+            temporary.write_text("new")
+            raise ValueError("no")
+        assert target.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_full_disk_is_a_storage_error_and_leaves_the_old_file(
+        self, small_disk: Callable[[str], Path]
+    ) -> None:
+        folder = small_disk("64k")
+        (folder / "file").write_text("old")
+        with (
+            pytest.raises(StorageError, match=r"no room left on the disk while writing .*file"),
+            atomic_path(folder / "file") as temporary,
+        ):
+            temporary.write_bytes(bytes(200_000))
+        assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("file", "old")]
+
+    def test_read_only_folder_is_a_storage_error(self, read_only_folder: Path) -> None:
+        with (
+            pytest.raises(StorageError, match="no permission to write"),
+            atomic_path(read_only_folder / "file") as temporary,
+        ):
+            temporary.write_text("x")
+        assert list(read_only_folder.iterdir()) == []
+
+
+class TestStorageErrors:
+    @pytest.mark.parametrize(
+        ("number", "message"),
+        [
+            (errno.ENOSPC, "no room"),
+            (errno.EDQUOT, "no room"),
+            (errno.EROFS, "no permission"),
+            (errno.EACCES, "no permission"),
+            (errno.ENOTDIR, "a file is in the way"),
+            (errno.EEXIST, "a file is in the way"),
+        ],
+    )
+    def test_error_names_the_target_and_has_exit_code_2(self, number: int, message: str) -> None:
+        with pytest.raises(StorageError, match=message) as caught, storage_errors(Path("/a/b")):
+            raise OSError(number, "text of the system")
+        assert "/a/b" in str(caught.value)
+        assert caught.value.exit_code == 2
+
+    def test_other_errors_pass(self) -> None:
+        with pytest.raises(OSError, match="text of the system"), storage_errors(Path("/a/b")):
+            raise OSError(errno.EIO, "text of the system")
+
+
+class TestMakeFolder:
+    def test_says_whether_the_folder_is_new(self, tmp_path: Path) -> None:
+        assert make_folder(tmp_path / "a" / "b")
+        assert not make_folder(tmp_path / "a" / "b")
+
+    def test_a_file_in_the_way_is_a_storage_error(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for target in (tmp_path / "file", tmp_path / "file" / "below"):
+            with pytest.raises(StorageError, match="a file is in the way"):
+                make_folder(target)
+
+    def test_a_folder_that_cannot_be_written_is_a_storage_error(
+        self, read_only_folder: Path
+    ) -> None:
+        for target in (read_only_folder, read_only_folder / "new"):
+            with pytest.raises(StorageError, match="no permission to write"):
+                make_folder(target)
+
+
+def test_remove_leftovers_removes_temporary_files_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["shard-1.h5", ".lock", "notes.tmp", ".hidden"]
+    for name in [*kept, ".shard-2.h5.0a1b2c3d.tmp", ".index.h5.ffffffff.tmp"]:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

@@ -1,0 +1,56 @@
+"""The command line in this process, and a run to try it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from featx.heads import HeadSpec
+from featx.runs import fit
+from featx_cache import open_cache
+from featx_cli.__main__ import _run
+from featx_cli.console import Verbosity, set_verbosity
+
+
+class Answer(NamedTuple):
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The last line on standard error."""
+        return self.err.splitlines()[-1] if self.err else ""
+
+
+Featx = Callable[..., Answer]
+
+
+@pytest.fixture
+def featx(capsys: pytest.CaptureFixture[str]) -> Featx:
+    """Run ``featx ARGUMENTS`` in this process, which saves importing TensorFlow again."""
+
+    def run(*arguments: str | Path) -> Answer:
+        capsys.readouterr()
+        try:
+            code = _run([str(argument) for argument in arguments])
+        finally:
+            set_verbosity(Verbosity.NORMAL)
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logistic regression on the tiny cache. Copy it before a change."""
+    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
+    # Calling nobody positive is right for half of the images at least.
+    fit(open_cache(tiny_cache), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
+    return run

@@ -1,0 +1,119 @@
+"""``featx evaluate``: a table, JSON and CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from featx.runs import load_run
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Featx
+    from tests.conftest import MakeDisk
+
+
+def test_the_table_names_the_head_the_split_the_threshold_and_every_metric(
+    featx: Featx, tiny_run: Path
+) -> None:
+    code, out, _ = featx("evaluate", tiny_run)
+    metrics = load_run(tiny_run).evaluate().metrics
+    assert code == 0
+    title = " ".join(out.split("\n\n")[0].split())
+    assert "logreg on test" in title
+    assert f"{metrics.images} images of {metrics.patients} patients" in title
+    assert f"threshold {metrics.threshold:.6g}" in title
+    for name in ("Accuracy", "Recall (sensitivity)", "Specificity", "Precision (PPV)", "F1"):
+        assert f"{name} " in out
+    assert f"{metrics.roc_auc:.4f}" in out
+    assert f"{metrics.log_loss:.4f}" in out
+    interval = metrics.intervals["accuracy"]
+    assert f"{interval.low:.4f} – {interval.high:.4f}" in out
+    assert "called NORMAL   called PNEUMONIA" in out
+    assert "untrained" in out
+
+
+def test_json_holds_what_was_measured_on_what(
+    featx: Featx, tiny_run: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "deep" / "metrics.json"
+    assert featx("evaluate", tiny_run, tiny_cache, "--split", "test", "--json", file).code == 0
+    content = json.loads(file.read_text())
+    run = load_run(tiny_run)
+    expected = run.evaluate().metrics.as_dict()
+    assert {name: content[name] for name in expected} == json.loads(json.dumps(expected))
+    assert content["run"] == str(tiny_run)
+    assert content["head"] == "logreg"
+    assert content["split"] == "test"
+    assert content["classes"] == ["NORMAL", "PNEUMONIA"]
+    assert content["accuracy_floor"] == 0.5
+    assert content["excluded"] == 0
+    assert content["trained_embeddings"] is False
+
+
+def test_csv_has_these_columns_and_a_line_an_image(
+    featx: Featx, tiny_run: Path, tmp_path: Path
+) -> None:
+    featx("evaluate", tiny_run, "--csv", tmp_path / "scores.csv")
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert list(table.columns) == ["path", "label", "group", "score"]
+    expected = load_run(tiny_run).evaluate().scores
+    assert table["score"].to_numpy() == pytest.approx(expected["score"].to_numpy())
+
+
+def test_all_splits_count_what_was_left_out(featx: Featx, tiny_run: Path, tmp_path: Path) -> None:
+    answer = featx("evaluate", tiny_run, "--split", "all", "--json", tmp_path / "m.json")
+    images = load_run(tiny_run).record.images
+    assert f"{images} images were left out: the run was fitted on the same files." in answer.err
+    assert json.loads((tmp_path / "m.json").read_text())["excluded"] == images
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_images_that_it_was_fitted_on_are_refused_as_a_measure(
+    featx: Featx, tiny_run: Path, tmp_path: Path, split: str
+) -> None:
+    answer = featx("evaluate", tiny_run, "--split", split, "--json", tmp_path / "m.json")
+    assert answer.code == 2
+    assert "was fitted on these very images" in answer.error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_split_without_sick_images_shows_undefined_metrics(
+    featx: Featx, tiny_run: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    import h5py
+
+    shutil.copytree(tiny_cache, tmp_path / "cache")
+    with h5py.File(tmp_path / "cache" / "index.h5", "r+") as index:
+        label = index["images/label"]
+        label[...] = [b"NORMAL"] * len(label)
+    answer = featx("evaluate", tiny_run, tmp_path / "cache", "--json", tmp_path / "m.json")
+    assert answer.code == 0
+    assert answer.out.count("undefined") >= 3
+    assert json.loads((tmp_path / "m.json").read_text())["recall"] is None
+
+
+def test_quiet_prints_the_results_alone(featx: Featx, tiny_run: Path) -> None:
+    answer = featx("-q", "evaluate", tiny_run)
+    assert answer.err == ""
+    assert answer.out == featx("evaluate", tiny_run).out
+
+
+def test_json_is_written_whole_or_the_old_file_stays(
+    featx: Featx, tiny_run: Path, small_disk: MakeDisk
+) -> None:
+    disk = small_disk("64k")
+    (disk / "metrics.json").write_text("old")
+    with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 1024)
+    answer = featx("evaluate", tiny_run, "--json", disk / "metrics.json")
+    assert answer.code == 2
+    assert "no room left on the disk" in answer.error
+    assert (disk / "metrics.json").read_text() == "old"
+    assert sorted(path.name for path in disk.iterdir()) == ["filler", "metrics.json"]

@@ -1,0 +1,144 @@
+"""``featx fit``: what it prints, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Featx
+
+FLOOR = ("--accuracy-floor", "0.5")
+
+
+def test_it_writes_a_run_and_prints_its_metrics_threshold_and_place(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "first"
+    code, out, err = featx("fit", tiny_cache, "--head", "logreg", "--run", run, *FLOOR)
+    assert code == 0
+    record = json.loads((run / "run.json").read_text())
+    metrics = record["metrics"]["out_of_fold"]
+    for name in ("accuracy", "recall", "specificity", "precision", "f1", "roc_auc"):
+        assert f"{metrics[name]:.4f}" in out
+    interval = metrics["intervals"]["recall"]
+    assert f"{interval['low']:.4f} – {interval['high']:.4f}" in out
+    assert f"Threshold {record['threshold']:.6g}" in out
+    assert "accuracy ≥ 0.5" in out
+    assert out.splitlines()[-1] == f"Run: {run}"
+    assert "the embeddings are untrained" in err
+    assert "featx: error:" not in err
+
+
+def test_the_confusion_matrix_has_the_truth_in_rows(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    out = featx("fit", tiny_cache, "--head", "logreg", "--run", run, *FLOOR).out
+    confusion = json.loads((run / "run.json").read_text())["metrics"]["out_of_fold"]["confusion"]
+    rows = [line.split() for line in out.splitlines()]
+    assert ["NORMAL", str(confusion["tn"]), str(confusion["fp"])] in rows
+    assert ["PNEUMONIA", str(confusion["fn"]), str(confusion["tp"])] in rows
+
+
+def test_a_path_is_printed_on_one_line_however_long(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / ("a" * 90) / ("b" * 90)
+    out = featx("fit", tiny_cache, "--head", "logreg", "--run", run, *FLOOR).out
+    assert f"Run: {run}\n" in out
+
+
+def test_options_reach_the_fit(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+    options = ("--seed", "5", "--no-use-copies", "--accuracy-floor", "0.51")
+    featx("fit", tiny_cache, "--head", "svm", "--run", tmp_path / "run", *options)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["seed"] == record["head"]["seed"] == 5
+    assert record["head"]["name"] == "svm"
+    assert record["accuracy_floor"] == 0.51
+    assert record["copies"] == 0
+
+
+def test_a_run_is_replaced_only_by_force(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+    command = ("fit", tiny_cache, "--head", "logreg", "--run", tmp_path / "run", *FLOOR)
+    assert featx(*command).code == 0
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    refused = featx(*command, "--seed", "1")
+    assert refused.code == 2
+    assert "--force" in refused.error
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    assert featx(*command, "--seed", "1", "--force").code == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 1
+
+
+def test_no_feasible_threshold_is_a_failure_that_names_what_can_be_had(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    answer = featx("fit", tiny_cache, "--head", "logreg", "--run", run, "--accuracy-floor", "1")
+    assert answer.code == 1
+    assert answer.out == ""
+    assert "no threshold reaches accuracy 1: the best is 0." in answer.error
+    assert "Lower --accuracy-floor to 0." in answer.error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("typed", ["log", "svn"])
+def test_a_misspelt_head_is_answered_with_did_you_mean(
+    featx: Featx, tiny_cache: Path, tmp_path: Path, typed: str
+) -> None:
+    answer = featx("fit", tiny_cache, "--head", typed, "--run", tmp_path / "run")
+    assert answer.code == 2
+    assert "Did you mean" in answer.error
+
+
+def test_quiet_prints_the_results_alone(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    command = ("fit", tiny_cache, "--head", "logreg", *FLOOR, "--run")
+    quiet = featx("-q", *command, tmp_path / "quiet")
+    normal = featx(*command, tmp_path / "normal")
+    assert quiet.err == ""
+    assert normal.err != ""
+    assert quiet.out.splitlines()[:-1] == normal.out.splitlines()[:-1]
+
+
+ONE_LAYER = """
+import featx.heads.keras_head as module
+
+def build_head(shape, seed):
+    from keras import Input, Sequential, layers
+    return Sequential([Input(shape), layers.Flatten(), layers.Dense(1, "sigmoid")])
+
+module.build_head = build_head
+from featx_cli.__main__ import main
+main()
+"""
+
+
+def test_a_keras_head_in_a_process_of_its_own_prints_results_only(
+    tiny_cache: Path, tmp_path: Path
+) -> None:
+    """TensorFlow and Keras write to standard error in many ways; none may reach a quiet user.
+
+    The network has one layer, because tracing the study's six times takes half a minute.
+    """
+    options = ["--head", "keras", "--epochs", "1", "--accuracy-floor", "0", "--run"]
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_LAYER, "-q", "fit", tiny_cache, *options, tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "keras, out of fold" in done.stdout
+    table = pd.read_csv(tmp_path / "run" / "oof.csv")
+    assert list(table.columns) == ["path", "label", "group", "fold", "score"]
+    assert (tmp_path / "run" / "head.keras").stat().st_size > 0

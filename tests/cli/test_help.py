@@ -1,0 +1,175 @@
+"""Help pages, the version, and what the command line says when it is called wrongly."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from featx_cli.app import make_command
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Featx
+    from tests.conftest import RunFeatx
+
+PAGES = (
+    ["extract"],
+    ["fit"],
+    ["evaluate"],
+    ["predict"],
+    ["cache", "info"],
+    ["cache", "verify"],
+    ["doctor"],
+    ["demo"],
+)
+HEAVY = {"tensorflow", "keras", "sklearn", "pandas", "optuna", "matplotlib", "scipy"}
+
+
+def commands() -> dict[str, Any]:
+    """Every command by the words that call it."""
+    found = {}
+    for name, command in make_command().commands.items():
+        below = getattr(command, "commands", None)
+        found |= {f"{name} {n}": c for n, c in below.items()} if below else {name: command}
+    return found
+
+
+def test_the_pages_tested_here_are_all_there_are() -> None:
+    assert sorted(commands()) == sorted(" ".join(page) for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+class TestEachPage:
+    def test_it_has_an_example_that_can_be_copied_as_one_line(
+        self, featx: Featx, page: list[str]
+    ) -> None:
+        answer = featx(*page, "--help")
+        assert answer.code == 0
+        examples = [line for line in answer.out.splitlines() if "Example:" in line]
+        assert len(examples) == 1
+        words = examples[0].split("Example:")[1].split()
+        assert words[: len(page) + 1] == ["featx", *page]
+        assert answer.out.rstrip().endswith(examples[0].strip())
+
+    def test_the_example_s_options_are_the_command_s(self, featx: Featx, page: list[str]) -> None:
+        answer = featx(*page, "--help")
+        known = {option for p in commands()[" ".join(page)].params for option in p.opts}
+        used = re.findall(r"--[a-z-]+", answer.out.split("Example:")[1])
+        assert set(used) <= known
+
+    def test_it_tells_what_the_command_does_and_each_option_s_meaning(
+        self, featx: Featx, page: list[str]
+    ) -> None:
+        out = featx(*page, "--help").out
+        assert out.startswith(f"Usage: featx {' '.join(page)} ")
+        for parameter in commands()[" ".join(page)].params:
+            assert parameter.help, parameter.name
+
+    def test_it_gives_every_default(self, featx: Featx, page: list[str]) -> None:
+        text = " ".join(featx(*page, "--help").out.split())
+        for parameter in commands()[" ".join(page)].params:
+            if isinstance(parameter.default, bool) and not parameter.secondary_opts:
+                continue  # a switch that is off
+            if isinstance(parameter.default, bool):
+                on, off = parameter.opts[0], parameter.secondary_opts[0]
+                default = (on if parameter.default else off).removeprefix("--")
+                assert f"[default: {default}]" in text
+            elif parameter.default is not None:
+                option = re.escape(parameter.opts[0])
+                default = re.escape(str(parameter.default))
+                assert re.search(rf"{option} .*?\[default: {default}\]", text), parameter.name
+            elif not parameter.required and "Default" in parameter.help:
+                assert " ".join(parameter.help.split()) in text
+
+
+class TestTheFirstPage:
+    def test_it_shows_the_usual_order_of_commands(self, featx: Featx) -> None:
+        out = featx("--help").out
+        order = [out.index(f"featx {command} ") for command in ("extract", "fit", "evaluate")]
+        assert order == sorted(order)
+        assert "not a medical device" in out
+        assert "Exit codes: 0 success, 1 failure, 2 misuse" in out
+
+    def test_it_lists_every_command(self, featx: Featx) -> None:
+        listed = featx("--help").out.split("Commands:")[1]
+        for name in make_command().commands:
+            assert f"\n  {name} " in listed
+
+    def test_minus_h_is_help_too(self, featx: Featx) -> None:
+        assert featx("-h").out == featx("--help").out
+
+    @pytest.mark.parametrize("arguments", [[], ["cache"]], ids=["featx", "featx cache"])
+    def test_without_a_command_it_is_shown_as_a_page_not_as_an_error(
+        self, featx: Featx, arguments: list[str]
+    ) -> None:
+        answer = featx(*arguments)
+        assert answer.code == 2
+        assert answer.err.startswith("Usage: featx")
+        assert "featx: error:" not in answer.err
+        assert len(answer.err.splitlines()) > 5
+
+    def test_it_imports_nothing_heavy(self) -> None:
+        command = [sys.executable, "-X", "importtime", "-m", "featx", "--help"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        lines = done.stderr.splitlines()
+        modules = {line.split("|")[-1].strip().split(".")[0] for line in lines}
+        assert "featx_cli" in modules
+        assert not HEAVY & modules
+
+    def test_it_takes_less_than_half_a_second_of_processor_time(self) -> None:
+        def seconds() -> float:
+            before = os.times()
+            subprocess.run(
+                [sys.executable, "-m", "featx", "--help"], check=True, stdout=subprocess.DEVNULL
+            )
+            after = os.times()
+            return (after.children_user - before.children_user) + (
+                after.children_system - before.children_system
+            )
+
+        # Processor time, and the best of three: other work on the machine must not matter.
+        assert min(seconds() for _ in range(3)) < 0.5
+
+
+class TestVersion:
+    def test_it_is_the_installed_one_and_nothing_else(self, featx: Featx) -> None:
+        import importlib.metadata
+
+        assert featx("--version") == (0, importlib.metadata.version("featx") + "\n", "")
+
+    def test_python_minus_m_featx_is_the_same_command_line(self, run_featx: RunFeatx) -> None:
+        import importlib.metadata
+
+        done = run_featx(["--version"])
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == importlib.metadata.version("featx") + "\n"
+
+
+class TestMisuse:
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            (["fit"], "Missing argument 'CACHE'. See `featx fit --help`."),
+            (["fit", "c", "--head", "svm"], "Missing option '--run'. See `featx fit --help`."),
+            (["fit", "c", "--ruin", "r"], "No such option: --ruin"),
+            (["fit", "c", "--run", "r", "--head", "svm", "--epochs", "ten"], "'--epochs'"),
+            (["predict", "r", "i", "--format", "xml"], "'table', 'csv', 'json'"),
+            (["evaluate", "r", "c", "more"], "unexpected extra argument"),
+            (["fitt"], "No such command 'fitt'"),
+            (["--loud", "doctor"], "No such option: --loud"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_it_is_answered_in_one_line_with_exit_code_2(
+        self, featx: Featx, arguments: list[str], complaint: str
+    ) -> None:
+        code, out, err = featx(*arguments)
+        assert code == 2
+        assert out == ""
+        assert err.startswith("featx: error: ")
+        assert complaint in err
+        assert err.count("\n") == 1

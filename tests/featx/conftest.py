@@ -1,0 +1,165 @@
+"""Caches made without a network, and a run on the tiny cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from featx.extraction import ExtractionSpec
+from featx.heads import HeadSpec
+from featx.runs import fit
+from featx_cache import (
+    Cache,
+    Labelling,
+    RowKeys,
+    RowPlaces,
+    open_cache,
+    shard_name,
+    write_index,
+    write_shard,
+)
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+SHAPE = (2, 2, 8)
+BACKBONE = {
+    "name": "vgg16",
+    "weights": "trained",
+    "weights_sha256": "0" * 64,
+    "input_size": 64,
+    "precision": "float32",
+}
+
+
+@dataclass
+class Contents:
+    """What a cache will hold; a test may change it before it is written.
+
+    Attributes
+    ----------
+    images
+        path, sha256, label, split, group.
+    image, copy
+        Of each row.
+    embeddings
+        Of each row, float32; stored as float16.
+    """
+
+    images: pd.DataFrame
+    image: NDArray[np.int64]
+    copy: NDArray[np.int16]
+    embeddings: NDArray[np.float32]
+
+    def rows(self, **wanted: str) -> NDArray[np.intp]:
+        """Rows of the images whose columns have the values given."""
+        chosen = np.ones(len(self.images), bool)
+        for column, value in wanted.items():
+            chosen &= (self.images[column] == value).to_numpy()
+        return np.flatnonzero(chosen[self.image])
+
+
+Change = Callable[[Contents], None]
+
+
+class MakeCache(Protocol):
+    """See `make_cache`."""
+
+    def __call__(
+        self,
+        folder: Path,
+        *,
+        patients: int = 24,
+        copies: int = 1,
+        change: Change | None = None,
+        backbone: dict[str, Any] | None = None,
+        classes: tuple[str, str] = CLASSES,
+    ) -> Cache:
+        """Write a cache and open it."""
+
+
+def contents(patients: int, copies: int) -> Contents:
+    """Make two images a patient; of six patients of a class one is in val and one in test."""
+    random = np.random.default_rng(0)
+    number = np.arange(2 * patients)
+    patient, view = number // 2, number % 2
+    label = np.array(CLASSES, dtype=object)[patient % 2]
+    split = np.array(["train"] * 4 + ["val", "test"], dtype=object)[patient // 2 % 6]
+    path = [
+        f"{s}/{c}/p{p:02}-{v}.png" for s, c, p, v in zip(split, label, patient, view, strict=True)
+    ]
+    images = pd.DataFrame(
+        {
+            "path": path,
+            "sha256": [hashlib.sha256(p.encode()).hexdigest() for p in path],
+            "label": label,
+            "split": split,
+            "group": [f"p{p:02}" for p in patient],
+        }
+    )
+    each = np.where(split == "train", copies + 1, 1)
+    image = number.repeat(each)
+    copy = np.concatenate([np.arange(n) for n in each]).astype(np.int16)
+    signal = 0.6 * (patient % 2)[:, None, None, None] * (np.arange(SHAPE[-1]) < 3)
+    own = random.normal(0, 0.7, (patients, 1, 1, SHAPE[-1]))[patient]
+    embeddings = signal + own + random.normal(0, 0.5, (len(number), *SHAPE))
+    rows = embeddings[image]
+    rows[copy > 0] += random.normal(0, 0.1, (int((copy > 0).sum()), *SHAPE))
+    return Contents(images, image, copy, rows.astype(np.float32))
+
+
+@pytest.fixture(scope="session")
+def make_cache() -> MakeCache:
+    """Write a cache of two shards: 24 patients with two images each, one copy of those of train."""
+
+    def make(
+        folder: Path,
+        *,
+        patients: int = 24,
+        copies: int = 1,
+        change: Change | None = None,
+        backbone: dict[str, Any] | None = None,
+        classes: tuple[str, str] = CLASSES,
+    ) -> Cache:
+        made = contents(patients, copies)
+        if change is not None:
+            change(made)
+        spec = ExtractionSpec.model_validate(
+            {"backbone": BACKBONE | (backbone or {}), "augmentation": {"copies": copies}}
+        )
+        return write(folder, made, spec, classes)
+
+    return make
+
+
+def write(folder: Path, made: Contents, spec: ExtractionSpec, classes: tuple[str, str]) -> Cache:
+    (folder / "shards").mkdir(parents=True)
+    sha256 = made.images["sha256"].to_numpy()[made.image]
+    shard = (np.arange(len(made.image)) % 2).astype(np.int32)
+    names = []
+    for number in (0, 1):
+        rows = np.flatnonzero(shard == number)
+        keys = RowKeys.of([(sha256[row], int(made.copy[row])) for row in rows])
+        names.append(shard_name(spec.fingerprint, keys))
+        content = made.embeddings[rows].astype(np.float16)
+        write_shard(folder / "shards" / names[-1], content, keys, spec=spec.canonical_json())
+    shard_row = (np.arange(len(made.image)) // 2).astype(np.int32)
+    places = RowPlaces(made.image, made.copy, shard, shard_row, names)
+    labelling = Labelling(classes, {}, weights="/nowhere/vgg16.weights.h5", data="/nowhere")
+    write_index(folder, made.images, places, labelling, spec=spec.canonical_json())
+    return open_cache(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logistic regression on the tiny cache. Copy it before a change."""
+    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
+    # Calling nobody positive is right for half of the images at least.
+    fit(open_cache(tiny_cache), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
+    return run

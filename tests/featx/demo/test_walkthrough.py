@@ -1,0 +1,200 @@
+"""The demo from end to end, as small as it can be."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from featx.demo import DemoResult, DemoSize, run_demo, walkthrough
+from featx.errors import InputError, NoFeasibleThresholdError
+from featx.runs import load_run
+from featx_cache import open_cache
+
+SIZE = DemoSize(patients=12, input_size=32, copies=1, epochs=1)
+
+
+class Notes:
+    """Progress that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def task(self, description: str, total: int, unit: str) -> Any:
+        from featx.progress import SILENT
+
+        return SILENT.task(description, total, unit)
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def digests(folder: Path, pattern: str) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob(pattern))
+    }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Two folds instead of five, two floors, and no pretrained weights on the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featx.runs.out_of_fold.FOLDS", 2)
+        patch.setattr(walkthrough, "ACCURACY_FLOORS", (0.9, 0.5))
+        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+        patch.delenv("FEATX_WEIGHTS_DIR", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, notes: Notes) -> DemoResult:
+    return run_demo(tmp_path_factory.mktemp("demo") / "out", SIZE, seed=3, progress=notes)
+
+
+def test_everything_it_promises_is_there(made: DemoResult) -> None:
+    out = made.cache.parent
+    assert made.data == out / "phantoms"
+    assert list((out / "lesion_masks").rglob("*.png"))
+    assert made.report == out / "report.html"
+    assert made.report.stat().st_size > 50_000
+    assert sorted(path.name for path in (out / "runs").iterdir()) == ["keras", "logreg", "svm"]
+
+
+def test_every_head_is_fitted_on_the_cache_and_measured_on_the_test_split(
+    made: DemoResult,
+) -> None:
+    assert [run.record.head.name for run, _ in made.results] == ["keras", "svm", "logreg"]
+    cache = open_cache(made.cache)
+    assert cache.images["split"].nunique() == 3
+    test = int((cache.images["split"] == "test").sum())
+    for run, evaluation in made.results:
+        assert evaluation.split == "test"
+        assert evaluation.metrics.images == test
+        assert run.record.copies == 1
+        assert load_run(run.path).record == run.record
+
+
+def test_without_pretrained_weights_it_says_that_the_embeddings_are_untrained(
+    made: DemoResult, notes: Notes
+) -> None:
+    assert made.weights == "random"
+    assert any("untrained" in line for line in notes.lines)
+    assert "untrained" in made.report.read_text()
+
+
+def test_a_floor_that_cannot_be_kept_is_said_and_the_next_is_taken(
+    made: DemoResult, notes: Notes
+) -> None:
+    for run, _ in made.results:
+        missed = f"{run.record.head.name}: no threshold reaches accuracy 0.9; trying less"
+        assert (missed in notes.lines) == (run.record.accuracy_floor == 0.5)
+        assert run.record.metrics["out_of_fold"]["accuracy"] >= run.record.accuracy_floor
+
+
+def test_no_floor_that_can_be_kept_is_an_error_and_leaves_no_run(
+    made: DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> NoReturn:
+        raise NoFeasibleThresholdError("no threshold")
+
+    monkeypatch.setattr(walkthrough, "HEADS", ("logreg",))
+    monkeypatch.setattr(walkthrough, "fit", never)
+    shutil.copytree(made.data, tmp_path / "phantoms")
+    shutil.copytree(made.cache, tmp_path / "cache")
+    shutil.copy(made.cache.parent / walkthrough.MARKER, tmp_path)
+    with pytest.raises(NoFeasibleThresholdError, match=r"logreg doesn't reach accuracy 0\.5"):
+        run_demo(tmp_path, SIZE, seed=3)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_running_it_again_goes_on_and_gives_the_same_numbers(
+    made: DemoResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = made.cache.parent
+    images, shards = digests(made.data, "*.png"), digests(made.cache, "shard-*")
+    written = {path: path.stat().st_mtime_ns for path in (made.cache / "shards").iterdir()}
+    # The network takes most of the time, and featx.runs tests that it repeats.
+    monkeypatch.setattr(walkthrough, "HEADS", ("svm", "logreg"))
+    again = run_demo(out, SIZE, seed=3)
+    assert digests(made.data, "*.png") == images
+    assert digests(made.cache, "shard-*") == shards
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    for (_, one), (_, other) in zip(made.results[1:], again.results, strict=True):
+        assert one.metrics == other.metrics
+        pd.testing.assert_frame_equal(one.scores, other.scores)
+
+
+def test_a_demo_that_was_interrupted_while_drawing_draws_anew(
+    made: DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    draw = walkthrough.write_phantoms
+
+    def draw_and_stop(*arguments: Any, **options: Any) -> NoReturn:
+        draw(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(walkthrough, "scan_folder", interrupt)  # the next step
+    monkeypatch.setattr(walkthrough, "write_phantoms", draw_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "out", SIZE, seed=3)
+    assert not (tmp_path / "out" / "phantoms").exists()
+    monkeypatch.setattr(walkthrough, "write_phantoms", draw)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "out", SIZE, seed=3)
+    assert digests(tmp_path / "out" / "phantoms", "*.png") == digests(made.data, "*.png")
+    masks = digests(made.cache.parent / "lesion_masks", "*.png")
+    assert digests(tmp_path / "out" / "lesion_masks", "*.png") == masks
+
+
+def test_another_folder_with_the_same_seed_gets_the_same_images_embeddings_and_scores(
+    made: DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walkthrough, "HEADS", ("logreg",))
+    other = run_demo(tmp_path / "out", SIZE, seed=3)
+    assert digests(other.data, "*.png") == digests(made.data, "*.png")
+    caches = [open_cache(result.cache) for result in (made, other)]
+    rows = caches[0].row_numbers(splits=None, copies=True)
+    one, two = (cache.read(rows).astype(np.float32) for cache in caches)
+    assert one == pytest.approx(two, rel=1e-3, abs=1e-4)
+    scores = [result.results[-1][1].scores["score"].to_numpy() for result in (made, other)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("changed", [{"seed": 4}, {"size": dataclasses.replace(SIZE, patients=13)}])
+def test_a_demo_of_another_size_or_seed_is_not_mixed_in(
+    made: DemoResult, changed: dict[str, Any]
+) -> None:
+    before = digests(made.cache.parent, "*.png")
+    with pytest.raises(InputError, match="another size or seed"):
+        run_demo(made.cache.parent, **({"size": SIZE, "seed": 3} | changed))
+    assert digests(made.cache.parent, "*.png") == before
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty and not a demo"):
+        run_demo(tmp_path, SIZE)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        run_demo(tmp_path / "out", SIZE)
+    assert (tmp_path / "out").read_text() == "mine"

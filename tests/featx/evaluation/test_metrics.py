@@ -1,0 +1,204 @@
+"""Metrics against hand-made and scikit-learn values, and their intervals."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics as reference
+
+from featx.errors import InputError
+from featx.evaluation import Interval, Metrics, evaluate_scores
+
+# Eight images: of five sick ones three are called sick, of three healthy ones one.
+Y = [1, 1, 1, 1, 1, 0, 0, 0]
+SCORES = [0.9, 0.8, 0.7, 0.3, 0.2, 0.6, 0.4, 0.1]
+PATIENTS = list("aabbccdd")
+INTERVALS = ("accuracy", "recall", "specificity")
+
+
+@pytest.fixture(scope="module")
+def metrics() -> Metrics:
+    return evaluate_scores(Y, SCORES, 0.5, PATIENTS)
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 300)
+    return y, (0.3 * y + 0.7 * random.uniform(size=300)).round(3)
+
+
+class TestValues:
+    def test_confusion_counts(self, metrics: Metrics) -> None:
+        assert metrics.confusion == {"tp": 3, "fn": 2, "fp": 1, "tn": 2}
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("images", 8),
+            ("patients", 4),
+            ("threshold", 0.5),
+            ("accuracy", 5 / 8),
+            ("recall", 3 / 5),
+            ("specificity", 2 / 3),
+            ("precision", 3 / 4),
+            ("f1", 2 * (3 / 4) * (3 / 5) / (3 / 4 + 3 / 5)),
+            # Of 15 pairs of a sick and a healthy image the sick one is ahead in 11.
+            ("roc_auc", 11 / 15),
+        ],
+    )
+    def test_hand_computed_values(self, metrics: Metrics, name: str, value: float) -> None:
+        assert getattr(metrics, name) == pytest.approx(value)
+
+    def test_values_equal_scikit_learn_s(
+        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
+    ) -> None:
+        y, scores = many
+        found = evaluate_scores(y, scores, 0.55, np.arange(300))
+        called = scores >= 0.55
+        assert found.accuracy == pytest.approx(reference.accuracy_score(y, called))
+        assert found.recall == pytest.approx(reference.recall_score(y, called))
+        assert found.specificity == pytest.approx(reference.recall_score(y, called, pos_label=0))
+        assert found.precision == pytest.approx(reference.precision_score(y, called))
+        assert found.f1 == pytest.approx(reference.f1_score(y, called))
+        assert found.roc_auc == pytest.approx(reference.roc_auc_score(y, scores))
+        assert found.average_precision == pytest.approx(
+            reference.average_precision_score(y, scores)
+        )
+        assert found.log_loss == pytest.approx(reference.log_loss(y, scores))
+
+    def test_a_score_equal_to_the_threshold_is_positive(self) -> None:
+        assert evaluate_scores([1, 0], [0.5, 0.4], 0.5, [1, 2]).recall == 1.0
+
+    def test_a_score_of_exactly_0_or_1_that_is_wrong_keeps_the_log_loss_finite(self) -> None:
+        assert np.isfinite(evaluate_scores([1, 0], [0.0, 1.0], 0.5, [1, 2]).log_loss)
+
+    def test_labels_may_be_truth_values(self) -> None:
+        truths = evaluate_scores(np.array(Y, bool), SCORES, 0.5, PATIENTS)
+        assert truths == evaluate_scores(Y, SCORES, 0.5, PATIENTS)
+
+
+class TestMissingClasses:
+    def test_without_sick_images_what_needs_them_is_none(self) -> None:
+        plain = evaluate_scores([0, 0, 0], [0.1, 0.2, 0.7], 0.5, list("abc")).as_dict()
+        missing = {name for name, value in plain.items() if value is None}
+        assert missing == {"recall", "roc_auc", "average_precision", "log_loss"}
+        assert plain["specificity"] == pytest.approx(2 / 3)
+        assert plain["precision"] == 0.0
+        assert set(plain["intervals"]) == {"accuracy", "specificity"}
+
+    def test_without_healthy_images_what_needs_them_is_none(self) -> None:
+        plain = evaluate_scores([1, 1], [0.1, 0.7], 0.5, list("ab")).as_dict()
+        assert plain["specificity"] is None
+        assert plain["roc_auc"] is None
+        assert plain["recall"] == 0.5
+        assert set(plain["intervals"]) == {"accuracy", "recall"}
+
+    def test_nobody_called_sick_leaves_precision_undefined(self) -> None:
+        plain = evaluate_scores([1, 0], [0.1, 0.2], 0.5, list("ab")).as_dict()
+        assert plain["precision"] is None
+        assert plain["f1"] == 0.0
+
+    def test_the_plain_dict_is_json_without_nan(self) -> None:
+        found = evaluate_scores([0, 0], [0.1, 0.2], 0.5, list("ab"))
+        assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
+
+    def test_intervals_become_low_and_high(self, metrics: Metrics) -> None:
+        interval = metrics.intervals["accuracy"]
+        assert metrics.as_dict()["intervals"]["accuracy"] == {
+            "low": interval.low,
+            "high": interval.high,
+        }
+
+
+class TestRefusals:
+    def test_no_images(self) -> None:
+        with pytest.raises(InputError, match="no images"):
+            evaluate_scores([], [], 0.5, [])
+
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf])
+    def test_scores_that_are_not_finite(self, wrong: float) -> None:
+        with pytest.raises(InputError, match="1 scores are not finite"):
+            evaluate_scores([0, 1], [0.5, wrong], 0.5, [1, 2])
+
+
+class TestIntervals:
+    def width(self, interval: Interval) -> float:
+        return interval.high - interval.low
+
+    def test_they_contain_the_value(
+        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
+    ) -> None:
+        found = evaluate_scores(*many, 0.5, np.arange(300) // 3)
+        for name in INTERVALS:
+            interval = found.intervals[name]
+            assert 0 <= interval.low < getattr(found, name) < interval.high <= 1
+
+    def test_patients_are_resampled_not_images(self) -> None:
+        # Ten patients, half of them judged wrongly, each with 40 identical images: as much is
+        # known as of ten images, however many there are.
+        y, scores = np.tile([1, 0], 5).repeat(40), np.full(400, 0.7)
+        patients = evaluate_scores(y, scores, 0.5, np.arange(10).repeat(40))
+        images = evaluate_scores(y, scores, 0.5, np.arange(400))
+        assert patients.accuracy == images.accuracy == 0.5
+        wide = self.width(patients.intervals["accuracy"])
+        narrow = self.width(images.intervals["accuracy"])
+        assert wide > 4 * narrow
+        # sqrt(p (1 - p) / n) on either side of p, 1.96 times.
+        assert narrow == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 400), rel=0.15)
+        assert wide == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 10), rel=0.25)
+
+    def test_patients_names_and_the_order_of_images_do_not_matter_much(
+        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
+    ) -> None:
+        y, scores = many
+        groups = np.arange(300) // 3
+        order = np.random.default_rng(1).permutation(300)
+        one = evaluate_scores(y, scores, 0.5, [f"p{g:03}" for g in groups])
+        other = evaluate_scores(
+            y[order], scores[order], 0.5, np.array([f"p{g:03}" for g in groups])[order]
+        )
+        assert one.intervals == other.intervals
+
+    def test_equal_seeds_give_equal_intervals_and_others_do_not(
+        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
+    ) -> None:
+        def intervals(seed: int) -> Any:
+            return evaluate_scores(*many, 0.5, np.arange(300), seed=seed).intervals
+
+        assert intervals(1) == intervals(1)
+        assert intervals(1) != intervals(2)
+
+    def test_the_global_random_state_is_left_alone(self) -> None:
+        np.random.seed(3)
+        undisturbed = np.random.random()
+        np.random.seed(3)
+        evaluate_scores(Y, SCORES, 0.5, PATIENTS)
+        assert np.random.random() == undisturbed
+
+    def test_a_resample_without_sick_patients_does_not_count_as_missed_ones(self) -> None:
+        # Two of twelve patients are sick, and both are found: a third of the resamples have none.
+        y = [1, 1] + [0] * 10
+        scores = [0.9, 0.8] + [0.1] * 10
+        found = evaluate_scores(y, scores, 0.5, range(12))
+        assert found.intervals["recall"] == Interval(1.0, 1.0)
+
+    def test_all_right_or_all_wrong_gives_an_interval_of_one_value_without_a_warning(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            right = evaluate_scores([0, 1, 0, 1], [0, 1, 0, 1], 0.5, range(4))
+            wrong = evaluate_scores([0, 1, 0, 1], [1, 0, 1, 0], 0.5, range(4))
+        assert right.intervals == dict.fromkeys(INTERVALS, Interval(1.0, 1.0))
+        assert wrong.intervals == dict.fromkeys(INTERVALS, Interval(0.0, 0.0))
+
+    def test_one_patient_has_no_interval(self) -> None:
+        assert evaluate_scores([0, 1], [0.1, 0.9], 0.5, ["a", "a"]).intervals == {}
+
+    def test_one_sick_patient_has_no_interval_of_recall(self) -> None:
+        found = evaluate_scores([0, 0, 1, 1], [0.1, 0.7, 0.9, 0.8], 0.5, list("abcc"))
+        assert set(found.intervals) == {"accuracy", "specificity"}

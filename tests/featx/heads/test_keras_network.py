@@ -1,0 +1,113 @@
+"""The study's network, layer for layer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.heads.keras_network import build_head
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return build_head((9, 9, 512), 0)
+
+
+def layers_of(network: Any) -> Iterator[tuple[Any, ...]]:
+    """Name each layer by what matters in it."""
+    for layer in network.layers:
+        kind = type(layer).__name__
+        if kind == "Conv2D":
+            activation = layer.activation.__name__
+            yield kind, layer.filters, layer.kernel_size, layer.padding, activation
+        elif kind == "MaxPooling2D":
+            yield kind, layer.pool_size
+        elif kind == "Dense":
+            yield kind, layer.units, layer.activation.__name__
+        elif kind == "Dropout":
+            yield kind, layer.rate
+        else:
+            yield (kind,)
+
+
+def test_on_the_study_s_embedding_it_has_3_070_217_parameters(network: Any) -> None:
+    assert network.count_params() == 3_070_217
+
+
+def test_3_069_721_of_them_are_trainable(network: Any) -> None:
+    assert sum(int(np.prod(weight.shape)) for weight in network.trainable_weights) == 3_069_721
+
+
+def test_layers_are_the_study_s_in_order(network: Any) -> None:
+    def conv(filters: int) -> tuple[Any, ...]:
+        return ("Conv2D", filters, (3, 3), "same", "relu")
+
+    block = [conv(124), ("BatchNormalization",), ("MaxPooling2D", (2, 2))]
+    assert list(layers_of(network)) == [
+        *block,
+        *block,
+        conv(64),
+        conv(64),
+        conv(32),
+        ("Flatten",),
+        *[("Dense", 1024, "relu")] * 3,
+        ("Dropout", 0.5),
+        ("Dense", 1, "sigmoid"),
+    ]
+
+
+def test_embeddings_without_a_grid_skip_the_convolutions() -> None:
+    assert list(layers_of(build_head((512,), 0))) == [
+        *[("Dense", 1024, "relu")] * 3,
+        ("Dropout", 0.5),
+        ("Dense", 1, "sigmoid"),
+    ]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8), (2, 2, 8), (3, 3, 8)])
+def test_a_grid_too_small_to_pool_twice_still_has_a_network(shape: tuple[int, ...]) -> None:
+    scores = build_head(shape, 0)(np.ones((2, *shape), np.float32))
+    assert tuple(scores.shape) == (2, 1)
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not() -> None:
+    one, same, other = (build_head((8,), seed).get_weights() for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not np.array_equal(one[0], other[0])
+
+
+def test_no_two_layers_of_the_same_shape_begin_with_the_same_weights() -> None:
+    kernels = [w for w in build_head((1024,), 0).get_weights() if w.shape == (1024, 1024)]
+    assert len(kernels) == 3
+    assert not np.array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[1], kernels[2])
+
+
+def test_building_leaves_the_global_random_state_alone() -> None:
+    import keras
+
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.random()), float(keras.random.uniform((1,))[0])
+
+    keras.utils.set_random_seed(11)
+    undisturbed = draw()
+    keras.utils.set_random_seed(11)
+    build_head((3, 3, 8), 0)
+    assert draw() == undisturbed
+
+
+def test_the_score_is_float32_whatever_the_precision_policy() -> None:
+    import keras
+
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build_head((8,), 0)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    assert network.layers[0].compute_dtype == "bfloat16"
+    assert network(np.ones((1, 8), np.float32)).dtype == "float32"

@@ -1,0 +1,158 @@
+"""Heads on disk: what goes out comes back, and nothing foreign comes in."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skops.io
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from featx.errors import InputError
+from featx.heads import HeadSpec, KerasHead, build, load_head, save_head
+from featx.heads.keras_network import build_head
+from featx.runs.out_of_fold import TrainingData, fit_head
+
+SHAPE = (3, 3, 8)
+
+
+class Foreign(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """An estimator that featx doesn't know."""
+
+    def fit(self, X: Any, y: Any = None) -> Foreign:  # noqa: ARG002
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return X
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture(scope="module")
+def embeddings() -> NDArray[np.float32]:
+    random = np.random.default_rng(0)
+    return random.normal(size=(40, *SHAPE)).astype("f4")
+
+
+def fitted(name: Any, embeddings: NDArray[np.float32]) -> Any:
+    if name == "keras":
+        head = KerasHead()
+        head.model_ = build_head(SHAPE, 0)
+        head.classes_, head.n_features_in_ = np.array([0, 1]), SHAPE[0]
+        return head
+    import pandas as pd
+
+    table = pd.DataFrame({"group": [f"p{n}" for n in range(40)], "copy": 0})
+    data = TrainingData(embeddings, np.arange(40) % 2, table, np.arange(40))
+    return fit_head(HeadSpec(name=name), data, np.arange(40))
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_head(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("keras", "head.keras"), ("svm", "head.skops"), ("logreg", "head.skops")]
+)
+def test_a_head_scores_the_same_after_a_round_trip(
+    name: str, file: str, embeddings: NDArray[np.float32], tmp_path: Path
+) -> None:
+    head = fitted(name, embeddings)
+    assert save_head(head, tmp_path) == file
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+    back = load_head(tmp_path / file)
+    assert np.array_equal(back.predict_proba(embeddings), head.predict_proba(embeddings))
+    assert back.classes_.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["head.skops", "head.keras"])
+def test_a_pickle_by_another_name_is_refused_and_not_run(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "proof")))
+    assert (tmp_path / "proof").exists()
+    assert "can't be loaded safely" in refusal(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_keras_model_with_a_lambda_is_refused_and_named(tmp_path: Path) -> None:
+    from keras import Input, Sequential, layers
+
+    path = tmp_path / "head.keras"
+    Sequential([Input((4,)), layers.Lambda(lambda x: x * 2), layers.Dense(1)]).save(path)
+    assert "ambda" in refusal(path)
+
+
+def test_a_skops_file_with_a_foreign_estimator_is_refused_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "head.skops"
+    X, y = np.eye(4), [0, 1, 0, 1]
+    steps = [("foreign", Foreign()), ("classifier", LogisticRegression())]
+    skops.io.dump(Pipeline(steps).fit(X, y), path)
+    assert "Foreign" in refusal(path)
+
+
+@pytest.mark.parametrize("function", [os.system, functools.partial(os.system, "true")])
+def test_a_skops_file_with_a_function_is_refused_and_named(function: Any, tmp_path: Path) -> None:
+    path = tmp_path / "head.skops"
+    skops.io.dump(Pipeline([("pooling", FunctionTransformer(function))]), path)
+    assert "system" in refusal(path)
+
+
+def test_a_type_hidden_in_a_head_that_is_otherwise_known_is_refused(
+    embeddings: NDArray[np.float32], tmp_path: Path
+) -> None:
+    head = fitted("logreg", embeddings)
+    head.note = Foreign()
+    save_head(head, tmp_path)
+    assert "Foreign" in refusal(tmp_path / "head.skops")
+
+
+@pytest.mark.parametrize("name", ["head.skops", "head.keras"])
+def test_a_truncated_file_is_refused(
+    name: str, embeddings: NDArray[np.float32], tmp_path: Path
+) -> None:
+    save_head(fitted("keras" if name == "head.keras" else "logreg", embeddings), tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-200])
+    assert "can't be loaded safely" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["head.skops", "head.keras"])
+def test_an_empty_file_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    refusal(tmp_path / name)
+
+
+def test_a_missing_head_is_named_with_what_to_do(tmp_path: Path) -> None:
+    assert "featx fit" in refusal(tmp_path / "head.skops")
+
+
+def test_an_unfitted_head_builds_but_a_run_never_holds_one(tmp_path: Path) -> None:
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        save_head(build(HeadSpec(name="keras")), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,113 @@
+"""``run.json``: what is read back, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featx.errors import InputError
+from featx.runs import FitReport, load_run
+from featx.runs.record import RunRecord, versions
+
+
+@pytest.fixture
+def run(report: FitReport, tmp_path: Path) -> Path:
+    """A run that may be damaged."""
+    shutil.copytree(report.run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def refusal(run: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_run(run)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def edit(run: Path, **changes: Any) -> None:
+    record = json.loads((run / "run.json").read_text())
+    for name, value in changes.items():
+        if value is ...:
+            del record[name]
+        else:
+            record[name] = value
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def test_what_was_written_is_read_back(report: FitReport) -> None:
+    run = load_run(report.run)
+    assert run.record == report.record
+    assert run.record.threshold == report.point.threshold
+
+
+def test_a_record_is_frozen(report: FitReport) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        report.record.threshold = 0.1  # type: ignore[misc]
+
+
+def test_fields_that_a_later_version_adds_are_no_reason_to_refuse(run: Path) -> None:
+    edit(run, mood="good")
+    assert load_run(run).record.seed == 0
+
+
+def test_a_folder_that_is_no_run_is_told_from_one_that_is_missing(tmp_path: Path) -> None:
+    assert refusal(tmp_path).startswith(f"{tmp_path} is not a run (it has no run.json)")
+    assert refusal(tmp_path / "gone").startswith(f"there is no run at {tmp_path / 'gone'}")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b"PK\x03\x04"], ids=repr
+)
+def test_a_damaged_record_is_refused_by_name(run: Path, content: bytes) -> None:
+    (run / "run.json").write_bytes(content)
+    message = refusal(run)
+    assert f"{run / 'run.json'} can't be used" in message
+    assert "fit the run again" in message
+
+
+def test_a_truncated_record_is_refused(run: Path) -> None:
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(text[: len(text) // 2])
+    assert "can't be used" in refusal(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("schema_version", 2),
+        ("threshold", ...),
+        ("threshold", None),
+        ("threshold", "high"),
+        ("threshold", float("nan")),
+        ("accuracy_floor", 1.5),
+        ("classes", ["NORMAL"]),
+        ("head", {"name": "forest"}),
+        ("head_file", "../elsewhere/head.skops"),
+        ("head_file", "head.pkl"),
+        ("extraction", {}),
+    ],
+)
+def test_a_wrong_field_is_named(run: Path, name: str, value: Any) -> None:
+    edit(run, **{name: value})
+    assert f"can't be used: {name}" in refusal(run)
+
+
+def test_versions_name_python_and_the_packages_that_decide_results() -> None:
+    found = versions()
+    assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(found)
+    assert all(version[0].isdigit() for version in found.values())
+
+
+def test_a_package_that_is_not_installed_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.runs.record._PACKAGES", ("no-such-package",))
+    assert versions()["no-such-package"] == "not installed"
+
+
+def test_the_schema_has_no_default_for_what_a_run_must_say() -> None:
+    required = {name for name, field in RunRecord.model_fields.items() if field.is_required()}
+    assert {"threshold", "fingerprint", "extraction", "metrics", "versions", "seed"} <= required

@@ -1,0 +1,323 @@
+"""A run that was fitted before: evaluating a cache and predicting image files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.backbones import Backbone, load_backbone
+from featx.errors import InputError, NotACacheError, SpecMismatchError
+from featx.evaluation import evaluate_scores
+from featx.heads import HeadSpec
+from featx.runs import FitReport, Prediction, Run, find_images, fit, load_run
+from featx.runs import run as module
+from featx_cache import Cache, open_cache
+
+if TYPE_CHECKING:
+    from tests.featx.conftest import Contents, MakeCache
+
+
+@pytest.fixture
+def run(report: FitReport) -> Run:
+    return load_run(report.run)
+
+
+class TestMatching:
+    def test_the_cache_it_was_fitted_on_matches(self, run: Run, cache: Cache) -> None:
+        run.require_match(cache)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("input_size", 128),
+            ("name", "vgg19"),
+            ("preprocess", "rescale"),
+            ("weights_sha256", "1" * 64),
+            ("precision", "bfloat16"),
+        ],
+    )
+    def test_another_backbone_is_refused_and_the_field_that_differs_is_named(
+        self, run: Run, make_cache: MakeCache, tmp_path: Path, field: str, value: Any
+    ) -> None:
+        other = make_cache(tmp_path / "cache", backbone={field: value})
+        with pytest.raises(SpecMismatchError) as caught:
+            run.evaluate(other)
+        mine = getattr(run.record.extraction.backbone, field)
+        assert f"backbone.{field}: {mine} -> {value}" in str(caught.value)
+        assert str(caught.value).count(" -> ") == 1
+
+    def test_how_many_copies_a_cache_has_does_not_matter(
+        self, run: Run, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        run.require_match(make_cache(tmp_path / "cache", copies=0))
+
+    @pytest.mark.parametrize("classes", [("PNEUMONIA", "NORMAL"), ("NORMAL", "COVID")])
+    def test_other_classes_or_another_order_are_refused(
+        self, run: Run, make_cache: MakeCache, tmp_path: Path, classes: tuple[str, str]
+    ) -> None:
+        other = make_cache(tmp_path / "cache", classes=classes)
+        with pytest.raises(InputError, match=f"NORMAL from PNEUMONIA.*{classes[0]} and"):
+            run.evaluate(other)
+
+
+class TestEvaluating:
+    def test_metrics_are_those_of_the_head_s_scores_at_the_run_s_threshold(
+        self, run: Run, cache: Cache
+    ) -> None:
+        evaluation = run.evaluate(cache)
+        rows = cache.row_numbers(splits=("test",), copies=False)
+        table = cache.table(rows)
+        scores = run.head.predict_proba(cache.read(rows))[:, 1]
+        expected = evaluate_scores(
+            table["label"] == "PNEUMONIA", scores, run.record.threshold, table["group"]
+        )
+        assert evaluation.metrics == expected
+        assert evaluation.split == "test"
+        assert evaluation.excluded == 0
+        assert list(evaluation.scores.columns) == ["path", "label", "group", "score"]
+        assert evaluation.scores["path"].tolist() == table["path"].tolist()
+        assert evaluation.scores["score"].to_numpy() == pytest.approx(scores)
+
+    def test_without_a_cache_it_takes_the_one_it_was_fitted_on(
+        self, run: Run, cache: Cache
+    ) -> None:
+        assert run.evaluate().metrics == run.evaluate(cache).metrics
+
+    def test_a_cache_that_moved_is_missed_and_can_be_given(
+        self, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        cache = make_cache(tmp_path / "cache")
+        fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+        shutil.move(tmp_path / "cache", tmp_path / "moved")
+        run = load_run(tmp_path / "run")
+        with pytest.raises(NotACacheError, match=str(tmp_path / "cache")):
+            run.evaluate()
+        assert run.evaluate(open_cache(tmp_path / "moved")).metrics.images == 8
+
+    @pytest.mark.parametrize("split", ["train", "val"])
+    def test_the_splits_it_was_fitted_on_are_refused(
+        self, run: Run, cache: Cache, split: str
+    ) -> None:
+        with pytest.raises(InputError, match=f"fitted on these very images .split '{split}'"):
+            run.evaluate(cache, split=split)
+
+    def test_an_unknown_split_is_answered_with_those_there_are(
+        self, run: Run, cache: Cache
+    ) -> None:
+        with pytest.raises(InputError, match=r"'tset'.*test, train, val"):
+            run.evaluate(cache, split="tset")
+
+    def test_all_splits_leave_out_and_count_what_it_was_fitted_on(
+        self, run: Run, cache: Cache
+    ) -> None:
+        evaluation = run.evaluate(cache, split="all")
+        assert evaluation.excluded == 40
+        assert evaluation.metrics == run.evaluate(cache).metrics
+
+    def test_a_test_image_that_is_a_training_image_byte_by_byte_is_left_out_and_counted(
+        self, run: Run, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        leaked: list[str] = []
+
+        def leak(made: Contents) -> None:
+            images = made.images
+            test = images.index[images["split"] == "test"][:2]
+            images.loc[test, "sha256"] = images["sha256"].iloc[:2].to_numpy()
+            leaked.extend(images.loc[test, "path"])
+
+        evaluation = run.evaluate(make_cache(tmp_path / "cache", change=leak))
+        assert evaluation.excluded == 2
+        assert evaluation.metrics.images == 6
+        assert not set(leaked) & set(evaluation.scores["path"])
+
+    def test_without_its_list_of_training_images_it_does_not_guess(
+        self, report: FitReport, cache: Cache, tmp_path: Path
+    ) -> None:
+        shutil.copytree(report.run, tmp_path / "run")
+        (tmp_path / "run" / "training.txt").unlink()
+        with pytest.raises(InputError, match=r"no training\.txt"):
+            load_run(tmp_path / "run").evaluate(cache)
+
+    def test_a_missing_head_is_named(self, report: FitReport, cache: Cache, tmp_path: Path) -> None:
+        shutil.copytree(report.run, tmp_path / "run")
+        (tmp_path / "run" / "head.skops").unlink()
+        with pytest.raises(InputError, match=r"no head\.skops"):
+            load_run(tmp_path / "run").evaluate(cache)
+
+    def test_a_head_of_other_embeddings_is_refused_in_one_line(self, run: Run) -> None:
+        with pytest.raises(InputError, match="can't score these embeddings") as caught:
+            run.score(np.zeros((2, 2, 2, 5), np.float32))
+        assert "\n" not in str(caught.value)
+
+
+class TestPredicting:
+    @pytest.fixture
+    def tiny(self, tiny_run: Path) -> Run:
+        return load_run(tiny_run)
+
+    @pytest.fixture
+    def predicted(
+        self, tiny: Run, tiny_cache: Path, tiny_backbone: Backbone, phantom_data: Path
+    ) -> tuple[list[Prediction], Any]:
+        cache = open_cache(tiny_cache)
+        table = cache.images.iloc[::-1].reset_index(drop=True)
+        paths = [phantom_data / path for path in table["path"]]
+        return list(tiny.predict(paths, backbone=tiny_backbone)), table
+
+    def test_a_score_is_that_of_the_cached_embedding_of_the_same_image(
+        self, tiny: Run, tiny_cache: Path, predicted: tuple[list[Prediction], Any]
+    ) -> None:
+        predictions, _ = predicted
+        cache = open_cache(tiny_cache)
+        scores = tiny.score(cache.read(cache.row_numbers(splits=None, copies=False)))[::-1]
+        assert len(predictions) > 2 * module.PREDICT_BATCH
+        assert [p.score for p in predictions] == pytest.approx(scores.tolist(), abs=1e-3)
+
+    def test_the_order_is_that_of_the_paths(
+        self, predicted: tuple[list[Prediction], Any], phantom_data: Path
+    ) -> None:
+        predictions, table = predicted
+        assert [p.path for p in predictions] == [str(phantom_data / p) for p in table["path"]]
+
+    def test_the_verdict_is_positive_at_the_threshold_and_above(
+        self, tiny: Run, predicted: tuple[list[Prediction], Any]
+    ) -> None:
+        threshold = tiny.record.threshold
+        for p in predicted[0]:
+            assert p.threshold == threshold
+            assert p.score is not None
+            assert p.prediction == ("PNEUMONIA" if p.score >= threshold else "NORMAL")
+            assert p.error == ""
+
+    def test_an_unreadable_file_has_a_reason_and_no_score_and_stops_nothing(
+        self,
+        tiny: Run,
+        tiny_backbone: Backbone,
+        phantom_data: Path,
+        tmp_path: Path,
+    ) -> None:
+        good = find_images([phantom_data / "test"])[:2]
+        empty, text, gone = (tmp_path / name for name in ("empty.png", "text.png", "gone.png"))
+        empty.touch()
+        text.write_text("not an image")
+        paths = [empty, good[0], text, gone, good[1]]
+        predictions = list(tiny.predict(paths, backbone=tiny_backbone))
+        assert [p.path for p in predictions] == [str(path) for path in paths]
+        assert [p.score is None for p in predictions] == [True, False, True, True, False]
+        for p in predictions:
+            assert bool(p.error) == (p.score is None) == (p.prediction == "")
+        assert {predictions[0].error, predictions[2].error} == {"not a JPEG or PNG image"}
+        alone = next(tiny.predict([good[1]], backbone=tiny_backbone))
+        assert predictions[4].score == pytest.approx(alone.score, abs=1e-5)
+
+    def test_grey_and_colour_images_can_be_mixed(
+        self, tiny: Run, tiny_backbone: Backbone, phantom_data: Path, tmp_path: Path
+    ) -> None:
+        grey = find_images([phantom_data / "test"])[0]
+        Image.open(grey).convert("RGB").save(tmp_path / "colour.png")
+        paths = [grey, tmp_path / "colour.png"]
+        one, other = tiny.predict(paths, backbone=tiny_backbone)
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+
+    def test_only_a_batch_is_held_at_a_time(
+        self,
+        tiny: Run,
+        tiny_backbone: Backbone,
+        phantom_data: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        image = find_images([phantom_data / "test"])[0]
+        taken = 0
+        sizes: list[int] = []
+        stack = module.stack
+
+        def endless() -> Iterator[Path]:
+            nonlocal taken
+            while True:
+                taken += 1
+                yield image
+
+        def spy(images: list[Any]) -> Any:
+            sizes.append(len(images))
+            return stack(images)
+
+        monkeypatch.setattr(module, "stack", spy)
+        predictions = tiny.predict(endless(), backbone=tiny_backbone)
+        for _ in range(3 * module.PREDICT_BATCH):
+            next(predictions)
+        assert taken <= 3 * module.PREDICT_BATCH
+        assert set(sizes) == {module.PREDICT_BATCH}
+
+    def test_nothing_is_predicted_for_no_paths(self, tiny: Run, tiny_backbone: Backbone) -> None:
+        assert list(tiny.predict([], backbone=tiny_backbone)) == []
+
+    def test_the_run_s_own_backbone_is_loaded_when_none_is_given(
+        self, tiny: Run, tiny_backbone: Backbone
+    ) -> None:
+        assert tiny.backbone().spec == tiny_backbone.spec
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two files of VGG16 weights that differ in one number."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("weights")
+    network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
+    network.save_weights(folder / "one.weights.h5")
+    bias = network.layers[-2].weights[1]
+    bias.assign(np.eye(1, 512, dtype=np.float32)[0])
+    network.save_weights(folder / "other.weights.h5")
+    return folder / "one.weights.h5", folder / "other.weights.h5"
+
+
+class TestWeights:
+    def test_moved_weights_are_taken_only_when_they_are_the_same(
+        self, files: tuple[Path, Path], report: FitReport, tmp_path: Path
+    ) -> None:
+        one, other = files
+        backbone = load_backbone("vgg16", weights=str(one), input_size=32, precision="float32")
+        shutil.copytree(report.run, tmp_path / "run")
+        record = json.loads((tmp_path / "run" / "run.json").read_text())
+        record["extraction"]["backbone"] = backbone.spec.model_dump(mode="json")
+        record["weights"] = str(tmp_path / "gone.weights.h5")
+        (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+        run = load_run(tmp_path / "run")
+        with pytest.raises(InputError, match=r"no weights file .*gone\.weights\.h5"):
+            run.backbone()
+        with pytest.raises(SpecMismatchError, match=r"weights_sha256: \w{64} -> \w{64}"):
+            run.backbone(str(other))
+        assert run.backbone(str(one)).spec == backbone.spec
+
+    def test_random_weights_do_not_pass_for_trained_ones(self, run: Run) -> None:
+        with pytest.raises(SpecMismatchError, match="weights: trained -> random"):
+            run.backbone("random")
+
+
+class TestFindingImages:
+    def test_files_stay_as_given_and_folders_give_all_below_them(self, tmp_path: Path) -> None:
+        for name in ("b/2.png", "b/c/1.JPG", "b/notes.txt", "b/.DS_Store", "a.jpeg"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        found = find_images([tmp_path / "b", tmp_path / "a.jpeg"])
+        assert sorted(found[:2]) == [tmp_path / "b/2.png", tmp_path / "b/c/1.JPG"]
+        assert found[2] == tmp_path / "a.jpeg"
+
+    def test_a_file_that_was_named_is_taken_whatever_its_suffix(self, tmp_path: Path) -> None:
+        (tmp_path / "image.dat").touch()
+        assert find_images([tmp_path / "image.dat"]) == [tmp_path / "image.dat"]
+
+    def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=f"no JPEG or PNG images in {tmp_path}"):
+            find_images([tmp_path])
+
+    def test_a_path_that_does_not_exist_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=f"no image or folder {tmp_path / 'gone.png'}"):
+            find_images([tmp_path / "gone.png"])
