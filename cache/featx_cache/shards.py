@@ -102,9 +102,9 @@ def write_shard(
         )
         file.create_dataset("rows/image_sha256", data=keys.image_sha256)
         file.create_dataset("rows/copy", data=keys.copy)
-        file.attrs["format"] = FORMAT
-        file.attrs["spec"] = spec
-        file.attrs["checksum"] = _checksum(embeddings, keys, spec)
+        facts = {"format": FORMAT, "spec": spec, "checksum": _checksum(embeddings, keys, spec)}
+        for name, value in facts.items():
+            file.attrs[name] = _fixed_text(value)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.getbuffer())
 
@@ -118,7 +118,7 @@ def read_keys(path: Path) -> tuple[RowKeys, str]:
         When the file can't be opened or isn't a shard.
     """
     with _opened(path) as file:
-        return _keys(file), str(file.attrs["spec"])
+        return _keys(file), _attribute(file, "spec")
 
 
 def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDArray[np.floating]:
@@ -141,8 +141,8 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
         first, last = int(rows.min()), int(rows.max()) + 1
         if (rows.size == last - first) and bool((np.diff(rows) == 1).all()):
             return np.asarray(dataset[first:last])
-        span: NDArray[np.floating] = np.asarray(dataset[first:last])
-        return span[rows - first]
+        span: NDArray[np.floating] = np.asarray(dataset[first:last])[rows - first]
+        return span
 
 
 def verify_shard(path: Path) -> tuple[RowKeys, str]:
@@ -155,8 +155,8 @@ def verify_shard(path: Path) -> tuple[RowKeys, str]:
     """
     with _opened(path) as file:
         keys = _keys(file)
-        spec = str(file.attrs["spec"])
-        if _checksum(file["embeddings"][...], keys, spec) != file.attrs["checksum"]:
+        spec = _attribute(file, "spec")
+        if _checksum(file["embeddings"][...], keys, spec) != _attribute(file, "checksum"):
             raise ValueError("its checksum doesn't match")
         return keys, spec
 
@@ -168,7 +168,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise _damaged(path, "the file is missing")
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
+            if _attribute(file, "format") != FORMAT:
                 raise ValueError(f"it isn't a {FORMAT} file")
             yield file
     except (OSError, KeyError, ValueError, RuntimeError) as error:
@@ -183,6 +183,21 @@ def _keys(file: h5py.File) -> RowKeys:
     if not len(keys.copy) == len(keys.image_sha256) == file["embeddings"].shape[0]:
         raise ValueError("its tables differ in length")
     return keys
+
+
+def _fixed_text(text: str) -> NDArray[np.generic]:
+    """Encode an attribute in fixed length.
+
+    Text of variable length lies in HDF5's global heap, which has no checksum of its own: one
+    flipped byte there can make HDF5 read in circles for ever.
+    """
+    encoded = text.encode()
+    return np.array(encoded, h5py.string_dtype("utf-8", len(encoded)))
+
+
+def _attribute(file: h5py.File, name: str) -> str:
+    value = file.attrs.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _checksum(embeddings: NDArray[np.floating], keys: RowKeys, spec: str) -> str:

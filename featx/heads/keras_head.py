@@ -59,7 +59,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         epochs: int = 8,
         batch_size: int = 32,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 5e-4,
         class_weight: Literal["balanced"] | None = "balanced",
         precision: Literal["float32", "bfloat16"] = "float32",
         random_state: int = 0,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from featx.errors import InputError
-from featx.heads import HeadSpec, KerasHead, build, pooling_of
+from featx.heads import SVM_COMPONENTS, HeadSpec, KerasHead, build, pooling_of
 from featx.progress import SILENT, Progress
 from featx_cache import Cache
 
@@ -108,7 +108,8 @@ def fit_head(
             "the svm needs three patients of each class: one to hold out, two to calibrate on",
             "Add images of more patients, or take --head logreg.",
         )
-    head = build(spec, calibration_folds=folds)
+    components = min(SVM_COMPONENTS, len(rows), data.X.shape[1])
+    head = build(spec, calibration_folds=folds, components=components)
     if isinstance(head, KerasHead):
         return head.fit(data.X[rows], data.y[rows], images=data.image[rows], on_epoch=on_epoch)
     with sklearn.config_context(enable_metadata_routing=True):

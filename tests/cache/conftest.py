@@ -42,7 +42,8 @@ def make_cache(folder: Path) -> Made:
     (folder / "shards").mkdir(parents=True)
     images = pd.DataFrame(
         {
-            "path": [f"train/A/{n} ß\u4e2d.png" for n in range(4)] + ["val/A/4.png", "test/B/5.png"],
+            "path": [f"train/A/{n} ß\u4e2d.png" for n in range(4)]
+            + ["val/A/4.png", "test/B/5.png"],
             "sha256": [hashlib.sha256(str(n).encode()).hexdigest() for n in range(6)],
             "label": ["A", "B", "A", "B", "A", "B"],
             "split": ["train"] * 4 + ["val", "test"],

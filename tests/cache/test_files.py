@@ -11,6 +11,12 @@ import pytest
 from featx_cache import StorageError, atomic_path, make_folder, remove_leftovers, storage_errors
 
 
+def write_half_of(target: Path, error: BaseException) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text("half of")
+        raise error
+
+
 class TestAtomicPath:
     def test_file_appears_whole_under_its_name(self, tmp_path: Path) -> None:
         with atomic_path(tmp_path / "file") as temporary:
@@ -30,17 +36,15 @@ class TestAtomicPath:
     def test_nothing_is_left_when_the_block_raises(
         self, tmp_path: Path, error: BaseException
     ) -> None:
-        with pytest.raises(type(error)), atomic_path(tmp_path / "file") as temporary:
-            temporary.write_text("half of")
-            raise error
+        with pytest.raises(type(error)):
+            write_half_of(tmp_path / "file", error)
         assert list(tmp_path.iterdir()) == []
 
     def test_old_file_stays_when_the_block_raises(self, tmp_path: Path) -> None:
         target = tmp_path / "file"
         target.write_text("old")
-        with pytest.raises(ValueError, match="no"), atomic_path(target) as temporary:
-            temporary.write_text("new")
-            raise ValueError("no")
+        with pytest.raises(ValueError, match="no"):
+            write_half_of(target, ValueError("no"))
         assert target.read_text() == "old"
         assert list(tmp_path.iterdir()) == [target]
 

@@ -69,7 +69,7 @@ class TestRoundTrip:
             np.testing.assert_array_equal(file["embeddings"][...], embeddings)
             assert file["rows/image_sha256"][0] == b"ab" * 32
             assert file["rows/copy"][...].tolist() == [0, 1, 0, 999]
-            assert json.loads(file.attrs["spec"])["input_size"] == 32
+            assert json.loads(file.attrs["spec"].decode())["input_size"] == 32
 
     @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed")
     def test_h5dump_reads_it(self, shard: Path) -> None:
@@ -95,7 +95,7 @@ class TestRoundTrip:
     def test_full_disk_leaves_nothing_behind(
         self, small_disk: Callable[[str], Path], embeddings: NDArray[np.float16]
     ) -> None:
-        folder = small_disk("16k")
+        folder = small_disk("8k")
         with pytest.raises(StorageError, match="no room left"):
             write_shard(folder / "x.h5", embeddings, RowKeys.of(PAIRS), spec=SPEC)
         assert list(folder.iterdir()) == []
@@ -105,7 +105,7 @@ class TestName:
     def test_is_the_same_for_the_same_content_anywhere(self) -> None:
         # Written down, so that a cache of today is found by the featx of tomorrow.
         name = shard_name("fingerprint", RowKeys.of(PAIRS))
-        assert name == "shard-NAME.h5"
+        assert name == "shard-edff580e34cfc3854bed.h5"
 
     def test_differs_by_spec_image_copy_and_order(self) -> None:
         names = {
@@ -160,7 +160,7 @@ class TestDamage:
 
     def test_changed_spec_is_found(self, shard: Path) -> None:
         with h5py.File(shard, "r+") as file:
-            file.attrs["spec"] = SPEC.replace("32", "33")
+            file.attrs.modify("spec", np.bytes_(SPEC.replace("32", "33").encode()))
         with pytest.raises(DamagedShardError, match="checksum"):
             verify_shard(shard)
 
@@ -172,14 +172,16 @@ class TestDamage:
         with pytest.raises(DamagedShardError, match="differ in length"):
             verify_shard(shard)
 
-    def test_any_flipped_byte_is_found_or_harmless(
+    @pytest.mark.timeout(60)
+    def test_any_flipped_byte_is_found_or_harmless_and_never_hangs(
         self, shard: Path, embeddings: NDArray[np.float16]
     ) -> None:
         content = shard.read_bytes()
         random = np.random.default_rng(11)
         found = 0
-        # Every byte of the structure would take minutes; a fixed sample of all bytes takes seconds.
-        for place in random.choice(len(content), 400, replace=False).tolist():
+        # HDF5's own structures lie before and after the embeddings, at both ends of the file.
+        places = [*range(0, 600, 3), *range(600, 10_000, 97), *range(10_000, len(content), 3)]
+        for place in places:
             damaged = bytearray(content)
             damaged[place] ^= int(random.integers(1, 256))
             shard.write_bytes(damaged)
@@ -190,4 +192,4 @@ class TestDamage:
             else:
                 assert (keys.pairs(), spec) == (PAIRS, SPEC), place
                 np.testing.assert_array_equal(read_embeddings(shard), embeddings, str(place))
-        assert found > 200
+        assert found > 0.5 * len(places)

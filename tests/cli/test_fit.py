@@ -98,9 +98,7 @@ def test_a_misspelt_head_is_answered_with_did_you_mean(
     assert "Did you mean" in answer.error
 
 
-def test_quiet_prints_the_results_alone(
-    featx: Featx, tiny_cache: Path, tmp_path: Path
-) -> None:
+def test_quiet_prints_the_results_alone(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
     command = ("fit", tiny_cache, "--head", "logreg", *FLOOR, "--run")
     quiet = featx("-q", *command, tmp_path / "quiet")
     normal = featx(*command, tmp_path / "normal")

@@ -27,7 +27,7 @@ class Fitted:
         self.groups = np.array([f"p{n // 2}" for n in range(40)], dtype=object)
         signal = self.y[:, None, None, None] * (np.arange(12) < 6)
         self.X: NDArray[np.float32] = (random.normal(size=(40, 3, 3, 12)) + signal).astype("f4")
-        self.head = build(HeadSpec(name=name))
+        self.head = build(HeadSpec(name=name), components=4)
         if pooled:
             self.X = pooling_of(self.head).transform(self.X)
         with sklearn.config_context(enable_metadata_routing=True):
@@ -83,7 +83,7 @@ class TestBuilding:
 
     @pytest.mark.parametrize("name", BASELINES)
     def test_building_twice_gives_two_heads_that_share_nothing(self, name: Any) -> None:
-        one, other = build(HeadSpec(name=name)), build(HeadSpec(name=name))
+        one, other = build(HeadSpec(name=name), components=4), build(HeadSpec(name=name), images=20)
         assert pooling_of(one) is not pooling_of(other)
 
 
@@ -123,7 +123,7 @@ class TestBaselines:
         random = np.random.default_rng(1)
         y = (np.arange(100) % 10 == 0).astype(int)
         X = random.normal(size=(100, 4)).astype("f4") + 4.0 * y[:, None]
-        head = build(HeadSpec(name=name))
+        head = build(HeadSpec(name=name), components=4)
         with sklearn.config_context(enable_metadata_routing=True):
             head.fit(X, y, **({"groups": np.arange(100)} if name == "svm" else {}))
         assert head.predict_proba(X)[y == 1, 1].min() > head.predict_proba(X)[y == 0, 1].max()
@@ -153,4 +153,4 @@ class TestCalibrationOfTheSvm:
             sklearn.config_context(enable_metadata_routing=True),
             pytest.raises(ValueError, match="groups"),
         ):
-            build(HeadSpec(name="svm")).fit(X, np.arange(40) % 2)
+            build(HeadSpec(name="svm"), components=4).fit(X, np.arange(40) % 2)

@@ -1,0 +1,312 @@
+"""Folder trees: what counts as an image, and what it is labelled."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from featx.data import images_below, is_image_name, scan_folder
+from featx.errors import InputError
+
+
+def draw(path: Path, value: int = 0, size: int = 8) -> Path:
+    """Write a small grey image, PNG or JPEG by its suffix, unlike those of other values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    Image.new("L", (size, size), value).save(path, kind)
+    return path
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Two classes without splits."""
+    draw(tmp_path / "data" / "SICK" / "b.jpeg", 10)
+    draw(tmp_path / "data" / "SICK" / "a.png", 20)
+    draw(tmp_path / "data" / "HEALTHY" / "c.JPG", 30)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    """Two classes in three splits."""
+    for number, folder in enumerate(("train", "val", "test")):
+        for label in ("NORMAL", "PNEUMONIA"):
+            for image in range(3 - number):
+                draw(tmp_path / "data" / folder / label / f"{image}.png", 40 * number + image)
+    return tmp_path / "data"
+
+
+class TestLayout:
+    def test_without_split_folders_every_image_is_for_training(self, flat: Path) -> None:
+        manifest = scan_folder(flat)
+        assert manifest.table["path"].tolist() == ["HEALTHY/c.JPG", "SICK/a.png", "SICK/b.jpeg"]
+        assert manifest.table["label"].tolist() == ["HEALTHY", "SICK", "SICK"]
+        assert set(manifest.table["split"]) == {"train"}
+        assert manifest.root == flat
+        assert len(manifest) == 3
+
+    def test_split_folders_are_the_splits(self, split: Path) -> None:
+        counts = scan_folder(split).counts()
+        assert counts.to_dict() == {
+            "NORMAL": {"test": 1, "train": 3, "val": 2},
+            "PNEUMONIA": {"test": 1, "train": 3, "val": 2},
+        }
+
+    def test_where_there_are_splits_other_folders_are_left_out(self, split: Path) -> None:
+        draw(split / "COVID" / "x.png")
+        draw(split / "loose.png")
+        manifest = scan_folder(split)
+        assert len(manifest) == 12
+        assert manifest.classes == ("NORMAL", "PNEUMONIA")
+
+    @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "VALIDATION"])
+    def test_validation_folder_may_have_its_usual_names(self, tmp_path: Path, name: str) -> None:
+        for label in ("A", "B"):
+            draw(tmp_path / "train" / label / "1.png")
+            draw(tmp_path / name / label / "2.png")
+        assert scan_folder(tmp_path).counts().index.tolist() == ["train", "val"]
+
+    def test_class_folders_may_have_folders_in_them(self, flat: Path) -> None:
+        draw(flat / "SICK" / "2019" / "may" / "d.png", 77)
+        manifest = scan_folder(flat)
+        assert "SICK/2019/may/d.png" in set(manifest.table["path"])
+        assert manifest.table["label"].tolist() == ["HEALTHY", "SICK", "SICK", "SICK"]
+
+    def test_the_row_has_the_sha256_of_the_file(self, flat: Path) -> None:
+        table = scan_folder(flat).table.set_index("path")
+        expected = hashlib.sha256((flat / "SICK" / "b.jpeg").read_bytes()).hexdigest()
+        assert table.loc["SICK/b.jpeg", "sha256"] == expected
+
+    def test_the_order_does_not_depend_on_the_file_system(self, split: Path) -> None:
+        before = scan_folder(split).table
+        moved = split / "train" / "NORMAL" / "0.png"
+        content = moved.read_bytes()
+        moved.unlink()
+        moved.write_bytes(content)
+        assert scan_folder(split).table.equals(before)
+
+    def test_a_name_that_is_not_unicode_is_kept(self, flat: Path) -> None:
+        strange = Path(
+            str(flat / "SICK" / "x") + b"\xff\xe9.png".decode("utf-8", "surrogateescape")
+        )
+        draw(flat / "SICK" / "plain.png", 99).rename(strange)
+        paths = scan_folder(flat).table["path"].tolist()
+        assert strange.relative_to(flat).as_posix() in paths
+
+
+class TestIgnored:
+    def test_other_files_are_ignored_without_noise(
+        self, split: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        before = scan_folder(split)
+        for name in (".DS_Store", "Thumbs.db", "._0.png", "._0.jpeg", ".hidden.png", "notes.txt"):
+            for folder in (split, split / "train", split / "train" / "NORMAL"):
+                (folder / name).write_text("no image")
+        draw(split / "__MACOSX" / "train" / "NORMAL" / "0.png")
+        draw(split / "train" / "__MACOSX" / "0.png")
+        draw(split / "train" / "NORMAL" / "__MACOSX" / "0.png")
+        draw(split / "train" / ".thumbnails" / "0.png")
+        draw(split / "train" / "NORMAL" / ".thumbnails" / "0.png")
+        after = scan_folder(split)
+        assert after.table.equals(before.table)
+        assert dict(after.unreadable) == {}
+        assert capfd.readouterr() == ("", "")
+
+    def test_empty_class_folder_is_no_class(self, flat: Path) -> None:
+        (flat / "empty").mkdir()
+        assert scan_folder(flat).classes == ("HEALTHY", "SICK")
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("a.png", True),
+            ("a.jpg", True),
+            ("A.JPEG", True),
+            ("a.b.Png", True),
+            ("._a.png", False),
+            ("a.gif", False),
+            ("a", False),
+            ("png", False),
+            (".png", False),
+        ],
+    )
+    def test_suffix_tells_an_image(self, name: str, expected: bool) -> None:
+        assert is_image_name(Path("folder", name)) == expected
+
+
+class TestClasses:
+    def test_are_alphabetical_and_the_last_is_positive(self, flat: Path) -> None:
+        assert scan_folder(flat).classes == ("HEALTHY", "SICK")
+
+    def test_are_in_the_order_asked_for(self, flat: Path) -> None:
+        manifest = scan_folder(flat, classes=["SICK", "HEALTHY"])
+        assert manifest.classes == ("SICK", "HEALTHY")
+        assert manifest.counts().columns.tolist() == ["SICK", "HEALTHY"]
+
+    def test_positive_goes_last(self, flat: Path) -> None:
+        assert scan_folder(flat, positive="HEALTHY").classes == ("SICK", "HEALTHY")
+        assert scan_folder(flat, positive="SICK").classes == ("HEALTHY", "SICK")
+
+    def test_chosen_ones_leave_the_others_out(self, flat: Path) -> None:
+        draw(flat / "COVID" / "x.png")
+        manifest = scan_folder(flat, classes=["HEALTHY", "COVID"])
+        assert sorted(manifest.table["label"]) == ["COVID", "HEALTHY"]
+
+    @pytest.mark.parametrize("name", ["sick", "SICK ", "MISSING"])
+    def test_unknown_one_is_quoted_beside_those_there_are(self, flat: Path, name: str) -> None:
+        for options in ({"classes": ["HEALTHY", name]}, {"positive": name}):
+            with pytest.raises(InputError, match=rf"no class '{name}'.*HEALTHY, SICK"):
+                scan_folder(flat, **options)  # type: ignore[arg-type]
+
+    def test_positive_outside_the_chosen_ones_is_an_error(self, flat: Path) -> None:
+        draw(flat / "COVID" / "x.png")
+        with pytest.raises(InputError, match=r"--positive 'COVID' is not one of --classes"):
+            scan_folder(flat, classes=["HEALTHY", "SICK"], positive="COVID")
+
+    def test_one_alone_is_an_error(self, tmp_path: Path) -> None:
+        draw(tmp_path / "train" / "NORMAL" / "1.png")
+        with pytest.raises(InputError, match=r"two classes, and here there is 1: NORMAL.*Add"):
+            scan_folder(tmp_path)
+
+    def test_three_are_an_error_that_tells_how_to_choose(self, flat: Path) -> None:
+        draw(flat / "COVID" / "x.png")
+        with pytest.raises(InputError, match=r"are 3: COVID, HEALTHY, SICK.*--classes NEG"):
+            scan_folder(flat)
+
+    def test_the_same_one_twice_is_an_error(self, flat: Path) -> None:
+        with pytest.raises(InputError, match="exactly two classes"):
+            scan_folder(flat, classes=["SICK", "SICK"])
+
+
+class TestNothingToRead:
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"nowhere does not exist"):
+            scan_folder(tmp_path / "nowhere")
+
+    def test_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"a\.png is not a folder"):
+            scan_folder(draw(tmp_path / "a.png"))
+
+    def test_empty_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"no JPEG or PNG images.*ROOT/CLASS/image"):
+            scan_folder(tmp_path)
+
+    def test_images_without_class_folders(self, tmp_path: Path) -> None:
+        draw(tmp_path / "a.png")
+        with pytest.raises(InputError, match="no JPEG or PNG images"):
+            scan_folder(tmp_path)
+
+    def test_a_data_set_one_folder_down_is_pointed_to(self, tmp_path: Path) -> None:
+        # The Kaggle archive unpacks to chest_xray/chest_xray/train.
+        (tmp_path / "chest_xray" / "train" / "NORMAL").mkdir(parents=True)
+        with pytest.raises(InputError, match=r"Did you mean .*/chest_xray\?"):
+            scan_folder(tmp_path)
+
+    def test_folder_named_like_an_image(self, flat: Path) -> None:
+        (flat / "SICK" / "deeper" / "x.jpeg").mkdir(parents=True)
+        with pytest.raises(InputError, match=r"x\.jpeg is a folder with the name of an image"):
+            scan_folder(flat)
+
+
+class TestUnreadable:
+    def test_is_listed_with_its_reason_and_not_in_the_table(self, flat: Path) -> None:
+        (flat / "SICK" / "empty.png").touch()
+        (flat / "SICK" / "text.jpeg").write_text("not a picture")
+        manifest = scan_folder(flat)
+        assert dict(manifest.unreadable) == {
+            "SICK/empty.png": "the file is empty",
+            "SICK/text.jpeg": "not a JPEG or PNG image",
+        }
+        assert len(manifest) == 3
+
+    def test_a_class_of_them_is_an_error_with_an_example(self, flat: Path) -> None:
+        (flat / "HEALTHY" / "c.JPG").write_text("not a picture")
+        (flat / "SICK" / "bad.png").touch()
+        with pytest.raises(
+            InputError, match=r"class 'HEALTHY' has no readable image.*HEALTHY/c\.JPG: not a JPEG"
+        ):
+            scan_folder(flat)
+
+    def test_a_broken_link_is_unreadable(self, flat: Path) -> None:
+        (flat / "SICK" / "link.png").symlink_to(flat / "gone.png")
+        assert list(scan_folder(flat).unreadable) == ["SICK/link.png"]
+
+    def test_an_image_too_large_to_be_one_is_unreadable(
+        self, flat: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        draw(flat / "SICK" / "bomb.png", 1, size=40)
+        assert "exceeds limit" in scan_folder(flat).unreadable["SICK/bomb.png"]
+
+
+class TestGroups:
+    def test_come_from_the_regular_expression(self, flat: Path) -> None:
+        manifest = scan_folder(flat, group_regex=r"(\w)\.\w+$")
+        assert manifest.table["group"].tolist() == ["c", "a", "b"]
+
+    def test_bad_regular_expression_is_quoted(self, flat: Path) -> None:
+        with pytest.raises(InputError, match=r"--group-regex '\(' is not a regular expression"):
+            scan_folder(flat, group_regex="(")
+
+    def test_an_image_without_one_is_named(self, flat: Path) -> None:
+        with pytest.raises(InputError, match=r"doesn't match 'HEALTHY/c\.JPG'"):
+            scan_folder(flat, group_regex=r"SICK/(\w)")
+
+
+class TestImagesBelow:
+    def test_lists_images_of_all_depths_in_order(self, tmp_path: Path) -> None:
+        for name in ("b.png", "a/z.jpg", "a/b/c.jpeg", "c.txt", ".x.png"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        names = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)]
+        assert names == ["a/b/c.jpeg", "a/z.jpg", "b.png"]
+
+
+def test_progress_counts_every_image(flat: Path) -> None:
+    import contextlib
+    from collections.abc import Callable, Iterator
+
+    class Counter:
+        done = total = 0
+
+        @contextlib.contextmanager
+        def task(self, description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+            assert (description, unit) == ("Reading files", "image")
+            self.total = total
+            yield self.advance
+
+        def advance(self, done: int) -> None:
+            self.done += done
+
+        def note(self, message: str) -> None:
+            raise AssertionError(message)
+
+    counter = Counter()
+    scan_folder(flat, progress=counter)
+    assert (counter.done, counter.total) == (3, 3)
+
+
+def test_the_kaggle_set_is_counted_as_published(shared_data: Path) -> None:
+    manifest = scan_folder(shared_data / "chest_xray")
+    assert len(manifest) == 5232
+    assert manifest.counts().to_dict() == {
+        "NORMAL": {"train": 1341, "val": 8},
+        "PNEUMONIA": {"train": 3875, "val": 8},
+    }
+    assert dict(manifest.unreadable) == {}
+    # Every file of the set has a name that tells the patient.
+    assert not manifest.table["group"].str.contains("/").any()
+    per_group = manifest.table.groupby("group")["label"].nunique()
+    assert per_group.max() == 1
+
+
+def test_hash_is_of_the_bytes_not_of_the_pixels(flat: Path) -> None:
+    buffer = io.BytesIO()
+    Image.open(flat / "SICK" / "a.png").save(buffer, "PNG", compress_level=0)
+    (flat / "SICK" / "same-pixels.png").write_bytes(buffer.getvalue())
+    table = scan_folder(flat).table.set_index("path")["sha256"]
+    assert table["SICK/a.png"] != table["SICK/same-pixels.png"]
