@@ -15,7 +15,11 @@ class WeightsError(FeatxError):
 
 
 class NoFeasibleThresholdError(FeatxError):
-    """No threshold reaches the accuracy floor."""
+    """No threshold reaches the accuracy floor; `best_accuracy` is what can be had."""
+
+    def __init__(self, what: str, hint: str = "", *, best_accuracy: float) -> None:
+        self.best_accuracy = best_accuracy
+        super().__init__(what, hint)
 
 
 __all__ = [

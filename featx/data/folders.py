@@ -172,6 +172,8 @@ def reason_of(error: BaseException) -> str:
         return "no permission to read it"
     if "cannot identify image file" in str(error):
         return "not a JPEG or PNG image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 

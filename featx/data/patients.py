@@ -30,15 +30,21 @@ def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
     -------
     str
         ``person12_bacteria``, ``IM-0117``, ``NORMAL2-IM-0927``, or the path itself.
+
+    Raises
+    ------
+    InputError
+        When `pattern` finds no patient, or an empty one.
     """
     if pattern is not None:
         match = pattern.search(path)
-        if match is None:
+        group = match.group(1 if pattern.groups else 0) if match else None
+        if not group:
             raise InputError(
                 f"--group-regex {pattern.pattern!r} doesn't match {path!r}",
                 "Every image needs a patient.",
             )
-        return match.group(1) if pattern.groups else match.group(0)
+        return group
     name = PurePosixPath(path).name
     for known in _KAGGLE:
         if match := known.match(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,7 @@ class DemoSize:
 
 DEFAULT_SIZE = DemoSize(patients=240, input_size=128, copies=2, epochs=8)
 TINY_SIZE = DemoSize(patients=40, input_size=64, copies=1, epochs=2)
-ACCURACY_FLOORS = (0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
-"""Untrained embeddings may not reach the first; the demo then says so and takes the next."""
+ACCURACY_FLOOR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +138,18 @@ def _draw(data: Path, masks: Path, patients: int, seed: int) -> None:
 
 
 def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:
-    """Fit a head at the highest accuracy floor that it can keep."""
-    for floor in ACCURACY_FLOORS:
-        try:
-            fit(open_cache(cache), spec, run, accuracy_floor=floor, force=True, progress=progress)
-        except NoFeasibleThresholdError:
-            progress.note(f"{spec.name}: no threshold reaches accuracy {floor:g}; trying less")
-        else:
-            return load_run(run)
-    raise NoFeasibleThresholdError(f"{spec.name} doesn't reach accuracy {ACCURACY_FLOORS[-1]:g}")
+    """Fit a head at the usual accuracy floor, or at one that untrained embeddings can keep."""
+
+    def at(floor: float) -> Run:
+        fit(open_cache(cache), spec, run, accuracy_floor=floor, force=True, progress=progress)
+        return load_run(run)
+
+    try:
+        return at(ACCURACY_FLOOR)
+    except NoFeasibleThresholdError as error:
+        floor = math.floor(error.best_accuracy * 20) / 20
+        progress.note(
+            f"{spec.name}: no threshold reaches accuracy {ACCURACY_FLOOR:g} out of fold, "
+            f"the best is {error.best_accuracy:.3f}; taking the floor {floor:g}"
+        )
+        return at(floor)

@@ -50,9 +50,9 @@ class AffineParameters:
     theta
         Rotation in degrees.
     tx, ty
-        Shift along rows and columns, in pixels.
+        Shift along x (columns) and y (rows), in pixels.
     zx, zy
-        Zoom along rows and columns.
+        Zoom along x and y.
     flip_horizontal
         Whether the copy is mirrored.
     """
@@ -71,11 +71,11 @@ def draw_parameters(
     """Draw the parameters of copy `copy`, from the seed, the image's content and `copy` alone."""
     key = hashlib.sha256(f"{spec.seed}:{image_sha256}:{copy}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(key, "little"))
-    theta, rows, columns, zx, zy, flip = random.uniform(-1.0, 1.0, 6)
+    theta, tx, ty, zx, zy, flip = random.uniform(-1.0, 1.0, 6)
     return AffineParameters(
         theta=float(theta * spec.rotation),
-        tx=float(rows * spec.height_shift * size),
-        ty=float(columns * spec.width_shift * size),
+        tx=float(tx * spec.width_shift * size),
+        ty=float(ty * spec.height_shift * size),
         zx=float(1.0 + zx * spec.zoom),
         zy=float(1.0 + zy * spec.zoom),
         flip_horizontal=bool(spec.horizontal_flip and flip < 0.0),
@@ -85,8 +85,8 @@ def draw_parameters(
 def apply_affine(pixels: NDArray[np.float32], parameters: AffineParameters) -> NDArray[np.float32]:
     """Rotate, shift, zoom and mirror an image about its centre in one interpolation.
 
-    The order (rotate, then shift, then zoom, then mirror) and the centre are those of Keras's
-    ``ImageDataGenerator.apply_transform``.
+    The order (rotate, then shift, then zoom, then mirror), the centre and the signs are those of
+    Keras's ``ImageDataGenerator.apply_transform``.
 
     Parameters
     ----------
@@ -100,12 +100,13 @@ def apply_affine(pixels: NDArray[np.float32], parameters: AffineParameters) -> N
         Bilinear; outside the image its nearest pixel.
     """
     height, width = pixels.shape[:2]
-    angle = np.deg2rad(parameters.theta)
+    # Arrays count (row, column) where the parameters say (x, y), so a turn has the other sign.
+    angle = np.deg2rad(-parameters.theta)
     rotate = np.array(
         [[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0, 0, 1.0]]
     )
-    shift = np.array([[1.0, 0.0, parameters.tx], [0.0, 1.0, parameters.ty], [0, 0, 1.0]])
-    zoom = np.diag([parameters.zx, parameters.zy, 1.0])
+    shift = np.array([[1.0, 0.0, parameters.ty], [0.0, 1.0, parameters.tx], [0, 0, 1.0]])
+    zoom = np.diag([parameters.zy, parameters.zx, 1.0])
     centre = np.array([[1.0, 0.0, height / 2 - 0.5], [0.0, 1.0, width / 2 - 0.5], [0, 0, 1.0]])
     uncentre = np.array([[1.0, 0.0, 0.5 - height / 2], [0.0, 1.0, 0.5 - width / 2], [0, 0, 1.0]])
     matrix = centre @ rotate @ shift @ zoom @ uncentre

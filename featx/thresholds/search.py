@@ -94,6 +94,7 @@ def choose_threshold(
             f"{points.accuracy[best]:.4f} (recall {points.recall[best]:.4f}) at threshold "
             f"{points.thresholds[best]:.6g}",
             f"Lower --accuracy-floor to {reachable:.4f} at most, or fit a better head.",
+            best_accuracy=float(points.accuracy[best]),
         )
     with _quiet_optuna():
         study = _study(points, accuracy_floor, min(trials, len(points.thresholds)), seed)

@@ -163,3 +163,25 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     # Calling nobody positive is right for half of the images at least.
     fit(open_cache(tiny_cache), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
     return run
+
+
+@pytest.fixture(scope="session")
+def small_network() -> Callable[[tuple[int, ...], int], Any]:
+    """Build a network of one layer; tracing the study's takes seconds a fit."""
+
+    def build_head(shape: tuple[int, ...], seed: int) -> Any:
+        from keras import Input, Sequential, initializers, layers
+
+        start = initializers.GlorotUniform(seed)
+        out = layers.Dense(1, "sigmoid", kernel_initializer=start)
+        return Sequential([Input(shape), *([layers.Flatten()] if len(shape) > 1 else []), out])
+
+    return build_head
+
+
+@pytest.fixture
+def one_layer(
+    small_network: Callable[[tuple[int, ...], int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give the Keras head that network."""
+    monkeypatch.setattr("featx.heads.keras_head.build_head", small_network)

@@ -51,6 +51,7 @@ def test_pattern_that_does_not_match_is_an_error() -> None:
         group_of("A/x.png", re.compile(r"patient(\d+)"))
 
 
-def test_pattern_with_an_optional_group_that_is_absent_is_an_error() -> None:
+@pytest.mark.parametrize("pattern", [r"A/(\d+)?", r"A/(\d*)", r"\d*"])
+def test_pattern_that_finds_nothing_is_an_error_and_no_common_patient(pattern: str) -> None:
     with pytest.raises(InputError, match=r"doesn't match 'A/x\.png'"):
-        group_of("A/x.png", re.compile(r"A/(\d+)?"))
+        group_of("A/x.png", re.compile(pattern))

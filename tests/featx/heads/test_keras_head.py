@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -267,17 +267,13 @@ class TestTravelling:
 
 
 @pytest.fixture
-def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train one layer instead of thirteen: what is checked is the estimator around it."""
+def _small_network(one_layer: None, recwarn: pytest.WarningsRecorder) -> Iterator[None]:  # noqa: ARG001
+    """Train one layer, without tracing it: what is checked is the estimator around it."""
+    import tensorflow as tf
 
-    def one_layer(shape: tuple[int, ...], seed: int) -> Any:
-        from keras import Input, Sequential, initializers, layers
-
-        start = initializers.GlorotUniform(seed)
-        out = layers.Dense(1, "sigmoid", kernel_initializer=start)
-        return Sequential([Input(shape), *([layers.Flatten()] if len(shape) > 1 else []), out])
-
-    monkeypatch.setattr("featx.heads.keras_head.build_head", one_layer)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def rounding(estimator: KerasHead) -> dict[str, str]:  # noqa: ARG001

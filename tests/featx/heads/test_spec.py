@@ -83,7 +83,7 @@ class TestBuilding:
 
     @pytest.mark.parametrize("name", BASELINES)
     def test_building_twice_gives_two_heads_that_share_nothing(self, name: Any) -> None:
-        one, other = build(HeadSpec(name=name), components=4), build(HeadSpec(name=name), images=20)
+        one, other = build(HeadSpec(name=name)), build(HeadSpec(name=name))
         assert pooling_of(one) is not pooling_of(other)
 
 

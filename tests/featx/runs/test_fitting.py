@@ -184,8 +184,7 @@ class TestRepeating:
 
 
 class TestKeras:
-    """Two folds and one epoch: each network takes seconds to trace, whatever its size."""
-
+    @pytest.mark.usefixtures("one_layer")
     def test_a_keras_run_repeats_and_is_read_back(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -1,0 +1,240 @@
+"""Copies: stateless parameters within their ranges, and Keras's own affine map."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from featx.images import (
+    AffineParameters,
+    AugmentationSpec,
+    apply_affine,
+    draw_parameters,
+    make_copy,
+)
+
+UNTOUCHED = AffineParameters(theta=0, tx=0, ty=0, zx=1, zy=1, flip_horizontal=False)
+
+
+def sha(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+@pytest.fixture
+def pixels() -> NDArray[np.float32]:
+    random = np.random.default_rng(1)
+    return random.uniform(0, 255, (40, 40, 3)).astype(np.float32)
+
+
+class TestSpec:
+    def test_defaults_are_the_study_s(self) -> None:
+        assert AugmentationSpec().model_dump() == {
+            "copies": 4,
+            "seed": 0,
+            "rotation": 30.0,
+            "zoom": 0.2,
+            "width_shift": 0.1,
+            "height_shift": 0.1,
+            "horizontal_flip": True,
+        }
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("copies", -1),
+            ("copies", 1001),
+            ("copies", 1.5),
+            ("seed", -1),
+            ("rotation", 181),
+            ("rotation", -1),
+            ("zoom", 1.0),
+            ("zoom", -0.1),
+            ("width_shift", 1.1),
+            ("height_shift", float("inf")),
+        ],
+    )
+    def test_values_out_of_range_are_refused(self, field: str, value: float) -> None:
+        with pytest.raises(ValidationError, match=field):
+            AugmentationSpec.model_validate({field: value})
+
+
+class TestParameters:
+    def test_depend_only_on_seed_image_and_copy(self) -> None:
+        spec = AugmentationSpec(seed=3)
+        keys = [(sha(image), copy) for image in range(5) for copy in range(1, 5)]
+        forwards = {key: draw_parameters(spec, *key, 300) for key in keys}
+        np.random.default_rng(0).random(10)
+        for key in reversed(keys):
+            assert draw_parameters(spec, *key, 300) == forwards[key]
+        # Neither does the number of copies matter: adding copies keeps those there are.
+        more = AugmentationSpec(seed=3, copies=9)
+        assert all(draw_parameters(more, *key, 300) == forwards[key] for key in keys)
+
+    def test_are_the_same_in_every_version(self) -> None:
+        # Written down: a changed draw would make the copies of today's caches strangers.
+        drawn = draw_parameters(AugmentationSpec(), "ab" * 32, 1, 300)
+        assert asdict(drawn) == pytest.approx(
+            {
+                "theta": -4.0667512816621665,
+                "tx": -18.02935997597991,
+                "ty": -3.5689558663313936,
+                "zx": 0.9267237693604039,
+                "zy": 1.1249952926170064,
+                "flip_horizontal": True,
+            }
+        )
+
+    def test_differ_by_seed_image_and_copy(self) -> None:
+        drawn = {
+            draw_parameters(AugmentationSpec(seed=seed), sha(image), copy, 300).theta
+            for seed in (0, 1)
+            for image in range(10)
+            for copy in (1, 2, 11)
+        }
+        assert len(drawn) == 60
+
+    def test_a_copy_of_one_size_is_that_of_another_scaled(self) -> None:
+        small = draw_parameters(AugmentationSpec(), sha(0), 1, 100)
+        large = draw_parameters(AugmentationSpec(), sha(0), 1, 300)
+        assert large.theta == small.theta
+        assert (large.zx, large.zy) == (small.zx, small.zy)
+        assert (large.tx, large.ty) == pytest.approx((3 * small.tx, 3 * small.ty))
+
+    def test_fill_their_ranges_evenly(self) -> None:
+        spec = AugmentationSpec(rotation=20, zoom=0.3, width_shift=0.05, height_shift=0.2, seed=9)
+        drawn = [draw_parameters(spec, sha(n // 5), n % 5 + 1, 200) for n in range(4000)]
+        for name, low, high in (
+            ("theta", -20, 20),
+            ("zx", 0.7, 1.3),
+            ("zy", 0.7, 1.3),
+            ("tx", -10, 10),  # x: the width
+            ("ty", -40, 40),  # y: the height
+        ):
+            values = np.array([getattr(p, name) for p in drawn])
+            assert values.min() >= low
+            assert values.max() <= high
+            # Each tenth of the range holds its tenth of the draws, to five standard deviations.
+            counts, _ = np.histogram(values, 10, (low, high))
+            assert np.abs(counts - 400).max() < 5 * 19, name
+        flipped = np.mean([p.flip_horizontal for p in drawn])
+        assert 0.46 < flipped < 0.54
+
+    def test_are_independent_of_each_other(self) -> None:
+        drawn = [draw_parameters(AugmentationSpec(), sha(n), 1, 300) for n in range(3000)]
+        table = np.array([list(asdict(p).values()) for p in drawn], float)
+        correlation = np.corrcoef(table.T) - np.eye(6)
+        assert np.abs(correlation).max() < 0.1
+
+    def test_without_flip_no_copy_is_mirrored(self) -> None:
+        spec = AugmentationSpec(horizontal_flip=False)
+        assert not any(draw_parameters(spec, sha(n), 1, 300).flip_horizontal for n in range(100))
+
+    def test_of_nothing_leave_the_image_as_it_is(self, pixels: NDArray[np.float32]) -> None:
+        spec = AugmentationSpec(
+            rotation=0, zoom=0, width_shift=0, height_shift=0, horizontal_flip=False
+        )
+        assert draw_parameters(spec, sha(0), 3, 40) == UNTOUCHED
+        np.testing.assert_allclose(make_copy(pixels, spec, sha(0), 3), pixels, atol=1e-3)
+
+
+class TestMakeCopy:
+    def test_copy_0_is_the_image_itself(self, pixels: NDArray[np.float32]) -> None:
+        np.testing.assert_array_equal(make_copy(pixels, AugmentationSpec(), sha(0), 0), pixels)
+
+    def test_other_copies_differ_from_it_and_from_each_other(
+        self, pixels: NDArray[np.float32]
+    ) -> None:
+        copies = [make_copy(pixels, AugmentationSpec(), sha(0), c) for c in range(4)]
+        for one in range(4):
+            for other in range(one):
+                assert np.abs(copies[one] - copies[other]).mean() > 5
+
+    def test_keeps_shape_dtype_and_range(self, pixels: NDArray[np.float32]) -> None:
+        for image in (pixels, pixels[..., :1]):
+            copy = make_copy(image, AugmentationSpec(), sha(0), 1)
+            assert copy.shape == image.shape
+            assert copy.dtype == np.float32
+            # Bilinear, nearest fill: nothing brighter or darker than the image itself.
+            assert copy.min() >= image.min() - 1e-3
+            assert copy.max() <= image.max() + 1e-3
+
+    def test_leaves_the_image_alone(self, pixels: NDArray[np.float32]) -> None:
+        before = pixels.copy()
+        make_copy(pixels, AugmentationSpec(), sha(0), 1)
+        np.testing.assert_array_equal(pixels, before)
+
+    def test_grey_and_tripled_grey_make_the_same_copy(self, pixels: NDArray[np.float32]) -> None:
+        grey = pixels[..., :1]
+        one = make_copy(grey, AugmentationSpec(), sha(0), 2)
+        three = make_copy(np.repeat(grey, 3, axis=-1), AugmentationSpec(), sha(0), 2)
+        np.testing.assert_array_equal(np.repeat(one, 3, axis=-1), three)
+
+
+class TestApplyAffine:
+    @pytest.mark.parametrize("seed", range(12))
+    def test_equals_keras(self, pixels: NDArray[np.float32], seed: int) -> None:
+        parameters = draw_parameters(AugmentationSpec(seed=seed), sha(seed), 1, 40)
+        np.testing.assert_allclose(
+            apply_affine(pixels, parameters), keras_transform(pixels, parameters), atol=0.02
+        )
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"theta": 17.0},
+            {"tx": 4.5},
+            {"ty": -3.25},
+            {"zx": 0.8},
+            {"zy": 1.2},
+            {"flip_horizontal": True},
+            {"theta": -30.0, "ty": 4.0, "zx": 1.2, "zy": 0.8, "flip_horizontal": True},
+        ],
+    )
+    def test_equals_keras_in_each_parameter(
+        self, pixels: NDArray[np.float32], change: dict[str, Any]
+    ) -> None:
+        parameters = AffineParameters(**(asdict(UNTOUCHED) | change))
+        np.testing.assert_allclose(
+            apply_affine(pixels, parameters), keras_transform(pixels, parameters), atol=0.02
+        )
+
+    def test_whole_shifts_move_rows_and_columns_and_repeat_the_border(
+        self, pixels: NDArray[np.float32]
+    ) -> None:
+        moved = apply_affine(pixels, AffineParameters(0, 0, 3, 1, 1, False))
+        np.testing.assert_allclose(moved[:-3], pixels[3:], atol=1e-3)
+        np.testing.assert_allclose(moved[-3:], np.repeat(pixels[-1:], 3, axis=0), atol=1e-3)
+        moved = apply_affine(pixels, AffineParameters(0, -2, 0, 1, 1, False))
+        np.testing.assert_allclose(moved[:, 2:], pixels[:, :-2], atol=1e-3)
+
+    def test_flip_mirrors_columns(self, pixels: NDArray[np.float32]) -> None:
+        mirrored = apply_affine(pixels, AffineParameters(0, 0, 0, 1, 1, True))
+        np.testing.assert_allclose(mirrored, pixels[:, ::-1], atol=1e-3)
+
+    def test_a_right_angle_turns_the_square(self, pixels: NDArray[np.float32]) -> None:
+        turned = apply_affine(pixels, AffineParameters(90, 0, 0, 1, 1, False))
+        np.testing.assert_allclose(turned, np.rot90(pixels, 1), atol=1e-2)
+
+    def test_smaller_zoom_shows_less_of_the_image(self) -> None:
+        square = np.zeros((41, 41, 1), np.float32)
+        square[15:26, 15:26] = 1.0
+        wide = apply_affine(square, AffineParameters(0, 0, 0, 0.8, 0.8, False)).sum()
+        narrow = apply_affine(square, AffineParameters(0, 0, 0, 1.2, 1.2, False)).sum()
+        assert narrow < square.sum() < wide
+
+
+def keras_transform(
+    pixels: NDArray[np.float32], parameters: AffineParameters
+) -> NDArray[np.float32]:
+    """Let Keras's own generator do it, which flips in a second step."""
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    generator = ImageDataGenerator(fill_mode="nearest", interpolation_order=1)
+    changed: NDArray[np.float32] = generator.apply_transform(pixels.copy(), asdict(parameters))
+    return changed
