@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from featx.backbones.precision import PrecisionChoice, resolve_precision
 from featx.backbones.registry import architecture
-from featx.backbones.spec import BackboneSpec, Preprocess
+from featx.backbones.spec import LARGEST_INPUT, BackboneSpec, Preprocess
 from featx.backbones.weights import build_network, weights_sha256
+from featx.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,14 @@ def load_backbone(
     Raises
     ------
     InputError, WeightsError
-        For an unknown name, a missing or unfit weights file, or a download that fails.
+        For an unknown name, an input size that the network can't take, a missing or unfit weights
+        file, or a download that fails.
     """
     import keras
     import tensorflow as tf
 
+    if input_size > LARGEST_INPUT:
+        raise InputError(f"--input-size {input_size} is more than {LARGEST_INPUT} pixels")
     network = architecture(name)
     chosen, reason = resolve_precision(precision)
     before = keras.mixed_precision.dtype_policy()

@@ -12,6 +12,8 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Preprocess = Literal["imagenet", "rescale"]
 WeightsKind = Literal["trained", "random"]
 
+LARGEST_INPUT = 4096
+
 
 class BackboneSpec(Spec):
     """A frozen network, and all that decides what it makes of an image.
@@ -39,6 +41,6 @@ class BackboneSpec(Spec):
     weights: WeightsKind
     weights_seed: int | None = None
     weights_sha256: str
-    input_size: int = Field(ge=1, le=4096)
+    input_size: int = Field(ge=1, le=LARGEST_INPUT)
     preprocess: Preprocess = "imagenet"
     precision: Precision = "float32"

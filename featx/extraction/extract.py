@@ -168,9 +168,10 @@ def extract(
                 if isinstance(result, UnreadableImageError):
                     if options.on_error == "fail":
                         raise result
-                    path = result.path.relative_to(manifest.root).as_posix()
-                    report.skipped[path] = result.reason
-                    unreadable.add(_sha256_of(manifest, path))
+                    sha256 = _sha256_of(manifest, result.path)
+                    same = manifest.table.loc[manifest.table["sha256"] == sha256, "path"]
+                    report.skipped |= dict.fromkeys(same, result.reason)
+                    unreadable.add(sha256)
                 else:
                     held.add(*result)
                     report.new_rows += len(result[1])
@@ -204,7 +205,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
     """Hold the cache's lock; take away what this call created if it achieved nothing."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder", "Give --cache a folder.")
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    new = [path for path in (folder / SHARDS_NAME, folder, *folder.parents) if not path.exists()]
     lock = folder / ".lock"
     try:
         _refuse_foreign(folder)
@@ -214,14 +215,16 @@ def _exclusive(folder: Path) -> Iterator[None]:
             remove_leftovers(folder / SHARDS_NAME)
             yield
     except filelock.Timeout as error:
+        new.clear()  # whoever holds the lock needs it all
         raise InputError(
             f"another featx extract is writing to {folder}",
             "Wait for it to end, or use another folder.",
         ) from error
     finally:
         if new and not any((folder / SHARDS_NAME).glob("shard-*.h5")):
-            lock.unlink(missing_ok=True)
-            for path in (folder / SHARDS_NAME, *new):
+            with contextlib.suppress(OSError):
+                lock.unlink(missing_ok=True)
+            for path in new:
                 with contextlib.suppress(OSError):
                     path.rmdir()
 
@@ -256,5 +259,6 @@ def _discard(damaged: list[Path]) -> None:
             path.unlink()
 
 
-def _sha256_of(manifest: Manifest, path: str) -> str:
-    return str(manifest.table.loc[manifest.table["path"] == path, "sha256"].iloc[0])
+def _sha256_of(manifest: Manifest, path: Path) -> str:
+    relative = path.relative_to(manifest.root).as_posix()
+    return str(manifest.table.loc[manifest.table["path"] == relative, "sha256"].iloc[0])

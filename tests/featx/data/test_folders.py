@@ -158,9 +158,10 @@ class TestClasses:
 
     @pytest.mark.parametrize("name", ["sick", "SICK ", "MISSING"])
     def test_unknown_one_is_quoted_beside_those_there_are(self, flat: Path, name: str) -> None:
-        for options in ({"classes": ["HEALTHY", name]}, {"positive": name}):
-            with pytest.raises(InputError, match=rf"no class '{name}'.*HEALTHY, SICK"):
-                scan_folder(flat, **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=rf"no class '{name}'.*HEALTHY, SICK"):
+            scan_folder(flat, classes=["HEALTHY", name])
+        with pytest.raises(InputError, match=rf"no class '{name}'.*HEALTHY, SICK"):
+            scan_folder(flat, positive=name)
 
     def test_positive_outside_the_chosen_ones_is_an_error(self, flat: Path) -> None:
         draw(flat / "COVID" / "x.png")

@@ -176,6 +176,7 @@ class TestMakeCopy:
         np.testing.assert_array_equal(np.repeat(one, 3, axis=-1), three)
 
 
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
 class TestApplyAffine:
     @pytest.mark.parametrize("seed", range(12))
     def test_equals_keras(self, pixels: NDArray[np.float32], seed: int) -> None:

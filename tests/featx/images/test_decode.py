@@ -147,7 +147,7 @@ class TestOrientation:
     ) -> None:
         exif = Image.Exif()
         exif[0x0112] = orientation
-        options = {"quality": 98} if suffix == "jpeg" else {}
+        options: dict[str, Any] = {"quality": 98} if suffix == "jpeg" else {}
         Image.fromarray(grey).save(tmp_path / f"x.{suffix}", exif=exif, **options)
         pixels = decode(tmp_path / f"x.{suffix}", SIZE)
         error = np.abs(pixels - resized(np.ascontiguousarray(turned(grey)))).mean()
@@ -172,7 +172,7 @@ class TestUnreadable:
         return error
 
     @pytest.mark.parametrize("suffix", ["jpeg", "png"])
-    def test_truncated_image(self, tmp_path: Path, colour: NDArray[np.uint8], suffix: str) -> None:
+    def test_truncated_image(self, tmp_path: Path, suffix: str) -> None:
         path = tmp_path / f"x.{suffix}"
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
         Image.fromarray(noise).save(path)
@@ -207,7 +207,7 @@ class TestUnreadable:
         path = tmp_path / f"x.{suffix}"
         Image.fromarray(colour).save(path)
         content, random = path.read_bytes(), np.random.default_rng(5)
-        refused = 0
+        reasons = []
         for place in random.integers(0, len(content), 300).tolist():
             damaged = bytearray(content)
             damaged[place] ^= int(random.integers(1, 256))
@@ -215,9 +215,9 @@ class TestUnreadable:
             try:
                 assert decode(path, SIZE).shape[:2] == (SIZE, SIZE)
             except UnreadableImageError as error:
-                assert error.reason
-                refused += 1
-        assert refused > 0
+                reasons.append(error.reason)
+        assert reasons
+        assert all(reasons)
 
     def test_decompression_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

@@ -1,0 +1,49 @@
+"""A few X-rays, and a network that counts what it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from featx.backbones import Backbone
+from featx.demo.phantoms import draw_phantom
+
+
+class Counted(NamedTuple):
+    """A backbone and the number of rows in each of its forward passes."""
+
+    backbone: Backbone
+    batches: list[int]
+
+
+@pytest.fixture
+def small_data(tmp_path: Path) -> Path:
+    """Three images a class in train, one a class in val and in test: with a copy each, 16 rows."""
+    from PIL import Image
+
+    root = tmp_path / "data"
+    for split, numbers in (("train", range(3)), ("val", range(3, 4)), ("test", range(4, 5))):
+        for label in ("NORMAL", "PNEUMONIA"):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in numbers:
+                pixels = draw_phantom(number, 0, label, size=48).pixels
+                Image.fromarray(pixels).save(folder / f"{label.lower()}-{number}.png")
+    return root
+
+
+@pytest.fixture
+def counted(tiny_backbone: Backbone) -> Counted:
+    """The tiny network, counting."""
+    batches: list[int] = []
+
+    def forward(images: NDArray[np.float32]) -> Any:
+        batches.append(len(images))
+        return tiny_backbone._forward(images)
+
+    return Counted(dataclasses.replace(tiny_backbone, _forward=forward), batches)

@@ -1,0 +1,664 @@
+"""Filling a cache: complete, resumable, repairable, incremental, and never by halves."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from featx.backbones import Backbone, load_backbone
+from featx.data import scan_folder
+from featx.errors import InputError, NotACacheError, SpecMismatchError, StorageError
+from featx.extraction import ExtractionOptions, ExtractionReport, extract
+from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
+from featx_cache import Cache, open_cache
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeDisk
+    from tests.featx.extraction.conftest import Counted
+
+ONE_COPY = AugmentationSpec(copies=1)
+FOUR_ROWS = ExtractionOptions(rows_per_shard=4)
+
+
+def run(
+    data: Path,
+    cache: Path,
+    backbone: Backbone,
+    *,
+    augmentation: AugmentationSpec = ONE_COPY,
+    **options: Any,
+) -> ExtractionReport:
+    """Extract with one copy and small shards."""
+    chosen = dataclasses.replace(FOUR_ROWS, **options)
+    manifest = scan_folder(data)
+    return extract(manifest, cache, backbone, augmentation=augmentation, options=chosen)
+
+
+def everything(cache: Path) -> tuple[Cache, NDArray[np.floating]]:
+    opened = open_cache(cache)
+    return opened, opened.read(np.arange(len(opened.rows)))
+
+
+def state(cache: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of last change of every shard: new ones for whatever was written again."""
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in (cache / "shards").iterdir()
+    }
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Assert that two caches are equal row for row."""
+    (a, embeddings), (b, expected) = everything(one), everything(other)
+    assert a.images.equals(b.images)
+    assert a.rows.equals(b.rows)
+    assert (a.spec, a.classes, a.skipped) == (b.spec, b.classes, b.skipped)
+    np.testing.assert_array_equal(embeddings, expected)
+
+
+def make_unreadable(path: Path) -> None:
+    """Cut an image so that its header is whole and its pixels aren't."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.fixture
+def cache(small_data: Path, tiny_backbone: Backbone, tmp_path: Path) -> Path:
+    """A finished cache of `small_data` in four shards."""
+    run(small_data, tmp_path / "cache", tiny_backbone)
+    return tmp_path / "cache"
+
+
+class TestFreshCache:
+    def test_has_every_image_once_and_copies_of_training_images_only(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        augmentation = AugmentationSpec(copies=2)
+        report = run(small_data, tmp_path / "cache", tiny_backbone, augmentation=augmentation)
+        opened = open_cache(tmp_path / "cache")
+        table = opened.table(np.arange(len(opened.rows)))
+        copies = table.groupby(["split", "path"])["copy"].agg(list)
+        assert len(copies) == 10
+        assert all(copies["train"].map(lambda c: c == [0, 1, 2]))
+        assert all(copies["val"].map(lambda c: c == [0]))
+        assert all(copies["test"].map(lambda c: c == [0]))
+        assert opened.images.equals(scan_folder(small_data).table)
+        assert (report.images, report.rows, report.new_rows) == (10, 22, 22)
+        assert (report.repaired, report.skipped) == (0, {})
+        assert report.seconds > 0
+
+    def test_rows_are_the_embeddings_of_the_copies(
+        self, small_data: Path, tiny_backbone: Backbone, cache: Path
+    ) -> None:
+        opened, embeddings = everything(cache)
+        table = opened.table(np.arange(len(opened.rows)))
+        images = [
+            make_copy(decode(small_data / path, 32), ONE_COPY, sha256, copy)
+            for path, sha256, copy in zip(
+                table["path"], table["sha256"], table["copy"], strict=True
+            )
+        ]
+        expected = tiny_backbone.embed(np.stack(images))
+        np.testing.assert_allclose(embeddings, expected, rtol=1e-3, atol=1e-3 * expected.max())
+
+    def test_tells_what_made_it(
+        self, small_data: Path, tiny_backbone: Backbone, cache: Path
+    ) -> None:
+        opened = open_cache(cache)
+        assert opened.spec == {
+            "backbone": tiny_backbone.spec.model_dump(),
+            "augmentation": ONE_COPY.model_dump(),
+            "storage_dtype": "float16",
+        }
+        assert opened.classes == ("NORMAL", "PNEUMONIA")
+        assert opened.weights == "random"
+        assert opened.data == str(small_data.resolve())
+        assert opened.dtype == np.float16
+        assert len(opened.shard_names) == 4
+
+    def test_float32_storage_keeps_the_network_s_numbers(
+        self, small_data: Path, tiny_backbone: Backbone, cache: Path, tmp_path: Path
+    ) -> None:
+        extract(
+            scan_folder(small_data),
+            tmp_path / "wide",
+            tiny_backbone,
+            augmentation=ONE_COPY,
+            storage_dtype="float32",
+            options=FOUR_ROWS,
+        )
+        _, wide = everything(tmp_path / "wide")
+        _, narrow = everything(cache)
+        assert wide.dtype == np.float32
+        np.testing.assert_array_equal(wide.astype(np.float16), narrow)
+        assert not np.array_equal(wide, narrow)
+
+    @pytest.mark.parametrize("compression", ["lzf", "gzip"])
+    def test_compression_changes_no_number(
+        self,
+        small_data: Path,
+        tiny_backbone: Backbone,
+        cache: Path,
+        tmp_path: Path,
+        compression: str,
+    ) -> None:
+        run(small_data, tmp_path / "small", tiny_backbone, compression=compression)
+        assert_same(tmp_path / "small", cache)
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 100])
+    def test_batch_size_changes_results_by_rounding_at_most(
+        self,
+        small_data: Path,
+        counted: Counted,
+        cache: Path,
+        tmp_path: Path,
+        batch_size: int,
+    ) -> None:
+        run(small_data, tmp_path / "other", counted.backbone, batch_size=batch_size)
+        assert max(counted.batches) == min(batch_size, 4)
+        (_, embeddings), (_, expected) = everything(tmp_path / "other"), everything(cache)
+        scale = float(expected.max())
+        np.testing.assert_allclose(embeddings, expected, rtol=2e-3, atol=1e-3 * scale)
+
+    def test_rows_per_shard_changes_no_number(
+        self, small_data: Path, tiny_backbone: Backbone, cache: Path, tmp_path: Path
+    ) -> None:
+        run(small_data, tmp_path / "other", tiny_backbone, rows_per_shard=1, batch_size=2)
+        run(small_data, tmp_path / "third", tiny_backbone, rows_per_shard=50, batch_size=2)
+        assert len(open_cache(tmp_path / "other").shard_names) == 10
+        assert len(open_cache(tmp_path / "third").shard_names) == 1
+        for folder in ("other", "third"):
+            (a, one), (b, two) = everything(tmp_path / folder), everything(cache)
+            assert a.rows.equals(b.rows)
+            np.testing.assert_allclose(one, two, rtol=2e-3, atol=1e-3 * float(two.max()))
+
+    def test_mixed_grey_and_colour_images_are_embedded_alike(
+        self, small_data: Path, tiny_backbone: Backbone, cache: Path, tmp_path: Path
+    ) -> None:
+        coloured = tmp_path / "coloured"
+        shutil.copytree(small_data, coloured)
+        for path in sorted(coloured.rglob("*.png"))[::2]:
+            Image.open(path).convert("RGB").save(path)
+        run(coloured, tmp_path / "other", tiny_backbone, augmentation=AugmentationSpec(copies=0))
+        rgb, embeddings = everything(tmp_path / "other")
+        opened = open_cache(cache)
+        expected = opened.read(opened.row_numbers(splits=None, copies=False))
+        assert rgb.images["path"].equals(opened.images["path"])
+        scale = float(expected.max())
+        np.testing.assert_allclose(embeddings, expected, rtol=2e-3, atol=1e-3 * scale)
+
+    def test_values_beyond_float16_are_its_largest_and_not_infinite(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        class Huge:
+            def __init__(self, rows: int) -> None:
+                self.values = np.full((rows, 1, 1, 512), 1e6, np.float32)
+
+            def numpy(self) -> NDArray[np.float32]:
+                return self.values
+
+        huge = dataclasses.replace(tiny_backbone, _forward=lambda images: Huge(len(images)))
+        run(small_data, tmp_path / "cache", huge)
+        assert (everything(tmp_path / "cache")[1] == np.finfo(np.float16).max).all()
+
+    def test_image_names_that_are_not_unicode_survive(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        strange = b"\xff\xe9.png".decode("utf-8", "surrogateescape")
+        folder = small_data / "train" / "NORMAL"
+        next(folder.iterdir()).rename(folder / strange)
+        (folder / ("broken" + strange)).touch()
+        run(small_data, tmp_path / "cache", tiny_backbone)
+        opened = open_cache(tmp_path / "cache")
+        assert f"train/NORMAL/{strange}" in opened.images["path"].tolist()
+        assert list(opened.skipped) == [f"train/NORMAL/broken{strange}"]
+
+    def test_progress_counts_every_row(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        import contextlib
+        from collections.abc import Callable, Iterator
+
+        done: dict[str, list[int]] = {}
+
+        class Recorder:
+            @contextlib.contextmanager
+            def task(
+                self, description: str, total: int, unit: str
+            ) -> Iterator[Callable[[int], None]]:
+                done[f"{description} ({unit})"] = [total]
+                yield done[f"{description} ({unit})"].append
+
+            def note(self, message: str) -> None:
+                raise AssertionError(message)
+
+        make_unreadable(small_data / "train" / "NORMAL" / "normal-0.png")
+        extract(
+            scan_folder(small_data),
+            tmp_path / "cache",
+            tiny_backbone,
+            augmentation=ONE_COPY,
+            progress=Recorder(),
+        )
+        assert done["Checking finished shards (shard)"] == [0]
+        total, *steps = done["Extracting embeddings (image)"]
+        assert total == sum(steps) == 16
+
+
+class TestResume:
+    def test_a_second_run_computes_nothing(
+        self, small_data: Path, counted: Counted, cache: Path
+    ) -> None:
+        before = state(cache)
+        report = run(small_data, cache, counted.backbone)
+        assert counted.batches == []
+        assert (report.images, report.rows, report.new_rows) == (10, 16, 0)
+        assert state(cache) == before
+
+    @pytest.mark.parametrize("passes", [1, 2, 3])
+    def test_after_a_failure_only_the_missing_shards_are_computed(
+        self,
+        small_data: Path,
+        counted: Counted,
+        cache: Path,
+        tmp_path: Path,
+        passes: int,
+    ) -> None:
+        calls = 0
+
+        def failing(images: NDArray[np.float32]) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > passes:
+                raise RuntimeError("out of memory")
+            return counted.backbone._forward(images)
+
+        target = tmp_path / "interrupted"
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run(small_data, target, dataclasses.replace(counted.backbone, _forward=failing))
+        with pytest.raises(NotACacheError, match="unfinished"):
+            open_cache(target)
+        before = state(target)
+        assert len(before) == passes
+        assert not list(target.rglob("*.tmp"))
+        counted.batches.clear()
+        report = run(small_data, target, counted.backbone)
+        assert sum(counted.batches) == report.new_rows == 16 - 4 * passes
+        after = state(target)
+        assert {name: after[name] for name in before} == before
+        assert_same(target, cache)
+
+    def test_a_failure_before_the_first_shard_leaves_no_folder(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        def failing(_: NDArray[np.float32]) -> Any:
+            raise RuntimeError("out of memory")
+
+        broken = dataclasses.replace(tiny_backbone, _forward=failing)
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run(small_data, tmp_path / "new" / "deep" / "cache", broken)
+        assert sorted(tmp_path.iterdir()) == before
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run(small_data, tmp_path / "empty", broken)
+        assert list((tmp_path / "empty").iterdir()) == []
+
+    def test_temporary_files_of_a_killed_run_are_removed(
+        self, small_data: Path, tiny_backbone: Backbone, cache: Path
+    ) -> None:
+        (cache / ".index.h5.0123abcd.tmp").write_text("half")
+        (cache / "shards" / ".shard-1.h5.0123abcd.tmp").write_text("half")
+        run(small_data, cache, tiny_backbone)
+        assert not list(cache.rglob("*.tmp"))
+
+    def test_a_lost_index_is_written_again_without_computing(
+        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(cache, tmp_path / "kept")
+        (cache / "index.h5").unlink()
+        run(small_data, cache, counted.backbone)
+        assert counted.batches == []
+        assert_same(cache, tmp_path / "kept")
+
+
+class TestRepair:
+    @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
+    def test_only_the_damaged_shard_is_computed_again(
+        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path, damage: str
+    ) -> None:
+        shutil.copytree(cache, tmp_path / "kept")
+        opened, embeddings = everything(cache)
+        shard = cache / "shards" / opened.shard_names[1]
+        content = bytearray(shard.read_bytes())
+        if damage == "flip":
+            row = int(np.flatnonzero(opened._shard == 1)[0])
+            content[content.index(embeddings[row].tobytes()) + 1] ^= 1
+        shard.write_bytes(
+            {"flip": content, "truncate": content[:-9], "empty": b"", "remove": b""}[damage]
+        )
+        if damage == "remove":
+            shard.unlink()
+        before = state(cache)
+        report = run(small_data, cache, counted.backbone)
+        after = state(cache)
+        assert sum(counted.batches) == report.new_rows == 4
+        assert report.repaired == (0 if damage == "remove" else 1)
+        assert set(after) == set(open_cache(tmp_path / "kept").shard_names)
+        for name in set(before) - {shard.name}:
+            assert after[name] == before[name]
+        assert all(error is None for _, error in open_cache(cache).verify())
+        assert_same(cache, tmp_path / "kept")
+
+
+class TestChangedData:
+    def test_an_added_image_alone_is_computed(
+        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path
+    ) -> None:
+        before = state(cache)
+        image = Image.open(small_data / "val" / "NORMAL" / "normal-3.png")
+        image.rotate(90).save(small_data / "train" / "NORMAL" / "added.png")
+        report = run(small_data, cache, counted.backbone)
+        assert sum(counted.batches) == report.new_rows == 2
+        assert (report.images, report.rows) == (11, 18)
+        after = state(cache)
+        assert {name: after[name] for name in before} == before
+        opened = open_cache(cache)
+        assert opened.images.equals(scan_folder(small_data).table)
+        run(small_data, tmp_path / "fresh", counted.backbone, rows_per_shard=4)
+        (_, embeddings), (_, expected) = everything(cache), everything(tmp_path / "fresh")
+        scale = float(expected.max())
+        np.testing.assert_allclose(embeddings, expected, rtol=2e-3, atol=1e-3 * scale)
+
+    def test_a_removed_image_is_gone_without_computing(
+        self, small_data: Path, counted: Counted, cache: Path
+    ) -> None:
+        old, before = everything(cache)
+        (small_data / "train" / "NORMAL" / "normal-1.png").unlink()
+        report = run(small_data, cache, counted.backbone)
+        assert counted.batches == []
+        assert (report.images, report.rows) == (9, 14)
+        opened, embeddings = everything(cache)
+        assert "train/NORMAL/normal-1.png" not in set(opened.images["path"])
+        kept = old.table(np.arange(16))["path"] != "train/NORMAL/normal-1.png"
+        np.testing.assert_array_equal(embeddings, before[kept.to_numpy()])
+        assert all(error is None for _, error in opened.verify())
+        # Plain HDF5 sees the same through the virtual dataset.
+        import h5py
+
+        with h5py.File(cache / "index.h5", "r") as file:
+            np.testing.assert_array_equal(file["embeddings"][...], embeddings)
+
+    def test_a_changed_image_is_computed_anew(
+        self, small_data: Path, counted: Counted, cache: Path
+    ) -> None:
+        path = small_data / "test" / "NORMAL" / "normal-4.png"
+        old, before = everything(cache)
+        Image.open(path).rotate(180).save(path)
+        report = run(small_data, cache, counted.backbone)
+        assert sum(counted.batches) == report.new_rows == 1
+        opened, embeddings = everything(cache)
+        assert opened.images["path"].equals(old.images["path"])
+        changed = (old.images["sha256"] != opened.images["sha256"]).to_numpy()
+        assert opened.images["path"][changed].tolist() == ["test/NORMAL/normal-4.png"]
+        row = int(np.flatnonzero(opened.table(np.arange(16))["path"] == "test/NORMAL/normal-4.png"))
+        assert not np.array_equal(embeddings[row], before[row])
+        np.testing.assert_array_equal(np.delete(embeddings, row, 0), np.delete(before, row, 0))
+
+    def test_a_renamed_or_relabelled_image_is_not_computed_again(
+        self, small_data: Path, counted: Counted, cache: Path
+    ) -> None:
+        source = small_data / "train" / "NORMAL" / "normal-2.png"
+        source.rename(small_data / "train" / "PNEUMONIA" / "person9_virus_1.png")
+        run(small_data, cache, counted.backbone)
+        assert counted.batches == []
+        images = open_cache(cache).images.set_index("path")
+        assert images.loc["train/PNEUMONIA/person9_virus_1.png", "label"] == "PNEUMONIA"
+        assert images.loc["train/PNEUMONIA/person9_virus_1.png", "group"] == "person9_virus"
+
+    def test_an_image_moved_into_training_gets_just_its_copies(
+        self, small_data: Path, counted: Counted, cache: Path
+    ) -> None:
+        source = small_data / "val" / "NORMAL" / "normal-3.png"
+        source.rename(small_data / "train" / "NORMAL" / "normal-3.png")
+        report = run(small_data, cache, counted.backbone)
+        assert sum(counted.batches) == 1
+        assert (report.images, report.rows) == (10, 17)
+
+    def test_identical_files_share_their_rows(
+        self, small_data: Path, counted: Counted, tmp_path: Path
+    ) -> None:
+        folder = small_data / "train" / "NORMAL"
+        shutil.copy(folder / "normal-0.png", folder / "same.png")
+        report = run(small_data, tmp_path / "cache", counted.backbone)
+        assert sum(counted.batches) == report.new_rows == 16
+        assert (report.images, report.rows) == (11, 18)
+        opened, embeddings = everything(tmp_path / "cache")
+        paths = opened.table(np.arange(18))["path"].to_numpy()
+        np.testing.assert_array_equal(
+            embeddings[paths == "train/NORMAL/normal-0.png"],
+            embeddings[paths == "train/NORMAL/same.png"],
+        )
+
+    def test_the_same_file_in_train_and_val_has_copies_in_train_only(
+        self, small_data: Path, counted: Counted, tmp_path: Path
+    ) -> None:
+        shutil.copy(
+            small_data / "val" / "NORMAL" / "normal-3.png",
+            small_data / "train" / "NORMAL" / "normal-3.png",
+        )
+        report = run(small_data, tmp_path / "cache", counted.backbone)
+        assert sum(counted.batches) == 17
+        assert report.rows == 18
+
+
+class TestOtherSettings:
+    @pytest.mark.parametrize(
+        ("augmentation", "field"),
+        [
+            (AugmentationSpec(copies=2), r"augmentation\.copies: 1 -> 2"),
+            (AugmentationSpec(copies=1, seed=7), r"augmentation\.seed: 0 -> 7"),
+            (AugmentationSpec(copies=1, zoom=0.1), r"augmentation\.zoom: 0\.2 -> 0\.1"),
+        ],
+    )
+    def test_of_the_copies_are_refused_by_name(
+        self,
+        small_data: Path,
+        counted: Counted,
+        cache: Path,
+        augmentation: AugmentationSpec,
+        field: str,
+    ) -> None:
+        before = state(cache)
+        with pytest.raises(SpecMismatchError, match=rf"made with other settings \({field}\)"):
+            run(small_data, cache, counted.backbone, augmentation=augmentation)
+        assert counted.batches == []
+        assert state(cache) == before
+
+    def test_of_the_storage_are_refused_by_name(
+        self, small_data: Path, tiny_backbone: Backbone, cache: Path
+    ) -> None:
+        with pytest.raises(SpecMismatchError, match="storage_dtype: float16 -> float32"):
+            extract(
+                scan_folder(small_data),
+                cache,
+                tiny_backbone,
+                augmentation=ONE_COPY,
+                storage_dtype="float32",
+            )
+
+    def test_of_the_backbone_are_refused_by_name(self, small_data: Path, cache: Path) -> None:
+        other = load_backbone("vgg16", weights="random", input_size=48, precision="float32", seed=1)
+        with pytest.raises(SpecMismatchError) as caught:
+            run(small_data, cache, other)
+        for field in ("input_size: 32 -> 48", "weights_seed: 0 -> 1", "weights_sha256"):
+            assert f"backbone.{field}" in str(caught.value)
+        assert "preprocess" not in str(caught.value)
+
+
+class TestUnreadableImages:
+    def test_are_skipped_and_reported_with_their_reasons(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        folder = small_data / "train" / "NORMAL"
+        make_unreadable(folder / "cut.png")
+        (folder / "empty.png").touch()
+        (folder / "text.jpeg").write_text("no image")
+        report = run(small_data, tmp_path / "cache", tiny_backbone)
+        assert set(report.skipped) == {
+            "train/NORMAL/cut.png",
+            "train/NORMAL/empty.png",
+            "train/NORMAL/text.jpeg",
+        }
+        assert "truncated" in report.skipped["train/NORMAL/cut.png"]
+        assert (report.images, report.rows, report.new_rows) == (10, 16, 16)
+        opened = open_cache(tmp_path / "cache")
+        assert opened.skipped == report.skipped
+        assert not set(opened.images["path"]) & set(report.skipped)
+
+    def test_of_the_same_content_are_each_reported(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        folder = small_data / "train" / "NORMAL"
+        make_unreadable(folder / "cut.png")
+        shutil.copy(folder / "cut.png", folder / "cut-again.png")
+        report = run(small_data, tmp_path / "cache", tiny_backbone)
+        assert set(report.skipped) == {"train/NORMAL/cut.png", "train/NORMAL/cut-again.png"}
+
+    def test_are_reported_again_by_the_next_run(
+        self, small_data: Path, counted: Counted, tmp_path: Path
+    ) -> None:
+        make_unreadable(small_data / "train" / "NORMAL" / "cut.png")
+        first = run(small_data, tmp_path / "cache", counted.backbone)
+        counted.batches.clear()
+        second = run(small_data, tmp_path / "cache", counted.backbone)
+        assert counted.batches == []
+        assert second.skipped == first.skipped
+        assert list(second.skipped) == ["train/NORMAL/cut.png"]
+
+    @pytest.mark.parametrize("kind", ["header", "pixels"])
+    def test_stop_the_job_where_asked_and_nothing_is_left(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path, kind: str
+    ) -> None:
+        path = small_data / "train" / "NORMAL" / "a-first.png"
+        if kind == "header":
+            path.write_text("no image")
+        else:
+            make_unreadable(path)
+        with pytest.raises(UnreadableImageError, match=r"can't read the image .*a-first\.png"):
+            run(small_data, tmp_path / "cache", tiny_backbone, on_error="fail", rows_per_shard=100)
+        assert not (tmp_path / "cache").exists()
+
+    def test_that_are_all_of_a_class_are_an_error_before_any_work(
+        self, small_data: Path, counted: Counted, tmp_path: Path
+    ) -> None:
+        for path in small_data.glob("*/PNEUMONIA/*.png"):
+            make_unreadable(path)
+        with pytest.raises(InputError, match=r"class 'PNEUMONIA' has no readable image.*truncated"):
+            run(small_data, tmp_path / "cache", counted.backbone)
+        assert counted.batches == []
+        assert not (tmp_path / "cache").exists()
+
+
+class TestTarget:
+    def test_that_holds_something_else_is_refused_and_left_alone(
+        self, small_data: Path, counted: Counted, tmp_path: Path
+    ) -> None:
+        (tmp_path / "letters").mkdir()
+        (tmp_path / "letters" / "mum.txt").write_text("Dear mum,")
+        with pytest.raises(InputError, match=r"letters is not empty and not a featx cache"):
+            run(small_data, tmp_path / "letters", counted.backbone)
+        assert [path.name for path in (tmp_path / "letters").iterdir()] == ["mum.txt"]
+        assert counted.batches == []
+
+    def test_that_is_a_file_is_refused(
+        self, small_data: Path, counted: Counted, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("text")
+        with pytest.raises(InputError, match=r"file is a file, not a folder"):
+            run(small_data, tmp_path / "file", counted.backbone)
+        with pytest.raises(StorageError, match="a file is in the way"):
+            run(small_data, tmp_path / "file" / "cache", counted.backbone)
+        assert (tmp_path / "file").read_text() == "text"
+
+    def test_that_is_read_only_is_refused(
+        self, small_data: Path, counted: Counted, read_only_folder: Path
+    ) -> None:
+        for target in (read_only_folder, read_only_folder / "cache"):
+            with pytest.raises(StorageError, match="no permission to write"):
+                run(small_data, target, counted.backbone)
+        assert list(read_only_folder.iterdir()) == []
+        assert counted.batches == []
+
+    def test_that_another_extraction_fills_is_refused(
+        self, small_data: Path, counted: Counted, cache: Path
+    ) -> None:
+        with (
+            filelock.FileLock(cache / ".lock"),
+            pytest.raises(InputError, match="another featx extract is writing to"),
+        ):
+            run(small_data, cache, counted.backbone)
+        run(small_data, cache, counted.backbone)
+        assert counted.batches == []
+
+    def test_is_locked_while_it_is_filled(
+        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path
+    ) -> None:
+        started, refused = threading.Event(), threading.Event()
+
+        def waiting(images: NDArray[np.float32]) -> Any:
+            started.set()
+            assert refused.wait(60)
+            return counted.backbone._forward(images)
+
+        slow = dataclasses.replace(counted.backbone, _forward=waiting)
+        target = tmp_path / "busy"
+        first = threading.Thread(target=run, args=(small_data, target, slow))
+        first.start()
+        assert started.wait(60)
+        try:
+            with pytest.raises(InputError, match="another featx extract is writing to"):
+                run(small_data, target, counted.backbone)
+        finally:
+            refused.set()
+            first.join()
+        assert_same(target, cache)
+
+    def test_that_fills_up_keeps_finished_shards_and_goes_on_after_making_room(
+        self, small_data: Path, counted: Counted, cache: Path, small_disk: MakeDisk
+    ) -> None:
+        disk = small_disk("512k")
+        # A shard of four rows takes two pages of 4 kB and a bit.
+        (disk / "ballast").write_bytes(bytes(512 * 1024 - 40_000))
+        with pytest.raises(StorageError, match=r"no room left .*run the same command again"):
+            run(small_data, disk / "cache", counted.backbone)
+        assert not list(disk.rglob("*.tmp"))
+        before = state(disk / "cache")
+        assert 0 < len(before) < 4
+        (disk / "ballast").unlink()
+        counted.batches.clear()
+        run(small_data, disk / "cache", counted.backbone)
+        assert sum(counted.batches) == 16 - 4 * len(before)
+        after = state(disk / "cache")
+        assert {name: after[name] for name in before} == before
+        assert_same(disk / "cache", cache)
+
+    def test_that_is_full_from_the_start_is_left_as_it_was(
+        self, small_data: Path, tiny_backbone: Backbone, small_disk: MakeDisk
+    ) -> None:
+        disk = small_disk("64k")
+        (disk / "ballast").write_bytes(bytes(60_000))
+        with pytest.raises(StorageError, match="no room left"):
+            run(small_data, disk / "cache", tiny_backbone)
+        assert [path.name for path in disk.iterdir()] == ["ballast"]

@@ -1,0 +1,81 @@
+"""Embeddings equal a plain Keras pipeline: load_img, preprocess_input, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.backbones import load_backbone
+from featx.data import scan_folder
+from featx.extraction import extract
+from featx.images import AugmentationSpec
+from featx_cache import open_cache
+
+
+def plain_keras(paths: list[Path], network: Any, size: int) -> NDArray[np.float32]:
+    """Embed images as the Keras documentation shows."""
+    import keras
+
+    images = [
+        keras.utils.img_to_array(
+            keras.utils.load_img(path, target_size=(size, size), interpolation="bilinear")
+        )
+        for path in paths
+    ]
+    batch = keras.applications.vgg16.preprocess_input(np.stack(images))
+    embeddings: NDArray[np.float32] = network.predict(batch, batch_size=4, verbose=0)
+    return embeddings
+
+
+def assert_close(cached: NDArray[np.floating], plain: NDArray[np.float32]) -> None:
+    """Assert 1e-3 relative; below a thousandth of the largest value, relative to that."""
+    assert cached.shape == plain.shape
+    error = np.abs(cached.astype(np.float32) - plain)
+    assert (error / np.maximum(np.abs(plain), 1e-3 * plain.max())).max() < 1e-3
+
+
+def test_with_random_weights_at_64_pixels(phantom_data: Path, tmp_path: Path) -> None:
+    import keras
+
+    backbone = load_backbone("vgg16", weights="random", input_size=64, precision="float32")
+    extract(
+        scan_folder(phantom_data),
+        tmp_path / "cache",
+        backbone,
+        augmentation=AugmentationSpec(copies=0),
+    )
+    cache = open_cache(tmp_path / "cache")
+    assert cache.embedding_shape == (2, 2, 512)
+    rows = np.arange(0, len(cache.rows), 4)
+    paths = [phantom_data / path for path in cache.table(rows)["path"]]
+    keras.utils.set_random_seed(0)
+    network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(64, 64, 3))
+    assert_close(cache.read(rows), plain_keras(paths, network, 64))
+
+
+def test_with_real_weights_on_real_x_rays_at_300_pixels(
+    shared_data: Path, shared_weights: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    for label in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for path in sorted((shared_data / "originals").rglob(f"{label}/*.jpeg"))[::8]:
+            (tmp_path / "data" / label / path.name).symlink_to(path)
+    weights = shared_weights / "vgg16_imagenet_notop.weights.h5"
+    backbone = load_backbone("vgg16", weights=str(weights), input_size=300, precision="float32")
+    extract(
+        scan_folder(tmp_path / "data"),
+        tmp_path / "cache",
+        backbone,
+        augmentation=AugmentationSpec(copies=0),
+    )
+    cache = open_cache(tmp_path / "cache")
+    assert cache.shape == (8, 9, 9, 512)
+    network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(300, 300, 3))
+    network.load_weights(weights)
+    paths = [tmp_path / "data" / path for path in cache.images["path"]]
+    assert_close(cache.read(np.arange(8)), plain_keras(paths, network, 300))
