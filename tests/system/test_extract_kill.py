@@ -16,7 +16,7 @@ import pytest
 
 from featx_cache import open_cache
 
-KILLS = 8
+KILLS = 3
 
 
 def command(data: Path, cache: Path) -> list[str]:
