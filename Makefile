@@ -26,7 +26,7 @@ contracts: $(VENV)/.installed-dev  ## Which room may import which.
 
 tests: $(VENV)/.installed-dev  ## All tests, two processes, with coverage.
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --durations=10
 
 bench: $(VENV)/.installed-dev  ## The benchmarks, one after another.
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,101 +1,129 @@
-"""An extraction that is killed goes on where it stopped, and ends like one that never was."""
+"""`featx extract` killed again and again: nothing finished is lost, nothing half is kept."""
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from featx.backbones import Backbone
+from featx.data import scan_folder
+from featx.extraction import ExtractionOptions, extract
 from featx_cache import open_cache
 
-KILLS = 3
+KILLS = 8
+ROWS_PER_SHARD = 5
+# Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
+PROGRAM = (
+    "import runpy, signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "runpy.run_module('featx', run_name='__main__', alter_sys=True)\n"
+)
 
 
-def command(data: Path, cache: Path) -> list[str]:
-    return [
-        *(sys.executable, "-m", "featx", "-q", "extract", str(data), "--cache", str(cache)),
-        *("--backbone", "vgg16", "--weights", "random", "--input-size", "32"),
-        *("--precision", "float32", "--copies", "12", "--shard-rows", "13"),
-    ]
+def start(data: Path, cache: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start extracting four copies into shards of one training image each."""
+    command = [sys.executable, "-c", PROGRAM, "extract", str(data), "--cache", str(cache)]
+    command += ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
+    command += ["--precision", "float32", "--shard-rows", str(ROWS_PER_SHARD)]
+    with log.open("ab") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file)
 
 
-def shards(cache: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (cache / "shards").glob("shard-*.h5")}
+def shards(cache: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of last change of each finished shard."""
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in (cache / "shards").glob("*.h5")
+    }
 
 
-def leftovers(cache: Path) -> list[Path]:
-    return [path for path in cache.rglob("*") if path.name.endswith(".tmp")]
-
-
-def wait_for_shards(process: subprocess.Popen[bytes], cache: Path, count: int) -> None:
-    """Wait until some shards are finished, or the process is."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 120
-    while process.poll() is None and len(shards(cache)) < count and time.monotonic() < deadline:
+    while not condition():
+        assert process.poll() is None, f"it ended before it was killed: {log.read_text()}"
+        assert time.monotonic() < deadline, "it makes no shards"
         time.sleep(0.002)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = tmp_path_factory.mktemp("whole") / "cache"
-    subprocess.run(command(phantom_data, cache), check=True, capture_output=True, timeout=200)
-    return cache
+def leftovers(cache: Path) -> list[Path]:
+    return list(cache.rglob("*.tmp"))
 
 
-def test_killed_again_and_again_the_cache_is_equal_row_for_row(
-    phantom_data: Path, uninterrupted: Path, tmp_path: Path
+@pytest.mark.timeout(280)
+def test_cache_after_kills_equals_an_uninterrupted_one(
+    phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
-    cache = tmp_path / "cache"
-    chance = random.Random(0)
-    total, killed = len(shards(uninterrupted)), 0
+    cache, log, chance = tmp_path / "cache", tmp_path / "log", random.Random(20)
+    finished: dict[str, tuple[int, int]] = {}
+    grown = 0
     for kill in range(KILLS):
-        before = shards(cache)
-        target = max(len(before) + 1, (kill + 1) * total // (KILLS + 2))
-        process = subprocess.Popen(
-            command(phantom_data, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_for_shards(process, cache, target)
-        time.sleep(chance.uniform(0.0, 0.05))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait(60) == -signal.SIGKILL
+        process = start(phantom_data, cache, log)
+        new = chance.randint(0, 3)
+        if new == 0:  # while it starts, or looks at what there is
+            time.sleep(chance.uniform(0.2, 4.0))
+        else:
+            goal = len(finished) + new
+            wait_for(lambda goal=goal: len(shards(cache)) >= goal, process, log)  # type: ignore[misc]
+            time.sleep(chance.uniform(0.0, 0.03))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, f"kill {kill} came too late"
         after = shards(cache)
-        assert before.items() <= after.items(), "a finished shard was computed again"
-    assert killed >= KILLS // 2
-    kept = shards(cache)
-    subprocess.run(command(phantom_data, cache), check=True, capture_output=True, timeout=200)
-    assert kept.items() <= shards(cache).items()
+        assert {name: after.get(name) for name in finished} == finished
+        grown += len(after) > len(finished)
+        finished = after
+    assert grown >= KILLS // 2
+    assert not (cache / "index.h5").exists()
+
+    process = start(phantom_data, cache, log)
+    assert process.wait(120) == 0, log.read_text()
+    after = shards(cache)
+    assert {name: after[name] for name in finished} == finished
+    assert len(after) > len(finished)
     assert leftovers(cache) == []
-    one, other = open_cache(uninterrupted), open_cache(cache)
-    pd.testing.assert_frame_equal(one.images, other.images)
-    pd.testing.assert_frame_equal(one.rows, other.rows)
-    everything = np.arange(len(one.rows))
-    assert np.array_equal(one.read(everything), other.read(everything))
-    assert [error for _, error in other.verify() if error] == []
+    assert "Traceback" not in log.read_text()
+
+    extract(
+        scan_folder(phantom_data),
+        tmp_path / "uninterrupted",
+        tiny_backbone,
+        options=ExtractionOptions(rows_per_shard=ROWS_PER_SHARD),
+    )
+    one, other = open_cache(cache), open_cache(tmp_path / "uninterrupted")
+    assert set(after) == set(shards(tmp_path / "uninterrupted"))
+    assert one.spec == other.spec
+    assert one.images.equals(other.images)
+    assert one.rows.equals(other.rows)
+    rows = np.arange(len(one.rows))
+    np.testing.assert_array_equal(one.read(rows), other.read(rows))
+    assert all(error is None for _, error in one.verify())
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+    ("number", "exit_code", "message"),
+    [
+        (signal.SIGTERM, 143, None),
+        (signal.SIGINT, 130, "featx: error: interrupted. Finished work is kept; run the same"),
+    ],
 )
-def test_a_polite_signal_leaves_no_temporary_file(
-    phantom_data: Path, tmp_path: Path, number: signal.Signals, code: int
+def test_a_polite_stop_leaves_no_temporary_file(
+    phantom_data: Path, tmp_path: Path, number: signal.Signals, exit_code: int, message: str | None
 ) -> None:
-    cache = tmp_path / "cache"
-    process = subprocess.Popen(
-        command(phantom_data, cache),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    wait_for_shards(process, cache, 2)
+    cache, log = tmp_path / "cache", tmp_path / "log"
+    process = start(phantom_data, cache, log)
+    wait_for(lambda: len(shards(cache)) >= 2, process, log)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.wait(60) == exit_code, log.read_text()
     assert leftovers(cache) == []
-    assert b"Traceback" not in stderr
+    assert not (cache / "index.h5").exists()
+    text = log.read_text()
+    assert "Traceback" not in text
+    if message:
+        assert text.splitlines()[-1].startswith(message)
