@@ -35,6 +35,8 @@ def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         result = make_command().main(arguments, prog_name="featx", standalone_mode=False)
+        if result == INTERRUPTED:  # which is what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except FeatxError as error:
