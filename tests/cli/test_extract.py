@@ -1,0 +1,149 @@
+"""``featx extract``: what it says, what it prints, and how its options arrive."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx_cache import open_cache
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Featx
+    from tests.conftest import RunFeatx
+
+FAST = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
+FAST += ["--precision", "float32"]
+
+
+@pytest.fixture
+def data(phantom_data: Path, tmp_path: Path) -> Path:
+    """The validation images as a training set without splits, and two files that can't be read."""
+    shutil.copytree(phantom_data / "val", tmp_path / "data")
+    (tmp_path / "data" / "NORMAL" / "empty.png").touch()
+    (tmp_path / "data" / "PNEUMONIA" / "text.jpeg").write_text("no image")
+    return tmp_path / "data"
+
+
+def cells(out: str) -> dict[str, str]:
+    """Read a two-column table."""
+    rows = [line.rsplit(maxsplit=1) for line in out.splitlines() if line.strip()]
+    return {row[0].strip(): row[1] for row in rows if len(row) == 2}
+
+
+class TestOutput:
+    def test_says_what_goes_in_and_prints_what_came_out(
+        self, data: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        answer = featx("extract", data, "--cache", tmp_path / "cache", *FAST, "--copies", "2")
+        assert answer.code == 0
+        counts = cells(answer.out)
+        assert counts["images"] == "6"
+        assert counts["embeddings"] == counts["computed now"] == "18"
+        assert counts["damaged shards repaired"] == "0"
+        assert counts["unreadable images skipped"] == "2"
+        assert float(counts["images/s"]) > 0
+        assert answer.err.splitlines() == [
+            "train: 3 NORMAL, 3 PNEUMONIA",
+            "Backbone vgg16 at 32x32, embedding 1x1x512, float32 (as asked for)",
+            "These weights are random: the embeddings are untrained.",
+            "Skipped NORMAL/empty.png: the file is empty",
+            "Skipped PNEUMONIA/text.jpeg: not a JPEG or PNG image",
+        ]
+        assert "untrained" in answer.out
+
+    def test_again_says_that_nothing_was_computed(
+        self, data: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        featx("extract", data, "--cache", tmp_path / "cache", *FAST)
+        answer = featx("extract", data, "--cache", tmp_path / "cache", *FAST)
+        assert answer.code == 0
+        counts = cells(answer.out)
+        assert (counts["embeddings"], counts["computed now"]) == ("30", "0")
+        assert "images/s" not in answer.out
+
+    def test_quiet_prints_the_result_alone(self, data: Path, tmp_path: Path, featx: Featx) -> None:
+        answer = featx("-q", "extract", data, "--cache", tmp_path / "cache", *FAST)
+        assert answer.code == 0
+        assert answer.err == ""
+        assert cells(answer.out)["images"] == "6"
+        assert "untrained" in answer.out
+
+    def test_verbose_tells_the_weights_and_the_positive_class(
+        self, data: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        answer = featx("-v", "extract", data, "--cache", tmp_path / "cache", *FAST)
+        sha256 = open_cache(tmp_path / "cache").spec["backbone"]["weights_sha256"]
+        assert f"Weights SHA-256 {sha256}" in answer.err
+        assert "Positive class: PNEUMONIA" in answer.err
+
+    def test_on_error_fail_stops_at_the_unreadable_image(
+        self, data: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        arguments = ["extract", data, "--cache", tmp_path / "cache", *FAST, "--on-error", "fail"]
+        answer = featx(*arguments)
+        assert answer.code == 2
+        assert answer.error.startswith("featx: error: can't read the image")
+        assert "empty.png: the file is empty" in answer.error
+        assert not (tmp_path / "cache").exists()
+
+
+def test_options_arrive_in_the_cache(data: Path, tmp_path: Path, featx: Featx) -> None:
+    options = {
+        "--copies": "1",
+        "--seed": "3",
+        "--rotation": "5",
+        "--zoom": "0.1",
+        "--width-shift": "0.2",
+        "--height-shift": "0.3",
+        "--preprocess": "rescale",
+        "--storage-dtype": "float32",
+        "--shard-rows": "4",
+        "--batch-size": "2",
+        "--compression": "gzip",
+        "--positive": "NORMAL",
+        "--group-regex": r"(\w+)/",
+    }
+    flat = [text for option in options.items() for text in option]
+    arguments = ["extract", data, "--cache", tmp_path / "cache", *FAST, *flat]
+    assert featx(*arguments, "--no-horizontal-flip").code == 0
+    cache = open_cache(tmp_path / "cache")
+    assert cache.spec["augmentation"] == {
+        "copies": 1,
+        "seed": 3,
+        "rotation": 5.0,
+        "zoom": 0.1,
+        "width_shift": 0.2,
+        "height_shift": 0.3,
+        "horizontal_flip": False,
+    }
+    assert cache.spec["backbone"]["preprocess"] == "rescale"
+    assert cache.spec["backbone"]["weights_seed"] == 3
+    assert cache.dtype == np.float32
+    assert cache.classes == ("PNEUMONIA", "NORMAL")
+    assert set(cache.images["group"]) == {"NORMAL", "PNEUMONIA"}
+    assert len(cache.shard_names) == 3
+
+
+def test_classes_choose_two_of_three(data: Path, tmp_path: Path, featx: Featx) -> None:
+    (data / "COVID").mkdir()
+    Image.new("L", (40, 40)).save(data / "COVID" / "x.png")
+    arguments = ["extract", data, "--cache", tmp_path / "cache", *FAST, "--copies", "0"]
+    assert featx(*arguments, "--classes", "PNEUMONIA,COVID").code == 0
+    assert open_cache(tmp_path / "cache").classes == ("PNEUMONIA", "COVID")
+
+
+def test_a_process_of_its_own_writes_the_table_to_standard_output_alone(
+    data: Path, tmp_path: Path, run_featx: RunFeatx
+) -> None:
+    result = run_featx(["extract", "data", "--cache", "cache", *FAST], cwd=tmp_path)
+    assert result.returncode == 0
+    assert cells(result.stdout)["embeddings"] == "30"
+    # Nothing of what TensorFlow's libraries log on their way in.
+    assert len(result.stderr.splitlines()) == 5, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]
+    assert data.exists()
