@@ -44,7 +44,7 @@ class DemoSize:
     epochs: int
 
 
-DEFAULT_SIZE = DemoSize(patients=160, input_size=96, copies=2, epochs=4)
+DEFAULT_SIZE = DemoSize(patients=120, input_size=96, copies=2, epochs=4)
 TINY_SIZE = DemoSize(patients=40, input_size=64, copies=1, epochs=2)
 ACCURACY_FLOOR = 0.9
 
