@@ -26,6 +26,11 @@ RunFeatx = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeDisk = Callable[[str], Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow whole-program tests first: with several processes none is left waiting."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _no_weights_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what the developer has set for featx out of the tests."""

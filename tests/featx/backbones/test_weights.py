@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import architecture, has_imagenet_weights, load_backbone
+from featx.backbones.registry import Architecture
 from featx.backbones.weights import build_network, weights_sha256
 from featx.errors import InputError, WeightsError
 
@@ -59,6 +60,13 @@ class TestRandom:
     def test_do_not_depend_on_the_input_size(self, network: Any) -> None:
         larger = build_network(architecture("vgg16"), "random", 64, 0)
         assert weights_sha256(larger) == weights_sha256(network)
+
+    def test_other_complaints_of_keras_pass(self) -> None:
+        def build(**_: Any) -> Any:
+            raise ValueError("something else")
+
+        with pytest.raises(ValueError, match="something else"):
+            build_network(Architecture("x", build, lambda x: x), "random", 32, 0)
 
 
 class TestSha256:
@@ -121,6 +129,11 @@ class TestImagenet:
         assert re.search(r"--weights FILE.*FEATX_WEIGHTS_DIR.*--weights random", message)
         assert len(unreachable) == 1
         assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop" in unreachable[0]
+
+    def test_an_input_too_small_is_found_before_the_download(self, unreachable: list[str]) -> None:
+        with pytest.raises(InputError, match="--input-size 10 doesn't suit vgg16"):
+            load_backbone("vgg16", input_size=10)
+        assert unreachable == []
 
     @pytest.mark.usefixtures("unreachable")
     def test_download_is_reported_outside_the_results(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from featx.data import images_below, is_image_name, scan_folder
+from featx.data import images_below, is_image_name, reason_of, scan_folder
 from featx.errors import InputError
 
 
@@ -212,6 +212,15 @@ class TestNothingToRead:
         with pytest.raises(InputError, match=r"x\.jpeg is a folder with the name of an image"):
             scan_folder(flat)
 
+    def test_folder_that_may_not_be_read(self, flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def forbidden(_: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        # Root may read everything, so a folder's permissions prove nothing here.
+        monkeypatch.setattr(Path, "iterdir", forbidden)
+        with pytest.raises(InputError, match="no permission to read"):
+            scan_folder(flat)
+
 
 class TestUnreadable:
     def test_is_listed_with_its_reason_and_not_in_the_table(self, flat: Path) -> None:
@@ -235,6 +244,18 @@ class TestUnreadable:
     def test_a_broken_link_is_unreadable(self, flat: Path) -> None:
         (flat / "SICK" / "link.png").symlink_to(flat / "gone.png")
         assert list(scan_folder(flat).unreadable) == ["SICK/link.png"]
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (PermissionError(13, "Permission denied", "/a/b.png"), "no permission to read it"),
+            (OSError(5, "Input/output error", "/a/b.png"), "input/output error"),
+            (SyntaxError("broken PNG file\nin line 2"), "broken PNG file"),
+            (ValueError(), "ValueError"),
+        ],
+    )
+    def test_has_a_short_reason_without_its_path(self, error: Exception, reason: str) -> None:
+        assert reason_of(error) == reason
 
     def test_an_image_too_large_to_be_one_is_unreadable(
         self, flat: Path, monkeypatch: pytest.MonkeyPatch
