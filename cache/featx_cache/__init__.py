@@ -19,7 +19,13 @@ if TYPE_CHECKING:
         SpecMismatchError,
         StorageError,
     )
-    from featx_cache.files import atomic_path, make_folder, remove_leftovers, storage_errors
+    from featx_cache.files import (
+        atomic_folder,
+        atomic_path,
+        make_folder,
+        remove_leftovers,
+        storage_errors,
+    )
     from featx_cache.index import INDEX_NAME, SHARDS_NAME, Labelling, RowPlaces, write_index
     from featx_cache.shards import RowKeys, read_keys, shard_name, verify_shard, write_shard
 
@@ -33,7 +39,7 @@ _PLACES = {
         "SpecMismatchError",
         "StorageError",
     ),
-    "files": ("atomic_path", "make_folder", "remove_leftovers", "storage_errors"),
+    "files": ("atomic_folder", "atomic_path", "make_folder", "remove_leftovers", "storage_errors"),
     "index": ("INDEX_NAME", "SHARDS_NAME", "Labelling", "RowPlaces", "write_index"),
     "shards": ("RowKeys", "read_keys", "shard_name", "verify_shard", "write_shard"),
 }
@@ -52,6 +58,7 @@ __all__ = [
     "RowPlaces",
     "SpecMismatchError",
     "StorageError",
+    "atomic_folder",
     "atomic_path",
     "make_folder",
     "open_cache",

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,51 @@ def atomic_path(target: Path) -> Iterator[Path]:
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `target`; on success flush it to disk and rename it.
+
+    Parameters
+    ----------
+    target
+        The folder that appears whole, or not at all, in place of the one that is there. Missing
+        parents are created, and taken away again when the block raises.
+
+    Yields
+    ------
+    Path
+        An empty folder in the same place, its name ending in ``.tmp``.
+
+    Raises
+    ------
+    StorageError
+        When the disk is full, the place is read-only, or a file is in the way.
+    """
+    token = secrets.token_hex(4)
+    temporary = target.with_name(f".{target.name}.{token}{TEMPORARY_SUFFIX}")
+    old = target.with_name(f".{target.name}.{token}.old{TEMPORARY_SUFFIX}")
+    new = [path for path in target.parents if not path.exists()]
+    try:
+        with storage_errors(target):
+            make_folder(temporary)
+            yield temporary
+            for path in (*temporary.rglob("*"), temporary):
+                _fsync(path)
+            if target.is_dir():
+                target.rename(old)
+            temporary.rename(target)
+            _fsync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.is_dir() and not target.exists():
+            old.rename(target)
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise
 
 

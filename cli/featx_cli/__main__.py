@@ -47,12 +47,11 @@ def _run(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # private to Typer; it holds the help page
             print(error.format_message(), file=sys.stderr)  # noqa: T201
             return error.exit_code
-        command = next((a for a in arguments if not a.startswith("-")), "")
+        command = next((f"{a} " for a in arguments if not a.startswith("-")), "")
         message = error.format_message().rstrip(".")
-        return _complain(
-            f"{message}. See `featx {command} --help`.".replace("featx  ", "featx "),
-            error.exit_code,
-        )
+        if message.startswith("No such command"):
+            command = ""
+        return _complain(f"{message}. See `featx {command}--help`.", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _complain(
             "interrupted. Finished work is kept; run the same command again to go on.", INTERRUPTED

@@ -20,14 +20,15 @@ METRICS = (
 )
 
 
-def plain_table(title: str, columns: Iterable[str]) -> Table:
-    """Make an empty table in the house style."""
+def plain_table(title: str, columns: Iterable[str], *, words: Iterable[int] = (0,)) -> Table:
+    """Make an empty table in the house style; columns in `words` hold text, the others numbers."""
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    text = set(words)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
+        table.add_column(column, justify="left" if number in text else "right")
     return table
 
 

@@ -112,9 +112,10 @@ def _download(network: Architecture, input_size: int) -> Any:
     except InputError:
         raise
     except Exception as error:
+        # Keras: "URL fetch failure on ADDRESS: CODE -- REASON".
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rsplit(" -- ")[-1][:160]
         raise WeightsError(
-            f"the ImageNet weights of {network.name} can't be downloaded "
-            f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]})",
+            f"the ImageNet weights of {network.name} can't be downloaded ({reason})",
             f"Give a weights file (--weights FILE), or a folder that holds it "
             f"({WEIGHTS_DIR_VARIABLE}), or try things out untrained (--weights random).",
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from featx.images import AugmentationSpec
 from featx.progress import SILENT, Progress
 from featx.reports import write_report
 from featx.runs import Evaluation, Run, fit, load_run
-from featx_cache import make_folder, open_cache, storage_errors
+from featx_cache import atomic_folder, make_folder, open_cache
 
 MARKER = "featx-demo.txt"
 
@@ -100,10 +99,16 @@ def run_demo(
             f"{out} holds a demo of another size or seed", "Delete it, or give --out a new folder."
         )
     (out / MARKER).write_text(settings)
-    data = out / "phantoms"
+    data = out / "phantoms" / "images"
     if not data.is_dir():
         progress.note(f"Drawing chest phantoms of {size.patients} patients")
-        _draw(data, out / "lesion_masks", size.patients, seed)
+        with atomic_folder(out / "phantoms") as drawing:
+            write_phantoms(
+                drawing / "images",
+                patients=size.patients,
+                seed=seed,
+                masks=drawing / "lesion_masks",
+            )
     weights = "imagenet" if has_imagenet_weights("vgg19") else "random"
     if weights == "random":
         progress.note(
@@ -121,20 +126,6 @@ def run_demo(
         results.append((run, run.evaluate(progress=progress)))
     report = write_report(results, out / "report.html", title="featx demo on drawn chest X-rays")
     return DemoResult(weights, results, data, out / "cache", report)
-
-
-def _draw(data: Path, masks: Path, patients: int, seed: int) -> None:
-    """Draw the phantoms; `data` is there when all of them are."""
-    drawing = data.with_name(f".{data.name}.tmp")
-    with storage_errors(data):
-        for leftover in (drawing, masks):
-            shutil.rmtree(leftover, ignore_errors=True)
-        write_phantoms(
-            drawing / data.name, patients=patients, seed=seed, masks=drawing / masks.name
-        )
-        (drawing / masks.name).rename(masks)
-        (drawing / data.name).rename(data)
-        drawing.rmdir()
 
 
 def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:

@@ -106,12 +106,16 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         steps = -(-len(copies) // self.batch_size)
         schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.epochs * steps)
         with _policy(self.precision):
-            self.model_ = build_head(array.shape[1:], int(self.random_state))
+            self.model_ = build_head(
+                array.shape[1:], int(self.random_state), steps=self.epochs * steps
+            )
         self.model_.compile(
             keras.optimizers.Adam(schedule),
             "binary_crossentropy",
             metrics=["accuracy", keras.metrics.Recall(name="recall")],
         )
+        # Else Adam makes its variables in the first step, and TensorFlow traces the step twice.
+        self.model_.optimizer.build(self.model_.trainable_variables)
         self.history_: list[dict[str, float]] = []
 
         def record(epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG001
@@ -227,9 +231,9 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the network as the bytes of its ``.keras`` file, for worker processes."""
         state = dict(super().__getstate__())
-        if (model := state.pop("model_", None)) is not None:
+        if state.pop("model_", None) is not None:
             with tempfile.TemporaryDirectory() as folder:
-                model.save(path := Path(folder) / "head.keras")
+                self.save(path := Path(folder) / "head.keras")
                 state["_model_bytes"] = path.read_bytes()
         return state
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def build_head(embedding_shape: tuple[int, ...], seed: int) -> Any:
+def build_head(embedding_shape: tuple[int, ...], seed: int, *, steps: int = 1000) -> Any:
     """Build the study's head.
 
     Conv 124 3x3 same ReLU, batch normalisation, max pooling 2; the same again; Conv 64, 64 and 32
@@ -19,6 +19,10 @@ def build_head(embedding_shape: tuple[int, ...], seed: int) -> Any:
         Shape of one embedding, such as (9, 9, 512), or (features,).
     seed
         Of the initial weights and of dropout; the global random state isn't touched.
+    steps
+        Batches that it will be trained on. The running means of batch normalisation follow the last
+        tenth of them: Keras's momentum of 0.99 needs hundreds, and a head trained on a few dozen
+        would be used with means that are still those it began with.
 
     Returns
     -------
@@ -27,6 +31,7 @@ def build_head(embedding_shape: tuple[int, ...], seed: int) -> Any:
     """
     from keras import Input, Sequential, initializers, layers
 
+    momentum = min(0.99, max(0.0, 1.0 - 10.0 / steps))
     seeds = iter(range(seed * 100, seed * 100 + 100))
 
     def conv(filters: int) -> Any:
@@ -47,7 +52,7 @@ def build_head(embedding_shape: tuple[int, ...], seed: int) -> Any:
     network = [Input(embedding_shape)]
     if len(embedding_shape) == 3:
         for _ in range(2):
-            network += [conv(124), layers.BatchNormalization()]
+            network += [conv(124), layers.BatchNormalization(momentum=momentum)]
             # An embedding of one cell (a small input size) has nothing left to pool.
             network.append(
                 layers.MaxPooling2D(2, padding="valid" if embedding_shape[0] >= 4 else "same")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import errno
 import os
-import secrets
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +20,13 @@ from featx.runs.out_of_fold import (
     FITTED_SPLITS,
     TrainingData,
     fit_head,
+    fit_units,
     load_training_data,
     out_of_fold,
 )
 from featx.runs.record import RECORD_NAME, RunRecord, versions
-from featx.thresholds import OperatingPoint, choose_threshold
-from featx_cache import Cache, make_folder, storage_errors
+from featx.thresholds import OperatingPoint, check_accuracy_floor, choose_threshold
+from featx_cache import Cache, atomic_folder, storage_errors
 
 OOF_NAME = "oof.csv"
 TRAINING_NAME = "training.txt"
@@ -98,11 +97,7 @@ def fit(
         When no threshold reaches the floor; nothing is written.
     """
     target = Path(run)
-    if not 0.0 <= accuracy_floor <= 1.0:
-        raise InputError(
-            f"the accuracy floor {accuracy_floor} is not between 0 and 1",
-            "Give --accuracy-floor a fraction such as 0.90.",
-        )
+    check_accuracy_floor(accuracy_floor)
     _require_free(target, force)
     started = time.perf_counter()
     data = load_training_data(cache, spec, use_copies=use_copies, progress=progress)
@@ -113,9 +108,9 @@ def fit(
         truth, scores["score"], point.threshold, scores["group"], seed=spec.seed
     )
     searched = time.perf_counter()
-    epochs = spec.epochs if spec.name == "keras" else 1
-    with progress.task("Final fit on train and val", epochs, "epoch") as advance:
-        head = fit_head(spec, data, data.table.index.to_numpy(), lambda _: advance(1))
+    units, unit = fit_units(spec)
+    with progress.task(f"Final fit on {' and '.join(FITTED_SPLITS)}", units, unit) as advance:
+        head = fit_head(spec, data, data.table.index.to_numpy(), advance)
     extraction = ExtractionSpec.model_validate(cache.spec)
     record = RunRecord(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -142,7 +137,7 @@ def fit(
         },
         versions=versions(),
     )
-    _write(target, record, head, scores, data, force=force)
+    _write(target, record, head, scores, data)
     return FitReport(target, point, metrics, record)
 
 
@@ -174,38 +169,15 @@ def _write(
     head: object,
     scores: pd.DataFrame,
     data: TrainingData,
-    *,
-    force: bool,
 ) -> None:
-    """Write the run under a temporary name, then rename the whole directory."""
-    token = secrets.token_hex(4)
-    temporary = target.with_name(f".{target.name}.{token}.tmp")
-    old = target.with_name(f".{target.name}.{token}.old.tmp")
-    new = [path for path in target.parents if not path.exists()]
-    try:
-        with storage_errors(target):
-            make_folder(temporary)
-            save_head(head, temporary)
-            (temporary / RECORD_NAME).write_text(record.model_dump_json(indent=2) + "\n")
-            scores.to_csv(temporary / OOF_NAME, index=False, errors="surrogateescape")
-            originals = data.table.iloc[data.originals]
-            (temporary / TRAINING_NAME).write_text("\n".join(originals["sha256"]) + "\n")
-            (temporary / LOG_NAME).write_text(_log(record, head))
-            for path in temporary.iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            if force and target.is_dir():
-                target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.is_dir() and not target.exists():
-            old.rename(target)
-        for path in new:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-        raise
+    """Write the files of a run; the directory appears when all of them are there."""
+    with atomic_folder(target) as folder:
+        save_head(head, folder)
+        (folder / RECORD_NAME).write_text(record.model_dump_json(indent=2) + "\n")
+        scores.to_csv(folder / OOF_NAME, index=False, errors="surrogateescape")
+        originals = data.table.iloc[data.originals]
+        (folder / TRAINING_NAME).write_text("\n".join(originals["sha256"]) + "\n")
+        (folder / LOG_NAME).write_text(_log(record, head))
 
 
 def _log(record: RunRecord, head: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +13,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from featx.errors import InputError
 from featx.heads import SVM_COMPONENTS, HeadSpec, KerasHead, build, pooling_of
-from featx.progress import SILENT, Progress
+from featx.progress import SILENT, Advance, Progress
 from featx_cache import Cache
 
 FOLDS = 5
 FITTED_SPLITS = ("train", "val")
-
-EpochEnd = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +90,12 @@ def load_training_data(
 
 
 def fit_head(
-    spec: HeadSpec, data: TrainingData, rows: NDArray[np.intp], on_epoch: EpochEnd | None = None
+    spec: HeadSpec,
+    data: TrainingData,
+    rows: NDArray[np.intp],
+    advance: Advance = lambda _: None,
 ) -> Any:
-    """Fit a new head on some rows of the training data.
+    """Fit a new head on some rows of the training data, counting its `fit_units`.
 
     Raises
     ------
@@ -111,10 +111,18 @@ def fit_head(
     components = min(SVM_COMPONENTS, len(rows), data.X.shape[1])
     head = build(spec, calibration_folds=folds, components=components)
     if isinstance(head, KerasHead):
-        return head.fit(data.X[rows], data.y[rows], images=data.image[rows], on_epoch=on_epoch)
+        images = data.image[rows]
+        return head.fit(data.X[rows], data.y[rows], images=images, on_epoch=lambda _: advance(1))
     with sklearn.config_context(enable_metadata_routing=True):
         groups = {"groups": data.groups[rows]} if spec.name == "svm" else {}
-        return head.fit(data.X[rows], data.y[rows], **groups)
+        head.fit(data.X[rows], data.y[rows], **groups)
+    advance(1)
+    return head
+
+
+def fit_units(spec: HeadSpec) -> tuple[int, str]:
+    """Return how many units of progress one fit has, and what they are."""
+    return (spec.epochs, "epoch") if spec.name == "keras" else (1, "fit")
 
 
 def out_of_fold(
@@ -144,16 +152,13 @@ def out_of_fold(
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     fold_of, scores = np.empty(len(originals), np.int64), np.empty(len(originals))
-    units = folds * (spec.epochs if spec.name == "keras" else 1)
-    unit = "epoch" if spec.name == "keras" else "fold"
-    with progress.task(f"Out-of-fold scores ({spec.name})", units, unit) as advance:
+    units, unit = fit_units(spec)
+    with progress.task(f"Out-of-fold scores ({spec.name})", folds * units, unit) as advance:
         for fold, (_, held_out) in enumerate(splitter.split(originals, y, groups)):
             kept = ~np.isin(data.groups, groups[held_out])
-            head = fit_head(spec, data, np.flatnonzero(kept), lambda _: advance(1))
+            head = fit_head(spec, data, np.flatnonzero(kept), advance)
             scores[held_out] = head.predict_proba(data.X[originals[held_out]])[:, 1]
             fold_of[held_out] = fold
-            if spec.name != "keras":
-                advance(1)
     table = data.table.iloc[originals][["path", "label", "group"]].reset_index(drop=True)
     return table.assign(fold=fold_of, score=scores), folds
 

@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from featx.errors import InputError
 from featx.extraction import ExtractionSpec
@@ -68,11 +68,6 @@ class RunRecord(BaseModel):
     search: dict[str, Any]
     seconds: dict[str, float]
     versions: dict[str, str]
-
-    @field_validator("versions")
-    @classmethod
-    def _printable(cls, versions: dict[str, str]) -> dict[str, str]:
-        return {str(name): str(version) for name, version in versions.items()}
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -292,7 +292,10 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             images = images_below(path)
             if not images:
-                raise InputError(f"no JPEG or PNG images in {path}")
+                raise InputError(
+                    f"no JPEG or PNG images in {path}",
+                    "Give image files, or folders that have some.",
+                )
             found += images
         elif path.exists():
             found.append(path)

@@ -79,11 +79,7 @@ def choose_threshold(
     NoFeasibleThresholdError
         When no threshold reaches the floor; it names the best accuracy and its threshold.
     """
-    if not 0.0 <= accuracy_floor <= 1.0:
-        raise InputError(
-            f"the accuracy floor {accuracy_floor} is not between 0 and 1",
-            "Give --accuracy-floor a fraction such as 0.90.",
-        )
+    check_accuracy_floor(accuracy_floor)
     points = sweep(y, scores)
     optimum = points.best(accuracy_floor)
     if optimum is None:
@@ -110,6 +106,21 @@ def choose_threshold(
         trials=len(study.trials),
         snapped=snapped,
     )
+
+
+def check_accuracy_floor(accuracy_floor: float) -> None:
+    """Refuse what can't be an accuracy, before any long work.
+
+    Raises
+    ------
+    InputError
+        When it isn't between 0 and 1.
+    """
+    if not 0.0 <= accuracy_floor <= 1.0:
+        raise InputError(
+            f"the accuracy floor {accuracy_floor} is not between 0 and 1",
+            "Give --accuracy-floor a fraction such as 0.90.",
+        )
 
 
 def _study(points: Sweep, floor: float, trials: int, seed: int) -> optuna.Study:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from featx_cache import StorageError, atomic_path, make_folder, remove_leftovers, storage_errors
+from featx_cache import (
+    StorageError,
+    atomic_folder,
+    atomic_path,
+    make_folder,
+    remove_leftovers,
+    storage_errors,
+)
 
 
 def write_half_of(target: Path, error: BaseException) -> None:
@@ -117,3 +124,49 @@ def test_remove_leftovers_removes_temporary_files_and_nothing_else(tmp_path: Pat
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+class TestAtomicFolder:
+    def test_folder_appears_whole_with_its_parents(self, tmp_path: Path) -> None:
+        target = tmp_path / "a" / "run"
+        with atomic_folder(target) as temporary:
+            (temporary / "file").write_text("all of it")
+            assert not target.exists()
+        assert [path.name for path in target.parent.iterdir()] == ["run"]
+        assert (target / "file").read_text() == "all of it"
+
+    def test_the_old_folder_is_replaced_as_a_whole(self, tmp_path: Path) -> None:
+        target = tmp_path / "run"
+        target.mkdir()
+        (target / "old").write_text("old")
+        with atomic_folder(target) as temporary:
+            (temporary / "new").write_text("new")
+            assert (target / "old").exists()
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+        assert [path.name for path in target.iterdir()] == ["new"]
+
+    @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(143)])
+    def test_nothing_is_left_when_the_block_raises(
+        self, tmp_path: Path, error: BaseException
+    ) -> None:
+        def fill(folder: Path) -> None:
+            (folder / "file").write_text("half of")
+            raise error
+
+        with pytest.raises(type(error)), atomic_folder(tmp_path / "a" / "run") as temporary:
+            fill(temporary)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_full_disk_is_a_storage_error_and_leaves_the_old_folder(
+        self, small_disk: Callable[[str], Path]
+    ) -> None:
+        folder = small_disk("64k")
+        (folder / "run").mkdir()
+        (folder / "run" / "old").write_text("old")
+        with (
+            pytest.raises(StorageError, match="no room left on the disk"),
+            atomic_folder(folder / "run") as temporary,
+        ):
+            (temporary / "file").write_bytes(bytes(200_000))
+        assert [path.name for path in folder.iterdir()] == ["run"]
+        assert (folder / "run" / "old").read_text() == "old"

@@ -110,7 +110,7 @@ def test_quiet_prints_the_results_alone(featx: Featx, tiny_cache: Path, tmp_path
 ONE_LAYER = """
 import featx.heads.keras_head as module
 
-def build_head(shape, seed):
+def build_head(shape, seed, *, steps):
     from keras import Input, Sequential, layers
     return Sequential([Input(shape), layers.Flatten(), layers.Dense(1, "sigmoid")])
 

@@ -169,7 +169,7 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def small_network() -> Callable[[tuple[int, ...], int], Any]:
     """Build a network of one layer; tracing the study's takes seconds a fit."""
 
-    def build_head(shape: tuple[int, ...], seed: int) -> Any:
+    def build_head(shape: tuple[int, ...], seed: int, *, steps: int) -> Any:  # noqa: ARG001
         from keras import Input, Sequential, initializers, layers
 
         start = initializers.GlorotUniform(seed)

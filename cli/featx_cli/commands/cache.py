@@ -49,7 +49,7 @@ def info(
     if json:
         typer.echo(json_module.dumps(facts, indent=2))
         return
-    table = plain_table(f"Cache {cache}", ("", ""))
+    table = plain_table(f"Cache {cache}", ("", ""), words=(0, 1))
     facts["bytes"] = f"{opened.bytes_on_disk() / 1e6:,.1f} MB"
     facts["embedding_shape"] = "x".join(map(str, opened.embedding_shape))
     facts["classes"] = f"{opened.classes[0]} (negative), {opened.classes[1]} (positive)"

@@ -25,7 +25,7 @@ def doctor() -> None:
 
     Exits with 1 when something that featx can't do without is missing.
     """
-    table = plain_table("featx doctor", ("check", "found", ""))
+    table = plain_table("featx doctor", ("check", "found", ""), words=(0, 1, 2))
     checks = [_python(), *map(_package, PACKAGES), _processor(), _memory(), _disk()]
     checks += [_temporary_folder(), *map(_weights, ("vgg19", "vgg16"))]
     for name, found, verdict in checks:

@@ -52,14 +52,12 @@ def evaluate(
         write_text(csv, result.scores.to_csv(index=False))
     metrics = result.metrics.as_dict()
     console = output()
-    console.print(
-        metrics_table(
-            f"{opened.record.head.name} on {result.split}: {metrics['images']} images of "
-            f"{metrics['patients']} patients, threshold {metrics['threshold']:.6g}",
-            metrics,
-        )
-    )
+    console.print(metrics_table(f"{opened.record.head.name} on {result.split}", metrics))
     console.print(confusion_table(metrics["confusion"], opened.record.classes))
+    console.print(
+        f"{metrics['images']} images of {metrics['patients']} patients at the run's threshold "
+        f"{metrics['threshold']:.6g}."
+    )
     if opened.record.extraction.backbone.weights == "random":
         console.print("The embeddings are untrained (random weights).")
     if result.excluded:

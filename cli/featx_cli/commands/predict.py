@@ -88,7 +88,7 @@ def as_json(predictions: list[Prediction]) -> str:
 
 def as_table(predictions: list[Prediction]) -> str:
     """Return the predictions as a text table."""
-    table = plain_table("Predictions", COLUMNS)
+    table = plain_table("Predictions", COLUMNS, words=(0, 3, 4))
     for p in predictions:
         score = "" if p.score is None else f"{p.score:.4f}"
         table.add_row(p.path, score, f"{p.threshold:.4f}", p.prediction, p.error)

@@ -65,8 +65,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, notes: Notes) -> DemoResult:
 
 def test_everything_it_promises_is_there(made: DemoResult) -> None:
     out = made.cache.parent
-    assert made.data == out / "phantoms"
-    assert list((out / "lesion_masks").rglob("*.png"))
+    assert made.data == out / "phantoms" / "images"
+    assert list((out / "phantoms" / "lesion_masks").rglob("*.png"))
     assert made.report == out / "report.html"
     assert made.report.stat().st_size > 50_000
     assert sorted(path.name for path in (out / "runs").iterdir()) == ["keras", "logreg", "svm"]
@@ -141,9 +141,9 @@ def test_a_demo_that_was_interrupted_while_drawing_draws_anew(
     monkeypatch.setattr(walkthrough, "write_phantoms", draw)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path / "out", SIZE, seed=3)
-    assert digests(tmp_path / "out" / "phantoms", "*.png") == digests(made.data, "*.png")
-    masks = digests(made.cache.parent / "lesion_masks", "*.png")
-    assert digests(tmp_path / "out" / "lesion_masks", "*.png") == masks
+    assert digests(tmp_path / "out" / "phantoms" / "images", "*.png") == digests(made.data, "*.png")
+    masks = digests(made.cache.parent / "phantoms" / "lesion_masks", "*.png")
+    assert digests(tmp_path / "out" / "phantoms" / "lesion_masks", "*.png") == masks
 
 
 def test_another_folder_with_the_same_seed_gets_the_same_images_embeddings_and_scores(

@@ -286,3 +286,14 @@ def rounding(estimator: KerasHead) -> dict[str, str]:  # noqa: ARG001
 @parametrize_with_checks([KerasHead(epochs=1)], expected_failed_checks=rounding)
 def test_scikit_learn_s_estimator_checks_pass(estimator: KerasHead, check: Any) -> None:
     check(estimator)
+
+
+def test_a_few_batches_are_enough_to_predict_what_was_learnt() -> None:
+    """Running means that were still those of the start would call everybody the same."""
+    draw = np.random.default_rng(0)
+    y = np.arange(64) % 2
+    X = draw.normal(50.0, 1.0, (64, 4, 4, 8)).astype(np.float32)
+    X[y == 1, :, :, 0] += 3.0
+    head = KerasHead(epochs=6, batch_size=16).fit(X, y)
+    assert head.history_[-1]["accuracy"] > 0.9
+    assert (head.predict(X) == y).mean() > 0.9

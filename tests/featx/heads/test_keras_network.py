@@ -111,3 +111,10 @@ def test_the_score_is_float32_whatever_the_precision_policy() -> None:
         keras.mixed_precision.set_dtype_policy(before)
     assert network.layers[0].compute_dtype == "bfloat16"
     assert network(np.ones((1, 8), np.float32)).dtype == "float32"
+
+
+@pytest.mark.parametrize(("steps", "momentum"), [(5, 0.0), (20, 0.5), (100, 0.9), (5000, 0.99)])
+def test_running_means_keep_up_with_a_short_training(steps: int, momentum: float) -> None:
+    network = build_head((4, 4, 8), 0, steps=steps)
+    kept = [layer.momentum for layer in network.layers if hasattr(layer, "momentum")]
+    assert kept == pytest.approx([momentum, momentum])
