@@ -62,7 +62,7 @@ def fit(
     run: str | Path,
     *,
     accuracy_floor: float = 0.9,
-    use_copies: bool = True,
+    use_copies: bool | None = None,
     force: bool = False,
     progress: Progress = SILENT,
 ) -> FitReport:
@@ -82,8 +82,9 @@ def fit(
     accuracy_floor
         Between 0 and 1.
     use_copies
-        Train on the augmented copies too, where the cache has some. Scores are always those of the
-        untouched images.
+        Train on the augmented copies too, where the cache has some. None does for ``keras`` only:
+        copies helped it, and cost the others AUC (see ``docs/results.md``). Scores are always those
+        of the untouched images.
     force
         Replace a run that is there already.
     progress
@@ -99,6 +100,8 @@ def fit(
     target = Path(run)
     check_accuracy_floor(accuracy_floor)
     _require_free(target, force)
+    if use_copies is None:
+        use_copies = spec.name == "keras"
     started = time.perf_counter()
     data = load_training_data(cache, spec, use_copies=use_copies, progress=progress)
     scores, folds = out_of_fold(spec, data, seed=spec.seed, progress=progress)

@@ -56,13 +56,13 @@ def test_a_path_is_printed_on_one_line_however_long(
 
 
 def test_options_reach_the_fit(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
-    options = ("--seed", "5", "--no-use-copies", "--accuracy-floor", "0.51")
+    options = ("--seed", "5", "--use-copies", "--accuracy-floor", "0.51")
     featx("fit", tiny_cache, "--head", "svm", "--run", tmp_path / "run", *options)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["seed"] == record["head"]["seed"] == 5
     assert record["head"]["name"] == "svm"
     assert record["accuracy_floor"] == 0.51
-    assert record["copies"] == 0
+    assert record["copies"] == 1
 
 
 def test_a_run_is_replaced_only_by_force(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:

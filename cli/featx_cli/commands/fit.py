@@ -36,8 +36,13 @@ def fit(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of the folds, the head and the search.")] = 0,
     use_copies: Annotated[
-        bool, typer.Option(help="Train on augmented copies too, where the cache has some.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            help="Train on augmented copies too, where the cache has some. Default: keras does, "
+            "svm and logreg don't.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a run that is there already.")
     ] = False,

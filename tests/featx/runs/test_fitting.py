@@ -177,9 +177,12 @@ class TestRepeating:
         X = changed.read(rows)
         assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
 
-    def test_without_copies_the_run_says_so(self, cache: Cache, tmp_path: Path) -> None:
-        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, use_copies=False).run
-        assert record_of(run)["copies"] == 0
+    @pytest.mark.parametrize(("use_copies", "copies"), [(None, 0), (False, 0), (True, 1)])
+    def test_logreg_trains_on_copies_only_when_told_to(
+        self, cache: Cache, tmp_path: Path, use_copies: bool | None, copies: int
+    ) -> None:
+        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, use_copies=use_copies).run
+        assert record_of(run)["copies"] == copies
         assert len((run / "oof.csv").read_text().splitlines()) == 41
 
 
@@ -193,6 +196,7 @@ class TestKeras:
         one, other = (
             fit(cache, spec, tmp_path / name, accuracy_floor=0.0) for name in ("one", "other")
         )
+        assert record_of(one.run)["copies"] == 1  # unlike the others, unless told otherwise
         assert sorted(path.name for path in one.run.iterdir()) == [
             "fit.log",
             "head.keras",
