@@ -106,7 +106,7 @@ def test_the_numbers_are_there_with_their_intervals(page: Page, result: Result) 
 
 def test_it_says_what_was_trained_on_what_and_by_which_version(page: Page, result: Result) -> None:
     record = result[0].record
-    assert "40 images of 20 patients, 1 augmented copies" in page.text
+    assert "40 images of 20 patients, 0 augmented copies" in page.text
     assert "vgg16 at 64x64, trained weights, float32" in page.text
     assert record.fingerprint in page.text
     assert f"featx {record.versions['featx']}" in page.text

@@ -68,7 +68,7 @@ class TestWhatIsWritten:
         assert record["weights"] == cache.weights
         assert record["classes"] == ["NORMAL", "PNEUMONIA"]
         assert record["fitted_splits"] == ["train", "val"]
-        assert (record["images"], record["patients"], record["copies"]) == (40, 20, 1)
+        assert (record["images"], record["patients"], record["copies"]) == (40, 20, 0)
         assert record["folds"] == 5
         assert record["seed"] == 0
         assert record["threshold"] == report.point.threshold
@@ -118,7 +118,7 @@ class TestWhatIsWritten:
     ) -> None:
         from featx.heads import build
 
-        rows = cache.row_numbers(splits=("train", "val"), copies=True)
+        rows = cache.row_numbers(splits=("train", "val"), copies=False)
         y = (cache.table(rows)["label"] == "PNEUMONIA").astype(int)
         by_hand = build(LOGREG).fit(cache.read(rows), y)
         everything = cache.read(cache.row_numbers(splits=None, copies=False))
