@@ -14,6 +14,10 @@ class WeightsError(FeatxError):
     """Pretrained weights can't be reached or don't fit the backbone."""
 
 
+class OutOfMemoryError(FeatxError):
+    """A forward pass needs more memory than the device has."""
+
+
 class NoFeasibleThresholdError(FeatxError):
     """No threshold reaches the accuracy floor; `best_accuracy` is what can be had."""
 
@@ -28,6 +32,7 @@ __all__ = [
     "InputError",
     "NoFeasibleThresholdError",
     "NotACacheError",
+    "OutOfMemoryError",
     "SpecMismatchError",
     "StorageError",
     "WeightsError",

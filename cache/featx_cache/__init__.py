@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featx_cache.cache import Cache, open_cache
+    from featx_cache.claims import Claims
     from featx_cache.errors import (
         DamagedShardError,
         FeatxError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "cache": ("Cache", "open_cache"),
+    "claims": ("Claims",),
     "errors": (
         "DamagedShardError",
         "FeatxError",
@@ -49,6 +51,7 @@ __all__ = [
     "INDEX_NAME",
     "SHARDS_NAME",
     "Cache",
+    "Claims",
     "DamagedShardError",
     "FeatxError",
     "InputError",

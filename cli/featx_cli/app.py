@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from featx_cli.commands import cache, demo, doctor, evaluate, extract, fit, predict
+from featx_cli.commands import (
+    backbones,
+    cache,
+    demo,
+    doctor,
+    evaluate,
+    extract,
+    fit,
+    predict,
+)
 from featx_cli.console import Verbosity, set_verbosity
 
 HELP = """Chest X-ray classifiers on frozen embeddings.
@@ -41,6 +50,7 @@ app.command("fit", epilog=fit.EPILOG)(fit.fit)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.add_typer(cache.app, name="cache")
+app.command("backbones", epilog=backbones.EPILOG)(backbones.backbones)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 

@@ -1,20 +1,27 @@
 """From a spec to a frozen Keras network and its fingerprint."""
 
-from featx.backbones.backbone import Backbone, load_backbone
+from featx.backbones.backbone import Backbone, load_backbone, load_recipe
+from featx.backbones.catalogue import Entry, catalogue
+from featx.backbones.device import gpu_count
 from featx.backbones.precision import PrecisionChoice, resolve_precision
 from featx.backbones.registry import architecture, architectures
-from featx.backbones.spec import BackboneSpec, Precision, Preprocess
+from featx.backbones.spec import BackboneRecipe, BackboneSpec, Precision, Preprocess
 from featx.backbones.weights import has_imagenet_weights
 
 __all__ = [
     "Backbone",
+    "BackboneRecipe",
     "BackboneSpec",
+    "Entry",
     "Precision",
     "PrecisionChoice",
     "Preprocess",
     "architecture",
     "architectures",
+    "catalogue",
+    "gpu_count",
     "has_imagenet_weights",
     "load_backbone",
+    "load_recipe",
     "resolve_precision",
 ]

@@ -9,11 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.backbones.device import placement, resolve_device
+from featx.backbones.layers import cut_at
 from featx.backbones.precision import PrecisionChoice, resolve_precision
 from featx.backbones.registry import architecture
-from featx.backbones.spec import LARGEST_INPUT, BackboneSpec, Preprocess
+from featx.backbones.saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
+from featx.backbones.spec import (
+    DEFAULT_INPUT,
+    LARGEST_INPUT,
+    BackboneRecipe,
+    BackboneSpec,
+    Precision,
+    Preprocess,
+)
 from featx.backbones.weights import build_network, weights_sha256
-from featx.errors import InputError
+from featx.errors import InputError, OutOfMemoryError
 
 
 @dataclass(frozen=True)
@@ -28,15 +38,24 @@ class Backbone:
         Shape of one embedding, such as (9, 9, 512).
     reason
         Why its precision was chosen.
-    weights_location
-        ``imagenet``, ``random`` or the absolute path of a file: how to find the weights again.
+    recipe
+        How another process loads it again.
+    device
+        Where it runs: ``cpu`` or ``gpu:N``.
     """
 
     spec: BackboneSpec
     embedding_shape: tuple[int, ...]
     reason: str
-    weights_location: str
+    recipe: BackboneRecipe
+    device: str
     _forward: Any
+
+    @property
+    def weights_location(self) -> str:
+        """Where to find the weights: ``imagenet``, ``random`` or the absolute path of a file."""
+        saved = self.spec.architecture_sha256 is not None
+        return self.recipe.name if saved else self.recipe.weights
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network once over a batch.
@@ -49,84 +68,176 @@ class Backbone:
         Returns
         -------
         ndarray of shape (rows, *embedding_shape), dtype float32
+
+        Raises
+        ------
+        OutOfMemoryError
+            When the batch doesn't fit in the device's memory.
         """
-        return np.asarray(self._forward(images).numpy())
+        import tensorflow as tf
+
+        try:
+            return np.asarray(self._forward(images).numpy())
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemoryError(
+                f"a forward pass over {len(images)} images is too much for {self.device}'s memory",
+                "Use a smaller --batch-size or --input-size.",
+            ) from error
 
 
 def load_backbone(
     name: str = "vgg19",
     *,
     weights: str = "imagenet",
-    input_size: int = 300,
-    preprocess: Preprocess = "imagenet",
+    input_size: int | None = None,
+    preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     seed: int = 0,
+    layer: str | None = None,
+    device: str = "auto",
 ) -> Backbone:
-    """Build a frozen backbone of ``keras.applications``.
+    """Build a frozen backbone: a network of ``keras.applications``, or a saved model.
 
     Parameters
     ----------
     name
-        Such as ``vgg19``, ``vgg16``, ``resnet50``, ``efficientnetb0``.
+        Such as ``vgg19``, ``vgg16``, ``resnet50``, ``efficientnetb0``; or the path of a ``.keras``
+        file, which is loaded without running foreign code.
     weights
         ``imagenet`` (Keras's download, or a file in the folder named by ``FEATX_WEIGHTS_DIR``),
-        ``random`` (seeded, untrained), or the path of a weights file.
+        ``random`` (seeded, untrained), or the path of a weights file. A saved model has its own.
     input_size
-        Side of the square input in pixels.
+        Side of the square input in pixels; None is 300, or what a saved model takes.
     preprocess
         ``imagenet`` is the network's own ``preprocess_input``; ``rescale`` divides by 255, as the
-        study did.
+        study did; ``none`` leaves 0..255. None is ``imagenet``, and ``none`` for a saved model.
     precision
         See `featx.backbones.precision.resolve_precision`.
     seed
         Of random weights.
+    layer
+        The layer whose output is the embedding; None is the last before the top.
+    device
+        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``.
 
     Raises
     ------
     InputError, WeightsError
-        For an unknown name, an input size that the network can't take, a missing or unfit weights
-        file, or a download that fails.
+        For an unknown name, layer or device, an input size that the network can't take, a missing
+        or unfit weights file, or a download that fails.
     """
-    import keras
-    import tensorflow as tf
-
-    if input_size > LARGEST_INPUT:
-        raise InputError(f"--input-size {input_size} is more than {LARGEST_INPUT} pixels")
-    network = architecture(name)
-    chosen, reason = resolve_precision(precision)
-    before = keras.mixed_precision.dtype_policy()
-    try:
-        keras.mixed_precision.set_dtype_policy(
-            "float32" if chosen == "float32" else f"mixed_{chosen}"
-        )
-        model = build_network(network, weights, input_size, seed)
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
-    model.trainable = False
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def forward(images: Any) -> Any:
-        # Grey images travel in one channel and are tripled only here.
-        rgb = tf.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
-        ready = rgb / 255.0 if preprocess == "rescale" else network.preprocess_input(rgb)
-        return tf.cast(model(ready, training=False), tf.float32)
-
-    size = (None, input_size, input_size)
-    traced = {
-        c: forward.get_concrete_function(tf.TensorSpec((*size, c), tf.float32)) for c in (1, 3)
-    }
-
-    def run(images: NDArray[np.float32]) -> Any:
-        return traced[images.shape[-1]](tf.constant(images))
-
+    if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
+        raise InputError(f"--input-size {input_size} is not between 1 and {LARGEST_INPUT} pixels")
+    where = resolve_device(device)
+    chosen, reason = resolve_precision(precision, where)
+    saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None
+    with placement(where):
+        if saved is None:
+            input_size = input_size or DEFAULT_INPUT
+            model, own_preprocess = _named(name, weights, input_size, seed, chosen)
+        else:
+            _require_saved_options(weights, preprocess)
+            model, own_preprocess = load_saved(saved, chosen), None
+            input_size = saved_input_size(model, input_size, saved)
+        preprocess = preprocess or ("none" if saved else "imagenet")
+        network, layer, shape = cut_at(model, layer, input_size)
+        network.trainable = False
+        forward = _traced(network, own_preprocess, preprocess, input_size, where)
+    in_file = weights not in ("imagenet", "random")
+    recipe = BackboneRecipe(
+        name=str(saved or architecture(name).name),
+        weights=str(Path(weights).resolve()) if in_file else weights,
+        input_size=input_size,
+        preprocess=preprocess,
+        precision=chosen,
+        seed=seed,
+        layer=layer,
+    )
+    random = weights == "random"
     spec = BackboneSpec(
-        name=network.name,
-        weights="random" if weights == "random" else "trained",
-        weights_seed=seed if weights == "random" else None,
-        weights_sha256=weights_sha256(model),
+        name=recipe.name if saved is None else str(model.name),
+        architecture_sha256=None if saved is None else architecture_sha256(model),
+        layer=layer,
+        weights="random" if random else "trained",
+        weights_seed=seed if random else None,
+        weights_sha256=weights_sha256(network),
         input_size=input_size,
         preprocess=preprocess,
         precision=chosen,
     )
-    location = weights if weights in ("imagenet", "random") else str(Path(weights).resolve())
-    return Backbone(spec, tuple(model.output_shape[1:]), reason, location, run)
+    return Backbone(spec, shape, reason, recipe, where, forward)
+
+
+def load_recipe(recipe: BackboneRecipe) -> Backbone:
+    """Load a backbone as another process did.
+
+    Raises
+    ------
+    InputError, WeightsError
+        See `load_backbone`.
+    """
+    return load_backbone(**recipe.model_dump())
+
+
+def _named(
+    name: str, weights: str, input_size: int, seed: int, precision: Precision
+) -> tuple[Any, Any]:
+    """Build a network of ``keras.applications``; return it and its own preprocessing."""
+    import keras
+
+    network = architecture(name)
+    before = keras.mixed_precision.dtype_policy()
+    try:
+        keras.mixed_precision.set_dtype_policy(
+            "float32" if precision == "float32" else f"mixed_{precision}"
+        )
+        return build_network(network, weights, input_size, seed), network.preprocess_input
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
+    """Refuse what a saved model has of its own, or hasn't."""
+    if weights != "imagenet":
+        raise InputError("a saved model has its own weights", "Leave --weights out.")
+    if preprocess == "imagenet":
+        raise InputError(
+            "--preprocess imagenet is for the networks of keras.applications",
+            "Give --preprocess rescale or none, as the saved model was trained.",
+        )
+
+
+def _traced(
+    network: Any, own_preprocess: Any, preprocess: Preprocess, input_size: int, device: str
+) -> Any:
+    """Trace the forward pass for grey and for colour images, for batches of any length."""
+    import tensorflow as tf
+
+    takes = network.inputs[0].shape[-1]
+
+    def trace(channels: int) -> Any:
+        # The batch has any length, so that a short last batch is not traced anew.
+        @tf.function(  # type: ignore[untyped-decorator]
+            input_signature=[tf.TensorSpec((None, input_size, input_size, channels), tf.float32)]
+        )
+        def forward(images: Any) -> Any:
+            # Grey images travel in one channel and are tripled only here.
+            if channels < takes:
+                images = tf.repeat(images, takes, axis=-1)
+            elif channels > takes:
+                images = tf.image.rgb_to_grayscale(images)
+            if preprocess == "rescale":
+                images = images / 255.0
+            elif preprocess == "imagenet":
+                images = own_preprocess(images)
+            return tf.cast(network(images, training=False), tf.float32)
+
+        return forward.get_concrete_function()
+
+    traced = {channels: trace(channels) for channels in (1, 3)}
+
+    def run(images: NDArray[np.float32]) -> Any:
+        with placement(device):
+            return traced[images.shape[-1]](tf.constant(images))
+
+    return run

@@ -5,40 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from featx.backbones.device import capability, gpu_count
 from featx.backbones.spec import Precision
 
 PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-def resolve_precision(choice: PrecisionChoice) -> tuple[Precision, str]:
+def resolve_precision(choice: PrecisionChoice, device: str = "auto") -> tuple[Precision, str]:
     """Return the precision to use, and why in a few words.
 
     ``auto`` takes bfloat16 where the CPU has AVX-512 BF16 or AMX, or the GPU has compute capability
     8 or more; float16 on GPUs of capability 7; else float32.
+
+    Parameters
+    ----------
+    choice
+        What was asked for.
+    device
+        ``cpu`` or ``gpu:N``; ``auto`` is the first GPU if there is one.
     """
     if choice != "auto":
         return choice, "as asked for"
-    capability = _gpu_capability()
-    if capability is not None:
-        number = f"GPU of compute capability {capability[0]}.{capability[1]}"
-        if capability[0] >= 8:
+    if device == "auto":
+        device = "gpu:0" if gpu_count() else "cpu"
+    if device != "cpu":
+        found = capability(device)
+        if found is None:
+            return "float32", "a GPU of unknown compute capability"
+        number = f"GPU of compute capability {found[0]}.{found[1]}"
+        if found[0] >= 8:
             return "bfloat16", number
-        return ("float16", number) if capability[0] == 7 else ("float32", number)
+        return ("float16", number) if found[0] == 7 else ("float32", number)
     for flag in ("amx_bf16", "avx512_bf16"):
         if flag in _cpu_flags():
             return "bfloat16", f"the CPU has {flag}"
     return "float32", "the CPU has no bfloat16 arithmetic"
-
-
-def _gpu_capability() -> tuple[int, int] | None:
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return None
-    details = tf.config.experimental.get_device_details(gpus[0])
-    capability = details.get("compute_capability")
-    return (int(capability[0]), int(capability[1])) if capability else None
 
 
 def _cpu_flags() -> set[str]:

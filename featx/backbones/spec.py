@@ -1,4 +1,4 @@
-"""What a backbone is, as a spec whose fingerprint tells embeddings apart."""
+"""What a backbone is, as a spec whose fingerprint tells embeddings apart, and how to get it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pydantic import Field
 from featx.specs import Spec
 
 Precision = Literal["float32", "bfloat16", "float16"]
-Preprocess = Literal["imagenet", "rescale"]
+Preprocess = Literal["imagenet", "rescale", "none"]
 WeightsKind = Literal["trained", "random"]
 
 LARGEST_INPUT = 4096
+DEFAULT_INPUT = 300
+"""The study's; an embedding of VGG19 is then 9x9x512."""
 
 
 class BackboneSpec(Spec):
@@ -21,26 +23,49 @@ class BackboneSpec(Spec):
     Attributes
     ----------
     name
-        A network of ``keras.applications``, in lower case.
+        A network of ``keras.applications``, in lower case, or a saved model's own name.
+    architecture_sha256
+        SHA-256 of a saved model's layers; None for a network of ``keras.applications``.
+    layer
+        The layer whose output is the embedding.
     weights
         Whether the weights know anything. Where trained ones came from isn't part of the spec:
         equal weights make equal embeddings.
     weights_seed
         Seed of random weights; None for trained ones.
     weights_sha256
-        SHA-256 over the weights that were really loaded.
+        SHA-256 over the weights that were really loaded, up to the layer.
     input_size
         Side of the square input in pixels.
     preprocess
-        ``imagenet`` is Keras's ``preprocess_input`` for the network, ``rescale`` is 1/255.
+        ``imagenet`` is Keras's ``preprocess_input`` for the network, ``rescale`` is 1/255,
+        ``none`` leaves 0..255.
     precision
         Of the forward pass.
     """
 
     name: str
+    architecture_sha256: str | None = None
+    layer: str
     weights: WeightsKind
     weights_seed: int | None = None
     weights_sha256: str
     input_size: int = Field(ge=1, le=LARGEST_INPUT)
     preprocess: Preprocess = "imagenet"
     precision: Precision = "float32"
+
+
+class BackboneRecipe(Spec):
+    """What another process needs to load the same backbone: the arguments of `load_backbone`.
+
+    Nothing is left to be chosen: paths are absolute, and precision and layer are named.
+    """
+
+    name: str
+    weights: str
+    input_size: int
+    preprocess: Preprocess
+    precision: Precision
+    seed: int
+    layer: str
+    device: str = "auto"

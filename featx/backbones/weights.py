@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +46,14 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
     InputError
         When the file is missing or the input is too small for the network.
     """
-    import keras
-
     if weights == "imagenet":
         local = _in_weights_folder(network.name)
         if local is None:
             return _download(network, input_size)
         weights = str(local)
     if weights == "random":
-        keras.utils.set_random_seed(seed)
-        return _build(network, None, input_size)
+        with _seeded(seed):
+            return _build(network, None, input_size)
     path = Path(weights)
     if not path.is_file():
         raise InputError(
@@ -89,6 +89,20 @@ def weights_sha256(model: Any) -> str:
         digest.update(f"{variable.name}{values.shape}".encode())
         digest.update(values.data)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Make Keras's initializers draw from `seed`, and leave the global random state as it was.
+
+    Keras takes the seed of an initializer that has none from Python's own generator.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def _build(network: Architecture, weights: str | None, input_size: int) -> Any:

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import filelock
-
 from featx.backbones import Backbone
 from featx.data import Manifest
-from featx.errors import FeatxError, InputError
-from featx.extraction.pipeline import Pipeline
-from featx.extraction.plan import Survey, missing_tasks, pack, place_rows, survey
+from featx.errors import FeatxError, InputError, NotACacheError
+from featx.extraction.batching import DEFAULT_BATCH_SIZE, ROWS_WORTH_A_PROBE, probe_batch_size
+from featx.extraction.engines import Engine, LocalEngine
+from featx.extraction.packing import ShardTask, pack
+from featx.extraction.pipeline import ShardResult, Workplace
+from featx.extraction.plan import Survey, missing_tasks, place_rows, survey
 from featx.extraction.spec import ExtractionSpec, StorageDtype
-from featx.images import AugmentationSpec, UnreadableImageError, decode
-from featx.progress import SILENT, Progress
-from featx_cache import (
-    INDEX_NAME,
-    SHARDS_NAME,
-    Labelling,
-    make_folder,
-    remove_leftovers,
-    storage_errors,
-    write_index,
-)
+from featx.extraction.target import agree_on_spec, discard, filling, index_lock
+from featx.images import AugmentationSpec, DecodingSpec, UnreadableImageError, decode
+from featx.progress import SILENT, Advance, Progress
+from featx_cache import SHARDS_NAME, Claims, Labelling, open_cache, write_index
 
 ROWS_PER_SHARD = 240
 """Rows of a full shard: under 20 MB of 9x9x512 float16, and a multiple of the usual batches."""
 
-DEFAULT_BATCH_SIZE = 8
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often to look whether someone else has finished a shard."""
 
 OnError = Literal["skip", "fail"]
 
@@ -43,20 +38,23 @@ class ExtractionOptions:
 
     Attributes
     ----------
+    engine
+        Who makes the shards.
     batch_size
-        Rows in one forward pass.
+        Rows in one forward pass; None finds out, where there is enough to do for it to pay.
     on_error
         ``skip`` leaves unreadable images out and lists them; ``fail`` stops at the first.
     rows_per_shard
         What a crash can lose at most.
     compression
-        ``None``, ``"lzf"`` or ``"gzip"``.
+        ``None``, ``"lzf"`` or ``"gzip"``, of the shards. docs/extraction.md has what each costs.
     """
 
-    batch_size: int = DEFAULT_BATCH_SIZE
+    engine: Engine = field(default_factory=LocalEngine)
+    batch_size: int | None = None
     on_error: OnError = "skip"
     rows_per_shard: int = ROWS_PER_SHARD
-    compression: str | None = None
+    compression: str | None = "gzip"
 
 
 @dataclass(slots=True)
@@ -71,6 +69,10 @@ class ExtractionReport:
         Images and embeddings in the cache now.
     new_rows
         Embeddings that were computed; the rest were there.
+    rows_by_others
+        Embeddings that another `featx extract` on the same cache computed meanwhile.
+    added, changed, removed
+        Images that are new, have other content, or are gone since the cache was last finished.
     repaired
         Damaged shards that were replaced.
     skipped
@@ -83,6 +85,10 @@ class ExtractionReport:
     images: int = 0
     rows: int = 0
     new_rows: int = 0
+    rows_by_others: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
     repaired: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -94,6 +100,7 @@ def extract(
     backbone: Backbone,
     *,
     augmentation: AugmentationSpec | None = None,
+    decoding: DecodingSpec | None = None,
     storage_dtype: StorageDtype = "float16",
     options: ExtractionOptions | None = None,
     progress: Progress = SILENT,
@@ -101,7 +108,8 @@ def extract(
     """Run the backbone once over every image and its copies, and keep the embeddings.
 
     Finished shards are never computed again: call it once more after an interruption, after
-    ``featx cache verify`` found damage, or after images were added or taken away.
+    ``featx cache verify`` found damage, or after images were added or taken away. Several calls, on
+    one machine or many, may fill one cache together.
 
     Parameters
     ----------
@@ -113,6 +121,8 @@ def extract(
         See `featx.backbones.load_backbone`.
     augmentation
         Number and kind of copies; None takes the study's four.
+    decoding
+        How files become pixels; None takes the defaults.
     storage_dtype
         ``float16`` (half the disk; relative error below 0.1 %) or ``float32``.
     options
@@ -137,6 +147,7 @@ def extract(
     options = options or ExtractionOptions()
     spec = ExtractionSpec(
         backbone=backbone.spec,
+        decoding=decoding or DecodingSpec(),
         augmentation=augmentation or AugmentationSpec(),
         storage_dtype=storage_dtype,
     )
@@ -146,50 +157,100 @@ def extract(
         path, reason = next(iter(manifest.unreadable.items()))
         raise UnreadableImageError(manifest.root / path, reason)
     _require_readable_classes(manifest)
-    with _exclusive(folder):
+    with filling(folder):
+        before = _image_hashes(folder)
         held = survey(folder, spec, progress)
-        tasks = missing_tasks(manifest, spec, held)
-        _discard(held.damaged)
-        report.repaired = len(held.damaged)
-        packs = pack(tasks, options.rows_per_shard)
-        pipeline = Pipeline(
-            manifest.root,
-            folder / SHARDS_NAME,
-            backbone,
+        report.repaired = discard(held.damaged)
+        wanted = missing_tasks(manifest, spec, Survey())
+        missing = missing_tasks(manifest, spec, held)
+        tasks = pack(wanted, missing, options.rows_per_shard, spec.fingerprint)
+        rows = sum(task.rows for task in tasks)
+        batch_size = options.batch_size or _find_batch_size(backbone, rows, progress)
+        agree_on_spec(folder, spec)
+        place = Workplace(
+            manifest.root.resolve(),
+            folder.resolve(),
             spec,
-            options.batch_size,
+            batch_size,
             options.compression,
+            fail_fast=options.on_error == "fail",
         )
         started = time.perf_counter()
-        unreadable = set()
-        rows = sum(len(task.copies) for task in tasks)
-        with progress.task("Extracting embeddings", rows, "image") as advance:
-            for result in pipeline.run(packs, advance):
-                if isinstance(result, UnreadableImageError):
-                    if options.on_error == "fail":
-                        raise result
-                    sha256 = _sha256_of(manifest, result.path)
-                    same = manifest.table.loc[manifest.table["sha256"] == sha256, "path"]
-                    report.skipped |= dict.fromkeys(same, result.reason)
-                    unreadable.add(sha256)
-                else:
-                    held.add(*result)
-                    report.new_rows += len(result[1])
+        unreadable: dict[str, str] = {}
+        with (
+            progress.task("Extracting embeddings", rows, "image") as advance,
+            contextlib.closing(
+                _until_none_is_missing(tasks, place, backbone, options.engine, progress, advance)
+            ) as results,
+        ):
+            for result in results:
+                if result.keys is not None:
+                    held.add(result.task.name, result.keys)
+                    report.new_rows += result.computed
+                    report.rows_by_others += len(result.keys.copy) - result.computed
+                unreadable |= dict(result.unreadable)
         report.seconds = time.perf_counter() - started
         _finish(manifest, spec, held, unreadable, report, backbone)
+        _compare(before, _image_hashes(folder), report)
     return report
+
+
+def _until_none_is_missing(
+    tasks: list[ShardTask],
+    place: Workplace,
+    backbone: Backbone,
+    engine: Engine,
+    progress: Progress,
+    advance: Advance,
+) -> Generator[ShardResult, None, None]:
+    """Make what nobody else is making, then wait for the others, or stand in for them."""
+    claims, said = Claims(place.cache / SHARDS_NAME), False
+    while tasks:
+        busy = []
+        with contextlib.closing(engine.run(tasks, place, backbone, advance)) as results:
+            for result in results:
+                if result.busy:
+                    busy.append(result.task)
+                    continue
+                if result.keys is not None and not result.computed:
+                    advance(result.task.rows)
+                yield result
+        if busy and not said:
+            progress.note(
+                f"Another featx extract is making {len(busy)} shards of this cache; waiting for it"
+            )
+            said = True
+        while busy and not any(claims.is_free(task.name) for task in busy):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        tasks = busy
+
+
+def _find_batch_size(backbone: Backbone, rows: int, progress: Progress) -> int:
+    if rows < ROWS_WORTH_A_PROBE:
+        return DEFAULT_BATCH_SIZE
+    batch_size, speeds = probe_batch_size(backbone)
+    tried = ", ".join(f"{speed:.1f} at {size}" for size, speed in speeds.items())
+    progress.note(f"Batch size {batch_size} (images/s: {tried})")
+    return batch_size
 
 
 def _finish(
     manifest: Manifest,
     spec: ExtractionSpec,
     held: Survey,
-    unreadable: set[str],
+    unreadable: dict[str, str],
     report: ExtractionReport,
     backbone: Backbone,
 ) -> None:
     """Write the index over all shards that there are now."""
-    images, places = place_rows(manifest, spec, held, unreadable)
+    table = manifest.table
+    reasons = {table.loc[table["path"] == p, "sha256"].iloc[0]: r for p, r in unreadable.items()}
+    skipped = table[table["sha256"].isin(reasons)]
+    report.skipped |= {
+        path: reasons[sha256]
+        for path, sha256 in zip(skipped["path"], skipped["sha256"], strict=True)
+    }
+    images, places = place_rows(manifest, spec, held, set(reasons))
     report.images, report.rows = len(images), len(places.copy)
     labelling = Labelling(
         classes=manifest.classes,
@@ -197,46 +258,26 @@ def _finish(
         weights=backbone.weights_location,
         data=str(manifest.root.resolve()),
     )
-    write_index(report.cache, images, places, labelling, spec=spec.canonical_json())
+    with index_lock(report.cache):
+        write_index(report.cache, images, places, labelling, spec=spec.canonical_json())
 
 
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Hold the cache's lock; take away what this call created if it achieved nothing."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, not a folder", "Give --cache a folder.")
-    new = [path for path in (folder / SHARDS_NAME, folder, *folder.parents) if not path.exists()]
-    lock = folder / ".lock"
+def _image_hashes(folder: Path) -> dict[str, str]:
+    """Return path -> SHA-256 of the images of a finished cache; nothing where there is none."""
     try:
-        _refuse_foreign(folder)
-        make_folder(folder / SHARDS_NAME)
-        with storage_errors(folder), filelock.FileLock(lock, timeout=0):
-            remove_leftovers(folder)
-            remove_leftovers(folder / SHARDS_NAME)
-            yield
-    except filelock.Timeout as error:
-        new.clear()  # whoever holds the lock needs it all
-        raise InputError(
-            f"another featx extract is writing to {folder}",
-            "Wait for it to end, or use another folder.",
-        ) from error
-    finally:
-        if new and not any((folder / SHARDS_NAME).glob("shard-*.h5")):
-            with contextlib.suppress(OSError):
-                lock.unlink(missing_ok=True)
-            for path in new:
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+        images = open_cache(folder).images
+    except NotACacheError:
+        return {}
+    return dict(zip(images["path"], images["sha256"], strict=True))
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse to fill a folder that has something else in it."""
-    if not folder.is_dir() or (folder / SHARDS_NAME).is_dir() or (folder / INDEX_NAME).exists():
+def _compare(before: dict[str, str], after: dict[str, str], report: ExtractionReport) -> None:
+    """Count what is different since the cache was last finished."""
+    if not before:
         return
-    if any(path.name != ".lock" for path in folder.iterdir()):
-        raise InputError(
-            f"{folder} is not empty and not a featx cache", "Give --cache a new folder."
-        )
+    both = before.keys() & after.keys()
+    report.added, report.removed = len(after) - len(both), len(before) - len(both)
+    report.changed = sum(before[path] != after[path] for path in both)
 
 
 def _require_readable_classes(manifest: Manifest) -> None:
@@ -251,14 +292,3 @@ def _require_readable_classes(manifest: Manifest) -> None:
                 error = unreadable
         else:
             raise InputError(f"class {label!r} has no readable image in {manifest.root} ({error})")
-
-
-def _discard(damaged: list[Path]) -> None:
-    for path in damaged:
-        with storage_errors(path):
-            path.unlink()
-
-
-def _sha256_of(manifest: Manifest, path: Path) -> str:
-    relative = path.relative_to(manifest.root).as_posix()
-    return str(manifest.table.loc[manifest.table["path"] == relative, "sha256"].iloc[0])

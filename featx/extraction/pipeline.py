@@ -1,162 +1,272 @@
-"""The pipeline of one extraction: decoding ahead in threads, one forward pass, writing behind."""
+"""The pipeline that makes shards: decoding ahead in threads, forward passes, writing behind."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone
+from featx.errors import DamagedShardError, OutOfMemoryError
+from featx.extraction.packing import ShardTask
 from featx.extraction.plan import ImageTask, RowKey
 from featx.extraction.spec import ExtractionSpec
 from featx.images import UnreadableImageError, decode, make_copy
 from featx.progress import Advance
-from featx_cache import RowKeys, shard_name, write_shard
+from featx_cache import SHARDS_NAME, Claims, RowKeys, storage_errors, verify_shard, write_shard
 
 DECODERS = 2
 SHARDS_BEING_WRITTEN = 2
+BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """An image's copies, ready for the network, or the reason why there are none."""
+class Workplace:
+    """Where the images and the shards are, and how the shards are made.
 
-    task: ImageTask
-    copies: list[NDArray[np.float32]]
-    error: UnreadableImageError | None
-
-
-class Pipeline:
-    """Turn packed tasks into shards.
-
-    Parameters
+    Attributes
     ----------
     root
-        What the tasks' paths are relative to.
-    shards
-        Folder of the shards.
-    backbone, spec
+        What the paths of images are relative to; absolute where other machines work too.
+    cache
+        Folder of the cache.
+    spec
         What makes the embeddings.
     batch_size
         Rows in one forward pass. A shard's last batch may be shorter.
     compression
         Of the shards; None for none.
+    fail_fast
+        Whether an unreadable image is an error, or just left out.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        shards: Path,
-        backbone: Backbone,
-        spec: ExtractionSpec,
-        batch_size: int,
-        compression: str | None,
-    ) -> None:
-        self._root, self._shards = root, shards
-        self._backbone, self._spec = backbone, spec
-        self._batch_size, self._compression = batch_size, compression
+    root: Path
+    cache: Path
+    spec: ExtractionSpec
+    batch_size: int
+    compression: str | None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """What became of a shard.
+
+    Attributes
+    ----------
+    task
+        Which shard.
+    keys
+        Its rows, safely on disk; None when there is no such shard, because no image of it can be
+        read or because someone else is making it.
+    computed
+        How many of the rows were computed here.
+    unreadable
+        (path, reason) of the images that were left out.
+    busy
+        Whether someone else is making it.
+    """
+
+    task: ShardTask
+    keys: RowKeys | None = None
+    computed: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """An image's copies, ready for the network, or the reason why there are none."""
+
+    shard: ShardTask
+    image: ImageTask
+    copies: list[NDArray[np.float32]]
+    error: str = ""
+
+
+class Pipeline:
+    """Make shards one after another, none of which anybody else is making.
+
+    Parameters
+    ----------
+    place
+        Where and how.
+    backbone
+        The network.
+    """
+
+    def __init__(self, place: Workplace, backbone: Backbone) -> None:
+        self._place, self._backbone = place, backbone
+        self._batch_size = place.batch_size
+        self._claims = Claims(place.cache / SHARDS_NAME)
+        self._aside: deque[ShardResult] = deque()
+        self._writes: deque[tuple[Future[None], ShardResult]] = deque()
 
     def run(
-        self, packs: list[list[ImageTask]], advance: Advance
-    ) -> Iterator[tuple[str, list[RowKey]] | UnreadableImageError]:
-        """Embed and write every pack; yield each finished shard and each unreadable image.
+        self, tasks: Iterable[ShardTask], advance: Advance
+    ) -> Generator[ShardResult, None, None]:
+        """Embed and write every shard that isn't taken; yield what became of each.
 
-        Yields
+        Parameters
+        ----------
+        tasks
+            Shards to make. Decoding runs ahead from one into the next.
+        advance
+            Is given the number of rows done.
+
+        Raises
         ------
-        (name, keys)
-            A shard that is safely on disk, and what its rows are.
+        StorageError
+            When the disk is full or the folder can't be written.
+        OutOfMemoryError
+            When not even one row fits in the device's memory.
         UnreadableImageError
-            An image that was left out of its shard.
+            At the first unreadable image, where the workplace says so.
         """
-        writes: deque[tuple[Future[None], str, list[RowKey]]] = deque()
-        with ThreadPoolExecutor(1) as writer, ThreadPoolExecutor(DECODERS) as decoders:
+        with (
+            contextlib.ExitStack() as stack,
+            ThreadPoolExecutor(1) as writer,
+            ThreadPoolExecutor(DECODERS) as decoders,
+        ):
+            stack.callback(self._claims.release_all)
             try:
-                images = self._decode_ahead([task for pack in packs for task in pack], decoders)
-                for pack in packs:
-                    decoded = (next(images) for _ in pack)
-                    keys, embeddings, errors = self._embed(decoded, advance)
-                    yield from errors
-                    if keys:
-                        writes.append(self._write(keys, embeddings, writer))
-                    while len(writes) >= SHARDS_BEING_WRITTEN:
-                        yield _finished(writes)
-                while writes:
-                    yield _finished(writes)
+                decoded = self._decode_ahead(self._claimed(tasks), decoders)
+                for task, images in groupby(decoded, attrgetter("shard")):
+                    self._make(task, images, writer, advance)
+                    while len(self._writes) >= SHARDS_BEING_WRITTEN:
+                        yield self._written()
+                    while self._aside:
+                        yield self._aside.popleft()
+                while self._writes:
+                    yield self._written()
+                yield from self._aside
             finally:
                 decoders.shutdown(wait=False, cancel_futures=True)
 
-    def _decode_ahead(
-        self, tasks: list[ImageTask], decoders: ThreadPoolExecutor
-    ) -> Iterator[Decoded]:
-        """Decode in order, a few batches ahead of the network and no more."""
-        ahead = 4 * self._batch_size
-        waiting: deque[Future[Decoded]] = deque()
+    def _claimed(self, tasks: Iterable[ShardTask]) -> Iterator[ShardTask]:
+        """Pass on the shards that are to be made here; set the others aside."""
         for task in tasks:
-            waiting.append(decoders.submit(self._decode, task))
-            # What is ahead is counted in rows, since each image brings all its copies along.
-            if len(waiting) * len(task.copies) >= ahead:
-                yield waiting.popleft().result()
+            if not self._claims.take(task.name):
+                self._aside.append(ShardResult(task, busy=True))
+                continue
+            path = self._place.cache / SHARDS_NAME / task.name
+            try:
+                # Someone else may have made it since this process looked.
+                keys = verify_shard(path)[0] if path.exists() else None
+            except DamagedShardError:
+                keys = None
+            if keys is None:
+                yield task
+            else:
+                self._claims.release(task.name)
+                self._aside.append(ShardResult(task, keys))
+
+    def _decode_ahead(
+        self, tasks: Iterable[ShardTask], decoders: ThreadPoolExecutor
+    ) -> Iterator[_Decoded]:
+        """Decode in order, a few batches ahead of the network and no more."""
+        waiting: deque[Future[_Decoded]] = deque()
+        rows = 0
+        for task in tasks:
+            for image in task.images:
+                waiting.append(decoders.submit(self._decode, task, image))
+                # What is ahead is counted in rows: each image brings all its copies along.
+                rows += len(image.copies)
+                while rows > BATCHES_AHEAD * self._place.batch_size and len(waiting) > DECODERS:
+                    decoded = waiting.popleft().result()
+                    rows -= len(decoded.image.copies)
+                    yield decoded
         while waiting:
             yield waiting.popleft().result()
 
-    def _decode(self, task: ImageTask) -> Decoded:
+    def _decode(self, task: ShardTask, image: ImageTask) -> _Decoded:
+        spec = self._place.spec
         try:
-            pixels = decode(self._root / task.path, self._spec.backbone.input_size)
+            pixels = decode(
+                self._place.root / image.path,
+                spec.backbone.input_size,
+                spec=spec.decoding,
+                sha256=image.sha256,
+            )
         except UnreadableImageError as error:
-            return Decoded(task, [], error)
-        augmentation = self._spec.augmentation
-        copies = [make_copy(pixels, augmentation, task.sha256, copy) for copy in task.copies]
-        return Decoded(task, copies, None)
+            return _Decoded(task, image, [], error.reason)
+        copies = [make_copy(pixels, spec.augmentation, image.sha256, c) for c in image.copies]
+        return _Decoded(task, image, copies)
 
-    def _embed(
-        self, images: Iterator[Decoded], advance: Advance
-    ) -> tuple[list[RowKey], NDArray[np.floating], list[UnreadableImageError]]:
-        """Run the network over the rows of one shard."""
+    def _make(
+        self,
+        task: ShardTask,
+        images: Iterator[_Decoded],
+        writer: ThreadPoolExecutor,
+        advance: Advance,
+    ) -> None:
+        """Run the network over the rows of one shard and hand them to the writer."""
         keys: list[RowKey] = []
-        errors: list[UnreadableImageError] = []
+        unreadable: list[tuple[str, str]] = []
         batch: list[NDArray[np.float32]] = []
         done: list[NDArray[np.floating]] = []
 
         def flush() -> None:
             if batch:
-                embedded = self._backbone.embed(stack(batch))
-                done.append(to_storage(embedded, self._spec.storage_dtype))
+                done.append(self._embed(batch))
                 advance(len(batch))
                 batch.clear()
 
-        for image in images:
-            if image.error is not None:
-                errors.append(image.error)
-                advance(len(image.task.copies))
+        for decoded in images:
+            if decoded.error:
+                if self._place.fail_fast:
+                    raise UnreadableImageError(self._place.root / decoded.image.path, decoded.error)
+                unreadable.append((decoded.image.path, decoded.error))
+                advance(len(decoded.image.copies))
                 continue
-            for copy, pixels in zip(image.task.copies, image.copies, strict=True):
-                keys.append((image.task.sha256, copy))
+            for copy, pixels in zip(decoded.image.copies, decoded.copies, strict=True):
+                keys.append((decoded.image.sha256, copy))
                 batch.append(pixels)
-                if len(batch) == self._batch_size:
+                if len(batch) >= self._batch_size:
                     flush()
         flush()
-        shape = (0, *self._backbone.embedding_shape)
-        return keys, np.concatenate(done) if done else np.empty(shape, np.float16), errors
-
-    def _write(
-        self, keys: list[RowKey], embeddings: NDArray[np.floating], writer: ThreadPoolExecutor
-    ) -> tuple[Future[None], str, list[RowKey]]:
+        if not keys:
+            self._claims.release(task.name)
+            self._aside.append(ShardResult(task, unreadable=unreadable))
+            return
         rows = RowKeys.of(keys)
-        name = shard_name(self._spec.fingerprint, rows)
         future = writer.submit(
             write_shard,
-            self._shards / name,
-            embeddings,
+            self._place.cache / SHARDS_NAME / task.name,
+            np.concatenate(done),
             rows,
-            spec=self._spec.canonical_json(),
-            compression=self._compression,
+            spec=self._place.spec.canonical_json(),
+            compression=self._place.compression,
         )
-        return future, name, keys
+        self._writes.append((future, ShardResult(task, rows, len(keys), unreadable)))
+
+    def _embed(self, images: list[NDArray[np.float32]]) -> NDArray[np.floating]:
+        """Embed a batch; where the device's memory is too small, by halves from then on."""
+        dtype = self._place.spec.storage_dtype
+        try:
+            return to_storage(self._backbone.embed(stack(images)), dtype)
+        except OutOfMemoryError:
+            if len(images) == 1:
+                raise
+            half = (len(images) + 1) // 2
+            self._batch_size = min(self._batch_size, half)
+        return np.concatenate([self._embed(images[:half]), self._embed(images[half:])])
+
+    def _written(self) -> ShardResult:
+        """Wait for the oldest shard to be on disk."""
+        future, result = self._writes.popleft()
+        with storage_errors(self._place.cache / SHARDS_NAME / result.task.name):
+            future.result()
+        self._claims.release(result.task.name)
+        return result
 
 
 def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -177,11 +287,3 @@ def to_storage(embeddings: NDArray[np.float32], dtype: str) -> NDArray[np.floati
         return embeddings
     limit = float(np.finfo(np.float16).max)
     return embeddings.clip(-limit, limit).astype(np.float16)
-
-
-def _finished(
-    writes: deque[tuple[Future[None], str, list[RowKey]]],
-) -> tuple[str, list[RowKey]]:
-    future, name, keys = writes.popleft()
-    future.result()
-    return name, keys

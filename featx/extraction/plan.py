@@ -14,7 +14,7 @@ from featx.errors import DamagedShardError
 from featx.extraction.spec import ExtractionSpec
 from featx.progress import Progress
 from featx.specs import require_equal
-from featx_cache import SHARDS_NAME, RowPlaces, verify_shard
+from featx_cache import SHARDS_NAME, RowKeys, RowPlaces, verify_shard
 
 RowKey = tuple[str, int]
 """An image's SHA-256 and a copy's number."""
@@ -44,9 +44,9 @@ class Survey:
     places: dict[RowKey, tuple[str, int]] = field(default_factory=dict)
     damaged: list[Path] = field(default_factory=list)
 
-    def add(self, name: str, keys: list[RowKey]) -> None:
+    def add(self, name: str, keys: list[RowKey] | RowKeys) -> None:
         """Count in the rows of a finished shard."""
-        for row, key in enumerate(keys):
+        for row, key in enumerate(keys.pairs() if isinstance(keys, RowKeys) else keys):
             self.places.setdefault(key, (name, row))
 
 
@@ -95,19 +95,6 @@ def missing_tasks(manifest: Manifest, spec: ExtractionSpec, held: Survey) -> lis
 def copies_of(split: str, spec: ExtractionSpec) -> range:
     """Which copies an image of a split has: only training images are augmented."""
     return range(1 + (spec.augmentation.copies if split == "train" else 0))
-
-
-def pack(tasks: list[ImageTask], rows_per_shard: int) -> list[list[ImageTask]]:
-    """Divide tasks into shards of at most `rows_per_shard` rows, but of one image at least."""
-    shards: list[list[ImageTask]] = []
-    room = 0
-    for task in tasks:
-        if len(task.copies) > room:
-            shards.append([])
-            room = max(rows_per_shard, len(task.copies))
-        shards[-1].append(task)
-        room -= len(task.copies)
-    return shards
 
 
 def place_rows(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ValidationError
+
 from featx.backbones import BackboneSpec
-from featx.images import AugmentationSpec
+from featx.errors import InputError
+from featx.images import AugmentationSpec, DecodingSpec
 from featx.specs import Spec
+from featx_cache import Cache
 
 StorageDtype = Literal["float16", "float32"]
 
@@ -18,6 +22,8 @@ class ExtractionSpec(Spec):
     ----------
     backbone
         The frozen network and its preprocessing.
+    decoding
+        How a file becomes pixels.
     augmentation
         How many copies a training image has, and how they are made.
     storage_dtype
@@ -25,5 +31,25 @@ class ExtractionSpec(Spec):
     """
 
     backbone: BackboneSpec
+    decoding: DecodingSpec = DecodingSpec()
     augmentation: AugmentationSpec
     storage_dtype: StorageDtype = "float16"
+
+
+def spec_of(cache: Cache) -> ExtractionSpec:
+    """Return what made a cache.
+
+    Raises
+    ------
+    InputError
+        When the cache is from another version of featx.
+    """
+    try:
+        return ExtractionSpec.model_validate(cache.spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"the cache {cache.path} is from another version of featx ({where}: {first['msg']})",
+            "Extract the images again into a new folder.",
+        ) from error

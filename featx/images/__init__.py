@@ -7,11 +7,12 @@ from featx.images.augment import (
     draw_parameters,
     make_copy,
 )
-from featx.images.decode import UnreadableImageError, decode
+from featx.images.decode import DecodingSpec, UnreadableImageError, decode
 
 __all__ = [
     "AffineParameters",
     "AugmentationSpec",
+    "DecodingSpec",
     "UnreadableImageError",
     "apply_affine",
     "decode",

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from pydantic import Field
 
 from featx.data import reason_of
 from featx.errors import FeatxError
+from featx.specs import Spec
 
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+
+
+class DecodingSpec(Spec):
+    """How a file becomes a square of pixels, as far as it changes the numbers.
+
+    Attributes
+    ----------
+    resize
+        The filter; bilinear over the whole area that a pixel covers, as Pillow and Keras do it.
+    jpeg_reduction
+        JPEG files are decoded at 1/2, 1/4 or 1/8 of their size (libjpeg's reduced DCT) where what
+        comes out is still at least so many times the side of the square; 0 never does.
+    """
+
+    resize: Literal["bilinear"] = "bilinear"
+    jpeg_reduction: int = Field(2, ge=0, le=16)
 
 
 class UnreadableImageError(FeatxError):
@@ -23,8 +43,14 @@ class UnreadableImageError(FeatxError):
         self.path, self.reason = path, reason
         super().__init__(f"can't read the image {path}: {reason}")
 
+    def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[Path, str]]:
+        """Let it come back from another process."""
+        return type(self), (self.path, self.reason)
 
-def decode(path: Path, size: int) -> NDArray[np.float32]:
+
+def decode(
+    path: Path, size: int, *, spec: DecodingSpec | None = None, sha256: str | None = None
+) -> NDArray[np.float32]:
     """Read an image and resize it to a square, as Keras's ``load_img`` does with bilinear filter.
 
     The EXIF orientation is applied, transparency dropped, a palette resolved; 16-bit images are
@@ -37,6 +63,10 @@ def decode(path: Path, size: int) -> NDArray[np.float32]:
         A JPEG or PNG file.
     size
         Side of the square, in pixels.
+    spec
+        None takes the defaults.
+    sha256
+        What the file's content must hash to, hexadecimal; None for anything.
 
     Returns
     -------
@@ -46,10 +76,17 @@ def decode(path: Path, size: int) -> NDArray[np.float32]:
     Raises
     ------
     UnreadableImageError
-        When the file is missing, empty, truncated, not an image, or too large to be one.
+        When the file is missing, empty, truncated, not an image, too large to be one, or not what
+        `sha256` says.
     """
+    spec = spec or DecodingSpec()
     try:
-        with Image.open(path) as opened:
+        with path.open("rb") as file:
+            if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise UnreadableImageError(path, "it changed while featx was reading")
+            opened = Image.open(file)
+            if spec.jpeg_reduction:  # for formats other than JPEG it does nothing
+                opened.draft(None, (spec.jpeg_reduction * size,) * 2)
             image = ImageOps.exif_transpose(opened)
             if image.mode in _WIDE_MODES:
                 return _resize_wide(image, size)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from featx.errors import InputError
 from featx.evaluation import Metrics, evaluate_scores
-from featx.extraction import ExtractionSpec
+from featx.extraction import spec_of
 from featx.heads import HeadSpec, save_head
 from featx.progress import SILENT, Progress
 from featx.runs.out_of_fold import (
@@ -114,7 +114,7 @@ def fit(
     units, unit = fit_units(spec)
     with progress.task(f"Final fit on {' and '.join(FITTED_SPLITS)}", units, unit) as advance:
         head = fit_head(spec, data, data.table.index.to_numpy(), advance)
-    extraction = ExtractionSpec.model_validate(cache.spec)
+    extraction = spec_of(cache)
     record = RunRecord(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         threshold=point.threshold,

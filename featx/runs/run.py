@@ -124,11 +124,11 @@ class Run:
             When the classes differ.
         """
         mine = self.record.extraction.model_dump(mode="json")
-        fields = ("backbone", "storage_dtype")
+        fields = ("backbone", "decoding", "storage_dtype")
         require_equal(
             f"the run {self.path} doesn't fit the cache {cache.path}",
             {name: mine[name] for name in fields},
-            {name: cache.spec[name] for name in fields},
+            {name: cache.spec.get(name) for name in fields},
             "Extract the images again with the run's settings.",
         )
         if cache.classes != self.record.classes:
@@ -195,13 +195,15 @@ class Run:
         """
         spec = self.record.extraction.backbone
         location = weights or self.record.weights
+        saved = spec.architecture_sha256 is not None
         backbone = load_backbone(
-            spec.name,
-            weights=location,
+            location if saved else spec.name,
+            weights="imagenet" if saved else location,
             input_size=spec.input_size,
             preprocess=spec.preprocess,
             precision=spec.precision,
             seed=spec.weights_seed or 0,
+            layer=spec.layer,
         )
         require_equal(
             f"{location} is not the backbone that the run {self.path} was fitted with",
@@ -229,10 +231,11 @@ class Run:
             In the order of `paths`; a file that can't be read has an error and no score.
         """
         backbone = backbone or self.backbone()
+        decoding = self.record.extraction.decoding
         batch: list[tuple[Path, NDArray[np.float32] | UnreadableImageError]] = []
         for path in map(Path, paths):
             try:
-                batch.append((path, decode(path, backbone.spec.input_size)))
+                batch.append((path, decode(path, backbone.spec.input_size, spec=decoding)))
             except UnreadableImageError as error:
                 batch.append((path, error))
             if len(batch) == PREDICT_BATCH:

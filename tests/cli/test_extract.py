@@ -49,7 +49,8 @@ class TestOutput:
         assert float(counts["images/s"]) > 0
         assert answer.err.splitlines() == [
             "train: 3 NORMAL, 3 PNEUMONIA",
-            "Backbone vgg16 at 32x32, embedding 1x1x512, float32 (as asked for)",
+            "Backbone vgg16 at 32x32, embedding 1x1x512 from block5_pool, float32 on cpu "
+            "(as asked for)",
             "These weights are random: the embeddings are untrained.",
             "Skipped NORMAL/empty.png: the file is empty",
             "Skipped PNEUMONIA/text.jpeg: not a JPEG or PNG image",
@@ -104,7 +105,10 @@ def test_options_arrive_in_the_cache(data: Path, tmp_path: Path, featx: Featx) -
         "--storage-dtype": "float32",
         "--shard-rows": "4",
         "--batch-size": "2",
-        "--compression": "gzip",
+        "--compression": "lzf",
+        "--layer": "block4_pool",
+        "--jpeg-reduction": "0",
+        "--device": "cpu",
         "--positive": "NORMAL",
         "--group-regex": r"(\w+)/",
     }
@@ -122,6 +126,9 @@ def test_options_arrive_in_the_cache(data: Path, tmp_path: Path, featx: Featx) -
         "horizontal_flip": False,
     }
     assert cache.spec["backbone"]["preprocess"] == "rescale"
+    assert cache.spec["backbone"]["layer"] == "block4_pool"
+    assert cache.embedding_shape == (2, 2, 512)
+    assert cache.spec["decoding"]["jpeg_reduction"] == 0
     assert cache.spec["backbone"]["weights_seed"] == 3
     assert cache.dtype == np.float32
     assert cache.classes == ("PNEUMONIA", "NORMAL")

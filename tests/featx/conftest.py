@@ -34,6 +34,7 @@ BACKBONE = {
     "weights": "trained",
     "weights_sha256": "0" * 64,
     "input_size": 64,
+    "layer": "block5_pool",
     "precision": "float32",
 }
 

@@ -159,7 +159,7 @@ class TestOptions:
             (["--group-regex", "("], "--group-regex '(' is not a regular expression"),
             (["--group-regex", r"(\d{9})"], "doesn't match 'A/0.png'"),
             (["--input-size", "10"], "--input-size 10 doesn't suit vgg16"),
-            (["--input-size", "9999"], "--input-size 9999 is more than 4096 pixels"),
+            (["--input-size", "9999"], "--input-size 9999 is not between 1 and 4096 pixels"),
             (["--backbone", "vgg18"], "no backbone 'vgg18'. Did you mean vgg1"),
             (["--weights", "gone.h5"], "no weights file gone.h5"),
             (["--batchsize", "4"], "No such option: --batchsize"),

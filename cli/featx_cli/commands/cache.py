@@ -26,7 +26,7 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Tell what a cache holds and what made it."""
-    from featx.extraction import ExtractionSpec
+    from featx.extraction import spec_of
     from featx_cache import open_cache
 
     opened = open_cache(cache)
@@ -43,7 +43,7 @@ def info(
         "classes": list(opened.classes),
         "counts": {str(name): int(n) for name, n in counts.items()},
         "skipped": len(opened.skipped),
-        "fingerprint": ExtractionSpec.model_validate(opened.spec).fingerprint,
+        "fingerprint": spec_of(opened).fingerprint,
         "spec": opened.spec,
     }
     if json:

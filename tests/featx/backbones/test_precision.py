@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,14 +13,14 @@ from featx.backbones.precision import PrecisionChoice
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_gpu_capability", lambda: None)
+    monkeypatch.setattr(precision, "gpu_count", lambda: 0)
 
 
 @pytest.mark.parametrize("choice", ["float32", "bfloat16", "float16"])
 def test_what_is_asked_for_is_taken(
     choice: PrecisionChoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_gpu_capability", lambda: pytest.fail("looked at hardware"))
+    monkeypatch.setattr(precision, "gpu_count", lambda: pytest.fail("looked at hardware"))
     assert resolve_precision(choice) == (choice, "as asked for")
 
 
@@ -51,7 +50,8 @@ def test_a_cpu_is_judged_by_its_flags(
 def test_a_gpu_is_judged_by_its_compute_capability(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str
 ) -> None:
-    monkeypatch.setattr(precision, "_gpu_capability", lambda: capability)
+    monkeypatch.setattr(precision, "gpu_count", lambda: 1)
+    monkeypatch.setattr(precision, "capability", lambda _: capability)
     # A GPU does the work, whatever the CPU can do.
     monkeypatch.setattr(precision, "_cpu_flags", lambda: {"amx_bf16"})
     chosen, why = resolve_precision("auto")
@@ -72,25 +72,3 @@ def test_without_a_list_of_flags_float32_is_safe(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert resolve_precision("auto")[0] == "float32"
-
-
-@pytest.mark.parametrize(
-    ("gpus", "details", "expected"),
-    [
-        ([], {}, None),
-        (["gpu"], {"compute_capability": (8, 6)}, (8, 6)),
-        (["gpu"], {"device_name": "of another maker"}, None),
-    ],
-)
-def test_the_first_gpu_of_tensorflow_counts(
-    monkeypatch: pytest.MonkeyPatch,
-    gpus: list[str],
-    details: dict[str, Any],
-    expected: tuple[int, int] | None,
-) -> None:
-    import tensorflow as tf
-
-    experimental = SimpleNamespace(get_device_details=lambda _: details)
-    fake = SimpleNamespace(list_physical_devices=lambda _: gpus, experimental=experimental)
-    monkeypatch.setattr(tf, "config", fake)
-    assert precision._gpu_capability() == expected

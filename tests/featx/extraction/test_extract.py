@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -116,6 +114,7 @@ class TestFreshCache:
         opened = open_cache(cache)
         assert opened.spec == {
             "backbone": tiny_backbone.spec.model_dump(),
+            "decoding": {"resize": "bilinear", "jpeg_reduction": 2},
             "augmentation": ONE_COPY.model_dump(),
             "storage_dtype": "float16",
         }
@@ -336,6 +335,10 @@ class TestRepair:
     def test_only_the_damaged_shard_is_computed_again(
         self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path, damage: str
     ) -> None:
+        if damage == "flip":  # a byte that can be found is one that isn't compressed
+            shutil.rmtree(cache)
+            run(small_data, cache, counted.backbone, compression=None)
+            counted.batches.clear()
         shutil.copytree(cache, tmp_path / "kept")
         opened, embeddings = everything(cache)
         shard = cache / "shards" / opened.shard_names[1]
@@ -609,41 +612,7 @@ class TestTarget:
         assert list(read_only_folder.iterdir()) == []
         assert counted.batches == []
 
-    def test_that_another_extraction_fills_is_refused(
-        self, small_data: Path, counted: Counted, cache: Path
-    ) -> None:
-        with (
-            filelock.FileLock(cache / ".lock"),
-            pytest.raises(InputError, match="another featx extract is writing to"),
-        ):
-            run(small_data, cache, counted.backbone)
-        run(small_data, cache, counted.backbone)
-        assert counted.batches == []
-
-    def test_is_locked_while_it_is_filled(
-        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path
-    ) -> None:
-        started, refused = threading.Event(), threading.Event()
-
-        def waiting(images: NDArray[np.float32]) -> Any:
-            started.set()
-            assert refused.wait(60)
-            return counted.backbone._forward(images)
-
-        slow = dataclasses.replace(counted.backbone, _forward=waiting)
-        target = tmp_path / "busy"
-        first = threading.Thread(target=run, args=(small_data, target, slow))
-        first.start()
-        assert started.wait(60)
-        try:
-            with pytest.raises(InputError, match="another featx extract is writing to"):
-                run(small_data, target, counted.backbone)
-        finally:
-            refused.set()
-            first.join()
-        assert_same(target, cache)
-
-    @pytest.mark.parametrize(("room", "kept"), [(20_000, {1, 2, 3}), (40_000, {4})])
+    @pytest.mark.parametrize(("room", "kept"), [(36_000, {1, 2, 3}), (48_000, {4})])
     def test_that_fills_up_keeps_finished_shards_and_goes_on_after_making_room(
         self,
         small_data: Path,
@@ -653,7 +622,7 @@ class TestTarget:
         room: int,
         kept: set[int],
     ) -> None:
-        # A shard of four rows takes two pages of 4 kB; the index takes more.
+        # A shard of four rows takes two pages of 4 kB, and a claim or the spec one; the index more.
         disk = small_disk("512k")
         (disk / "ballast").write_bytes(bytes(512 * 1024 - room))
         with pytest.raises(StorageError, match=r"no room left .*run the same command again"):

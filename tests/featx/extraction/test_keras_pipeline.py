@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from featx.backbones import load_backbone
 from featx.data import scan_folder
 from featx.extraction import extract
-from featx.images import AugmentationSpec
+from featx.images import AugmentationSpec, DecodingSpec
 from featx_cache import open_cache
 
 
@@ -72,6 +72,7 @@ def test_with_real_weights_on_real_x_rays_at_300_pixels(
         tmp_path / "cache",
         backbone,
         augmentation=AugmentationSpec(copies=0),
+        decoding=DecodingSpec(jpeg_reduction=0),  # Keras always decodes at full size
     )
     cache = open_cache(tmp_path / "cache")
     assert cache.shape == (8, 9, 9, 512)

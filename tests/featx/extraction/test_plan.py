@@ -10,11 +10,13 @@ import pytest
 from featx.backbones import BackboneSpec
 from featx.data import Manifest
 from featx.extraction import ExtractionSpec
-from featx.extraction.plan import ImageTask, Survey, copies_of, missing_tasks, pack, place_rows
+from featx.extraction.plan import ImageTask, Survey, copies_of, missing_tasks, place_rows
 from featx.images import AugmentationSpec
 
 SPEC = ExtractionSpec(
-    backbone=BackboneSpec(name="vgg16", weights="random", weights_sha256="0", input_size=32),
+    backbone=BackboneSpec(
+        name="vgg16", layer="block5_pool", weights="random", weights_sha256="0", input_size=32
+    ),
     augmentation=AugmentationSpec(copies=2),
 )
 
@@ -50,23 +52,6 @@ class TestMissingTasks:
             [0],
             [0],
         ]
-
-
-class TestPack:
-    def sizes(self, copies: list[int], room: int) -> list[list[int]]:
-        tasks = [ImageTask(str(n), str(n), tuple(range(c))) for n, c in enumerate(copies)]
-        packs = pack(tasks, room)
-        assert [task for shard in packs for task in shard] == tasks
-        return [[len(task.copies) for task in shard] for shard in packs]
-
-    def test_fills_shards_without_dividing_an_image(self) -> None:
-        assert self.sizes([3, 3, 3, 1, 1, 1], 7) == [[3, 3], [3, 1, 1, 1]]
-
-    def test_an_image_larger_than_a_shard_has_its_own(self) -> None:
-        assert self.sizes([1, 5, 5, 1], 4) == [[1], [5], [5], [1]]
-
-    def test_nothing_is_no_shard(self) -> None:
-        assert pack([], 10) == []
 
 
 def test_rows_lie_image_by_image_without_the_skipped() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.errors import FeatxError
-from featx.images import UnreadableImageError, decode
+from featx.images import DecodingSpec, UnreadableImageError, decode
 
 SIZE = 24
 
@@ -251,5 +251,20 @@ class TestKeras:
         assert len(paths) >= 6
         for path in paths:
             image = keras.utils.load_img(path, target_size=(300, 300), interpolation="bilinear")
-            pixels = np.broadcast_to(decode(path, 300), (300, 300, 3))
+            whole = decode(path, 300, spec=DecodingSpec(jpeg_reduction=0))
+            pixels = np.broadcast_to(whole, (300, 300, 3))
             np.testing.assert_array_equal(pixels, keras.utils.img_to_array(image))
+
+    def test_reduced_decoding_of_real_x_rays_differs_by_less_than_a_grey_level(
+        self, shared_data: Path
+    ) -> None:
+        reduced = 0
+        for path in sorted((shared_data / "originals").rglob("*.jpeg"))[::4]:
+            whole = decode(path, 300, spec=DecodingSpec(jpeg_reduction=0))
+            difference = np.abs(decode(path, 300) - whole)
+            assert difference.mean() < 1.0
+            with Image.open(path) as image:
+                large = min(image.size) >= 1200
+            assert bool(difference.any()) == large
+            reduced += large
+        assert reduced >= 3

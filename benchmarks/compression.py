@@ -1,0 +1,76 @@
+"""What compressing the shards costs and saves, on the embeddings of a real cache.
+
+Writes the same rows with each of the filters that every HDF5 reader has, whole shard by whole
+shard, and reads rows back in random order, each kind in turn and several rounds. Usage::
+
+    python benchmarks/compression.py CACHE [--rows 1200] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+import featx
+from featx.extraction.extract import ROWS_PER_SHARD
+from featx_cache import RowKeys, write_shard
+from featx_cache.shards import read_embeddings
+
+KINDS = (None, "lzf", "gzip")
+
+
+def main() -> None:
+    """Print one line a kind of compression."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cache")
+    parser.add_argument("--rows", type=int, default=1200)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    cache = featx.load_cache(arguments.cache)
+    random = np.random.default_rng(0)
+    rows = np.sort(random.permutation(len(cache.rows))[: arguments.rows])
+    embeddings = cache.read(rows)
+    print(
+        f"{len(rows)} embeddings {embeddings.shape[1:]} {embeddings.dtype} of {arguments.cache}; "
+        f"{100 * float((embeddings == 0).mean()):.0f} % of the values are zero\n"
+    )
+    keys = RowKeys.of([(f"{n:064x}", 0) for n in range(ROWS_PER_SHARD)])
+    written: dict[str | None, list[float]] = {kind: [] for kind in KINDS}
+    whole: dict[str | None, list[float]] = {kind: [] for kind in KINDS}
+    single: dict[str | None, list[float]] = {kind: [] for kind in KINDS}
+    sizes = dict.fromkeys(KINDS, 0)
+    for _ in range(arguments.rounds):
+        for kind in KINDS:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder)
+                shards = len(embeddings) // ROWS_PER_SHARD
+                started = time.perf_counter()
+                for n in range(shards):
+                    block = embeddings[n * ROWS_PER_SHARD : (n + 1) * ROWS_PER_SHARD]
+                    write_shard(path / f"{n}.h5", block, keys, spec="{}", compression=kind)
+                written[kind].append(shards * ROWS_PER_SHARD / (time.perf_counter() - started))
+                sizes[kind] = sum(file.stat().st_size for file in path.iterdir())
+                started = time.perf_counter()
+                for n in range(shards):
+                    read_embeddings(path / f"{n}.h5")
+                whole[kind].append(shards * ROWS_PER_SHARD / (time.perf_counter() - started))
+                started = time.perf_counter()
+                for place in random.integers(shards * ROWS_PER_SHARD, size=400):
+                    shard, row = divmod(int(place), ROWS_PER_SHARD)
+                    read_embeddings(path / f"{shard}.h5", np.array([row]))
+                single[kind].append(400 / (time.perf_counter() - started))
+    stored = len(embeddings) // ROWS_PER_SHARD * ROWS_PER_SHARD
+    print("| compression | kB an embedding | written, rows/s | read in shards | random rows |")
+    print("|---|---|---|---|---|")
+    for kind in KINDS:
+        speeds = " | ".join(f"{median(s[kind]):,.0f}" for s in (written, whole, single))
+        print(f"| {kind or 'none'} | {sizes[kind] / stored / 1000:.1f} | {speeds} |")
+
+
+if __name__ == "__main__":
+    main()

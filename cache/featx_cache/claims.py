@@ -1,0 +1,103 @@
+"""Claims on shards: who is making which, so that several processes can fill one cache together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from featx_cache.files import TEMPORARY_SUFFIX, storage_errors
+
+LEASE_SECONDS = 60.0
+"""How long a claim outlives the last sign of life of a process on another machine. On the same
+machine a dead process's claim is taken over at once."""
+
+_SUFFIX = ".lock"
+
+
+class Claims:
+    """The claims that this process holds, or would like to hold, in one folder of shards.
+
+    A claim is a small file beside the shard, ``.NAME.lock``, which names its owner's process and
+    machine and is touched three times a lease. It only keeps two processes from doing the same
+    work: shards are written whole, so that a claim lost to a slow network costs time and no more.
+
+    Parameters
+    ----------
+    folder
+        The folder of the shards; it must exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._leases: dict[str, filelock.SoftFileLease] = {}
+
+    def take(self, name: str) -> bool:
+        """Claim the shard `name` unless someone else has; sweep up what a killed owner left.
+
+        Raises
+        ------
+        StorageError
+            When the folder can't be written.
+        """
+        # A contender has to watch a foreign claim go stale, so its lease object is kept.
+        lease = self._leases.get(name) or filelock.SoftFileLease(
+            str(self._folder / f".{name}{_SUFFIX}"),
+            lease_duration=LEASE_SECONDS,
+            timeout=0,
+            thread_local=False,
+        )
+        self._leases[name] = lease
+        try:
+            with storage_errors(self._folder / name):
+                lease.acquire()
+        except filelock.Timeout:
+            return False
+        for path in self._folder.glob(f".{name}.*{TEMPORARY_SUFFIX}"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return True
+
+    def release(self, name: str) -> None:
+        """Give one claim back."""
+        if lease := self._leases.pop(name, None):
+            lease.release(force=True)
+
+    def release_all(self) -> None:
+        """Give every claim back."""
+        for name in list(self._leases):
+            self.release(name)
+
+    def is_free(self, name: str) -> bool:
+        """Say whether the shard can be claimed, because its owner has let go or is no more.
+
+        Ask the same object again and again: it has to see for itself that another machine's owner
+        gives no sign of life.
+        """
+        free = self.take(name)
+        if free:
+            self.release(name)
+        return free
+
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[bool]:
+        """Hold a claim for a block, which is told whether it was to be had."""
+        taken = self.take(name)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.release(name)
+
+    def sweep(self) -> None:
+        """Remove the temporary files and claims of processes that are no more."""
+        names = set()
+        for path in self._folder.glob(".shard-*"):
+            if path.suffix in (_SUFFIX, TEMPORARY_SUFFIX):
+                end = path.name.find(".h5") + len(".h5")
+                names.add(path.name[1:end])
+        for name in names:
+            with self.held(name):
+                pass

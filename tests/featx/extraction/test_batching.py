@@ -1,0 +1,116 @@
+"""The batch size: found by trying, and cut when memory runs out."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from featx.backbones import Backbone
+from featx.data import scan_folder
+from featx.errors import OutOfMemoryError
+from featx.extraction import ExtractionOptions, extract
+from featx.extraction.batching import probe_batch_size
+from featx.images import AugmentationSpec
+from featx.progress import Silent
+from featx_cache import open_cache
+
+
+def small_memory(backbone: Backbone, room: int, batches: list[int]) -> Backbone:
+    """A backbone whose device has room for so many images, which it notes when they fit."""
+    import tensorflow as tf
+
+    def forward(images: NDArray[np.float32]) -> Any:
+        if len(images) > room:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        batches.append(len(images))
+        return backbone._forward(images)
+
+    return dataclasses.replace(backbone, _forward=forward)
+
+
+class TestOutOfMemory:
+    def test_batches_are_halved_and_stay_so(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        batches: list[int] = []
+        tight = small_memory(tiny_backbone, 3, batches)
+        options = ExtractionOptions(batch_size=8)
+        for name, backbone in (("tight", tight), ("roomy", tiny_backbone)):
+            extract(
+                scan_folder(small_data),
+                tmp_path / name,
+                backbone,
+                augmentation=AugmentationSpec(copies=1),
+                options=options,
+            )
+        assert sum(batches) == 16
+        assert batches[2:] == [2] * 7 or batches == [2] * 8
+        one, other = (open_cache(tmp_path / name) for name in ("tight", "roomy"))
+        np.testing.assert_allclose(
+            one.read(np.arange(16)).astype(np.float32),
+            other.read(np.arange(16)).astype(np.float32),
+            rtol=2e-3,
+            atol=1e-3,
+        )
+
+    def test_where_not_even_one_image_fits_the_error_says_what_to_do(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        with pytest.raises(OutOfMemoryError, match=r"memory.* smaller --batch-size"):
+            extract(scan_folder(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, []))
+        assert not (tmp_path / "c").exists()
+
+
+class TestProbe:
+    def timed(self, backbone: Backbone, seconds: Any) -> Backbone:
+        def forward(images: NDArray[np.float32]) -> Any:
+            time.sleep(seconds(len(images)))
+            return backbone._forward(images[:1])
+
+        return dataclasses.replace(backbone, _forward=forward)
+
+    def test_grows_as_long_as_it_pays(self, tiny_backbone: Backbone) -> None:
+        # A fixed cost a pass, up to 16 images; beyond it every image costs.
+        slow = self.timed(tiny_backbone, lambda rows: 0.2 + max(0, rows - 16) * 0.05)
+        size, speeds = probe_batch_size(slow)
+        assert size == 16
+        assert list(speeds) == [4, 8, 16, 32]
+
+    def test_stops_at_once_where_size_is_no_matter(self, tiny_backbone: Backbone) -> None:
+        size, speeds = probe_batch_size(self.timed(tiny_backbone, lambda rows: 0.06 * rows))
+        assert size == 4
+        assert list(speeds) == [4, 8]
+
+    def test_ends_where_memory_ends(self, tiny_backbone: Backbone) -> None:
+        slow = self.timed(tiny_backbone, lambda _: 0.1)
+        assert probe_batch_size(small_memory(slow, 8, []))[0] == 8
+        assert probe_batch_size(small_memory(slow, 2, []))[0] == 1
+
+    def test_is_made_where_there_is_enough_to_do_and_said(
+        self,
+        small_data: Path,
+        tiny_backbone: Backbone,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        notes: list[str] = []
+
+        class Noting(Silent):
+            def note(self, message: str) -> None:
+                notes.append(message)
+
+        extract(scan_folder(small_data), tmp_path / "a", tiny_backbone, progress=Noting())
+        assert notes == []
+        # The module has the name of its function.
+        module = sys.modules["featx.extraction.extract"]
+        monkeypatch.setattr(module, "ROWS_WORTH_A_PROBE", 1)
+        extract(scan_folder(small_data), tmp_path / "b", tiny_backbone, progress=Noting())
+        assert len(notes) == 1
+        assert notes[0].startswith("Batch size ")
