@@ -10,15 +10,26 @@ from featx.backbones import Backbone
 from featx.errors import OutOfMemoryError
 
 DEFAULT_BATCH_SIZE = 8
-SMALLEST, LARGEST = 4, 256
+SMALLEST = 4
+LARGEST = {"cpu": 64, "gpu": 256}
+"""A CPU that runs out of memory kills the process without a word, so it isn't led there."""
 WORTH = 1.03
 """How many times faster a larger batch has to be to be worth its memory."""
 ROWS_WORTH_A_PROBE = 512
 """Below so many rows a probe takes longer than it saves."""
 
 
-def probe_batch_size(backbone: Backbone) -> tuple[int, dict[int, float]]:
+def probe_batch_size(
+    backbone: Backbone, largest: int | None = None
+) -> tuple[int, dict[int, float]]:
     """Time forward passes over ever larger batches until that stops paying.
+
+    Parameters
+    ----------
+    backbone
+        The network, on its device.
+    largest
+        Batches that are never filled aren't tried; None tries all that are reasonable.
 
     Returns
     -------
@@ -29,7 +40,8 @@ def probe_batch_size(backbone: Backbone) -> tuple[int, dict[int, float]]:
     """
     speeds: dict[int, float] = {}
     size = SMALLEST
-    while size <= LARGEST:
+    limit = LARGEST[backbone.device.partition(":")[0]]
+    while size <= min(limit, largest or limit):
         images = np.zeros((size, *(backbone.spec.input_size,) * 2, 1), np.float32)
         seconds = []
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import logging
@@ -18,7 +19,7 @@ from featx.extraction.pipeline import Pipeline, ShardResult, Workplace
 from featx.progress import Advance
 from featx.specs import require_equal
 
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 10
 WORKERS_SECONDS = 120
 
 
@@ -113,16 +114,15 @@ class DaskEngine:
             ):
                 yield client
             return
+        # A client that can't connect goes on trying in the background: find that out first.
         try:
-            client = distributed.Client(
-                self.scheduler, timeout=CONNECT_SECONDS, set_as_default=False
-            )
+            asyncio.run(_reach(self.scheduler))
         except (OSError, ValueError) as error:
             raise InputError(
                 f"there is no Dask scheduler at {self.scheduler} ({_first_line(error)})",
                 "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`.",
             ) from error
-        with client:
+        with distributed.Client(self.scheduler, set_as_default=False) as client:
             yield client
 
 
@@ -153,6 +153,14 @@ def make_shard(task: ShardTask, place: Workplace, recipe: BackboneRecipe) -> Sha
     return result
 
 
+async def _reach(address: str) -> None:
+    """Connect once, and hang up."""
+    from distributed.comm import connect
+
+    comm = await connect(address, timeout=CONNECT_SECONDS)
+    await comm.close()
+
+
 @functools.lru_cache(maxsize=1)
 def _backbone_of_worker(recipe: BackboneRecipe) -> Backbone:
     """Load a backbone once a worker."""
@@ -176,7 +184,13 @@ def _local_workers(workers: int | None) -> dict[int, dict[str, Any]]:
         }
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(number % gpus)
-        options = {"nthreads": 1, "memory_limit": 0, "env": environment, "dashboard": False}
+        options = {
+            "nthreads": 1,
+            "memory_limit": 0,
+            "env": environment,
+            "dashboard": False,
+            "silence_logs": logging.CRITICAL,
+        }
         specs[number] = {"cls": distributed.Nanny, "options": options}
     return specs
 

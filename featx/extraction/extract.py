@@ -165,7 +165,9 @@ def extract(
         missing = missing_tasks(manifest, spec, held)
         tasks = pack(wanted, missing, options.rows_per_shard, spec.fingerprint)
         rows = sum(task.rows for task in tasks)
-        batch_size = options.batch_size or _find_batch_size(backbone, rows, progress)
+        batch_size = options.batch_size or _find_batch_size(
+            backbone, rows, options.rows_per_shard, progress
+        )
         agree_on_spec(folder, spec)
         place = Workplace(
             manifest.root.resolve(),
@@ -225,10 +227,10 @@ def _until_none_is_missing(
         tasks = busy
 
 
-def _find_batch_size(backbone: Backbone, rows: int, progress: Progress) -> int:
+def _find_batch_size(backbone: Backbone, rows: int, rows_per_shard: int, progress: Progress) -> int:
     if rows < ROWS_WORTH_A_PROBE:
         return DEFAULT_BATCH_SIZE
-    batch_size, speeds = probe_batch_size(backbone)
+    batch_size, speeds = probe_batch_size(backbone, rows_per_shard)
     tried = ", ".join(f"{speed:.1f} at {size}" for size, speed in speeds.items())
     progress.note(f"Batch size {batch_size} (images/s: {tried})")
     return batch_size
