@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from featx.data import Manifest
 from featx.errors import DamagedShardError
@@ -15,6 +16,7 @@ from featx.extraction.spec import ExtractionSpec
 from featx.progress import Progress
 from featx.specs import require_equal
 from featx_cache import SHARDS_NAME, RowKeys, RowPlaces, verify_shard
+from featx_cache.shards import SHA256_DTYPE
 
 RowKey = tuple[str, int]
 """An image's SHA-256 and a copy's number."""
@@ -29,25 +31,74 @@ class ImageTask:
     copies: tuple[int, ...]
 
 
-@dataclass(slots=True)
 class Survey:
     """What a cache folder holds already.
 
     Attributes
     ----------
-    places
-        Row key -> (shard's file name, row in it).
-    damaged
-        Shards whose checksum doesn't match; their rows aren't in `places`.
+    damaged : list of Path
+        Shards whose checksum doesn't match; their rows aren't counted in.
     """
 
-    places: dict[RowKey, tuple[str, int]] = field(default_factory=dict)
-    damaged: list[Path] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.damaged: list[Path] = []
+        self._names: list[str] = []
+        self._keys: list[RowKeys] = []
 
-    def add(self, name: str, keys: list[RowKey] | RowKeys) -> None:
+    def add(self, name: str, keys: RowKeys) -> None:
         """Count in the rows of a finished shard."""
-        for row, key in enumerate(keys.pairs() if isinstance(keys, RowKeys) else keys):
-            self.places.setdefault(key, (name, row))
+        self._names.append(name)
+        self._keys.append(keys)
+
+    @property
+    def shards(self) -> list[str]:
+        """File names of the finished shards, in the order that they were added."""
+        return self._names
+
+    def find(self, keys: RowKeys) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Find rows; a row that several shards hold is in the one that was added first.
+
+        Returns
+        -------
+        shard, shard_row : ndarray of shape (rows,), dtype int32
+            Position in `shards` and row in that shard; -1 for rows that no shard holds.
+        """
+        shard = np.full(len(keys.copy), -1, np.int32)
+        shard_row = np.full(len(keys.copy), -1, np.int32)
+        if not self._keys:
+            return shard, shard_row
+        sizes = [len(each.copy) for each in self._keys]
+        held = RowKeys(
+            np.concatenate([each.image_sha256 for each in self._keys]),
+            np.concatenate([each.copy for each in self._keys]),
+        )
+        hashes = _hashes(held)
+        order = np.argsort(hashes, kind="stable")
+        hashes, wanted = hashes[order], _hashes(keys)
+        place = np.searchsorted(hashes, wanted)
+        left = np.arange(len(wanted))
+        # Equal hashes are as good as always equal keys, but only equal keys count.
+        while len(left):
+            left = left[place[left] < len(hashes)]
+            left = left[hashes[place[left]] == wanted[left]]
+            at = order[place[left]]
+            same = held.copy[at] == keys.copy[left]
+            same &= held.image_sha256[at] == keys.image_sha256[left]
+            shard_row[left[same]] = at[same]
+            left = left[~same]
+            place[left] += 1
+        found = shard_row >= 0
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        shard[found] = np.searchsorted(starts, shard_row[found], side="right") - 1
+        shard_row[found] -= starts[shard[found]].astype(np.int32)
+        return shard, shard_row
+
+
+def _hashes(keys: RowKeys) -> NDArray[np.uint64]:
+    """Mix 64 bits of each image's SHA-256 with the copy's number."""
+    words = np.ascontiguousarray(keys.image_sha256).view(np.uint64).reshape(-1, 8)
+    mixed: NDArray[np.uint64] = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) + words[:, 1]
+    return mixed * np.uint64(0xD6E8FEB86659FD93) + keys.copy.astype(np.uint64)
 
 
 def survey(folder: Path, spec: ExtractionSpec, progress: Progress) -> Survey:
@@ -73,23 +124,26 @@ def survey(folder: Path, spec: ExtractionSpec, progress: Progress) -> Survey:
                     spec.model_dump(mode="json"),
                     "Use the same settings, or another --cache folder.",
                 )
-                result.add(path.name, keys.pairs())
+                result.add(path.name, keys)
             advance(1)
     return result
 
 
 def missing_tasks(manifest: Manifest, spec: ExtractionSpec, held: Survey) -> list[ImageTask]:
     """List what isn't in any shard, each distinct image once, in the manifest's order."""
-    tasks: dict[str, ImageTask] = {}
-    wanted: dict[str, set[int]] = {}
-    columns = (manifest.table[c] for c in ("path", "sha256", "split"))
-    for path, sha256, split in zip(*columns, strict=True):
-        copies = wanted.setdefault(sha256, set())
-        copies.update(c for c in copies_of(split, spec) if (sha256, c) not in held.places)
-        if copies:
-            path = tasks[sha256].path if sha256 in tasks else path
-            tasks[sha256] = ImageTask(path, sha256, tuple(sorted(copies)))
-    return list(tasks.values())
+    image, keys = _wanted(manifest.table, spec)
+    absent = np.flatnonzero(held.find(keys)[0] < 0)
+    paths, hashes = (manifest.table[column].to_numpy(object) for column in ("path", "sha256"))
+    tasks: dict[str, tuple[str, set[int]]] = {}
+    for number, copy in zip(image[absent].tolist(), keys.copy[absent].tolist(), strict=True):
+        tasks.setdefault(hashes[number], (paths[number], set()))[1].add(copy)
+    shared: dict[frozenset[int], tuple[int, ...]] = {}
+    return [
+        ImageTask(
+            path, sha256, shared.setdefault(frozenset(copies), tuple(sorted(copies)))
+        )
+        for sha256, (path, copies) in tasks.items()
+    ]
 
 
 def copies_of(split: str, spec: ExtractionSpec) -> range:
@@ -110,16 +164,27 @@ def place_rows(
         Image by image, copies ascending.
     """
     images = manifest.table[~manifest.table["sha256"].isin(skipped)].reset_index(drop=True)
-    rows: list[tuple[int, int, str, int]] = []
-    for number, (sha256, split) in enumerate(zip(images["sha256"], images["split"], strict=True)):
-        for copy in copies_of(split, spec):
-            rows.append((number, copy, *held.places[sha256, copy]))
-    shards = sorted({name for _, _, name, _ in rows})
-    position = {name: number for number, name in enumerate(shards)}
+    image, keys = _wanted(images, spec)
+    shard, shard_row = held.find(keys)
+    used, shard = np.unique(shard, return_inverse=True)
+    names = [held.shards[number] for number in used.tolist()]
+    order = np.argsort(names)
+    position = np.empty(len(names), np.int32)
+    position[order] = np.arange(len(names))
     return images, RowPlaces(
-        image=np.array([image for image, _, _, _ in rows], np.int64),
-        copy=np.array([copy for _, copy, _, _ in rows], np.int16),
-        shard=np.array([position[name] for _, _, name, _ in rows], np.int32),
-        shard_row=np.array([row for _, _, _, row in rows], np.int32),
-        shards=shards,
+        image=image,
+        copy=keys.copy,
+        shard=position[shard],
+        shard_row=shard_row,
+        shards=[names[number] for number in order.tolist()],
     )
+
+
+def _wanted(table: pd.DataFrame, spec: ExtractionSpec) -> tuple[NDArray[np.int64], RowKeys]:
+    """List the rows that a cache of these images has: positions in the table, and keys."""
+    splits, split = np.unique(table["split"].to_numpy(object), return_inverse=True)
+    copies = np.array([len(copies_of(name, spec)) for name in splits], np.int64)[split]
+    image = np.repeat(np.arange(len(table)), copies)
+    first = np.repeat(np.cumsum(copies) - copies, copies)
+    sha256 = table["sha256"].to_numpy(object).astype(SHA256_DTYPE)[image]
+    return image, RowKeys(sha256, (np.arange(len(image)) - first).astype(np.int16))
