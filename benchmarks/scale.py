@@ -65,9 +65,7 @@ def _images(data: str, sizes: list[int], rounds: int) -> None:
         for size in sizes if round_ else sizes[:1]:  # the first round only warms up
             part = dataclasses.replace(manifest, table=shuffled.head(size).reset_index(drop=True))
             with tempfile.TemporaryDirectory() as folder:
-                report = extract(
-                    part, folder, backbone, augmentation=augmentation, options=options
-                )
+                report = extract(part, folder, backbone, augmentation=augmentation, options=options)
             if round_:
                 seconds[size].append(report.seconds)
     middle = [median(seconds[size]) for size in sizes]
@@ -121,6 +119,8 @@ def _step(step: str, folder: Path, records: int) -> None:
         _ = (table["label"] == cache.classes[1]).to_numpy(), table["group"].to_numpy()
         print("seconds", time.perf_counter() - started)
         return
+    import pandas as pd
+
     from featx.backbones import BackboneSpec
     from featx.data import Manifest
     from featx.extraction import ExtractionSpec
@@ -128,8 +128,6 @@ def _step(step: str, folder: Path, records: int) -> None:
     from featx.extraction.plan import Survey, place_rows
     from featx.images import AugmentationSpec
     from featx_cache import Labelling, RowKeys, write_index, write_shard
-
-    import pandas as pd
 
     numbers = range(records)
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
@@ -165,9 +163,7 @@ def _step(step: str, folder: Path, records: int) -> None:
     write_shard(folder / "shards" / f"shard-{0:020d}.h5", embedding, one, spec="{}")
     started = time.perf_counter()
     images, places = place_rows(manifest, spec, held, set())
-    write_index(
-        folder, images, places, Labelling(classes, {}), spec=json.dumps(spec.model_dump())
-    )
+    write_index(folder, images, places, Labelling(classes, {}), spec=json.dumps(spec.model_dump()))
     print("seconds", time.perf_counter() - started)
 
 

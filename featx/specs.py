@@ -18,12 +18,21 @@ class Spec(BaseModel):
 
     def canonical_json(self) -> str:
         """Return the one JSON text of this spec: keys sorted, no white space."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return _canonical(self.model_dump(mode="json"))
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the canonical JSON, in hexadecimal."""
-        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+        return fingerprint_of(self.model_dump(mode="json"))
+
+
+def fingerprint_of(values: dict[str, Any]) -> str:
+    """Return the fingerprint of a spec that was read from a file, of whatever version of featx."""
+    return hashlib.sha256(_canonical(values).encode()).hexdigest()
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
 def spec_error(error: ValidationError, options: bool = True) -> InputError:

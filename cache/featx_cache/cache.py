@@ -16,6 +16,8 @@ from featx_cache.errors import DamagedShardError, FeatxError, InputError, NotACa
 from featx_cache.index import FORMAT, IMAGE_COLUMNS, INDEX_NAME, SHARDS_NAME
 from featx_cache.shards import read_embeddings, verify_shard
 
+_TEXTS_AT_ONCE = 65_536
+
 
 class Cache:
     """A folder of embeddings that was finished by ``featx extract``; open it with `open_cache`.
@@ -62,11 +64,13 @@ class Cache:
         self.classes: tuple[str, str] = (negative, positive)
         self.skipped: dict[str, str] = json.loads(file["skipped"].asstr()[()])
         self.weights, self.data = str(file.attrs["weights"]), str(file.attrs["data"])
-        self.images = pd.DataFrame({c: _text(file[f"images/{c}"]) for c in IMAGE_COLUMNS})
+        self.images = pd.DataFrame(
+            {c: pd.array(_text(file[f"images/{c}"]), dtype="str") for c in IMAGE_COLUMNS}
+        )
         self.rows = pd.DataFrame({c: file[f"rows/{c}"][...] for c in ("image", "copy")})
         self._shard: NDArray[np.int32] = file["rows/shard"][...]
         self._shard_row: NDArray[np.int32] = file["rows/shard_row"][...]
-        self._shards: list[str] = _text(file["shards/name"])
+        self._shards: list[str] = _text(file["shards/name"]).tolist()
         self.shape: tuple[int, ...] = tuple(file["embeddings"].shape)
         self.dtype: np.dtype[np.generic] = file["embeddings"].dtype
         if any(Path(name).name != name for name in self._shards):
@@ -219,5 +223,15 @@ def _not_a_cache(path: Path) -> NotACacheError:
     )
 
 
-def _text(dataset: h5py.Dataset) -> list[str]:
-    return [value.decode("utf-8", "surrogateescape") for value in dataset[...].tolist()]
+def _text(dataset: h5py.Dataset) -> NDArray[np.object_]:
+    """Decode a column; equal texts are one object, since most columns have few different ones."""
+    texts = np.empty(len(dataset), object)
+    known: dict[bytes, str] = {}
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        block = dataset[start : start + _TEXTS_AT_ONCE].tolist()
+        texts[start : start + len(block)] = [
+            known.setdefault(value, value.decode("utf-8", "surrogateescape")) for value in block
+        ]
+        if len(known) > _TEXTS_AT_ONCE:  # all different: remembering them is of no use
+            known.clear()
+    return texts

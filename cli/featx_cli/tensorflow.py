@@ -1,35 +1,16 @@
-"""Importing TensorFlow without the lines that its C++ libraries write to standard error."""
+"""Importing TensorFlow as loudly as the user wants."""
 
 from __future__ import annotations
-
-import os
-import sys
 
 from featx_cli.console import is_verbose
 
 
 def import_quietly() -> None:
-    """Import TensorFlow and Keras now; what they log on the way is shown only when verbose.
-
-    The lines come from native code before its log levels can be set, so the file descriptor itself
-    is pointed elsewhere meanwhile. Failures still raise.
-    """
+    """Import TensorFlow and Keras now; what they log on the way is shown only when verbose."""
     if is_verbose():
-        import keras
+        import keras  # noqa: F401
         import tensorflow  # noqa: F401
+    else:
+        from featx.backbones.quiet import import_quietly as silently
 
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path of ours
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            import keras  # noqa: F401
-            import tensorflow as tf
-
-            tf.config.list_physical_devices("GPU")
-            # Each fold traces a network of its own, which TensorFlow takes for a mistake.
-            tf.get_logger().setLevel("ERROR")
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+        silently()

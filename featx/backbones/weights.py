@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import random
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +50,9 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
             return _download(network, input_size)
         weights = str(local)
     if weights == "random":
-        with _seeded(seed):
-            return _build(network, None, input_size)
+        model = _build(network, None, input_size)
+        _draw(model, seed)
+        return model
     path = Path(weights)
     if not path.is_file():
         raise InputError(
@@ -91,18 +90,18 @@ def weights_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Make Keras's initializers draw from `seed`, and leave the global random state as it was.
+def _draw(model: Any, seed: int) -> None:
+    """Fill a network's kernels from a seed (Glorot and Bengio 2010).
 
-    Keras takes the seed of an initializer that has none from Python's own generator.
+    Not by seeding Keras: its initializers take their seeds from Python's global generator, which
+    other threads, such as those of a Dask worker, draw from too.
     """
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
+    import keras
+
+    seeds = np.random.SeedSequence(seed).generate_state(len(model.weights))
+    for variable, own in zip(model.weights, seeds.tolist(), strict=True):
+        if len(variable.shape) > 1:
+            variable.assign(keras.initializers.GlorotUniform(own)(variable.shape))
 
 
 def _build(network: Architecture, weights: str | None, input_size: int) -> Any:

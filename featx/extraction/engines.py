@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import joblib
 
 from featx.backbones import Backbone, BackboneRecipe, gpu_count, load_recipe
+from featx.backbones.quiet import import_quietly
 from featx.errors import FeatxError, InputError
 from featx.extraction.packing import ShardTask
 from featx.extraction.pipeline import Pipeline, ShardResult, Workplace
@@ -74,9 +75,6 @@ class DaskEngine:
             When one shard's worker died again and again, or what a shard itself raised.
         """
         with self._client() as client, _dask_failures(client):
-            parallel = joblib.Parallel(
-                batch_size=1, pre_dispatch="all", return_as="generator_unordered"
-            )
             make = joblib.delayed(make_shard)
             with joblib.parallel_config(
                 "dask",
@@ -84,6 +82,10 @@ class DaskEngine:
                 pure=False,
                 wait_for_workers_timeout=WORKERS_SECONDS,
             ):
+                # It takes its backend from the configuration when it is made, not when it is run.
+                parallel = joblib.Parallel(
+                    batch_size=1, pre_dispatch="all", return_as="generator_unordered"
+                )
                 results = parallel(make(task, place, backbone.recipe) for task in tasks)
             for result in results:
                 if result.computed or result.keys is None:
@@ -163,7 +165,8 @@ async def _reach(address: str) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _backbone_of_worker(recipe: BackboneRecipe) -> Backbone:
-    """Load a backbone once a worker."""
+    """Load a backbone once a worker, whose standard error may be the user's."""
+    import_quietly()
     return load_recipe(recipe)
 
 

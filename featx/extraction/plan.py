@@ -139,9 +139,7 @@ def missing_tasks(manifest: Manifest, spec: ExtractionSpec, held: Survey) -> lis
         tasks.setdefault(hashes[number], (paths[number], set()))[1].add(copy)
     shared: dict[frozenset[int], tuple[int, ...]] = {}
     return [
-        ImageTask(
-            path, sha256, shared.setdefault(frozenset(copies), tuple(sorted(copies)))
-        )
+        ImageTask(path, sha256, shared.setdefault(frozenset(copies), tuple(sorted(copies))))
         for sha256, (path, copies) in tasks.items()
     ]
 
@@ -166,7 +164,7 @@ def place_rows(
     images = manifest.table[~manifest.table["sha256"].isin(skipped)].reset_index(drop=True)
     image, keys = _wanted(images, spec)
     shard, shard_row = held.find(keys)
-    used, shard = np.unique(shard, return_inverse=True)
+    used, place = np.unique(shard, return_inverse=True)
     names = [held.shards[number] for number in used.tolist()]
     order = np.argsort(names)
     position = np.empty(len(names), np.int32)
@@ -174,7 +172,7 @@ def place_rows(
     return images, RowPlaces(
         image=image,
         copy=keys.copy,
-        shard=position[shard],
+        shard=position[place],
         shard_row=shard_row,
         shards=[names[number] for number in order.tolist()],
     )

@@ -67,13 +67,12 @@ class TestVerify:
         shutil.copytree(tiny_cache, cache)
         first, second, *_ = sorted((cache / "shards").glob("*.h5"))
         content = bytearray(first.read_bytes())
-        content[len(content) // 2] ^= 1
+        content[len(content) // 2] ^= 1  # in the compressed embeddings
         first.write_bytes(content)
         second.unlink()
         answer = featx("cache", "verify", cache)
         assert answer.code == 2
-        assert answer.out.splitlines() == [
-            f"damaged shard {first}: its checksum doesn't match",
-            f"damaged shard {second}: the file is missing",
-        ]
+        one, other = answer.out.splitlines()
+        assert one.startswith(f"damaged shard {first}: ")
+        assert other == f"damaged shard {second}: the file is missing"
         assert answer.error.startswith("featx: error: 2 of 4 shards in")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -74,7 +75,8 @@ class Jobs:
         started = time.monotonic()
         if kill_after is not None:
             time.sleep(kill_after)
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may be done already
+                os.kill(pid, signal.SIGKILL)
         status = self._read()
         assert status in ("status 0", f"status {int(signal.SIGKILL)}")
         return status != "status 0", time.monotonic() - started

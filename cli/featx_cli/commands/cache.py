@@ -26,11 +26,11 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Tell what a cache holds and what made it."""
-    from featx.extraction import spec_of
+    from featx.specs import fingerprint_of
     from featx_cache import open_cache
 
     opened = open_cache(cache)
-    counts = (opened.images["split"] + "/" + opened.images["label"]).value_counts().sort_index()
+    counts = opened.images.groupby(["split", "label"]).size()
     facts = {
         "path": str(opened.path),
         "images": len(opened.images),
@@ -41,9 +41,9 @@ def info(
         "shards": len(opened.shard_names),
         "bytes": opened.bytes_on_disk(),
         "classes": list(opened.classes),
-        "counts": {str(name): int(n) for name, n in counts.items()},
+        "counts": {"/".join(name): int(n) for name, n in counts.items()},
         "skipped": len(opened.skipped),
-        "fingerprint": spec_of(opened).fingerprint,
+        "fingerprint": fingerprint_of(opened.spec),
         "spec": opened.spec,
     }
     if json:

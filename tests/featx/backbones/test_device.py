@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from featx.backbones import gpu_count, load_backbone
+from featx.backbones import gpu_count, load_backbone, load_recipe
 from featx.backbones.device import capability, placement, resolve_device
 from featx.errors import InputError
 
@@ -41,8 +42,9 @@ def test_without_a_gpu_auto_is_the_cpu() -> None:
 
 def test_auto_is_the_first_gpu_and_its_memory_grows(gpus: dict[str, Any]) -> None:
     assert resolve_device("auto") == "gpu:0"
-    assert resolve_device("gpu:1") == "gpu:1"
+    # Both: TensorFlow refuses to start where they differ.
     assert gpus["grow"] == [("one", True), ("two", True)]
+    assert resolve_device("gpu:1") == "gpu:1"
 
 
 def test_the_cpu_can_be_had_where_there_is_a_gpu(gpus: dict[str, Any]) -> None:
@@ -81,6 +83,35 @@ def test_memory_that_is_held_already_is_no_error(
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", late)
     assert resolve_device("gpu:0") == "gpu:0"
     assert gpus["grow"] == []
+
+
+def test_gpus_that_differ_in_memory_growth_are_what_tensorflow_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    one, two = (tf.config.PhysicalDevice(f"/physical_device:GPU:{n}", "GPU") for n in (0, 1))
+    fresh = context.Context()
+    fresh._physical_devices = fresh._visible_device_list = [one, two]
+    monkeypatch.setattr(context, "_context", fresh)
+    fresh._memory_growth_map = {one: True, two: False}
+    with pytest.raises(ValueError, match="Memory growth cannot differ"):
+        fresh._compute_gpu_options()
+    fresh._memory_growth_map = {one: False, two: False}
+    assert resolve_device("auto") == "gpu:0"
+    assert fresh._compute_gpu_options().allow_growth
+
+
+def test_a_recipe_keeps_the_cpu_and_leaves_the_gpu_to_each_process() -> None:
+    options: Any = {"weights": "random", "input_size": 32, "precision": "float32"}
+    cpu = load_backbone("vgg16", **options, device="cpu").recipe
+    assert cpu.device == "cpu"
+    assert load_backbone("vgg16", **options).recipe.device == "auto"
+    assert pickle.loads(pickle.dumps(cpu)) == cpu
+    assert load_recipe(cpu).recipe == cpu
+    with pytest.raises(InputError, match="no gpu:9"):
+        load_recipe(cpu, device="gpu:9")
 
 
 def test_work_is_placed_where_it_was_asked_for() -> None:

@@ -75,6 +75,7 @@ class TestOtherModels:
         inputs = keras.Input((32, 32, 3))
         states = keras.layers.LSTM(4, return_state=True, name="states")
         sequence = keras.layers.Reshape((32, 96))(inputs)
-        model = keras.Model(inputs, states(sequence)[0])
+        top = keras.layers.Dense(1)(states(sequence)[0])
+        model = keras.Model(inputs, top)
         with pytest.raises(InputError, match=r"'states'.* not one tensor|can't be an end"):
             cut_at(model, "states", 32)

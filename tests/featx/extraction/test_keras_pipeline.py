@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.backbones import load_backbone
+from featx.backbones import architecture, load_backbone
+from featx.backbones.weights import build_network
 from featx.data import scan_folder
 from featx.extraction import extract
 from featx.images import AugmentationSpec, DecodingSpec
@@ -51,8 +52,8 @@ def test_with_random_weights_at_64_pixels(phantom_data: Path, tmp_path: Path) ->
     assert cache.embedding_shape == (2, 2, 512)
     rows = np.arange(0, len(cache.rows), 4)
     paths = [phantom_data / path for path in cache.table(rows)["path"]]
-    keras.utils.set_random_seed(0)
     network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(64, 64, 3))
+    network.set_weights(build_network(architecture("vgg16"), "random", 64, 0).get_weights())
     assert_close(cache.read(rows), plain_keras(paths, network, 64))
 
 

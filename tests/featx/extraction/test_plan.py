@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from featx.backbones import BackboneSpec
 from featx.data import Manifest
-from featx.extraction import ExtractionSpec
+from featx.extraction import ExtractionSpec, plan
 from featx.extraction.plan import ImageTask, Survey, copies_of, missing_tasks, place_rows
 from featx.images import AugmentationSpec
+from featx_cache import RowKeys
 
 SPEC = ExtractionSpec(
     backbone=BackboneSpec(
@@ -34,7 +37,7 @@ class TestMissingTasks:
 
     def test_what_is_held_is_left_out(self) -> None:
         held = Survey()
-        held.add("shard", [("1", 0), ("1", 2), ("2", 0)])
+        held.add("shard", RowKeys.of([("1", 0), ("1", 2), ("2", 0)]))
         tasks = missing_tasks(manifest(("b", "1", "train"), ("a", "2", "val")), SPEC, held)
         assert tasks == [ImageTask("b", "1", (1,))]
 
@@ -56,8 +59,8 @@ class TestMissingTasks:
 
 def test_rows_lie_image_by_image_without_the_skipped() -> None:
     held = Survey()
-    held.add("shard-b", [("2", 0), ("1", 0), ("1", 1)])
-    held.add("shard-a", [("1", 2), ("1", 0)])
+    held.add("shard-b", RowKeys.of([("2", 0), ("1", 0), ("1", 1)]))
+    held.add("shard-a", RowKeys.of([("1", 2), ("1", 0)]))
     table = manifest(("x", "1", "train"), ("y", "9", "val"), ("z", "2", "val"))
     images, places = place_rows(table, SPEC, held, {"9"})
     assert images["path"].tolist() == ["x", "z"]
@@ -67,3 +70,31 @@ def test_rows_lie_image_by_image_without_the_skipped() -> None:
     # Of a row that two shards hold, the first that was found counts.
     assert places.shard.tolist() == [1, 1, 0, 1]
     assert places.shard_row.tolist() == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_survey_finds_rows_as_a_dictionary_would(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    hashes = [hashlib.sha256(bytes([n])).hexdigest() for n in range(40)]
+    held, expected = Survey(), {}
+    for shard in range(12):
+        pairs = [(hashes[random.integers(40)], int(random.integers(5))) for _ in range(17)]
+        held.add(f"shard-{shard}", RowKeys.of(pairs))
+        for row, pair in enumerate(pairs):
+            expected.setdefault(pair, (shard, row))
+    asked = [(sha256, copy) for sha256 in hashes for copy in range(7)]
+    shard_numbers, rows = held.find(RowKeys.of(asked))
+    found = list(zip(shard_numbers.tolist(), rows.tolist(), strict=True))
+    assert found == [expected.get(pair, (-1, -1)) for pair in asked]
+    assert -1 in shard_numbers
+    assert len(expected) > 100
+
+
+def test_images_whose_hashes_mix_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_hashes", lambda keys: np.zeros(len(keys.copy), np.uint64))
+    held = Survey()
+    held.add("a", RowKeys.of([("1", 0), ("2", 0)]))
+    held.add("b", RowKeys.of([("1", 0), ("2", 1)]))
+    shard, row = held.find(RowKeys.of([("2", 1), ("2", 0), ("3", 0), ("1", 0)]))
+    assert shard.tolist() == [1, 0, -1, 0]
+    assert row.tolist() == [1, 1, -1, 0]
