@@ -5,10 +5,12 @@ from featx.backbones.catalogue import Entry, catalogue
 from featx.backbones.device import gpu_count
 from featx.backbones.precision import PrecisionChoice, resolve_precision
 from featx.backbones.registry import architecture, architectures
+from featx.backbones.saved import SUFFIX
 from featx.backbones.spec import BackboneRecipe, BackboneSpec, Precision, Preprocess
 from featx.backbones.weights import has_imagenet_weights
 
 __all__ = [
+    "SUFFIX",
     "Backbone",
     "BackboneRecipe",
     "BackboneSpec",

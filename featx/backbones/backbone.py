@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featx.backbones.device import placement, resolve_device
 from featx.backbones.layers import cut_at
+from featx.backbones.naming import clean_slate
 from featx.backbones.precision import PrecisionChoice, resolve_precision
 from featx.backbones.registry import architecture
 from featx.backbones.saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
@@ -63,7 +64,9 @@ class Backbone:
         Parameters
         ----------
         images : ndarray of shape (rows, input_size, input_size, 1 or 3), dtype float32
-            Grey or RGB values 0..255. The batch may have any length without retracing.
+            Grey or RGB values 0..255. The batch may have any length without retracing. A network
+            of three channels gets grey three times; a saved model of one channel gets RGB as its
+            luminance (0.2989 R + 0.5870 G + 0.1140 B, see ``tf.image.rgb_to_grayscale``).
 
         Returns
         -------
@@ -152,11 +155,12 @@ def load_backbone(
         precision=chosen,
         seed=seed,
         layer=layer,
+        device="cpu" if device == "cpu" else "auto",
     )
     random = weights == "random"
     spec = BackboneSpec(
         name=recipe.name if saved is None else str(model.name),
-        architecture_sha256=None if saved is None else architecture_sha256(model),
+        architecture_sha256=None if saved is None else architecture_sha256(saved),
         layer=layer,
         weights="random" if random else "trained",
         weights_seed=seed if random else None,
@@ -168,15 +172,23 @@ def load_backbone(
     return Backbone(spec, shape, reason, recipe, where, forward)
 
 
-def load_recipe(recipe: BackboneRecipe) -> Backbone:
+def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
     """Load a backbone as another process did.
+
+    Parameters
+    ----------
+    recipe
+        That process's `Backbone.recipe`.
+    device
+        Where it runs here; None is what the recipe says.
 
     Raises
     ------
     InputError, WeightsError
         See `load_backbone`.
     """
-    return load_backbone(**recipe.model_dump())
+    options = recipe.model_dump() | ({} if device is None else {"device": device})
+    return load_backbone(**options)
 
 
 def _named(
@@ -191,7 +203,8 @@ def _named(
         keras.mixed_precision.set_dtype_policy(
             "float32" if precision == "float32" else f"mixed_{precision}"
         )
-        return build_network(network, weights, input_size, seed), network.preprocess_input
+        with clean_slate():
+            return build_network(network, weights, input_size, seed), network.preprocess_input
     finally:
         keras.mixed_precision.set_dtype_policy(before)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from featx.backbones.naming import clean_slate
 from featx.backbones.registry import Architecture, architecture, architectures
 from featx.backbones.spec import DEFAULT_INPUT
 
@@ -66,8 +66,9 @@ def _describe(network: Architecture, input_size: int) -> Entry:
     import keras
 
     try:
-        # In this scope Keras makes no variables, only their shapes.
-        with keras.StatelessScope():
+        # In this scope Keras makes no variables, only their shapes; without the argument it makes
+        # up for that at the end, which takes gigabytes.
+        with clean_slate(), keras.StatelessScope(initialize_variables=False):
             model = network.build(
                 include_top=False, weights=None, input_shape=(input_size, input_size, 3)
             )
@@ -75,9 +76,6 @@ def _describe(network: Architecture, input_size: int) -> Entry:
             parameters = int(model.count_params())
     except ValueError as error:
         return Entry(network.name, input_size, problem=str(error).splitlines()[0])
-    finally:
-        keras.backend.clear_session()
-        gc.collect()
     size = _BYTES_OF_FLOAT16
     for side in shape:
         size *= side

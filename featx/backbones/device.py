@@ -40,7 +40,7 @@ def resolve_device(choice: str) -> str:
     if number >= count:
         seen = {0: "no GPU", 1: "one GPU, gpu:0"}.get(count, f"{count} GPUs, gpu:0 and up")
         raise InputError(f"there is no {choice}: TensorFlow sees {seen}", "Use --device cpu.")
-    _grow_memory(number)
+    _grow_memory()
     return f"gpu:{number}"
 
 
@@ -64,11 +64,12 @@ def capability(device: str) -> tuple[int, int] | None:
     return (int(found[0]), int(found[1])) if found else None
 
 
-def _grow_memory(number: int) -> None:
+def _grow_memory() -> None:
     """Let TensorFlow take a GPU's memory as it needs it, and not all of it at once."""
     import tensorflow as tf
 
-    gpu = tf.config.list_physical_devices("GPU")[number]
-    # Too late once something ran on the GPU in this process, which then holds its memory already.
-    with contextlib.suppress(RuntimeError):
-        tf.config.experimental.set_memory_growth(gpu, True)
+    # All of them: TensorFlow refuses to start where GPUs that it sees differ in this.
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Too late once something ran in this process, which then holds its memory already.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)

@@ -17,14 +17,14 @@ def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tu
         A Keras network of one image input.
     layer
         None is the last before the top: the last whose output has rows and columns, or the last
-        of all in a network that has no such layer.
+        of all in a network that has no such layer. A network inside the model counts as one layer.
     input_size
         Side of the square input in pixels.
 
     Raises
     ------
     InputError
-        For an unknown layer, or one without one output of known shape.
+        For an unknown layer, one without one output of known shape, or an input that is too small.
     """
     name = layer or _last_before_top(model)
     names = [each.name for each in model.layers]
@@ -34,9 +34,16 @@ def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tu
             f"{model.name} has no layer {name!r}",
             f"Did you mean {' or '.join(near)}?" if near else f"Its last ones: {_some(names)}.",
         )
-    network = model if name == names[-1] else _upto(model, name)
-    channels = model.inputs[0].shape[-1]
-    shape = network.compute_output_shape((None, input_size, input_size, channels))
+    network = _upto(model, name)
+    try:
+        shape = network.compute_output_shape(
+            (None, input_size, input_size, model.inputs[0].shape[-1])
+        )
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--input-size {input_size} doesn't suit {model.name}: {reason}"
+        ) from error
     if not isinstance(shape, tuple) or len(shape) < 2 or None in shape[1:]:
         raise InputError(
             f"the layer {name!r} of {model.name} gives {shape}, not one tensor of known shape",
@@ -63,21 +70,45 @@ def _output_shape(layer: Any) -> tuple[int | None, ...]:
 def _upto(model: Any, name: str) -> Any:
     import keras
 
+    # The whole model won't do for its last layer: its graph may go on behind that, and its inputs
+    # and outputs may be dictionaries.
+    layer = model.get_layer(name)
     if isinstance(model, keras.Sequential):
-        kept = []
-        for layer in model.layers:
-            kept.append(layer)
-            if layer.name == name:
-                break
-        return keras.Sequential([keras.Input(model.inputs[0].shape[1:]), *kept], name=model.name)
+        kept = model.layers[: model.layers.index(layer) + 1]
+        start = keras.Input(model.inputs[0].shape[1:], dtype=model.inputs[0].dtype)
+        return keras.Sequential([start, *kept], name=model.name)
     try:
-        return keras.Model(model.inputs, model.get_layer(name).output, name=model.name)
+        inputs, output = (
+            _called(model, layer) if hasattr(layer, "layers") else (model.inputs, layer.output)
+        )
+        return keras.Model(inputs[0], output, name=model.name)
     except (ValueError, AttributeError) as error:
         raise InputError(
-            f"the layer {name!r} of {model.name} can't be an end: it has several outputs, or is a "
-            "model of its own",
+            f"the layer {name!r} of {model.name} can't be an end of the network",
             "Choose another layer.",
         ) from error
+
+
+def _called(model: Any, wanted: Any) -> tuple[Any, Any]:
+    """Return the inputs of a model, and what a network inside it makes of them.
+
+    The `output` of an inner network is that for its own inputs, so the outer graph is gone through
+    once more, with the same layers, to see what comes out.
+    """
+    import keras
+
+    found = []
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        output = layer(*arguments, **options)
+        if layer is wanted:
+            found.append(output)
+        return output
+
+    again = keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=call, recursive=False
+    )
+    return again.inputs, found[0]
 
 
 def _some(names: list[str]) -> str:

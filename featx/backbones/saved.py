@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from featx.backbones.spec import DEFAULT_INPUT, Precision
 from featx.errors import InputError
 
 SUFFIX = ".keras"
+_NOISE = {"compile_config", "build_config", "shared_object_id"}
 _HINT = "Save a Keras model of one image input with model.save('FILE.keras')."
 
 
 def load_saved(path: Path, precision: Precision) -> Any:
     """Load a ``.keras`` file in safe mode, to compute in `precision`.
+
+    Quantized layers keep their own arithmetic, whatever the precision.
 
     Raises
     ------
@@ -38,8 +42,9 @@ def load_saved(path: Path, precision: Precision) -> Any:
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] not in (1, 3):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "nothing known"
         raise InputError(f"the model in {path} takes {shapes}, not one image", _HINT)
-    if precision != "float32":
-        _compute_in(model, keras.DTypePolicy(f"mixed_{precision}"))
+    # float32 too: the model may have been saved under another policy.
+    policy = "float32" if precision == "float32" else f"mixed_{precision}"
+    _compute_in(model, keras.DTypePolicy(policy))
     return model
 
 
@@ -64,16 +69,30 @@ def saved_input_size(model: Any, asked: int | None, path: Path) -> int:
     return int(height)
 
 
-def architecture_sha256(model: Any) -> str:
-    """Hash a model's layers and how they are connected: what its weights mean."""
-    config = json.dumps(model.get_config(), sort_keys=True, default=str)
-    return hashlib.sha256(config.encode()).hexdigest()
+def architecture_sha256(path: Path) -> str:
+    """Hash a saved model's layers and how they are connected: what its weights mean.
+
+    The file's own description is hashed, not the loaded model's, which another Keras release or
+    another precision would describe in other words.
+    """
+    with zipfile.ZipFile(path) as archive:
+        config = _without_noise(json.loads(archive.read("config.json")))
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _without_noise(config: Any) -> Any:
+    """Leave out of a description how the model was trained, and addresses in memory."""
+    if isinstance(config, list):
+        return [_without_noise(each) for each in config]
+    if isinstance(config, dict):
+        return {key: _without_noise(each) for key, each in config.items() if key not in _NOISE}
+    return config
 
 
 def _compute_in(model: Any, policy: Any) -> None:
     """Give a model and everything in it another number format for its arithmetic."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            _compute_in(layer, policy)
-        layer.dtype_policy = policy
-    model.dtype_policy = policy
+    # Not `model.layers`: attention, wrappers and recurrent layers have layers inside as well.
+    for layer in model._flatten_layers():
+        # Without its own policy a quantized layer would take its integers for the weights.
+        if layer.quantization_mode is None:
+            layer.dtype_policy = policy

@@ -58,7 +58,8 @@ class BackboneSpec(Spec):
 class BackboneRecipe(Spec):
     """What another process needs to load the same backbone: the arguments of `load_backbone`.
 
-    Nothing is left to be chosen: paths are absolute, and precision and layer are named.
+    Nothing is left to be chosen: paths are absolute, and precision and layer are named. Only the
+    GPU is left open, because each process may see another one; ``cpu`` stays ``cpu``.
     """
 
     name: str

@@ -92,6 +92,15 @@ class _Decoded:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    """Who does the forward passes, how many of them may wait, and who writes."""
+
+    network: ThreadPoolExecutor
+    passes: int
+    writer: ThreadPoolExecutor
+
+
 class Pipeline:
     """Make shards one after another, none of which anybody else is making.
 
@@ -131,16 +140,19 @@ class Pipeline:
         UnreadableImageError
             At the first unreadable image, where the workplace says so.
         """
+        # On a GPU one batch travels there while the other is computed.
+        passes = 1 if self._backbone.device == "cpu" else 2
         with (
             contextlib.ExitStack() as stack,
             ThreadPoolExecutor(1) as writer,
             ThreadPoolExecutor(DECODERS) as decoders,
+            ThreadPoolExecutor(passes) as network,
         ):
             stack.callback(self._claims.release_all)
             try:
                 decoded = self._decode_ahead(self._claimed(tasks), decoders)
                 for task, images in groupby(decoded, attrgetter("shard")):
-                    self._make(task, images, writer, advance)
+                    self._make(task, images, _Threads(network, passes, writer), advance)
                     while len(self._writes) >= SHARDS_BEING_WRITTEN:
                         yield self._written()
                     while self._aside:
@@ -205,7 +217,7 @@ class Pipeline:
         self,
         task: ShardTask,
         images: Iterator[_Decoded],
-        writer: ThreadPoolExecutor,
+        threads: _Threads,
         advance: Advance,
     ) -> None:
         """Run the network over the rows of one shard and hand them to the writer."""
@@ -213,12 +225,15 @@ class Pipeline:
         unreadable: list[tuple[str, str]] = []
         batch: list[NDArray[np.float32]] = []
         done: list[NDArray[np.floating]] = []
+        running: deque[Future[NDArray[np.floating]]] = deque()
 
-        def flush() -> None:
+        def flush(most: int) -> None:
             if batch:
-                done.append(self._embed(batch))
-                advance(len(batch))
+                running.append(threads.network.submit(self._embed, batch.copy()))
                 batch.clear()
+            while len(running) > most:
+                done.append(running.popleft().result())
+                advance(len(done[-1]))
 
         for decoded in images:
             if decoded.error:
@@ -231,14 +246,14 @@ class Pipeline:
                 keys.append((decoded.image.sha256, copy))
                 batch.append(pixels)
                 if len(batch) >= self._batch_size:
-                    flush()
-        flush()
+                    flush(threads.passes)
+        flush(0)
         if not keys:
             self._claims.release(task.name)
             self._aside.append(ShardResult(task, unreadable=unreadable))
             return
         rows = RowKeys.of(keys)
-        future = writer.submit(
+        future = threads.writer.submit(
             write_shard,
             self._place.cache / SHARDS_NAME / task.name,
             np.concatenate(done),

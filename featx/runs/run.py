@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from featx.backbones import Backbone, load_backbone
+from featx.backbones import SUFFIX, Backbone, load_backbone
 from featx.data import images_below
 from featx.errors import InputError
 from featx.evaluation import Metrics, evaluate_scores
@@ -192,10 +192,17 @@ class Run:
         ------
         SpecMismatchError
             When the weights aren't the ones that the run was fitted with.
+        InputError, WeightsError
+            When they aren't there, or can't be loaded.
         """
         spec = self.record.extraction.backbone
         location = weights or self.record.weights
         saved = spec.architecture_sha256 is not None
+        if saved and not location.endswith(SUFFIX):
+            raise InputError(
+                f"the backbone of the run {self.path} is a saved model, which {location} is not",
+                f"Give its {SUFFIX} file with --weights FILE.",
+            )
         backbone = load_backbone(
             location if saved else spec.name,
             weights="imagenet" if saved else location,

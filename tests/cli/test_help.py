@@ -23,6 +23,7 @@ PAGES = (
     ["predict"],
     ["cache", "info"],
     ["cache", "verify"],
+    ["backbones"],
     ["doctor"],
     ["demo"],
 )

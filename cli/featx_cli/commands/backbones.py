@@ -12,11 +12,7 @@ from featx_cli.console import TerminalProgress, output
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
-EPILOG = """\b
-Examples:
-  featx backbones vgg19 resnet50
-  featx backbones --input-size 224 --json
-"""
+EPILOG = "\b\nExample:  featx backbones vgg19 resnet50 --input-size 224"
 
 
 def backbones(
@@ -28,7 +24,7 @@ def backbones(
 ) -> None:
     """List the networks of keras.applications: parameters, and what an image becomes.
 
-    All of them take a minute or so. A saved model, as a .keras file, is a backbone too.
+    All of them take half a minute. A saved model, as a .keras file, is a backbone too.
     """
     from featx.backbones import architectures, catalogue
     from featx.errors import InputError

@@ -30,7 +30,7 @@ def info(
     from featx_cache import open_cache
 
     opened = open_cache(cache)
-    counts = opened.images.groupby(["split", "label"]).size()
+    counts = opened.images.groupby(["split", "label"]).size().reset_index(name="n")
     facts = {
         "path": str(opened.path),
         "images": len(opened.images),
@@ -41,7 +41,9 @@ def info(
         "shards": len(opened.shard_names),
         "bytes": opened.bytes_on_disk(),
         "classes": list(opened.classes),
-        "counts": {"/".join(name): int(n) for name, n in counts.items()},
+        "counts": {
+            f"{split}/{label}": n for split, label, n in counts.itertuples(index=False, name=None)
+        },
         "skipped": len(opened.skipped),
         "fingerprint": fingerprint_of(opened.spec),
         "spec": opened.spec,

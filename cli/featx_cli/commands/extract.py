@@ -16,13 +16,7 @@ if TYPE_CHECKING:
     from featx.data import Manifest
     from featx.extraction import ExtractionReport
 
-EPILOG = """\b
-Examples:
-  featx extract chest_xray --cache embeddings
-  featx extract chest_xray --cache embeddings --backbone vgg16 --copies 0
-  featx extract chest_xray --cache embeddings --engine dask --workers 4
-  featx extract chest_xray --cache embeddings --engine dask --scheduler tcp://10.0.0.5:8786
-"""
+EPILOG = "\b\nExample:  featx extract chest_xray --cache embeddings --backbone vgg16 --copies 0"
 
 
 def extract(
@@ -158,7 +152,7 @@ def extract(
     """
     from pydantic import ValidationError
 
-    from featx.backbones import load_backbone
+    from featx.backbones import gpu_count, load_backbone
     from featx.data import scan_folder
     from featx.errors import InputError
     from featx.extraction import DaskEngine, ExtractionOptions, LocalEngine
@@ -172,6 +166,11 @@ def extract(
             raise InputError(f"--{name} must be at least 1, not {number}")
     if engine == "local" and (scheduler is not None or workers is not None):
         raise InputError("--scheduler and --workers need --engine dask", "Add --engine dask.")
+    if engine == "dask" and device.startswith("gpu"):
+        raise InputError(
+            f"--device {device} is for --engine local",
+            "Dask's workers take a GPU each: leave it out.",
+        )
     if scheduler is not None and workers is not None:
         raise InputError(
             "--workers can't be had with --scheduler",
@@ -211,6 +210,8 @@ def extract(
         device=device,
     )
     _introduce_backbone(network)
+    if engine == "local" and device == "auto" and gpu_count() > 1:
+        say(f"This uses one of {gpu_count()} GPUs; --engine dask uses them all.")
     report = run_extraction(
         manifest,
         cache,

@@ -157,6 +157,14 @@ class TestCutting:
         assert load_backbone(str(path)).embedding_shape == (6, 6, 5)
         assert load_backbone(str(path), layer="head2").embedding_shape == (6, 6, 2)
 
+    def test_a_flexible_model_can_give_flat_embeddings(self, path: Path) -> None:
+        import keras
+
+        layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
+        model = keras.Sequential([keras.Input((None, None, 3)), *layers])
+        model.save(path)
+        assert load_backbone(str(path), layer=layers[1].name).embedding_shape == (4,)
+
     def test_rgb_reaches_a_model_of_one_channel_as_its_luminance(self, path: Path) -> None:
         import keras
 
@@ -179,14 +187,6 @@ class TestRefused:
         with pytest.raises(InputError, match=f"--input-size {size} doesn't suit flex") as caught:
             load_backbone(str(path), input_size=size)
         assert "\n" not in str(caught.value)
-
-    def test_a_layer_without_a_known_shape_is_one_line(self, path: Path) -> None:
-        import keras
-
-        layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
-        model = keras.Sequential([keras.Input((None, None, 3)), *layers])
-        model.save(path)
-        assert load_backbone(str(path), layer=layers[1].name).embedding_shape == (4,)
 
     def test_two_images_at_once_are_not_one(self, path: Path) -> None:
         import keras
