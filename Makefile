@@ -28,8 +28,14 @@ tests: $(VENV)/.installed-dev  ## All tests, two processes, with coverage.
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --durations=10
 
-bench: $(VENV)/.installed-dev  ## The benchmarks, one after another.
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CACHE=embeddings
+	@test -n "$(DATA)" -a -n "$(CACHE)" || \
+		{ echo "Usage: make bench DATA=FOLDER_OF_IMAGES CACHE=EMBEDDINGS_OF_THEM" >&2; exit 2; }
+	$(BIN)/python benchmarks/extract.py $(DATA)
+	$(BIN)/python benchmarks/study.py $(DATA)
+	$(BIN)/python benchmarks/scale.py $(DATA)
+	$(BIN)/python benchmarks/compression.py $(CACHE)
+	$(BIN)/python benchmarks/seams.py $(CACHE)
 
 clean:  ## Remove the environment and what tools left.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage* htmlcov demo-output

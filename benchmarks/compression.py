@@ -39,7 +39,8 @@ def main() -> None:
         f"{len(rows)} embeddings {embeddings.shape[1:]} {embeddings.dtype} of {arguments.cache}; "
         f"{100 * float((embeddings == 0).mean()):.0f} % of the values are zero\n"
     )
-    keys = RowKeys.of([(f"{n:064x}", 0) for n in range(ROWS_PER_SHARD)])
+    per_shard = min(ROWS_PER_SHARD, len(embeddings))
+    keys = RowKeys.of([(f"{n:064x}", 0) for n in range(per_shard)])
     written: dict[str | None, list[float]] = {kind: [] for kind in KINDS}
     whole: dict[str | None, list[float]] = {kind: [] for kind in KINDS}
     single: dict[str | None, list[float]] = {kind: [] for kind in KINDS}
@@ -48,23 +49,23 @@ def main() -> None:
         for kind in KINDS:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder)
-                shards = len(embeddings) // ROWS_PER_SHARD
+                shards = len(embeddings) // per_shard
                 started = time.perf_counter()
                 for n in range(shards):
-                    block = embeddings[n * ROWS_PER_SHARD : (n + 1) * ROWS_PER_SHARD]
+                    block = embeddings[n * per_shard : (n + 1) * per_shard]
                     write_shard(path / f"{n}.h5", block, keys, spec="{}", compression=kind)
-                written[kind].append(shards * ROWS_PER_SHARD / (time.perf_counter() - started))
+                written[kind].append(shards * per_shard / (time.perf_counter() - started))
                 sizes[kind] = sum(file.stat().st_size for file in path.iterdir())
                 started = time.perf_counter()
                 for n in range(shards):
                     read_embeddings(path / f"{n}.h5")
-                whole[kind].append(shards * ROWS_PER_SHARD / (time.perf_counter() - started))
+                whole[kind].append(shards * per_shard / (time.perf_counter() - started))
                 started = time.perf_counter()
-                for place in random.integers(shards * ROWS_PER_SHARD, size=400):
-                    shard, row = divmod(int(place), ROWS_PER_SHARD)
+                for place in random.integers(shards * per_shard, size=400):
+                    shard, row = divmod(int(place), per_shard)
                     read_embeddings(path / f"{shard}.h5", np.array([row]))
                 single[kind].append(400 / (time.perf_counter() - started))
-    stored = len(embeddings) // ROWS_PER_SHARD * ROWS_PER_SHARD
+    stored = len(embeddings) // per_shard * per_shard
     print("| compression | kB an embedding | written, rows/s | read in shards | random rows |")
     print("|---|---|---|---|---|")
     for kind in KINDS:

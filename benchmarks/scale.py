@@ -42,12 +42,13 @@ def main() -> None:
     if arguments.step:
         _step(arguments.step, arguments.folder, arguments.records)
         return
-    if arguments.part != "million":
-        if arguments.data is None:
-            parser.error("part images needs DATA")
-        _images(arguments.data, [int(n) for n in arguments.sizes.split(",")], arguments.rounds)
+    if arguments.part != "million" and arguments.data is None:
+        parser.error("part images needs DATA")
+    # First, while this process is small: the peak memory of a child begins with its parent's.
     if arguments.part != "images":
         _million(arguments.records)
+    if arguments.part != "million":
+        _images(arguments.data, [int(n) for n in arguments.sizes.split(",")], arguments.rounds)
 
 
 def _images(data: str, sizes: list[int], rounds: int) -> None:

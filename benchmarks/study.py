@@ -22,7 +22,7 @@ import featx
 from featx.backbones import load_backbone
 from featx.data import Manifest, scan_folder
 from featx.extraction import extract
-from featx.heads import KerasHead
+from featx.heads import HeadSpec, build
 from featx.heads.keras_network import build_head
 from featx.images import AugmentationSpec
 
@@ -70,7 +70,8 @@ def _featx(manifest: Manifest, folder: Path, epochs: int) -> tuple[float, list[f
     once = time.perf_counter() - started
     y = (table["label"] == cache.classes[1]).to_numpy().astype(int)
     clock = _Clock()
-    head = KerasHead(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE)
+    # As `featx fit --head keras` makes it: with the number format that this machine is fast in.
+    head = build(HeadSpec.choose("keras", seed=0, epochs=epochs, precision="auto"))
     head.fit(X, y, images=cache.rows["image"].to_numpy()[rows], on_epoch=lambda _: clock.tick())
     return once, clock.laps[1:]  # the first epoch also traces the training step
 

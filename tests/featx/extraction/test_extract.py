@@ -373,6 +373,7 @@ class TestChangedData:
         report = run(small_data, cache, counted.backbone)
         assert sum(counted.batches) == report.new_rows == 2
         assert (report.images, report.rows) == (11, 18)
+        assert (report.added, report.changed, report.removed) == (1, 0, 0)
         after = state(cache)
         assert {name: after[name] for name in before} == before
         opened = open_cache(cache)
@@ -390,6 +391,7 @@ class TestChangedData:
         report = run(small_data, cache, counted.backbone)
         assert counted.batches == []
         assert (report.images, report.rows) == (9, 14)
+        assert (report.added, report.changed, report.removed) == (0, 0, 1)
         opened, embeddings = everything(cache)
         assert "train/NORMAL/normal-1.png" not in set(opened.images["path"])
         kept = old.table(np.arange(16))["path"] != "train/NORMAL/normal-1.png"
@@ -409,6 +411,7 @@ class TestChangedData:
         Image.open(path).rotate(180).save(path)
         report = run(small_data, cache, counted.backbone)
         assert sum(counted.batches) == report.new_rows == 1
+        assert (report.added, report.changed, report.removed) == (0, 1, 0)
         opened, embeddings = everything(cache)
         assert opened.images["path"].equals(old.images["path"])
         changed = (old.images["sha256"] != opened.images["sha256"]).to_numpy()
@@ -417,6 +420,21 @@ class TestChangedData:
         row = paths.index("test/NORMAL/normal-4.png")
         assert not np.array_equal(embeddings[row], before[row])
         np.testing.assert_array_equal(np.delete(embeddings, row, 0), np.delete(before, row, 0))
+
+    def test_an_image_that_changes_meanwhile_is_not_taken_for_what_it_was(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        manifest = scan_folder(small_data)
+        path = small_data / "test" / "NORMAL" / "normal-4.png"
+        Image.open(path).rotate(180).save(path)
+        report = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
+        assert report.skipped == {"test/NORMAL/normal-4.png": "it changed while featx was reading"}
+        assert (
+            extract(
+                scan_folder(small_data), tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY
+            ).skipped
+            == {}
+        )
 
     def test_a_renamed_or_relabelled_image_is_not_computed_again(
         self, small_data: Path, counted: Counted, cache: Path

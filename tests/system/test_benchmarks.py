@@ -1,0 +1,44 @@
+"""The quick benchmarks still run; what they measure is for docs/, not for tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_compression(tiny_cache: Path) -> None:
+    out = run("compression.py", tiny_cache, "--rows", "240", "--rounds", "1")
+    assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")] == [
+        "compression",
+        "---",
+        "none",
+        "lzf",
+        "gzip",
+    ]
+
+
+def test_a_million_records_in_small() -> None:
+    out = run("scale.py", "--part", "million", "--records", "2000")
+    for step in ("building the index", "`featx cache info`", "opening for training"):
+        assert f"| {step} | " in out
+
+
+@pytest.mark.parametrize("script", ["extract.py", "study.py", "seams.py"])
+def test_the_long_ones_can_be_read(script: str) -> None:
+    compile((BENCHMARKS / script).read_text(), script, "exec")

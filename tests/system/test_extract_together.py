@@ -1,0 +1,86 @@
+"""Two `featx extract` on one cache at once: no shard twice, nothing lost, even if one is killed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.backbones import Backbone
+from featx.data import scan_folder
+from featx.extraction import ExtractionOptions, extract
+from featx_cache import open_cache
+
+ROWS_PER_SHARD = 5
+
+
+def start(data: Path, cache: Path) -> subprocess.Popen[str]:
+    """Start extracting four copies into shards of one training image each."""
+    command = [sys.executable, "-m", "featx", "extract", str(data), "--cache", str(cache)]
+    command += ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
+    # Small batches, so that neither claims much ahead of what it computes.
+    command += ["--precision", "float32", "--shard-rows", str(ROWS_PER_SHARD), "--batch-size", "1"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def number(name: str, out: str) -> int:
+    found = re.search(rf"{name} +(\d+)", out)
+    return int(found.group(1)) if found else 0
+
+
+def assert_whole(cache: Path, data: Path, backbone: Backbone, alone: Path) -> None:
+    extract(
+        scan_folder(data),
+        alone,
+        backbone,
+        options=ExtractionOptions(rows_per_shard=ROWS_PER_SHARD, batch_size=1),
+    )
+    one, other = open_cache(cache), open_cache(alone)
+    assert one.shard_names == other.shard_names
+    assert len(list((cache / "shards").iterdir())) == len(one.shard_names)
+    assert all(error is None for _, error in one.verify())
+    rows = np.arange(len(one.rows))
+    np.testing.assert_array_equal(one.read(rows), other.read(rows))
+
+
+@pytest.mark.timeout(200)
+def test_they_share_the_work(phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    processes = [start(phantom_data, cache) for _ in range(2)]
+    outputs = [process.communicate(timeout=150) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    computed = [number("computed now", out) for out, _ in outputs]
+    total = number("embeddings", outputs[0][0])
+    assert sum(computed) == total, "no row was computed twice"
+    assert_whole(cache, phantom_data, tiny_backbone, tmp_path / "alone")
+
+
+@pytest.mark.timeout(200)
+def test_when_one_is_killed_the_other_does_its_share(
+    phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    victim, survivor = start(phantom_data, cache), start(phantom_data, cache)
+    deadline = time.monotonic() + 120
+    claimed = f"pid={victim.pid}\n"
+    while True:
+        assert time.monotonic() < deadline
+        assert victim.poll() is None, "it ended before it was killed"
+        locks = list((cache / "shards").glob(".*.lock")) if cache.exists() else []
+        try:
+            if any(claimed in lock.read_text() for lock in locks):
+                break
+        except OSError:  # a claim that was given back meanwhile
+            continue
+        time.sleep(0.001)
+    victim.kill()
+    victim.communicate()
+    out, err = survivor.communicate(timeout=150)
+    assert survivor.returncode == 0, err
+    assert number("embeddings", out) > 0
+    assert_whole(cache, phantom_data, tiny_backbone, tmp_path / "alone")
