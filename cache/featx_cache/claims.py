@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from featx_cache.files import TEMPORARY_SUFFIX, storage_errors
 LEASE_SECONDS = 60.0
 """How long a claim outlives the last sign of life of a process on another machine. On the same
 machine a dead process's claim is taken over at once."""
+
+UNSIGNED_SECONDS = 2.0
+"""How long a claim may be there before it says whose it is."""
 
 _SUFFIX = ".lock"
 
@@ -33,6 +37,7 @@ class Claims:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._leases: dict[str, filelock.SoftFileLease] = {}
+        self._unsigned: dict[tuple[str, int], float] = {}
 
     def take(self, name: str) -> bool:
         """Claim the shard `name` unless someone else has; sweep up what a killed owner left.
@@ -54,11 +59,27 @@ class Claims:
             with storage_errors(self._folder / name):
                 lease.acquire()
         except filelock.Timeout:
+            self._drop_unsigned(name)
             return False
         for path in self._folder.glob(f".{name}.*{TEMPORARY_SUFFIX}"):
             with contextlib.suppress(OSError):
                 path.unlink()
         return True
+
+    def _drop_unsigned(self, name: str) -> None:
+        """Remove a claim whose owner was killed before it could sign.
+
+        filelock takes an empty file for the claim of one of its old releases, and leaves it alone
+        for ever. Here the signature follows within microseconds.
+        """
+        path = self._folder / f".{name}{_SUFFIX}"
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            if found.st_size:
+                return
+            seen = self._unsigned.setdefault((name, found.st_ino), time.monotonic())
+            if time.monotonic() - seen > UNSIGNED_SECONDS:
+                path.unlink()
 
     def release(self, name: str) -> None:
         """Give one claim back."""

@@ -103,3 +103,15 @@ def test_an_owner_on_another_machine_that_lives_keeps_its_claim(
         assert not mine.is_free(NAME)
         time.sleep(0.1)
     owner.release_all()
+
+
+def test_a_claim_whose_owner_was_killed_before_signing_it_is_given_up(tmp_path: Path) -> None:
+    """Found by a random SIGKILL: filelock leaves an empty file alone for ever."""
+    (tmp_path / f".{NAME}.lock").touch()
+    mine = Claims(tmp_path)
+    assert not mine.take(NAME), "its owner may be about to sign"
+    deadline = time.monotonic() + 30
+    while not mine.is_free(NAME):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
