@@ -114,6 +114,7 @@ def write_index(
             spool.check()
         for column in ("image", "copy", "shard", "shard_row"):
             file.create_dataset(f"rows/{column}", data=getattr(places, column))
+            spool.check()
         _write_text(file, "shards/name", pd.Series(list(places.shards)))
         _write_embeddings(file, places, shape, dtype)
 

@@ -14,7 +14,9 @@ class Spool(io.RawIOBase):
 
     HDF5 can't recover from a disk that fills up while it writes: closing the file fails too, and
     a process may hang or crash at its exit. Making the file in memory first would avoid that, but
-    the index of a million images is 150 MB. Open one with `spooled`.
+    the index of a million images is 150 MB. So what finds no room is kept in memory: HDF5 reads
+    back some of what it wrote, and crashes when it gets something else. Open one with `spooled`,
+    and `check` it often, so that little has to be kept.
 
     Attributes
     ----------
@@ -25,6 +27,7 @@ class Spool(io.RawIOBase):
     def __init__(self, raw: io.FileIO) -> None:
         self._raw = raw
         self._position = 0
+        self._kept: list[tuple[int, bytes]] = []
         self.error: OSError | None = None
 
     def check(self) -> None:
@@ -48,32 +51,42 @@ class Spool(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the whole buffer; what isn't in the file reads as zeros."""
+        """Fill the whole buffer; what was never written reads as zeros."""
         view = memoryview(buffer).cast("B")
         content = b""
         with self._noting_errors():
             self._raw.seek(self._position)
             content = self._raw.read(len(view)) or b""
         view[:] = content.ljust(len(view), b"\0")
+        for position, kept in self._kept:
+            start = max(position, self._position)
+            stop = min(position + len(kept), self._position + len(view))
+            if start < stop:
+                part = kept[start - position : stop - position]
+                view[start - self._position : stop - self._position] = part
         self._position += len(view)
         return len(view)
 
     def write(self, data: Any) -> int:
-        """Write everything, or note why it couldn't be."""
+        """Write everything, or keep it and note why it couldn't be written."""
         view = memoryview(data).cast("B")
-        with self._noting_errors():
-            self._raw.seek(self._position)
-            done = 0
-            while done < len(view):
-                done += self._raw.write(view[done:]) or 0
+        if self.error is None:
+            with self._noting_errors():
+                self._raw.seek(self._position)
+                done = 0
+                while done < len(view):
+                    done += self._raw.write(view[done:]) or 0
+        if self.error is not None:
+            self._kept.append((self._position, bytes(view)))
         self._position += len(view)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Change the size of the file."""
         size = self._position if size is None else size
-        with self._noting_errors():
-            self._raw.truncate(size)
+        if self.error is None:
+            with self._noting_errors():
+                self._raw.truncate(size)
         return size
 
     def readable(self) -> bool:
@@ -89,7 +102,8 @@ class Spool(io.RawIOBase):
         return True
 
     def _size(self) -> int:
-        return self._raw.seek(0, io.SEEK_END)
+        ends = [position + len(kept) for position, kept in self._kept]
+        return max([self._raw.seek(0, io.SEEK_END), *ends])
 
     @contextlib.contextmanager
     def _noting_errors(self) -> Iterator[None]:

@@ -164,6 +164,9 @@ def place_rows(
     images = manifest.table[~manifest.table["sha256"].isin(skipped)].reset_index(drop=True)
     image, keys = _wanted(images, spec)
     shard, shard_row = held.find(keys)
+    if (absent := np.flatnonzero(shard < 0)).size:
+        path = images["path"].iloc[image[absent[0]]]
+        raise KeyError(f"no shard holds copy {keys.copy[absent[0]]} of {path}")
     used, place = np.unique(shard, return_inverse=True)
     names = [held.shards[number] for number in used.tolist()]
     order = np.argsort(names)

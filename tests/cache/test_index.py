@@ -96,3 +96,15 @@ def test_what_is_spooled_is_the_file_that_hdf5_made(tmp_path: Path) -> None:
         file.create_dataset("x", data=np.arange(10_000), chunks=(100,), compression="gzip")
     with h5py.File(tmp_path / "x.h5") as file:
         np.testing.assert_array_equal(file["x"][...], np.arange(10_000))
+
+
+def test_hdf5_reads_back_what_found_no_room(tmp_path: Path) -> None:
+    with Full(tmp_path / "x.h5", "w+") as raw:  # type: ignore[arg-type]
+        spool = Spool(raw)
+        spool.write(b"a" * 2000)
+        spool.write(b"b" * 2000)
+        spool.seek(1990)
+        assert spool.read(20) == b"a" * 10 + b"b" * 10
+        assert spool.seek(0, io.SEEK_END) == 4000
+        with pytest.raises(OSError, match="No space left"):
+            spool.check()

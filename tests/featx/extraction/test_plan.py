@@ -98,3 +98,10 @@ def test_images_whose_hashes_mix_alike_are_told_apart(monkeypatch: pytest.Monkey
     shard, row = held.find(RowKeys.of([("2", 1), ("2", 0), ("3", 0), ("1", 0)]))
     assert shard.tolist() == [1, 0, -1, 0]
     assert row.tolist() == [1, 1, -1, 0]
+
+
+def test_a_row_that_no_shard_holds_is_not_placed() -> None:
+    held = Survey()
+    held.add("shard", RowKeys.of([("1", 0), ("1", 1)]))
+    with pytest.raises(KeyError, match="no shard holds copy 2 of a"):
+        place_rows(manifest(("a", "1", "train")), SPEC, held, set())
