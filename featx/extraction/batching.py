@@ -15,8 +15,8 @@ LARGEST = {"cpu": 64, "gpu": 256}
 """A CPU that runs out of memory kills the process without a word, so it isn't led there."""
 WORTH = 1.03
 """How many times faster a larger batch has to be to be worth its memory."""
-ROWS_WORTH_A_PROBE = 512
-"""Below so many rows a probe takes longer than it saves."""
+ROWS_PER_PROBED_ROW = 64
+"""A batch is tried where the job has so many times its rows; else trying it costs too much."""
 
 
 def probe_batch_size(

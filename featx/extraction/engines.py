@@ -88,8 +88,8 @@ class DaskEngine:
                 )
                 results = parallel(make(task, place, backbone.recipe) for task in tasks)
             for result in results:
-                if result.computed or result.keys is None:
-                    advance(0 if result.busy else result.task.rows)
+                if not result.busy:
+                    advance(result.task.rows)
                 yield result
 
     @contextlib.contextmanager

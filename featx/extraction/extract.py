@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from featx.backbones import Backbone
 from featx.data import Manifest
 from featx.errors import FeatxError, InputError, NotACacheError
-from featx.extraction.batching import DEFAULT_BATCH_SIZE, ROWS_WORTH_A_PROBE, probe_batch_size
+from featx.extraction.batching import DEFAULT_BATCH_SIZE, ROWS_PER_PROBED_ROW, probe_batch_size
 from featx.extraction.engines import Engine, LocalEngine
 from featx.extraction.packing import ShardTask, pack
 from featx.extraction.pipeline import ShardResult, Workplace
@@ -158,7 +160,7 @@ def extract(
         raise UnreadableImageError(manifest.root / path, reason)
     _require_readable_classes(manifest)
     with filling(folder):
-        before = _image_hashes(folder)
+        before = _images_of(folder)
         held = survey(folder, spec, progress)
         report.repaired = discard(held.damaged)
         wanted = missing_tasks(manifest, spec, Survey())
@@ -192,8 +194,8 @@ def extract(
                     report.rows_by_others += len(result.keys.copy) - result.computed
                 unreadable |= dict(result.unreadable)
         report.seconds = time.perf_counter() - started
-        _finish(manifest, spec, held, unreadable, report, backbone)
-        _compare(before, _image_hashes(folder), report)
+        images = _finish(manifest, spec, held, unreadable, report, backbone)
+        _compare(before, images, report)
     return report
 
 
@@ -214,8 +216,6 @@ def _until_none_is_missing(
                 if result.busy:
                     busy.append(result.task)
                     continue
-                if result.keys is not None and not result.computed:
-                    advance(result.task.rows)
                 yield result
         if busy and not said:
             progress.note(
@@ -228,9 +228,10 @@ def _until_none_is_missing(
 
 
 def _find_batch_size(backbone: Backbone, rows: int, rows_per_shard: int, progress: Progress) -> int:
-    if rows < ROWS_WORTH_A_PROBE:
+    largest = min(rows_per_shard, rows // ROWS_PER_PROBED_ROW)
+    if largest <= DEFAULT_BATCH_SIZE:
         return DEFAULT_BATCH_SIZE
-    batch_size, speeds = probe_batch_size(backbone, rows_per_shard)
+    batch_size, speeds = probe_batch_size(backbone, largest)
     tried = ", ".join(f"{speed:.1f} at {size}" for size, speed in speeds.items())
     progress.note(f"Batch size {batch_size} (images/s: {tried})")
     return batch_size
@@ -243,8 +244,8 @@ def _finish(
     unreadable: dict[str, str],
     report: ExtractionReport,
     backbone: Backbone,
-) -> None:
-    """Write the index over all shards that there are now."""
+) -> pd.DataFrame:
+    """Write the index over all shards that there are now; return its image table."""
     table = manifest.table
     reasons = {table.loc[table["path"] == p, "sha256"].iloc[0]: r for p, r in unreadable.items()}
     skipped = table[table["sha256"].isin(reasons)]
@@ -262,24 +263,24 @@ def _finish(
     )
     with index_lock(report.cache):
         write_index(report.cache, images, places, labelling, spec=spec.canonical_json())
+    return images
 
 
-def _image_hashes(folder: Path) -> dict[str, str]:
-    """Return path -> SHA-256 of the images of a finished cache; nothing where there is none."""
+def _images_of(folder: Path) -> pd.DataFrame | None:
+    """Return the image table of a finished cache; None where there is none."""
     try:
-        images = open_cache(folder).images
+        return open_cache(folder).images
     except NotACacheError:
-        return {}
-    return dict(zip(images["path"], images["sha256"], strict=True))
+        return None
 
 
-def _compare(before: dict[str, str], after: dict[str, str], report: ExtractionReport) -> None:
+def _compare(before: pd.DataFrame | None, after: pd.DataFrame, report: ExtractionReport) -> None:
     """Count what is different since the cache was last finished."""
-    if not before:
+    if before is None:
         return
-    both = before.keys() & after.keys()
+    both = before.merge(after, on="path", suffixes=("_before", "_after"))
     report.added, report.removed = len(after) - len(both), len(before) - len(both)
-    report.changed = sum(before[path] != after[path] for path in both)
+    report.changed = int((both["sha256_before"] != both["sha256_after"]).sum())
 
 
 def _require_readable_classes(manifest: Manifest) -> None:

@@ -155,11 +155,10 @@ class Pipeline:
                     self._make(task, images, _Threads(network, passes, writer), advance)
                     while len(self._writes) >= SHARDS_BEING_WRITTEN:
                         yield self._written()
-                    while self._aside:
-                        yield self._aside.popleft()
+                    yield from self._set_aside(advance)
                 while self._writes:
                     yield self._written()
-                yield from self._aside
+                yield from self._set_aside(advance)
             finally:
                 decoders.shutdown(wait=False, cancel_futures=True)
 
@@ -180,6 +179,14 @@ class Pipeline:
             else:
                 self._claims.release(task.name)
                 self._aside.append(ShardResult(task, keys))
+
+    def _set_aside(self, advance: Advance) -> Iterator[ShardResult]:
+        """Pass on what became of shards that weren't made here."""
+        while self._aside:
+            result = self._aside.popleft()
+            if result.keys is not None:  # made by someone else
+                advance(result.task.rows)
+            yield result
 
     def _decode_ahead(
         self, tasks: Iterable[ShardTask], decoders: ThreadPoolExecutor

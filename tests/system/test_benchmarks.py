@@ -39,6 +39,8 @@ def test_a_million_records_in_small() -> None:
         assert f"| {step} | " in out
 
 
-@pytest.mark.parametrize("script", ["extract.py", "study.py", "seams.py"])
-def test_the_long_ones_can_be_read(script: str) -> None:
-    compile((BENCHMARKS / script).read_text(), script, "exec")
+@pytest.mark.parametrize(
+    ("script", "option"), [("extract.py", "--rounds"), ("study.py", "--epochs")]
+)
+def test_the_long_ones_find_all_that_they_import(script: str, option: str) -> None:
+    assert option in run(script, "--help")
