@@ -34,7 +34,7 @@ def start(data: Path, cache: Path, log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", PROGRAM, "extract", str(data), "--cache", str(cache)]
     command += ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
     command += ["--precision", "float32", "--shard-rows", str(ROWS_PER_SHARD)]
-    # A signal that arrives while coverage holds its own lock would leave the process waiting for it.
+    # A signal that arrives while coverage holds its own lock would leave it waiting for that lock.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     with log.open("ab") as file:
         return subprocess.Popen(command, stdout=file, stderr=file, env=environment)
