@@ -60,5 +60,7 @@ def architecture(name: str) -> Architecture:
     near = difflib.get_close_matches(key, known, n=3)
     raise InputError(
         f"there is no backbone {name!r}",
-        f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}.",
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else "`featx backbones` lists them; a saved model is a .keras file.",
     )
