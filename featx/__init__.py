@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from featx.extraction import extract
     from featx.heads import HeadSpec
     from featx.images import AugmentationSpec
-    from featx.runs import fit, load_run
+    from featx.runs import fit, fit_heads, load_run
     from featx.thresholds import choose_threshold
     from featx_cache import open_cache as load_cache
 
@@ -29,6 +29,7 @@ _PLACES = {
     "choose_threshold": ("featx.thresholds", "choose_threshold"),
     "extract": ("featx.extraction", "extract"),
     "fit": ("featx.runs", "fit"),
+    "fit_heads": ("featx.runs", "fit_heads"),
     "load_backbone": ("featx.backbones", "load_backbone"),
     "load_cache": ("featx_cache", "open_cache"),
     "load_run": ("featx.runs", "load_run"),
@@ -43,6 +44,7 @@ __all__ = [
     "choose_threshold",
     "extract",
     "fit",
+    "fit_heads",
     "load_backbone",
     "load_cache",
     "load_run",

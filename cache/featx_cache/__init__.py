@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         storage_errors,
     )
     from featx_cache.index import INDEX_NAME, SHARDS_NAME, Labelling, RowPlaces, write_index
+    from featx_cache.lazy import LazyEmbeddings
     from featx_cache.shards import RowKeys, read_keys, shard_name, verify_shard, write_shard
 
 _PLACES = {
@@ -43,6 +44,7 @@ _PLACES = {
     ),
     "files": ("atomic_folder", "atomic_path", "make_folder", "remove_leftovers", "storage_errors"),
     "index": ("INDEX_NAME", "SHARDS_NAME", "Labelling", "RowPlaces", "write_index"),
+    "lazy": ("LazyEmbeddings",),
     "shards": ("RowKeys", "read_keys", "shard_name", "verify_shard", "write_shard"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
@@ -56,6 +58,7 @@ __all__ = [
     "FeatxError",
     "InputError",
     "Labelling",
+    "LazyEmbeddings",
     "NotACacheError",
     "RowKeys",
     "RowPlaces",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from featx_cache.errors import DamagedShardError, FeatxError, InputError, NotACacheError
 from featx_cache.index import FORMAT, IMAGE_COLUMNS, INDEX_NAME, SHARDS_NAME
+from featx_cache.lazy import LazyEmbeddings
 from featx_cache.shards import read_embeddings, verify_shard
 
 _TEXTS_AT_ONCE = 65_536
@@ -119,6 +120,45 @@ class Cache:
         chosen = self.rows.iloc[rows]
         table = self.images.iloc[chosen["image"].to_numpy()].reset_index(drop=True)
         return table.assign(copy=chosen["copy"].to_numpy())
+
+    def as_arrays(
+        self, split: str | tuple[str, ...] | None = "train", *, copies: int | None = 0
+    ) -> tuple[LazyEmbeddings, NDArray[np.int64], NDArray[np.object_]]:
+        """Return embeddings, labels and patients, for anyone's own scikit-learn code.
+
+        Parameters
+        ----------
+        split
+            One or more; None takes every split.
+        copies
+            How many augmented copies of an image to take besides the untouched one, at most; None
+            takes all there are.
+
+        Returns
+        -------
+        X : LazyEmbeddings of shape (rows, *embedding_shape)
+            Read when it is used: ``X[fold]`` reads those rows, ``np.asarray(X)`` all of them.
+        y : ndarray of shape (rows,), dtype int64
+            1 for the positive class.
+        groups : ndarray of shape (rows,), dtype object
+            The patient of each row: give it to cross-validation, so that none is split.
+
+        Raises
+        ------
+        InputError
+            When no image is in the split.
+        """
+        splits = (split,) if isinstance(split, str) else split
+        rows = self.row_numbers(splits=splits, copies=copies != 0)
+        if copies:
+            rows = rows[self.rows["copy"].to_numpy()[rows] <= copies]
+        table = self.table(rows)
+        y = (table["label"] == self.classes[1]).to_numpy().astype(np.int64)
+        return LazyEmbeddings(self, rows), y, table["group"].to_numpy(dtype=object)
+
+    def shard_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Return the number of the shard that each row lies in."""
+        return self._shard[rows]
 
     def blocks(
         self, rows: NDArray[np.intp]

@@ -14,6 +14,7 @@ from featx_cli.commands import (
     evaluate,
     extract,
     fit,
+    heads,
     predict,
 )
 from featx_cli.console import Verbosity, set_verbosity
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command("extract", epilog=extract.EPILOG)(extract.extract)
 app.command("fit", epilog=fit.EPILOG)(fit.fit)
+app.command("heads", epilog=heads.EPILOG)(heads.heads)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.add_typer(cache.app, name="cache")

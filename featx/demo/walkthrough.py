@@ -11,7 +11,7 @@ from featx.data import scan_folder
 from featx.demo.phantoms import write_phantoms
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.extraction import extract
-from featx.heads import HEADS, HeadSpec
+from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
 from featx.progress import SILENT, Progress
 from featx.reports import write_report
@@ -19,6 +19,7 @@ from featx.runs import Evaluation, Run, fit, load_run
 from featx_cache import atomic_folder, make_folder, open_cache
 
 MARKER = "featx-demo.txt"
+DEMO_HEADS = ("keras", "svm", "logreg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,9 @@ def run_demo(
     manifest = scan_folder(data, progress=progress)
     extract(manifest, out / "cache", backbone, augmentation=augmentation, progress=progress)
     results = []
-    for name in HEADS:
-        spec = HeadSpec.choose(name, seed=seed, epochs=size.epochs, precision="auto")
+    for name in DEMO_HEADS:
+        chosen = {"epochs": size.epochs} if name == "keras" else {}
+        spec = HeadSpec.choose(name, seed=seed, settings=chosen)
         run = _fit(out / "cache", spec, out / "runs" / name, progress)
         results.append((run, run.evaluate(progress=progress)))
     report = write_report(results, out / "report.html", title="featx demo on drawn chest X-rays")
@@ -131,8 +133,16 @@ def run_demo(
 def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:
     """Fit a head at the usual accuracy floor, or at one that untrained embeddings can keep."""
 
-    def at(floor: float) -> Run:
-        fit(open_cache(cache), spec, run, accuracy_floor=floor, force=True, progress=progress)
+    def at(floor: float, *, resume: bool = False) -> Run:
+        fit(
+            open_cache(cache),
+            spec,
+            run,
+            accuracy_floor=floor,
+            resume=resume,
+            force=True,
+            progress=progress,
+        )
         return load_run(run)
 
     try:
@@ -143,4 +153,4 @@ def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:
             f"{spec.name}: no threshold reaches accuracy {ACCURACY_FLOOR:g} out of fold, "
             f"the best is {error.best_accuracy:.3f}; taking the floor {floor:g}"
         )
-        return at(floor)
+        return at(floor, resume=True)

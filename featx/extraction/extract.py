@@ -18,7 +18,7 @@ from featx.extraction.batching import DEFAULT_BATCH_SIZE, ROWS_PER_PROBED_ROW, p
 from featx.extraction.engines import Engine, LocalEngine
 from featx.extraction.packing import ShardTask, pack
 from featx.extraction.pipeline import ShardResult, Workplace
-from featx.extraction.plan import Survey, missing_tasks, place_rows, survey
+from featx.extraction.plan import CopiesOf, Survey, missing_tasks, place_rows, survey
 from featx.extraction.spec import ExtractionSpec, StorageDtype
 from featx.extraction.target import agree_on_spec, discard, filling, index_lock
 from featx.images import AugmentationSpec, DecodingSpec, UnreadableImageError, decode
@@ -50,6 +50,9 @@ class ExtractionOptions:
         What a crash can lose at most.
     compression
         ``None``, ``"lzf"`` or ``"gzip"``, of the shards. docs/extraction.md has what each costs.
+    copies_of
+        Which images get augmented copies: those of split ``train``, or ``all``, which test-time
+        augmentation needs.
     """
 
     engine: Engine = field(default_factory=LocalEngine)
@@ -57,6 +60,7 @@ class ExtractionOptions:
     on_error: OnError = "skip"
     rows_per_shard: int = ROWS_PER_SHARD
     compression: str | None = "gzip"
+    copies_of: CopiesOf = "train"
 
 
 @dataclass(slots=True)
@@ -116,7 +120,8 @@ def extract(
     Parameters
     ----------
     manifest
-        The labelled images. Only those of split ``train`` get augmented copies.
+        The labelled images. Only those of split ``train`` get augmented copies, unless `options`
+        say otherwise.
     cache
         The folder to fill; created when missing.
     backbone
@@ -163,8 +168,8 @@ def extract(
         before = _images_of(folder)
         held = survey(folder, spec, progress)
         report.repaired = discard(held.damaged)
-        wanted = missing_tasks(manifest, spec, Survey())
-        missing = missing_tasks(manifest, spec, held)
+        wanted = missing_tasks(manifest, spec, Survey(), options.copies_of)
+        missing = missing_tasks(manifest, spec, held, options.copies_of)
         tasks = pack(wanted, missing, options.rows_per_shard, spec.fingerprint)
         rows = sum(task.rows for task in tasks)
         batch_size = options.batch_size or _find_batch_size(
@@ -194,7 +199,7 @@ def extract(
                     report.rows_by_others += len(result.keys.copy) - result.computed
                 unreadable |= dict(result.unreadable)
         report.seconds = time.perf_counter() - started
-        images = _finish(manifest, spec, held, unreadable, report, backbone)
+        images = _finish(manifest, spec, held, unreadable, report, backbone, options.copies_of)
         _compare(before, images, report)
     return report
 
@@ -244,6 +249,7 @@ def _finish(
     unreadable: dict[str, str],
     report: ExtractionReport,
     backbone: Backbone,
+    copies_of: CopiesOf,
 ) -> pd.DataFrame:
     """Write the index over all shards that there are now; return its image table."""
     table = manifest.table
@@ -253,7 +259,7 @@ def _finish(
         path: reasons[sha256]
         for path, sha256 in zip(skipped["path"], skipped["sha256"], strict=True)
     }
-    images, places = place_rows(manifest, spec, held, set(reasons))
+    images, places = place_rows(manifest, spec, held, set(reasons), copies_of)
     report.images, report.rows = len(images), len(places.copy)
     labelling = Labelling(
         classes=manifest.classes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from featx.progress import Progress
 from featx.specs import require_equal
 from featx_cache import SHARDS_NAME, RowKeys, RowPlaces, verify_shard
 from featx_cache.shards import SHA256_DTYPE
+
+CopiesOf = Literal["train", "all"]
+"""Which images have augmented copies: those of split ``train``, or all."""
 
 RowKey = tuple[str, int]
 """An image's SHA-256 and a copy's number."""
@@ -129,9 +133,11 @@ def survey(folder: Path, spec: ExtractionSpec, progress: Progress) -> Survey:
     return result
 
 
-def missing_tasks(manifest: Manifest, spec: ExtractionSpec, held: Survey) -> list[ImageTask]:
+def missing_tasks(
+    manifest: Manifest, spec: ExtractionSpec, held: Survey, copies_of: CopiesOf = "train"
+) -> list[ImageTask]:
     """List what isn't in any shard, each distinct image once, in the manifest's order."""
-    image, keys = _wanted(manifest.table, spec)
+    image, keys = _wanted(manifest.table, spec, copies_of)
     absent = np.flatnonzero(held.find(keys)[0] < 0)
     paths, hashes = (manifest.table[column].to_numpy(object) for column in ("path", "sha256"))
     tasks: dict[str, tuple[str, set[int]]] = {}
@@ -144,13 +150,12 @@ def missing_tasks(manifest: Manifest, spec: ExtractionSpec, held: Survey) -> lis
     ]
 
 
-def copies_of(split: str, spec: ExtractionSpec) -> range:
-    """Which copies an image of a split has: only training images are augmented."""
-    return range(1 + (spec.augmentation.copies if split == "train" else 0))
-
-
 def place_rows(
-    manifest: Manifest, spec: ExtractionSpec, held: Survey, skipped: set[str]
+    manifest: Manifest,
+    spec: ExtractionSpec,
+    held: Survey,
+    skipped: set[str],
+    copies_of: CopiesOf = "train",
 ) -> tuple[pd.DataFrame, RowPlaces]:
     """Put the rows of the manifest's readable images in its order.
 
@@ -162,7 +167,7 @@ def place_rows(
         Image by image, copies ascending.
     """
     images = manifest.table[~manifest.table["sha256"].isin(skipped)].reset_index(drop=True)
-    image, keys = _wanted(images, spec)
+    image, keys = _wanted(images, spec, copies_of)
     shard, shard_row = held.find(keys)
     if (absent := np.flatnonzero(shard < 0)).size:
         path = images["path"].iloc[image[absent[0]]]
@@ -181,10 +186,12 @@ def place_rows(
     )
 
 
-def _wanted(table: pd.DataFrame, spec: ExtractionSpec) -> tuple[NDArray[np.int64], RowKeys]:
+def _wanted(
+    table: pd.DataFrame, spec: ExtractionSpec, copies_of: CopiesOf
+) -> tuple[NDArray[np.int64], RowKeys]:
     """List the rows that a cache of these images has: positions in the table, and keys."""
-    splits, split = np.unique(table["split"].to_numpy(object), return_inverse=True)
-    copies = np.array([len(copies_of(name, spec)) for name in splits], np.int64)[split]
+    copied = (table["split"] == "train").to_numpy() | (copies_of == "all")
+    copies = np.where(copied, 1 + spec.augmentation.copies, 1)
     image = np.repeat(np.arange(len(table)), copies)
     first = np.repeat(np.cumsum(copies) - copies, copies)
     sha256 = table["sha256"].to_numpy(object).astype(SHA256_DTYPE)[image]

@@ -1,28 +1,37 @@
 """From cached embeddings to scikit-learn classifiers."""
 
+from featx.heads.building import build, pooling_of
+from featx.heads.folds import PatientFolds
 from featx.heads.keras_head import KerasHead
+from featx.heads.own_layers import layers_of, read_head_config
 from featx.heads.pooling import SpatialPooling
-from featx.heads.spec import (
-    DEFAULT_EPOCHS,
-    HEADS,
-    SVM_COMPONENTS,
+from featx.heads.reduction import Reduction
+from featx.heads.settings import (
+    SETTINGS,
+    TITLES,
+    BaselineSettings,
     HeadName,
-    HeadSpec,
-    build,
-    pooling_of,
+    KerasSettings,
 )
+from featx.heads.spec import HEADS, HeadSpec
 from featx.heads.storage import load_head, save_head
 
 __all__ = [
-    "DEFAULT_EPOCHS",
     "HEADS",
-    "SVM_COMPONENTS",
+    "SETTINGS",
+    "TITLES",
+    "BaselineSettings",
     "HeadName",
     "HeadSpec",
     "KerasHead",
+    "KerasSettings",
+    "PatientFolds",
+    "Reduction",
     "SpatialPooling",
     "build",
+    "layers_of",
     "load_head",
     "pooling_of",
+    "read_head_config",
     "save_head",
 ]

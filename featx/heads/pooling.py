@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, validate_data
 
-Pooling = Literal["average", "max", "average+max", "pyramid"]
+from featx_cache import LazyEmbeddings
+
+Pooling = Literal["average", "max", "average+max", "pyramid", "flatten"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 PYRAMID_SIDE = 3
 
@@ -23,6 +25,7 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ``average`` (global average pooling; Lin et al. 2013), ``max``, both side by side, or
         ``pyramid``: the global average, then the averages of a 3x3 grid of regions (spatial
         pyramid; Lazebnik et al. 2006), so that a head knows where in the chest something is.
+        ``flatten`` keeps every cell.
     standardize
         Shift and scale each pooled vector to mean 0 and standard deviation 1 over its channels. It
         takes an image's exposure and contrast out, which differ between hospitals.
@@ -47,7 +50,7 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.how not in POOLINGS:
             raise ValueError(f"how must be one of {POOLINGS}, not {self.how!r}")
-        if _as_array(X).ndim == 2:
+        if not isinstance(X, LazyEmbeddings) and _as_array(X).ndim == 2:
             validate_data(self, X, dtype=[np.float32, np.float64])
         return self
 
@@ -57,21 +60,45 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array of shape (images, rows, columns, channels) or (images, features)
+            `LazyEmbeddings` are read and pooled shard by shard.
 
         Returns
         -------
         ndarray of shape (images, vectors * channels), dtype float32
-            One vector of channels for ``average`` and ``max``, two for both, ten for ``pyramid``.
+            One vector of channels for ``average`` and ``max``, two for both, ten for ``pyramid``,
+            one of every cell for ``flatten``.
             Inputs that are vectors already keep their values and dtype.
         """
+        if isinstance(X, LazyEmbeddings):
+            return self._stream(X)
         grid = _as_array(X)
         if grid.ndim == 2:
             return np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
+        if self.how == "flatten":
+            return self._flat(grid)
         vectors = np.stack(self._vectors(grid), axis=1)
         if self.standardize:
             vectors -= vectors.mean(axis=2, keepdims=True)
             vectors /= vectors.std(axis=2, keepdims=True) + np.float32(1e-6)
         return vectors.reshape(len(vectors), -1)
+
+    def _stream(self, X: LazyEmbeddings) -> NDArray[np.floating]:
+        """Pool shard by shard; memory holds the pooled vectors and one shard."""
+        pooled: NDArray[np.floating] | None = None
+        for where, block in X.blocks():
+            part = self.transform(block)
+            if pooled is None:
+                pooled = np.empty((len(X), part.shape[1]), part.dtype)
+            pooled[where] = part
+        return pooled if pooled is not None else np.empty((0, 0), np.float32)
+
+    def _flat(self, grid: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Lay an embedding out as one vector, which is standardized as a whole."""
+        flat = grid.reshape(len(grid), -1).astype(np.float32)
+        if self.standardize:
+            flat -= flat.mean(axis=1, keepdims=True)
+            flat /= flat.std(axis=1, keepdims=True) + np.float32(1e-6)
+        return flat
 
     def _vectors(self, grid: NDArray[np.floating]) -> list[NDArray[np.float32]]:
         """Pool (images, rows, columns, channels) into one or more (images, channels)."""

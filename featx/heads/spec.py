@@ -1,29 +1,19 @@
-"""Which head, with which settings; and building one."""
+"""Which head, with which settings."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, cast, get_args
 
-from pydantic import Field
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
-from featx.backbones import resolve_precision
 from featx.errors import InputError
-from featx.heads.keras_head import KerasHead
-from featx.heads.pooling import SpatialPooling
+from featx.heads.settings import SETTINGS, BaselineSettings, HeadName, KerasSettings
 from featx.specs import Spec
 
-HeadName = Literal["keras", "svm", "logreg"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
-DEFAULT_EPOCHS = 8
-SVM_COMPONENTS = 300
+Calibration = Literal["sigmoid", "isotonic", "temperature"]
 
 
 class HeadSpec(Spec):
@@ -32,88 +22,133 @@ class HeadSpec(Spec):
     Attributes
     ----------
     name
-        ``keras`` is the study's network, ``svm`` a support vector machine with an RBF kernel,
-        ``logreg`` logistic regression.
+        ``keras`` is a network, the others are estimators of scikit-learn; `featx.heads.TITLES`
+        says what each is.
     seed
         Of everything random in it.
-    epochs
-        Of the Keras head; the others converge.
-    precision
-        Of the Keras head's arithmetic.
+    calibration
+        How scores become probabilities, on held-out patients: ``sigmoid`` (Platt 1999),
+        ``isotonic`` (Zadrozny and Elkan 2002), ``temperature`` (Guo et al. 2017), or None for the
+        head's own. The svm has none of its own and takes ``sigmoid``.
+    settings
+        The head's own; a mapping with some of them becomes all of them.
     """
 
     name: HeadName
     seed: int = Field(0, ge=0, lt=2**32)
-    epochs: int = Field(DEFAULT_EPOCHS, ge=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    calibration: Calibration | None = None
+    settings: SerializeAsAny[KerasSettings | BaselineSettings]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Fill in the settings of the head that was named."""
+        if not isinstance(values, dict) or values.get("name") not in HEADS:
+            return values
+        values = dict(values)
+        kind, given = SETTINGS[values["name"]], values.get("settings", {})
+        if isinstance(given, Spec):
+            given = given.model_dump()
+        values["settings"] = kind.model_validate(given)
+        if values["name"] == "svm" and values.get("calibration") is None:
+            values["calibration"] = "sigmoid"
+        return values
+
+    @property
+    def keras(self) -> KerasSettings | None:
+        """Settings of the Keras head; None for the others."""
+        return self.settings if isinstance(self.settings, KerasSettings) else None
+
+    @property
+    def baseline(self) -> BaselineSettings | None:
+        """Settings of a head of scikit-learn; None for the Keras head."""
+        return self.settings if isinstance(self.settings, BaselineSettings) else None
 
     @classmethod
-    def choose(cls, name: str, *, seed: int, epochs: int, precision: str) -> HeadSpec:
-        """Make a spec from what a user typed; ``auto`` precision goes by the hardware.
+    def choose(
+        cls,
+        name: str,
+        *,
+        seed: int = 0,
+        calibration: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> HeadSpec:
+        """Make a spec from what a user typed.
+
+        Parameters
+        ----------
+        name, seed, calibration
+            See the attributes.
+        settings
+            Some of the head's settings. A precision of ``auto``, the default here, goes by the
+            hardware.
 
         Raises
         ------
         InputError
-            When there is no such head; names that look like it are suggested.
+            When there is no such head, setting or layer, or a value is out of range; names that
+            look like it are suggested.
         """
-        if name not in HEADS:
-            near = difflib.get_close_matches(name, HEADS, n=1)
-            raise InputError(
-                f"there is no head {name!r}",
-                f"Did you mean {near[0]}?" if near else f"Choose one of {', '.join(HEADS)}.",
+        kind = SETTINGS[require_head(name)]
+        chosen = dict(settings or {})
+        for setting in chosen:
+            _known(
+                f"setting of {name}",
+                setting,
+                kind.model_fields,
+                f"`featx heads {name}` lists them.",
             )
-        if precision == "auto":
-            chosen = resolve_precision("auto")[0] if name == "keras" else "float32"
-            precision = "bfloat16" if chosen == "bfloat16" else "float32"
-        return cls.model_validate(
-            {"name": name, "seed": seed, "epochs": epochs, "precision": precision}
-        )
+        if name == "keras" and chosen.get("precision", "auto") == "auto":
+            chosen["precision"] = _fastest_precision()
+        try:
+            spec = cls.model_validate(
+                {"name": name, "seed": seed, "calibration": calibration, "settings": chosen}
+            )
+        except ValidationError as error:
+            raise _complaint(error, chosen) from error
+        if spec.keras is not None and spec.keras.layers is not None:
+            from featx.heads.own_layers import check_layers
+
+            check_layers(spec.keras.layers)
+        return spec
 
 
-def build(spec: HeadSpec, *, calibration_folds: int = 5, components: int = SVM_COMPONENTS) -> Any:
-    """Build an unfitted head.
+def require_head(name: str) -> HeadName:
+    """Return the name of a head as it was typed.
 
-    The defaults of ``logreg`` and ``svm`` (pyramid pooling, per-image standardization, strength of
-    regularization) are those that lost least across the seams of the public chest X-ray set; see
-    ``docs/results.md``.
-
-    Parameters
-    ----------
-    spec
-        Which, with which settings.
-    calibration_folds
-        Of the svm; no more than the rarer class has patients to fit it on.
-    components
-        Principal components of the svm; no more than it is fitted on images or features.
-
-    Returns
-    -------
-    scikit-learn classifier
-        With ``fit``, ``predict_proba``, ``predict`` and ``classes_``, over embeddings of shape
-        (images, rows, columns, channels) or feature vectors that were pooled before.
+    Raises
+    ------
+    InputError
+        When there is no such head; one that looks like it is suggested.
     """
-    if spec.name == "keras":
-        return KerasHead(epochs=spec.epochs, precision=spec.precision, random_state=spec.seed)
-    steps: list[tuple[str, Any]] = [
-        ("pooling", SpatialPooling("pyramid", standardize=True)),
-        ("scaling", StandardScaler()),
-    ]
-    if spec.name == "logreg":
-        classifier: Any = LogisticRegression(
-            C=0.01, class_weight="balanced", max_iter=1000, tol=1e-3, random_state=spec.seed
-        )
-    else:
-        reduction = PCA(
-            components, svd_solver="randomized", iterated_power=2, random_state=spec.seed
-        )
-        steps.append(("reduction", reduction))
-        # Margins become probabilities on held-out patients (Platt 1999), never on fitted ones.
-        folds = StratifiedGroupKFold(calibration_folds, shuffle=True, random_state=spec.seed)
-        svm = SVC(C=10.0, kernel="rbf", class_weight="balanced")
-        classifier = CalibratedClassifierCV(svm, method="sigmoid", cv=folds)
-    return Pipeline([*steps, ("classifier", classifier)])
+    _known("head", name, HEADS, f"Choose one of {', '.join(HEADS)}.")
+    return cast(HeadName, name)
 
 
-def pooling_of(head: Any) -> SpatialPooling | None:
-    """Return the pooling that a head begins with, which may be done once for all folds."""
-    return head.named_steps["pooling"] if isinstance(head, Pipeline) else None
+def _known(what: str, name: str, names: Any, otherwise: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, list(names), n=1)
+        raise InputError(
+            f"there is no {what} {name!r}", f"Did you mean {near[0]}?" if near else otherwise
+        )
+
+
+def _fastest_precision() -> str:
+    from featx.backbones import resolve_precision
+
+    return "bfloat16" if resolve_precision("auto")[0] == "bfloat16" else "float32"
+
+
+def _complaint(error: ValidationError, settings: Mapping[str, Any]) -> InputError:
+    """Say in one line which setting can't have which value."""
+    first = error.errors()[0]
+    names = [str(part) for part in first["loc"]]
+    name = next((part for part in names if part in settings), names[0] if names else "")
+    value = settings.get(name, first["input"])
+    why = first["msg"].removeprefix("Value error, ")
+    if not name:
+        return InputError(f"these settings can't be used: {why}")
+    return InputError(
+        f"--{name.replace('_', '-')} can't be {value!r}: {why[:1].lower()}{why[1:]}",
+        "`featx heads HEAD` lists the settings of a head with their defaults.",
+    )

@@ -12,9 +12,15 @@ from featx.errors import InputError
 from featx.heads.keras_head import KerasHead
 
 TRUSTED = (
+    "featx.heads.folds.PatientFolds",
+    "featx.heads.keras_head.KerasHead",
     "featx.heads.pooling.SpatialPooling",
+    "featx.heads.reduction.Reduction",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    # Heads of runs of schema 1.
     "sklearn.model_selection._split.StratifiedGroupKFold",
 )
 """Types that a head may hold besides those that skops itself trusts."""

@@ -1,10 +1,12 @@
 """A run: what was fitted, on what, with what result."""
 
+from featx.runs.comparison import Comparison, fit_heads
 from featx.runs.fitting import FitReport, fit
 from featx.runs.record import RunRecord
 from featx.runs.run import Evaluation, Prediction, Run, find_images, load_run
 
 __all__ = [
+    "Comparison",
     "Evaluation",
     "FitReport",
     "Prediction",
@@ -12,5 +14,6 @@ __all__ = [
     "RunRecord",
     "find_images",
     "fit",
+    "fit_heads",
     "load_run",
 ]

@@ -7,13 +7,13 @@ import platform
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from featx.errors import InputError
 from featx.extraction import ExtractionSpec
 from featx.heads import HeadSpec
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 RECORD_NAME = "run.json"
 _PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", "h5py", "pillow")
 
@@ -35,19 +35,21 @@ class RunRecord(BaseModel):
         Where the embeddings and the backbone's weights were when it was fitted.
     fitted_splits, images, patients, folds, copies
         What it was fitted on; `copies` is the number of augmented copies of each training image.
+    tta
+        Copies that each score is averaged over, besides the untouched image.
     metrics
         ``out_of_fold``: see `featx.evaluation.Metrics`.
     search
         How the threshold was found.
     seconds
-        Of the out-of-fold scores and the final fit.
+        Of the out-of-fold scores, the final fit, and a prediction of one image's embedding.
     versions
         Of Python and the packages that matter.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     created: str
     threshold: float = Field(allow_inf_nan=False)
     accuracy_floor: float = Field(ge=0, le=1)
@@ -64,10 +66,23 @@ class RunRecord(BaseModel):
     patients: int
     folds: int
     copies: int
+    tta: int = 0
     metrics: dict[str, dict[str, Any]]
     search: dict[str, Any]
     seconds: dict[str, float]
     versions: dict[str, str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_schema_1(cls, values: Any) -> Any:
+        """Read runs of schema 1, in which epochs and precision stood beside the head's name."""
+        if not isinstance(values, dict) or values.get("schema_version") != 1:
+            return values
+        head = dict(values["head"])
+        settings = {name: head.pop(name) for name in ("epochs", "precision") if name in head}
+        if head.get("name") == "keras":
+            head["settings"] = settings
+        return values | {"schema_version": SCHEMA, "head": head}
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,12 @@ from featx.errors import InputError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.extraction import stack, to_storage
 from featx.heads import load_head
-from featx.images import UnreadableImageError, decode
+from featx.images import UnreadableImageError, decode, make_copy
 from featx.progress import SILENT, Progress
 from featx.runs.fitting import TRAINING_NAME
+from featx.runs.out_of_fold import mean_by_image
 from featx.runs.record import read_record
+from featx.runs.training_data import require_copies
 from featx.specs import require_equal
 from featx_cache import Cache, open_cache
 
@@ -75,6 +78,14 @@ class Evaluation:
     excluded: int
 
 
+class _Decoded(NamedTuple):
+    """An image file's pixels, with its copies where scores are averaged; or why it has none."""
+
+    path: Path
+    views: list[NDArray[np.float32]]
+    error: str = ""
+
+
 class Run:
     """A run directory; open one with `load_run`."""
 
@@ -124,7 +135,11 @@ class Run:
             When the classes differ.
         """
         mine = self.record.extraction.model_dump(mode="json")
-        fields = ("backbone", "decoding", "storage_dtype")
+        fields = ["backbone", "decoding", "storage_dtype"]
+        if self.record.tta:
+            # How many copies there are doesn't matter, as long as there are enough.
+            fields.append("augmentation")
+            mine["augmentation"] |= {"copies": cache.spec["augmentation"]["copies"]}
         require_equal(
             f"the run {self.path} doesn't fit the cache {cache.path}",
             {name: mine[name] for name in fields},
@@ -159,7 +174,8 @@ class Run:
         """
         cache = cache if cache is not None else open_cache(self.record.cache)
         self.require_match(cache)
-        rows = cache.row_numbers(splits=None if split == "all" else (split,), copies=False)
+        splits = None if split == "all" else (split,)
+        rows = cache.row_numbers(splits=splits, copies=False)
         table = cache.table(rows)
         fresh = ~table["sha256"].isin(self._trained_on()).to_numpy()
         if not fresh.any():
@@ -168,17 +184,36 @@ class Run:
                 "Its out-of-fold metrics are in run.json; evaluate on the test split.",
             )
         rows, table = rows[fresh], table[fresh].reset_index(drop=True)
-        scores = np.empty(len(rows))
-        with progress.task("Scoring", len(rows), "image") as advance:
-            for positions, embeddings in cache.blocks(rows):
-                scores[positions] = self.score(embeddings)
-                advance(len(positions))
+        scores = self._scores(cache, rows, progress)
         truth = table["label"] == self.record.classes[1]
         metrics = evaluate_scores(
             truth, scores, self.record.threshold, table["group"], seed=self.record.seed
         )
         scored = table[["path", "label", "group"]].assign(score=scores)
         return Evaluation(split, metrics, scored, int((~fresh).sum()))
+
+    def _scores(
+        self, cache: Cache, rows: NDArray[np.intp], progress: Progress
+    ) -> NDArray[np.float64]:
+        """Score untouched images, averaged over their copies where the run does that."""
+        image = cache.rows["image"].to_numpy()
+        if self.record.tta:
+            wanted = np.isin(image, image[rows])
+            scored = np.flatnonzero(wanted & (cache.rows["copy"].to_numpy() <= self.record.tta))
+            if require_copies(cache, scored) != self.record.tta:
+                raise InputError(
+                    f"the run {self.path} averages over {self.record.tta} copies of each image, "
+                    f"and {cache.path} has fewer",
+                    f"Extract again with --copies {self.record.tta} --copies-of all.",
+                )
+        else:
+            scored = rows
+        scores = np.empty(len(scored))
+        with progress.task("Scoring", len(scored), "row") as advance:
+            for positions, embeddings in cache.blocks(scored):
+                scores[positions] = self.score(embeddings)
+                advance(len(positions))
+        return mean_by_image(scores, image[scored], image[rows])
 
     def backbone(self, weights: str | None = None) -> Backbone:
         """Load the backbone that made the run's embeddings.
@@ -239,36 +274,42 @@ class Run:
         """
         backbone = backbone or self.backbone()
         decoding = self.record.extraction.decoding
-        batch: list[tuple[Path, NDArray[np.float32] | UnreadableImageError]] = []
+        batch: list[_Decoded] = []
         for path in map(Path, paths):
             try:
-                batch.append((path, decode(path, backbone.spec.input_size, spec=decoding)))
+                pixels = decode(path, backbone.spec.input_size, spec=decoding)
+                batch.append(_Decoded(path, self._with_copies(path, pixels)))
             except UnreadableImageError as error:
-                batch.append((path, error))
-            if len(batch) == PREDICT_BATCH:
+                batch.append(_Decoded(path, [], error.reason))
+            if sum(len(image.views) for image in batch) >= PREDICT_BATCH:
                 yield from self._verdicts(batch, backbone)
                 batch = []
         yield from self._verdicts(batch, backbone)
 
-    def _verdicts(
-        self,
-        batch: list[tuple[Path, NDArray[np.float32] | UnreadableImageError]],
-        backbone: Backbone,
-    ) -> Iterator[Prediction]:
-        images = [pixels for _, pixels in batch if isinstance(pixels, np.ndarray)]
-        scores: Iterator[float] = iter(())
-        if images:
-            embeddings = to_storage(
-                backbone.embed(stack(images)), self.record.extraction.storage_dtype
-            )
-            scores = iter(self.score(embeddings).tolist())
+    def _with_copies(self, path: Path, pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Make the copies that a run with test-time augmentation averages over."""
+        if not self.record.tta:
+            return [pixels]
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        spec = self.record.extraction.augmentation
+        return [make_copy(pixels, spec, sha256, copy) for copy in range(self.record.tta + 1)]
+
+    def _verdicts(self, batch: list[_Decoded], backbone: Backbone) -> Iterator[Prediction]:
+        views = [view for image in batch for view in image.views]
+        scores: list[float] = []
+        for start in range(0, len(views), PREDICT_BATCH):
+            embeddings = backbone.embed(stack(views[start : start + PREDICT_BATCH]))
+            stored = to_storage(embeddings, self.record.extraction.storage_dtype)
+            scores += self.score(stored).tolist()
         threshold, classes = self.record.threshold, self.record.classes
-        for path, pixels in batch:
-            if isinstance(pixels, UnreadableImageError):
-                yield Prediction(str(path), None, threshold, "", pixels.reason)
+        remaining = iter(scores)
+        for image in batch:
+            if image.error:
+                yield Prediction(str(image.path), None, threshold, "", image.error)
             else:
-                score = next(scores)
-                yield Prediction(str(path), score, threshold, classes[int(score >= threshold)])
+                score = float(np.mean([next(remaining) for _ in image.views]))
+                verdict = classes[int(score >= threshold)]
+                yield Prediction(str(image.path), score, threshold, verdict)
 
     def _trained_on(self) -> set[str]:
         """SHA-256 of the images that the run was fitted on."""

@@ -83,6 +83,10 @@ def extract(
     copies: Annotated[
         int, typer.Option(help="Augmented copies of each training image; 0 for none.")
     ] = 4,
+    copies_of: Annotated[
+        Literal["train", "all"],
+        typer.Option(help="Which images get copies: `featx fit --tta` needs them of all."),
+    ] = "train",
     seed: Annotated[int, typer.Option(help="Of the augmentation, and of random weights.")] = 0,
     rotation: Annotated[float, typer.Option(help="Largest rotation of a copy, degrees.")] = 30.0,
     zoom: Annotated[float, typer.Option(help="Largest zoom of a copy, as a fraction.")] = 0.2,
@@ -146,9 +150,10 @@ def extract(
 ) -> None:
     """Run a frozen backbone once over every image and cache the embeddings.
 
-    Only training images get augmented copies. Finished shards are never computed again: after an
-    interruption, after damage that `featx cache verify` found, or when images were added, changed
-    or removed, run the same command again. Several commands may fill one cache at once.
+    Only training images get augmented copies, unless you say --copies-of all. Finished shards are
+    never computed again: after an interruption, after damage that `featx cache verify` found, or
+    when images were added, changed or removed, run the same command again. Several commands may
+    fill one cache at once.
     """
     from pydantic import ValidationError
 
@@ -220,6 +225,7 @@ def extract(
         decoding=decoding,
         storage_dtype=storage_dtype,
         options=ExtractionOptions(
+            copies_of=copies_of,
             engine=DaskEngine(scheduler, workers) if engine == "dask" else LocalEngine(),
             batch_size=batch_size,
             on_error=on_error,

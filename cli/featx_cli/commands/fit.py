@@ -1,17 +1,25 @@
-"""``featx fit``: train a head on a cache and choose its operating point."""
+"""``featx fit``: train heads on a cache and choose their operating points."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featx_cli.console import TerminalProgress, output, say
-from featx_cli.tables import confusion_table, metrics_table
+from featx_cli.tables import confusion_table, metrics_table, plain_table
 from featx_cli.tensorflow import import_quietly
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from featx.heads import HeadSpec
+    from featx.runs import FitReport
+
 EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
+
+COMPARED = ("roc_auc", "recall", "accuracy", "specificity")
 
 
 def fit(
@@ -19,30 +27,91 @@ def fit(
         Path, typer.Argument(metavar="CACHE", help="Folder that `featx extract` filled.")
     ],
     run: Annotated[
-        Path, typer.Option("--run", metavar="RUN", help="Directory to write the run to.")
+        Path,
+        typer.Option(
+            "--run", metavar="RUN", help="Directory to write the run to, or a run a head."
+        ),
     ],
     head: Annotated[
         str,
         typer.Option(
-            help="keras (the study's network), svm (RBF kernel) or logreg (logistic regression)."
+            help="keras, logreg, svm, knn, lda or hgb (`featx heads` says what they are), several "
+            "with commas between, or all: they are compared on the same folds."
         ),
     ],
     accuracy_floor: Annotated[
         float, typer.Option(help="Accuracy that the threshold must keep, as a fraction.")
     ] = 0.90,
-    epochs: Annotated[int, typer.Option(help="Of the Keras head.")] = 8,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the head, such as learning_rate=0.002; can be given many times. "
+            "`featx heads HEAD` lists them.",
+            show_default=False,
+        ),
+    ] = None,
+    head_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Settings of the head from a YAML file, among them `layers`: a Keras head of "
+            "your own.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Of the Keras head. Default: 8.", show_default=False)
+    ] = None,
+    copies_per_epoch: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the Keras head: an epoch sees one copy of each image, drawn at random, or "
+            "all. Default: one.",
+            show_default=False,
+        ),
+    ] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Keras heads whose scores are averaged; they differ by seed, or with "
+            "--set ensemble_of=folds each leaves out a fold of patients. Default: 1.",
+            show_default=False,
+        ),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="Of the Keras head's arithmetic: auto, float32 or bfloat16.")
     ] = "auto",
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="How scores become probabilities, on held-out patients: sigmoid, isotonic or "
+            "temperature. Default: sigmoid for the svm, none for the others.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the folds, the head and the search.")] = 0,
     use_copies: Annotated[
         bool | None,
         typer.Option(
             help="Train on augmented copies too, where the cache has some. Default: keras does, "
-            "svm and logreg don't.",
+            "the others don't.",
             show_default=False,
         ),
     ] = None,
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta",
+            help="Average each score over the image and its copies, now and whenever the run is "
+            "used. The cache needs copies of all images (featx extract --copies-of all).",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a training that was interrupted."),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a run that is there already.")
     ] = False,
@@ -53,34 +122,126 @@ def fit(
     scores an Optuna study picks the threshold of highest recall with accuracy at or above the
     floor. The final head is then trained on train and val together. The test split isn't touched.
     """
-    from pydantic import ValidationError
-
-    from featx.heads import HeadSpec
-    from featx.runs import fit as run_fit
-    from featx.specs import spec_error
     from featx_cache import open_cache
 
-    if head == "keras" and precision == "auto":
-        import_quietly()  # `auto` looks at the hardware
-    try:
-        spec = HeadSpec.choose(head, seed=seed, epochs=epochs, precision=precision)
-    except ValidationError as error:
-        raise spec_error(error) from error
+    shortcuts = {"epochs": epochs, "copies_per_epoch": copies_per_epoch, "ensemble": ensemble}
+    given = {name: value for name, value in shortcuts.items() if value is not None}
+    settings = _settings(head_config, setting or [])
+    names = _names(head)
+    if "keras" in names:
+        import_quietly()  # its precision goes by the hardware, its layers by Keras
+        given.setdefault("precision", settings.get("precision", precision))
+    specs = [
+        _spec(name, settings, given, {"seed": seed, "calibration": calibration}, len(names) > 1)
+        for name in names
+    ]
     opened = open_cache(cache)
     import_quietly()
     if opened.spec["backbone"]["weights"] == "random":
         say("The cache was made with random weights: the embeddings are untrained.")
-    report = run_fit(
-        opened,
-        spec,
-        run,
-        accuracy_floor=accuracy_floor,
-        use_copies=use_copies,
-        force=force,
-        progress=TerminalProgress(),
+    how: dict[str, Any] = {
+        "accuracy_floor": accuracy_floor,
+        "use_copies": use_copies,
+        "tta": tta,
+        "resume": resume,
+        "force": force,
+        "progress": TerminalProgress(),
+    }
+    if len(specs) == 1:
+        from featx.runs import fit as run_fit
+
+        _print_run(run_fit(opened, specs[0], run, **how), accuracy_floor)
+    else:
+        from featx.runs import fit_heads
+
+        comparison = fit_heads(opened, specs, run, **how)
+        output().print(comparison_table(comparison.table, accuracy_floor))
+        output().print(f"Runs and comparison.csv: {run}", soft_wrap=True)
+
+
+def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
+    """List heads side by side."""
+    shown = plain_table(
+        f"Out of fold, at the highest recall with accuracy ≥ {accuracy_floor:g}",
+        ("head", "ROC AUC", "recall", "accuracy", "specificity", "fit s", "predict µs/image"),
     )
+    for row in table.to_dict("records"):
+        name, numbers = str(row["head"]), [row[c] for c in COMPARED]
+        if numbers[0] != numbers[0]:  # NaN: no threshold reaches the floor
+            shown.add_row(name, "no threshold reaches the floor", *[""] * 5)
+            continue
+        shown.add_row(
+            name,
+            *(f"{number:.4f}" for number in numbers),
+            f"{row['fit_seconds']:.1f}",
+            f"{row['predict_microseconds']:.0f}",
+        )
+    return shown
+
+
+def _names(head: str) -> list[str]:
+    """Split what was typed for --head."""
+    from featx.heads.spec import HEADS, require_head
+
+    if head == "all":
+        return list(HEADS)
+    names = [require_head(name.strip()) for name in head.split(",")]
+    return list(dict.fromkeys(names))
+
+
+def _settings(config: Path | None, pairs: list[str]) -> dict[str, Any]:
+    """Read the settings of the file, then those of the command line over them."""
+    from featx.errors import InputError
+
+    settings: dict[str, Any] = {}
+    if config is not None:
+        from featx.heads.own_layers import read_head_config
+
+        settings = read_head_config(config)
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(
+                f"--set {pair} has no value", "Write it like --set learning_rate=0.002."
+            )
+        settings[name.strip().replace("-", "_")] = value.strip()
+    return settings
+
+
+def _spec(
+    name: str,
+    settings: dict[str, Any],
+    shortcuts: dict[str, Any],
+    others: dict[str, Any],
+    several: bool,
+) -> HeadSpec:
+    """Make the spec of one head; among several, each takes the settings that it has."""
+    from featx.errors import InputError
+    from featx.heads import SETTINGS, HeadSpec
+
+    known = SETTINGS[name].model_fields  # type: ignore[index]
+    chosen = settings | shortcuts if name == "keras" else dict(settings)
+    stray = [setting for setting in shortcuts if name != "keras" and setting != "precision"]
+    if several:
+        if unknown := [
+            s for s in settings if not any(s in k.model_fields for k in SETTINGS.values())
+        ]:
+            raise InputError(
+                f"no head has a setting {unknown[0]!r}", "`featx heads HEAD` lists those of one."
+            )
+        chosen = {setting: value for setting, value in chosen.items() if setting in known}
+    elif stray:
+        raise InputError(
+            f"--{stray[0].replace('_', '-')} is for --head keras, not {name}",
+            f"`featx heads {name}` lists its settings.",
+        )
+    return HeadSpec.choose(name, settings=chosen, **others)
+
+
+def _print_run(report: FitReport, accuracy_floor: float) -> None:
     console, record = output(), report.record
-    console.print(metrics_table(f"{spec.name}, out of fold", record.metrics["out_of_fold"]))
+    name = record.head.name
+    console.print(metrics_table(f"{name}, out of fold", record.metrics["out_of_fold"]))
     console.print(confusion_table(record.metrics["out_of_fold"]["confusion"], record.classes))
     console.print(
         f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "

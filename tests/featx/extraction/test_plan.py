@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from featx.backbones import BackboneSpec
 from featx.data import Manifest
 from featx.extraction import ExtractionSpec, plan
-from featx.extraction.plan import ImageTask, Survey, copies_of, missing_tasks, place_rows
+from featx.extraction.plan import ImageTask, Survey, missing_tasks, place_rows
 from featx.images import AugmentationSpec
 from featx_cache import RowKeys
 
@@ -49,12 +50,13 @@ class TestMissingTasks:
         tasks = missing_tasks(manifest(("a", "1", first), ("b", "1", second)), SPEC, Survey())
         assert tasks == [ImageTask("a", "1", (0, 1, 2))]
 
-    def test_only_training_images_have_copies(self) -> None:
-        assert [list(copies_of(split, SPEC)) for split in ("train", "val", "test")] == [
-            [0, 1, 2],
-            [0],
-            [0],
-        ]
+    @pytest.mark.parametrize(("copies_of", "others"), [("train", (0,)), ("all", (0, 1, 2))])
+    def test_only_training_images_have_copies_unless_all_are_to(
+        self, copies_of: Any, others: tuple[int, ...]
+    ) -> None:
+        images = manifest(("a", "1", "train"), ("b", "2", "val"), ("c", "3", "test"))
+        tasks = missing_tasks(images, SPEC, Survey(), copies_of)
+        assert [task.copies for task in tasks] == [(0, 1, 2), others, others]
 
 
 def test_rows_lie_image_by_image_without_the_skipped() -> None:

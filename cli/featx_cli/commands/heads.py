@@ -1,0 +1,62 @@
+"""``featx heads``: the heads, and the settings of each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from featx_cli.console import output
+from featx_cli.tables import plain_table
+
+EPILOG = "\b\nExample:  featx heads keras"
+
+
+def heads(
+    head: Annotated[
+        str | None, typer.Argument(metavar="[HEAD]", help="Show the settings of this one.")
+    ] = None,
+) -> None:
+    """List the heads, or the settings of one with their defaults.
+
+    `featx fit --set NAME=VALUE` changes a setting, `--head-config FILE` many of them.
+    """
+    from featx.heads.settings import SETTINGS, TITLES
+    from featx.heads.spec import require_head
+
+    console = output()
+    if head is None:
+        table = plain_table("Heads", ("head", "what it is"), words=(0, 1))
+        for each, title in TITLES.items():
+            table.add_row(each, title)
+        console.print(table)
+        console.print("`featx heads HEAD` shows the settings of one.")
+        return
+    kind = SETTINGS[require_head(head)]
+    title = f"{head}: {TITLES[require_head(head)]}"
+    table = plain_table(title, ("setting", "default", "meaning"), words=(0, 1, 2))
+    for name, field in kind.model_fields.items():
+        choices = " | ".join(_choices(field.annotation))
+        about = ". ".join(part for part in (choices, field.description or "") if part)
+        table.add_row(name, _shown(field.default), about)
+    console.print(table)
+    console.print(f"Change one:  featx fit CACHE --head {head} --run RUN --set NAME=VALUE")
+
+
+def _choices(annotation: object) -> list[str]:
+    """List the words that a setting may be, looking into unions and annotations."""
+    from typing import Annotated, Literal, Union, get_args, get_origin
+
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    if get_origin(annotation) is Annotated:
+        return _choices(get_args(annotation)[0])
+    if get_origin(annotation) is Union or type(annotation).__name__ == "UnionType":
+        return [word for part in get_args(annotation) for word in _choices(part)]
+    return []
+
+
+def _shown(value: object) -> str:
+    return (
+        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )

@@ -1,0 +1,63 @@
+"""Folds that keep a patient's images together and are never more than there are patients for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+
+class PatientFolds(StratifiedGroupKFold):  # type: ignore[misc]
+    """Stratified, grouped folds; fewer where the rarer class has fewer patients.
+
+    Parameters
+    ----------
+    n_splits
+        At most.
+    random_state
+        Seed of the shuffling.
+    """
+
+    def __init__(self, n_splits: int = 5, random_state: int = 0) -> None:
+        super().__init__(n_splits, shuffle=True, random_state=random_state)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
+        """Return how many folds there are: no more than a class has patients."""
+        if y is None:
+            return int(self.n_splits)
+        groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+        labels = np.asarray(y)
+        return min(int(self.n_splits), *(len(set(groups[labels == c])) for c in np.unique(labels)))
+
+    def split(
+        self, X: Any, y: ArrayLike, groups: ArrayLike | None = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield the rows kept and the rows held out of each fold.
+
+        Parameters
+        ----------
+        X : sized
+            Only its length counts.
+        y : array of shape (rows,)
+            Classes.
+        groups : array of shape (rows,), optional
+            The patient of each row; without it every row is a patient.
+
+        Raises
+        ------
+        ValueError
+            When a class has fewer than two patients.
+        """
+        labels = np.asarray(y)
+        patients = np.arange(len(labels)) if groups is None else np.asarray(groups)
+        folds = self.get_n_splits(X, labels, patients)
+        if folds < 2:
+            raise ValueError(
+                "a class has images of one patient only, so no patient can be held out: images of "
+                "two patients of each class are needed at least"
+            )
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.random_state)
+        yield from splitter.split(np.zeros(len(labels)), labels, patients)

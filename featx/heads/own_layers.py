@@ -1,0 +1,189 @@
+"""A head of the user's own: layers from a file or from a Keras Sequential, none with code in it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from featx.errors import InputError
+
+FORBIDDEN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "InputLayer")
+"""Layers that hold code or other models, or that featx adds itself."""
+
+
+def read_head_config(path: Path) -> dict[str, Any]:
+    """Read the settings of a head from a YAML file.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or isn't a YAML mapping.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no head config {path}", "Give --head-config a YAML file.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        place = f", line {where.line + 1}" if where is not None else ""
+        raise InputError(
+            f"{path}{place} is not YAML ({getattr(error, 'problem', None) or error})",
+            "docs/heads.md shows one.",
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(
+            f"{path} is not a mapping of settings",
+            "It begins like `epochs: 20`; see docs/heads.md.",
+        )
+    if content.get("layers") is not None:
+        content["layers"] = _normal(content["layers"], path)
+    return content
+
+
+def layers_of(network: Any) -> tuple[dict[str, Any], ...]:
+    """Describe the layers of a Keras Sequential, as `KerasSettings.layers` takes them.
+
+    Weights don't travel: each fit draws its own.
+    """
+    found = [
+        {"class_name": type(layer).__name__, "config": _without_names(layer.get_config())}
+        for layer in network.layers
+        if type(layer).__name__ != "InputLayer"
+    ]
+    check_layers(found)
+    return tuple(found)
+
+
+def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse layers that Keras doesn't have or that could run code.
+
+    Raises
+    ------
+    InputError
+        Naming the layer, and one that looks like it.
+    """
+    import keras
+
+    known = [
+        name
+        for name, layer in vars(keras.layers).items()
+        if isinstance(layer, type)
+        and issubclass(layer, keras.layers.Layer)
+        and name not in FORBIDDEN
+    ]
+    if not described:
+        raise InputError("a head of your own has no layers", "See docs/heads.md for an example.")
+    for number, layer in enumerate(described, start=1):
+        name = str(layer.get("class_name"))
+        if name in known:
+            continue
+        if name in FORBIDDEN:
+            raise InputError(
+                f"layer {number} of the head is a {name}, which may hold code",
+                "Heads are made of Keras's own layers.",
+            )
+        near = difflib.get_close_matches(name, known, n=1)
+        raise InputError(
+            f"layer {number} of the head is unknown to Keras: {name!r}",
+            f"Did you mean {near[0]}?" if near else "Names are those of keras.layers.",
+        )
+
+
+def build_layers(
+    described: Sequence[Mapping[str, Any]], embedding_shape: tuple[int, ...], seeds: Iterator[int]
+) -> Any:
+    """Build a Sequential of the user's layers, seeded, with one sigmoid at its end.
+
+    Raises
+    ------
+    InputError
+        When a layer can't be built or doesn't fit what comes before it.
+    """
+    import keras
+
+    check_layers(described)
+    network = keras.Sequential([keras.Input(embedding_shape)])
+    with _python_random_unchanged():
+        for number, layer in enumerate(described, start=1):
+            name, config = str(layer["class_name"]), dict(layer.get("config") or {})
+            kind = getattr(keras.layers, name)
+            try:
+                # Twice: the first tells the defaults, among them seeds that would be drawn.
+                complete = kind.from_config(_without_names(config)).get_config()
+                network.add(kind.from_config(_seeded(_without_names(complete), seeds)))
+            except (TypeError, ValueError) as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                raise InputError(
+                    f"layer {number} of the head ({name}) can't be built: {reason}",
+                    "Its settings are the arguments of Keras's layer of that name.",
+                ) from error
+    last = network.layers[-1]
+    if len(network.output_shape) != 2:
+        raise InputError(
+            f"the head's last layer has outputs of shape {network.output_shape[1:]}",
+            "Pool or flatten before the end: one number an image is wanted.",
+        )
+    ends = isinstance(last, keras.layers.Dense) and last.units == 1
+    if ends and last.activation is keras.activations.sigmoid:
+        return network
+    start = keras.initializers.GlorotUniform(next(seeds))
+    network.add(
+        keras.layers.Dense(1, activation="sigmoid", kernel_initializer=start, dtype="float32")
+    )
+    return network
+
+
+def _normal(layers: Any, path: Path) -> tuple[dict[str, Any], ...]:
+    """Turn ``Dense: {units: 64}``, ``Flatten`` and the long form into the long form."""
+    if not isinstance(layers, list) or not layers:
+        raise InputError(f"{path}: layers is not a list", "See docs/heads.md for an example.")
+    normal = []
+    for number, layer in enumerate(layers, start=1):
+        if isinstance(layer, str):
+            layer = {layer: {}}
+        if isinstance(layer, dict) and "class_name" in layer:
+            layer = {str(layer["class_name"]): layer.get("config")}
+        if not isinstance(layer, dict) or len(layer) != 1:
+            raise InputError(
+                f"{path}: layer {number} is not of the form `Dense: {{units: 64}}`",
+                "See docs/heads.md for an example.",
+            )
+        ((name, config),) = layer.items()
+        if not isinstance(config or {}, dict):
+            raise InputError(
+                f"{path}: the settings of layer {number} ({name}) are not a mapping",
+                "Write them like `Dense: {units: 64, activation: relu}`.",
+            )
+        normal.append({"class_name": str(name), "config": dict(config or {})})
+    return tuple(normal)
+
+
+def _without_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what belongs to one network: names and the precision it was built with."""
+    return {k: v for k, v in config.items() if k not in ("name", "dtype", "trainable")}
+
+
+def _seeded(config: Any, seeds: Iterator[int]) -> Any:
+    """Give every seed that is open a number."""
+    if isinstance(config, dict):
+        return {
+            k: next(seeds) if k == "seed" and v is None else _seeded(v, seeds)
+            for k, v in config.items()
+        }
+    return [_seeded(item, seeds) for item in config] if isinstance(config, list) else config
+
+
+@contextlib.contextmanager
+def _python_random_unchanged() -> Iterator[None]:
+    """Keras draws missing seeds from Python's global generator; put it back."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)

@@ -1,0 +1,143 @@
+"""Several heads on the same folds, and one table of how they did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from featx.errors import InputError, NoFeasibleThresholdError
+from featx.heads import HeadSpec
+from featx.progress import SILENT, Progress
+from featx.runs.fitting import Job, fit_on, require_free
+from featx.runs.record import RECORD_NAME, RunRecord, read_record
+from featx.runs.training_data import TrainingData, load_training_data
+from featx.thresholds import check_accuracy_floor
+from featx_cache import Cache, atomic_path
+
+COMPARISON_NAME = "comparison.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `fit_heads` did.
+
+    Attributes
+    ----------
+    folder
+        A run for each head, and ``comparison.csv``.
+    table : DataFrame
+        One line a head, best first: head, roc_auc, recall, accuracy, specificity, threshold (empty
+        where no threshold reaches the floor), fit_seconds, predict_microseconds an image.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+
+
+def fit_heads(
+    cache: Cache,
+    specs: Sequence[HeadSpec],
+    folder: str | Path,
+    *,
+    accuracy_floor: float = 0.9,
+    use_copies: bool | None = None,
+    tta: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> Comparison:
+    """Fit several heads on the same folds and compare them.
+
+    Embeddings are read and pooled once for all heads that pool them alike.
+
+    Parameters
+    ----------
+    cache, accuracy_floor, use_copies, tta, force, progress
+        See `featx.runs.fit`.
+    specs
+        The heads; their names differ, their seeds don't.
+    folder
+        Gets a run of each head's name, and ``comparison.csv``.
+    resume
+        Keep the runs that are there already with these settings, and go on with a Keras training
+        that was interrupted.
+
+    Raises
+    ------
+    InputError
+        When there is a comparison already, or a run of other settings.
+    NoFeasibleThresholdError
+        When no head reaches the floor.
+    """
+    folder = Path(folder)
+    check_accuracy_floor(accuracy_floor)
+    for spec in specs:
+        require_free(folder / spec.name, force or resume)
+    rows: list[dict[str, Any]] = []
+    read: tuple[Any, TrainingData | None] = (None, None)
+    best: NoFeasibleThresholdError | None = None
+    for spec in sorted(specs, key=_reading):
+        run = folder / spec.name
+        copies = use_copies if use_copies is not None else spec.name == "keras"
+        if resume and (run / RECORD_NAME).is_file():
+            rows.append(_row(_same_run(run, spec, accuracy_floor)))
+            continue
+        if read[0] != (_reading(spec), copies):
+            read = (None, None)  # before the next: memory holds one
+            data = load_training_data(cache, spec, use_copies=copies, tta=tta, progress=progress)
+            read = ((_reading(spec), copies), data)
+        assert read[1] is not None
+        job = Job(spec, run, accuracy_floor, tta=tta, resume=resume)
+        try:
+            rows.append(_row(fit_on(read[1], cache, job, progress).record))
+        except NoFeasibleThresholdError as error:
+            progress.note(f"{spec.name}: {error}")
+            rows.append({"head": spec.name})
+            best = max((best, error), key=lambda e: e.best_accuracy if e else -1.0)
+    if all("roc_auc" not in row for row in rows) and best is not None:
+        raise best
+    columns = _row(None)
+    table = pd.DataFrame(rows, columns=list(columns))
+    table = table.sort_values(["recall", "roc_auc"], ascending=False, na_position="last")
+    with atomic_path(folder / COMPARISON_NAME) as temporary:
+        table.to_csv(temporary, index=False)
+    return Comparison(folder, table.reset_index(drop=True))
+
+
+def _reading(spec: HeadSpec) -> tuple[bool, str, bool]:
+    """What has to be read for a head; the Keras head comes last, since it takes longest."""
+    settings = spec.baseline
+    if settings is None:
+        return (True, "", False)
+    return (False, settings.representation, settings.standardize)
+
+
+def _same_run(run: Path, spec: HeadSpec, accuracy_floor: float) -> RunRecord:
+    record = read_record(run)
+    if record.head != spec or record.accuracy_floor != accuracy_floor:
+        raise InputError(
+            f"the run {run} was fitted with other settings",
+            "Give another --run, or --force to fit it again.",
+        )
+    return record
+
+
+def _row(record: RunRecord | None) -> dict[str, Any]:
+    """Make one line of the table; without a record it has the columns only."""
+    metrics = record.metrics["out_of_fold"] if record is not None else {}
+    seconds = record.seconds if record is not None else {}
+    fit = sum(seconds.get(part, 0.0) for part in ("out_of_fold", "final_fit"))
+    return {
+        "head": record.head.name if record is not None else "",
+        "roc_auc": metrics.get("roc_auc"),
+        "recall": metrics.get("recall"),
+        "accuracy": metrics.get("accuracy"),
+        "specificity": metrics.get("specificity"),
+        "threshold": record.threshold if record is not None else None,
+        "fit_seconds": round(fit, 2),
+        "predict_microseconds": round(1e6 * seconds.get("predict_image", 0.0), 1),
+    }

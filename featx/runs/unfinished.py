@@ -1,0 +1,111 @@
+"""Where a training keeps its state until the run is written, so that a killed one can go on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from featx.errors import FeatxError, InputError, NoFeasibleThresholdError
+from featx.heads import HeadSpec
+from featx.progress import Progress
+from featx.specs import require_equal
+from featx_cache import atomic_path, make_folder, storage_errors
+
+JOB_NAME = "job.json"
+
+
+def unfinished_folder(run: Path) -> Path:
+    """Return where the state of a run that isn't finished lies: beside it."""
+    return run.with_name(f"{run.name}.unfinished")
+
+
+def job_of(
+    spec: HeadSpec, fingerprint: str, table: pd.DataFrame, accuracy_floor: float
+) -> dict[str, Any]:
+    """Describe all that a training depends on.
+
+    Parameters
+    ----------
+    spec
+        The head.
+    fingerprint
+        Of the embeddings.
+    table
+        The rows that are fitted on.
+    accuracy_floor
+        It counts only where a stopping rule looks at it.
+    """
+    digest = hashlib.sha256()
+    for column in ("sha256", "label", "group", "copy"):
+        digest.update("\n".join(table[column].astype(str)).encode("utf-8", "surrogateescape"))
+    looks = spec.keras is not None and spec.keras.stopping == "dual"
+    return {
+        "head": spec.model_dump(mode="json"),
+        "embeddings": fingerprint,
+        "images": digest.hexdigest(),
+        "accuracy_floor": accuracy_floor if looks else None,
+    }
+
+
+@contextlib.contextmanager
+def unfinished(
+    run: Path, job: dict[str, Any], *, resume: bool, progress: Progress
+) -> Iterator[Path]:
+    """Give a folder for the state of a training; it is gone when the block ends well.
+
+    An interruption leaves it, and so does an accuracy floor that can't be reached: the same
+    command with ``--resume`` goes on, or chooses another threshold at once. Other errors leave
+    nothing.
+
+    Raises
+    ------
+    SpecMismatchError
+        When the state that is there is of another training.
+    """
+    folder = unfinished_folder(run)
+    if folder.is_dir() and resume:
+        _require_same(folder, job)
+    elif folder.is_dir():
+        progress.note(f"Starting over: {folder} had the state of a training (--resume goes on).")
+        shutil.rmtree(folder)
+    elif folder.exists():
+        raise InputError(f"{folder} is in the way", "Remove it, or give another --run.")
+    new = [path for path in folder.parents if not path.exists()]
+    with storage_errors(folder):
+        make_folder(folder)
+        with atomic_path(folder / JOB_NAME) as temporary:
+            temporary.write_text(json.dumps(job, indent=2) + "\n")
+    try:
+        with storage_errors(folder):
+            yield folder
+    except NoFeasibleThresholdError:
+        raise
+    except FeatxError:
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_same(folder: Path, job: dict[str, Any]) -> None:
+    try:
+        before = json.loads((folder / JOB_NAME).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} has no readable {JOB_NAME}", "Start over without --resume."
+        ) from error
+    require_equal(
+        f"{folder} is of another training",
+        before,
+        job,
+        "Give the same settings, or start over without --resume.",
+    )
