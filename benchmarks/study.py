@@ -22,8 +22,8 @@ import featx
 from featx.backbones import load_backbone
 from featx.data import Manifest, scan_folder
 from featx.extraction import extract
-from featx.heads import HeadSpec, build
-from featx.heads.keras_network import build_head
+from featx.heads import HeadSpec, KerasSettings, build
+from featx.heads.keras_network import build_network
 from featx.images import AugmentationSpec
 
 INPUT, BATCH, LEARNING_RATE = 300, 32, 5e-4
@@ -71,7 +71,7 @@ def _featx(manifest: Manifest, folder: Path, epochs: int) -> tuple[float, list[f
     y = (table["label"] == cache.classes[1]).to_numpy().astype(int)
     clock = _Clock()
     # As `featx fit --head keras` makes it: with the number format that this machine is fast in.
-    head = build(HeadSpec.choose("keras", seed=0, epochs=epochs, precision="auto"))
+    head = build(HeadSpec.choose("keras", settings={"epochs": epochs}))
     head.fit(X, y, images=cache.rows["image"].to_numpy()[rows], on_epoch=lambda _: clock.tick())
     return once, clock.laps[1:]  # the first epoch also traces the training step
 
@@ -97,7 +97,7 @@ def _study(folder: Path, epochs: int) -> list[float]:
     )
     network.trainable = False
     steps = len(batches)
-    head = build_head(network.output_shape[1:], 0, steps=(epochs + 1) * steps)
+    head = build_network(network.output_shape[1:], KerasSettings(), 0, steps=(epochs + 1) * steps)
     model = keras.Sequential([network, head])
     model.compile(
         keras.optimizers.Adam(LEARNING_RATE),

@@ -1,6 +1,7 @@
 """From cached embeddings to scikit-learn classifiers."""
 
-from featx.heads.building import build, pooling_of
+from featx.heads.building import build, fit_arguments, pooling_of
+from featx.heads.calibration import CalibratedHead
 from featx.heads.folds import PatientFolds
 from featx.heads.keras_head import KerasHead
 from featx.heads.own_layers import layers_of, read_head_config
@@ -21,6 +22,7 @@ __all__ = [
     "SETTINGS",
     "TITLES",
     "BaselineSettings",
+    "CalibratedHead",
     "HeadName",
     "HeadSpec",
     "KerasHead",
@@ -29,6 +31,7 @@ __all__ = [
     "Reduction",
     "SpatialPooling",
     "build",
+    "fit_arguments",
     "layers_of",
     "load_head",
     "pooling_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.calibration import CalibratedClassifierCV
+import joblib
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from featx.heads.folds import PatientFolds
+from featx.heads.calibration import CalibratedHead
 from featx.heads.keras_head import KerasHead
 from featx.heads.pooling import SpatialPooling
 from featx.heads.reduction import Reduction
@@ -25,8 +25,6 @@ from featx.heads.settings import (
     SvmSettings,
 )
 from featx.heads.spec import HeadSpec
-
-CALIBRATION_FOLDS = 5
 
 
 def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Any:
@@ -47,8 +45,8 @@ def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Any:
     -------
     scikit-learn classifier
         With ``fit``, ``predict_proba``, ``predict`` and ``classes_``, over embeddings of shape
-        (images, rows, columns, channels) or feature vectors that were pooled before. Where it is
-        calibrated, ``fit`` takes ``groups`` under scikit-learn's metadata routing.
+        (images, rows, columns, channels) or feature vectors that were pooled before.
+        `fit_arguments` names what else ``fit`` takes.
     """
     if spec.keras is not None:
         head = KerasHead(
@@ -69,15 +67,32 @@ def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Any:
     return Pipeline([*steps, ("classifier", classifier)])
 
 
+def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
+    """Choose what a head's ``fit`` takes besides embeddings and labels.
+
+    Parameters
+    ----------
+    spec
+        Which head.
+    **rows
+        ``groups``, ``images`` and ``copies``: arrays of shape (rows,).
+    """
+    if spec.keras is not None:
+        return rows
+    return {"classifier__groups": rows["groups"]} if spec.calibration is not None else {}
+
+
 def pooling_of(head: Any) -> SpatialPooling | None:
     """Return the pooling that a head begins with, which may be done once for all folds."""
     return head.named_steps["pooling"] if isinstance(head, Pipeline) else None
 
 
-def _calibrated(estimator: Any, spec: HeadSpec) -> CalibratedClassifierCV:
+def _calibrated(estimator: Any, spec: HeadSpec) -> CalibratedHead:
     """Turn scores into probabilities on held-out patients, never on fitted ones."""
-    folds = PatientFolds(CALIBRATION_FOLDS, spec.seed)
-    return CalibratedClassifierCV(estimator, method=spec.calibration, cv=folds, ensemble=False)
+    assert spec.calibration is not None
+    # libsvm runs on one thread and lets go of Python's lock; the others have threads of their own.
+    threads = joblib.cpu_count() if spec.name == "svm" else 1
+    return CalibratedHead(estimator, spec.calibration, threads=threads, random_state=spec.seed)
 
 
 def _classifier(settings: Any, seed: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: str = "cosine",
         epochs: int = 8,
         batch_size: int = 32,
-        class_weight: str | None = "balanced",
+        class_weight: str | Mapping[Any, float] | None = "balanced",
         label_smoothing: float = 0.0,
         copies_per_epoch: str = "one",
         stopping: str | None = None,
@@ -192,7 +192,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             batches = Batches(
                 array,
                 targets,
-                self._weights(targets),
+                self._weights(labels),
                 [kept[of] for of in rows_of_images(images[kept])],
                 settings.copies_per_epoch,
                 settings.batch_size,
@@ -278,6 +278,8 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given = {name: getattr(self, name) for name in KerasSettings.model_fields}
         if hasattr(self.layers, "layers"):
             given["layers"] = layers_of(self.layers)
+        if isinstance(self.class_weight, Mapping):
+            given["class_weight"] = None
         return KerasSettings.model_validate(given)
 
     def _seed(self, settings: KerasSettings, member: int) -> int:
@@ -321,12 +323,11 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kept, held_out = splits[member % len(splits) if of_folds else 0]
         return kept, held_out if settings.stopping is not None else np.arange(0)
 
-    def _weights(self, targets: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.class_weight is None:
-            return np.ones(len(targets), np.float32)
-        classes = np.array([0.0, 1.0])
-        of_class = compute_class_weight(self.class_weight, classes=classes, y=targets)
-        weights: NDArray[np.float32] = of_class.astype(np.float32)[targets.astype(int)]
+    def _weights(self, labels: NDArray[Any]) -> NDArray[np.float32]:
+        of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
+        weights: NDArray[np.float32] = of_class.astype(np.float32)[
+            (labels == self.classes_[1]).astype(int)
+        ]
         return weights
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from featx.errors import InputError
 from featx.heads.keras_head import KerasHead
 
 TRUSTED = (
-    "featx.heads.folds.PatientFolds",
+    "featx.heads.calibration.CalibratedHead",
     "featx.heads.keras_head.KerasHead",
     "featx.heads.pooling.SpatialPooling",
     "featx.heads.reduction.Reduction",

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
 from numpy.typing import NDArray
 
 from featx.errors import InputError
-from featx.heads import HeadSpec, KerasHead, PatientFolds, build
+from featx.heads import HeadSpec, KerasHead, PatientFolds, build, fit_arguments
 from featx.progress import SILENT, Advance, Progress
 from featx.runs.history import History
 from featx.runs.training_data import TrainingData
@@ -46,6 +45,13 @@ def fit_head(
     InputError
         When there are too few patients to hold some out, or values are not finite.
     """
+    folds = PatientFolds(FOLDS).get_n_splits(None, data.y[rows], data.groups[rows])
+    if spec.calibration is not None and folds < 2:
+        raise InputError(
+            f"a calibrated {spec.name} needs three patients of each class: one to hold out, two to "
+            "calibrate on",
+            "Add images of more patients, or take --head logreg.",
+        )
     head = build(spec, accuracy_floor=accuracy_floor)
     X, y, groups = data.rows(rows), data.y[rows], data.groups[rows]
     known = {"groups": groups, "images": data.image[rows], "copies": data.copy[rows]}
@@ -53,9 +59,7 @@ def fit_head(
         if isinstance(head, KerasHead):
             head.fit(X, y, **known, on_epoch=lambda _: advance(1), workplace=workplace)
             return head
-        wanted = known if spec.keras is not None else {"groups": groups}
-        with sklearn.config_context(enable_metadata_routing=True):
-            head.fit(X, y, **(wanted if spec.calibration is not None else {}))
+        head.fit(X, y, **fit_arguments(spec, **known))
     except ValueError as error:
         raise InputError(
             f"the {spec.name} head can't be fitted: {str(error).splitlines()[0]}",

@@ -110,11 +110,11 @@ def test_quiet_prints_the_results_alone(featx: Featx, tiny_cache: Path, tmp_path
 ONE_LAYER = """
 import featx.heads.keras_head as module
 
-def build_head(shape, seed, *, steps):
+def build_network(shape, settings, seed, *, steps):
     from keras import Input, Sequential, layers
     return Sequential([Input(shape), layers.Flatten(), layers.Dense(1, "sigmoid")])
 
-module.build_head = build_head
+module.build_network = build_network
 from featx_cli.__main__ import main
 main()
 """

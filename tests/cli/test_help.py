@@ -20,6 +20,7 @@ PAGES = (
     ["extract"],
     ["fit"],
     ["evaluate"],
+    ["heads"],
     ["predict"],
     ["cache", "info"],
     ["cache", "verify"],

@@ -170,14 +170,14 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def small_network() -> Callable[[tuple[int, ...], int], Any]:
     """Build a network of one layer; tracing the study's takes seconds a fit."""
 
-    def build_head(shape: tuple[int, ...], seed: int, *, steps: int) -> Any:  # noqa: ARG001
+    def build_network(shape: tuple[int, ...], _: Any, seed: int, *, steps: int) -> Any:  # noqa: ARG001
         from keras import Input, Sequential, initializers, layers
 
         start = initializers.GlorotUniform(seed)
         out = layers.Dense(1, "sigmoid", kernel_initializer=start)
         return Sequential([Input(shape), *([layers.Flatten()] if len(shape) > 1 else []), out])
 
-    return build_head
+    return build_network
 
 
 @pytest.fixture
@@ -185,4 +185,4 @@ def one_layer(
     small_network: Callable[[tuple[int, ...], int], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Give the Keras head that network."""
-    monkeypatch.setattr("featx.heads.keras_head.build_head", small_network)
+    monkeypatch.setattr("featx.heads.keras_head.build_network", small_network)

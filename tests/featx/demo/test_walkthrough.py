@@ -47,7 +47,7 @@ def _quick(small_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Two folds, one layer in the Keras head, and no pretrained weights on the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("featx.runs.out_of_fold.FOLDS", 2)
-        patch.setattr("featx.heads.keras_head.build_head", small_network)
+        patch.setattr("featx.heads.keras_head.build_network", small_network)
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.delenv("FEATX_WEIGHTS_DIR", raising=False)
         yield

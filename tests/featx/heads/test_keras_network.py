@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.heads.keras_network import build_head
+from featx.heads.keras_network import build_network
+from featx.heads.settings import KerasSettings
+
+STUDY = KerasSettings()
 
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    return build_head((9, 9, 512), 0)
+    return build_network((9, 9, 512), STUDY, 0)
 
 
 def layers_of(network: Any) -> Iterator[tuple[Any, ...]]:
@@ -61,7 +64,7 @@ def test_layers_are_the_study_s_in_order(network: Any) -> None:
 
 
 def test_embeddings_without_a_grid_skip_the_convolutions() -> None:
-    assert list(layers_of(build_head((512,), 0))) == [
+    assert list(layers_of(build_network((512,), STUDY, 0))) == [
         *[("Dense", 1024, "relu")] * 3,
         ("Dropout", 0.5),
         ("Dense", 1, "sigmoid"),
@@ -70,18 +73,18 @@ def test_embeddings_without_a_grid_skip_the_convolutions() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 8), (2, 2, 8), (3, 3, 8)])
 def test_a_grid_too_small_to_pool_twice_still_has_a_network(shape: tuple[int, ...]) -> None:
-    scores = build_head(shape, 0)(np.ones((2, *shape), np.float32))
+    scores = build_network(shape, STUDY, 0)(np.ones((2, *shape), np.float32))
     assert tuple(scores.shape) == (2, 1)
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not() -> None:
-    one, same, other = (build_head((8,), seed).get_weights() for seed in (3, 3, 4))
+    one, same, other = (build_network((8,), STUDY, seed).get_weights() for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one[0], other[0])
 
 
 def test_no_two_layers_of_the_same_shape_begin_with_the_same_weights() -> None:
-    kernels = [w for w in build_head((1024,), 0).get_weights() if w.shape == (1024, 1024)]
+    kernels = [w for w in build_network((1024,), STUDY, 0).get_weights() if w.shape == (1024, 1024)]
     assert len(kernels) == 3
     assert not np.array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[1], kernels[2])
@@ -96,7 +99,7 @@ def test_building_leaves_the_global_random_state_alone() -> None:
     keras.utils.set_random_seed(11)
     undisturbed = draw()
     keras.utils.set_random_seed(11)
-    build_head((3, 3, 8), 0)
+    build_network((3, 3, 8), STUDY, 0)
     assert draw() == undisturbed
 
 
@@ -106,7 +109,7 @@ def test_the_score_is_float32_whatever_the_precision_policy() -> None:
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        network = build_head((8,), 0)
+        network = build_network((8,), STUDY, 0)
     finally:
         keras.mixed_precision.set_dtype_policy(before)
     assert network.layers[0].compute_dtype == "bfloat16"
@@ -115,6 +118,6 @@ def test_the_score_is_float32_whatever_the_precision_policy() -> None:
 
 @pytest.mark.parametrize(("steps", "momentum"), [(5, 0.0), (20, 0.5), (100, 0.9), (5000, 0.99)])
 def test_running_means_keep_up_with_a_short_training(steps: int, momentum: float) -> None:
-    network = build_head((4, 4, 8), 0, steps=steps)
+    network = build_network((4, 4, 8), STUDY, 0, steps=steps)
     kept = [layer.momentum for layer in network.layers if hasattr(layer, "momentum")]
     assert kept == pytest.approx([momentum, momentum])

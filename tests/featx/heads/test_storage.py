@@ -19,9 +19,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from featx.errors import InputError
-from featx.heads import HeadSpec, KerasHead, build, load_head, save_head
-from featx.heads.keras_network import build_head
-from featx.runs.out_of_fold import TrainingData, fit_head
+from featx.heads import HeadSpec, KerasHead, KerasSettings, build, load_head, save_head
+from featx.heads.keras_network import build_network
+from featx.runs.out_of_fold import fit_head
+from featx.runs.training_data import TrainingData
 
 SHAPE = (3, 3, 8)
 
@@ -55,7 +56,7 @@ def embeddings() -> NDArray[np.float32]:
 def fitted(name: Any, embeddings: NDArray[np.float32]) -> Any:
     if name == "keras":
         head = KerasHead()
-        head.model_ = build_head(SHAPE, 0)
+        head.model_ = build_network(SHAPE, KerasSettings(), 0)
         head.classes_, head.n_features_in_ = np.array([0, 1]), SHAPE[0]
         return head
     import pandas as pd

@@ -60,7 +60,7 @@ class TestWhatIsWritten:
         self, report: FitReport, cache: Cache
     ) -> None:
         record = record_of(report.run)
-        assert record["schema_version"] == 1
+        assert record["schema_version"] == 2
         assert record["head"] == {"name": "logreg"} | LOGREG.model_dump()
         assert record["head_file"] == "head.skops"
         assert record["extraction"] == cache.spec
@@ -78,7 +78,7 @@ class TestWhatIsWritten:
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
             record["versions"]
         )
-        assert set(record["seconds"]) == {"out_of_fold", "final_fit"}
+        assert set(record["seconds"]) == {"out_of_fold", "final_fit", "predict_image"}
 
     def test_oof_csv_has_these_columns_in_this_order(self, report: FitReport) -> None:
         lines = (report.run / "oof.csv").read_text().splitlines()
@@ -192,16 +192,19 @@ class TestKeras:
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("featx.runs.out_of_fold.FOLDS", 2)
-        spec = HeadSpec(name="keras", epochs=2)
+        spec = HeadSpec.choose("keras", settings={"epochs": 2})
         one, other = (
             fit(cache, spec, tmp_path / name, accuracy_floor=0.0) for name in ("one", "other")
         )
         assert record_of(one.run)["copies"] == 1  # unlike the others, unless told otherwise
         assert sorted(path.name for path in one.run.iterdir()) == [
+            "curves.png",
             "fit.log",
             "head.keras",
+            "history.csv",
             "oof.csv",
             "run.json",
+            "tensorboard",
             "training.txt",
         ]
         assert flat(one.metrics) == pytest.approx(flat(other.metrics), abs=1e-6)

@@ -13,8 +13,8 @@ import pytest
 
 from featx.errors import DamagedShardError, InputError
 from featx.heads import HeadSpec, build
-from featx.runs import out_of_fold as module
-from featx.runs.out_of_fold import fit_head, load_training_data, out_of_fold
+from featx.runs.out_of_fold import fit_head, out_of_fold
+from featx.runs.training_data import TrainingData, load_training_data
 from featx_cache import Cache
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOGREG, SVM = HeadSpec(name="logreg"), HeadSpec(name="svm")
 
 
-def load(cache: Cache, spec: HeadSpec = LOGREG, use_copies: bool = True) -> module.TrainingData:
+def load(cache: Cache, spec: HeadSpec = LOGREG, use_copies: bool = True) -> TrainingData:
     return load_training_data(cache, spec, use_copies=use_copies)
 
 
@@ -137,7 +137,7 @@ class TestFolds:
         data = load(cache, SVM)
         for fold, held_out in out_of_fold(SVM, data, seed=0)[0].groupby("fold"):
             others = np.flatnonzero(~data.table["group"].isin(held_out["group"]))
-            alone = module.TrainingData(
+            alone = TrainingData(
                 data.X[others], data.y[others], data.table.iloc[others], data.image[others]
             )
             head = fit_head(SVM, alone, np.arange(len(others)))
@@ -150,7 +150,7 @@ class TestFolds:
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache", patients=6)
-        table, folds = out_of_fold(LOGREG, load(cache), seed=0)
+        table, folds, _ = out_of_fold(LOGREG, load(cache), seed=0)
         assert folds == table["fold"].nunique() == 3
 
     @pytest.mark.parametrize("patients", [6, 8])
