@@ -123,7 +123,7 @@ def _classifier(settings: Any, seed: int) -> Any:
                 algorithm="brute",
             )
         case LdaSettings():
-            return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=settings.shrinkage)
+            return LinearDiscriminantAnalysis(solver="eigen", shrinkage=settings.shrinkage)
         case HgbSettings():
             return HistGradientBoostingClassifier(
                 learning_rate=settings.learning_rate,

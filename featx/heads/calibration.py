@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from featx.heads.folds import PatientFolds
@@ -76,12 +78,15 @@ class CalibratedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             When a class has fewer than two patients.
         """
-        folds = list(PatientFolds(FOLDS, self.random_state).split(X, y, groups))
+        labels = column_or_1d(y, warn=True)
+        labels = check_array(labels, ensure_2d=False, dtype=None, input_name="y")
+        check_classification_targets(labels)
+        folds = list(PatientFolds(FOLDS, self.random_state).split(X, labels, groups))
         calibrated = CalibratedClassifierCV(
             self.estimator, method=self.method, cv=folds, ensemble=False, n_jobs=self.threads
         )
         with joblib.parallel_config("threading"):
-            self.calibrated_ = calibrated.fit(X, y, **rows)
+            self.calibrated_ = calibrated.fit(X, labels, **rows)
         calibrated.set_params(cv=None)  # the folds needn't go to disk
         self.classes_ = calibrated.classes_
         return self

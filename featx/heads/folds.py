@@ -56,8 +56,8 @@ class PatientFolds(StratifiedGroupKFold):  # type: ignore[misc]
         folds = self.get_n_splits(X, labels, patients)
         if folds < 2:
             raise ValueError(
-                "a class has images of one patient only, so no patient can be held out: images of "
-                "two patients of each class are needed at least"
+                f"a class has images of one patient only (n_samples = {len(labels)} in all), so no "
+                "patient can be held out: two patients of each class are needed at least"
             )
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=self.random_state)
         yield from splitter.split(np.zeros(len(labels)), labels, patients)

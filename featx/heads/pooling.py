@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, validate_data
 
 from featx_cache import LazyEmbeddings
@@ -16,7 +16,7 @@ POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 PYRAMID_SIDE = 3
 
 
-class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class SpatialPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Pool embeddings over their spatial grid; vectors pass through as they are.
 
     Parameters
@@ -50,8 +50,15 @@ class SpatialPooling(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.how not in POOLINGS:
             raise ValueError(f"how must be one of {POOLINGS}, not {self.how!r}")
-        if not isinstance(X, LazyEmbeddings) and _as_array(X).ndim == 2:
+        shape = X.shape if isinstance(X, LazyEmbeddings) else _as_array(X).shape
+        if len(shape) == 2 and not isinstance(X, LazyEmbeddings):
             validate_data(self, X, dtype=[np.float32, np.float64])
+        vectors = {"average": 1, "max": 1, "average+max": 2, "pyramid": 1 + PYRAMID_SIDE**2}
+        if len(shape) == 4:
+            cells = int(np.prod(shape[1:3]))
+            self._n_features_out = vectors.get(self.how, cells) * shape[3]
+        else:
+            self._n_features_out = shape[1]
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:

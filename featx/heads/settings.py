@@ -161,7 +161,7 @@ class KnnSettings(BaselineSettings):
     """Settings of nearest neighbours."""
 
     components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = PCA_COMPONENTS
-    n_neighbors: int = Field(25, ge=1, description="no more than there are training images")
+    n_neighbors: int = Field(10, ge=1, description="no more than there are training images")
     weights: Literal["distance", "uniform"] = "distance"
     metric: Literal["cosine", "euclidean", "manhattan"] = "cosine"
 
