@@ -54,7 +54,9 @@ def _run(arguments: list[str]) -> int:
         return _complain(f"{message}. See `featx {command}--help`.", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _complain(
-            "interrupted. Finished work is kept; run the same command again to go on.", INTERRUPTED
+            "interrupted. Finished work is kept; run the same command again to go on (`featx fit` "
+            "with --resume).",
+            INTERRUPTED,
         )
     except BrokenPipeError:
         # The reader (`| head`) has what it wants; Python must not complain at exit either.

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import joblib
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from featx.heads.calibration import CalibratedHead
+from featx.heads.discriminant import Discriminant
 from featx.heads.keras_head import KerasHead
+from featx.heads.neighbors import NearestNeighbors
 from featx.heads.pooling import SpatialPooling
 from featx.heads.reduction import Reduction
 from featx.heads.settings import (
@@ -116,18 +116,14 @@ def _classifier(settings: Any, seed: int) -> Any:
                 class_weight=settings.class_weight,
             )
         case KnnSettings():
-            return KNeighborsClassifier(
-                settings.n_neighbors,
-                weights=settings.weights,
-                metric=settings.metric,
-                algorithm="brute",
-            )
+            return NearestNeighbors(settings.n_neighbors, settings.metric)
         case LdaSettings():
-            return LinearDiscriminantAnalysis(solver="eigen", shrinkage=settings.shrinkage)
+            return Discriminant(settings.shrinkage)
         case HgbSettings():
             return HistGradientBoostingClassifier(
                 learning_rate=settings.learning_rate,
                 max_iter=settings.max_iter,
+                max_bins=settings.max_bins,
                 max_leaf_nodes=settings.max_leaf_nodes,
                 l2_regularization=settings.l2_regularization,
                 class_weight=settings.class_weight,

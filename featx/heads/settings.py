@@ -161,26 +161,26 @@ class KnnSettings(BaselineSettings):
     """Settings of nearest neighbours."""
 
     components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = PCA_COMPONENTS
-    n_neighbors: int = Field(10, ge=1, description="no more than there are training images")
-    weights: Literal["distance", "uniform"] = "distance"
-    metric: Literal["cosine", "euclidean", "manhattan"] = "cosine"
+    n_neighbors: int = Field(25, ge=1, description="weighted by distance")
+    metric: Literal["euclidean", "cosine", "manhattan"] = "euclidean"
 
 
 class LdaSettings(BaselineSettings):
     """Settings of linear discriminant analysis."""
 
     components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = PCA_COMPONENTS
-    shrinkage: Literal["auto"] | Annotated[Fraction | None, BeforeValidator(_none)] = Field(
-        "auto", description="of the covariance: auto is Ledoit and Wolf's"
+    shrinkage: Annotated[Literal["auto"] | Fraction | None, BeforeValidator(_none)] = Field(
+        0.1, description="of the covariance; auto is Ledoit and Wolf's"
     )
 
 
 class HgbSettings(BaselineSettings):
     """Settings of histogram gradient boosting."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = 100
+    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = 64
     learning_rate: float = Field(0.1, gt=0, le=1)
     max_iter: int = Field(150, ge=1, description="trees")
+    max_bins: int = Field(32, ge=2, le=255, description="of each feature; more cost time")
     max_leaf_nodes: int = Field(15, ge=2)
     l2_regularization: float = Field(1.0, ge=0)
     class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = "balanced"

@@ -13,6 +13,8 @@ from featx.heads.keras_head import KerasHead
 
 TRUSTED = (
     "featx.heads.calibration.CalibratedHead",
+    "featx.heads.discriminant.Discriminant",
+    "featx.heads.neighbors.NearestNeighbors",
     "featx.heads.keras_head.KerasHead",
     "featx.heads.pooling.SpatialPooling",
     "featx.heads.reduction.Reduction",

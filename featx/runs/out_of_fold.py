@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from featx.errors import InputError
 from featx.heads import HeadSpec, KerasHead, PatientFolds, build, fit_arguments
@@ -59,7 +60,10 @@ def fit_head(
         if isinstance(head, KerasHead):
             head.fit(X, y, **known, on_epoch=lambda _: advance(1), workplace=workplace)
             return head
-        head.fit(X, y, **fit_arguments(spec, **known))
+        if spec.baseline is not None and spec.baseline.components is not None:
+            head = _fit_reduced(spec, head, data, rows, known)
+        else:
+            head.fit(X, y, **fit_arguments(spec, **known))
     except ValueError as error:
         raise InputError(
             f"the {spec.name} head can't be fitted: {str(error).splitlines()[0]}",
@@ -67,6 +71,32 @@ def fit_head(
         ) from error
     advance(1)
     return head
+
+
+def _fit_reduced(
+    spec: HeadSpec,
+    head: Pipeline,
+    data: TrainingData,
+    rows: NDArray[np.intp],
+    known: dict[str, NDArray[Any]],
+) -> Pipeline:
+    """Fit a pipeline whose first steps another head may have fitted on the same rows.
+
+    Finding the principal components takes longer than all that comes after them.
+    """
+    assert spec.baseline is not None
+    *first, (name, classifier) = head.steps
+    key = (spec.baseline.components, spec.seed, rows.tobytes())
+    if key not in data.reduced:
+        preparation = Pipeline(first)
+        data.reduced[key] = (preparation, preparation.fit_transform(data.rows(rows)))
+    preparation, features = data.reduced[key]
+    arguments = {
+        argument.removeprefix(f"{name}__"): value
+        for argument, value in fit_arguments(spec, **known).items()
+    }
+    classifier.fit(features, data.y[rows], **arguments)
+    return Pipeline([*preparation.steps, (name, classifier)])
 
 
 def fit_units(spec: HeadSpec) -> tuple[int, str]:

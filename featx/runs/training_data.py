@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class TrainingData:
         Which image a row belongs to.
     use_copies
         Whether copies are fitted on.
+    reduced
+        Preparations that were fitted on some rows, and what came out; heads share them.
     """
 
     X: NDArray[Any] | LazyEmbeddings
@@ -45,6 +47,7 @@ class TrainingData:
     table: pd.DataFrame
     image: NDArray[np.int64]
     use_copies: bool = True
+    reduced: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def copy(self) -> NDArray[np.int64]:

@@ -86,6 +86,10 @@ def unfinished(
         with storage_errors(folder):
             yield folder
     except NoFeasibleThresholdError:
+        progress.note("The trained folds are kept: with --resume another floor takes no time.")
+        raise
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and a polite kill
+        progress.note("The finished epochs are kept: the same command with --resume goes on.")
         raise
     except FeatxError:
         shutil.rmtree(folder, ignore_errors=True)

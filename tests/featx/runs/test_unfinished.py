@@ -1,0 +1,136 @@
+"""The state of a training beside its run: when it stays, when it goes, when it fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from featx.errors import InputError, NoFeasibleThresholdError, SpecMismatchError, StorageError
+from featx.heads import HeadSpec, KerasHead, load_head
+from featx.progress import SILENT
+from featx.runs import fit
+from featx.runs.unfinished import job_of, unfinished
+from featx_cache import Cache
+
+SPEC = HeadSpec.choose(
+    "keras",
+    settings={
+        "architecture": "gap",
+        "dense_units": (),
+        "epochs": 2,
+        "batch_size": 16,
+        "precision": "float32",
+    },
+)
+TABLE = pd.DataFrame({"sha256": ["a", "b"], "label": "A", "group": "g", "copy": [0, 1]})
+
+
+class Notes:
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.task = SILENT.task
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def enter(run: Path, job: dict[str, Any], *, resume: bool = False, error: Any = None) -> list[str]:
+    """Open and leave the folder, by an error if there is one; return what was noted."""
+    progress = Notes()
+    with unfinished(run, job, resume=resume, progress=progress) as folder:
+        (folder / "state").touch()
+        if error is not None:
+            raise error
+    return progress.notes
+
+
+class TestFolder:
+    def test_it_is_gone_when_all_went_well(self, tmp_path: Path) -> None:
+        enter(tmp_path / "new" / "run", {"a": 1})
+        assert not list((tmp_path / "new").iterdir())
+
+    @pytest.mark.parametrize(
+        "error",
+        [KeyboardInterrupt(), SystemExit(), NoFeasibleThresholdError("none", best_accuracy=0.5)],
+    )
+    def test_an_interruption_or_a_floor_out_of_reach_keeps_it(
+        self, tmp_path: Path, error: BaseException
+    ) -> None:
+        with pytest.raises(type(error)):
+            enter(tmp_path / "run", {"a": 1}, error=error)
+        assert (tmp_path / "run.unfinished" / "state").exists()
+
+    @pytest.mark.parametrize("error", [InputError("bad"), StorageError("full")])
+    def test_another_error_leaves_nothing(self, tmp_path: Path, error: Exception) -> None:
+        with pytest.raises(type(error)):
+            enter(tmp_path / "a" / "b" / "run", {"a": 1}, error=error)
+        assert not list(tmp_path.iterdir())
+
+    def test_without_resume_it_starts_over_and_says_so(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            enter(tmp_path / "run", {"a": 1}, error=KeyboardInterrupt())
+        assert "Starting over" in enter(tmp_path / "run", {"a": 2})[0]
+
+    def test_another_training_s_state_is_refused_by_what_differs(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            enter(tmp_path / "run", {"head": {"seed": 0}}, error=KeyboardInterrupt())
+        with pytest.raises(SpecMismatchError, match=r"head\.seed: 0 -> 1"):
+            enter(tmp_path / "run", {"head": {"seed": 1}}, resume=True)
+        assert (tmp_path / "run.unfinished" / "state").exists()
+
+    def test_resume_with_nothing_there_begins(self, tmp_path: Path) -> None:
+        assert enter(tmp_path / "run", {"a": 1}, resume=True) == []
+
+    def test_a_damaged_job_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "run.unfinished").mkdir()
+        (tmp_path / "run.unfinished" / "job.json").write_text("{")
+        with pytest.raises(InputError, match=r"no readable job\.json"):
+            enter(tmp_path / "run", {"a": 1}, resume=True)
+
+    def test_a_file_in_the_way_is_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "run.unfinished").write_text("mine")
+        with pytest.raises(InputError, match="in the way"):
+            enter(tmp_path / "run", {"a": 1})
+        assert (tmp_path / "run.unfinished").read_text() == "mine"
+
+
+class TestJob:
+    @pytest.mark.parametrize("column", ["sha256", "label", "group", "copy"])
+    def test_it_depends_on_the_images_their_labels_patients_and_copies(self, column: str) -> None:
+        other = TABLE.assign(**{column: 7})
+        assert job_of(SPEC, "f", TABLE, 0.9) == job_of(SPEC, "f", TABLE.copy(), 0.9)
+        assert job_of(SPEC, "f", TABLE, 0.9) != job_of(SPEC, "f", other, 0.9)
+
+    def test_the_floor_counts_only_where_the_stopping_rule_looks_at_it(self) -> None:
+        dual = HeadSpec.choose("keras", settings={"stopping": "dual", "precision": "float32"})
+        assert job_of(SPEC, "f", TABLE, 0.9) == job_of(SPEC, "f", TABLE, 0.8)
+        assert job_of(dual, "f", TABLE, 0.9) != job_of(dual, "f", TABLE, 0.8)
+
+
+def test_a_floor_out_of_reach_is_lowered_without_training_again(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NoFeasibleThresholdError):
+        fit(cache, SPEC, tmp_path / "run", accuracy_floor=1.0)
+    whole = fit(cache, SPEC, tmp_path / "whole", accuracy_floor=0.0).run
+
+    import keras
+
+    epochs: list[Any] = []
+    train = keras.Sequential.fit
+    monkeypatch.setattr(
+        keras.Sequential, "fit", lambda self, *a, **k: epochs.append(1) or train(self, *a, **k)
+    )
+    run = fit(cache, SPEC, tmp_path / "run", accuracy_floor=0.0, resume=True).run
+    assert len(epochs) == 1  # the final fit, which had not begun
+    assert (run / "oof.csv").read_bytes() == (whole / "oof.csv").read_bytes()
+    one, other = (load_head(r / "head.keras") for r in (run, whole))
+    assert isinstance(one, KerasHead)
+    weights = zip(one.model_.get_weights(), other.model_.get_weights(), strict=True)
+    assert all(np.array_equal(a, b) for a, b in weights)

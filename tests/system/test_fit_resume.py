@@ -1,0 +1,106 @@
+"""`featx fit` killed in mid-training and resumed: the same run as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from featx.heads import load_head
+
+KILLS = 3
+# Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
+PROGRAM = (
+    "import runpy, signal\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "runpy.run_module('featx', run_name='__main__', alter_sys=True)\n"
+)
+SETTINGS = {
+    "architecture": "gap",
+    "dense_units": "16",
+    "stopping": "dual",
+    "accuracy_target": "0.5",
+    "recall_target": "0.5",
+    "batch_size": "8",
+}
+
+
+def start(cache: Path, run: Path, *more: str, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", PROGRAM, "fit", str(cache), "--head", "keras"]
+    command += ["--run", str(run), "--epochs", "6", "--accuracy-floor", "0.1", *more]
+    command += [word for pair in SETTINGS.items() for word in ("--set", "=".join(pair))]
+    with log.open("ab") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file)
+
+
+def states(run: Path) -> int:
+    """How often a state was written: its changes of inode are counted by mtime."""
+    folder = run.with_name(f"{run.name}.unfinished")
+    return sum(path.stat().st_mtime_ns for path in folder.glob("*/state-*.npz"))
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, f"it ended before it was killed: {log.read_text()}"
+        assert time.monotonic() < deadline, "no epoch ends"
+        time.sleep(0.005)
+
+
+@pytest.mark.timeout(280)
+def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_path: Path) -> None:
+    log, chance = tmp_path / "log", random.Random(4)
+    assert start(tiny_cache, tmp_path / "whole", log=log).wait() == 0, log.read_text()
+    run = tmp_path / "runs" / "killed"
+    for kill in range(KILLS):
+        process = start(tiny_cache, run, *(["--resume"] if kill else []), log=log)
+        seen = [states(run)]
+
+        def moved(count: int, seen: list[int] = seen) -> bool:
+            if (now := states(run)) != seen[-1]:
+                seen.append(now)
+            return len(seen) > count
+
+        wait_for(lambda: moved(chance.randint(2, 12)), process, log)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not run.exists()
+    assert start(tiny_cache, run, "--resume", log=log).wait() == 0, log.read_text()
+
+    whole = tmp_path / "whole"
+    assert [path.name for path in run.parent.iterdir()] == ["killed"]
+    assert (run / "oof.csv").read_bytes() == (whole / "oof.csv").read_bytes()
+    one, other = (load_head(r / "head.keras").model_.get_weights() for r in (run, whole))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    histories = [pd.read_csv(r / "history.csv").drop(columns="seconds") for r in (run, whole)]
+    pd.testing.assert_frame_equal(*histories)
+    assert list((run / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_is_kept_and_says_how_to_go_on(
+    tiny_cache: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    process = start(tiny_cache, run, log=log)
+    wait_for(lambda: states(run) > 0, process, log)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    assert "--resume goes on" in log.read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "run.unfinished"]
+
+    # Other settings are not of that training; without --resume it starts over, and says so.
+    answer = start(tiny_cache, run, "--resume", "--seed", "1", log=log)
+    assert answer.wait() == 2
+    assert "head.seed: 0 -> 1" in log.read_text()
+    assert start(tiny_cache, run, log=log).wait() == 0
+    assert "Starting over" in log.read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "run"]
