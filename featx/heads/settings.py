@@ -20,9 +20,10 @@ def _none(value: Any) -> Any:
 
 def _numbers(value: Any) -> Any:
     """Let people write 512,256 for a list, and 512 for a list of one."""
+    value = _none(value)
     if isinstance(value, str):
         return [part for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int) else _none(value)
+    return [value] if isinstance(value, int) else value
 
 
 Units = Annotated[int, Field(ge=1)]

@@ -13,6 +13,9 @@ from featx.heads.settings import SETTINGS, BaselineSettings, HeadName, KerasSett
 from featx.specs import Spec
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
+OPTIONS = ("seed", "calibration", "epochs", "copies_per_epoch", "ensemble", "precision")
+"""What has an option of its own on the command line."""
+
 Calibration = Literal["sigmoid", "isotonic", "temperature"]
 
 
@@ -148,7 +151,8 @@ def _complaint(error: ValidationError, settings: Mapping[str, Any]) -> InputErro
     why = first["msg"].removeprefix("Value error, ")
     if not name:
         return InputError(f"these settings can't be used: {why}")
+    shown = f"--{name.replace('_', '-')}" if name in OPTIONS else f"the setting {name}"
     return InputError(
-        f"--{name.replace('_', '-')} can't be {value!r}: {why[:1].lower()}{why[1:]}",
+        f"{shown} can't be {value!r}: {why[:1].lower()}{why[1:]}",
         "`featx heads HEAD` lists the settings of a head with their defaults.",
     )

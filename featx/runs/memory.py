@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-_CGROUP = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
-)
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int:
     """Return the bytes that this process may still allocate without swapping.
 
-    The least of what the machine has free, what the container may still take (control groups,
-    versions 1 and 2), and what the process's own limit on its data leaves (``ulimit -d``).
+    The least of what the machine has free, what the process's control groups leave (versions 1 and
+    2: containers, batch systems), and what its own limit on its data leaves (``ulimit -d``).
     """
-    process = psutil.Process()
-    left = [int(psutil.virtual_memory().available)]
-    for limit, used in _CGROUP:
-        try:
-            left.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # not there, or "max": no limit
-            continue
+    left = [int(psutil.virtual_memory().available), *_left_in_groups()]
     data, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if data != resource.RLIM_INFINITY:
-        left.append(data - int(process.memory_info().data))
+        left.append(data - int(psutil.Process().memory_info().data))
     return max(0, min(left))
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Say what each limited group leaves; files that the kernel keeps in memory don't count."""
+    for folder in _groups():
+        for limit, used in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            try:
+                room = int((folder / limit).read_text()) - int((folder / used).read_text())
+            except (OSError, ValueError):  # not there, or "max": no limit
+                continue
+            yield room + _droppable(folder)
+
+
+def _groups() -> Iterator[Path]:
+    """List the folders of this process's memory groups, and of those that they are in."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = CGROUPS / "memory" if controllers else CGROUPS
+        # In a container the path is often that of the host, which isn't to be seen: the root is it.
+        folder = root / path.lstrip("/")
+        yield from (place for place in (folder, *folder.parents) if place.is_relative_to(root))
+
+
+def _droppable(folder: Path) -> int:
+    try:
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return 0
+    return int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))

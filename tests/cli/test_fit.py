@@ -65,6 +65,81 @@ def test_options_reach_the_fit(featx: Featx, tiny_cache: Path, tmp_path: Path) -
     assert record["copies"] == 1
 
 
+SMALL = ("--set", "architecture=gap", "--set", "dense_units=none", "--epochs", "1")
+
+
+def test_settings_come_from_a_file_and_the_command_line_has_the_last_word(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "head.yaml"
+    config.write_text("kernel: linear\ncomponents: 5\nC: 0.1\n")
+    options = ("--head-config", config, "--set", "C=0.2", "--set", "standardize=false")
+    featx("fit", tiny_cache, "--head", "svm", "--run", tmp_path / "run", *options, *FLOOR)
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["head"]["settings"]
+    assert (settings["kernel"], settings["components"], settings["C"]) == ("linear", 5, 0.2)
+    assert settings["standardize"] is False
+
+
+def test_a_head_of_one_s_own_from_a_file(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+    config = tmp_path / "head.yaml"
+    config.write_text(
+        "epochs: 1\nstopping: dual\nlayers:\n  - Flatten\n  - Dense: {units: 3, activation: relu}\n"
+    )
+    run = tmp_path / "run"
+    answer = featx(
+        "fit",
+        tiny_cache,
+        "--head",
+        "keras",
+        "--run",
+        run,
+        "--head-config",
+        config,
+        "--accuracy-floor",
+        "0",
+    )
+    assert answer.code == 0
+    assert "fold 1: kept epoch 1" in answer.err
+    history = pd.read_csv(run / "history.csv")
+    assert list(history.columns[:4]) == ["training", "member", "epoch", "accuracy"]
+    assert set(history["training"]) == {*(f"fold {n}" for n in range(1, 6)), "final"}
+    assert {"val_loss", "val_accuracy", "val_recall", "seconds"} <= set(history.columns)
+    assert (run / "curves.png").stat().st_size > 10_000
+    assert list((run / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_reduction_is_told(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+    options = ("--set", "representation=flatten", "--set", "components=4")
+    answer = featx("fit", tiny_cache, "--head", "lda", "--run", tmp_path / "r", *options, *FLOOR)
+    assert "512 features an image (flatten), reduced to 4 principal components" in answer.err
+
+
+def test_all_heads_are_compared_in_one_table(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    few = ("--set", "components=4", "--set", "max_iter=5", *SMALL)
+    run = tmp_path / "all"
+    answer = featx("fit", tiny_cache, "--head", "all", "--run", run, "--accuracy-floor", "0", *few)
+    assert answer.code == 0
+    table = pd.read_csv(run / "comparison.csv")
+    assert sorted(table["head"]) == sorted(["keras", "logreg", "svm", "knn", "lda", "hgb"])
+    lines = {line.split()[0]: line.split() for line in answer.out.splitlines() if line.split()}
+    for row in table.to_dict("records"):
+        assert lines[row["head"]][1] == f"{row['roc_auc']:.4f}"
+        assert lines[row["head"]][-1] == f"{row['predict_microseconds']:.0f}"
+        assert (run / row["head"] / "run.json").exists()
+
+
+def test_several_heads_with_commas(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+    heads = ("--head", "lda, logreg,lda")
+    assert featx("fit", tiny_cache, *heads, "--run", tmp_path / "two", *FLOOR).code == 0
+    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == [
+        "comparison.csv",
+        "lda",
+        "logreg",
+    ]
+
+
 def test_a_run_is_replaced_only_by_force(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
     command = ("fit", tiny_cache, "--head", "logreg", "--run", tmp_path / "run", *FLOOR)
     assert featx(*command).code == 0

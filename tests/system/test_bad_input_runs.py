@@ -148,7 +148,22 @@ class TestOptions:
             (("--head", "logreg", "--accuracy-floor", "-1"), "accuracy floor -1.0 is not between"),
             (("--head", "logreg", "--accuracy-floor", "nan"), "accuracy floor nan is not between"),
             (("--head", "keras", "--epochs", "0"), "--epochs can't be 0"),
-            (("--head", "logreg", "--epochs", "-3"), "--epochs can't be -3"),
+            (("--head", "logreg", "--epochs", "3"), "--epochs is for --head keras, not logreg"),
+            (("--head", "lda", "--ensemble", "3"), "--ensemble is for --head keras, not lda"),
+            (("--head", "keras", "--ensemble", "0"), "--ensemble can't be 0"),
+            (("--head", "keras", "--copies-per-epoch", "two"), "--copies-per-epoch can't be 'two'"),
+            (
+                ("--head", "keras", "--set", "accuracy_target=1.5"),
+                "accuracy_target can't be '1.5'",
+            ),
+            (("--head", "keras", "--set", "recall_target=-1"), "recall_target can't be '-1'"),
+            (("--head", "keras", "--set", "optimiser=adam"), "Did you mean optimizer?"),
+            (("--head", "keras", "--set", "epochs"), "--set epochs has no value"),
+            (("--head", "svm", "--set", "representation=flaten"), "representation can't be"),
+            (("--head", "svm", "--calibration", "platt"), "--calibration can't be 'platt'"),
+            (("--head", "logreg", "--tta"), "--tta averages over stored copies"),
+            (("--head", "logreg,svn"), "there is no head 'svn'. Did you mean svm?"),
+            (("--head", "all", "--set", "colour=red"), "no head has a setting 'colour'"),
             (("--head", "logreg", "--seed", "-1"), "--seed can't be -1"),
             (("--head", "keras", "--precision", "float8"), "--precision can't be 'float8'"),
             (("--head", "forest"), "there is no head 'forest'. Choose one of"),
@@ -167,6 +182,31 @@ class TestOptions:
         complaint: str,
     ) -> None:
         assert complaint in refused("fit", tiny_cache, "--run", tmp_path / "run", *options)
+
+    @pytest.mark.parametrize(
+        ("content", "complaint"),
+        [
+            ("layers:\n  - Dens: {units: 4}\n", "Did you mean Dense?"),
+            ("layers:\n  - Lambda: {function: print}\n", "layer 1 of the head is a Lambda"),
+            ("layers:\n  - Dense: {unitz: 4}\n", "layer 1 of the head (Dense) can't be built"),
+            ("layers:\n  - Dense: [4]\n", "the settings of layer 1 (Dense) are not a mapping"),
+            ("layers: Dense\n", "layers is not a list"),
+            ("layers:\n  - Dense: {units: 4}\n", "one number an image is wanted"),
+            ("- epochs\n", "is not a mapping of settings"),
+            ("epochs: [1\n", "line 2 is not YAML"),
+            ("epoch: 3\n", "Did you mean epochs?"),
+        ],
+    )
+    def test_a_head_config(
+        self, refused: Refused, tiny_cache: Path, tmp_path: Path, content: str, complaint: str
+    ) -> None:
+        (tmp_path / "head.yaml").write_text(content)
+        options = ("--head", "keras", "--head-config", tmp_path / "head.yaml")
+        assert complaint in refused("fit", tiny_cache, "--run", tmp_path / "run", *options)
+        (tmp_path / "head.yaml").unlink()
+        assert "there is no head config" in refused(
+            "fit", tiny_cache, "--run", tmp_path / "run", *options
+        )
 
     def test_a_run_without_a_place(self, refused: Refused, tiny_cache: Path) -> None:
         assert "Missing option '--run'" in refused("fit", tiny_cache, *LOGREG)

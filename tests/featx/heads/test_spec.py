@@ -24,6 +24,7 @@ from featx.heads import (
     pooling_of,
     save_head,
 )
+from featx.heads.spec import OPTIONS
 
 BASELINES = tuple(name for name in HEADS if name != "keras")
 SMALL: dict[str, dict[str, Any]] = {
@@ -101,7 +102,8 @@ class TestChoosing:
         ],
     )
     def test_a_value_out_of_range_is_refused_by_its_name(self, setting: str, value: Any) -> None:
-        with pytest.raises(InputError, match=f"--{setting.replace('_', '-')} can't be"):
+        shown = "--" + setting.replace("_", "-") if setting in OPTIONS else setting
+        with pytest.raises(InputError, match=f"{shown} can't be"):
             HeadSpec.choose("keras", settings={setting: value})
 
     @pytest.mark.parametrize("seed", [-1, 2**32])
