@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -73,26 +75,14 @@ class Batches:
         for batch, embeddings in parts:
             yield embeddings, self.targets[batch], self.weights[batch]
 
-    def dataset(self, first_epoch: int) -> Any:
-        """Feed epochs without end to Keras, from `first_epoch` on, a little ahead of it."""
-        import tensorflow as tf
-
-        def forever() -> Iterator[tuple[NDArray[Any], ...]]:
-            number = first_epoch
-            try:
-                while True:
-                    yield from self.epoch(number)
-                    number += 1
-            except Exception as error:
-                self.failures.append(error)
-                raise
-
-        signature = (
-            tf.TensorSpec((None, *self.X.shape[1:]), self.X.dtype),
-            tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((None,), tf.float32),
-        )
-        return tf.data.Dataset.from_generator(forever, output_signature=signature).prefetch(2)
+    def forever(self, first_epoch: int) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Yield the batches of all epochs from `first_epoch` on."""
+        try:
+            for number in itertools.count(first_epoch):
+                yield from self.epoch(number)
+        except Exception as error:
+            self.failures.append(error)
+            raise
 
     def _drawn(self, random: np.random.Generator) -> NDArray[np.intp]:
         if self.copies == "all":
@@ -133,3 +123,32 @@ def rows_of_images(images: NDArray[Any]) -> list[NDArray[np.intp]]:
     order = np.argsort(images, kind="stable")
     starts = np.flatnonzero(np.diff(images[order])) + 1
     return np.split(order, starts)
+
+
+@contextlib.contextmanager
+def feeding(
+    batches: Callable[[], Iterator[tuple[NDArray[Any], ...]]], *signature: tuple[Any, Any]
+) -> Iterator[Any]:
+    """Give a `tf.data.Dataset` of batches, a little ahead of who takes them.
+
+    TensorFlow never lets go of the function that it was given, so that function lets go of the
+    embeddings when the block ends: else each fold's would stay in memory.
+
+    Parameters
+    ----------
+    batches
+        Makes an iterator over batches.
+    *signature : pairs of shape and dtype
+        Of the arrays in a batch.
+    """
+    import tensorflow as tf
+
+    source = [batches]
+    dataset = tf.data.Dataset.from_generator(
+        lambda: source[0](),
+        output_signature=tuple(tf.TensorSpec(shape, dtype) for shape, dtype in signature),
+    )
+    try:
+        yield dataset.prefetch(2)
+    finally:
+        source.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.heads.batches import Batches, Embeddings
+from featx.heads.batches import Batches, Embeddings, feeding
 from featx.heads.checkpoint import Checkpoint, History
 from featx.heads.settings import KerasSettings
 from featx.heads.stopping import make_rule
@@ -108,22 +110,38 @@ def train(
     if logging.tensorboard is not None:
         callbacks.append(keras.callbacks.TensorBoard(logging.tensorboard, write_graph=False))
     over = rule is not None and rule.exhausted
-    try:
-        network.fit(
-            batches.dataset(len(history)),
-            initial_epoch=settings.epochs if over else len(history),
-            epochs=settings.epochs,
-            steps_per_epoch=batches.steps,
-            validation_data=_in_order(*validation) if validation is not None else None,
-            # `Batches` shuffles; Keras would warn that it can't.
-            shuffle=False,
-            verbose=0,
-            callbacks=callbacks,
+    row, one = (None, *batches.X.shape[1:]), (None,)
+    with contextlib.ExitStack() as feeds:
+        fed = feeds.enter_context(
+            feeding(
+                functools.partial(batches.forever, len(history)),
+                (row, batches.X.dtype),
+                (one, np.float32),
+                (one, np.float32),
+            )
         )
-    except Exception:
-        if batches.failures:
-            raise batches.failures[0] from None
-        raise
+        held_out = None
+        if validation is not None:
+            in_order = functools.partial(_in_order, *validation)
+            held_out = feeds.enter_context(
+                feeding(in_order, (row, batches.X.dtype), (one, np.float32))
+            )
+        try:
+            network.fit(
+                fed,
+                initial_epoch=settings.epochs if over else len(history),
+                epochs=settings.epochs,
+                steps_per_epoch=batches.steps,
+                validation_data=held_out,
+                # `Batches` shuffles; Keras would warn that it can't.
+                shuffle=False,
+                verbose=0,
+                callbacks=callbacks,
+            )
+        except Exception:
+            if batches.failures:
+                raise batches.failures[0] from None
+            raise
     recorder.replay(settings.epochs - len(history))  # epochs that the stopping rule saved
     if checkpoint is not None:
         checkpoint.finish()
@@ -183,17 +201,8 @@ def _plain(network: Any) -> Any:
     return keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers])
 
 
-def _in_order(X: Embeddings, targets: NDArray[np.float32]) -> Any:
-    """Feed validation images in their order, a batch at a time."""
-    import tensorflow as tf
-
-    def batches() -> Iterator[tuple[NDArray[Any], ...]]:
-        for start in range(0, len(targets), VALIDATION_BATCH):
-            part = slice(start, start + VALIDATION_BATCH)
-            yield X[part], targets[part]
-
-    signature = (
-        tf.TensorSpec((None, *X.shape[1:]), X.dtype),
-        tf.TensorSpec((None,), tf.float32),
-    )
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(1)
+def _in_order(X: Embeddings, targets: NDArray[np.float32]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield validation images in their order, a batch at a time."""
+    for start in range(0, len(targets), VALIDATION_BATCH):
+        part = slice(start, start + VALIDATION_BATCH)
+        yield X[part], targets[part]

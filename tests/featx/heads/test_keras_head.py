@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import random
 from collections.abc import Iterator
@@ -299,3 +300,11 @@ def test_a_few_batches_are_enough_to_predict_what_was_learnt() -> None:
     head = KerasHead(epochs=6, batch_size=16).fit(X, y)
     assert head.history_[-1]["accuracy"] > 0.9
     assert (head.predict(X) == y).mean() > 0.9
+
+
+def test_training_lets_go_of_the_embeddings() -> None:
+    """TensorFlow keeps the function that feeds it for ever; it must not keep the array, too."""
+    X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    KerasHead(epochs=1, stopping="patience").fit(X, np.arange(12) % 2)
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Batches]

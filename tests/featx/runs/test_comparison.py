@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -110,15 +109,3 @@ def test_no_head_at_the_floor_is_an_error_that_names_the_best(cache: Cache, tmp_
         fit_heads(cache, SPECS[:3], folder, accuracy_floor=1.0)
     assert 0.5 < caught.value.best_accuracy < 1.0
     assert not folder.exists()
-
-
-def test_a_run_of_schema_1_is_read_and_scores_as_it_did() -> None:
-    import numpy as np
-
-    folder = Path(__file__).parent / "fixtures"
-    run = load_run(folder / "run-schema-1")
-    assert json.loads((run.path / "run.json").read_text())["schema_version"] == 1
-    assert run.record.head.name == "logreg"
-    X = np.random.default_rng(7).normal(size=(6, 2, 2, 8)).astype(np.float16)
-    expected = json.loads((folder / "scores.json").read_text())["run-schema-1"]
-    assert run.score(X) == pytest.approx(expected, abs=1e-6)

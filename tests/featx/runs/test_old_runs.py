@@ -1,0 +1,39 @@
+"""Runs that were written before are read as long as their schema is known, and score as they did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.runs import load_run
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SCORES = json.loads((FIXTURES / "scores.json").read_text())
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_run_of_a_known_schema_scores_as_it_did(name: str) -> None:
+    run = load_run(FIXTURES / name)
+    X = np.random.default_rng(7).normal(size=(6, 2, 2, 8)).astype(np.float16)
+    assert run.score(X) == pytest.approx(SCORES[name], abs=1e-6)
+    assert np.ptp(run.score(X)) > 1e-3
+
+
+def test_the_fixtures_are_of_every_schema_there_has_been() -> None:
+    schemas = {
+        json.loads((FIXTURES / name / "run.json").read_text())["schema_version"] for name in SCORES
+    }
+    assert schemas == {1, 2}
+
+
+def test_the_settings_of_a_keras_run_of_schema_1_find_their_place() -> None:
+    from featx.runs import RunRecord
+
+    content = json.loads((FIXTURES / "run-schema-1" / "run.json").read_text())
+    content["head"] = {"name": "keras", "seed": 3, "epochs": 5, "precision": "bfloat16"}
+    keras = RunRecord.model_validate(content).head.keras
+    assert keras is not None
+    assert (keras.epochs, keras.precision, keras.architecture) == (5, "bfloat16", "study")
