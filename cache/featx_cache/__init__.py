@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         storage_errors,
     )
     from featx_cache.index import INDEX_NAME, SHARDS_NAME, Labelling, RowPlaces, write_index
-    from featx_cache.lazy import LazyEmbeddings
+    from featx_cache.lazy import LazyEmbeddings, all_finite
     from featx_cache.shards import RowKeys, read_keys, shard_name, verify_shard, write_shard
 
 _PLACES = {
@@ -44,7 +44,7 @@ _PLACES = {
     ),
     "files": ("atomic_folder", "atomic_path", "make_folder", "remove_leftovers", "storage_errors"),
     "index": ("INDEX_NAME", "SHARDS_NAME", "Labelling", "RowPlaces", "write_index"),
-    "lazy": ("LazyEmbeddings",),
+    "lazy": ("LazyEmbeddings", "all_finite"),
     "shards": ("RowKeys", "read_keys", "shard_name", "verify_shard", "write_shard"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
@@ -64,6 +64,7 @@ __all__ = [
     "RowPlaces",
     "SpecMismatchError",
     "StorageError",
+    "all_finite",
     "atomic_folder",
     "atomic_path",
     "make_folder",

@@ -19,6 +19,9 @@ from featx_cache.files import atomic_path
 FORMAT = "featx-shard-1"
 SHA256_DTYPE = np.dtype("S64")
 
+SPARSE = 0.6
+"""Below this share of the rows between the first and the last, rows are read one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowKeys:
@@ -141,8 +144,20 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
         first, last = int(rows.min()), int(rows.max()) + 1
         if (rows.size == last - first) and bool((np.diff(rows) == 1).all()):
             return np.asarray(dataset[first:last])
+        if rows.size < SPARSE * (last - first):
+            return _read_runs(dataset, rows)
         span: NDArray[np.floating] = np.asarray(dataset[first:last])[rows - first]
         return span
+
+
+def _read_runs(dataset: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Read stretches of neighbouring rows, each by itself: every row is compressed by itself."""
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    result = np.empty((rows.size, *dataset.shape[1:]), dataset.dtype)
+    for run in np.split(np.arange(rows.size), np.flatnonzero(np.diff(ascending) != 1) + 1):
+        result[order[run]] = dataset[int(ascending[run[0]]) : int(ascending[run[-1]]) + 1]
+    return result
 
 
 def verify_shard(path: Path) -> tuple[RowKeys, str]:

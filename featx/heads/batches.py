@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featx_cache import LazyEmbeddings
+from featx_cache import LazyEmbeddings, all_finite
 
 BUFFER_BYTES = 192 * 2**20
 """Of the rows that are shuffled together when they are read from disk; there are two at a time."""
@@ -112,7 +112,7 @@ class Batches:
                 block = following.result()
                 if number + 1 < len(buffers):
                     following = reader.submit(X.__getitem__, buffers[number + 1])
-                if not np.isfinite(block).all():
+                if not all_finite(block):
                     raise ValueError("Input X contains NaN or infinity.")
                 for part in self._cut(order):
                     yield buffer[part], block[part]

@@ -13,7 +13,7 @@ from featx.errors import InputError
 from featx.heads import HeadSpec, build, pooling_of
 from featx.progress import SILENT, Progress
 from featx.runs.memory import available_memory
-from featx_cache import Cache, LazyEmbeddings
+from featx_cache import Cache, LazyEmbeddings, all_finite
 
 FITTED_SPLITS = ("train", "val")
 
@@ -160,7 +160,7 @@ def _read(lazy: LazyEmbeddings, pooling: Any, progress: Progress) -> NDArray[Any
     X: NDArray[Any] | None = None
     with progress.task("Reading embeddings", len(lazy), "row") as advance:
         for positions, embeddings in lazy.blocks():
-            if not np.isfinite(embeddings).all():
+            if not all_finite(embeddings):
                 raise InputError(
                     f"the cache {lazy.cache.path} holds embeddings that are not finite numbers",
                     "Extract it again with --precision float32 --storage-dtype float32.",

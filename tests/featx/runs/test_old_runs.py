@@ -1,4 +1,4 @@
-"""Runs that were written before are read as long as their schema is known, and score as they did."""
+"""Runs written before are read as long as their schema is known, and score as they did."""
 
 from __future__ import annotations
 
