@@ -1,0 +1,60 @@
+"""How much memory a process may still take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from featx.runs import memory
+from featx.runs.memory import available_memory
+
+LIMITED = """
+import resource
+from featx.runs.memory import available_memory
+free = available_memory()
+resource.setrlimit(resource.RLIMIT_DATA, (2**34, 2**34))
+large = available_memory()
+resource.setrlimit(resource.RLIMIT_DATA, (2**31, 2**31))
+print(large <= 2**34, available_memory() < 2**31, available_memory() > 0 or free == 0)
+"""
+
+
+def test_it_is_no_more_than_the_machine_has() -> None:
+    assert 0 < available_memory() <= psutil.virtual_memory().total
+
+
+def test_a_limit_on_the_process_counts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["True"] * 3, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"memory.max": "1000", "memory.current": "400"}, 600),
+        ({"memory.max": "1000", "memory.current": "400", "memory.stat": "inactive_file 50"}, 650),
+        ({"memory.limit_in_bytes": "900", "memory.usage_in_bytes": "1000"}, 0),
+        ({"memory.max": "max", "memory.current": "400"}, None),
+        ({}, None),
+    ],
+)
+def test_a_control_group_s_limit_counts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, str],
+    expected: int | None,
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    free = available_memory()
+    monkeypatch.setattr(memory, "_groups", lambda: iter([tmp_path]))
+    if expected is None:
+        assert available_memory() > free / 2
+    else:
+        assert available_memory() == expected
