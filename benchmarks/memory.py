@@ -62,7 +62,11 @@ def make_cache(folder: Path, rows: int) -> None:
     """Write a cache of drawn numbers, uncompressed."""
     spec = ExtractionSpec(
         backbone=BackboneSpec(
-            name="vgg16", layer="block5_pool", weights="random", weights_sha256="0" * 64
+            name="vgg16",
+            layer="block5_pool",
+            weights="random",
+            weights_sha256="0" * 64,
+            input_size=300,
         ),
         augmentation=AugmentationSpec(copies=0),
     )

@@ -127,7 +127,9 @@ def rows_of_images(images: NDArray[Any]) -> list[NDArray[np.intp]]:
 
 @contextlib.contextmanager
 def feeding(
-    batches: Callable[[], Iterator[tuple[NDArray[Any], ...]]], *signature: tuple[Any, Any]
+    batches: Callable[[], Iterator[tuple[NDArray[Any], ...]]],
+    *signature: tuple[Any, Any],
+    steps: int | None = None,
 ) -> Iterator[Any]:
     """Give a `tf.data.Dataset` of batches, a little ahead of who takes them.
 
@@ -140,6 +142,8 @@ def feeding(
         Makes an iterator over batches.
     *signature : pairs of shape and dtype
         Of the arrays in a batch.
+    steps
+        How many batches there are; None for no end.
     """
     import tensorflow as tf
 
@@ -148,6 +152,8 @@ def feeding(
         lambda: source[0](),
         output_signature=tuple(tf.TensorSpec(shape, dtype) for shape, dtype in signature),
     )
+    if steps is not None:  # else Keras counts, and warns when it has come to the end
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     try:
         yield dataset.prefetch(2)
     finally:

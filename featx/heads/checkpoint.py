@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,17 @@ from featx.heads.stopping import BestEpoch
 from featx_cache import atomic_path
 
 History = list[dict[str, float]]
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,  # also NotImplementedError: flipped bits look like an unknown kind of zip
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile make of a damaged file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +88,11 @@ class Checkpoint(Callback):  # type: ignore[misc]
                 facts = json.loads(str(file["facts"]))
                 variables, best = _list(file, "variable"), _list(file, "best")
                 optimizer = _list(file, "optimizer")
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except UNREADABLE:
             return None
         shapes = [v.shape for v in model.variables] == [v.shape for v in variables]
-        if not shapes or len(optimizer) not in (0, len(model.optimizer.variables)):
+        wanted = 0 if facts["finished"] else len(model.optimizer.variables)
+        if not shapes or len(optimizer) != wanted:
             return None
         _assign(model.variables, variables)
         _assign(model.optimizer.variables, optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from featx.heads.own_layers import build_layers
@@ -44,7 +45,7 @@ def build_network(
     """
     from keras import Input, Sequential, layers
 
-    seeds = iter(range(seed * 100, seed * 100 + 100))
+    seeds = itertools.count(seed * 100)
     if settings.layers is not None:
         return build_layers(settings.layers, embedding_shape, seeds)
     network = [Input(embedding_shape)]

@@ -113,11 +113,19 @@ def build_layers(
         for number, layer in enumerate(described, start=1):
             name, config = str(layer["class_name"]), dict(layer.get("config") or {})
             kind = getattr(keras.layers, name)
+            ends = number == len(described) and name == "Dense" and config.get("units") == 1
+            precision = {"dtype": "float32"} if ends else {}
             try:
                 # Twice: the first tells the defaults, among them seeds that would be drawn.
                 complete = kind.from_config(_without_names(config)).get_config()
-                network.add(kind.from_config(_seeded(_without_names(complete), seeds)))
-            except (TypeError, ValueError) as error:
+                network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
+            except (
+                TypeError,
+                ValueError,
+                LookupError,
+                AttributeError,
+                NotImplementedError,
+            ) as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 raise InputError(
                     f"layer {number} of the head ({name}) can't be built: {reason}",

@@ -157,8 +157,9 @@ class DualMetricEarlyStopping(BestEpoch):
         return self._passes(logs) or self._fallback(logs) > self._fallback(best)
 
     def _fallback(self, logs: Logs) -> tuple[bool, float, float]:
-        accuracy, recall = logs["val_accuracy"], logs["val_recall"]
-        above = accuracy >= self.accuracy_floor
+        # A network that fell apart scores NaN, which is neither above nor below anything.
+        accuracy, recall = np.nan_to_num([logs["val_accuracy"], logs["val_recall"]], nan=-1.0)
+        above = bool(accuracy >= self.accuracy_floor)
         return (True, recall, accuracy) if above else (False, accuracy, recall)
 
     def _patience_counts(self) -> bool:

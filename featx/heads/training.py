@@ -124,7 +124,12 @@ def train(
         if validation is not None:
             in_order = functools.partial(_in_order, *validation)
             held_out = feeds.enter_context(
-                feeding(in_order, (row, batches.X.dtype), (one, np.float32))
+                feeding(
+                    in_order,
+                    (row, batches.X.dtype),
+                    (one, np.float32),
+                    steps=-(-len(validation[1]) // VALIDATION_BATCH),
+                )
             )
         try:
             network.fit(

@@ -219,9 +219,6 @@ class TestNaN:
     def test_an_epoch_of_nan_gives_way_to_any_other(
         self, name: str, request: pytest.FixtureRequest
     ) -> None:
-        if name == "dual":
-            why = "stopping.py _fallback: nothing compares greater than NaN"
-            request.applymarker(pytest.mark.xfail(strict=True, reason=why))
         broken = log(np.nan, np.nan, loss=np.nan, train=np.nan)
         assert run(self.rule(name), [broken, MISSED, broken]).kept == 2
 

@@ -1,242 +1,412 @@
-"""Training the Keras head: going on after a kill, logs, schedules, ensembles."""
+"""Training a network: going on after a kill, schedules, smoothing, ensembles, and what is left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
-from featx.heads import KerasHead, KerasSettings
-from featx.heads.training import _optimizer
+from featx.heads import KerasHead
+from featx.heads.batches import Batches
+from featx.heads.checkpoint import Checkpoint
+from featx.heads.settings import KerasSettings
+from featx.heads.training import Logging, train
 
-PATIENTS = np.arange(64) // 2
-SMALL: dict[str, Any] = {"architecture": "gap", "dense_units": (4,), "epochs": 4, "batch_size": 8}
+EPOCHS = 4
+Epoch = dict[str, float]
+
+X = np.random.default_rng(0).normal(size=(24, 2, 2, 4)).astype(np.float32)
+y = np.arange(24) % 2
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Even though the `tf.config", "ignore:Your input ran out of data"
+)
+
+
+class Fitted(NamedTuple):
+    """A head and the epochs it was really trained for, counted from 1."""
+
+    head: KerasHead
+    trained: list[float]
+    told: int
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Tracing a network takes longer than training it a little."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def _eagerly() -> Iterator[None]:
+    with eagerly():
+        yield
 
 
 @pytest.fixture(scope="module")
-def data() -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    random = np.random.default_rng(0)
-    y = PATIENTS % 2
-    return (random.normal(size=(64, 2, 2, 6)) + y[:, None, None, None]).astype(np.float16), y
+def undisturbed() -> KerasHead:
+    """A head without a stopping rule, fitted in one go."""
+    with eagerly():
+        return fit(make()).head
 
 
-Data = tuple[NDArray[np.float16], NDArray[np.int64]]
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file that the same head left when it was killed."""
+    with eagerly():
+        interrupt(make(), folder := tmp_path_factory.mktemp("killed"), after=3)
+    return (folder / "state-0.npz").read_bytes()
 
 
-def stop_after(epochs: int) -> Callable[[dict[str, float]], None]:
-    seen: list[Any] = []
+def make(**parameters: Any) -> KerasHead:
+    given = {
+        "architecture": "gap",
+        "dense_units": (),
+        "epochs": EPOCHS,
+        "batch_size": 12,
+        "learning_rate": 0.05,
+        "validation_fraction": 0.3,
+        "random_state": 3,
+    }
+    return KerasHead(**(given | parameters))
 
-    def count(logs: dict[str, float]) -> None:
-        seen.append(logs)
-        if len(seen) == epochs:
+
+def fit(head: KerasHead, workplace: Path | None = None, *, X: NDArray[Any] = X) -> Fitted:
+    told: list[Epoch] = []
+    head.fit(X, y, workplace=workplace, on_epoch=told.append)
+    return Fitted(head, [logs["epoch"] for logs in told if logs], len(told))
+
+
+def interrupt(head: KerasHead, workplace: Path, *, after: int) -> None:
+    """Fit until so many epochs are over, and be killed."""
+    told: list[Epoch] = []
+
+    def on_epoch(logs: Epoch) -> None:
+        told.append(logs)
+        if len(told) == after:
             raise KeyboardInterrupt
 
-    return count
+    with pytest.raises(KeyboardInterrupt):
+        head.fit(X, y, workplace=workplace, on_epoch=on_epoch)
 
 
-def same(one: KerasHead, other: KerasHead) -> bool:
+def assert_same(one: KerasHead, other: KerasHead) -> None:
+    """To the last bit."""
     weights = zip(one.model_.get_weights(), other.model_.get_weights(), strict=True)
-    histories = [[{**e, "seconds": 0} for e in head.history_] for head in (one, other)]
-    equal = all(np.array_equal(a, b) for a, b in weights)
-    return equal and histories[0] == histories[1] and one.outcomes_ == other.outcomes_
+    assert all(np.array_equal(a, b) for a, b in weights)
+    assert [logs | {"seconds": 0} for logs in one.history_] == [
+        logs | {"seconds": 0} for logs in other.history_
+    ]
+    assert one.outcomes_ == other.outcomes_
 
 
+@pytest.mark.usefixtures("_eagerly")
 class TestGoingOnAfterAKill:
     @pytest.mark.parametrize(
-        "settings",
+        "parameters",
         [
-            {"optimizer": "adam", "dropout": 0.5},
-            {"optimizer": "rmsprop", "schedule": "step"},
-            {"optimizer": "sgd", "schedule": "constant"},
-            {"stopping": "dual", "accuracy_target": 0.1, "recall_target": 0.1, "patience": 2},
-            {"stopping": "best_recall", "batch_normalization": False},
-            {"ensemble": 2, "ensemble_of": "folds", "stopping": "patience", "epochs": 2},
+            {"dropout": 0.5, "dense_units": (8,)},
+            {"dropout": 0.0, "optimizer": "rmsprop", "schedule": "constant"},
+            {"optimizer": "sgd"},
+            {"stopping": "best_recall"},
+            {"stopping": "patience", "monitor": "accuracy", "patience": 3},
+            {"stopping": "dual", "accuracy_target": 0.0, "recall_target": 0.0, "patience": 2},
+            {"layers": [{"class_name": n} for n in ("Flatten", "BatchNormalization")]},
         ],
-        ids=lambda s: " ".join(map(str, s.values())),
+        ids=str,
     )
-    def test_it_ends_as_if_it_had_not_been_killed(
-        self, data: Data, settings: dict[str, Any], tmp_path: Path
+    def test_the_rest_is_exactly_as_if_nothing_had_happened(
+        self, parameters: dict[str, Any], tmp_path: Path
     ) -> None:
-        options = SMALL | settings
-        whole = KerasHead(**options).fit(*data, groups=PATIENTS)
-        for epochs in (2, 3):
-            with pytest.raises(KeyboardInterrupt):
-                KerasHead(**options).fit(
-                    *data, groups=PATIENTS, on_epoch=stop_after(epochs), workplace=tmp_path
-                )
-        resumed = KerasHead(**options).fit(*data, groups=PATIENTS, workplace=tmp_path)
-        assert same(resumed, whole)
+        undisturbed = fit(make(**parameters))
+        interrupt(make(**parameters), tmp_path, after=2)
+        resumed = fit(make(**parameters), tmp_path)
+        assert_same(resumed.head, undisturbed.head)
+        # The kill came before the second epoch's state was on disk.
+        assert resumed.trained == undisturbed.trained[1:]
+        assert resumed.told == EPOCHS
 
-    def test_batch_normalization_and_convolutions_go_on_too(self, tmp_path: Path) -> None:
-        random = np.random.default_rng(1)
-        X, y = random.normal(size=(24, 3, 3, 4)).astype(np.float32), np.arange(24) % 2
-        options: dict[str, Any] = {"dense_units": (4,), "epochs": 3, "batch_size": 8}
-        whole = KerasHead(**options).fit(X, y)
-        with pytest.raises(KeyboardInterrupt):
-            KerasHead(**options).fit(X, y, on_epoch=stop_after(2), workplace=tmp_path)
-        assert same(KerasHead(**options).fit(X, y, workplace=tmp_path), whole)
+    def test_a_second_kill_does_no_harm_either(
+        self, undisturbed: KerasHead, tmp_path: Path
+    ) -> None:
+        interrupt(make(), tmp_path, after=2)
+        interrupt(make(), tmp_path, after=3)
+        resumed = fit(make(), tmp_path)
+        assert resumed.trained == [3, 4]
+        assert_same(resumed.head, undisturbed)
 
+    @pytest.mark.parametrize("ensemble_of", ["seeds", "folds"])
+    def test_an_ensemble_goes_on_in_the_member_that_was_killed(
+        self, ensemble_of: str, tmp_path: Path
+    ) -> None:
+        def ensemble() -> KerasHead:
+            return make(epochs=2, ensemble=2, ensemble_of=ensemble_of, stopping="best_recall")
+
+        interrupt(ensemble(), tmp_path, after=4)
+        resumed = fit(ensemble(), tmp_path)
+        assert resumed.trained == [2]
+        assert resumed.told == 4
+        assert_same(resumed.head, fit(ensemble()).head)
+
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {"stopping": "best_recall"},
+            {"stopping": "dual", "accuracy_target": 0.0, "recall_target": 0.0, "patience": 1},
+        ],
+        ids=str,
+    )
+    def test_a_kill_after_the_last_epoch_leaves_nothing_to_train(
+        self, parameters: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "finish", lambda _: None)
+            fit(make(**parameters), tmp_path)
+        resumed = fit(make(**parameters), tmp_path)
+        assert resumed.trained == []
+        assert resumed.told == EPOCHS
+        assert_same(resumed.head, fit(make(**parameters)).head)
+
+    @pytest.mark.parametrize("stopping", [None, "best_recall"])
     def test_a_finished_training_is_not_trained_again(
-        self, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, stopping: str | None, tmp_path: Path
     ) -> None:
-        import keras
+        first = fit(make(stopping=stopping), tmp_path)
+        again = fit(make(stopping=stopping), tmp_path, X=X + 1)
+        assert (first.trained, again.trained) == ([1, 2, 3, 4], [])
+        assert again.told == EPOCHS
+        assert_same(again.head, first.head)
+        assert again.head.history_ == first.head.history_
 
-        first = KerasHead(**SMALL).fit(*data, workplace=tmp_path)
-        monkeypatch.setattr(keras.Sequential, "fit", None)
-        units: list[Any] = []
-        again = KerasHead(**SMALL).fit(*data, workplace=tmp_path, on_epoch=units.append)
-        assert same(again, first)
-        assert len(units) == SMALL["epochs"]
 
-    @pytest.mark.parametrize("content", [b"", b"not a zip", "half", "foreign"])
-    def test_a_damaged_or_foreign_state_is_not_gone_by(
-        self, data: Data, tmp_path: Path, content: Any
+def test_a_traced_network_goes_on_exactly_too(tmp_path: Path) -> None:
+    interrupt(make(stopping="best_recall"), tmp_path, after=3)
+    resumed = fit(make(stopping="best_recall"), tmp_path)
+    assert resumed.trained == [3, 4]
+    assert_same(resumed.head, fit(make(stopping="best_recall")).head)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("no state")
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"NUMPY") + 200] ^= 255
+    path.write_bytes(content)
+
+
+def of_a_newer_zip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 255
+    path.write_bytes(content)
+
+
+def one_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def other_arrays(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, weights=np.zeros(3))
+
+
+@pytest.mark.usefixtures("_eagerly")
+class TestStatesThatCannotBeUsed:
+    def begins_anew(self, workplace: Path, undisturbed: KerasHead) -> None:
+        fitted = fit(make(), workplace)
+        assert fitted.trained == [1, 2, 3, 4]
+        assert_same(fitted.head, undisturbed)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            text,
+            cut_short,
+            flipped,
+            other_arrays,
+            empty,
+            of_a_newer_zip,
+            one_array,
+        ],
+    )
+    def test_a_damaged_one_is_ignored(
+        self,
+        damage: Callable[[Path], None],
+        state: bytes,
+        undisturbed: KerasHead,
+        tmp_path: Path,
     ) -> None:
-        whole = KerasHead(**SMALL).fit(*data)
-        other = SMALL | {"dense_units": (5,)}
-        with pytest.raises(KeyboardInterrupt):
-            KerasHead(**(other if content == "foreign" else SMALL)).fit(
-                *data, on_epoch=stop_after(2), workplace=tmp_path
-            )
-        (state,) = tmp_path.glob("state-*.npz")
-        if content == "half":
-            state.write_bytes(state.read_bytes()[:-100])
-        elif content != "foreign":
-            state.write_bytes(content)
-        assert same(KerasHead(**SMALL).fit(*data, workplace=tmp_path), whole)
+        (path := tmp_path / "state-0.npz").write_bytes(state)
+        damage(path)
+        self.begins_anew(tmp_path, undisturbed)
 
-    def test_progress_counts_every_epoch_once_also_those_done_or_saved(
-        self, data: Data, tmp_path: Path
+    def test_an_undamaged_one_is_not(
+        self, state: bytes, undisturbed: KerasHead, tmp_path: Path
     ) -> None:
-        settings = SMALL | {"stopping": "patience", "patience": 1, "epochs": 30}
-        with pytest.raises(KeyboardInterrupt):
-            KerasHead(**settings).fit(*data, on_epoch=stop_after(2), workplace=tmp_path)
-        units: list[Any] = []
-        KerasHead(**settings).fit(*data, on_epoch=units.append, workplace=tmp_path)
-        assert len(units) == 30
+        (tmp_path / "state-0.npz").write_bytes(state)
+        fitted = fit(make(), tmp_path)
+        assert fitted.trained == [3, 4]
+        assert_same(fitted.head, undisturbed)
+
+    @pytest.mark.parametrize(
+        "other", [{"dense_units": (5,)}, {"dropout": 0.0}, {"optimizer": "sgd"}], ids=str
+    )
+    def test_that_of_another_training_is_ignored(
+        self, other: dict[str, Any], undisturbed: KerasHead, tmp_path: Path
+    ) -> None:
+        interrupt(make(**other), tmp_path, after=2)
+        self.begins_anew(tmp_path, undisturbed)
 
 
-class TestLogs:
-    def test_tensorboard_has_each_epoch(self, data: Data, tmp_path: Path) -> None:
-        import tensorflow as tf
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+@pytest.mark.usefixtures("_eagerly")
+class TestWorkplace:
+    def test_each_member_has_a_state_and_tensorboard_s_event_files(self, tmp_path: Path) -> None:
+        fit(make(epochs=1, ensemble=2, stopping="best_recall"), tmp_path)
+        assert {path.name for path in tmp_path.glob("*.npz")} == {"state-0.npz", "state-1.npz"}
+        events = tmp_path.rglob("events.out.tfevents.*")
+        assert {str(path.parent.relative_to(tmp_path)) for path in events} == {
+            f"tensorboard-{member}/{part}" for member in (0, 1) for part in ("train", "validation")
+        }
 
-        settings = SMALL | {"stopping": "best_recall"}
-        head = KerasHead(**settings).fit(*data, groups=PATIENTS, workplace=tmp_path)
-        for part, key in (("train", "loss"), ("validation", "val_loss")):
-            events = EventAccumulator(str(tmp_path / "tensorboard-0" / part))
-            events.Reload()
-            losses = [
-                float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("epoch_loss")
-            ]
-            assert losses == pytest.approx([epoch[key] for epoch in head.history_], abs=1e-6)
-
-    def test_nothing_is_written_without_a_workplace(
-        self, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_without_one_nothing_is_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        KerasHead(**(SMALL | {"epochs": 1})).fit(*data)
-        assert not list(tmp_path.iterdir())
+        fit(make(epochs=1))
+        assert list(tmp_path.iterdir()) == []
 
-
-class TestOptimizing:
-    @pytest.mark.parametrize(
-        ("schedule", "rates"),
-        [
-            ("step", {0: 0.002, 9: 0.002, 10: 0.001, 19: 0.001, 20: 0.0005}),
-            ("constant", {0: 0.002, 29: 0.002}),
-            ("cosine", {0: 0.002, 15: 0.001, 30: 0.0}),
-        ],
-    )
-    def test_the_learning_rate_follows_its_schedule(
-        self, schedule: Any, rates: dict[int, float]
+    def test_it_does_not_change_what_is_learnt(
+        self, undisturbed: KerasHead, tmp_path: Path
     ) -> None:
-        settings = KerasSettings(schedule=schedule, learning_rate=0.002, epochs=30)
-        optimizer = _optimizer(settings, steps=7)
-        for epoch, rate in rates.items():
-            optimizer.iterations.assign(epoch * 7)
-            assert float(optimizer.learning_rate) == pytest.approx(rate, abs=1e-7)
+        assert_same(fit(make(), tmp_path).head, undisturbed)
 
-    @pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
-    def test_each_optimizer_is_the_one_that_was_named(self, name: Any) -> None:
-        assert _optimizer(KerasSettings(optimizer=name), 1).name.lower() == name
 
-    def test_label_smoothing_keeps_scores_from_the_ends(self, data: Data) -> None:
-        settings = SMALL | {"epochs": 25, "learning_rate": 0.05, "dropout": 0.0}
-        plain, smooth = (
-            KerasHead(**settings, label_smoothing=s).fit(*data).predict_proba(data[0])[:, 1]
-            for s in (0.0, 0.4)
+@pytest.mark.usefixtures("_eagerly")
+class TestOptimizer:
+    STEPS = 2
+
+    def rates(self, schedule: str, epochs: int) -> list[float]:
+        """Train at 0.1, and note the rate that comes after each epoch."""
+        network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+        targets = np.array([0, 1] * self.STEPS, np.float32)
+        rows = [np.array([row]) for row in range(2 * self.STEPS)]
+        features = np.zeros((2 * self.STEPS, 2), np.float32)
+        batches = Batches(features, targets, np.ones_like(targets), rows, "one", 2, seed=0)
+        settings = KerasSettings(schedule=schedule, epochs=epochs, learning_rate=0.1)
+        rates: list[float] = []
+        train(
+            network,
+            batches,
+            settings,
+            logging=Logging(lambda _: rates.append(float(network.optimizer.learning_rate))),
         )
-        assert np.ptp(smooth) < np.ptp(plain)
+        return rates
 
-    def test_class_weights_can_be_left_out(self) -> None:
-        y = (np.arange(40) % 8 == 0).astype(int)
-        X = np.zeros((40, 4), np.float32)
-        settings = SMALL | {"dropout": 0.0, "learning_rate": 0.1, "epochs": 30}
-        balanced, plain = (
-            KerasHead(**settings, class_weight=w).fit(X, y).predict_proba(X)[0, 1]
-            for w in ("balanced", None)
-        )
-        assert balanced == pytest.approx(0.5, abs=0.1)
-        assert plain == pytest.approx(1 / 8, abs=0.06)
+    def test_step_halves_the_rate_every_10_epochs(self) -> None:
+        rates = self.rates("step", 21)
+        assert rates[:9] == pytest.approx([0.1] * 9)
+        assert rates[9:19] == pytest.approx([0.05] * 10)
+        assert rates[19:] == pytest.approx([0.025] * 2)
+
+    def test_cosine_is_at_half_the_rate_halfway_and_near_zero_at_the_end(self) -> None:
+        rates = self.rates("cosine", 8)
+        assert rates == sorted(rates, reverse=True)
+        assert rates[3] == pytest.approx(0.05)
+        assert rates[-1] == pytest.approx(0.0, abs=1e-6)
+
+    def test_constant_stays(self) -> None:
+        assert self.rates("constant", 5) == pytest.approx([0.1] * 5)
+
+    def test_optimizers_learn_differently(self) -> None:
+        heads = [fit(make(optimizer=name)).head for name in ("adam", "rmsprop", "sgd")]
+        assert len({float(head.history_[-1]["loss"]) for head in heads}) == 3
 
 
-class TestHeldOut:
-    @pytest.mark.parametrize("ensemble", [{}, {"ensemble": 3, "ensemble_of": "folds"}])
-    def test_patients_are_held_out_whole_and_judged_by_their_untouched_images(
-        self, monkeypatch: pytest.MonkeyPatch, ensemble: dict[str, Any]
+@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_label_smoothing_moves_the_targets_of_the_loss(smoothing: float) -> None:
+    """A head that says the same of everybody has a loss that can be worked out."""
+    constant = {
+        "class_name": "Dense",
+        "config": {
+            "units": 1,
+            "activation": "sigmoid",
+            "kernel_initializer": "zeros",
+            "bias_initializer": {"class_name": "Constant", "config": {"value": 2.0}},
+        },
+    }
+    head = KerasHead(
+        layers=[constant],
+        label_smoothing=smoothing,
+        class_weight=None,
+        learning_rate=1e-9,
+        epochs=1,
+        batch_size=8,
+    ).fit(X[:, 0, 0], np.arange(24) % 4 == 0)
+    target, score = 0.25 * (1 - smoothing) + smoothing / 2, 1 / (1 + math.exp(-2.0))
+    expected = -target * math.log(score) - (1 - target) * math.log(1 - score)
+    assert head.history_[0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.usefixtures("_eagerly")
+class TestWhatIsLeft:
+    def test_the_score_of_an_ensemble_is_the_mean_of_its_members(self) -> None:
+        head = fit(make(ensemble=3, epochs=1)).head
+        members = [head.model_.get_layer(f"member_{number}")(X) for number in range(3)]
+        scores = np.stack([np.asarray(member)[:, 0] for member in members])
+        assert np.ptp(scores, axis=0).max() > 0.01
+        assert head.predict_proba(X)[:, 1] == pytest.approx(scores.mean(axis=0), abs=1e-6)
+
+    def test_the_members_histories_and_outcomes_follow_one_another(self) -> None:
+        head = fit(make(ensemble=2, epochs=2, stopping="best_recall")).head
+        assert [logs["epoch"] for logs in head.history_] == [1, 2, 1, 2]
+        assert len(head.outcomes_) == 2
+
+    def test_held_out_patients_are_judged_in_each_epoch(self) -> None:
+        head = fit(make(stopping="best_recall")).head
+        judged = {"val_loss", "val_accuracy", "val_recall"}
+        assert all(judged <= set(logs) for logs in head.history_)
+        kept = int(head.outcomes_[0].split()[2])
+        assert head.history_[kept - 1]["val_recall"] == max(e["val_recall"] for e in head.history_)
+
+    @pytest.mark.parametrize("stopping", [None, "best_recall"])
+    def test_the_saved_file_has_no_optimizer_in_it(
+        self, stopping: str | None, tmp_path: Path
     ) -> None:
-        from featx.heads import training
-
-        seen: list[tuple[set[int], set[int], list[int]]] = []
-        original = training.train
-
-        def spy(network: Any, batches: Any, settings: Any, **options: Any) -> Any:
-            X, _ = options["validation"]
-            kept = np.concatenate(batches.images)
-            patients = set(batches.X[kept, 0].astype(int).tolist())
-            seen.append((patients, set(X[:, 0].astype(int)), X[:, 1].astype(int).tolist()))
-            return original(network, batches, settings, **options)
-
-        monkeypatch.setattr(training, "train", spy)
-        copies = np.tile([0, 1, 2], 40)
-        images, patients = np.arange(120) // 3, np.arange(120) // 6
-        X = np.stack([patients, copies], axis=1).astype(np.float32)
-        head = KerasHead(**(SMALL | ensemble | {"stopping": "best_recall", "epochs": 1}))
-        head.fit(X, patients % 2, groups=patients, images=images, copies=copies)
-        assert len(seen) == ensemble.get("ensemble", 1)
-        for kept, held_out, copy in seen:
-            assert not kept & held_out
-            assert kept | held_out == set(patients.tolist())
-            assert set(copy) == {0}
-        if ensemble:
-            assert set.union(*(held_out for _, held_out, _ in seen)) == set(patients.tolist())
+        head = fit(make(dense_units=(128, 128), epochs=1, stopping=stopping), tmp_path).head
+        assert not head.model_.compiled
+        head.save(path := tmp_path / "head.keras")
+        weights = sum(weight.nbytes for weight in head.model_.get_weights())
+        assert weights < path.stat().st_size < 1.6 * weights
 
 
-class TestEnsembles:
-    def test_its_scores_are_the_mean_of_its_members(self, data: Data, tmp_path: Path) -> None:
-        settings = SMALL | {"epochs": 2}
-        both = KerasHead(**settings, ensemble=2, random_state=3).fit(*data)
-        members = [KerasHead(**settings, random_state=seed).fit(*data) for seed in (3, 4)]
-        mean = np.mean([member.predict_proba(data[0]) for member in members], axis=0)
-        assert both.predict_proba(data[0]) == pytest.approx(mean, abs=1e-5)
-        both.save(tmp_path / "head.keras")
-        back = KerasHead.load(tmp_path / "head.keras", both.classes_)
-        assert back.predict_proba(data[0]) == pytest.approx(mean, abs=1e-5)
-
-    def test_members_differ(self, data: Data) -> None:
-        head = KerasHead(**(SMALL | {"epochs": 1}), ensemble=2).fit(*data)
-        assert len(head.history_) == 2
-        assert head.history_[0]["loss"] != head.history_[1]["loss"]
-
-
-def test_a_saved_head_has_no_optimizer_in_it(tmp_path: Path) -> None:
-    X = np.random.default_rng(0).normal(size=(8, 300)).astype(np.float32)
-    head = KerasHead(dense_units=(400,), epochs=1).fit(X, np.arange(8) % 2)
-    head.save(tmp_path / "head.keras")
-    floats = sum(weight.size for weight in head.model_.get_weights())
-    assert (tmp_path / "head.keras").stat().st_size < 1.3 * 4 * floats
+def test_training_with_held_out_patients_warns_of_nothing(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    fit(make(epochs=2, stopping="best_recall"))
+    assert [str(each.message) for each in recwarn if "ran out of data" in str(each.message)] == []
