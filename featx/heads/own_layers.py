@@ -16,6 +16,9 @@ from featx.errors import InputError
 FORBIDDEN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "InputLayer")
 """Layers that hold code or other models, or that featx adds itself."""
 
+UNBUILDABLE = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+"""What Keras raises when a layer's settings are wrong, or some are missing."""
+
 
 def read_head_config(path: Path) -> dict[str, Any]:
     """Read the settings of a head from a YAML file.
@@ -119,22 +122,17 @@ def build_layers(
                 # Twice: the first tells the defaults, among them seeds that would be drawn.
                 complete = kind.from_config(_without_names(config)).get_config()
                 network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
-            except (
-                TypeError,
-                ValueError,
-                LookupError,
-                AttributeError,
-                NotImplementedError,
-            ) as error:
+                shape = network.output_shape
+            except UNBUILDABLE as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 raise InputError(
                     f"layer {number} of the head ({name}) can't be built: {reason}",
                     "Its settings are the arguments of Keras's layer of that name.",
                 ) from error
     last = network.layers[-1]
-    if len(network.output_shape) != 2:
+    if len(shape) != 2:
         raise InputError(
-            f"the head's last layer has outputs of shape {network.output_shape[1:]}",
+            f"the head's last layer has outputs of shape {shape[1:]}",
             "Pool or flatten before the end: one number an image is wanted.",
         )
     ends = isinstance(last, keras.layers.Dense) and last.units == 1

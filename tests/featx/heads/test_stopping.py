@@ -216,9 +216,7 @@ class TestNaN:
         broken = log(np.nan, np.nan, loss=np.nan, train=np.nan)
         assert run(self.rule(name), [MISSED, broken, broken]).kept == 1
 
-    def test_an_epoch_of_nan_gives_way_to_any_other(
-        self, name: str, request: pytest.FixtureRequest
-    ) -> None:
+    def test_an_epoch_of_nan_gives_way_to_any_other(self, name: str) -> None:
         broken = log(np.nan, np.nan, loss=np.nan, train=np.nan)
         assert run(self.rule(name), [broken, MISSED, broken]).kept == 2
 
