@@ -26,6 +26,9 @@ def _numbers(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
+COMPONENTS = "principal components that the features are reduced to; none: all"
+WEIGHTS = "balanced weighs classes inversely to their frequency"
+
 Units = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -57,7 +60,7 @@ class KerasSettings(Spec):
     epochs: int = Field(8, ge=1, description="passes over the training images")
     batch_size: int = Field(32, ge=1, le=4096, description="images a step")
     class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
-        "balanced", description="balanced weighs classes inversely to their frequency; or none"
+        "balanced", description=WEIGHTS
     )
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="moves targets this far from 0 and 1"
@@ -88,7 +91,9 @@ class KerasSettings(Spec):
     ensemble_of: Literal["seeds", "folds"] = Field(
         "seeds", description="members differ by seed, or each leaves out one fold of patients"
     )
-    precision: Precision = Field("float32", description="of the arithmetic; weights are float32")
+    precision: Precision = Field(
+        "float32", description="of the arithmetic; `featx fit` takes the faster"
+    )
 
     @model_validator(mode="after")
     def _folds(self) -> Self:
@@ -116,7 +121,7 @@ class BaselineSettings(Spec):
         True, description="each pooled vector of each image to mean 0 and standard deviation 1"
     )
     components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
-        None, description="principal components that the features are reduced to; none: all"
+        None, description=COMPONENTS
     )
 
     @model_validator(mode="before")
@@ -136,13 +141,17 @@ class LogregSettings(BaselineSettings):
     C: float = Field(0.01, gt=0, description="inverse strength of regularization")
     penalty: Literal["l2", "l1", "elasticnet"] = Field("l2", description="kind of regularization")
     l1_ratio: Fraction = Field(0.5, description="share of L1 in penalty=elasticnet")
-    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = "balanced"
+    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
+        "balanced", description=WEIGHTS
+    )
 
 
 class SvmSettings(BaselineSettings):
     """Settings of the support vector machine."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = PCA_COMPONENTS
+    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
+        PCA_COMPONENTS, description=COMPONENTS
+    )
     kernel: Literal["rbf", "linear"] = "rbf"
     C: Annotated[float | None, Field(gt=0), BeforeValidator(_none)] = Field(
         None, description="cost of an error; none: 10 for rbf, 0.01 for linear"
@@ -150,7 +159,9 @@ class SvmSettings(BaselineSettings):
     gamma: Literal["scale", "auto"] | Annotated[float, Field(gt=0)] = Field(
         "scale", description="of the RBF kernel"
     )
-    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = "balanced"
+    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
+        "balanced", description=WEIGHTS
+    )
 
     @property
     def cost(self) -> float:
@@ -161,7 +172,9 @@ class SvmSettings(BaselineSettings):
 class KnnSettings(BaselineSettings):
     """Settings of nearest neighbours."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = PCA_COMPONENTS
+    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
+        PCA_COMPONENTS, description=COMPONENTS
+    )
     n_neighbors: int = Field(25, ge=1, description="weighted by distance")
     metric: Literal["euclidean", "cosine", "manhattan"] = "euclidean"
 
@@ -169,7 +182,9 @@ class KnnSettings(BaselineSettings):
 class LdaSettings(BaselineSettings):
     """Settings of linear discriminant analysis."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = PCA_COMPONENTS
+    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
+        PCA_COMPONENTS, description=COMPONENTS
+    )
     shrinkage: Annotated[Literal["auto"] | Fraction | None, BeforeValidator(_none)] = Field(
         0.1, description="of the covariance; auto is Ledoit and Wolf's"
     )
@@ -178,13 +193,17 @@ class LdaSettings(BaselineSettings):
 class HgbSettings(BaselineSettings):
     """Settings of histogram gradient boosting."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = 64
+    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
+        64, description=COMPONENTS
+    )
     learning_rate: float = Field(0.1, gt=0, le=1)
     max_iter: int = Field(150, ge=1, description="trees")
     max_bins: int = Field(32, ge=2, le=255, description="of each feature; more cost time")
     max_leaf_nodes: int = Field(15, ge=2)
     l2_regularization: float = Field(1.0, ge=0)
-    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = "balanced"
+    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
+        "balanced", description=WEIGHTS
+    )
 
 
 HeadName = Literal["keras", "logreg", "svm", "knn", "lda", "hgb"]

@@ -36,7 +36,8 @@ def heads(
     title = f"{head}: {TITLES[require_head(head)]}"
     table = plain_table(title, ("setting", "default", "meaning"), words=(0, 1, 2))
     for name, field in kind.model_fields.items():
-        choices = " | ".join(_choices(field.annotation))
+        words = _choices(field.annotation)
+        choices = " | ".join(words) if set(words) != {"none"} else ""
         about = ". ".join(part for part in (choices, field.description or "") if part)
         table.add_row(name, _shown(field.default), about)
     console.print(table)
@@ -53,7 +54,7 @@ def _choices(annotation: object) -> list[str]:
         return _choices(get_args(annotation)[0])
     if get_origin(annotation) is Union or type(annotation).__name__ == "UnionType":
         return [word for part in get_args(annotation) for word in _choices(part)]
-    return []
+    return ["none"] if annotation is type(None) else []
 
 
 def _shown(value: object) -> str:

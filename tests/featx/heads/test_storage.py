@@ -19,7 +19,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from featx.errors import InputError
-from featx.heads import HeadSpec, KerasHead, KerasSettings, build, load_head, save_head
+from featx.heads import (
+    CalibratedHead,
+    HeadSpec,
+    KerasHead,
+    KerasSettings,
+    build,
+    load_head,
+    save_head,
+)
 from featx.heads.keras_network import build_network
 from featx.runs.out_of_fold import fit_head
 from featx.runs.training_data import TrainingData
@@ -104,6 +112,20 @@ def test_a_keras_model_with_a_lambda_is_refused_and_named(tmp_path: Path) -> Non
 
     path = tmp_path / "head.keras"
     Sequential([Input((4,)), layers.Lambda(lambda x: x * 2), layers.Dense(1)]).save(path)
+    assert "ambda" in refusal(path)
+
+
+def test_a_keras_model_with_a_lambda_inside_a_skops_file_is_refused_and_named(
+    tmp_path: Path,
+) -> None:
+    """A calibrated Keras head lies in a .skops file, its network as the bytes of a .keras file."""
+    from keras import Input, Sequential, layers
+
+    head = KerasHead()
+    head.model_ = Sequential([Input((4,)), layers.Lambda(lambda x: x * 2), layers.Dense(1)])
+    head.classes_, head.n_features_in_ = np.array([0, 1]), 4
+    path = tmp_path / "head.skops"
+    skops.io.dump(CalibratedHead(head), path)
     assert "ambda" in refusal(path)
 
 
