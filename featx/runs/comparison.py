@@ -75,6 +75,10 @@ def fit_heads(
     """
     folder = Path(folder)
     check_accuracy_floor(accuracy_floor)
+    if (folder / RECORD_NAME).is_file():
+        raise InputError(
+            f"{folder} is a run of one head", "Give --run a new folder: each head gets a run in it."
+        )
     for spec in specs:
         require_free(folder / spec.name, force or resume)
     rows: list[dict[str, Any]] = []

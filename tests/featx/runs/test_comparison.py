@@ -86,6 +86,14 @@ def test_runs_that_are_there_are_kept_when_resuming(cache: Cache, tmp_path: Path
         fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.5, resume=True)
 
 
+def test_a_run_of_one_head_is_no_place_for_several(cache: Cache, tmp_path: Path) -> None:
+    run = fit(cache, SPECS[0], tmp_path / "run", accuracy_floor=0.6).run
+    before = sorted(run.iterdir())
+    with pytest.raises(InputError, match="is a run of one head"):
+        fit_heads(cache, SPECS, run, accuracy_floor=0.6, force=True)
+    assert sorted(run.iterdir()) == before
+
+
 def test_a_head_that_misses_the_floor_is_listed_without_a_threshold(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
