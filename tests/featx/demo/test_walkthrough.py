@@ -111,7 +111,7 @@ def test_running_it_again_goes_on_and_gives_the_same_numbers(
     images, shards = digests(made.data, "*.png"), digests(made.cache, "shard-*")
     written = {path: path.stat().st_mtime_ns for path in (made.cache / "shards").iterdir()}
     # The network takes most of the time, and featx.runs tests that it repeats.
-    monkeypatch.setattr(walkthrough, "HEADS", ("svm", "logreg"))
+    monkeypatch.setattr(walkthrough, "DEMO_HEADS", ("svm", "logreg"))
     again = run_demo(out, SIZE, seed=3)
     assert digests(made.data, "*.png") == images
     assert digests(made.cache, "shard-*") == shards
@@ -149,7 +149,7 @@ def test_a_demo_that_was_interrupted_while_drawing_draws_anew(
 def test_another_folder_with_the_same_seed_gets_the_same_images_embeddings_and_scores(
     made: DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walkthrough, "HEADS", ("logreg",))
+    monkeypatch.setattr(walkthrough, "DEMO_HEADS", ("logreg",))
     other = run_demo(tmp_path / "out", SIZE, seed=3)
     assert digests(other.data, "*.png") == digests(made.data, "*.png")
     caches = [open_cache(result.cache) for result in (made, other)]
