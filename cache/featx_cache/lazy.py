@@ -67,14 +67,15 @@ class LazyEmbeddings:
         return len(self.rows)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        if isinstance(key, tuple):
-            first, *rest = key
-            whole = isinstance(first, int | np.integer)
-            return self[first][tuple(rest) if whole else (slice(None), *rest)]
-        if isinstance(key, int | np.integer):
-            one: NDArray[Any] = self.cache.read(self.rows[[int(key)]])[0]
+        """Index as NumPy does; only rows that are named on the first axis are read."""
+        first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
+        if not _names_rows(first) or not all(_is_plain(each) for each in rest):
+            whole: NDArray[Any] = np.asarray(self)[key]
+            return whole
+        if isinstance(first, int | np.integer):
+            one: NDArray[Any] = self.cache.read(self.rows[[int(first)]])[0][rest]
             return one
-        return self.cache.read(self.rows[key])
+        return self.cache.read(self.rows[first])[(slice(None), *rest)]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -83,7 +84,8 @@ class LazyEmbeddings:
 
     def take(self, rows: ArrayLike) -> LazyEmbeddings:
         """Choose rows, by number or by mask, without reading them."""
-        return LazyEmbeddings(self.cache, self.rows[np.asarray(rows)])
+        chosen = np.asarray(rows)
+        return LazyEmbeddings(self.cache, self.rows[chosen if chosen.size else []])
 
     def blocks(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
         """Read shard by shard: positions among these rows, and their embeddings."""
@@ -91,6 +93,18 @@ class LazyEmbeddings:
 
     def __repr__(self) -> str:
         return f"<{self.shape} {self.dtype} embeddings in {self.cache.path}>"
+
+
+def _names_rows(key: Any) -> bool:
+    """Say whether a key of the first axis is a number, a slice, or one list of rows or a mask."""
+    if isinstance(key, slice):
+        return True
+    return not isinstance(key, bool) and key is not None and key is not ... and np.ndim(key) < 2
+
+
+def _is_plain(key: Any) -> bool:
+    """Say whether a key of a later axis leaves the first one alone."""
+    return isinstance(key, int | np.integer | slice) or key is ...
 
 
 def all_finite(embeddings: NDArray[np.floating]) -> bool:

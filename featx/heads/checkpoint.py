@@ -52,7 +52,8 @@ class State:
 class Checkpoint(Callback):  # type: ignore[misc]
     """Write weights, optimizer, dropout's seeds and the stopping rule after each epoch.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. (Keras's `BackupAndRestore` keeps weights and optimizer,
+    but neither a stopping rule's best epoch nor the history, and writes two files.)
 
     Parameters
     ----------

@@ -25,7 +25,8 @@ class BestEpoch(Callback):  # type: ignore[misc]
     """Keep the best epoch's weights, stop when no better one comes, go back to them at the end.
 
     What "better" means is up to the subclass. The weights go back in any case: when patience runs
-    out, and when the epochs do. The first epoch is always kept, so there is always one.
+    out, and when the epochs do. The first epoch is always kept, so there is always one. (Keras's
+    `EarlyStopping` forgets the best epoch when a training goes on after a kill.)
 
     Parameters
     ----------

@@ -8,7 +8,6 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -273,17 +272,20 @@ def _write(
         if len(history.table):
             history.table.to_csv(folder / HISTORY_NAME, index=False)
             draw_curves(history.table, folder / CURVES_NAME, f"Training of {target.name}")
-        for training in _event_folders(workplace):
-            name = training.parent.name + training.name.removeprefix("tensorboard").removesuffix(
-                "-0"
-            )
-            shutil.copytree(training, folder / TENSORBOARD_NAME / name)
+        if workplace is not None:
+            _keep_events(workplace, folder / TENSORBOARD_NAME)
         (folder / LOG_NAME).write_text(_log(record, history))
 
 
-def _event_folders(workplace: Path | None) -> Iterator[Path]:
-    """List TensorBoard's folders: one a training, or one a member of an ensemble."""
-    return workplace.glob("*/tensorboard-*") if workplace is not None else iter(())
+def _keep_events(workplace: Path, target: Path) -> None:
+    """Copy TensorBoard's folders: one a training, or one a member of an ensemble."""
+    for training in workplace.iterdir():
+        members = sorted(
+            training.glob("tensorboard-*"), key=lambda path: int(path.name.split("-")[1])
+        )
+        for number, member in enumerate(members, start=1):
+            name = training.name if len(members) == 1 else f"{training.name}-member-{number}"
+            shutil.copytree(member, target / name)
 
 
 def _log(record: RunRecord, history: History) -> str:

@@ -77,6 +77,8 @@ def draw_curves(table: pd.DataFrame, path: Path, title: str) -> None:
             if held_out:
                 axes.plot(epochs["epoch"], epochs[f"val_{name}"], color=ORANGE, ls="--", **style)
         axes.set(xlabel="epoch", title=name)
+        if name == "loss":  # the first epoch's would press all others onto the axis
+            axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
     marks = [Line2D([], [], color=BLUE, label="training images")]

@@ -85,9 +85,11 @@ def unfinished(
     try:
         with storage_errors(folder):
             yield folder
-    except NoFeasibleThresholdError:
-        progress.note("The trained folds are kept: with --resume another floor takes no time.")
-        raise
+    except NoFeasibleThresholdError as error:
+        hint = f"{error.hint} The trained folds are kept: --resume takes another floor at once."
+        raise NoFeasibleThresholdError(
+            error.what, hint, best_accuracy=error.best_accuracy
+        ) from error
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and a polite kill
         progress.note("The finished epochs are kept: the same command with --resume goes on.")
         raise

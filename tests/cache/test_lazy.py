@@ -47,6 +47,17 @@ class TestIndexing:
             (slice(0, 6), 1),
             (4, slice(None), 0),
             ([5, 1], slice(None), 1, 2),
+            ([5, 1], ...),
+            (..., 0),
+            ([5, 1], [0, 1]),
+            (slice(None), None),
+            (),
+            None,
+            ...,
+            True,
+            [],
+            [[0, 1], [2, 3]],
+            [True] * 6 + [False] * 7,
         ],
         ids=str,
     )
@@ -64,6 +75,7 @@ class TestIndexing:
         assert (len(lazy), lazy.nbytes) == (len(whole), whole.nbytes)
         assert np.array_equal(np.asarray(lazy), whole)
         assert np.asarray(lazy, np.float64).dtype == np.float64
+        assert lazy.__array__(np.float64).dtype == np.float64
 
     def test_an_array_without_a_copy_can_t_be_had(self, lazy: LazyEmbeddings) -> None:
         with pytest.raises(ValueError, match="without a copy"):
@@ -73,6 +85,7 @@ class TestIndexing:
         self, lazy: LazyEmbeddings, whole: NDArray[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         chosen = lazy.take(np.array([9, 3, 12])).take([True, False, True])
+        assert len(chosen.take([])) == 0
         assert np.array_equal(np.asarray(chosen), whole[[9, 12]])
         monkeypatch.setattr(Cache, "read", None)
         assert len(lazy.take([1, 2])) == 2

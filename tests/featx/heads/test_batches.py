@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +97,12 @@ class TestEpochs:
         assert drawn(made, 4).tolist() != first.tolist()
         assert drawn(batches(seed=1), 3).tolist() != first.tolist()
 
+    def test_the_same_rows_come_in_another_order_each_epoch(self, batches: Any) -> None:
+        made = batches("all")
+        orders = [drawn(made, epoch).tolist() for epoch in range(3)]
+        assert len({tuple(order) for order in orders}) == 3
+        assert batches.rows.tolist() not in orders
+
     def test_going_on_from_an_epoch_is_its_place_in_the_whole(self, batches: Any) -> None:
         made = batches()
         onward = made.forever(2)
@@ -103,15 +112,20 @@ class TestEpochs:
 
 @pytest.mark.parametrize("batches", ["disk"], indirect=True)
 class TestOnDisk:
-    def test_a_buffer_mixes_shards(self, batches: Any, cache: Cache) -> None:
-        """Of two shards of 56 rows, a buffer of 12 holds one or two; order within is shuffled."""
-        rows = drawn(batches("all"), 0)
-        assert len(rows) > 3 * 12
-        assert rows.tolist() != sorted(rows)
-        buffer = cache.shard_of(rows[:12])
-        assert len(set(cache.shard_of(rows))) == 2
-        assert (np.diff(rows[:12]) < 0).any()
-        assert len(buffer) == 12
+    def test_buffers_are_of_whole_batches_and_mix_the_shards_that_they_span(
+        self, batches: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes: list[int] = []
+        original = Cache.read
+        monkeypatch.setattr(
+            Cache, "read", lambda self, rows: sizes.append(len(rows)) or original(self, rows)
+        )
+        shards = cache.shard_of(drawn(batches("all", batch_size=5), 0))
+        assert set(sizes[:-1]) == {10}  # whole batches; a shard's 48 rows don't fill five buffers
+        buffers = [shards[start : start + 10] for start in range(0, len(shards), 10)]
+        mixed = [buffer for buffer in buffers if len(set(buffer)) > 1]
+        assert len(mixed) == 1
+        assert (np.diff(mixed[0]) != 0).sum() > 1
 
     def test_shards_come_in_another_order_in_another_epoch(
         self, batches: Any, cache: Cache
@@ -148,3 +162,19 @@ def test_tensorflow_is_fed_what_the_batches_are() -> None:
         sorted(float(row) for rows, _, _ in fed for row in rows.numpy()[:, 0]) == X[:, 0].tolist()
     )
     assert fed[0][0].dtype == "float16"
+
+
+def test_what_was_fed_is_let_go_of_when_the_block_ends() -> None:
+    class Source:
+        def __call__(self) -> Iterator[tuple[NDArray[Any], ...]]:
+            yield (np.zeros((1, 1), np.float32),)
+
+    source = Source()
+    held = weakref.ref(source)
+    with feeding(source, ((None, 1), np.float32)) as data:
+        assert len(list(data)) == 1
+        del source
+        gc.collect()
+        assert held() is not None
+    gc.collect()
+    assert held() is None

@@ -40,3 +40,13 @@ def test_the_first_components_hold_the_most() -> None:
 def test_no_component_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1, not 0"):
         Reduction(0).fit(np.eye(3))
+
+
+def test_the_seed_decides() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 80))
+
+    def reduced(seed: int) -> Any:
+        return Reduction(5, random_state=seed).fit_transform(X)
+
+    assert np.array_equal(reduced(1), reduced(1))
+    assert not np.array_equal(reduced(1), reduced(2))

@@ -58,3 +58,27 @@ def test_a_control_group_s_limit_counts(
         assert available_memory() > free / 2
     else:
         assert available_memory() == expected
+
+
+def test_it_is_what_the_machine_has_free_where_nothing_else_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "_groups", lambda: iter([]))
+    free = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    assert available_memory() <= free.available
+
+
+@pytest.mark.parametrize(
+    ("line", "folders"),
+    [
+        ("0::/a/b", ["a/b", "a", ""]),
+        ("4:cpu,memory:/a", ["memory/a", "memory"]),
+        ("3:cpu,cpuacct:/a", []),
+    ],
+)
+def test_groups_are_those_for_memory_and_the_ones_around_them(
+    monkeypatch: pytest.MonkeyPatch, line: str, folders: list[str]
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: line + "\n")
+    assert list(memory._groups()) == [memory.CGROUPS / folder for folder in folders]

@@ -134,3 +134,17 @@ def test_a_floor_out_of_reach_is_lowered_without_training_again(
     assert isinstance(one, KerasHead)
     weights = zip(one.model_.get_weights(), other.model_.get_weights(), strict=True)
     assert all(np.array_equal(a, b) for a, b in weights)
+
+
+def test_tensorboard_has_a_folder_for_each_training_and_each_member(
+    cache: Cache, tmp_path: Path
+) -> None:
+    settings = {**SPEC.settings.model_dump(), "epochs": 1}
+    trainings = [*(f"fold-{n}" for n in range(1, 6)), "final"]
+    for ensemble, names in (
+        (1, trainings),
+        (2, [f"{training}-member-{m}" for training in trainings for m in (1, 2)]),
+    ):
+        spec = HeadSpec.choose("keras", settings=settings | {"ensemble": ensemble})
+        run = fit(cache, spec, tmp_path / f"{ensemble}", accuracy_floor=0.0).run
+        assert sorted(p.name for p in (run / "tensorboard").iterdir()) == sorted(names)
