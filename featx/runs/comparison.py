@@ -92,8 +92,10 @@ def fit_heads(
             continue
         if read[0] != (_reading(spec), copies):
             read = (None, None)  # before the next: memory holds one
-            data = load_training_data(cache, spec, use_copies=copies, tta=tta, progress=progress)
-            read = ((_reading(spec), copies), data)
+            read = (
+                (_reading(spec), copies),
+                load_training_data(cache, spec, use_copies=copies, tta=tta, progress=progress),
+            )
         assert read[1] is not None
         job = Job(spec, run, accuracy_floor, tta=tta, resume=resume)
         try:

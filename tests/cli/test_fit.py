@@ -80,6 +80,18 @@ def test_settings_come_from_a_file_and_the_command_line_has_the_last_word(
     assert settings["standardize"] is False
 
 
+def test_an_option_has_the_last_word_over_the_file_too(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "head.yaml"
+    config.write_text("architecture: gap\nepochs: 3\nprecision: bfloat16\nbatch_size: 8\n")
+    options = ("--head-config", config, "--epochs", "1", "--precision", "float32")
+    run = tmp_path / "run"
+    featx("fit", tiny_cache, "--head", "keras", "--run", run, "--accuracy-floor", "0", *options)
+    settings = json.loads((run / "run.json").read_text())["head"]["settings"]
+    assert (settings["epochs"], settings["precision"], settings["batch_size"]) == (1, "float32", 8)
+
+
 def test_a_head_of_one_s_own_from_a_file(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
     config = tmp_path / "head.yaml"
     config.write_text(

@@ -81,8 +81,13 @@ def fit(
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Of the Keras head's arithmetic: auto, float32 or bfloat16.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="Of the Keras head's arithmetic: float32, bfloat16, or auto, which takes the "
+            "faster. Default: auto.",
+            show_default=False,
+        ),
+    ] = None,
     calibration: Annotated[
         str | None,
         typer.Option(
@@ -124,13 +129,17 @@ def fit(
     """
     from featx_cache import open_cache
 
-    shortcuts = {"epochs": epochs, "copies_per_epoch": copies_per_epoch, "ensemble": ensemble}
+    shortcuts = {
+        "epochs": epochs,
+        "copies_per_epoch": copies_per_epoch,
+        "ensemble": ensemble,
+        "precision": precision,
+    }
     given = {name: value for name, value in shortcuts.items() if value is not None}
     settings = _settings(head_config, setting or [])
     names = _names(head)
     if "keras" in names:
         import_quietly()  # its precision goes by the hardware, its layers by Keras
-        given.setdefault("precision", settings.get("precision", precision))
     specs = [
         _spec(name, settings, given, {"seed": seed, "calibration": calibration}, len(names) > 1)
         for name in names
@@ -221,7 +230,7 @@ def _spec(
 
     known = SETTINGS[name].model_fields  # type: ignore[index]
     chosen = settings | shortcuts if name == "keras" else dict(settings)
-    stray = [setting for setting in shortcuts if name != "keras" and setting != "precision"]
+    stray = [setting for setting in shortcuts if name != "keras"]
     if several:
         if unknown := [
             s for s in settings if not any(s in k.model_fields for k in SETTINGS.values())
