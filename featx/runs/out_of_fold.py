@@ -54,16 +54,16 @@ def fit_head(
             "Add images of more patients, or take --head logreg.",
         )
     head = build(spec, accuracy_floor=accuracy_floor)
-    X, y, groups = data.rows(rows), data.y[rows], data.groups[rows]
-    known = {"groups": groups, "images": data.image[rows], "copies": data.copy[rows]}
+    y = data.y[rows]
+    known = {"groups": data.groups[rows], "images": data.image[rows], "copies": data.copy[rows]}
     try:
         if isinstance(head, KerasHead):
-            head.fit(X, y, **known, on_epoch=lambda _: advance(1), workplace=workplace)
-            return head
+            X = data.rows(rows)
+            return head.fit(X, y, **known, on_epoch=lambda _: advance(1), workplace=workplace)
         if spec.baseline is not None and spec.baseline.components is not None:
             head = _fit_reduced(spec, head, data, rows, known)
         else:
-            head.fit(X, y, **fit_arguments(spec, **known))
+            head.fit(data.rows(rows), y, **fit_arguments(spec, **known))
     except ValueError as error:
         raise InputError(
             f"the {spec.name} head can't be fitted: {str(error).splitlines()[0]}",
