@@ -14,8 +14,8 @@ from featx.heads import HeadSpec
 from featx.progress import SILENT, Progress
 from featx.runs.fitting import Job, fit_on, require_free
 from featx.runs.record import RECORD_NAME, RunRecord, read_record
-from featx.runs.training_data import TrainingData, load_training_data
 from featx.thresholds import check_accuracy_floor
+from featx.training.data import TrainingData, load_training_data
 from featx_cache import Cache, atomic_path
 
 COMPARISON_NAME = "comparison.csv"

@@ -20,12 +20,12 @@ from featx.evaluation import Metrics, evaluate_scores
 from featx.extraction import spec_of
 from featx.heads import HeadSpec, save_head
 from featx.progress import SILENT, Progress
-from featx.runs.history import History, draw_curves
-from featx.runs.out_of_fold import fit_head, fit_units, out_of_fold
 from featx.runs.record import RECORD_NAME, RunRecord, versions
-from featx.runs.training_data import FITTED_SPLITS, TrainingData, load_training_data
 from featx.runs.unfinished import job_of, unfinished
 from featx.thresholds import OperatingPoint, check_accuracy_floor, choose_threshold
+from featx.training.data import FITTED_SPLITS, TrainingData, load_training_data
+from featx.training.history import History, draw_curves
+from featx.training.out_of_fold import fit_head, fit_units, out_of_fold
 from featx_cache import Cache, atomic_folder, storage_errors
 
 OOF_NAME = "oof.csv"

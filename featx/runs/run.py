@@ -22,10 +22,10 @@ from featx.heads import load_head
 from featx.images import UnreadableImageError, decode, make_copy
 from featx.progress import SILENT, Progress
 from featx.runs.fitting import TRAINING_NAME
-from featx.runs.out_of_fold import mean_by_image
 from featx.runs.record import read_record
-from featx.runs.training_data import require_copies
 from featx.specs import require_equal
+from featx.training.data import require_copies
+from featx.training.out_of_fold import mean_by_image
 from featx_cache import Cache, open_cache
 
 PREDICT_BATCH = 8

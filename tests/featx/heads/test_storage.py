@@ -29,8 +29,8 @@ from featx.heads import (
     save_head,
 )
 from featx.heads.keras_network import build_network
-from featx.runs.out_of_fold import fit_head
-from featx.runs.training_data import TrainingData
+from featx.training.data import TrainingData
+from featx.training.out_of_fold import fit_head
 
 SHAPE = (3, 3, 8)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featx.errors import InputError
 from featx.heads import HeadSpec, build, pooling_of
 from featx.progress import SILENT, Progress
-from featx.runs.memory import available_memory
+from featx.training.memory import available_memory
 from featx_cache import Cache, LazyEmbeddings, all_finite
 
 FITTED_SPLITS = ("train", "val")

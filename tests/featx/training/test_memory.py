@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from featx.runs import memory
-from featx.runs.memory import available_memory
+from featx.training.memory import available_memory
 
 LIMITED = """
 import resource
-from featx.runs.memory import available_memory
+from featx.training.memory import available_memory
 free = available_memory()
 resource.setrlimit(resource.RLIMIT_DATA, (2**34, 2**34))
 large = available_memory()

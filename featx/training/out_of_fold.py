@@ -13,8 +13,8 @@ from sklearn.pipeline import Pipeline
 from featx.errors import InputError
 from featx.heads import HeadSpec, KerasHead, PatientFolds, build, fit_arguments
 from featx.progress import SILENT, Advance, Progress
-from featx.runs.history import History
-from featx.runs.training_data import TrainingData
+from featx.training.data import TrainingData
+from featx.training.history import History
 
 FOLDS = 5
 
