@@ -43,7 +43,7 @@ FIT = """
 import sys, json, numpy as np, time
 from featx.heads import HeadSpec
 from featx.training.data import load_training_data
-from featx.training.out_of_fold import fit_head
+from featx.training.scoring import fit_head
 from featx_cache import LazyEmbeddings, open_cache
 name, settings, rows = sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
 cache = open_cache(sys.argv[1])

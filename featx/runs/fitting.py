@@ -25,7 +25,7 @@ from featx.runs.unfinished import job_of, unfinished
 from featx.thresholds import OperatingPoint, check_accuracy_floor, choose_threshold
 from featx.training.data import FITTED_SPLITS, TrainingData, load_training_data
 from featx.training.history import History, draw_curves
-from featx.training.out_of_fold import fit_head, fit_units, out_of_fold
+from featx.training.scoring import fit_head, fit_units, out_of_fold
 from featx_cache import Cache, atomic_folder, storage_errors
 
 OOF_NAME = "oof.csv"

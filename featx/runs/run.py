@@ -25,7 +25,7 @@ from featx.runs.fitting import TRAINING_NAME
 from featx.runs.record import read_record
 from featx.specs import require_equal
 from featx.training.data import require_copies
-from featx.training.out_of_fold import mean_by_image
+from featx.training.scoring import mean_by_image
 from featx_cache import Cache, open_cache
 
 PREDICT_BATCH = 8

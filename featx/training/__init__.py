@@ -2,7 +2,7 @@
 
 from featx.training.data import FITTED_SPLITS, TrainingData, load_training_data
 from featx.training.history import History, draw_curves
-from featx.training.out_of_fold import fit_head, fit_units, mean_by_image, out_of_fold
+from featx.training.scoring import fit_head, fit_units, mean_by_image, out_of_fold
 
 __all__ = [
     "FITTED_SPLITS",

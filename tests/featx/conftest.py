@@ -186,3 +186,9 @@ def one_layer(
 ) -> None:
     """Give the Keras head that network."""
     monkeypatch.setattr("featx.heads.keras_head.build_network", small_network)
+
+
+@pytest.fixture(scope="session")
+def cache(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """The made cache as it is. Only read it."""
+    return make_cache(tmp_path_factory.mktemp("made") / "cache")

@@ -46,7 +46,7 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
 def _quick(small_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two folds, one layer in the Keras head, and no pretrained weights on the machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training.out_of_fold.FOLDS", 2)
+        patch.setattr("featx.training.scoring.FOLDS", 2)
         patch.setattr("featx.heads.keras_head.build_network", small_network)
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.delenv("FEATX_WEIGHTS_DIR", raising=False)

@@ -30,7 +30,7 @@ from featx.heads import (
 )
 from featx.heads.keras_network import build_network
 from featx.training.data import TrainingData
-from featx.training.out_of_fold import fit_head
+from featx.training.scoring import fit_head
 
 SHAPE = (3, 3, 8)
 

@@ -191,7 +191,7 @@ class TestKeras:
     def test_a_keras_run_repeats_and_is_read_back(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training.out_of_fold.FOLDS", 2)
+        monkeypatch.setattr("featx.training.scoring.FOLDS", 2)
         spec = HeadSpec.choose("keras", settings={"epochs": 2})
         one, other = (
             fit(cache, spec, tmp_path / name, accuracy_floor=0.0) for name in ("one", "other")

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from featx.runs import memory
+from featx.training import memory
 from featx.training.memory import available_memory
 
 LIMITED = """
