@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         copies: ArrayLike | None = None,
         on_epoch: EpochCallback | None = None,
         workplace: Path | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> KerasHead:
         """Train on embeddings.
 
@@ -165,6 +166,8 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         workplace
             Folder for the state after each epoch and for TensorBoard's event files. A fit that
             finds states there goes on from them.
+        callbacks
+            Keras callbacks of each member's training, such as `featx.heads.watching`'s.
 
         Raises
         ------
@@ -215,6 +218,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     on_epoch,
                     workplace / f"tensorboard-{member}" if workplace is not None else None,
                     workplace / f"state-{member}.npz" if workplace is not None else None,
+                    tuple(callbacks),
                 ),
             )
             members.append(trained.network)

@@ -55,11 +55,14 @@ class Logging:
         Folder for TensorBoard's event files.
     checkpoint
         File of the state after each epoch; a training that finds one goes on from there.
+    callbacks
+        Keras callbacks besides.
     """
 
     on_epoch: OnEpoch | None = None
     tensorboard: Path | None = None
     checkpoint: Path | None = None
+    callbacks: tuple[Any, ...] = ()
 
 
 def train(
@@ -98,7 +101,7 @@ def train(
     rule = make_rule(settings, accuracy_floor) if validation is not None else None
     history: History = []
     recorder = _Recorder(history, logging.on_epoch)
-    callbacks = [recorder, *([rule] if rule else [])]
+    callbacks = [recorder, *([rule] if rule else []), *logging.callbacks]
     checkpoint = None
     if logging.checkpoint is not None:
         checkpoint = Checkpoint(logging.checkpoint, history, rule)

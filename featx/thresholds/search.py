@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import optuna
 from numpy.typing import ArrayLike
 
 from featx.errors import InputError, NoFeasibleThresholdError
+from featx.thresholds.quiet import quiet_optuna
 from featx.thresholds.sweep import Sweep, sweep
 
 DEFAULT_TRIALS = 100
@@ -92,7 +90,7 @@ def choose_threshold(
             f"Lower --accuracy-floor to {reachable:.4f} at most, or fit a better head.",
             best_accuracy=float(points.accuracy[best]),
         )
-    with _quiet_optuna():
+    with quiet_optuna():
         study = _study(points, accuracy_floor, min(trials, len(points.thresholds)), seed)
         snapped = _best_point(study) != optimum
         if snapped:
@@ -132,19 +130,6 @@ def _study(points: Sweep, floor: float, trials: int, seed: int) -> optuna.Study:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.optimize(lambda trial: _objective(trial, points, floor), n_trials=trials)
     return study
-
-
-@contextlib.contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from logging a line for each trial, and from calling its sampler experimental."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 def _objective(trial: optuna.Trial, points: Sweep, floor: float) -> float:

@@ -78,6 +78,12 @@ class TrainingData:
         """Embeddings or vectors of some rows."""
         return self.X.take(rows) if isinstance(self.X, LazyEmbeddings) else self.X[rows]
 
+    def part(self, kept: NDArray[np.bool_]) -> TrainingData:
+        """Return some of the rows as training data of their own."""
+        rows = np.flatnonzero(kept)
+        table = self.table.iloc[rows].reset_index(drop=True)
+        return TrainingData(self.rows(rows), self.y[rows], table, self.image[rows], self.use_copies)
+
 
 def load_training_data(
     cache: Cache,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,13 @@ from featx.training.history import History
 FOLDS = 5
 
 
+class Watch(Protocol):
+    """Someone who looks at a training after each epoch; may raise to end it."""
+
+    def __call__(self, epoch: int, truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
+        """See labels and scores of the held-out images after an epoch, counted from 1."""
+
+
 def fit_head(
     spec: HeadSpec,
     data: TrainingData,
@@ -27,6 +35,7 @@ def fit_head(
     *,
     accuracy_floor: float = 0.9,
     workplace: Path | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Any:
     """Fit a new head on some rows of the training data, counting its `fit_units`.
 
@@ -40,6 +49,8 @@ def fit_head(
         What the Keras head's stopping rule falls back on.
     workplace
         Where the Keras head keeps its state, so that it can go on after a kill.
+    callbacks
+        Of Keras, for a Keras head that isn't calibrated.
 
     Raises
     ------
@@ -59,7 +70,14 @@ def fit_head(
     try:
         if isinstance(head, KerasHead):
             X = data.rows(rows)
-            return head.fit(X, y, **known, on_epoch=lambda _: advance(1), workplace=workplace)
+            return head.fit(
+                X,
+                y,
+                **known,
+                on_epoch=lambda _: advance(1),
+                workplace=workplace,
+                callbacks=callbacks,
+            )
         if spec.baseline is not None and spec.baseline.components is not None:
             head = _fit_reduced(spec, head, data, rows, known)
         else:
@@ -114,6 +132,7 @@ def out_of_fold(
     tta: bool = False,
     accuracy_floor: float = 0.9,
     workplace: Path | None = None,
+    watch: Watch | None = None,
     progress: Progress = SILENT,
 ) -> tuple[pd.DataFrame, int, History]:
     """Score every untouched image by a head fitted on the other patients.
@@ -128,6 +147,9 @@ def out_of_fold(
         Average each score over the image's copies.
     accuracy_floor, workplace
         See `fit_head`.
+    watch
+        Is told after each epoch of the first fold's training, where it has epochs: the epoch, from
+        1, and labels and scores of the held-out images. It may raise to end it all.
     progress
         Shows how far it got.
 
@@ -167,12 +189,27 @@ def out_of_fold(
                 advance,
                 accuracy_floor=accuracy_floor,
                 workplace=workplace / f"fold-{fold + 1}" if workplace is not None else None,
+                callbacks=_watching(spec, data, originals[held_out], watch) if fold == 0 else (),
             )
             history.add(f"fold {fold + 1}", head)
             scores[held_out] = _score(head, data, originals[held_out], tta)
             fold_of[held_out] = fold
     table = data.table.iloc[originals][["path", "label", "group"]].reset_index(drop=True)
     return table.assign(fold=fold_of, score=scores), folds, history
+
+
+def _watching(
+    spec: HeadSpec, data: TrainingData, held_out: NDArray[np.intp], watch: Watch | None
+) -> tuple[Any, ...]:
+    """Make the callbacks of a training that someone watches."""
+    if watch is None or spec.keras is None or spec.calibration is not None:
+        return ()
+    from featx.heads.watching import ScoresEachEpoch
+
+    truth = data.y[held_out] == 1
+    return (
+        ScoresEachEpoch(data.rows(held_out), lambda epoch, scores: watch(epoch, truth, scores)),
+    )
 
 
 def _score(

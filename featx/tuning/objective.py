@@ -1,0 +1,78 @@
+"""One trial: a setting and a threshold, their out-of-fold scores, and what they achieve."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from featx.heads import HeadSpec
+from featx.thresholds import sweep
+from featx.training.scoring import FOLDS, Watch
+from featx.tuning.scorer import Scorer
+from featx.tuning.spaces import suggest
+from featx.tuning.spec import SearchSpec
+
+CONSTRAINT = "accuracy_floor"
+SOURCE, SNAPPED = "source", "exact sweep"
+SAVED = "seconds_saved"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Out-of-fold recall; accuracy is a constraint, or the second objective."""
+
+    search: SearchSpec
+    scorer: Scorer
+
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        """Score what a trial suggests.
+
+        Raises
+        ------
+        optuna.TrialPruned
+            When a Keras training falls behind those of other trials.
+        """
+        spec, threshold = suggest(trial, self.search)
+        watch = None
+        if self.search.objective == "constrained" and spec.keras and spec.keras.ensemble == 1:
+            watch = _Pruning(trial, spec, self.search.accuracy_floor)
+        scored = self.scorer(spec, watch)
+        truth, called = self.scorer.truth, scored.scores >= threshold
+        recall, accuracy = float(called[truth].mean()), float((called == truth).mean())
+        attributes = {
+            "accuracy": accuracy,
+            "specificity": float((~called[~truth]).mean()),
+            "roc_auc": float(roc_auc_score(truth, scored.scores)),
+            "fit_seconds": round(scored.seconds, 3),
+        }
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        if self.search.objective == "pareto":
+            return recall, accuracy
+        trial.set_constraint(CONSTRAINT, self.search.accuracy_floor - accuracy)
+        return recall
+
+
+class _Pruning(Watch):
+    """Report recall under the floor after each epoch of the first fold, and end hopeless trials."""
+
+    def __init__(self, trial: optuna.Trial, spec: HeadSpec, floor: float) -> None:
+        assert spec.keras is not None
+        self.trial, self.floor = trial, floor
+        self.epochs = spec.keras.epochs
+        self.started = time.perf_counter()
+
+    def __call__(self, epoch: int, truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
+        points = sweep(truth, scores)
+        best = points.best(self.floor)
+        self.trial.report(float(points.recall[best]) if best is not None else 0.0, epoch)
+        if self.trial.should_prune():
+            seconds = (time.perf_counter() - self.started) / epoch
+            left = self.epochs * FOLDS - epoch
+            self.trial.set_user_attr(SAVED, round(seconds * left, 1))
+            raise optuna.TrialPruned(f"after epoch {epoch} of the first fold")

@@ -1,0 +1,268 @@
+"""Where a study lies: a journal file, SQLite, or PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from featx.errors import InputError, StorageError
+from featx.specs import require_equal
+from featx.thresholds.quiet import quiet_optuna
+from featx_cache import storage_errors
+from featx_cache.claims import Claims
+
+JOURNAL_NAME = "study.journal"
+CONNECT_SECONDS = 10
+HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 30
+RETRIES = 3
+"""Times that a trial whose process died is begun again."""
+UNCLAIMED_SECONDS = 3.0
+"""How long a running trial may be nobody's: between its first line in the journal and its claim."""
+
+IDENTITY = "featx"
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlace:
+    """Where a study lies, in terms that a worker process can be told.
+
+    Attributes
+    ----------
+    folder
+        For the journal, what trials computed, and figures; it exists.
+    url
+        A database, as SQLAlchemy writes it; None for the journal in the folder.
+    name
+        Of the study.
+    """
+
+    folder: Path
+    url: str | None
+    name: str
+
+    @property
+    def shown(self) -> str:
+        """The database without its password, or the journal's path."""
+        return masked(self.url) if self.url is not None else str(self.folder / JOURNAL_NAME)
+
+
+def masked(url: str) -> str:
+    """Return a database URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url.partition("://")[0] + "://…"
+
+
+def open_storage(place: StudyPlace) -> BaseStorage:
+    """Open the storage of a study; a database gets its tables.
+
+    Raises
+    ------
+    InputError
+        When the URL isn't one, or its driver isn't installed.
+    StorageError
+        When the database or the folder can't be reached. Passwords aren't repeated.
+    """
+    with quiet_optuna():
+        if place.url is None:
+            path = place.folder / JOURNAL_NAME
+            with storage_errors(path), _readable_journal(path):
+                return JournalStorage(JournalFileBackend(str(path)))
+        return _open_database(place.url)
+
+
+def _open_database(url: str) -> RDBStorage:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InputError(
+            f"--storage {masked(url)} is not the URL of a database",
+            "Write it like sqlite:///study.db or postgresql+psycopg://user@host/database.",
+        ) from error
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if parsed.get_backend_name() == "postgresql":
+        options["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
+    try:
+        return RDBStorage(
+            url,
+            engine_kwargs=options,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
+                RETRIES
+            ),
+        )
+    except NoSuchModuleError as error:
+        raise InputError(
+            f"there is no kind of database {parsed.drivername}",
+            "featx is tested with sqlite:/// and postgresql+psycopg://.",
+        ) from error
+    except ImportError as error:  # Optuna's words differ from Python's
+        raise InputError(
+            f"the driver of {parsed.drivername} is not installed",
+            "For PostgreSQL: pip install 'featx[postgres]', and a URL that begins with "
+            "postgresql+psycopg://.",
+        ) from error
+    except (SQLAlchemyError, RuntimeError) as error:
+        raise StorageError(
+            f"the database {masked(url)} can't be used: {_reason(error, parsed.password)}",
+            "Check that the server runs, and user, password, host and name of the database.",
+        ) from error
+
+
+def _reason(error: BaseException, password: str | None) -> str:
+    """Return the line of a driver's report that says what is wrong, without the password."""
+    cause = getattr(error, "orig", None) or error
+    text = " ".join(str(cause).split())
+    if "failed: " in text:
+        text = text.rpartition("failed: ")[2]
+    if password:
+        text = text.replace(password, "***")
+    return text[:200].rstrip(". ")
+
+
+@contextlib.contextmanager
+def _readable_journal(path: Path) -> Iterator[None]:
+    """Say which journal is damaged; Optuna says it can't decode JSON."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise StorageError(
+            f"the journal {path} can't be read: {str(error).splitlines()[0] if str(error) else ''}",
+            "It is damaged; --force starts over.",
+        ) from error
+
+
+def open_study(
+    place: StudyPlace,
+    storage: BaseStorage,
+    identity: dict[str, Any],
+    directions: Sequence[Direction],
+) -> optuna.Study:
+    """Load a study, or create it.
+
+    Parameters
+    ----------
+    place, storage
+        Where it lies.
+    identity
+        What is searched, on what; kept with the study.
+    directions
+        One an objective.
+
+    Raises
+    ------
+    SpecMismatchError
+        When there is a study of this name that searches something else.
+    """
+    hint = "Give another --study or --run (or --force, for a study that lies beside the run)."
+    with quiet_optuna(), database_errors(place):
+        try:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=place.name,
+                directions=list(directions),
+                load_if_exists=True,
+            )
+        except ValueError as error:  # other directions
+            raise InputError(
+                f"the study {place.name!r} in {place.shown} has another objective", hint
+            ) from error
+        found = study.user_attrs.get(IDENTITY)
+        if found is None and not study.get_trials(deepcopy=False):
+            study.set_user_attr(IDENTITY, identity)
+        elif not isinstance(found, dict):
+            raise InputError(
+                f"the study {place.name!r} in {place.shown} was not made by featx", hint
+            )
+        else:
+            require_equal(
+                f"the study {place.name!r} in {place.shown} is another search",
+                found,
+                identity,
+                hint,
+            )
+    if [d.name.lower() for d in study.directions] != list(directions):
+        raise InputError(f"the study {place.name!r} in {place.shown} has another objective", hint)
+    return study
+
+
+@contextlib.contextmanager
+def database_errors(place: StudyPlace) -> Iterator[None]:
+    """Put what a database may raise in the middle of things into one line."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        password = make_url(place.url).password if place.url is not None else None
+        raise StorageError(
+            f"the database {place.shown} gave up: {_reason(error.__cause__ or error, password)}",
+            "Finished trials are kept: the same command goes on.",
+        ) from error
+
+
+class RunningTrials:
+    """Says which trials run, by claims in a folder, and begins those again whose process died.
+
+    A database has Optuna's heartbeats for that; a journal file has none.
+
+    Parameters
+    ----------
+    study
+        Its storage is a journal file.
+    folder
+        For the claims.
+    """
+
+    def __init__(self, study: optuna.Study, folder: Path) -> None:
+        self._study = study
+        folder.mkdir(parents=True, exist_ok=True)
+        self._claims = Claims(folder)
+        self._unclaimed: dict[int, float] = {}
+        self._retry = _quietly_made_retry()
+
+    @contextlib.contextmanager
+    def running(self, number: int) -> Iterator[None]:
+        """Say that a trial is running while the block is."""
+        with self._claims.held(f"trial-{number}"):
+            yield
+
+    def retry_dead(self) -> bool:
+        """Fail running trials that nobody runs, and queue them again.
+
+        Returns
+        -------
+        bool
+            Whether some may be dead, and it is too early to say.
+        """
+        waiting = False
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not self._claims.is_free(f"trial-{trial.number}"):
+                self._unclaimed.pop(trial.number, None)
+                continue
+            seen = self._unclaimed.setdefault(trial.number, time.monotonic())
+            if time.monotonic() - seen < UNCLAIMED_SECONDS:
+                waiting = True
+                continue
+            with contextlib.suppress(ValueError):  # another process was faster
+                self._study.tell(trial.number, state=TrialState.FAIL)
+                self._retry(self._study, trial)
+        return waiting
+
+
+def _quietly_made_retry() -> Any:
+    with quiet_optuna():
+        return optuna.storages.RetryHeartbeatStaleTrialCallback(RETRIES)
