@@ -12,7 +12,8 @@ import pandas as pd
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.progress import SILENT, Progress
-from featx.runs.fitting import Job, fit_on, require_free
+from featx.runs.final_fit import Job
+from featx.runs.fitting import fit_on, require_free
 from featx.runs.record import RECORD_NAME, RunRecord, read_record
 from featx.thresholds import check_accuracy_floor
 from featx.training.data import TrainingData, load_training_data

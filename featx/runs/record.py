@@ -41,6 +41,11 @@ class RunRecord(BaseModel):
         ``out_of_fold``: see `featx.evaluation.Metrics`.
     search
         How the threshold was found.
+    tuning
+        Of a run that `featx tune` made: the study, its trials, the winner's recall and accuracy on
+        the folds of the search, and how much less they are on fresh ones. None for a fit.
+    promise
+        What is promised of the operating point; see `featx.thresholds.Promise`. None for nothing.
     seconds
         Of the out-of-fold scores, the final fit, and a prediction of one image's embedding.
     versions
@@ -69,6 +74,8 @@ class RunRecord(BaseModel):
     tta: int = 0
     metrics: dict[str, dict[str, Any]]
     search: dict[str, Any]
+    tuning: dict[str, Any] | None = None
+    promise: dict[str, Any] | None = None
     seconds: dict[str, float]
     versions: dict[str, str]
 

@@ -21,7 +21,7 @@ from featx.extraction import stack, to_storage
 from featx.heads import load_head
 from featx.images import UnreadableImageError, decode, make_copy
 from featx.progress import SILENT, Progress
-from featx.runs.fitting import TRAINING_NAME
+from featx.runs.final_fit import TRAINING_NAME
 from featx.runs.record import read_record
 from featx.specs import require_equal
 from featx.training.data import require_copies

@@ -1,6 +1,16 @@
 """From labels and scores to the operating point."""
 
+from featx.thresholds.guarantee import Promise, candidate_thresholds, promise_threshold
 from featx.thresholds.search import OperatingPoint, check_accuracy_floor, choose_threshold
 from featx.thresholds.sweep import Sweep, sweep
 
-__all__ = ["OperatingPoint", "Sweep", "check_accuracy_floor", "choose_threshold", "sweep"]
+__all__ = [
+    "OperatingPoint",
+    "Promise",
+    "Sweep",
+    "candidate_thresholds",
+    "check_accuracy_floor",
+    "choose_threshold",
+    "promise_threshold",
+    "sweep",
+]

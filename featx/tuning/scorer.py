@@ -103,10 +103,11 @@ class Scorer:
         """
 
         def compute() -> dict[str, NDArray[Any]]:
+            data, _ = self.data(spec)
             started = time.perf_counter()
             scores, *_ = out_of_fold(
                 spec,
-                self.data(spec)[0],
+                data,
                 seed=self.search.seed,
                 accuracy_floor=self.search.accuracy_floor,
                 watch=watch,

@@ -327,7 +327,7 @@ class TestWholeOrNotAtAll:
         def fail(*_: Any) -> NoReturn:
             raise failure
 
-        monkeypatch.setattr(fitting, "_log", fail)  # the last file to be written
+        monkeypatch.setattr(final_fit, "_log", fail)  # the last file to be written
         with pytest.raises(raised):
             fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
         assert not list(tmp_path.iterdir())
@@ -339,7 +339,7 @@ class TestWholeOrNotAtAll:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         (tmp_path / "a").mkdir()
-        monkeypatch.setattr(fitting, "save_head", fail)
+        monkeypatch.setattr(final_fit, "save_head", fail)
         with pytest.raises(StorageError, match="no room"):
             fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -366,7 +366,7 @@ class TestWholeOrNotAtAll:
         if failing == "rename":
             monkeypatch.setattr(Path, "rename", fail_on_the_new)
         else:
-            monkeypatch.setattr(fitting, "_log", fail)
+            monkeypatch.setattr(final_fit, "_log", fail)
         with pytest.raises(StorageError):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
         assert [path.name for path in copied.parent.iterdir()] == [copied.name]
