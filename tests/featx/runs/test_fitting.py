@@ -16,7 +16,7 @@ import pytest
 from featx.errors import InputError, NoFeasibleThresholdError, StorageError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.heads import HeadSpec, load_head
-from featx.runs import FitReport, fit, fitting, load_run
+from featx.runs import FitReport, final_fit, fit, fitting, load_run
 from featx.thresholds import sweep
 from featx_cache import Cache
 
