@@ -16,6 +16,7 @@ from featx_cli.commands import (
     fit,
     heads,
     predict,
+    tune,
 )
 from featx_cli.console import Verbosity, set_verbosity
 
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 app.command("extract", epilog=extract.EPILOG)(extract.extract)
 app.command("fit", epilog=fit.EPILOG)(fit.fit)
+app.command("tune", epilog=tune.EPILOG)(tune.tune)
 app.command("heads", epilog=heads.EPILOG)(heads.heads)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)

@@ -4,6 +4,7 @@ from featx.runs.comparison import Comparison, fit_heads
 from featx.runs.fitting import FitReport, fit
 from featx.runs.record import RunRecord
 from featx.runs.run import Evaluation, Prediction, Run, find_images, load_run
+from featx.runs.tuned import TuneReport, tune
 
 __all__ = [
     "Comparison",
@@ -12,8 +13,10 @@ __all__ = [
     "Prediction",
     "Run",
     "RunRecord",
+    "TuneReport",
     "find_images",
     "fit",
     "fit_heads",
     "load_run",
+    "tune",
 ]

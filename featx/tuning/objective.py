@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import optuna
@@ -20,14 +20,42 @@ from featx.tuning.spec import SearchSpec
 CONSTRAINT = "accuracy_floor"
 SOURCE, SNAPPED = "source", "exact sweep"
 SAVED = "seconds_saved"
+DRAWING = 0.1
+"""Share of the time that may go into figures."""
 
 
-@dataclass(frozen=True, slots=True)
+class Illustrate(Protocol):
+    """Draws a running trial that is the best so far; it can be pickled."""
+
+    def __call__(
+        self,
+        trial: optuna.Trial,
+        truth: NDArray[np.bool_],
+        scores: NDArray[np.float64],
+        threshold: float,
+    ) -> None:
+        """Draw it, and attach the figures to it."""
+
+
 class Objective:
-    """Out-of-fold recall; accuracy is a constraint, or the second objective."""
+    """Out-of-fold recall; accuracy is a constraint, or the second objective.
 
-    search: SearchSpec
-    scorer: Scorer
+    Parameters
+    ----------
+    search, scorer
+        What is searched.
+    illustrate
+        Draws the trials that are the best so far. A trial can't be added to once it is finished,
+        and drawing takes longer than trying a threshold, so some are passed over where trials are
+        that quick.
+    """
+
+    def __init__(
+        self, search: SearchSpec, scorer: Scorer, illustrate: Illustrate | None = None
+    ) -> None:
+        self.search, self.scorer, self._illustrate = search, scorer, illustrate
+        self._best = (-1.0, -1.0)
+        self._started, self._drawing = time.perf_counter(), 0.0
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
         """Score what a trial suggests.
@@ -52,10 +80,21 @@ class Objective:
         }
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
+        if accuracy >= self.search.accuracy_floor and (recall, accuracy) > self._best:
+            self._best = (recall, accuracy)
+            self._draw(trial, scored.scores, threshold)
         if self.search.objective == "pareto":
             return recall, accuracy
         trial.set_constraint(CONSTRAINT, self.search.accuracy_floor - accuracy)
         return recall
+
+    def _draw(self, trial: optuna.Trial, scores: NDArray[np.float64], threshold: float) -> None:
+        now = time.perf_counter()
+        wanted = SOURCE in trial.user_attrs or self._drawing <= DRAWING * (now - self._started)
+        if self._illustrate is None or not wanted:
+            return
+        self._illustrate(trial, self.scorer.truth, scores, threshold)
+        self._drawing += time.perf_counter() - now
 
 
 class _Pruning(Watch):

@@ -12,10 +12,10 @@ import optuna
 from featx.backbones.quiet import import_quietly
 from featx.errors import InputError
 from featx.progress import SILENT, Progress
-from featx.tuning.objective import Objective
+from featx.tuning.objective import Illustrate, Objective
 from featx.tuning.scorer import Scorer
 from featx.tuning.spaces import starting_points
-from featx.tuning.spec import SearchSpec, check_search
+from featx.tuning.spec import SearchSpec
 from featx.tuning.storage import StudyPlace
 from featx.tuning.winner import Winner, choose_winner, counts, seconds_saved
 from featx.tuning.workers import Budget, TrialFunction, Work, Worker, run_trials
@@ -26,7 +26,7 @@ SCORES_NAME = "scores"
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search that is under way.
+    """A search that was done.
 
     Attributes
     ----------
@@ -72,13 +72,15 @@ class ScoringRecipe:
     cache: Path
     search: str
     folder: Path
+    illustrate: Illustrate | None
 
     def __call__(self) -> TrialFunction:
         """Open the cache and make the objective."""
         search = SearchSpec.model_validate_json(self.search)
         if any(head.keras is not None for head in search.heads):
             import_quietly()
-        return Objective(search, Scorer(open_cache(self.cache), search, self.folder / SCORES_NAME))
+        scorer = Scorer(open_cache(self.cache), search, self.folder / SCORES_NAME)
+        return Objective(search, scorer, self.illustrate)
 
 
 def check_budget(budget: Budget) -> None:
@@ -107,7 +109,8 @@ def search_heads(
     place: StudyPlace,
     budget: Budget,
     *,
-    after_each: Callable[[Search], None] = lambda _: None,
+    illustrate: Illustrate | None = None,
+    begun: Callable[[Search], None] = lambda _: None,
     progress: Progress = SILENT,
 ) -> tuple[Search, Outcome]:
     """Search heads and thresholds, and choose the best feasible trial.
@@ -122,8 +125,10 @@ def search_heads(
         Where the study lies; a study that is there goes on.
     budget
         How much, and how.
-    after_each
-        Called after each trial of this command.
+    illustrate
+        Draws trials that are the best so far.
+    begun
+        Called when the study is there, before its trials.
     progress
         Shows how far it got.
 
@@ -145,7 +150,6 @@ def search_heads(
     NoFeasibleThresholdError
         When no trial keeps the floor.
     """
-    check_search(spec)
     check_budget(budget)
     with storage_errors(place.folder):
         make_folder(place.folder)
@@ -156,19 +160,21 @@ def search_heads(
         directions=("maximize", "maximize") if spec.objective == "pareto" else ("maximize",),
         search=spec.model_dump_json(),
         budget=budget,
-        recipe=ScoringRecipe(cache.path.resolve(), spec.model_dump_json(), place.folder),
+        recipe=ScoringRecipe(
+            cache.path.resolve(), spec.model_dump_json(), place.folder, illustrate
+        ),
     )
-    worker = Worker(work, Objective(spec, scorer), alone=budget.jobs == 1)
-    search = Search(spec, place, worker.study, scorer)
+    worker = Worker(work, Objective(spec, scorer, illustrate), alone=budget.jobs == 1)
     if not worker.study.get_trials(deepcopy=False):
         for point in starting_points(spec):
             worker.study.enqueue_trial(point, skip_if_exists=True)
+    search = Search(spec, place, worker.study, scorer)
+    begun(search)
     names = " and ".join(head.name for head in spec.heads)
     run_trials(
         work,
         worker,
         description=f"Trials ({names})",
-        after_each=lambda: after_each(search),
         progress=progress,
     )
     winner = choose_winner(worker, spec, scorer)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from featx.errors import InputError
 from featx.heads import HeadSpec
-from featx.specs import Spec
+from featx.specs import Spec, spec_error
 from featx.thresholds import check_accuracy_floor
 
 ObjectiveName = Literal["constrained", "pareto"]
@@ -58,6 +58,26 @@ class SearchSpec(Spec):
     recall_floor: float | None = Field(None, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
 
+    @classmethod
+    def choose(cls, **typed: Any) -> SearchSpec:
+        """Make a spec from what a user typed.
+
+        Raises
+        ------
+        InputError
+            When a value is out of range, or a recall floor has no guarantee to go with.
+        """
+        check_accuracy_floor(typed.get("accuracy_floor", 0.9))
+        if typed.get("recall_floor") is not None and typed.get("guarantee") is None:
+            raise InputError(
+                "--recall-floor is part of a promise and there is none",
+                "Add --guarantee 0.9, or leave it out: the search maximises recall anyway.",
+            )
+        try:
+            return cls(**typed)
+        except ValidationError as error:
+            raise spec_error(error) from error
+
     def head(self, name: str) -> HeadSpec:
         """Return one of the heads by its name."""
         return next(head for head in self.heads if head.name == name)
@@ -67,20 +87,19 @@ class SearchSpec(Spec):
         return self.use_copies if self.use_copies is not None else head.name == "keras"
 
 
-def check_search(search: SearchSpec) -> None:
-    """Refuse a search that can't be meant, before any long work.
+def check_objective(objective: str) -> ObjectiveName:
+    """Return an objective's name as it was typed.
 
     Raises
     ------
     InputError
-        When the floor is no fraction, or a recall floor has no guarantee to go with.
+        When there is no such objective.
     """
-    check_accuracy_floor(search.accuracy_floor)
-    if search.recall_floor is not None and search.guarantee is None:
+    if objective not in OBJECTIVES:
         raise InputError(
-            "--recall-floor is part of a promise and there is none",
-            "Add --guarantee 0.9, or leave it out: the search maximises recall anyway.",
+            f"there is no objective {objective!r}", f"Choose {' or '.join(OBJECTIVES)}."
         )
+    return objective
 
 
 def check_sampler(sampler: str, objective: ObjectiveName) -> SamplerName:

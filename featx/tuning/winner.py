@@ -132,11 +132,19 @@ def best_trial(study: optuna.Study, search: SearchSpec) -> FrozenTrial | None:
     )
 
 
-def front_table(study: optuna.Study) -> pd.DataFrame:
+def front_table(study: optuna.Study, *, everything: bool = False) -> pd.DataFrame:
     """Return the Pareto front: trial, recall, accuracy, threshold, and the settings.
 
     Accuracy ascending; a point that several trials reach is told once.
+
+    Parameters
+    ----------
+    study
+        Of two objectives.
+    everything
+        Take all finished trials, not only those of the front.
     """
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     rows = [
         {
             "trial": trial.number,
@@ -145,7 +153,7 @@ def front_table(study: optuna.Study) -> pd.DataFrame:
             **{name: trial.user_attrs[name] for name in ATTRIBUTES[1:]},
             **trial.params,
         }
-        for trial in study.best_trials
+        for trial in (finished if everything else study.best_trials)
     ]
     table = pd.DataFrame(rows)
     if table.empty:

@@ -160,7 +160,6 @@ def run_trials(
     worker: Worker,
     *,
     description: str,
-    after_each: Callable[[], None] = lambda: None,
     progress: Progress = SILENT,
 ) -> None:
     """Run trials until the study has enough of them, time is up, or the grid is done.
@@ -173,8 +172,6 @@ def run_trials(
         Of this process; it runs the trials where there is one job, and watches otherwise.
     description
         For the progress bar.
-    after_each
-        Called after each trial of this command.
     progress
         Shows how far it got.
     """
@@ -193,7 +190,6 @@ def run_trials(
         advance(min(before, budget.trials))
         for _ in _here(worker, goes_on) if budget.jobs == 1 else _elsewhere(work, before, goes_on):
             advance(1)
-            after_each()
     if (done := finished(worker.study)) < budget.trials:
         why = "the grid has no more points" if grid_is_done(worker.study) else "time is up"
         progress.note(f"Stopped after {done} of {budget.trials} trials: {why}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featx_cli.choosing import head_names, head_settings, head_spec
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 from featx_cli.tensorflow import import_quietly
@@ -14,7 +15,6 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     import pandas as pd
 
-    from featx.heads import HeadSpec
     from featx.runs import FitReport
 
 EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
@@ -136,12 +136,12 @@ def fit(
         "precision": precision,
     }
     given = {name: value for name, value in shortcuts.items() if value is not None}
-    settings = _settings(head_config, setting or [])
-    names = _names(head)
+    settings = head_settings(head_config, setting or [])
+    names = head_names(head)
     if "keras" in names:
         import_quietly()  # its precision goes by the hardware, its layers by Keras
     specs = [
-        _spec(name, settings, given, {"seed": seed, "calibration": calibration}, len(names) > 1)
+        head_spec(name, settings, given, {"seed": seed, "calibration": calibration}, len(names) > 1)
         for name in names
     ]
     opened = open_cache(cache)
@@ -186,65 +186,6 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
             f"{row['predict_microseconds']:.0f}",
         )
     return shown
-
-
-def _names(head: str) -> list[str]:
-    """Split what was typed for --head."""
-    from featx.heads.spec import HEADS, require_head
-
-    if head == "all":
-        return list(HEADS)
-    names = [require_head(name.strip()) for name in head.split(",")]
-    return list(dict.fromkeys(names))
-
-
-def _settings(config: Path | None, pairs: list[str]) -> dict[str, Any]:
-    """Read the settings of the file, then those of the command line over them."""
-    from featx.errors import InputError
-
-    settings: dict[str, Any] = {}
-    if config is not None:
-        from featx.heads.own_layers import read_head_config
-
-        settings = read_head_config(config)
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise InputError(
-                f"--set {pair} has no value", "Write it like --set learning_rate=0.002."
-            )
-        settings[name.strip().replace("-", "_")] = value.strip()
-    return settings
-
-
-def _spec(
-    name: str,
-    settings: dict[str, Any],
-    shortcuts: dict[str, Any],
-    others: dict[str, Any],
-    several: bool,
-) -> HeadSpec:
-    """Make the spec of one head; among several, each takes the settings that it has."""
-    from featx.errors import InputError
-    from featx.heads import SETTINGS, HeadSpec
-
-    known = SETTINGS[name].model_fields  # type: ignore[index]
-    chosen = settings | shortcuts if name == "keras" else dict(settings)
-    stray = [setting for setting in shortcuts if name != "keras"]
-    if several:
-        if unknown := [
-            s for s in settings if not any(s in k.model_fields for k in SETTINGS.values())
-        ]:
-            raise InputError(
-                f"no head has a setting {unknown[0]!r}", "`featx heads HEAD` lists those of one."
-            )
-        chosen = {setting: value for setting, value in chosen.items() if setting in known}
-    elif stray:
-        raise InputError(
-            f"--{stray[0].replace('_', '-')} is for --head keras, not {name}",
-            f"`featx heads {name}` lists its settings.",
-        )
-    return HeadSpec.choose(name, settings=chosen, **others)
 
 
 def _print_run(report: FitReport, accuracy_floor: float) -> None:
