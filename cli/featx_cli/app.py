@@ -9,6 +9,7 @@ import typer
 from featx_cli.commands import (
     backbones,
     cache,
+    dashboard,
     demo,
     doctor,
     evaluate,
@@ -50,6 +51,8 @@ app = typer.Typer(
 app.command("extract", epilog=extract.EPILOG)(extract.extract)
 app.command("fit", epilog=fit.EPILOG)(fit.fit)
 app.command("tune", epilog=tune.EPILOG)(tune.tune)
+app.command("dashboard", epilog=dashboard.DASHBOARD_EPILOG)(dashboard.dashboard)
+app.command("tensorboard", epilog=dashboard.TENSORBOARD_EPILOG)(dashboard.tensorboard)
 app.command("heads", epilog=heads.EPILOG)(heads.heads)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)

@@ -17,6 +17,7 @@ from featx.extraction import spec_of
 from featx.heads import HeadSpec, save_head
 from featx.progress import SILENT, Progress
 from featx.runs.record import RECORD_NAME, RunRecord, versions
+from featx.runs.unfinished import TENSORBOARD_NAME
 from featx.training import (
     FITTED_SPLITS,
     History,
@@ -30,10 +31,10 @@ from featx_cache import Cache, atomic_folder
 OOF_NAME = "oof.csv"
 TRAINING_NAME = "training.txt"
 LOG_NAME = "fit.log"
-HISTORY_NAME, CURVES_NAME, TENSORBOARD_NAME = "history.csv", "curves.png", "tensorboard"
+HISTORY_NAME, CURVES_NAME = "history.csv", "curves.png"
 TIMED_IMAGES = 128
 STUDY_NAME = "study"
-_SCRATCH = shutil.ignore_patterns("scores", "trials", "*.lock", "*.rename")
+_SCRATCH = shutil.ignore_patterns("scores", "trials", "training-*", ".*", "*.lock", "*.rename")
 """What a search needs while it goes on, and a run doesn't."""
 
 

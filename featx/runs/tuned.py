@@ -16,9 +16,9 @@ from featx.errors import InputError, SpecMismatchError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation.figures import front_figure
 from featx.progress import SILENT, Progress
-from featx.runs.final_fit import Chosen, Job, final_head, write_run
+from featx.runs.final_fit import STUDY_NAME, Chosen, Job, final_head, write_run
 from featx.runs.fitting import require_free
-from featx.runs.record import RunRecord
+from featx.runs.record import RECORD_NAME, RunRecord, read_record
 from featx.runs.trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
 from featx.thresholds import Promise, candidate_thresholds, promise_threshold
 from featx.training import TrainingData, out_of_fold
@@ -71,6 +71,55 @@ class TuneReport:
 def study_folder(run: Path) -> Path:
     """Return where the study of a run lies until the run is there: beside it."""
     return run.with_name(f"{run.name}.study")
+
+
+def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path]:
+    """Find the study of a run that `tune` made, or is making.
+
+    Parameters
+    ----------
+    run
+        The run; None where only the storage is known.
+    storage
+        URL of the database; None where the run says it.
+
+    Returns
+    -------
+    place : StudyPlace
+        With an empty name where only the storage is known.
+    artifacts : Path
+        Folder of the trials' figures.
+
+    Raises
+    ------
+    InputError
+        When there is no study, or its database needs a password that the run doesn't keep.
+    """
+    if run is None:
+        if storage is None:
+            raise InputError(
+                "there is no study to show", "Give a RUN that `featx tune` made, or --storage URL."
+            )
+        return StudyPlace(Path(), storage, ""), Path(ARTIFACTS_NAME)
+    record = read_record(run) if (run / RECORD_NAME).is_file() else None
+    folder = run / STUDY_NAME if record is not None else study_folder(run)
+    tuning = (record.tuning or {}) if record is not None else {}
+    if not folder.is_dir() or (record is not None and not tuning):
+        raise InputError(
+            f"{run} has no study", "`featx tune CACHE --head logreg --run RUN` makes one."
+        )
+    place = StudyPlace(folder, storage, tuning.get("study", run.name))
+    known = tuning.get("storage", JOURNAL_NAME)
+    if storage is None and known != JOURNAL_NAME:
+        if "***" in known:
+            raise InputError(
+                f"the study of {run} is in {known}, whose password featx doesn't keep",
+                "Give --storage URL, or set FEATX_STORAGE.",
+            )
+        place = StudyPlace(folder, known, place.name)
+    elif storage is None and not (folder / JOURNAL_NAME).is_file():
+        raise InputError(f"the study of {run} is in a database", "Give --storage URL.")
+    return place, folder / ARTIFACTS_NAME
 
 
 def tune(
@@ -178,11 +227,15 @@ def _conclude(
     """Score the winner on fresh folds, fit it on everything, promise what can be, write the run."""
     winner, spec, started = outcome.winner, search.spec, time.perf_counter()
     data, apart = search.scorer.data(winner.spec)
+    workplace = None
+    if winner.spec.keras is not None and winner.spec.calibration is None:
+        workplace = search.place.folder / f"training-{winner.spec.fingerprint[:12]}"
     scores, folds, history = out_of_fold(
         winner.spec,
         data,
         seed=spec.seed + 1,
         accuracy_floor=spec.accuracy_floor,
+        workplace=workplace,
         progress=progress,
     )
     seconds = time.perf_counter() - started
@@ -197,7 +250,7 @@ def _conclude(
         "accuracy": winner.accuracy - metrics.accuracy,
     }
     job = Job(winner.spec, target, spec.accuracy_floor)
-    fitted = final_head(data, job, history, progress=progress)
+    fitted = final_head(data, job, history, workplace=workplace, progress=progress)
     promise = None
     if apart is not None:
         promise = _promise(search, fitted[0], apart, (truth, scores["score"].to_numpy()))
@@ -225,6 +278,7 @@ def _conclude(
             images=_images(apart),
             study=search.place.folder,
         ),
+        workplace,
     )
     return TuneReport(target, outcome, metrics, optimism, promise, record)
 

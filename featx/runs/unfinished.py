@@ -19,11 +19,27 @@ from featx.specs import require_equal
 from featx_cache import atomic_path, make_folder, storage_errors
 
 JOB_NAME = "job.json"
+TENSORBOARD_NAME = "tensorboard"
 
 
 def unfinished_folder(run: Path) -> Path:
     """Return where the state of a run that isn't finished lies: beside it."""
     return run.with_name(f"{run.name}.unfinished")
+
+
+def training_logs(run: Path) -> Path:
+    """Return the folder of a run's TensorBoard files, also of a run that isn't finished.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    for folder in (run / TENSORBOARD_NAME, unfinished_folder(run)):
+        if folder.is_dir():
+            return folder
+    what = f"{run} has no TensorBoard files" if run.exists() else f"there is no run at {run}"
+    raise InputError(what, "Runs of `--head keras` have some, unless they are calibrated.")
 
 
 def job_of(

@@ -178,4 +178,6 @@ def search_heads(
         progress=progress,
     )
     winner = choose_winner(worker, spec, scorer)
-    return search, Outcome(winner, counts(worker.study), seconds_saved(worker.study))
+    return search, Outcome(
+        winner, counts(worker.study, spec.accuracy_floor), seconds_saved(worker.study)
+    )

@@ -162,13 +162,13 @@ def front_table(study: optuna.Study, *, everything: bool = False) -> pd.DataFram
     return table.reset_index(drop=True)
 
 
-def counts(study: optuna.Study) -> dict[str, int]:
-    """Count trials by their state, and those that don't keep the floor."""
+def counts(study: optuna.Study, accuracy_floor: float) -> dict[str, int]:
+    """Count trials by their state, and those that were scored and don't keep the floor."""
     trials = study.get_trials(deepcopy=False)
     states = {state.name.lower(): 0 for state in TrialState}
     for trial in trials:
         states[trial.state.name.lower()] += 1
-    infeasible = sum(any(v > 0 for v in trial.constraints.values()) for trial in trials)
+    infeasible = sum(trial.user_attrs.get("accuracy", 1.0) < accuracy_floor for trial in trials)
     return {**states, "infeasible": infeasible}
 
 

@@ -1,0 +1,82 @@
+"""``featx dashboard`` and ``featx tensorboard``: look at a search, or at a training."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featx_cli.serving import LOCALHOST, announce, serve, warn_if_open
+
+DASHBOARD_EPILOG = "\b\nExample:  featx dashboard runs/tuned --open"
+TENSORBOARD_EPILOG = "\b\nExample:  featx tensorboard runs/keras --open"
+
+Host = Annotated[str, typer.Option(help="Address to listen at. There is no log-in.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
+
+
+def dashboard(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]", help="Run that `featx tune` made, or is making.", show_default=False
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="FEATX_STORAGE",
+            help="Database of studies, where the run's is in one.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8080,
+    host: Host = LOCALHOST,
+    open_browser: Open = False,
+) -> None:
+    """Serve optuna-dashboard on the trials of a search, while it goes on or afterwards.
+
+    Besides Optuna's own plots, trials that were the best when they finished show their ROC curve,
+    recall and accuracy against the threshold, and their confusion matrix.
+    """
+    from featx.runs.tuned import study_place
+    from featx.tuning.dashboard import dashboard as make
+
+    place, artifacts = study_place(run, storage)
+    application, path = make(place, artifacts)
+    warn_if_open(host, "the dashboard")
+    serve(application, host, port, path, title="Dashboard", open_browser=open_browser)
+
+
+def tensorboard(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run of a Keras head, also while it is trained.")
+    ],
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 6006,
+    host: Host = LOCALHOST,
+    open_browser: Open = False,
+) -> None:
+    """Serve TensorBoard on the trainings of a Keras head."""
+    import tensorboard.program as program
+
+    from featx.errors import InputError
+    from featx.runs.unfinished import training_logs
+
+    logs = training_logs(run)
+    warn_if_open(host, "TensorBoard")
+    board = program.TensorBoard()
+    board.configure(logdir=str(logs), host=host, port=port)
+    try:
+        url = board.launch()
+    except program.TensorBoardServerException as error:
+        raise InputError(
+            f"TensorBoard can't listen at {host}:{port}: {str(error).splitlines()[0]}",
+            "Give another --port; 0 takes a free one.",
+        ) from error
+    announce(url, "TensorBoard", open_browser)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()

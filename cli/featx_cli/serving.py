@@ -1,0 +1,98 @@
+"""Serving a page on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socketserver
+import threading
+import webbrowser
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from featx.errors import InputError
+from featx_cli.console import say
+
+LOCALHOST = "127.0.0.1"
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """Answers several requests at once: a browser keeps some connections open."""
+
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    """Keeps a line for each request to itself."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def warn_if_open(host: str, what: str) -> None:
+    """Say so when others can reach an address that asks nobody for a password."""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local:
+        say(
+            f"featx: warning: {what} has no log-in: everybody who can reach {host} can see it, and "
+            "change or delete studies."
+        )
+
+
+def serve(
+    application: Any, host: str, port: int, path: str, *, title: str, open_browser: bool
+) -> None:
+    """Serve a WSGI application until Ctrl-C.
+
+    Parameters
+    ----------
+    application
+        What to serve.
+    host, port
+        Where; port 0 takes a free one.
+    path
+        Page to begin at.
+    title
+        Named beside the address.
+    open_browser
+        Open the page in a browser.
+
+    Raises
+    ------
+    InputError
+        When the port is in use, or the address isn't of this machine.
+    """
+    try:
+        server = make_server(host, port, application, _Server, _Handler)
+    except OverflowError as error:
+        raise InputError(f"there is no port {port}", "Ports go from 0 to 65535.") from error
+    except OSError as error:
+        raise cant_listen(error, host, port) from error
+    with server:
+        announce(f"http://{host}:{server.server_port}{path}", title, open_browser)
+        server.serve_forever()
+
+
+def cant_listen(error: OSError, host: str, port: int) -> InputError:
+    """Say why an address can't be listened at."""
+    if error.errno == errno.EADDRINUSE:
+        return InputError(
+            f"port {port} of {host} is in use", "Give another --port; 0 takes a free one."
+        )
+    if error.errno == errno.EACCES:
+        return InputError(f"port {port} is the system's", "Give a --port above 1023.")
+    return InputError(
+        f"can't listen at {host}:{port}: {error.strerror}",
+        "Give --host an address of this machine.",
+    )
+
+
+def announce(url: str, title: str, open_browser: bool) -> None:
+    """Say where the page is, and open it where that is wanted."""
+    print(f"{title}: {url}", flush=True)  # noqa: T201
+    say("Ctrl-C ends it.")
+    if open_browser:
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
