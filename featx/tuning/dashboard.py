@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from featx.errors import InputError
 from featx.thresholds.quiet import quiet_optuna
@@ -75,13 +75,11 @@ def _with_constraints(storage: BaseStorage) -> BaseStorage:
         return trials
 
     def best_trial(study_id: int) -> FrozenTrial:
-        name = storage.get_study_name_from_id(study_id)
-        study = optuna.load_study(study_name=name, storage=storage)
-        try:
-            number = study.best_trial.number
-        except ValueError:  # none is feasible
+        finished = all_trials(study_id, states=(TrialState.COMPLETE,))
+        feasible = [t for t in finished if all(v <= 0 for v in t.constraints.values())]
+        if not feasible or storage.get_study_directions(study_id) != [StudyDirection.MAXIMIZE]:
             return get_best_trial(study_id)
-        return all_trials(study_id)[number]
+        return max(feasible, key=lambda t: (t.value, t.user_attrs.get("accuracy", 0.0)))
 
     storage.get_all_trials = all_trials  # type: ignore[method-assign]
     storage.get_best_trial = best_trial  # type: ignore[method-assign]
