@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx.errors import InputError, SpecMismatchError
+from featx.errors import FeatxError, InputError, SpecMismatchError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation.figures import front_figure
 from featx.progress import SILENT, Progress
@@ -31,8 +31,9 @@ from featx.tuning import (
     front_table,
     search_heads,
 )
+from featx.tuning.memo import RESULT_NAME
 from featx.tuning.storage import JOURNAL_NAME, database_errors
-from featx_cache import Cache
+from featx_cache import Cache, make_folder, storage_errors
 from featx_cache.claims import Claims
 
 FRONT_NAME = "front"
@@ -184,15 +185,25 @@ def tune(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Let no other process work on this run; a killed one's claim is taken over."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with Claims(folder).held(CLAIM) as free:
-        if not free:
-            raise InputError(
-                f"another featx tune is at work on {folder}",
-                "Wait for it; or give another --run, and the same --study and --storage to help "
-                "with its trials.",
-            )
-        yield
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    with storage_errors(folder):
+        make_folder(folder)
+    try:
+        with Claims(folder).held(CLAIM) as free:
+            if not free:
+                raise InputError(
+                    f"another featx tune is at work on {folder}",
+                    "Wait for it; or give another --run, and the same --study and --storage to "
+                    "help with its trials.",
+                )
+            yield
+    except FeatxError:
+        if folder in new and not any(folder.rglob(RESULT_NAME)):  # nothing is lost with it
+            shutil.rmtree(folder, ignore_errors=True)
+            for path in new[1:]:
+                with suppress(OSError):
+                    path.rmdir()
+        raise
 
 
 def _search(

@@ -13,7 +13,7 @@ import numpy as np
 from joblib._store_backends import CacheWarning, FileSystemStoreBackend
 
 _BACKEND = "featx-npz"
-_FILE = "result.npz"
+RESULT_NAME = "result.npz"
 
 
 class NpzStore(FileSystemStoreBackend):  # type: ignore[misc]
@@ -33,7 +33,7 @@ class NpzStore(FileSystemStoreBackend):  # type: ignore[misc]
             When it isn't there.
         """
         del verbose, timestamp, metadata
-        path = Path(self.location, *call_id, _FILE)
+        path = Path(self.location, *call_id, RESULT_NAME)
         if not path.is_file():
             raise KeyError(f"{path} does not exist")
         with np.load(path, allow_pickle=False) as arrays:
@@ -43,12 +43,12 @@ class NpzStore(FileSystemStoreBackend):  # type: ignore[misc]
         """Write a result whole or not at all; without room on the disk it is computed again."""
         del verbose
         folder = Path(self.location, *call_id)
-        temporary = folder / f"{_FILE}.{os.getpid()}.tmp"
+        temporary = folder / f"{RESULT_NAME}.{os.getpid()}.tmp"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 np.savez(file, **item)
-            temporary.replace(folder / _FILE)
+            temporary.replace(folder / RESULT_NAME)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -56,7 +56,7 @@ class NpzStore(FileSystemStoreBackend):  # type: ignore[misc]
 
     def contains_item(self, call_id: list[str]) -> bool:
         """Say whether a result is there."""
-        return Path(self.location, *call_id, _FILE).is_file()
+        return Path(self.location, *call_id, RESULT_NAME).is_file()
 
 
 joblib.register_store_backend(_BACKEND, NpzStore)

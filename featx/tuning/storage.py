@@ -132,7 +132,7 @@ def _reason(error: BaseException, password: str | None) -> str:
         text = text.rpartition("failed: ")[2]
     if password:
         text = text.replace(password, "***")
-    return text[:200].rstrip(". ")
+    return text[:200].rstrip(".? ")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,137 @@
+"""A study on a real PostgreSQL: many processes, no lost trials, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from featx.heads import HeadSpec
+from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
+from featx.tuning.workers import Work, Worker, run_trials
+from tests.conftest import RunFeatx
+from tests.postgres import PASSWORD, server
+
+TRIALS, SECONDS = 400, 0.2
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with server() as url:
+        yield url
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """An objective that takes a while and no processor."""
+
+    seconds: float
+
+    def __call__(self) -> object:
+        seconds = self.seconds
+
+        def objective(trial: optuna.Trial) -> float:
+            time.sleep(seconds)
+            return trial.suggest_float("threshold", 0.0, 1.0)
+
+        return objective
+
+
+def run(url: str, name: str, trials: int, jobs: int, folder: Path) -> tuple[optuna.Study, float]:
+    """Run trials of the sleeper, and time them once its processes are there."""
+    search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
+
+    def work(total: int) -> Work:
+        return Work(
+            place=StudyPlace(folder, url, name),
+            identity=json.dumps({"of": name}),
+            directions=("maximize",),
+            search=search.model_dump_json(),
+            budget=Budget(trials=total, jobs=jobs, sampler="random"),
+            recipe=Sleeper(SECONDS),  # type: ignore[arg-type]
+        )
+
+    worker = Worker(work(trials), alone=False)
+    run_trials(work(jobs), worker, description="warming up")
+    before = len(worker.study.trials)
+    started = time.perf_counter()
+    run_trials(work(trials), worker, description="trials")
+    return worker.study, (time.perf_counter() - started) / (trials - before)
+
+
+@pytest.mark.timeout(600)
+def test_four_processes_lose_no_trial_and_do_three_times_the_work_of_one(
+    postgres: str, tmp_path: Path
+) -> None:
+    one, alone = run(postgres, "one", 40, 1, tmp_path)
+    four, together = run(postgres, "four", TRIALS, 4, tmp_path)
+    assert len(one.trials) == 40
+    assert [trial.number for trial in four.trials] == list(range(TRIALS))
+    assert {trial.state for trial in four.trials} == {TrialState.COMPLETE}
+    assert len({trial.params["threshold"] for trial in four.trials}) == TRIALS
+    # Sleeping takes most of a trial: that much is no measurement of speed, but of standing in line.
+    assert alone / together >= 3.0
+
+
+class TestCommandLine:
+    def test_a_study_in_postgres_is_tuned_and_goes_on_elsewhere(
+        self, run_featx: RunFeatx, tiny_cache: Path, postgres: str, tmp_path: Path
+    ) -> None:
+        options = ["--accuracy-floor", "0.5", "--study", "shared", "--threshold-only", "--trials"]
+
+        def tune(run: Path, trials: int) -> None:
+            answer = run_featx(
+                ["tune", tiny_cache, "--head", "logreg", "--run", run, *options, str(trials)],
+                env={"FEATX_STORAGE": postgres},
+            )
+            assert answer.returncode == 0, answer.stderr
+            assert PASSWORD not in answer.stdout + answer.stderr
+            written = [p for p in run.rglob("*") if p.is_file() and p.suffix in (".json", ".log")]
+            assert written
+            assert all(PASSWORD not in path.read_text() for path in written)
+
+        tune(tmp_path / "a", 6)
+        tune(tmp_path / "b", 10)
+        storage = open_storage(StudyPlace(tmp_path, postgres, "shared"))
+        study = optuna.load_study(study_name="shared", storage=storage)
+        own = [t for t in study.trials if "source" not in t.user_attrs]
+        assert len(own) == 10
+        assert all(t.constraints for t in own)
+        assert json.loads((tmp_path / "b" / "run.json").read_text())["tuning"]["study"] == "shared"
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (("127.0.0.1", "127.0.0.9"), "can't be used"),
+            ((PASSWORD, PASSWORD + "x"), "password authentication"),
+            (("/postgres", "/nowhere"), "nowhere"),
+        ],
+        ids=["no server", "wrong password", "no database"],
+    )
+    def test_what_cant_be_reached_is_one_line_without_the_password(
+        self,
+        change: tuple[str, str],
+        said: str,
+        run_featx: RunFeatx,
+        tiny_cache: Path,
+        postgres: str,
+        tmp_path: Path,
+    ) -> None:
+        before, after = change
+        url = after.join(postgres.rsplit(before, 1))
+        answer = run_featx(
+            ["tune", tiny_cache, "--head", "logreg", "--run", tmp_path / "run", "--storage", url]
+        )
+        assert answer.returncode == 2
+        *_, last = answer.stderr.splitlines()
+        assert last.startswith("featx: error: ")
+        assert said in last
+        assert "Traceback" not in answer.stderr
+        assert PASSWORD not in answer.stderr
+        assert not list(tmp_path.iterdir())

@@ -1,0 +1,144 @@
+"""A search that is interrupted keeps its finished trials, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from featx.runs import load_run
+from featx.tuning import StudyPlace, open_storage
+from featx_cache import open_cache
+
+TRIALS = 12
+ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+
+
+def command(cache: Path, run: Path, *more: str) -> list[str]:
+    """A search whose every trial has to compute scores, with one setting apart from the others."""
+    options = ["--head", "logreg", "--accuracy-floor", "0.5", "--trials", str(TRIALS), *more]
+    return [sys.executable, "-m", "featx", "tune", str(cache), "--run", str(run), *options]
+
+
+def study_at(folder: Path, name: str, url: str | None = None) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=open_storage(StudyPlace(folder, url, name)))
+
+
+def finished(study: optuna.Study) -> list[int]:
+    return [t.number for t in study.trials if t.state is TrialState.COMPLETE]
+
+
+def begin(arguments: list[str], study: Path, name: str, trials: int) -> subprocess.Popen[bytes]:
+    """Start a search and wait until it has so many finished trials."""
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        assert process.poll() is None, "it ended before it could be interrupted"
+        if (study / "study.journal").is_file():
+            try:
+                if len(finished(study_at(study, name))) >= trials:
+                    return process
+            except KeyError:  # the study isn't there yet
+                pass
+        time.sleep(0.02)
+    process.kill()
+    raise AssertionError("no trials")
+
+
+@pytest.mark.parametrize("how", ENDINGS, ids=lambda how: how.name)
+def test_finished_trials_are_kept_and_the_same_command_goes_on(
+    how: signal.Signals, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run, study = tmp_path / "run", tmp_path / "run.study"
+    arguments = command(tiny_cache, run)
+    process = begin(arguments, study, "run", 4)
+    process.send_signal(how)
+    assert process.wait(60) == ENDINGS[how]
+    assert not run.exists()
+    kept = {t.number: t.params for t in study_at(study, "run").trials if t.state.is_finished()}
+    assert len(kept) >= 4
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not study.exists()
+    after = study_at(run / "study", "run")
+    assert {n: after.trials[n].params for n in kept} == kept
+    own = [t for t in after.trials if "source" not in t.user_attrs]
+    assert sum(t.state is TrialState.COMPLETE for t in own) == TRIALS
+    assert not [t for t in after.trials if t.state is TrialState.RUNNING]
+    evaluation = load_run(run).evaluate(open_cache(tiny_cache))
+    assert evaluation.metrics.images > 0
+
+
+def test_a_trial_whose_process_died_is_failed_and_run_again(
+    tiny_cache: Path, tmp_path: Path
+) -> None:
+    run, study = tmp_path / "run", tmp_path / "run.study"
+    process = begin(command(tiny_cache, run), study, "run", 3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(60)
+    left = study_at(study, "run")
+    if not [t for t in left.trials if t.state is TrialState.RUNNING]:
+        left.ask()  # it was killed between two trials; this one is nobody's, too
+    (dead,) = [t for t in study_at(study, "run").trials if t.state is TrialState.RUNNING]
+    done = subprocess.run(command(tiny_cache, run), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    after = study_at(run / "study", "run")
+    assert after.trials[dead.number].state is TrialState.FAIL
+    again = [
+        t
+        for t in after.trials
+        if optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number(t) == dead.number
+    ]
+    assert [t.state for t in again] == [TrialState.COMPLETE]
+    assert dead.params.items() <= again[0].params.items()
+
+
+@pytest.mark.timeout(300)
+def test_workers_that_die_are_told_of_and_their_trials_are_kept(
+    tiny_cache: Path, tmp_path: Path
+) -> None:
+    run, study = tmp_path / "run", tmp_path / "run.study"
+    arguments = command(tiny_cache, run, "--jobs", "2")
+    process = begin(arguments, study, "run", 3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(60)
+    assert len(finished(study_at(study, "run"))) >= 3
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    after = study_at(run / "study", "run")
+    assert [t.number for t in after.trials] == list(range(len(after.trials)))
+    assert len([t for t in after.trials if "source" not in t.user_attrs]) >= TRIALS
+
+
+def test_a_database_finds_dead_trials_by_their_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.tuning.storage.HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr("featx.tuning.storage.GRACE_SECONDS", 2)
+    url = f"sqlite:///{tmp_path}/study.db"
+    code = (
+        "import os, signal, sys; from pathlib import Path; import featx.tuning.storage as s;"
+        "s.HEARTBEAT_SECONDS, s.GRACE_SECONDS = 1, 2;"
+        "import optuna;"
+        "study = optuna.create_study(storage=s.open_storage(s.StudyPlace(Path('.'), sys.argv[1],"
+        "'run')), study_name='run', direction='maximize');"
+        "study.optimize(lambda t: (t.suggest_float('threshold', 0, 1),"
+        "os.kill(os.getpid(), signal.SIGKILL))[0], n_trials=1)"
+    )
+    died = subprocess.run([sys.executable, "-W", "ignore", "-c", code, url], check=False)
+    assert died.returncode == -9
+    study = study_at(tmp_path, "run", url)
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+    time.sleep(4)
+    study.optimize(lambda t: t.suggest_float("threshold", 0, 1), n_trials=1)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert study.trials[0].params == study.trials[1].params
