@@ -53,11 +53,7 @@ def _run(arguments: list[str]) -> int:
             command = ""
         return _complain(f"{message}. See `featx {command}--help`.", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain(
-            "interrupted. Finished work is kept; run the same command again to go on (`featx fit` "
-            "with --resume).",
-            INTERRUPTED,
-        )
+        return _interrupted()
     except BrokenPipeError:
         # The reader (`| head`) has what it wants; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,12 +63,31 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if _comes_of_an_interrupt(error):
+            return _interrupted()
         first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
             f"unexpected {type(error).__name__}: {first}. Run it again with `featx --debug …` and "
             "report what it prints.",
             1,
         )
+
+
+def _interrupted() -> int:
+    return _complain(
+        "interrupted. Finished work is kept; run the same command again to go on (`featx fit` "
+        "with --resume).",
+        INTERRUPTED,
+    )
+
+
+def _comes_of_an_interrupt(error: BaseException | None) -> bool:
+    """Say whether Ctrl-C is behind an error: it may fall into a library that tidies up badly."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _complain(message: str, exit_code: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
-from optuna_dashboard import save_note, set_objective_names
+from optuna_dashboard import save_note
 
 from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation.figures import confusion_figure, roc_figure, threshold_figure
@@ -126,5 +126,6 @@ def write_note(study: optuna.Study, facts: Mapping[str, Any]) -> None:
         "The scores chose the threshold, so they flatter it. `featx evaluate` measures the run on "
         "images that had no part in it. Research software, not a medical device.",
     ]
-    set_objective_names(study, ["recall", "accuracy"][: len(study.directions)])
+    with quiet_optuna():
+        study.set_metric_names(["recall", "accuracy"][: len(study.directions)])
     save_note(study, "\n".join(lines))
