@@ -1,0 +1,189 @@
+"""The dashboard as a person sees it: in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featx.heads import HeadSpec
+from featx.runs import tune
+from featx.tuning import Budget, SearchSpec
+from featx_cache import open_cache
+from tests.postgres import free_port
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"] + [
+    f"--disable-{what}" for what in ("background-networking", "component-update", "sync")
+]
+
+
+@contextlib.contextmanager
+def served(*arguments: str | Path) -> Iterator[str]:
+    """Run a featx command that serves, and give the address that it prints; end it by Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "featx", *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+    assert code in (0, 130)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search whose floor some trials break."""
+    folder = tmp_path_factory.mktemp("dashboard") / "tuned"
+    spec = SearchSpec(heads=(HeadSpec.choose("logreg"),), accuracy_floor=0.55, threshold_only=True)
+    report = tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=25, sampler="random"))
+    assert report.outcome.trials["infeasible"] > 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright isn't installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no Chromium (Debian: apt install chromium)")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, browser: Any) -> None:
+        self.page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.wrong: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("response", self._response)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.wrong.append(message.text)
+
+    def _response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.wrong.append(f"{response.status} {response.url}")
+
+
+def test_the_study_its_trials_and_their_figures_are_there(run: Path, browser: Any) -> None:
+    visit = Visit(browser)
+    page = visit.page
+    with served("dashboard", run, "--port", "0") as address:
+        assert address.startswith("http://127.0.0.1:")
+        page.goto(address)
+        page.locator("h6,h5", has_text="History").first.wait_for()
+        page.get_by_text("Infeasible", exact=True).first.wait_for()  # in the timeline's legend
+        page.goto(f"{address}/trials")
+        trials = _trials(address)
+        page.get_by_text(f"{len(trials)} Trials").wait_for()
+        page.get_by_text("Best Trial").first.wait_for()
+        drawn = next(t["number"] for t in trials if len(t["artifacts"]) == 3)
+        page.goto(f"{address}/trials?numbers={drawn}")
+        figures = page.locator("img[src*='artifacts']")
+        figures.nth(2).wait_for()
+        loaded = "images => images.map(i => i.complete && i.naturalWidth)"
+        page.wait_for_function(
+            "[...document.querySelectorAll(\"img[src*='artifacts']\")]"
+            ".every(i => i.complete && i.naturalWidth > 100)"
+        )
+        assert len(figures.evaluate_all(loaded)) == 3
+        broken = next(
+            t["number"] for t in trials if any(value > 0 for value in t["constraints"])
+        )
+        page.goto(f"{address}/trials?numbers={broken}")
+        page.get_by_text("Infeasible").first.wait_for()
+        page.goto(f"{address}/note")
+        page.get_by_text("recall alone would call everybody sick").wait_for()
+    assert visit.wrong == []
+
+
+def _trials(address: str) -> list[dict[str, Any]]:
+    base, _, study = address.partition("/dashboard/studies/")
+    with urllib.request.urlopen(f"{base}/api/studies/{study}?after=0") as answer:
+        return list(json.load(answer)["trials"])
+
+
+def test_several_trials_break_the_floor_and_the_best_does_not(run: Path) -> None:
+    with served("dashboard", run, "--port", "0") as address:
+        trials = _trials(address)
+        base, _, study = address.partition("/dashboard/studies/")
+        with urllib.request.urlopen(f"{base}/api/studies/{study}?after=0") as answer:
+            (best,) = json.load(answer)["best_trials"]
+    infeasible = [t for t in trials if t["constraints"] and t["constraints"][0] > 0]
+    assert infeasible
+    assert max(t["values"][0] for t in infeasible) > best["values"][0] - 1e-12
+    assert best["constraints"][0] <= 0
+
+
+class TestTensorBoard:
+    @pytest.fixture(scope="class")
+    def keras_run(self, tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("tensorboard") / "keras"
+        settings = {"architecture": "gap", "epochs": 2, "precision": "float32"}
+        spec = SearchSpec(
+            heads=(HeadSpec.choose("keras", settings=settings),),
+            accuracy_floor=0.4,
+            threshold_only=True,
+        )
+        tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
+        return folder
+
+    def test_it_shows_the_trainings(self, keras_run: Path, browser: Any) -> None:
+        visit = Visit(browser)
+        with served("tensorboard", keras_run, "--port", "0") as address:
+            visit.page.goto(address)
+            visit.page.get_by_text("final/train").first.wait_for()
+            visit.page.get_by_text("epoch_loss").first.wait_for()
+
+    def test_a_port_in_use_is_told(self, keras_run: Path, run_featx: Any) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            answer = run_featx(["tensorboard", keras_run, "--port", str(port)])
+        assert answer.returncode == 2
+        assert answer.stderr.splitlines()[-1].startswith("featx: error: TensorBoard can't listen")
+
+
+def test_a_browser_is_opened_where_that_is_wanted(run: Path, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    script.chmod(0o755)
+    port = free_port()
+    environment = {**os.environ, "BROWSER": f"{script} %s"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "featx", "dashboard", run, "--port", str(port), "--open"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[-1]
+    for _ in range(100):
+        if opened.exists() and opened.read_text().strip():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    assert opened.read_text().strip() == address
