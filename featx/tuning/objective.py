@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -72,11 +72,13 @@ class Objective:
         scored = self.scorer(spec, watch)
         truth, called = self.scorer.truth, scored.scores >= threshold
         recall, accuracy = float(called[truth].mean()), float((called == truth).mean())
-        attributes = {
+        # The dashboard's plots mark infeasible trials by their constraint, its lists by attribute.
+        attributes: dict[str, Any] = {
             "accuracy": accuracy,
             "specificity": float((~called[~truth]).mean()),
             "roc_auc": float(roc_auc_score(truth, scored.scores)),
             "fit_seconds": round(scored.seconds, 3),
+            "feasible": accuracy >= self.search.accuracy_floor,
         }
         for name, value in attributes.items():
             trial.set_user_attr(name, value)

@@ -94,8 +94,10 @@ def test_the_study_its_trials_and_their_figures_are_there(run: Path, browser: An
         page.locator("h6,h5", has_text="History").first.wait_for()
         page.get_by_text("Infeasible", exact=True).first.wait_for()  # in the timeline's legend
         page.goto(f"{address}/trials")
-        trials = _trials(address)
+        study = _study(address)
+        trials = study["trials"]
         page.get_by_text(f"{len(trials)} Trials").wait_for()
+        page.goto(f"{address}/trials?numbers={study['best_trials'][0]['number']}")
         page.get_by_text("Best Trial").first.wait_for()
         drawn = next(t["number"] for t in trials if len(t["artifacts"]) == 3)
         page.goto(f"{address}/trials?numbers={drawn}")
@@ -107,30 +109,27 @@ def test_the_study_its_trials_and_their_figures_are_there(run: Path, browser: An
             ".every(i => i.complete && i.naturalWidth > 100)"
         )
         assert len(figures.evaluate_all(loaded)) == 3
-        broken = next(
-            t["number"] for t in trials if any(value > 0 for value in t["constraints"])
-        )
+        broken = next(t["number"] for t in trials if any(value > 0 for value in t["constraints"]))
         page.goto(f"{address}/trials?numbers={broken}")
-        page.get_by_text("Infeasible").first.wait_for()
+        page.get_by_text("feasible False").wait_for()
         page.goto(f"{address}/note")
         page.get_by_text("recall alone would call everybody sick").wait_for()
     assert visit.wrong == []
 
 
-def _trials(address: str) -> list[dict[str, Any]]:
+def _study(address: str) -> dict[str, Any]:
+    """Ask the dashboard for what its page shows."""
     base, _, study = address.partition("/dashboard/studies/")
     with urllib.request.urlopen(f"{base}/api/studies/{study}?after=0") as answer:
-        return list(json.load(answer)["trials"])
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def test_several_trials_break_the_floor_and_the_best_does_not(run: Path) -> None:
     with served("dashboard", run, "--port", "0") as address:
-        trials = _trials(address)
-        base, _, study = address.partition("/dashboard/studies/")
-        with urllib.request.urlopen(f"{base}/api/studies/{study}?after=0") as answer:
-            (best,) = json.load(answer)["best_trials"]
-    infeasible = [t for t in trials if t["constraints"] and t["constraints"][0] > 0]
-    assert infeasible
+        study = _study(address)
+    (best,) = study["best_trials"]
+    infeasible = [t for t in study["trials"] if t["constraints"] and t["constraints"][0] > 0]
     assert max(t["values"][0] for t in infeasible) > best["values"][0] - 1e-12
     assert best["constraints"][0] <= 0
 
