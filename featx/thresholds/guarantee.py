@@ -204,7 +204,8 @@ def _too_few(
         reached = {"accuracy": (called == truth).mean(), "recall": called[truth].mean()}
         shares = {"accuracy": 1.0, "recall": truth.mean()}
         patients = max(
-            _patients(1 - reached[name], 1 - floor, level) / max(shares[name], 1e-9)
+            _patients(1 - reached[name], 1 - floor, level, int(shares[name] * len(truth)))
+            / max(shares[name], 1e-9)
             for name, floor in floors.items()
         )
         needed.append((patients, float(reached["accuracy"])))
@@ -228,8 +229,11 @@ def _too_few(
     )
 
 
-def _patients(risk: float, most: float, level: float) -> float:
-    """Return how many patients make a risk significantly lower than what is allowed."""
+def _patients(risk: float, most: float, level: float, there: int) -> float:
+    """Return how many patients make a risk significantly lower than what is allowed.
+
+    Where as many as there are do for this risk, another is what fails.
+    """
 
     def enough(patients: int) -> bool:
         p = compute_hoeffding_bentkus_p_value(
@@ -237,17 +241,18 @@ def _patients(risk: float, most: float, level: float) -> float:
         )
         return bool(p[0, 0] <= level)
 
-    return _least(enough) if risk < most else float("inf")
+    if risk >= most:
+        return float("inf")
+    return float(there) if enough(there) else _least(enough, there)
 
 
-def _least(enough: Callable[[int], bool]) -> float:
-    """Return the least number that is enough, by doubling and then halving."""
-    high = 1
+def _least(enough: Callable[[int], bool], low: int) -> float:
+    """Return the least number that is enough and above `low`, by doubling and then halving."""
+    high = low + 1
     while not enough(high):
-        high *= 2
+        low, high = high, 2 * high
         if high > MOST_PATIENTS:
             return float("inf")
-    low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

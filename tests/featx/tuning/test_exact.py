@@ -1,0 +1,172 @@
+"""The search's answer is the exact sweep's, whatever the scores look like."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from featx.errors import FeatxError, NoFeasibleThresholdError
+from featx.heads import HeadSpec
+from featx.thresholds import sweep
+from featx.tuning import Budget, SearchSpec, StudyPlace
+from featx.tuning.objective import Objective
+from featx.tuning.scorer import Scored
+from featx.tuning.winner import best_trial, choose_winner
+from featx.tuning.workers import Work, Worker, run_trials
+
+LOGREG = HeadSpec.choose("logreg")
+
+
+class Scores:
+    """Stands in for a scorer: scores by class weight, which needs no embeddings."""
+
+    def __init__(self, truth: NDArray[np.bool_], scores: dict[Any, Any], seconds: Any = None):
+        self.truth, self.scores, self.seconds = truth, scores, seconds or {}
+
+    def __call__(self, spec: HeadSpec, watch: Any = None) -> Scored:
+        del watch
+        key = spec.settings.class_weight  # type: ignore[union-attr]
+        return Scored(self.scores[key], self.seconds.get(key, 1.0))
+
+    def has(self, spec: HeadSpec) -> bool:
+        del spec
+        return True
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A recipe that isn't needed: the objective is there."""
+
+    def __call__(self) -> Any:
+        raise AssertionError
+
+
+def worker_of(search: SearchSpec, scores: Scores, folder: Path, trials: int) -> Worker:
+    """Run a search on given scores."""
+    folder.mkdir()
+    work = Work(
+        StudyPlace(folder, None, "study"),
+        json.dumps({}),
+        ("maximize",),
+        search.model_dump_json(),
+        Budget(trials),
+        Nothing(),
+    )
+    worker = Worker(work, Objective(search, scores), alone=True)  # type: ignore[arg-type]
+    run_trials(work, worker, description="trials")
+    return worker
+
+
+def score_set(number: int) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
+    """Draw labels and scores of all kinds: ties, duplicates, classes at an end, few images."""
+    rng = np.random.default_rng(number)
+    images = int(rng.integers(2, [4, 12, 60, 400][number % 4]))
+    truth = rng.random(images) < rng.choice([0.05, 0.3, 0.74])
+    truth[:2] = [True, False]
+    scores = np.clip(rng.normal(0.4 + 0.25 * truth, rng.choice([0.02, 0.2, 0.5])), 0, 1)
+    match number % 5:
+        case 1:
+            scores = scores.round(1)
+        case 2:
+            scores = np.repeat(rng.random(), images)
+        case 3:
+            scores = np.where(truth, rng.choice([0.0, 1.0]), scores)
+        case 4:
+            scores = rng.choice(scores, images)
+    return truth, scores, float(rng.choice([0.3, 0.5, 0.75, 0.9, 1.0]))
+
+
+@pytest.mark.timeout(600)
+def test_on_200_score_sets_recall_is_the_exact_optimum(tmp_path: Path) -> None:
+    feasible = snapped = 0
+    for number in range(200):
+        truth, scores, floor = score_set(number)
+        search = SearchSpec(heads=(LOGREG,), accuracy_floor=floor, threshold_only=True)
+        given = Scores(truth, {"balanced": scores})
+        worker = worker_of(search, given, tmp_path / str(number), 8)
+        points = sweep(truth, scores)
+        exact = points.best(floor)
+        if exact is None:
+            with pytest.raises(NoFeasibleThresholdError) as caught:
+                choose_winner(worker, search, given)  # type: ignore[arg-type]
+            assert caught.value.best_accuracy == points.accuracy.max()
+            continue
+        winner = choose_winner(worker, search, given)  # type: ignore[arg-type]
+        called = scores >= winner.threshold
+        assert called[truth].mean() == winner.recall == points.recall[exact], number
+        assert (called == truth).mean() == winner.accuracy == points.accuracy[exact], number
+        assert winner.accuracy >= floor
+        feasible += 1
+        snapped += winner.snapped
+    assert 100 < feasible < 200
+    assert 0 < snapped < feasible
+
+
+class TestWinner:
+    truth = np.array([True] * 10 + [False] * 10)
+
+    def settings(self) -> SearchSpec:
+        fixed = {"logreg": ("C", "representation", "standardize")}
+        return SearchSpec(heads=(LOGREG,), fixed=fixed, accuracy_floor=0.6)
+
+    def test_of_equal_recall_and_accuracy_the_cheaper_head_wins(self, tmp_path: Path) -> None:
+        scores = np.where(self.truth, 0.9, 0.1)
+        given = Scores(self.truth, {"balanced": scores, None: scores}, {"balanced": 9.0, None: 2.0})
+        worker = worker_of(self.settings(), given, tmp_path / "study", 15)
+        assert {t.params["logreg.class_weight"] for t in worker.study.trials} == {
+            "balanced",
+            "none",
+        }
+        winner = choose_winner(worker, self.settings(), given)  # type: ignore[arg-type]
+        assert winner.spec.settings.class_weight is None  # type: ignore[union-attr]
+        assert (winner.recall, winner.accuracy) == (1.0, 1.0)
+
+    def test_of_equal_recall_the_more_accurate_wins_though_it_costs_more(
+        self, tmp_path: Path
+    ) -> None:
+        worse = np.where(self.truth, 0.9, 0.1)
+        worse[-2:] = 0.95
+        given = Scores(
+            self.truth,
+            {"balanced": np.where(self.truth, 0.9, 0.1), None: worse},
+            {"balanced": 9.0, None: 2.0},
+        )
+        worker = worker_of(self.settings(), given, tmp_path / "study", 15)
+        winner = choose_winner(worker, self.settings(), given)  # type: ignore[arg-type]
+        assert winner.spec.settings.class_weight == "balanced"  # type: ignore[union-attr]
+
+    def test_recall_alone_never_wins(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        truth = rng.random(300) < 0.3
+        scores = np.clip(rng.normal(0.3 + 0.3 * truth, 0.2), 0, 1)
+        given = Scores(truth, {"balanced": scores, None: scores})
+        worker = worker_of(self.settings(), given, tmp_path / "study", 30)
+        everybody = [t for t in worker.study.trials if t.values[0] == 1.0]
+        assert everybody
+        assert all(t.constraints["accuracy_floor"] > 0 for t in everybody)
+        best = best_trial(worker.study, self.settings())
+        assert best is not None
+        assert best.user_attrs["accuracy"] >= 0.6
+
+    def test_the_snapped_trial_is_in_the_study_and_is_its_best(self, tmp_path: Path) -> None:
+        truth, scores, _ = score_set(3)
+        search = SearchSpec(heads=(LOGREG,), accuracy_floor=0.5, threshold_only=True)
+        given = Scores(truth, {"balanced": scores})
+        worker = worker_of(search, given, tmp_path / "study", 1)
+        winner = choose_winner(worker, search, given)  # type: ignore[arg-type]
+        assert winner.trial == worker.study.trials[-1].number
+        assert worker.study.best_trial.values == [winner.recall]
+        if winner.snapped:
+            assert worker.study.trials[-1].user_attrs["source"] == "exact sweep"
+
+    def test_no_finished_trial_is_an_error(self, tmp_path: Path) -> None:
+        given = Scores(self.truth, {})
+        worker = worker_of(self.settings(), given, tmp_path / "study", 0)
+        with pytest.raises(FeatxError, match="no trial was finished"):
+            choose_winner(worker, self.settings(), given)  # type: ignore[arg-type]
