@@ -36,7 +36,7 @@ class NpzStore(FileSystemStoreBackend):  # type: ignore[misc]
         path = Path(self.location, *call_id, RESULT_NAME)
         if not path.is_file():
             raise KeyError(f"{path} does not exist")
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 
     def dump_item(self, call_id: list[str], item: dict[str, Any], verbose: int = 1) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PAGES = (
     ["extract"],
     ["fit"],
+    ["tune"],
+    ["dashboard"],
+    ["tensorboard"],
     ["evaluate"],
     ["heads"],
     ["predict"],

@@ -1,0 +1,166 @@
+"""``featx tune`` and ``featx dashboard``: what they print, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from featx.reports import write_report
+from featx.runs import load_run
+from featx_cli.serving import warn_if_open
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Featx
+
+BASE = ("--head", "logreg", "--accuracy-floor", "0.5", "--trials", "4", "--threshold-only")
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from featx_cli.__main__ import _run
+
+    run = tmp_path_factory.mktemp("cli-tuned") / "run"
+    assert _run(["--quiet", "tune", str(tiny_cache), "--run", str(run), *BASE]) == 0
+    return run
+
+
+class TestOutput:
+    def test_it_shows_search_and_fresh_folds_side_by_side(
+        self, featx: Featx, tiny_cache: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        answer = featx("tune", tiny_cache, "--run", run, *BASE)
+        assert answer.code == 0
+        record = json.loads((run / "run.json").read_text())
+        for words in ("folds of the search", "fresh folds", "optimism", "Trials: ", str(run)):
+            assert words in answer.out
+        assert f"{record['tuning']['recall']:.4f}" in answer.out
+        assert f"{record['metrics']['out_of_fold']['recall']:.4f}" in answer.out
+        assert f"featx dashboard {run}" in answer.err
+
+    def test_a_promise_is_printed(self, featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+        run = tmp_path / "run"
+        answer = featx(
+            "tune", tiny_cache, "--run", run, *BASE, "--guarantee", "0.2", "--accuracy-floor", "0.1"
+        )
+        assert answer.code == 0, answer.err
+        sentence = json.loads((run / "run.json").read_text())["promise"]["sentence"]
+        assert sentence in answer.out
+        loaded = load_run(run)
+        page = write_report([(loaded, loaded.evaluate())], tmp_path / "report.html")
+        assert sentence in page.read_text()
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--accuracy-floor", "1.5"], "the accuracy floor 1.5 is not between 0 and 1"),
+            (["--accuracy-floor", "-0.1"], "is not between 0 and 1"),
+            (["--trials", "0"], "--trials 0 searches nothing"),
+            (["--jobs", "0"], "--jobs 0 runs nothing"),
+            (["--timeout", "0"], "--timeout 0 leaves no time"),
+            (["--sampler", "cmaes"], "cmaes can't take constraints"),
+            (["--sampler", "annealing"], "there is no sampler 'annealing'"),
+            (["--sampler", "gp", "--objective", "pareto"], "doesn't follow two objectives"),
+            (["--sampler", "grid", "--head", "all"], "grid searches one head"),
+            (["--objective", "recall"], "there is no objective 'recall'"),
+            (["--pruner", "shears"], "there is no pruner 'shears'"),
+            (["--head", "forest"], "there is no head 'forest'"),
+            (["--set", "Q=1"], "there is no setting of logreg 'Q'"),
+            (["--guarantee", "90"], "--guarantee can't be 90"),
+            (["--recall-floor", "0.9"], "--recall-floor is part of a promise"),
+            (["--storage", "nonsense"], "is not the URL of a database"),
+            (["--storage", "nosuch://host/db"], "there is no kind of database nosuch"),
+            (["--storage", "mysql+nodriver://u:pass-word@h/db"], "mysql"),
+            (["--storage", "sqlite:////nowhere/at/all/study.db"], "unable to open database file"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_it_is_one_line_exit_code_2_and_nothing_written(
+        self, options: list[str], said: str, featx: Featx, tiny_cache: Path, tmp_path: Path
+    ) -> None:
+        answer = featx("tune", tiny_cache, "--run", tmp_path / "new" / "run", *BASE, *options)
+        assert answer.code == 2
+        assert answer.error.startswith("featx: error: ")
+        assert said in answer.error
+        assert "pass-word" not in answer.err
+        assert answer.out == ""
+        assert not list(tmp_path.iterdir())
+
+    def test_a_gaussian_process_says_what_it_needs(
+        self, featx: Featx, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+        answer = featx("tune", tiny_cache, "--run", tmp_path / "run", *BASE, "--sampler", "gp")
+        assert answer.code == 2
+        assert "pip install 'featx[gp]'" in answer.error
+
+    def test_no_feasible_trial_names_the_nearest_miss_and_keeps_the_study(
+        self, featx: Featx, tiny_cache: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        answer = featx("tune", tiny_cache, "--run", run, *BASE, "--accuracy-floor", "1")
+        assert answer.code == 1
+        assert "no trial reaches accuracy 1: the nearest is 0." in answer.error
+        assert not run.exists()
+        assert (tmp_path / "run.study" / "study.journal").is_file()
+
+
+class TestDashboard:
+    def test_without_anything_to_show(self, featx: Featx) -> None:
+        answer = featx("dashboard")
+        assert answer.code == 2
+        assert "Give a RUN that `featx tune` made" in answer.error
+
+    def test_a_run_that_is_not_there(self, featx: Featx, tmp_path: Path) -> None:
+        answer = featx("dashboard", tmp_path / "nothing")
+        assert answer.code == 2
+        assert "has no study" in answer.error
+
+    def test_a_port_in_use(self, featx: Featx, tuned: Path) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            answer = featx("dashboard", tuned, "--port", str(port))
+        assert answer.code == 2
+        assert f"port {port} of 127.0.0.1 is in use. Give another --port" in answer.error
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--port", "99999"], "there is no port 99999"),
+            (["--host", "192.0.2.1", "--port", "0"], "can't listen at 192.0.2.1:0"),
+        ],
+    )
+    def test_an_address_that_cant_be(
+        self, options: list[str], said: str, featx: Featx, tuned: Path
+    ) -> None:
+        answer = featx("dashboard", tuned, *options)
+        assert answer.code == 2
+        assert said in answer.error
+
+    def test_a_study_that_is_not_in_the_storage(self, featx: Featx, tuned: Path) -> None:
+        answer = featx("dashboard", tuned, "--storage", "sqlite://")
+        assert answer.code == 2
+        assert "there is no study 'run' in sqlite://. It has these: none." in answer.error
+
+    def test_tensorboard_of_a_run_without_trainings(self, featx: Featx, tuned: Path) -> None:
+        answer = featx("tensorboard", tuned)
+        assert answer.code == 2
+        assert "has no TensorBoard files. Runs of `--head keras` have some" in answer.error
+
+    @pytest.mark.parametrize(
+        ("host", "warned"),
+        [("127.0.0.1", False), ("localhost", False), ("::1", False), ("0.0.0.0", True)],
+    )
+    def test_others_are_let_in_with_a_warning_only(
+        self, host: str, warned: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        warn_if_open(host, "the dashboard")
+        assert ("has no log-in" in capsys.readouterr().err) == warned
