@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CAC
 	$(BIN)/python benchmarks/compression.py $(CACHE)
 	$(BIN)/python benchmarks/seams.py $(CACHE)
 	$(BIN)/python benchmarks/epochs.py $(CACHE)
+	$(BIN)/python benchmarks/tune.py $(CACHE)
 
 clean:  ## Remove the environment and what tools left.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage* htmlcov demo-output

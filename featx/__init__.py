@@ -1,7 +1,7 @@
 """featx: chest X-ray classifiers on frozen embeddings that are computed once and cached.
 
 The table of contents: `scan_folder` makes a manifest, `load_backbone` a frozen network, `extract`
-a cache, `fit` a run; `load_cache` and `load_run` open them again. Nothing heavy is imported before
+a cache, `fit` and `tune` a run; `load_cache` and `load_run` open them again. Nothing heavy is imported before
 it is used.
 """
 
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from featx.extraction import extract
     from featx.heads import HeadSpec
     from featx.images import AugmentationSpec
-    from featx.runs import fit, fit_heads, load_run
+    from featx.runs import fit, fit_heads, load_run, tune
     from featx.thresholds import choose_threshold
+    from featx.tuning import Budget, SearchSpec
     from featx_cache import open_cache as load_cache
 
 _PLACES = {
     "AugmentationSpec": ("featx.images", "AugmentationSpec"),
+    "Budget": ("featx.tuning", "Budget"),
     "FeatxError": ("featx.errors", "FeatxError"),
     "HeadSpec": ("featx.heads", "HeadSpec"),
     "Manifest": ("featx.data", "Manifest"),
+    "SearchSpec": ("featx.tuning", "SearchSpec"),
     "choose_threshold": ("featx.thresholds", "choose_threshold"),
     "extract": ("featx.extraction", "extract"),
     "fit": ("featx.runs", "fit"),
@@ -34,13 +37,16 @@ _PLACES = {
     "load_cache": ("featx_cache", "open_cache"),
     "load_run": ("featx.runs", "load_run"),
     "scan_folder": ("featx.data", "scan_folder"),
+    "tune": ("featx.runs", "tune"),
 }
 
 __all__ = [
     "AugmentationSpec",
+    "Budget",
     "FeatxError",
     "HeadSpec",
     "Manifest",
+    "SearchSpec",
     "choose_threshold",
     "extract",
     "fit",
@@ -49,6 +55,7 @@ __all__ = [
     "load_cache",
     "load_run",
     "scan_folder",
+    "tune",
 ]
 
 

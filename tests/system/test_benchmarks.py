@@ -44,3 +44,9 @@ def test_a_million_records_in_small() -> None:
 )
 def test_the_long_ones_find_all_that_they_import(script: str, option: str) -> None:
     assert option in run(script, "--help")
+
+
+def test_tuning(tiny_cache: Path) -> None:
+    out = run("tune.py", tiny_cache, "--trials", "5", "--floor", "0.5")
+    assert "| 5 trials of the threshold of logreg | s | ratio |" in out
+    assert "| 4 | " in out
