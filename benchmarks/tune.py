@@ -27,7 +27,7 @@ from featx.tuning.samplers import make_sampler
 from featx.tuning.workers import Work, Worker, run_trials
 from featx_cache import Cache
 
-SECONDS, SLEEPS = 0.2, 100
+SECONDS = 0.2
 
 
 def thresholds(cache: Cache, trials: int, floor: float, folder: Path) -> tuple[Search, float]:
@@ -71,25 +71,25 @@ class Sleeper:
         return objective
 
 
-def sleeping(jobs: int, folder: Path) -> float:
+def sleeping(jobs: int, trials: int, folder: Path) -> float:
     """Time a sleeping trial in so many processes, once they are there."""
     search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
 
-    def work(trials: int) -> Work:
+    def work(total: int) -> Work:
         return Work(
             StudyPlace(folder, None, f"{jobs}-jobs"),
             json.dumps({}),
             ("maximize",),
             search.model_dump_json(),
-            Budget(trials, jobs=jobs, sampler="random"),
+            Budget(total, jobs=jobs, sampler="random"),
             Sleeper(),
         )
 
-    worker = Worker(work(SLEEPS), alone=False)
+    worker = Worker(work(trials), alone=False)
     run_trials(work(jobs), worker, description="warming up", progress=SILENT)
     before, started = len(worker.study.trials), time.perf_counter()
-    run_trials(work(SLEEPS), worker, description="trials", progress=SILENT)
-    return (time.perf_counter() - started) / (SLEEPS - before)
+    run_trials(work(trials), worker, description="trials", progress=SILENT)
+    return (time.perf_counter() - started) / (trials - before)
 
 
 def main() -> None:
@@ -97,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cache", type=Path)
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--sleeps", type=int, default=100)
     parser.add_argument("--floor", type=float, default=0.95)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -113,12 +114,12 @@ def main() -> None:
         print(f"| bare Optuna in memory, scores given | {lean:.1f} | {lean / seconds:.2f} |")
         again = scored * options.trials
         print(f"| scores anew in each trial (computed) | {again:.0f} | {again / seconds:.0f} |")
-        alone = sleeping(1, folder)
+        alone = sleeping(1, options.sleeps, folder)
         print(f"\n| processes, {SECONDS} s a trial asleep | s a trial | times one process |")
         print("|---|---|---|")
         print(f"| 1 | {alone:.3f} | 1 |")
         for jobs in (2, 4):
-            each = sleeping(jobs, folder)
+            each = sleeping(jobs, options.sleeps, folder)
             print(f"| {jobs} | {each:.3f} | {alone / each:.2f} |")
 
 

@@ -1,8 +1,8 @@
 """featx: chest X-ray classifiers on frozen embeddings that are computed once and cached.
 
 The table of contents: `scan_folder` makes a manifest, `load_backbone` a frozen network, `extract`
-a cache, `fit` and `tune` a run; `load_cache` and `load_run` open them again. Nothing heavy is imported before
-it is used.
+a cache, `fit` and `tune` a run; `load_cache` and `load_run` open them again. Nothing heavy is
+imported before it is used.
 """
 
 from __future__ import annotations

@@ -47,6 +47,6 @@ def test_the_long_ones_find_all_that_they_import(script: str, option: str) -> No
 
 
 def test_tuning(tiny_cache: Path) -> None:
-    out = run("tune.py", tiny_cache, "--trials", "5", "--floor", "0.5")
+    out = run("tune.py", tiny_cache, "--trials", "5", "--floor", "0.5", "--sleeps", "6")
     assert "| 5 trials of the threshold of logreg | s | ratio |" in out
     assert "| 4 | " in out

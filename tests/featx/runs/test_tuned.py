@@ -18,6 +18,7 @@ from featx.runs import TuneReport, load_run, tune
 from featx.runs.tuned import study_folder, study_place
 from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
 from featx_cache import Cache
+from featx_cache.claims import Claims
 
 LOGREG = HeadSpec.choose("logreg")
 THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True)
@@ -336,6 +337,58 @@ class TestSeveral:
     def test_time_ends_a_search(self, cache: Cache, tmp_path: Path) -> None:
         report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(100000, timeout=1.0))
         assert 0 < report.outcome.trials["complete"] < 2000
+
+
+class TestSamplers:
+    @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp"])
+    def test_each_finds_a_feasible_trial(self, sampler: Any, cache: Cache, tmp_path: Path) -> None:
+        if sampler == "gp":
+            pytest.importorskip("torch", reason="the sampler gp needs PyTorch")
+        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(24, sampler=sampler))
+        own = [t for t in studied(report.run).trials if "source" not in t.user_attrs]
+        assert len(own) == 24
+        assert any(t.user_attrs["feasible"] for t in own)
+        assert report.outcome.winner.accuracy >= 0.6
+
+    def test_a_sampler_learns_of_the_floor(self, cache: Cache, tmp_path: Path) -> None:
+        shares = {}
+        for sampler in ("random", "tpe"):
+            report = tune(
+                cache,
+                THRESHOLDS,
+                tmp_path / sampler,
+                budget=Budget(60, sampler=sampler),  # type: ignore[arg-type]
+            )
+            late = studied(report.run).trials[30:60]
+            shares[sampler] = np.mean([t.user_attrs["feasible"] for t in late])
+        assert shares["tpe"] > shares["random"]
+
+    def test_hyperband_goes_with_keras(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.training.scoring.FOLDS", 2)
+        settings = {"architecture": "gap", "epochs": 3, "precision": "float32"}
+        spec = SearchSpec(
+            heads=(HeadSpec.choose("keras", settings=settings),),
+            fixed={"keras": tuple(settings)},
+            accuracy_floor=0.4,
+        )
+        report = tune(
+            cache, spec, tmp_path / "run", budget=Budget(4, sampler="random", pruner="hyperband")
+        )
+        trials = report.outcome.trials
+        assert trials["complete"] + trials["pruned"] >= 4
+
+
+class TestTogether:
+    def test_one_command_at_a_time_works_on_a_run(self, cache: Cache, tmp_path: Path) -> None:
+        folder = study_folder(tmp_path / "run")
+        folder.mkdir()
+        with Claims(folder).held("tune") as mine:
+            assert mine
+            with pytest.raises(InputError, match="another featx tune is at work"):
+                tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
+        tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
 
 
 class TestPlace:
