@@ -82,7 +82,7 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
     run
         The run; None where only the storage is known.
     storage
-        URL of the database; None where the run says it.
+        URL of the database, for a study that isn't in a journal; None where the run says it.
 
     Returns
     -------
@@ -109,6 +109,8 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
         raise InputError(
             f"{run} has no study", "`featx tune CACHE --head logreg --run RUN` makes one."
         )
+    if (folder / JOURNAL_NAME).is_file():
+        storage = None  # which may be set for other studies
     place = StudyPlace(folder, storage, tuning.get("study", run.name))
     known = tuning.get("storage", JOURNAL_NAME)
     if storage is None and known != JOURNAL_NAME:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,10 +146,29 @@ class TestDashboard:
         assert answer.code == 2
         assert said in answer.error
 
-    def test_a_study_that_is_not_in_the_storage(self, featx: Featx, tuned: Path) -> None:
-        answer = featx("dashboard", tuned, "--storage", "sqlite://")
+    def test_a_study_that_is_not_in_the_storage(
+        self, featx: Featx, tiny_cache: Path, tmp_path: Path
+    ) -> None:
+        run, database = tmp_path / "run", tmp_path / "study.db"
+        url = f"sqlite:///{database}"
+        assert featx("tune", tiny_cache, "--run", run, *BASE, "--storage", url).code == 0
+        database.unlink()
+        answer = featx("dashboard", run)
         assert answer.code == 2
-        assert "there is no study 'run' in sqlite://. It has these: none." in answer.error
+        assert f"there is no study 'run' in {url}. It has these: none." in answer.error
+
+    def test_a_password_that_is_not_kept_is_asked_for(
+        self, featx: Featx, tuned: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(tuned, run)
+        (run / "study" / "study.journal").unlink()
+        record = json.loads((run / "run.json").read_text())
+        record["tuning"]["storage"] = "postgresql+psycopg://me:***@host/db"
+        (run / "run.json").write_text(json.dumps(record))
+        answer = featx("dashboard", run)
+        assert answer.code == 2
+        assert "whose password featx doesn't keep. Give --storage URL" in answer.error
 
     def test_tensorboard_of_a_run_without_trainings(self, featx: Featx, tuned: Path) -> None:
         answer = featx("tensorboard", tuned)

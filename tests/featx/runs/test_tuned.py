@@ -396,7 +396,8 @@ class TestPlace:
         folder = study_folder(tmp_path / "run")
         folder.mkdir()
         (folder / "study.journal").touch()
-        place, artifacts = study_place(tmp_path / "run", None)
+        place, artifacts = study_place(tmp_path / "run", "sqlite:///of-other-studies.db")
+        assert place.url is None
         assert (place.folder, place.name) == (folder, "run")
         assert artifacts == folder / "artifacts"
 
