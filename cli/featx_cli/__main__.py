@@ -63,8 +63,8 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        if _comes_of_an_interrupt(error):
-            return _interrupted()
+        if (interrupt := _behind(error)) is not None:
+            return _interrupted() if isinstance(interrupt, KeyboardInterrupt) else TERMINATED
         first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
             f"unexpected {type(error).__name__}: {first}. Run it again with `featx --debug …` and "
@@ -81,13 +81,11 @@ def _interrupted() -> int:
     )
 
 
-def _comes_of_an_interrupt(error: BaseException | None) -> bool:
-    """Say whether Ctrl-C is behind an error: it may fall into a library that tidies up badly."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
+def _behind(error: BaseException | None) -> KeyboardInterrupt | SystemExit | None:
+    """Return the Ctrl-C or the polite kill behind an error, which a library tidied up badly."""
+    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
         error = error.__cause__ or error.__context__
-    return False
+    return error
 
 
 def _complain(message: str, exit_code: int) -> int:

@@ -18,13 +18,20 @@ from featx.tuning import StudyPlace, open_storage
 from featx_cache import open_cache
 
 TRIALS = 12
+# A process that a shell started in the background ignores Ctrl-C, and so do its children.
+PROGRAM = (
+    "import signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from featx_cli.__main__ import main\n"
+    "main(sys.argv[1:])\n"
+)
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 
 
 def command(cache: Path, run: Path, *more: str) -> list[str]:
     """A search whose every trial has to compute scores, with one setting apart from the others."""
     options = ["--head", "logreg", "--accuracy-floor", "0.5", "--trials", str(TRIALS), *more]
-    return [sys.executable, "-m", "featx", "tune", str(cache), "--run", str(run), *options]
+    return [sys.executable, "-c", PROGRAM, "tune", str(cache), "--run", str(run), *options]
 
 
 def study_at(folder: Path, name: str, url: str | None = None) -> optuna.Study:
