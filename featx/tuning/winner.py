@@ -19,6 +19,9 @@ from featx.tuning.spaces import THRESHOLD, spec_of_trial
 from featx.tuning.spec import SearchSpec
 from featx.tuning.workers import Worker
 
+SNAPS = 3
+"""Times that the exact optimum is queued: another machine on the study may take it first."""
+
 ATTRIBUTES = ("accuracy", "specificity", "roc_auc", "fit_seconds")
 
 
@@ -100,10 +103,16 @@ def choose_winner(worker: Worker, search: SearchSpec, scorer: Scorer) -> Winner:
     snapped = best is None or _achieved(best) < optimum.achieved
     if snapped:
         threshold = float(optimum.points.thresholds[optimum.point])
-        worker.run_point({**optimum.trial.params, THRESHOLD: threshold})
-        best = best_trial(study, search)
-        assert best is not None
-    assert best is not None
+        for _ in range(SNAPS):
+            worker.run_point({**optimum.trial.params, THRESHOLD: threshold})
+            best = best_trial(study, search)
+            if best is not None and _achieved(best) >= optimum.achieved:
+                break
+    if best is None or _achieved(best) < optimum.achieved:
+        raise FeatxError(
+            "the study's last trial was taken by another process and not finished",
+            "Run the same command again.",
+        )
     recall, accuracy = _achieved(best)
     return Winner(
         trial=best.number,
