@@ -2,7 +2,7 @@
 
 Usage::
 
-    python benchmarks/tune.py CACHE [--trials 1000]
+    python benchmarks/tune.py CACHE [--trials 1000] [--storage postgresql+psycopg://user@host/database]
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Sleeper:
         return objective
 
 
-def sleeping(jobs: int, trials: int, folder: Path) -> float:
+def sleeping(jobs: int, trials: int, folder: Path, url: str | None) -> float:
     """Time a sleeping trial in so many processes, once they are there."""
     search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
 
     def work(total: int) -> Work:
         return Work(
-            StudyPlace(folder, None, f"{jobs}-jobs"),
+            StudyPlace(folder, url, f"{jobs}-jobs"),
             json.dumps({}),
             ("maximize",),
             search.model_dump_json(),
@@ -97,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cache", type=Path)
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--storage", metavar="URL", help="database for the second table")
     parser.add_argument("--sleeps", type=int, default=100)
     parser.add_argument("--floor", type=float, default=0.95)
     options = parser.parse_args()
@@ -114,12 +115,12 @@ def main() -> None:
         print(f"| bare Optuna in memory, scores given | {lean:.1f} | {lean / seconds:.2f} |")
         again = scored * options.trials
         print(f"| scores anew in each trial (computed) | {again:.0f} | {again / seconds:.0f} |")
-        alone = sleeping(1, options.sleeps, folder)
+        alone = sleeping(1, options.sleeps, folder, options.storage)
         print(f"\n| processes, {SECONDS} s a trial asleep | s a trial | times one process |")
         print("|---|---|---|")
         print(f"| 1 | {alone:.3f} | 1 |")
         for jobs in (2, 4):
-            each = sleeping(jobs, options.sleeps, folder)
+            each = sleeping(jobs, options.sleeps, folder, options.storage)
             print(f"| {jobs} | {each:.3f} | {alone / each:.2f} |")
 
 

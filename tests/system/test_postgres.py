@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from featx.tuning.workers import Work, Worker, run_trials
 from tests.conftest import RunFeatx
 from tests.postgres import PASSWORD, server
 
-TRIALS, SECONDS = 400, 0.2
+TRIALS, SECONDS = 400, 0.1
 
 
 @pytest.fixture(scope="module")
@@ -43,40 +44,28 @@ class Sleeper:
         return objective
 
 
-def run(url: str, name: str, trials: int, jobs: int, folder: Path) -> tuple[optuna.Study, float]:
-    """Run trials of the sleeper, and time them once its processes are there."""
-    search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
-
-    def work(total: int) -> Work:
-        return Work(
-            place=StudyPlace(folder, url, name),
-            identity=json.dumps({"of": name}),
-            directions=("maximize",),
-            search=search.model_dump_json(),
-            budget=Budget(trials=total, jobs=jobs, sampler="random"),
-            recipe=Sleeper(SECONDS),  # type: ignore[arg-type]
-        )
-
-    worker = Worker(work(trials), alone=False)
-    run_trials(work(jobs), worker, description="warming up")
-    before = len(worker.study.trials)
-    started = time.perf_counter()
-    run_trials(work(trials), worker, description="trials")
-    return worker.study, (time.perf_counter() - started) / (trials - before)
-
-
 @pytest.mark.timeout(600)
-def test_four_processes_lose_no_trial_and_do_three_times_the_work_of_one(
-    postgres: str, tmp_path: Path
-) -> None:
-    one, alone = run(postgres, "one", 40, 1, tmp_path)
-    four, together = run(postgres, "four", TRIALS, 4, tmp_path)
-    assert len(one.trials) == 40
-    assert [trial.number for trial in four.trials] == list(range(TRIALS))
-    assert {trial.state for trial in four.trials} == {TrialState.COMPLETE}
-    assert len({trial.params["threshold"] for trial in four.trials}) == TRIALS
-    # Sleeping takes most of a trial: that much is no measurement of speed, but of standing in line.
-    assert alone / together >= 3.0
+def test_four_processes_work_at_once_and_lose_no_trial(postgres: str, tmp_path: Path) -> None:
+    search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
+    work = Work(
+        place=StudyPlace(tmp_path, postgres, "four"),
+        identity=json.dumps({}),
+        directions=("maximize",),
+        search=search.model_dump_json(),
+        budget=Budget(trials=TRIALS, jobs=4, sampler="random"),
+        recipe=Sleeper(SECONDS),  # type: ignore[arg-type]
+    )
+    worker = Worker(work, alone=False)
+    run_trials(work, worker, description="trials")
+    trials = worker.study.trials
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert len({trial.params["threshold"] for trial in trials}) == TRIALS
+    # How fast that is, benchmarks/tune.py measures; here four of them are under way together.
+    begun = [(trial.datetime_start, 1) for trial in trials]
+    ended = [(trial.datetime_complete, -1) for trial in trials]
+    under_way = itertools.accumulate(change for _, change in sorted(begun + ended))
+    assert max(under_way) == 4
 
 
 class TestCommandLine:
