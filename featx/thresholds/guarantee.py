@@ -215,8 +215,8 @@ def _too_few(
     best = max(float(((values >= t) == truth).mean()) for t in candidates)
     if fewest > MOST_PATIENTS:
         return NoFeasibleThresholdError(
-            f"{message}: on them the head reaches accuracy {best:.4f}, so that more patients "
-            "wouldn't help",
+            f"{message}: on them the head reaches accuracy {best:.4f}; if that is all it can do, "
+            "more patients wouldn't help",
             "Lower --accuracy-floor (or --recall-floor), or search a better head.",
             best_accuracy=best,
         )
