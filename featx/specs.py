@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -42,6 +44,25 @@ def spec_error(error: ValidationError, options: bool = True) -> InputError:
     if options:
         name = "--" + name.split(".")[-1].replace("_", "-")
     return InputError(f"{name} can't be {first['input']!r}: {first['msg'].lower()}")
+
+
+def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "") -> None:
+    """Raise when a name that somebody typed isn't one of those that there are.
+
+    Raises
+    ------
+    InputError
+        With the name that looks like it, or else with `otherwise`, which lists them by default.
+    """
+    known = list(names)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else otherwise
+        raise InputError(f"there is no {what} {name!r}", hint or f"Choose {_one_of(known)}.")
+
+
+def _one_of(names: list[str]) -> str:
+    return f"one of {', '.join(names)}" if len(names) > 2 else " or ".join(names)
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

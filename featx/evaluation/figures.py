@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 
 from featx.evaluation.metrics import Metrics
 from featx.thresholds import sweep
+from featx.training.history import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people with colour blindness can tell apart.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+GREY = "#666666"
 
 
 def roc_figure(y: ArrayLike, scores: ArrayLike, metrics: Metrics, title: str) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Literal, cast, get_args
 
@@ -10,7 +9,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from featx.errors import InputError
 from featx.heads.settings import SETTINGS, BaselineSettings, HeadName, KerasSettings
-from featx.specs import Spec
+from featx.specs import Spec, require_known
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
 OPTIONS = ("seed", "calibration", "epochs", "copies_per_epoch", "ensemble", "precision")
@@ -95,7 +94,7 @@ class HeadSpec(Spec):
         kind = SETTINGS[require_head(name)]
         chosen = dict(settings or {})
         for setting in chosen:
-            _known(
+            require_known(
                 f"setting of {name}",
                 setting,
                 kind.model_fields,
@@ -124,16 +123,8 @@ def require_head(name: str) -> HeadName:
     InputError
         When there is no such head; one that looks like it is suggested.
     """
-    _known("head", name, HEADS, f"Choose one of {', '.join(HEADS)}.")
+    require_known("head", name, HEADS)
     return cast(HeadName, name)
-
-
-def _known(what: str, name: str, names: Any, otherwise: str) -> None:
-    if name not in names:
-        near = difflib.get_close_matches(name, list(names), n=1)
-        raise InputError(
-            f"there is no {what} {name!r}", f"Did you mean {near[0]}?" if near else otherwise
-        )
 
 
 def _fastest_precision() -> str:

@@ -32,7 +32,7 @@ from featx.tuning import (
     search_heads,
 )
 from featx.tuning.memo import RESULT_NAME
-from featx.tuning.storage import JOURNAL_NAME, database_errors
+from featx.tuning.storage import JOURNAL_NAME, database_errors, drop_torn_line
 from featx_cache import Cache, make_folder, storage_errors
 from featx_cache.claims import Claims
 
@@ -198,6 +198,7 @@ def _alone(folder: Path) -> Iterator[None]:
                     "Wait for it; or give another --run, and the same --study and --storage to "
                     "help with its trials.",
                 )
+            drop_torn_line(folder / JOURNAL_NAME)
             yield
     except FeatxError:
         if folder in new and not any(folder.rglob(RESULT_NAME)):  # nothing is lost with it

@@ -18,7 +18,7 @@ from optuna.samplers import (
 from featx.errors import InputError
 from featx.thresholds.quiet import quiet_optuna
 from featx.tuning.spaces import grid_of
-from featx.tuning.spec import PRUNERS, PrunerName, SamplerName, SearchSpec
+from featx.tuning.spec import PrunerName, SamplerName, SearchSpec
 
 STARTUP_TRIALS = 10
 POPULATION = 20
@@ -79,19 +79,6 @@ def make_pruner(name: PrunerName, search: SearchSpec) -> BasePruner:
         if name == "hyperband":
             return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
         return MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=1)
-
-
-def check_pruner(name: str) -> PrunerName:
-    """Return a pruner's name as it was typed.
-
-    Raises
-    ------
-    InputError
-        When there is no such pruner.
-    """
-    if name not in PRUNERS:
-        raise InputError(f"there is no pruner {name!r}", f"Choose one of {', '.join(PRUNERS)}.")
-    return name
 
 
 def grid_is_done(study: optuna.Study) -> bool:

@@ -37,7 +37,6 @@ SPACES: dict[HeadName, dict[str, BaseDistribution]] = {
     "logreg": {
         "C": FloatDistribution(1e-5, 10.0, log=True),
         "representation": _POOLED,
-        "standardize": CategoricalDistribution((True, False)),
         "class_weight": _WEIGHTS,
     },
     "svm": {
@@ -66,7 +65,8 @@ SPACES: dict[HeadName, dict[str, BaseDistribution]] = {
     },
 }
 """What is searched of each head. Names as in `featx.heads.SETTINGS`; C, gamma, rates and shrinkage
-on a logarithmic scale."""
+on a logarithmic scale. `standardize` stays as it is: it is there for other hospitals' exposure and
+contrast, and out-of-fold recall in one hospital can't see what it is worth."""
 
 
 def space_of(search: SearchSpec, head: str) -> dict[str, BaseDistribution]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import Field, ValidationError
 
 from featx.errors import InputError
 from featx.heads import HeadSpec
-from featx.specs import Spec, spec_error
+from featx.specs import Spec, require_known, spec_error
 from featx.thresholds import check_accuracy_floor
 
 ObjectiveName = Literal["constrained", "pareto"]
@@ -95,11 +95,8 @@ def check_objective(objective: str) -> ObjectiveName:
     InputError
         When there is no such objective.
     """
-    if objective not in OBJECTIVES:
-        raise InputError(
-            f"there is no objective {objective!r}", f"Choose {' or '.join(OBJECTIVES)}."
-        )
-    return objective
+    require_known("objective", objective, OBJECTIVES)
+    return cast(ObjectiveName, objective)
 
 
 def check_sampler(sampler: str, objective: ObjectiveName) -> SamplerName:
@@ -115,13 +112,22 @@ def check_sampler(sampler: str, objective: ObjectiveName) -> SamplerName:
             f"the sampler {sampler} can't take constraints, and the accuracy floor is one",
             f"Choose one of {', '.join(SAMPLERS)}.",
         )
-    if sampler not in SAMPLERS:
-        raise InputError(
-            f"there is no sampler {sampler!r}", f"Choose one of {', '.join(SAMPLERS)}."
-        )
+    require_known("sampler", sampler, SAMPLERS)
     if objective == "pareto" and sampler not in PARETO_SAMPLERS:
         raise InputError(
             f"the sampler {sampler} doesn't follow two objectives",
             f"With --objective pareto take {' or '.join(PARETO_SAMPLERS)}.",
         )
-    return sampler
+    return cast(SamplerName, sampler)
+
+
+def check_pruner(pruner: str) -> PrunerName:
+    """Return a pruner's name as it was typed.
+
+    Raises
+    ------
+    InputError
+        When there is no such pruner.
+    """
+    require_known("pruner", pruner, PRUNERS)
+    return cast(PrunerName, pruner)

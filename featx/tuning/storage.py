@@ -135,6 +135,19 @@ def _reason(error: BaseException, password: str | None) -> str:
     return text[:200].rstrip(".? ")
 
 
+def drop_torn_line(journal: Path) -> None:
+    """Remove the end of a journal's last line that a full disk or a power cut left out.
+
+    Optuna would join the next line to it, and then couldn't read either.
+    """
+    if not journal.is_file():
+        return
+    with storage_errors(journal), journal.open("r+b") as file:
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+
+
 @contextlib.contextmanager
 def _readable_journal(path: Path) -> Iterator[None]:
     """Say which journal is damaged; Optuna says it can't decode JSON."""
@@ -203,9 +216,10 @@ def open_study(
 
 @contextlib.contextmanager
 def database_errors(place: StudyPlace) -> Iterator[None]:
-    """Put what a database may raise in the middle of things into one line."""
+    """Put what a database, or a journal's disk, may raise in the middle of things into one line."""
     try:
-        yield
+        with storage_errors(place.folder):
+            yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         password = make_url(place.url).password if place.url is not None else None
         raise StorageError(

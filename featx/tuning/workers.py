@@ -135,7 +135,7 @@ class Worker:
         """Run one trial of given parameters that the exact sweep found."""
         with quiet_optuna(), database_errors(self._place):
             self.study.enqueue_trial(params, user_attrs={SOURCE: SNAPPED})
-            self.run_one()
+        self.run_one()
 
     def wait_for_dead(self) -> None:
         """Queue trials again whose process died; wait a moment where that isn't sure yet."""

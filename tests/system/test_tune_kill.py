@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -42,11 +43,14 @@ def finished(study: optuna.Study) -> list[int]:
     return [t.number for t in study.trials if t.state is TrialState.COMPLETE]
 
 
-def begin(arguments: list[str], study: Path, name: str, trials: int) -> subprocess.Popen[bytes]:
+def begin(
+    arguments: list[str], study: Path, name: str, trials: int, log: Path = Path(os.devnull)
+) -> subprocess.Popen[bytes]:
     """Start a search and wait until it has so many finished trials."""
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            arguments, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True
+        )
     end = time.monotonic() + 120
     while time.monotonic() < end:
         assert process.poll() is None, "it ended before it could be interrupted"
@@ -110,20 +114,43 @@ def test_a_trial_whose_process_died_is_failed_and_run_again(
 
 
 @pytest.mark.timeout(300)
-def test_workers_that_die_are_told_of_and_their_trials_are_kept(
+def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
     run, study = tmp_path / "run", tmp_path / "run.study"
-    arguments = command(tiny_cache, run, "--jobs", "2")
-    process = begin(arguments, study, "run", 3)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(60)
-    assert len(finished(study_at(study, "run"))) >= 3
+    arguments = command(tiny_cache, run, "--jobs", "2", "--trials", "300")
+    log = tmp_path / "log"
+    process = begin(arguments, study, "run", 3, log)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "loky.backend.popen_loky" in " ".join(child.cmdline())
+    ]
+    workers[0].kill()
+    assert process.wait(120) == 1
+    *_, last = log.read_text().splitlines()
+    assert last.startswith("featx: error: a worker process died. ")
+    kept = finished(study_at(study, "run"))
+    assert 3 <= len(kept) < 300
+    arguments[-1] = str(len(kept) + 5)
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     after = study_at(run / "study", "run")
     assert [t.number for t in after.trials] == list(range(len(after.trials)))
-    assert len([t for t in after.trials if "source" not in t.user_attrs]) >= TRIALS
+    assert set(kept) < set(finished(after))
+
+
+def test_half_a_line_at_the_end_of_the_journal_is_dropped(tiny_cache: Path, tmp_path: Path) -> None:
+    run, study = tmp_path / "run", tmp_path / "run.study"
+    process = begin(command(tiny_cache, run), study, "run", 3)
+    process.kill()
+    process.wait(60)
+    kept = finished(study_at(study, "run"))
+    with (study / "study.journal").open("ab") as journal:
+        journal.write(b'{"op_code":4,"worker_id":"half a li')
+    done = subprocess.run(command(tiny_cache, run), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(kept) < set(finished(study_at(run / "study", "run")))
 
 
 def test_a_database_finds_dead_trials_by_their_heartbeat(

@@ -163,8 +163,7 @@ def tune(
     ]
     from featx.runs import tune as run_tune
     from featx.tuning import Budget, SearchSpec
-    from featx.tuning.samplers import check_pruner
-    from featx.tuning.spec import check_objective, check_sampler
+    from featx.tuning.spec import check_objective, check_pruner, check_sampler
 
     kind = check_objective(objective)
     chosen = check_sampler(sampler or ("nsga2" if kind == "pareto" else "tpe"), kind)

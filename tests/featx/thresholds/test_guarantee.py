@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, norm
 
 from featx.errors import InputError, NoFeasibleThresholdError
-from featx.thresholds import candidate_thresholds, choose_threshold, promise_threshold
+from featx.thresholds import candidate_thresholds, promise_threshold, sweep
 from featx.thresholds.guarantee import one_of_each
 
 SICK, SHIFT = 0.6, 1.5
@@ -93,8 +93,6 @@ class TestSimulation:
 
 def choose_threshold_exactly(y: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
     """Choose as a search without a guarantee does, on the same patients."""
-    from featx.thresholds import sweep
-
     points = sweep(y, scores)
     best = points.best(FLOOR)
     return float(points.thresholds[best if best is not None else int(points.accuracy.argmax())])
@@ -192,8 +190,3 @@ class TestCandidates:
         drawn = one_of_each(groups, seed=0)
         assert sorted(groups[drawn]) == ["a", "b", "c"]
         assert len({tuple(one_of_each(groups, seed)) for seed in range(20)}) > 1
-
-
-def test_the_search_for_a_threshold_is_still_there() -> None:
-    y, scores = draw(np.random.default_rng(5), 300)
-    assert choose_threshold(y, scores, accuracy_floor=0.9).accuracy >= 0.9

@@ -112,7 +112,7 @@ class TestWinner:
     truth = np.array([True] * 10 + [False] * 10)
 
     def settings(self) -> SearchSpec:
-        fixed = {"logreg": ("C", "representation", "standardize")}
+        fixed = {"logreg": ("C", "representation")}
         return SearchSpec(heads=(LOGREG,), fixed=fixed, accuracy_floor=0.6)
 
     def test_of_equal_recall_and_accuracy_the_cheaper_head_wins(self, tmp_path: Path) -> None:
