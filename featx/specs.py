@@ -6,17 +6,40 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from featx.errors import InputError, SpecMismatchError
 
 
 class Spec(BaseModel):
-    """A frozen description of how something is made; equal specs have equal fingerprints."""
+    """A frozen description of how something is made; equal specs have equal fingerprints.
+
+    Attributes
+    ----------
+    added
+        Fields that an earlier version of featx didn't have. They are written only where they differ
+        from their defaults, which do what that version did, so that its fingerprints stay true.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults_of_added(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        fields = type(self).model_fields
+        for name in self.added:
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True):
+                values.pop(name, None)
+        return values
 
     def canonical_json(self) -> str:
         """Return the one JSON text of this spec: keys sorted, no white space."""

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
         remove_leftovers,
         storage_errors,
     )
-    from featx_cache.index import INDEX_NAME, SHARDS_NAME, Labelling, RowPlaces, write_index
+    from featx_cache.index import (
+        IMAGE_COLUMNS,
+        INDEX_NAME,
+        SHARDS_NAME,
+        TEXT,
+        Labelling,
+        RowPlaces,
+        write_index,
+    )
     from featx_cache.lazy import LazyEmbeddings, all_finite
     from featx_cache.shards import RowKeys, read_keys, shard_name, verify_shard, write_shard
 
@@ -43,15 +51,25 @@ _PLACES = {
         "StorageError",
     ),
     "files": ("atomic_folder", "atomic_path", "make_folder", "remove_leftovers", "storage_errors"),
-    "index": ("INDEX_NAME", "SHARDS_NAME", "Labelling", "RowPlaces", "write_index"),
+    "index": (
+        "IMAGE_COLUMNS",
+        "INDEX_NAME",
+        "SHARDS_NAME",
+        "TEXT",
+        "Labelling",
+        "RowPlaces",
+        "write_index",
+    ),
     "lazy": ("LazyEmbeddings", "all_finite"),
     "shards": ("RowKeys", "read_keys", "shard_name", "verify_shard", "write_shard"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
+    "IMAGE_COLUMNS",
     "INDEX_NAME",
     "SHARDS_NAME",
+    "TEXT",
     "Cache",
     "Claims",
     "DamagedShardError",

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx_cache.errors import DamagedShardError, FeatxError, InputError, NotACacheError
-from featx_cache.index import FORMAT, IMAGE_COLUMNS, INDEX_NAME, SHARDS_NAME
+from featx_cache.index import FORMAT, IMAGE_COLUMNS, INDEX_NAME, SHARDS_NAME, TEXT
 from featx_cache.lazy import LazyEmbeddings
 from featx_cache.shards import read_embeddings, verify_shard
 
@@ -66,7 +66,7 @@ class Cache:
         self.skipped: dict[str, str] = json.loads(file["skipped"].asstr()[()])
         self.weights, self.data = str(file.attrs["weights"]), str(file.attrs["data"])
         self.images = pd.DataFrame(
-            {c: pd.array(_text(file[f"images/{c}"]), dtype="str") for c in IMAGE_COLUMNS}
+            {c: pd.array(_text(file[f"images/{c}"]), dtype=TEXT) for c in IMAGE_COLUMNS}
         )
         self.rows = pd.DataFrame({c: file[f"rows/{c}"][...] for c in ("image", "copy")})
         self._shard: NDArray[np.int32] = file["rows/shard"][...]

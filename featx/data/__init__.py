@@ -1,7 +1,20 @@
 """From files to a manifest: which images there are, their labels, splits and patients."""
 
-from featx.data.folders import images_below, is_image_name, reason_of, scan_folder
+from featx.data.dicom import Pseudonyms
+from featx.data.folders import images_below, is_image, is_image_name, scan_folder
+from featx.data.load import load_manifest
 from featx.data.manifest import Manifest
 from featx.data.patients import group_of
+from featx.data.probe import reason_of
 
-__all__ = ["Manifest", "group_of", "images_below", "is_image_name", "reason_of", "scan_folder"]
+__all__ = [
+    "Manifest",
+    "Pseudonyms",
+    "group_of",
+    "images_below",
+    "is_image",
+    "is_image_name",
+    "load_manifest",
+    "reason_of",
+    "scan_folder",
+]

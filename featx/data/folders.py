@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
-from PIL import Image
-
-from featx.data.manifest import COLUMNS, Manifest, order_classes
-from featx.data.patients import group_of
+from featx.data.build import build, compile_group
+from featx.data.dicom import SUFFIXES, Pseudonyms, looks_like_dicom, own_salt
+from featx.data.manifest import Manifest, order_classes
 from featx.errors import InputError
 from featx.progress import SILENT, Progress
 
@@ -28,13 +23,14 @@ def scan_folder(
     classes: Sequence[str] | None = None,
     positive: str | None = None,
     group_regex: str | None = None,
+    pseudonyms: Pseudonyms | None = None,
     progress: Progress = SILENT,
 ) -> Manifest:
     """Find, hash and group the labelled images under a folder.
 
-    Files that aren't JPEG or PNG by their suffix, and hidden ones, are ignored. Where the root has
-    a split folder (train, val, test), only split folders are read; else every folder is a class
-    and its images belong to split ``train``. A class folder may have folders in it.
+    Hidden files, and files that aren't JPEG, PNG or DICOM (see `is_image`), are ignored. Where the
+    root has a split folder (train, val, test), only split folders are read; else every folder is a
+    class and its images belong to split ``train``. A class folder may have folders in it.
 
     Parameters
     ----------
@@ -43,7 +39,10 @@ def scan_folder(
     classes, positive
         See `featx.data.manifest.order_classes`; folders of other classes are left out.
     group_regex
-        Finds the patient in an image's relative path; None knows the Kaggle names.
+        Finds the patient in an image's relative path; None reads DICOM headers and knows the
+        Kaggle names.
+    pseudonyms
+        For identifiers in DICOM headers; None makes them with this user's own salt.
     progress
         Shows how many images have been hashed.
 
@@ -65,11 +64,11 @@ def scan_folder(
             f"the data folder {root} {reason}",
             "Give a folder with one folder of images a class, or with train/val/test folders.",
         )
-    pattern = _compile(group_regex)
+    compile_group(group_regex)  # before the long work
     found = _find_images(root)
     if not found:
         raise InputError(
-            f"no JPEG or PNG images in {root}",
+            f"no JPEG, PNG or DICOM images in {root}",
             "featx expects ROOT/CLASS/image or ROOT/{train,val,test}/CLASS/image." + _nested(root),
         )
     order = order_classes(sorted({label for _, label, _ in found}), classes, positive)
@@ -78,31 +77,41 @@ def scan_folder(
         for split, label, path in found
         if label in order
     )
-    records, unreadable = [], {}
-    with (
-        progress.task("Reading files", len(chosen), "image") as advance,
-        ThreadPoolExecutor(min(8, (os.cpu_count() or 1) * 2)) as pool,
-    ):
-        results = pool.map(lambda item: _hash_and_probe(root / item[2]), chosen)
-        for (split, _, path, label), (sha256, problem) in zip(chosen, results, strict=True):
-            if problem:
-                unreadable[path] = problem
-            else:
-                records.append((path, sha256, label, split, group_of(path, pattern)))
-            advance(1)
-    table = pd.DataFrame(records, columns=list(COLUMNS), dtype=str)
-    for label in order:
-        if not (table["label"] == label).any():
-            path, reason = next((p, r) for p, r in unreadable.items() if f"{label}/" in p)
-            raise InputError(
-                f"class {label!r} has no readable image in {root} (for example {path}: {reason})"
-            )
-    return Manifest(root, table, order, unreadable)
+    listed = {
+        "path": [path for _, _, path, _ in chosen],
+        "label": [label for _, _, _, label in chosen],
+        "split": [split for split, _, _, _ in chosen],
+    }
+    return build(
+        root,
+        listed,
+        order,
+        group_regex=group_regex,
+        pseudonyms=pseudonyms or Pseudonyms(own_salt),
+        progress=progress,
+    )
 
 
 def is_image_name(path: Path) -> bool:
-    """Say whether a file's name is that of a visible JPEG or PNG."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    """Say whether a file's name is that of a visible JPEG, PNG or DICOM file."""
+    return path.suffix.lower() in IMAGE_SUFFIXES | SUFFIXES and not path.name.startswith(".")
+
+
+def is_image(path: Path) -> bool:
+    """Say whether a file is an image by its name, or DICOM by its content.
+
+    Archives of hospitals export DICOM without a suffix, or with UIDs for names: only files whose
+    names end in nothing, or in a number, are looked into.
+    """
+    if is_image_name(path):
+        return True
+    if path.name.startswith(".") or not (path.suffix == "" or path.suffix[1:].isdigit()):
+        return False
+    try:
+        with path.open("rb") as file:
+            return looks_like_dicom(file)
+    except OSError:
+        return False
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -122,7 +131,7 @@ def images_below(folder: Path) -> list[Path]:
                     f"{Path(current, name)} is a folder with the name of an image",
                     "Rename it or move it away.",
                 )
-        images += [Path(current, name) for name in files if is_image_name(Path(name))]
+        images += [Path(current, name) for name in files if is_image(Path(current, name))]
     return sorted(images)
 
 
@@ -151,38 +160,3 @@ def _nested(root: Path) -> str:
         if any(below.name.lower() in SPLITS for below in _visible_folders(folder)):
             return f" Did you mean {folder}?"
     return ""
-
-
-def _hash_and_probe(path: Path) -> tuple[str, str]:
-    """Return an image file's SHA-256 and what is wrong with its header, if anything."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if path.stat().st_size == 0:
-            return digest, "the file is empty"
-        with Image.open(path):
-            return digest, ""
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return "", reason_of(error)
-
-
-def reason_of(error: BaseException) -> str:
-    """Put an image library's complaint into a short phrase without the path."""
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    if "cannot identify image file" in str(error):
-        return "not a JPEG or PNG image"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _compile(group_regex: str | None) -> re.Pattern[str] | None:
-    if group_regex is None:
-        return None
-    try:
-        return re.compile(group_regex)
-    except re.error as error:
-        raise InputError(
-            f"--group-regex {group_regex!r} is not a regular expression: {error}"
-        ) from error

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from featx.errors import InputError
+from featx_cache import TEXT, atomic_path
 
-COLUMNS = ("path", "sha256", "label", "split", "group")
+COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
+NUMBERS = ("width", "height")
+DTYPES: dict[str, Any] = {name: np.dtype(np.int32) if name in NUMBERS else TEXT for name in COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,10 @@ class Manifest:
     root
         The folder that `path` is relative to.
     table
-        One row an image: path, sha256 (hexadecimal), label, split, group (patient), all text.
+        One row an image, with the columns path, label, split, group (the patient), sha256
+        (hexadecimal), mode (Pillow's, or DICOM's photometric interpretation) and source (JPEG, PNG,
+        DICOM, NPZ: what the pixels are read from), all text; width and height in pixels as stored
+        in the file, int32; and any columns of its own that a CSV file had, as text.
     classes
         The negative and the positive class.
     unreadable
@@ -41,6 +49,60 @@ class Manifest:
         """Count images by split (rows) and class (columns)."""
         counts = pd.crosstab(self.table["split"], self.table["label"])
         return counts.reindex(columns=list(self.classes), fill_value=0)
+
+    def seen_from(self, folder: Path) -> Manifest:
+        """Return the same images with paths relative to `folder`, where all lie below it.
+
+        Where they don't, the manifest is returned as it is: paths never lead out of their root.
+        """
+        root, folder = self.root.resolve(), folder.resolve()
+        if root == folder or not root.is_relative_to(folder):
+            return self
+        prefix = root.relative_to(folder).as_posix() + "/"
+        paths = pd.array([prefix + path for path in self.table["path"]], dtype=TEXT)
+        unreadable = {prefix + path: reason for path, reason in self.unreadable.items()}
+        return replace(
+            self, root=folder, table=self.table.assign(path=paths), unreadable=unreadable
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as CSV or Parquet, by the file's suffix; `load_manifest` reads it back.
+
+        Classes, root and unreadable files aren't part of the table.
+
+        Raises
+        ------
+        InputError
+            For another suffix, or a path that isn't UTF-8, which Parquet can't hold.
+        StorageError
+            When the file can't be written.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in (".csv", ".parquet"):
+            raise InputError(f"a manifest is CSV or Parquet, not {path.name!r}", "Name it so.")
+        with atomic_path(path) as temporary:
+            if suffix == ".csv":
+                self.table.to_csv(
+                    temporary, index=False, encoding="utf-8", errors="surrogateescape",
+                    lineterminator="\n",
+                )  # fmt: skip
+                return
+            try:
+                self.table.to_parquet(temporary, index=False, engine="pyarrow")
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"Parquet can't hold file names that aren't UTF-8 ({error.object!r})",
+                    "Rename the file, or write a .csv.",
+                ) from error
+
+
+def typed(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Make a manifest's table of columns: standard ones first, each in its type."""
+    names = [*COLUMNS, *(name for name in columns if name not in COLUMNS)]
+    return pd.DataFrame(
+        {name: pd.Series(columns[name], dtype=DTYPES.get(name, TEXT)) for name in names}
+    )
 
 
 def order_classes(
@@ -76,7 +138,7 @@ def order_classes(
             f"{'is' if len(set(names)) == 1 else 'are'} {len(set(names))}: {', '.join(names)}",
             "Choose two with --classes NEGATIVE,POSITIVE."
             if len(set(names)) > 2
-            else "Add a folder with images of the other class.",
+            else "Add images of the other class.",
         )
     if positive is not None:
         names = [name for name in names if name != positive] + [positive]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import IO, ClassVar, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import Field
 
-from featx.data import reason_of
+from featx.data import npz, reason_of
+from featx.data.dicom import is_dicom_name, looks_like_dicom
 from featx.errors import FeatxError
+from featx.images.contrast import Contrast, apply_contrast
+from featx.images.dicom import decode_dicom
 from featx.specs import Spec
 
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
@@ -28,10 +32,15 @@ class DecodingSpec(Spec):
     jpeg_reduction
         JPEG files are decoded at 1/2, 1/4 or 1/8 of their size (libjpeg's reduced DCT) where what
         comes out is still at least so many times the side of the square; 0 never does.
+    contrast
+        Of the square: ``none``, ``equalize`` or ``clahe``, see `featx.images.contrast`.
     """
 
     resize: Literal["bilinear"] = "bilinear"
     jpeg_reduction: int = Field(2, ge=0, le=16)
+    contrast: Contrast = "none"
+
+    added: ClassVar[frozenset[str]] = frozenset({"contrast"})
 
 
 class UnreadableImageError(FeatxError):
@@ -55,18 +64,19 @@ def decode(
 
     The EXIF orientation is applied, transparency dropped, a palette resolved; 16-bit images are
     scaled to 0..255 by their format's range, not by their content. The aspect ratio isn't kept,
-    as in the study.
+    as in the study. DICOM is shown as `featx.images.dicom.decode_dicom` says.
 
     Parameters
     ----------
     path
-        A JPEG or PNG file.
+        A JPEG, PNG or DICOM file, or an image in an ``.npz`` file (``FILE.npz#ARRAY/ROW``).
     size
         Side of the square, in pixels.
     spec
         None takes the defaults.
     sha256
-        What the file's content must hash to, hexadecimal; None for anything.
+        What the file's content, or the pixels in an ``.npz`` file, must hash to, hexadecimal; None
+        for anything.
 
     Returns
     -------
@@ -81,22 +91,50 @@ def decode(
     """
     spec = spec or DecodingSpec()
     try:
-        with path.open("rb") as file:
-            if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise UnreadableImageError(path, "it changed while featx was reading")
-            opened = Image.open(file)
-            if spec.jpeg_reduction:  # for formats other than JPEG it does nothing
-                opened.draft(None, (spec.jpeg_reduction * size,) * 2)
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in _WIDE_MODES:
-                return _resize_wide(image, size)
-            grey = image.mode in ("1", "L", "LA")
-            image = image.convert("L" if grey else "RGB")
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image, np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if npz.is_place(path):
+            pixels = _from_array(path, size, sha256)
+        else:
+            with path.open("rb") as file:
+                if sha256 is not None:
+                    _require_content(path, hashlib.file_digest(file, "sha256").hexdigest(), sha256)
+                    file.seek(0)
+                if is_dicom_name(path) or looks_like_dicom(file):
+                    pixels = decode_dicom(file, size)
+                else:
+                    pixels = _from_image(file, size, spec)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, BadZipFile) as error:
         raise UnreadableImageError(path, reason_of(error)) from error
-    return pixels.reshape(size, size, -1)
+    return apply_contrast(pixels, spec.contrast)
+
+
+def _require_content(path: Path, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise UnreadableImageError(path, "it changed after featx had read its hash")
+
+
+def _from_array(path: Path, size: int, sha256: str | None) -> NDArray[np.float32]:
+    """Read an image in an ``.npz`` file."""
+    stored = npz.read_image(path)
+    if sha256 is not None:
+        _require_content(path, hashlib.sha256(stored.tobytes()).hexdigest(), sha256)
+    return _square(Image.fromarray(stored), size)
+
+
+def _from_image(file: IO[bytes], size: int, spec: DecodingSpec) -> NDArray[np.float32]:
+    """Read a file of a format that Pillow knows."""
+    opened = Image.open(file)
+    if spec.jpeg_reduction:  # for formats other than JPEG it does nothing
+        opened.draft(None, (spec.jpeg_reduction * size,) * 2)
+    image = ImageOps.exif_transpose(opened)
+    if image.mode in _WIDE_MODES:
+        return _resize_wide(image, size)
+    return _square(image, size)
+
+
+def _square(image: Image.Image, size: int) -> NDArray[np.float32]:
+    grey = image.mode in ("1", "L", "LA")
+    resized = image.convert("L" if grey else "RGB").resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.float32).reshape(size, size, -1)
 
 
 def _resize_wide(image: Image.Image, size: int) -> NDArray[np.float32]:

@@ -1,0 +1,140 @@
+"""DICOM headers: the size of the image, and who it shows, under a pseudonym."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import platformdirs
+
+from featx.errors import InputError
+
+SUFFIXES = frozenset({".dcm", ".dicom"})
+SALT_VARIABLE = "FEATX_SALT"
+_PREAMBLE = 128
+_PSEUDONYM_DIGITS = 16
+
+
+class Pseudonyms:
+    """Stand-ins for identifiers: equal for equal identifiers, and useless without the salt.
+
+    Parameters
+    ----------
+    salt
+        Gives what makes the pseudonyms (HMAC-SHA-256, its first 64 bits) differ from those of
+        anybody else, so that nobody can try identifiers out; asked when there is an identifier.
+        None keeps the identifiers.
+    """
+
+    def __init__(self, salt: Callable[[], bytes] | None) -> None:
+        self._find_salt = salt
+
+    @cached_property
+    def _salt(self) -> bytes:
+        assert self._find_salt is not None
+        return self._find_salt()
+
+    def of(self, identifier: str) -> str:
+        """Return the stand-in for an identifier; empty for an empty one."""
+        if self._find_salt is None or not identifier:
+            return identifier
+        digest = hmac.new(self._salt, identifier.encode(errors="replace"), hashlib.sha256)
+        return digest.hexdigest()[:_PSEUDONYM_DIGITS]
+
+
+def own_salt() -> bytes:
+    """Return the salt in ``FEATX_SALT``, or this user's own, made when it is first needed.
+
+    Raises
+    ------
+    InputError
+        When it can't be written or read.
+    """
+    if given := os.environ.get(SALT_VARIABLE):
+        return given.encode()
+    path = platformdirs.user_config_path("featx") / "salt"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner
+                file.write(secrets.token_hex(32))
+                file.flush()
+                with contextlib.suppress(FileExistsError):  # somebody else was faster
+                    os.link(file.name, path)
+        salt = path.read_text().strip()
+    except OSError as error:
+        raise InputError(
+            f"can't keep the salt of patient pseudonyms in {path}: {error.strerror}",
+            f"Set {SALT_VARIABLE} to a secret of your own.",
+        ) from error
+    if not salt:
+        raise InputError(
+            f"the salt of patient pseudonyms in {path} is empty",
+            f"Delete the file, or set {SALT_VARIABLE} to a secret of your own.",
+        )
+    return salt.encode()
+
+
+def looks_like_dicom(file: IO[bytes]) -> bool:
+    """Say whether a file has DICOM's preamble; leaves the file at its start."""
+    start = file.read(_PREAMBLE + 4)
+    file.seek(0)
+    return start[_PREAMBLE:] == b"DICM"
+
+
+def read_header(file: IO[bytes]) -> Any:
+    """Read a DICOM data set, pixels and all.
+
+    Returns
+    -------
+    pydicom.Dataset
+
+    Raises
+    ------
+    ValueError
+        When it isn't DICOM or has no picture that featx reads; the text names nobody.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    # What is wrong with a header is not told, because that would tell what is in it.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    try:
+        dataset = pydicom.dcmread(file, force=not looks_like_dicom(file))
+        if "PixelData" not in dataset or not (dataset.get("Rows") and dataset.get("Columns")):
+            raise ValueError("a DICOM file without pixels")
+        if int(dataset.get("NumberOfFrames") or 1) > 1:
+            raise ValueError(f"a DICOM file of {dataset.NumberOfFrames} frames, not one image")
+        if str(dataset.get("BurnedInAnnotation") or "").upper() == "YES":
+            raise ValueError(
+                "its DICOM header says that text is burned into the picture (BurnedInAnnotation)"
+            )
+    except (InvalidDicomError, EOFError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError("not a readable DICOM file") from error
+    return dataset
+
+
+def identify(dataset: Any, pseudonyms: Pseudonyms) -> tuple[str, str]:
+    """Return the patient and the study of a DICOM data set; empty where the header has none.
+
+    The patient is the issuer and the patient's ID, or the study where there is no ID.
+    """
+    study = str(dataset.get("StudyInstanceUID") or "").strip()
+    patient = str(dataset.get("PatientID") or "").strip()
+    if patient:
+        issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
+        patient = f"{issuer}:{patient}" if issuer else patient
+    return pseudonyms.of(patient or study), pseudonyms.of(study)
+
+
+def is_dicom_name(path: Path) -> bool:
+    """Say whether a file's name is that of a DICOM file."""
+    return path.suffix.lower() in SUFFIXES

@@ -1,0 +1,353 @@
+"""CSV and Parquet manifests: reading them strictly, with a line number in every complaint."""
+
+from __future__ import annotations
+
+import csv
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from featx.data.build import PROBED, build, regroup, require_classes
+from featx.data.dicom import Pseudonyms
+from featx.data.folders import DEFAULT_SPLIT, SPLITS
+from featx.data.manifest import COLUMNS, NUMBERS, Manifest, order_classes, typed
+from featx.errors import InputError
+from featx.progress import SILENT, Progress
+from featx.specs import require_known
+
+SEPARATORS = (",", ";", "\t")
+REQUIRED = ("path", "label")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ROWS_BETWEEN_NEWS = 50_000
+
+
+@dataclass(slots=True)
+class _Table:
+    """Columns of text, and the line (CSV) or row (Parquet) that each row stands in."""
+
+    path: Path
+    unit: str
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+
+    def complaint(self, row: int, what: str, hint: str = "") -> InputError:
+        return InputError(f"{self.path}, {self.unit} {self.lines[row]}: {what}", hint)
+
+
+def read_listing(
+    path: Path,
+    *,
+    root: Path | None = None,
+    allow_outside: bool = False,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    group_regex: str | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Read a manifest from a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path
+        Has the columns path and label; split (train, val, test; empty is train) and group, where
+        they are known; any others are kept. Where it has sha256, width, height, mode and source
+        of every image, as a manifest that featx saved does, no image is opened.
+    root
+        What its paths are relative to; None is the folder that it lies in.
+    allow_outside
+        Whether paths may lead out of `root`: absolute, by ``..`` or by a symbolic link.
+    classes, positive
+        See `featx.data.manifest.order_classes`; rows of other classes are left out.
+    group_regex
+        Finds the patient in a path, for rows without a group.
+    pseudonyms
+        For identifiers in DICOM headers; None keeps them.
+    progress
+        Shows how far it got.
+
+    Raises
+    ------
+    InputError
+        When something is wrong with the file, with the number of the line.
+    """
+    root = root if root is not None else path.parent
+    if not root.is_dir():
+        raise InputError(f"the folder {root} does not exist", "Give --root the images' folder.")
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, progress)
+    _check_labels(table)
+    _check_splits(table)
+    _check_paths(table, root, allow_outside)
+    order = order_classes(sorted(set(table.columns["label"])), classes, positive)
+    if len(set(table.columns["label"])) > len(order):
+        _keep_classes(table, order)
+    if all(table.columns.get(name) and all(table.columns[name]) for name in PROBED):
+        return _finished(table, root, order, group_regex)
+    listed = {n: v for n, v in table.columns.items() if n not in PROBED and n != "study"}
+    manifest = build(
+        root,
+        listed,
+        order,
+        group_regex=group_regex,
+        pseudonyms=pseudonyms or Pseudonyms(None),
+        progress=progress,
+    )
+    return _without_changed(manifest, table)
+
+
+def _read_csv(path: Path, progress: Progress) -> _Table:
+    table = _Table(path, "line")
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            separator = _separator(header)
+            with progress.task(f"Reading {path.name}", path.stat().st_size, "byte") as advance:
+                _read_rows(table, csv.reader(file, delimiter=separator, strict=True), advance)
+    except csv.Error as error:
+        line = table.lines[-1] + 1 if table.lines else 1
+        raise InputError(
+            f"{path}, line {line} or below: {error}", "Is a quotation mark missing?"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be read: {(error.strerror or str(error)).lower()}"
+        ) from error
+    if not table.lines:
+        raise InputError(
+            f"{path} is empty" if not table.columns else f"{path} has a header and no rows",
+            "featx needs the columns path and label, and a row an image.",
+        )
+    return table
+
+
+def _separator(header: str) -> str:
+    """Choose the separator that makes the header have the columns that it must have."""
+    for separator in SEPARATORS:
+        names = next(csv.reader([header], delimiter=separator), [])
+        if {name.strip().lower() for name in names}.issuperset(REQUIRED):
+            return separator
+    return ","
+
+
+def _read_rows(table: _Table, reader: Iterator[list[str]], advance: object) -> None:
+    names: list[str] = []
+    shared: dict[str, str] = {}
+    columns: list[list[str]] = []
+    last, done = 0, 0
+    for fields in reader:
+        line, last = last + 1, reader.line_num  # type: ignore[attr-defined]
+        if not fields:
+            continue
+        if not names:
+            names = _header(table.path, fields)
+            columns = [[] for _ in names]
+            table.columns = dict(zip(names, columns, strict=True))
+            continue
+        table.lines.append(line)
+        if len(fields) != len(names):
+            raise table.complaint(
+                len(table.lines) - 1,
+                f"{len(fields)} field{'s' if len(fields) != 1 else ''}, where the header has "
+                f"{len(names)}",
+                "Use one separator throughout, and put fields that contain it in quotation marks.",
+            )
+        done += sum(map(len, fields)) + len(fields)
+        for name, column, value in zip(names, columns, fields, strict=True):
+            if name not in ("path", "sha256"):
+                value = value.strip()
+                value = shared.setdefault(value, value)
+            column.append(value)
+        if len(table.lines) % _ROWS_BETWEEN_NEWS == 0:
+            advance(done)  # type: ignore[operator]
+            done = 0
+    advance(done)  # type: ignore[operator]
+
+
+def _header(path: Path, fields: list[str]) -> list[str]:
+    names = [name.strip() for name in fields]
+    names = [name.lower() if name.lower() in COLUMNS else name for name in names]
+    for name in REQUIRED:
+        if name not in names:
+            raise InputError(
+                f"{path}, line 1: there is no column {name!r} in {', '.join(map(repr, names))}",
+                "featx needs the columns path and label; split and group are welcome.",
+            )
+    twice = {name for name in names if names.count(name) > 1}
+    if twice or "" in names:
+        raise InputError(
+            f"{path}, line 1: "
+            + (
+                f"the column {min(twice)!r} is there twice" if twice - {""} else "an unnamed column"
+            ),
+            "Name every column once.",
+        )
+    return names
+
+
+def _read_parquet(path: Path) -> _Table:
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} can't be read as Parquet ({str(error).splitlines()[0]})", "Save it again."
+        ) from error
+    names = _header(path, [str(name) for name in frame.columns])
+    if frame.empty:
+        raise InputError(f"{path} has no rows", "featx needs a row an image.")
+    table = _Table(path, "row")
+    table.lines = list(range(1, len(frame) + 1))
+    for name, column in zip(names, frame.columns, strict=True):
+        values = frame[column]
+        table.columns[name] = ["" if value is None or value != value else str(value)
+                               for value in values.tolist()]  # fmt: skip
+    return table
+
+
+def _check_labels(table: _Table) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    known: set[str] = set()
+    for row, label in enumerate(table.columns["label"]):
+        if label in known:
+            continue
+        if not label:
+            raise table.complaint(row, "no label", "Every image needs a label.")
+        folded = " ".join(label.casefold().split())
+        if folded in seen:
+            other, line = seen[folded]
+            raise table.complaint(
+                row,
+                f"the label {label!r} is almost {other!r} ({table.unit} {line})",
+                "Write both in the same way.",
+            )
+        seen[folded] = (label, table.lines[row])
+        known.add(label)
+
+
+def _check_splits(table: _Table) -> None:
+    given = table.columns.get("split")
+    if given is None:
+        table.columns["split"] = [DEFAULT_SPLIT] * len(table.lines)
+        return
+    names = SPLITS | {"": DEFAULT_SPLIT}
+    for row, split in enumerate(given):
+        if split not in names and split.lower() not in names:
+            try:
+                require_known("split", split, SPLITS)
+            except InputError as error:
+                raise table.complaint(row, error.what, error.hint) from None
+    table.columns["split"] = [names[split.lower()] for split in given]
+
+
+def _check_paths(table: _Table, root: Path, allow_outside: bool) -> None:
+    real_root = os.path.realpath(root)
+    paths = table.columns["path"]
+    for row, path in enumerate(paths):
+        if path[:1] != "/" and "./" not in path and "//" not in path and path[-2:] != "..":
+            if path and "\0" not in path:
+                continue
+            raise table.complaint(row, "no path" if not path else "a path with a zero byte in it")
+        full = os.path.normpath(os.path.join(os.path.abspath(root), path))  # noqa: PTH100, PTH118
+        paths[row] = _below(full, os.path.abspath(root)) or full  # noqa: PTH100
+    duplicated = pd.Series(paths, dtype=object).duplicated().to_numpy()
+    if duplicated.any():
+        row = int(np.argmax(duplicated))
+        first = paths.index(paths[row])
+        raise table.complaint(
+            row,
+            f"the path {paths[row]!r} was there before ({table.unit} {table.lines[first]})",
+            "List every image once.",
+        )
+    if not allow_outside:
+        _refuse_outside(table, root, real_root)
+
+
+def _refuse_outside(table: _Table, root: Path, real_root: str) -> None:
+    """Refuse paths that lead out of the root, looking once into each folder."""
+    verdicts: dict[str, tuple[bool, frozenset[str]]] = {}
+    for row, path in enumerate(table.columns["path"]):
+        folder, name = posixpath.split(path)
+        if folder not in verdicts:
+            full = root / folder
+            inside = _below(os.path.realpath(full), real_root) is not None
+            verdicts[folder] = inside, _links(full) if inside else frozenset()
+        inside, links = verdicts[folder]
+        if inside and name in links:
+            inside = _below(os.path.realpath(root / path), real_root) is not None
+        if not inside:
+            raise table.complaint(
+                row,
+                f"the path {path!r} leads out of {root}",
+                "Give --root a folder that all images are below, or --allow-outside.",
+            )
+
+
+def _below(path: str, root: str) -> str | None:
+    """Return a path relative to a root that it lies below; else None."""
+    if path == root:
+        return "."
+    prefix = root.rstrip("/") + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+def _links(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:  # what isn't there is said when the image is read
+        return frozenset()
+
+
+def _keep_classes(table: _Table, order: tuple[str, str]) -> None:
+    rows = [row for row, label in enumerate(table.columns["label"]) if label in order]
+    for name, values in table.columns.items():
+        table.columns[name] = [values[row] for row in rows]
+    table.lines = [table.lines[row] for row in rows]
+
+
+def _finished(
+    table: _Table, root: Path, order: tuple[str, str], group_regex: str | None
+) -> Manifest:
+    """Make a manifest of a file that has everything already."""
+    for name in NUMBERS:
+        for row, value in enumerate(table.columns[name]):
+            if not (value.isascii() and value.isdigit()) or len(value) > 9:
+                raise table.complaint(row, f"the {name} {value!r} is not a number of pixels")
+    for row, value in enumerate(table.columns["sha256"]):
+        if not _SHA256.fullmatch(value):
+            raise table.complaint(
+                row, f"the sha256 {value[:70]!r} is not 64 digits in small letters"
+            )
+    groups = table.columns.get("group") or [""] * len(table.lines)
+    if not all(groups):
+        groups = regroup(table.columns["path"], groups, group_regex)
+    numbers = {name: np.array(table.columns[name], np.int32) for name in NUMBERS}
+    manifest = Manifest(root, typed({**table.columns, **numbers, "group": groups}), order)
+    require_classes(manifest, {})
+    return manifest
+
+
+def _without_changed(manifest: Manifest, table: _Table) -> Manifest:
+    """Leave out files that aren't what the listing says they are."""
+    if not any(table.columns.get("sha256", [])):
+        return manifest
+    listed = dict(zip(table.columns["path"], table.columns["sha256"], strict=True))
+    same = [
+        listed[path] in ("", sha256)
+        for path, sha256 in zip(manifest.table["path"], manifest.table["sha256"], strict=True)
+    ]
+    if all(same):
+        return manifest
+    changed = manifest.table["path"][~np.array(same)]
+    reason = "its content is not what the manifest's sha256 says"
+    unreadable = {**manifest.unreadable, **dict.fromkeys(changed, reason)}
+    kept = manifest.table[np.array(same)].reset_index(drop=True)
+    result = Manifest(manifest.root, kept, manifest.classes, unreadable)
+    require_classes(result, dict(zip(table.columns["path"], table.columns["label"], strict=True)))
+    return result

@@ -1,0 +1,90 @@
+"""One door to every source: a folder, a CSV or Parquet manifest, an ``.npz`` file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from featx.data.archive import read_npz
+from featx.data.dicom import Pseudonyms, own_salt
+from featx.data.folders import scan_folder
+from featx.data.listing import read_listing
+from featx.data.manifest import Manifest
+from featx.errors import InputError
+from featx.progress import SILENT, Progress
+
+LISTINGS = (".csv", ".tsv", ".parquet")
+
+
+def load_manifest(
+    data: str | Path,
+    *,
+    root: str | Path | None = None,
+    allow_outside: bool = False,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    group_regex: str | None = None,
+    keep_identifiers: bool = False,
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Read a manifest from whatever holds labelled images.
+
+    Parameters
+    ----------
+    data
+        A folder tree of JPEG, PNG and DICOM files (`scan_folder`), a CSV or Parquet file that
+        lists them (`featx.data.listing.read_listing`), or an ``.npz`` file in the layout of
+        MedMNIST (`featx.data.archive.read_npz`).
+    root
+        Folder that the paths in a CSV or Parquet file are relative to; None is the file's own.
+    allow_outside
+        Whether such paths may lead out of that folder.
+    classes, positive
+        See `featx.data.manifest.order_classes`; images of other classes are left out.
+    group_regex
+        Finds the patient in an image's relative path; None reads DICOM headers and knows the names
+        of the Kaggle chest X-ray set.
+    keep_identifiers
+        Whether patients of DICOM files are called by the identifiers in their headers, and not by
+        pseudonyms.
+    progress
+        Shows how many files have been read.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to read, or it can't be understood.
+    """
+    data = Path(data)
+    pseudonyms = Pseudonyms(None if keep_identifiers else own_salt)
+    if data.is_file() and data.suffix.lower() in LISTINGS:
+        return read_listing(
+            data,
+            root=Path(root) if root is not None else None,
+            allow_outside=allow_outside,
+            classes=classes,
+            positive=positive,
+            group_regex=group_regex,
+            pseudonyms=pseudonyms,
+            progress=progress,
+        )
+    if root is not None or allow_outside:
+        raise InputError(
+            f"--root and --allow-outside are for CSV and Parquet manifests, not for {data}",
+            "Leave them out.",
+        )
+    if data.is_file() and data.suffix.lower() == ".npz":
+        return read_npz(data, classes=classes, positive=positive, progress=progress)
+    if data.is_file():
+        raise InputError(
+            f"{data} is neither a folder nor a .csv, .tsv, .parquet or .npz file",
+            "Give a folder with one folder of images a class, or a manifest with path and label.",
+        )
+    return scan_folder(
+        data,
+        classes=classes,
+        positive=positive,
+        group_regex=group_regex,
+        pseudonyms=pseudonyms,
+        progress=progress,
+    )

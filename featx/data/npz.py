@@ -1,0 +1,145 @@
+"""Images in an ``.npz`` file of the MedMNIST layout, read one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from featx.errors import InputError
+
+SPLITS = ("train", "val", "test")
+_PLACE = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DOTALL)
+_OPEN_ARRAYS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayHeader:
+    """Shape and type of an array in the file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+def is_place(path: str | Path) -> bool:
+    """Say whether a path is that of an image in an ``.npz`` file, ``FILE.npz#ARRAY/ROW``."""
+    return ".npz#" in str(path) and _PLACE.match(str(path)) is not None
+
+
+def place(file: str, array: str, row: int) -> str:
+    """Name an image in an ``.npz`` file."""
+    return f"{file}#{array}/{row}"
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read one image by its place, without reading the images behind it.
+
+    Returns
+    -------
+    ndarray of shape (height, width) or (height, width, 3), dtype uint8
+
+    Raises
+    ------
+    OSError, ValueError
+        When the file or the array isn't there or is damaged.
+    """
+    match = _PLACE.match(str(path))
+    if match is None:
+        raise ValueError("not an image in an .npz file")
+    stream = _stream(Path(match["file"]), match["array"], threading.get_ident())
+    return stream.row(int(match["row"]))
+
+
+def arrays_in(path: Path) -> dict[str, ArrayHeader]:
+    """List the arrays in an ``.npz`` file.
+
+    Raises
+    ------
+    InputError
+        When the file can't be read as one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {}
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    found[name.removesuffix(".npy")] = _header(member)
+            return found
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(
+            f"{path} can't be read as an .npz file ({error})", "Download or write it again."
+        ) from error
+
+
+def read_array(path: Path, name: str) -> NDArray[np.generic]:
+    """Read a whole, small array. Nothing in it is unpickled."""
+    with np.load(path, allow_pickle=False) as archive:
+        array: NDArray[np.generic] = archive[name]
+        return array
+
+
+class _RowStream:
+    """An array of images inside the archive, read row by row.
+
+    Reading on is cheap; going back starts the decompression anew.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._name, self._archive = name, zipfile.ZipFile(path)
+        self._member = self._archive.open(f"{name}.npy")
+        header = _header(self._member)
+        if header.dtype != np.uint8 or len(header.shape) not in (3, 4):
+            raise ValueError(f"{name} is not an array of 8-bit images")
+        self._start, self._shape = self._member.tell(), header.shape
+
+    def row(self, number: int) -> NDArray[np.uint8]:
+        if not 0 <= number < self._shape[0]:
+            raise ValueError(f"there are {self._shape[0]} images, and no number {number}")
+        length = prod(self._shape[1:])
+        with _readable(self._name):
+            self._member.seek(self._start + number * length)
+            data = self._member.read(length)
+        if len(data) != length:
+            raise ValueError("the array ends too early")
+        return np.frombuffer(data, np.uint8).reshape(self._shape[1:])
+
+
+@lru_cache(_OPEN_ARRAYS)
+def _stream(path: Path, name: str, thread: int) -> _RowStream:
+    """Open an array once a thread: a stream has one position."""
+    del thread
+    with _readable(name):
+        return _RowStream(path, name)
+
+
+@contextlib.contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"there is no array {name}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"not a readable .npz file ({error})") from error
+
+
+def _header(member: IO[bytes]) -> ArrayHeader:
+    version = npy.read_magic(member)
+    if version == (1, 0):
+        shape, fortran, dtype = npy.read_array_header_1_0(member)
+    else:
+        shape, fortran, dtype = npy.read_array_header_2_0(member)
+    if fortran and len(shape) > 1:
+        raise ValueError("its arrays are in Fortran order")
+    return ArrayHeader(shape, dtype)

@@ -1,0 +1,52 @@
+"""Making images of different machines more alike: histogram equalisation, global or local."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Contrast = Literal["none", "equalize", "clahe"]
+
+CLIP_LIMIT = 0.01
+"""Share of a tile's pixels that one grey value may stand for, scikit-image's default."""
+
+
+def apply_contrast(pixels: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
+    """Equalise the histogram of an image; colours keep their hue.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (size, size, 1 or 3), dtype float32
+        Values 0..255.
+    contrast
+        ``equalize`` spreads all grey values over the range; ``clahe`` does so in each of 8x8 tiles,
+        with limited contrast (Zuiderveld 1994). Both are scikit-image's.
+
+    Returns
+    -------
+    ndarray of the same shape, dtype float32
+    """
+    if contrast == "none":
+        return pixels
+    if pixels.shape[-1] == 1:
+        return _equalize(pixels[..., 0], contrast)[..., np.newaxis]
+    colour = Image.fromarray(np.rint(pixels).astype(np.uint8), "RGB").convert("YCbCr")
+    channels = np.array(colour)
+    channels[..., 0] = np.rint(_equalize(channels[..., 0].astype(np.float32), contrast))
+    return np.asarray(Image.fromarray(channels, "YCbCr").convert("RGB"), np.float32)
+
+
+def _equalize(grey: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
+    from skimage.exposure import equalize_adapthist, equalize_hist
+
+    scaled = grey.astype(np.float64) / 255.0
+    if scaled.min() == scaled.max():  # nothing to spread
+        return grey
+    if contrast == "clahe":
+        equalized = equalize_adapthist(scaled, clip_limit=CLIP_LIMIT)
+    else:
+        equalized = equalize_hist(scaled)
+    return np.asarray(equalized * 255.0, np.float32)
