@@ -11,6 +11,7 @@ from PIL import Image
 from featx.data.dicom import read_header
 from featx.data.probe import LARGEST_IMAGE
 
+_STEPS = 2**16
 NEEDS_DECODER = "needs a decoder: pip install 'featx[dicom]'"
 
 
@@ -54,7 +55,9 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
         raise ValueError(f"its DICOM pixels ({syntax}) can't be decoded") from error
     channels = [_resize(shown[..., c], size) for c in range(shown.shape[-1])]
     pixels = np.stack(channels, axis=-1).clip(0.0, 255.0)
-    # After the resizing, so that it is the exact negative of the same pixels in MONOCHROME2.
+    # Inverted after resizing, and in steps that leave nothing to round, so that it is the exact
+    # negative of the same pixels in MONOCHROME2, both ways.
+    pixels = np.rint(pixels * _STEPS) / np.float32(_STEPS)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         pixels = np.float32(255.0) - pixels
     return pixels

@@ -344,7 +344,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
             images = images_below(path)
             if not images:
                 raise InputError(
-                    f"no JPEG or PNG images in {path}",
+                    f"no JPEG, PNG or DICOM images in {path}",
                     "Give image files, or folders that have some.",
                 )
             found += images

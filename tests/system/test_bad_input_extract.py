@@ -96,7 +96,7 @@ class TestData:
         [
             (missing, "data does not exist"),
             (a_file, "data is not a folder"),
-            (no_images, "no JPEG or PNG images in"),
+            (no_images, "no JPEG, PNG or DICOM images in"),
             (one_class, "two classes, and here there is 1: A"),
             (three_classes, "two classes, and here there are 3: A, B, C"),
             (no_readable_image_in_a_class, "class 'B' has no readable image"),

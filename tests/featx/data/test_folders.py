@@ -193,12 +193,12 @@ class TestNothingToRead:
             scan_folder(draw(tmp_path / "a.png"))
 
     def test_empty_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"no JPEG or PNG images.*ROOT/CLASS/image"):
+        with pytest.raises(InputError, match=r"no JPEG, PNG or DICOM images.*ROOT/CLASS/image"):
             scan_folder(tmp_path)
 
     def test_images_without_class_folders(self, tmp_path: Path) -> None:
         draw(tmp_path / "a.png")
-        with pytest.raises(InputError, match="no JPEG or PNG images"):
+        with pytest.raises(InputError, match="no JPEG, PNG or DICOM images"):
             scan_folder(tmp_path)
 
     def test_a_data_set_one_folder_down_is_pointed_to(self, tmp_path: Path) -> None:

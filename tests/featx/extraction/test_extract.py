@@ -17,7 +17,7 @@ from featx.data import scan_folder
 from featx.errors import InputError, NotACacheError, SpecMismatchError, StorageError
 from featx.extraction import ExtractionOptions, ExtractionReport, extract
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
-from featx_cache import Cache, open_cache
+from featx_cache import IMAGE_COLUMNS, Cache, open_cache
 
 if TYPE_CHECKING:
     from tests.conftest import MakeDisk
@@ -89,7 +89,7 @@ class TestFreshCache:
         assert table["path"].nunique() == 10
         for (split, _), rows in table.groupby(["split", "path"]):
             assert rows["copy"].tolist() == ([0, 1, 2] if split == "train" else [0])
-        assert opened.images.equals(scan_folder(small_data).table)
+        assert opened.images.equals(scan_folder(small_data).table[list(IMAGE_COLUMNS)])
         assert (report.images, report.rows, report.new_rows) == (10, 22, 22)
         assert (report.repaired, report.skipped) == (0, {})
         assert report.seconds > 0
@@ -377,7 +377,7 @@ class TestChangedData:
         after = state(cache)
         assert {name: after[name] for name in before} == before
         opened = open_cache(cache)
-        assert opened.images.equals(scan_folder(small_data).table)
+        assert opened.images.equals(scan_folder(small_data).table[list(IMAGE_COLUMNS)])
         run(small_data, tmp_path / "fresh", counted.backbone, rows_per_shard=4)
         (_, embeddings), (_, expected) = everything(cache), everything(tmp_path / "fresh")
         scale = float(expected.max())
@@ -428,7 +428,7 @@ class TestChangedData:
         path = small_data / "test" / "NORMAL" / "normal-4.png"
         Image.open(path).rotate(180).save(path)
         report = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
-        assert report.skipped == {"test/NORMAL/normal-4.png": "it changed while featx was reading"}
+        assert report.skipped == {"test/NORMAL/normal-4.png": "it changed after featx had read its hash"}
         assert (
             extract(
                 scan_folder(small_data), tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY

@@ -315,7 +315,7 @@ class TestFindingImages:
         assert find_images([tmp_path / "image.dat"]) == [tmp_path / "image.dat"]
 
     def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=f"no JPEG or PNG images in {tmp_path}"):
+        with pytest.raises(InputError, match=f"no JPEG, PNG or DICOM images in {tmp_path}"):
             find_images([tmp_path])
 
     def test_a_path_that_does_not_exist_is_refused(self, tmp_path: Path) -> None:

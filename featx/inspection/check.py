@@ -1,0 +1,93 @@
+"""All checks of a data set, one page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from featx.data import Manifest
+from featx.data.links import linked
+from featx.inspection.duplicates import check_duplicates, near_pairs
+from featx.inspection.findings import Finding, worst_first
+from featx.inspection.measure import Measurements, measure
+from featx.inspection.pixels import check_pixels
+from featx.inspection.shortcuts import check_shortcuts
+from featx.inspection.splits import SPLIT_ORDER, check_splits
+from featx.progress import SILENT, Progress
+from featx_cache import TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A data set and what was found in it.
+
+    Attributes
+    ----------
+    manifest
+        The images.
+    measured
+        Their numbers.
+    findings
+        Worst first.
+    """
+
+    manifest: Manifest
+    measured: Measurements
+    findings: list[Finding]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found that makes results wrong."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+
+def inspect(
+    manifest: Manifest, *, jobs: int | None = None, progress: Progress = SILENT
+) -> Inspection:
+    """Decode every image once and run all checks that need no embeddings.
+
+    Parameters
+    ----------
+    manifest
+        The images.
+    jobs
+        Processes; None is one a core.
+    progress
+        Shows how far it got.
+
+    Returns
+    -------
+    Inspection
+    """
+    measured = measure(manifest, jobs=jobs, progress=progress)
+    findings = [
+        *check_splits(manifest),
+        *check_duplicates(manifest, measured),
+        *check_pixels(manifest, measured),
+        *check_shortcuts(manifest, measured),
+    ]
+    return Inspection(manifest, measured, worst_first(findings))
+
+
+def fixed_splits(inspection: Inspection) -> Manifest:
+    """Put every patient, with all duplicates of their images, into one split.
+
+    The split is that which most of their images are in; of equally many, train before val before
+    test, so that what is tested on was never seen.
+
+    Returns
+    -------
+    Manifest
+        The same images, with some in other splits.
+    """
+    manifest = inspection.manifest
+    table = manifest.table
+    pairs = near_pairs(inspection.measured, table["sha256"].tolist())
+    sets = linked([table["group"], table["sha256"]], pairs)
+    counts = pd.crosstab(sets, table["split"]).reindex(columns=list(SPLIT_ORDER), fill_value=0)
+    chosen = counts.idxmax(axis=1)  # the first of equals
+    split = pd.array(chosen.loc[sets].tolist(), dtype=TEXT)
+    return Manifest(
+        manifest.root, table.assign(split=split), manifest.classes, manifest.unreadable
+    )
