@@ -6,10 +6,12 @@ from featx.data.load import load_manifest
 from featx.data.manifest import Manifest
 from featx.data.patients import group_of
 from featx.data.probe import reason_of
+from featx.data.split import fold_manifest, split_manifest
 
 __all__ = [
     "Manifest",
     "Pseudonyms",
+    "fold_manifest",
     "group_of",
     "images_below",
     "is_image",
@@ -17,4 +19,5 @@ __all__ = [
     "load_manifest",
     "reason_of",
     "scan_folder",
+    "split_manifest",
 ]

@@ -40,3 +40,25 @@ def linked(
     graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(start, start))
     _, component = connected_components(graph, directed=False)
     return pd.factorize(component[:count])[0].astype(np.int64)
+
+
+def merged_groups(groups: pd.Series[str], sha256: pd.Series[str]) -> pd.Series[str]:
+    """Give patients who share an image the name of the first of them.
+
+    Parameters
+    ----------
+    groups, sha256
+        Of each image or row.
+
+    Returns
+    -------
+    Series
+        Like `groups`; equal to it where no two patients share an image.
+    """
+    pairs = pd.DataFrame({"group": groups, "sha256": sha256}).drop_duplicates()
+    if not pairs["sha256"].duplicated().any():
+        return groups
+    sets = linked([pairs["group"].tolist(), pairs["sha256"].tolist()])
+    first = pairs["group"].groupby(sets).transform("first")
+    names = dict(zip(pairs["group"], first, strict=True))
+    return groups.map(names).astype(groups.dtype)

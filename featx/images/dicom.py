@@ -73,9 +73,9 @@ def _shown(dataset: Any) -> NDArray[np.float32]:
     stored = pixel_array(dataset)  # YBR comes out as RGB
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)
-        return stored.astype(np.float32) * np.float32(255.0 / np.iinfo(stored.dtype).max)
+        return _scaled(stored, 0.0, float(np.iinfo(stored.dtype).max))
     if stored.ndim == 3:
-        return stored.astype(np.float32) * np.float32(255.0 / (2 ** int(dataset.BitsStored) - 1))
+        return _scaled(stored, 0.0, 2.0 ** int(dataset.BitsStored) - 1.0)
     values = apply_modality_lut(stored, dataset)
     low, high = _range(dataset)
     if dataset.get("VOILUTSequence"):
@@ -88,8 +88,11 @@ def _shown(dataset: Any) -> NDArray[np.float32]:
         values = apply_voi_lut(values, dataset)
     else:
         low, high = min(low, high), max(low, high)
-    scaled = (np.asarray(values, np.float64) - low) * (255.0 / (high - low))
-    return scaled.astype(np.float32)[..., np.newaxis]
+    return _scaled(values, low, high)[..., np.newaxis]
+
+
+def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    return ((np.asarray(values, np.float64) - low) * (255.0 / (high - low))).astype(np.float32)
 
 
 def _range(dataset: Any) -> tuple[float, float]:

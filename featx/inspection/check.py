@@ -84,10 +84,8 @@ def fixed_splits(inspection: Inspection) -> Manifest:
     manifest = inspection.manifest
     table = manifest.table
     pairs = near_pairs(inspection.measured, table["sha256"].tolist())
-    sets = linked([table["group"], table["sha256"]], pairs)
+    sets = linked([table["group"].tolist(), table["sha256"].tolist()], pairs)
     counts = pd.crosstab(sets, table["split"]).reindex(columns=list(SPLIT_ORDER), fill_value=0)
-    chosen = counts.idxmax(axis=1)  # the first of equals
-    split = pd.array(chosen.loc[sets].tolist(), dtype=TEXT)
-    return Manifest(
-        manifest.root, table.assign(split=split), manifest.classes, manifest.unreadable
-    )
+    chosen = counts.to_numpy().argmax(axis=1)[sets]  # the first of equals
+    split = pd.Series([SPLIT_ORDER[number] for number in chosen], dtype=TEXT)
+    return Manifest(manifest.root, table.assign(split=split), manifest.classes, manifest.unreadable)

@@ -52,8 +52,8 @@ def check_shortcuts(manifest: Manifest, measured: Measurements) -> list[Finding]
                 int(usable.sum()),
                 f"the {name} alone tells {manifest.classes[1]} from {manifest.classes[0]} "
                 f"(AUC {auc:.2f})",
-                "The classes come from different machines or programs, and a model can learn that "
-                "instead. featx decodes to one size and hides this; test on another hospital.",
+                "The classes may come from different machines or programs, and a model can learn "
+                "that instead. featx squashes all images to one size; test on another hospital.",
                 _typical(name, of_negative, of_positive, manifest.classes),
                 {"feature": name, "auc": float(auc)},
             )
@@ -74,6 +74,6 @@ def _typical(
         (label, np.median(v)) for label, v in zip(classes, (negative, positive), strict=True)
     ]
     if name == "file size":
-        return tuple(f"{label}: {value / 1000:,.0f} kB (median)" for label, value in medians)
+        return tuple(f"{label}: {value / 1000:,.1f} kB (median)" for label, value in medians)
     digits = 2 if name == "aspect ratio" else 0
     return tuple(f"{label}: {value:,.{digits}f} (median)" for label, value in medians)

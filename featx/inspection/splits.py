@@ -51,7 +51,7 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
 
 
 def _missing_classes(counts: pd.DataFrame) -> list[Finding]:
-    missing = [(s, c) for s in counts.index for c in counts.columns if counts.loc[s, c] == 0]
+    missing = [(s, c) for s in counts.index for c in counts.columns if counts.loc[s][c] == 0]
     if not missing:
         return []
     return [
@@ -72,12 +72,11 @@ def _small(counts: pd.DataFrame) -> list[Finding]:
     for split in ("val", "test"):
         if split not in counts.index or counts.loc[split].min() == 0:
             continue
-        positives = int(counts.loc[split].iloc[1])
+        positives, total = int(counts.loc[split].iloc[1]), int(counts.loc[split].to_numpy().sum())
         hits = round(TYPICAL_RECALL * positives)
         interval = binomtest(hits, positives).proportion_ci(method="wilson")
         if interval.high - interval.low <= WIDEST_INTERVAL:
             continue
-        total = int(counts.loc[split].sum())
         findings.append(
             Finding(
                 f"{split}-too-small",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx.data.links import merged_groups
 from featx.errors import InputError
 from featx.heads import HeadSpec, build, pooling_of
 from featx.progress import SILENT, Progress
@@ -116,6 +117,8 @@ def load_training_data(
     """
     rows = cache.row_numbers(splits=FITTED_SPLITS, copies=use_copies or tta)
     table = cache.table(rows)
+    # Byte-identical images under two names would be learnt in one fold and held out in another.
+    table = table.assign(group=merged_groups(table["group"], table["sha256"]))
     y = (table["label"] == cache.classes[1]).to_numpy().astype(np.int64)
     if len(np.unique(y)) < 2:
         raise InputError(
