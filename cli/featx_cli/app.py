@@ -10,6 +10,7 @@ from featx_cli.commands import (
     backbones,
     cache,
     dashboard,
+    data,
     demo,
     doctor,
     evaluate,
@@ -30,6 +31,7 @@ above an accuracy floor that you choose.
 The usual order:
 
 \b
+  featx data check DATA
   featx extract DATA --cache CACHE
   featx fit CACHE --head logreg --run RUN
   featx evaluate RUN
@@ -56,6 +58,7 @@ app.command("tensorboard", epilog=dashboard.TENSORBOARD_EPILOG)(dashboard.tensor
 app.command("heads", epilog=heads.EPILOG)(heads.heads)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.command("backbones", epilog=backbones.EPILOG)(backbones.backbones)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)

@@ -54,7 +54,7 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
             raise ValueError(f"its compression ({syntax}) {NEEDS_DECODER}") from error
         raise ValueError(f"its DICOM pixels ({syntax}) can't be decoded") from error
     channels = [_resize(shown[..., c], size) for c in range(shown.shape[-1])]
-    pixels = np.stack(channels, axis=-1).clip(0.0, 255.0)
+    pixels: NDArray[np.float32] = np.stack(channels, axis=-1).clip(0.0, 255.0)
     # Inverted after resizing, and in steps that leave nothing to round, so that it is the exact
     # negative of the same pixels in MONOCHROME2, both ways.
     pixels = np.rint(pixels * _STEPS) / np.float32(_STEPS)
@@ -88,11 +88,12 @@ def _shown(dataset: Any) -> NDArray[np.float32]:
         values = apply_voi_lut(values, dataset)
     else:
         low, high = min(low, high), max(low, high)
-    return _scaled(values, low, high)[..., np.newaxis]
+    return _scaled(values, low, high)[..., None]
 
 
 def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    return ((np.asarray(values, np.float64) - low) * (255.0 / (high - low))).astype(np.float32)
+    scaled = (np.asarray(values, np.float64) - low) * (255.0 / (high - low))
+    return scaled.astype(np.float32)
 
 
 def _range(dataset: Any) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def _small(counts: pd.DataFrame) -> list[Finding]:
     for split in ("val", "test"):
         if split not in counts.index or counts.loc[split].min() == 0:
             continue
-        positives, total = int(counts.loc[split].iloc[1]), int(counts.loc[split].to_numpy().sum())
+        negatives, positives = (int(n) for n in counts.loc[split].to_numpy())
         hits = round(TYPICAL_RECALL * positives)
         interval = binomtest(hits, positives).proportion_ci(method="wilson")
         if interval.high - interval.low <= WIDEST_INTERVAL:
@@ -81,8 +81,8 @@ def _small(counts: pd.DataFrame) -> list[Finding]:
             Finding(
                 f"{split}-too-small",
                 "warning",
-                total,
-                f"{total} images in {split}, too few to "
+                negatives + positives,
+                f"{negatives + positives} images in {split}, too few to "
                 f"{'choose a model or threshold on' if split == 'val' else 'test on'}",
                 "`featx fit` scores train and val out of fold, and needs no val."
                 if split == "val"
@@ -91,7 +91,7 @@ def _small(counts: pd.DataFrame) -> list[Finding]:
                     f"a recall of {hits / positives:.2f} on {positives} {counts.columns[1]} would "
                     f"be anything from {interval.low:.2f} to {interval.high:.2f}",
                 ),
-                {"images": total, "positives": positives},
+                {"images": negatives + positives, "positives": positives},
             )
         )
     return findings

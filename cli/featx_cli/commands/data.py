@@ -1,0 +1,299 @@
+"""``featx data``: know what you train on."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from featx_cli.console import TerminalProgress, output, say
+from featx_cli.loading import (
+    AllowOutsideOption,
+    ClassesOption,
+    DataArgument,
+    GroupRegexOption,
+    KeepIdentifiersOption,
+    PositiveOption,
+    RootOption,
+    read_manifest,
+)
+from featx_cli.tables import plain_table
+from featx_cli.tensorflow import import_quietly
+
+if TYPE_CHECKING:
+    from featx.data import Manifest
+    from featx.inspection import Finding, Inspection
+
+app = typer.Typer(
+    help="Know what you train on: check a data set, split it, look at it, fetch a public one.",
+    no_args_is_help=True,
+)
+
+SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+
+
+@app.command(epilog="\b\nExample:  featx data check chest_xray --fix-splits manifest.csv")
+def check(
+    data: DataArgument,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, not a page.")] = False,
+    fix_splits: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix-splits",
+            metavar="OUT.csv",
+            help="Write a manifest in which no patient and no duplicate is in two splits.",
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="CACHE",
+            help="Embeddings of these images: then labels that look wrong are listed, too.",
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path,
+        typer.Option(
+            "--sheet", metavar="FILE.png", help="Where the 25 most doubtful labels are drawn."
+        ),
+    ] = Path("doubtful-labels.png"),
+    root: RootOption = None,
+    allow_outside: AllowOutsideOption = False,
+    classes: ClassesOption = None,
+    positive: PositiveOption = None,
+    group_regex: GroupRegexOption = None,
+    keep_identifiers: KeepIdentifiersOption = False,
+) -> None:
+    """Look for whatever makes results wrong, and say what to do about it.
+
+    Every image is decoded once. Exit code 1 when something was found that makes results wrong:
+    patients or duplicates in several splits, duplicates with different labels, a split without a
+    class. Warnings and notes leave it at 0.
+    """
+    from featx.inspection import fixed_splits, inspect
+
+    manifest = read_manifest(
+        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
+    )
+    inspection = inspect(manifest, progress=TerminalProgress())
+    if cache is not None:
+        inspection = _with_labels(inspection, cache, sheet)
+    if fix_splits is not None:
+        fixed = fixed_splits(inspection)
+        moved = int((fixed.table["split"] != manifest.table["split"]).sum())
+        _save(fixed, fix_splits)
+        say(f"{moved} of {len(fixed)} images are in another split in {fix_splits}.")
+    if json:
+        typer.echo(json_module.dumps(_as_dict(data, inspection), indent=2))
+    else:
+        _print_page(data, inspection)
+    if not inspection.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="\b\nExample:  featx data split chest_xray --out manifest.csv --test 0.2")
+def split(
+    data: DataArgument,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="M.csv", help="The manifest to write, .csv or .parquet."),
+    ],
+    test: Annotated[float | None, typer.Option(help="Share for testing. Default: 0.15.")] = None,
+    val: Annotated[float | None, typer.Option(help="Share for validation. Default: 0.15.")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Number folds in a column `fold` instead, all images in train."),
+    ] = None,
+    seed: SeedOption = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
+    root: RootOption = None,
+    allow_outside: AllowOutsideOption = False,
+    classes: ClassesOption = None,
+    positive: PositiveOption = None,
+    group_regex: GroupRegexOption = None,
+    keep_identifiers: KeepIdentifiersOption = False,
+) -> None:
+    """Deal images anew into train, val and test.
+
+    Classes are in every split in the same proportion. A patient's images, byte-identical images and
+    images that look the same stay together. Old splits don't matter.
+    """
+    from featx.data import fold_manifest, split_manifest
+    from featx.errors import InputError
+    from featx.inspection import measure, near_pairs
+
+    if folds is not None and (test is not None or val is not None):
+        raise InputError("--folds can't be had with --test or --val", "Leave one of them out.")
+    if out.exists() and not force:
+        raise InputError(f"{out} exists already", "Give another --out, or --force to replace it.")
+    manifest = read_manifest(
+        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
+    )
+    measured = measure(manifest, progress=TerminalProgress())
+    near = near_pairs(measured, manifest.table["sha256"].tolist())
+    if folds is not None:
+        result = fold_manifest(manifest, folds, seed=seed, near=near)
+    else:
+        result = split_manifest(
+            manifest,
+            test=0.15 if test is None else test,
+            val=0.15 if val is None else val,
+            seed=seed,
+            near=near,
+        )
+    saved = _save(result, out)
+    _print_counts(saved, "fold" if folds is not None else "split")
+    more = "" if saved.root == out.resolve().parent else f" --root {saved.root}"
+    if saved.classes != tuple(sorted(saved.classes)):
+        more += f" --positive {saved.classes[1]}"
+    say(f"Next: featx extract {out}{more} --cache CACHE")
+
+
+@app.command(epilog="\b\nExample:  featx data show chest_xray --out pictures")
+def show(
+    data: DataArgument,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the figures, PNG and SVG.")
+    ],
+    preset: Annotated[
+        str, typer.Option(help="The augmentation to show: none, study or chest.")
+    ] = "study",
+    seed: SeedOption = 0,
+    root: RootOption = None,
+    allow_outside: AllowOutsideOption = False,
+    classes: ClassesOption = None,
+    positive: PositiveOption = None,
+    group_regex: GroupRegexOption = None,
+    keep_identifiers: KeepIdentifiersOption = False,
+) -> None:
+    """Draw what there is: counts, sizes, sample images, mean images, augmented copies."""
+    from featx.images import preset_augmentation
+    from featx.inspection import show_data
+
+    augmentation = preset_augmentation(preset, seed=seed)
+    manifest = read_manifest(
+        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
+    )
+    for path in show_data(
+        manifest, out, augmentation=augmentation, seed=seed, progress=TerminalProgress()
+    ):
+        typer.echo(path)
+
+
+@app.command(epilog="\b\nExample:  featx data fetch pneumoniamnist-224 --out data")
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="pneumoniamnist (28x28, 4 MB), pneumoniamnist-224 (224x224, 200 MB), or "
+            "chest-xray-pneumonia (original images, 2.3 GB unpacked; needs kagglehub).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the download.")] = (
+        Path("data")
+    ),
+    mirror: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Take the .npz file from this folder on the web instead."),
+    ] = None,
+) -> None:
+    """Download a public chest X-ray set, check it against its pinned hash, and say where it is.
+
+    All three are the same children's X-rays: Kermany, Zhang, Goldbaum, "Labeled Optical Coherence
+    Tomography (OCT) and Chest X-Ray Images for Classification", Mendeley Data, CC BY 4.0.
+    """
+    from featx.data.fetch import fetch as run_fetch
+
+    path = run_fetch(name, out, mirror=mirror, progress=TerminalProgress())
+    typer.echo(path)
+    say(f"Next: featx data check {path}")
+
+
+def _save(manifest: Manifest, out: Path) -> Manifest:
+    """Write a manifest with paths from where it lies, if that leads to the images."""
+    seen = manifest.seen_from(out.parent)
+    seen.save(out)
+    return seen
+
+
+def _with_labels(inspection: Inspection, cache: Path, sheet: Path) -> Inspection:
+    from dataclasses import replace
+
+    from featx.inspection import contact_sheet, worst_first
+    from featx.inspection.labels import check_labels, doubtful_labels
+    from featx_cache import open_cache
+
+    opened = open_cache(cache)
+    import_quietly()
+    doubtful = doubtful_labels(inspection.manifest, opened, progress=TerminalProgress())
+    if not doubtful.empty:
+        contact_sheet(inspection.manifest, doubtful, sheet)
+        say(f"The most doubtful labels are drawn in {sheet}.")
+    findings = [*inspection.findings, *check_labels(inspection.manifest, doubtful)]
+    return replace(inspection, findings=worst_first(findings))
+
+
+def _as_dict(data: Path, inspection: Inspection) -> dict[str, Any]:
+    table = inspection.manifest.table
+    counts = inspection.manifest.counts()
+    return {
+        "data": str(data),
+        "ok": inspection.ok,
+        "images": len(table),
+        "patients": int(table["group"].nunique()),
+        "classes": list(inspection.manifest.classes),
+        "counts": {str(s): {str(c): int(n) for c, n in row.items()} for s, row in counts.iterrows()},
+        "findings": [finding.to_dict() for finding in inspection.findings],
+    }
+
+
+def _print_page(data: Path, inspection: Inspection) -> None:
+    _print_counts(inspection.manifest, "split", f"{data}")
+    console = output()
+    for finding in inspection.findings:
+        _print_finding(finding)
+    if not inspection.findings:
+        console.print("Nothing was found.")
+    elif inspection.ok:
+        console.print("Nothing was found that makes results wrong.")
+    else:
+        errors = sum(finding.severity == "error" for finding in inspection.findings)
+        things = "1 thing" if errors == 1 else f"{errors} things"
+        console.print(f"{things} would make results wrong.")
+
+
+def _print_finding(finding: Finding) -> None:
+    from rich.text import Text
+
+    styles = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
+    console = output()
+    line = Text(f"{finding.severity.upper():<8}", styles[finding.severity])
+    console.print(line.append(finding.title[:1].upper() + finding.title[1:], "bold"), soft_wrap=True)
+    for example in finding.examples:
+        console.print(Text(f"        {example}"), soft_wrap=True)
+    console.print(Text(f"        -> {finding.advice}"), soft_wrap=True)
+    console.print()
+
+
+def _print_counts(manifest: Manifest, column: str, title: str = "") -> None:
+    import pandas as pd
+
+    table = manifest.table
+    counts = pd.crosstab(table[column], table["label"]).reindex(
+        columns=list(manifest.classes), fill_value=0
+    )
+    if column == "split":
+        counts = counts.reindex([s for s in ("train", "val", "test") if s in counts.index])
+    patients = table.groupby(column)["group"].nunique()
+    names = (column, "patients", "images", *manifest.classes, f"{manifest.classes[1]} share")
+    page = plain_table(title, names)
+    for name, row in counts.iterrows():
+        share = row.iloc[1] / row.sum()
+        page.add_row(
+            str(name), str(patients[name]), str(row.sum()), *map(str, row), f"{share:.0%}"
+        )
+    output().print(page)
