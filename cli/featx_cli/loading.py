@@ -41,9 +41,7 @@ ClassesOption = Annotated[
         metavar="NEGATIVE,POSITIVE", help="The two classes, in order. Default: alphabetical."
     ),
 ]
-PositiveOption = Annotated[
-    str | None, typer.Option(help="The positive class. Default: the last.")
-]
+PositiveOption = Annotated[str | None, typer.Option(help="The positive class. Default: the last.")]
 GroupRegexOption = Annotated[
     str | None,
     typer.Option(

@@ -7,9 +7,17 @@ from featx.backbones.precision import PrecisionChoice, resolve_precision
 from featx.backbones.registry import architecture, architectures
 from featx.backbones.saved import SUFFIX
 from featx.backbones.spec import BackboneRecipe, BackboneSpec, Precision, Preprocess
+from featx.backbones.standardization import (
+    STANDARDIZATION_NAME,
+    Standardization,
+    StandardizationSpec,
+    fit_standardization,
+    load_standardization,
+)
 from featx.backbones.weights import has_imagenet_weights
 
 __all__ = [
+    "STANDARDIZATION_NAME",
     "SUFFIX",
     "Backbone",
     "BackboneRecipe",
@@ -18,12 +26,16 @@ __all__ = [
     "Precision",
     "PrecisionChoice",
     "Preprocess",
+    "Standardization",
+    "StandardizationSpec",
     "architecture",
     "architectures",
     "catalogue",
+    "fit_standardization",
     "gpu_count",
     "has_imagenet_weights",
     "load_backbone",
     "load_recipe",
+    "load_standardization",
     "resolve_precision",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from featx.backbones.spec import (
     Precision,
     Preprocess,
 )
+from featx.backbones.standardization import Standardization, load_standardization
 from featx.backbones.weights import build_network, weights_sha256
 from featx.errors import InputError, OutOfMemoryError
 
@@ -43,6 +45,10 @@ class Backbone:
         How another process loads it again.
     device
         Where it runs: ``cpu`` or ``gpu:N``.
+    channels
+        Of the network's input.
+    standardization
+        What is done to the preprocessed image; None for nothing.
     """
 
     spec: BackboneSpec
@@ -50,7 +56,10 @@ class Backbone:
     reason: str
     recipe: BackboneRecipe
     device: str
+    channels: int
+    _trace: Any
     _forward: Any
+    standardization: Standardization | None = None
 
     @property
     def weights_location(self) -> str:
@@ -86,6 +95,42 @@ class Backbone:
                 f"a forward pass over {len(images)} images is too much for {self.device}'s memory",
                 "Use a smaller --batch-size or --input-size.",
             ) from error
+
+    def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the network is given for a batch, before any standardization.
+
+        Parameters
+        ----------
+        images
+            See `embed`.
+
+        Returns
+        -------
+        ndarray of shape (rows, input_size, input_size, channels), dtype float32
+        """
+        return np.asarray(self._preparation(images).numpy(), np.float32)
+
+    @cached_property
+    def _preparation(self) -> Any:
+        return self._trace(network=None, standardization=None)
+
+    def with_standardization(self, standardization: Standardization, file: Path) -> Backbone:
+        """Return the same network, its input standardized.
+
+        Parameters
+        ----------
+        standardization
+            See `featx.backbones.standardization`.
+        file
+            Where other processes will find it.
+        """
+        return replace(
+            self,
+            spec=self.spec.model_copy(update={"standardization": standardization.spec}),
+            recipe=self.recipe.model_copy(update={"standardization": str(file.resolve())}),
+            standardization=standardization,
+            _forward=self._trace(standardization=standardization),
+        )
 
 
 def load_backbone(
@@ -145,7 +190,10 @@ def load_backbone(
         preprocess = preprocess or ("none" if saved else "imagenet")
         network, layer, shape = cut_at(model, layer, input_size)
         network.trainable = False
-        forward = _traced(network, own_preprocess, preprocess, input_size, where)
+        takes = int(network.inputs[0].shape[-1])
+        steps = _Steps(takes, own_preprocess, preprocess, input_size, where)
+        trace = partial(_traced, steps, network=network)
+        forward = trace(standardization=None)
     in_file = weights not in ("imagenet", "random")
     recipe = BackboneRecipe(
         name=str(saved or architecture(name).name),
@@ -169,7 +217,7 @@ def load_backbone(
         preprocess=preprocess,
         precision=chosen,
     )
-    return Backbone(spec, shape, reason, recipe, where, forward)
+    return Backbone(spec, shape, reason, recipe, where, takes, trace, forward)
 
 
 def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
@@ -188,7 +236,11 @@ def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbon
         See `load_backbone`.
     """
     options = recipe.model_dump() | ({} if device is None else {"device": device})
-    return load_backbone(**options)
+    file = options.pop("standardization")
+    backbone = load_backbone(**options)
+    if not file:
+        return backbone
+    return backbone.with_standardization(load_standardization(Path(file)), Path(file))
 
 
 def _named(
@@ -220,37 +272,58 @@ def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
         )
 
 
-def _traced(
-    network: Any, own_preprocess: Any, preprocess: Preprocess, input_size: int, device: str
-) -> Any:
-    """Trace the forward pass for grey and for colour images, for batches of any length."""
+@dataclass(frozen=True)
+class _Steps:
+    """How images become a network's input: its channels, and its preprocessing."""
+
+    channels: int
+    own_preprocess: Any
+    preprocess: Preprocess
+    input_size: int
+    device: str
+
+    def prepare(self, images: Any) -> Any:
+        import tensorflow as tf
+
+        # Grey images travel in one channel and are tripled only here.
+        if images.shape[-1] < self.channels:
+            images = tf.repeat(images, self.channels, axis=-1)
+        elif images.shape[-1] > self.channels:
+            images = tf.image.rgb_to_grayscale(images)
+        if self.preprocess == "rescale":
+            return images / 255.0
+        return self.own_preprocess(images) if self.preprocess == "imagenet" else images
+
+
+def _traced(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
+    """Trace the forward pass for grey and for colour images, for batches of any length.
+
+    Without a network the pass ends where it would begin.
+    """
     import tensorflow as tf
 
-    takes = network.inputs[0].shape[-1]
+    size = steps.input_size
 
     def trace(channels: int) -> Any:
         # The batch has any length, so that a short last batch is not traced anew.
         @tf.function(  # type: ignore[untyped-decorator]
-            input_signature=[tf.TensorSpec((None, input_size, input_size, channels), tf.float32)]
+            input_signature=[tf.TensorSpec((None, size, size, channels), tf.float32)]
         )
         def forward(images: Any) -> Any:
-            # Grey images travel in one channel and are tripled only here.
-            if channels < takes:
-                images = tf.repeat(images, takes, axis=-1)
-            elif channels > takes:
-                images = tf.image.rgb_to_grayscale(images)
-            if preprocess == "rescale":
-                images = images / 255.0
-            elif preprocess == "imagenet":
-                images = own_preprocess(images)
-            return tf.cast(network(images, training=False), tf.float32)
+            images = steps.prepare(images)
+            if standardization is not None:
+                images = standardization.apply(images)
+            if network is not None:
+                images = network(images, training=False)
+            return tf.cast(images, tf.float32)
 
         return forward.get_concrete_function()
 
-    traced = {channels: trace(channels) for channels in (1, 3)}
+    with placement(steps.device):
+        traced = {channels: trace(channels) for channels in (1, 3)}
 
     def run(images: NDArray[np.float32]) -> Any:
-        with placement(device):
+        with placement(steps.device):
             return traced[images.shape[-1]](tf.constant(images))
 
     return run

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from featx.backbones.standardization import StandardizationSpec
 from featx.specs import Spec
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -42,7 +43,11 @@ class BackboneSpec(Spec):
         ``none`` leaves 0..255.
     precision
         Of the forward pass.
+    standardization
+        What is done to the preprocessed image; None for nothing.
     """
+
+    added: ClassVar[frozenset[str]] = frozenset({"standardization"})
 
     name: str
     architecture_sha256: str | None = None
@@ -53,6 +58,7 @@ class BackboneSpec(Spec):
     input_size: int = Field(ge=1, le=LARGEST_INPUT)
     preprocess: Preprocess = "imagenet"
     precision: Precision = "float32"
+    standardization: StandardizationSpec | None = None
 
 
 class BackboneRecipe(Spec):
@@ -60,6 +66,7 @@ class BackboneRecipe(Spec):
 
     Nothing is left to be chosen: paths are absolute, and precision and layer are named. Only the
     GPU is left open, because each process may see another one; ``cpu`` stays ``cpu``.
+    `standardization` is the path of a file, or empty.
     """
 
     name: str
@@ -70,3 +77,4 @@ class BackboneRecipe(Spec):
     seed: int
     layer: str
     device: str = "auto"
+    standardization: str = ""

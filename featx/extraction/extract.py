@@ -20,7 +20,13 @@ from featx.extraction.packing import ShardTask, pack
 from featx.extraction.pipeline import ShardResult, Workplace
 from featx.extraction.plan import CopiesOf, Survey, missing_tasks, place_rows, survey
 from featx.extraction.spec import ExtractionSpec, StorageDtype
-from featx.extraction.target import agree_on_spec, discard, filling, index_lock
+from featx.extraction.target import (
+    agree_on_spec,
+    discard,
+    filling,
+    index_lock,
+    keep_standardization,
+)
 from featx.images import AugmentationSpec, DecodingSpec, UnreadableImageError, decode
 from featx.progress import SILENT, Advance, Progress
 from featx_cache import SHARDS_NAME, Claims, Labelling, open_cache, write_index
@@ -176,6 +182,8 @@ def extract(
             backbone, rows, options.rows_per_shard, progress
         )
         agree_on_spec(folder, spec)
+        if backbone.standardization is not None:
+            keep_standardization(folder, backbone.standardization)
         place = Workplace(
             manifest.root.resolve(),
             folder.resolve(),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import filelock
 
+from featx.backbones import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, InputError
 from featx.extraction.spec import ExtractionSpec
 from featx.specs import require_equal
@@ -26,6 +27,7 @@ from featx_cache import (
 SPEC_NAME = "spec.json"
 OTHER_SETTINGS = "Use the same settings, or another --cache folder."
 _LOCK_NAME = ".lock"
+_OWN_NAMES = (SPEC_NAME, STANDARDIZATION_NAME, _LOCK_NAME)
 
 
 @contextlib.contextmanager
@@ -52,9 +54,9 @@ def filling(folder: Path) -> Iterator[None]:
         yield
     finally:
         if new and not any(shards.glob("*shard-*")):
-            for path in (folder / SPEC_NAME, folder / _LOCK_NAME):
+            for name in _OWN_NAMES:
                 with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+                    (folder / name).unlink(missing_ok=True)
             for path in new:
                 with contextlib.suppress(OSError):
                     path.rmdir()
@@ -93,6 +95,14 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
             temporary.write_text(json.dumps(mine, indent=2) + "\n")
 
 
+def keep_standardization(folder: Path, standardization: Standardization) -> None:
+    """Put down what the network's input was standardized with; a run takes it along."""
+    path = folder / STANDARDIZATION_NAME
+    with index_lock(folder):
+        if not path.is_file():
+            standardization.save(path)
+
+
 def discard(damaged: list[Path]) -> int:
     """Delete damaged shards, unless someone else has repaired them by now; count the deleted."""
     deleted = 0
@@ -126,7 +136,7 @@ def _refuse_foreign(folder: Path) -> None:
     """Refuse to fill a folder that has something else in it."""
     if not folder.is_dir() or (folder / SHARDS_NAME).is_dir() or (folder / INDEX_NAME).exists():
         return
-    if any(path.name not in (_LOCK_NAME, SPEC_NAME) for path in folder.iterdir()):
+    if any(path.name not in _OWN_NAMES for path in folder.iterdir()):
         raise InputError(
             f"{folder} is not empty and not a featx cache", "Give --cache a new folder."
         )

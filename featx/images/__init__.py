@@ -1,21 +1,27 @@
 """From an image file to a resized array and its augmented copies."""
 
 from featx.images.augment import (
-    AffineParameters,
+    PRESETS,
     AugmentationSpec,
+    CopyParameters,
+    FillMode,
     apply_affine,
     draw_parameters,
     make_copy,
+    preset_augmentation,
 )
 from featx.images.decode import DecodingSpec, UnreadableImageError, decode
 
 __all__ = [
-    "AffineParameters",
+    "PRESETS",
     "AugmentationSpec",
+    "CopyParameters",
     "DecodingSpec",
+    "FillMode",
     "UnreadableImageError",
     "apply_affine",
     "decode",
     "draw_parameters",
     "make_copy",
+    "preset_augmentation",
 ]

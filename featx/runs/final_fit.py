@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from featx.backbones import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics
 from featx.extraction import spec_of
 from featx.heads import HeadSpec, save_head
@@ -193,6 +194,9 @@ def _write(
     scores, history = chosen.scores, chosen.history
     with atomic_folder(target) as folder:
         save_head(head, folder)
+        if record.extraction.backbone.standardization is not None:
+            file = Path(record.cache) / STANDARDIZATION_NAME
+            load_standardization(file).save(folder / STANDARDIZATION_NAME)
         (folder / RECORD_NAME).write_text(record.model_dump_json(indent=2) + "\n")
         scores.to_csv(folder / OOF_NAME, index=False, errors="surrogateescape")
         originals = data.table.iloc[data.originals]

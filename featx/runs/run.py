@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from featx.backbones import SUFFIX, Backbone, load_backbone
+from featx.backbones import (
+    STANDARDIZATION_NAME,
+    SUFFIX,
+    Backbone,
+    load_backbone,
+    load_standardization,
+)
 from featx.data import images_below
 from featx.errors import InputError
 from featx.evaluation import Metrics, evaluate_scores
@@ -247,6 +253,9 @@ class Run:
             seed=spec.weights_seed or 0,
             layer=spec.layer,
         )
+        if spec.standardization is not None:
+            file = self.path / STANDARDIZATION_NAME
+            backbone = backbone.with_standardization(load_standardization(file), file)
         require_equal(
             f"{location} is not the backbone that the run {self.path} was fitted with",
             spec.model_dump(mode="json"),

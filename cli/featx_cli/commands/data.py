@@ -246,7 +246,9 @@ def _as_dict(data: Path, inspection: Inspection) -> dict[str, Any]:
         "images": len(table),
         "patients": int(table["group"].nunique()),
         "classes": list(inspection.manifest.classes),
-        "counts": {str(s): {str(c): int(n) for c, n in row.items()} for s, row in counts.iterrows()},
+        "counts": {
+            str(s): {str(c): int(n) for c, n in row.items()} for s, row in counts.iterrows()
+        },
         "findings": [finding.to_dict() for finding in inspection.findings],
     }
 
@@ -272,7 +274,9 @@ def _print_finding(finding: Finding) -> None:
     styles = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
     console = output()
     line = Text(f"{finding.severity.upper():<8}", styles[finding.severity])
-    console.print(line.append(finding.title[:1].upper() + finding.title[1:], "bold"), soft_wrap=True)
+    console.print(
+        line.append(finding.title[:1].upper() + finding.title[1:], "bold"), soft_wrap=True
+    )
     for example in finding.examples:
         console.print(Text(f"        {example}"), soft_wrap=True)
     console.print(Text(f"        -> {finding.advice}"), soft_wrap=True)
@@ -293,7 +297,5 @@ def _print_counts(manifest: Manifest, column: str, title: str = "") -> None:
     page = plain_table(title, names)
     for name, row in counts.iterrows():
         share = row.iloc[1] / row.sum()
-        page.add_row(
-            str(name), str(patients[name]), str(row.sum()), *map(str, row), f"{share:.0%}"
-        )
+        page.add_row(str(name), str(patients[name]), str(row.sum()), *map(str, row), f"{share:.0%}")
     output().print(page)

@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.loading import (
+    AllowOutsideOption,
+    ClassesOption,
+    DataArgument,
+    GroupRegexOption,
+    KeepIdentifiersOption,
+    PositiveOption,
+    RootOption,
+    read_manifest,
+)
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
@@ -20,13 +30,7 @@ EPILOG = "\b\nExample:  featx extract chest_xray --cache embeddings --backbone v
 
 
 def extract(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="Folder of images: ROOT/{train,val,test}/CLASS/image or ROOT/CLASS/image.",
-        ),
-    ],
+    data: DataArgument,
     cache: Annotated[
         Path, typer.Option("--cache", metavar="CACHE", help="Folder to fill with embeddings.")
     ],
@@ -80,23 +84,80 @@ def extract(
     storage_dtype: Annotated[
         Literal["float16", "float32"], typer.Option(help="Of the embeddings on disk.")
     ] = "float16",
+    augment: Annotated[
+        str,
+        typer.Option(
+            help="Augmentation: study (the defaults below), chest (gentle, no mirroring) or none. "
+            "The options below change single values of it."
+        ),
+    ] = "study",
     copies: Annotated[
-        int, typer.Option(help="Augmented copies of each training image; 0 for none.")
-    ] = 4,
+        int | None,
+        typer.Option(help="Augmented copies of each training image; 0 for none. Default: 4."),
+    ] = None,
     copies_of: Annotated[
         Literal["train", "all"],
         typer.Option(help="Which images get copies: `featx fit --tta` needs them of all."),
     ] = "train",
     seed: Annotated[int, typer.Option(help="Of the augmentation, and of random weights.")] = 0,
-    rotation: Annotated[float, typer.Option(help="Largest rotation of a copy, degrees.")] = 30.0,
-    zoom: Annotated[float, typer.Option(help="Largest zoom of a copy, as a fraction.")] = 0.2,
+    rotation: Annotated[
+        float | None, typer.Option(help="Largest rotation, degrees. Default: 30; chest: 10.")
+    ] = None,
+    zoom: Annotated[
+        float | None, typer.Option(help="Largest zoom, a fraction. Default: 0.2; chest: 0.1.")
+    ] = None,
     width_shift: Annotated[
-        float, typer.Option(help="Largest sideways shift, as a fraction of the width.")
-    ] = 0.1,
+        float | None,
+        typer.Option(help="Largest sideways shift, of the width. Default: 0.1; chest: 0.05."),
+    ] = None,
     height_shift: Annotated[
-        float, typer.Option(help="Largest vertical shift, as a fraction of the height.")
-    ] = 0.1,
-    horizontal_flip: Annotated[bool, typer.Option(help="Mirror half of the copies.")] = True,
+        float | None,
+        typer.Option(help="Largest vertical shift, of the height. Default: 0.1; chest: 0.05."),
+    ] = None,
+    shear: Annotated[
+        float | None, typer.Option(help="Largest shear angle, degrees. Default: 0.")
+    ] = None,
+    brightness: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Grey values are multiplied by a factor in this range. Default: 1,1; chest: "
+            "0.9,1.1.",
+        ),
+    ] = None,
+    horizontal_flip: Annotated[
+        bool | None, typer.Option(help="Mirror half of the copies. Default: yes; chest: no.")
+    ] = None,
+    vertical_flip: Annotated[
+        bool | None, typer.Option(help="Turn half of the copies upside down. Default: no.")
+    ] = None,
+    fill_mode: Annotated[
+        Literal["nearest", "constant", "reflect", "wrap"] | None,
+        typer.Option(help="What is outside a moved image. Default: nearest, its nearest pixel."),
+    ] = None,
+    contrast: Annotated[
+        Literal["none", "equalize", "clahe"],
+        typer.Option(help="Equalise the histogram of every image, whole or tile by tile (CLAHE)."),
+    ] = "none",
+    samplewise_center: Annotated[
+        bool,
+        typer.Option("--samplewise-center", help="Take each image's mean away, preprocessed."),
+    ] = False,
+    samplewise_std: Annotated[
+        bool, typer.Option("--samplewise-std", help="Divide by each image's standard deviation.")
+    ] = False,
+    featurewise_center: Annotated[
+        bool,
+        typer.Option("--featurewise-center", help="Take the training images' mean away."),
+    ] = False,
+    featurewise_std: Annotated[
+        bool,
+        typer.Option("--featurewise-std", help="Divide by their standard deviation."),
+    ] = False,
+    zca_whitening: Annotated[
+        bool,
+        typer.Option("--zca-whitening", help="Whiten with their correlations; tiny inputs only."),
+    ] = False,
     batch_size: Annotated[
         int | None,
         typer.Option(help="Images in one forward pass. Default: found by a short probe."),
@@ -105,23 +166,6 @@ def extract(
         Literal["skip", "fail"],
         typer.Option(help="Leave unreadable images out and list them, or stop at the first."),
     ] = "skip",
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NEGATIVE,POSITIVE",
-            help="The two class folders, in order. Default: alphabetical.",
-        ),
-    ] = None,
-    positive: Annotated[
-        str | None, typer.Option(help="The positive class. Default: the last.")
-    ] = None,
-    group_regex: Annotated[
-        str | None,
-        typer.Option(
-            help="Finds the patient in an image's path: the first group, or the whole match. "
-            "Default: the names of the Kaggle chest X-ray set; other images are each a patient."
-        ),
-    ] = None,
     compression: Annotated[
         Literal["none", "lzf", "gzip"],
         typer.Option(help="Of the shards: gzip makes a fifth of the size, none reads fastest."),
@@ -147,6 +191,12 @@ def extract(
             help="Worker processes of that cluster on this machine. Default: one a GPU, or two."
         ),
     ] = None,
+    root: RootOption = None,
+    allow_outside: AllowOutsideOption = False,
+    classes: ClassesOption = None,
+    positive: PositiveOption = None,
+    group_regex: GroupRegexOption = None,
+    keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Run a frozen backbone once over every image and cache the embeddings.
 
@@ -157,12 +207,11 @@ def extract(
     """
     from pydantic import ValidationError
 
-    from featx.backbones import gpu_count, load_backbone
-    from featx.data import scan_folder
+    from featx.backbones import StandardizationSpec, gpu_count, load_backbone
     from featx.errors import InputError
-    from featx.extraction import DaskEngine, ExtractionOptions, LocalEngine
+    from featx.extraction import DaskEngine, ExtractionOptions, LocalEngine, standardize
     from featx.extraction import extract as run_extraction
-    from featx.images import AugmentationSpec, DecodingSpec
+    from featx.images import DecodingSpec, preset_augmentation
     from featx.specs import spec_error
 
     counts = (("batch-size", batch_size), ("shard-rows", shard_rows), ("workers", workers))
@@ -182,25 +231,33 @@ def extract(
             "Start the workers of your own cluster with `dask worker ADDRESS`.",
         )
     try:
-        decoding = DecodingSpec(jpeg_reduction=jpeg_reduction)
-        augmentation = AugmentationSpec(
+        decoding = DecodingSpec(jpeg_reduction=jpeg_reduction, contrast=contrast)
+        augmentation = preset_augmentation(
+            augment,
             copies=copies,
             seed=seed,
             rotation=rotation,
             zoom=zoom,
             width_shift=width_shift,
             height_shift=height_shift,
+            shear=shear,
+            brightness=brightness.split(",") if brightness is not None else None,
             horizontal_flip=horizontal_flip,
+            vertical_flip=vertical_flip,
+            fill_mode=fill_mode,
+        )
+        standardization = StandardizationSpec(
+            samplewise_center=samplewise_center,
+            samplewise_std=samplewise_std,
+            featurewise_center=featurewise_center,
+            featurewise_std=featurewise_std,
+            zca_whitening=zca_whitening,
         )
     except ValidationError as error:
         raise spec_error(error) from error
     progress = TerminalProgress()
-    manifest = scan_folder(
-        data,
-        classes=classes.split(",") if classes else None,
-        positive=positive,
-        group_regex=group_regex,
-        progress=progress,
+    manifest = read_manifest(
+        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
     )
     _introduce(manifest)
     import_quietly()
@@ -213,6 +270,9 @@ def extract(
         seed=seed,
         layer=layer,
         device=device,
+    )
+    network = standardize(
+        network, standardization, manifest, cache, decoding=decoding, progress=progress
     )
     _introduce_backbone(network)
     if engine == "local" and device == "auto" and gpu_count() > 1:
@@ -241,7 +301,7 @@ def _introduce(manifest: Manifest) -> None:
     counts = manifest.counts()
     for split, row in counts.iterrows():
         say(f"{split}: " + ", ".join(f"{row[label]} {label}" for label in manifest.classes))
-    say(f"Positive class: {manifest.classes[1]}", detail=True)
+    say(f"Positive class: {manifest.classes[1]}")
 
 
 def _introduce_backbone(backbone: Backbone) -> None:

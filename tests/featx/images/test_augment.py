@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from featx.images import (
-    AffineParameters,
+    CopyParameters,
     AugmentationSpec,
     apply_affine,
     draw_parameters,
     make_copy,
 )
 
-UNTOUCHED = AffineParameters(theta=0, tx=0, ty=0, zx=1, zy=1, flip_horizontal=False)
+UNTOUCHED = CopyParameters(theta=0, tx=0, ty=0, zx=1, zy=1, flip_horizontal=False)
 
 
 def sha(number: int) -> str:
@@ -200,7 +200,7 @@ class TestApplyAffine:
     def test_equals_keras_in_each_parameter(
         self, pixels: NDArray[np.float32], change: dict[str, Any]
     ) -> None:
-        parameters = AffineParameters(**(asdict(UNTOUCHED) | change))
+        parameters = CopyParameters(**(asdict(UNTOUCHED) | change))
         np.testing.assert_allclose(
             apply_affine(pixels, parameters), keras_transform(pixels, parameters), atol=0.02
         )
@@ -208,30 +208,30 @@ class TestApplyAffine:
     def test_whole_shifts_move_rows_and_columns_and_repeat_the_border(
         self, pixels: NDArray[np.float32]
     ) -> None:
-        moved = apply_affine(pixels, AffineParameters(0, 0, 3, 1, 1, False))
+        moved = apply_affine(pixels, CopyParameters(0, 0, 3, 1, 1, False))
         np.testing.assert_allclose(moved[:-3], pixels[3:], atol=1e-3)
         np.testing.assert_allclose(moved[-3:], np.repeat(pixels[-1:], 3, axis=0), atol=1e-3)
-        moved = apply_affine(pixels, AffineParameters(0, -2, 0, 1, 1, False))
+        moved = apply_affine(pixels, CopyParameters(0, -2, 0, 1, 1, False))
         np.testing.assert_allclose(moved[:, 2:], pixels[:, :-2], atol=1e-3)
 
     def test_flip_mirrors_columns(self, pixels: NDArray[np.float32]) -> None:
-        mirrored = apply_affine(pixels, AffineParameters(0, 0, 0, 1, 1, True))
+        mirrored = apply_affine(pixels, CopyParameters(0, 0, 0, 1, 1, True))
         np.testing.assert_allclose(mirrored, pixels[:, ::-1], atol=1e-3)
 
     def test_a_right_angle_turns_the_square(self, pixels: NDArray[np.float32]) -> None:
-        turned = apply_affine(pixels, AffineParameters(90, 0, 0, 1, 1, False))
+        turned = apply_affine(pixels, CopyParameters(90, 0, 0, 1, 1, False))
         np.testing.assert_allclose(turned, np.rot90(pixels, 1), atol=1e-2)
 
     def test_smaller_zoom_shows_less_of_the_image(self) -> None:
         square = np.zeros((41, 41, 1), np.float32)
         square[15:26, 15:26] = 1.0
-        wide = apply_affine(square, AffineParameters(0, 0, 0, 0.8, 0.8, False)).sum()
-        narrow = apply_affine(square, AffineParameters(0, 0, 0, 1.2, 1.2, False)).sum()
+        wide = apply_affine(square, CopyParameters(0, 0, 0, 0.8, 0.8, False)).sum()
+        narrow = apply_affine(square, CopyParameters(0, 0, 0, 1.2, 1.2, False)).sum()
         assert narrow < square.sum() < wide
 
 
 def keras_transform(
-    pixels: NDArray[np.float32], parameters: AffineParameters
+    pixels: NDArray[np.float32], parameters: CopyParameters
 ) -> NDArray[np.float32]:
     """Let Keras's own generator do it, which flips in a second step."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
