@@ -121,7 +121,7 @@ class Standardization:
         """
         text = np.frombuffer(self.spec.canonical_json().encode(), np.uint8)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, spec=text, **self.statistics)
+            np.savez(file, allow_pickle=False, spec=text, **self.statistics)
 
 
 def load_standardization(path: Path) -> Standardization:

@@ -54,13 +54,13 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
             raise ValueError(f"its compression ({syntax}) {NEEDS_DECODER}") from error
         raise ValueError(f"its DICOM pixels ({syntax}) can't be decoded") from error
     channels = [_resize(shown[..., c], size) for c in range(shown.shape[-1])]
-    pixels: NDArray[np.float32] = np.stack(channels, axis=-1).clip(0.0, 255.0)
+    pixels = np.stack(channels, axis=-1).clip(0.0, 255.0)
     # Inverted after resizing, and in steps that leave nothing to round, so that it is the exact
     # negative of the same pixels in MONOCHROME2, both ways.
-    pixels = np.rint(pixels * _STEPS) / np.float32(_STEPS)
+    pixels = (np.rint(pixels * _STEPS) / _STEPS).astype(np.float32)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        pixels = np.float32(255.0) - pixels
-    return pixels
+        return np.asarray(np.float32(255.0) - pixels, np.float32)
+    return np.asarray(pixels, np.float32)
 
 
 def _shown(dataset: Any) -> NDArray[np.float32]:

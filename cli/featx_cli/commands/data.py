@@ -292,7 +292,7 @@ def _print_counts(manifest: Manifest, column: str, title: str = "") -> None:
     )
     if column == "split":
         counts = counts.reindex([s for s in ("train", "val", "test") if s in counts.index])
-    patients = table.groupby(column)["group"].nunique()
+    patients = table.groupby(column)["group"].nunique().to_dict()
     names = (column, "patients", "images", *manifest.classes, f"{manifest.classes[1]} share")
     page = plain_table(title, names)
     for name, row in counts.iterrows():
