@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def linked(
@@ -28,6 +26,9 @@ def linked(
     ndarray of shape (images,), dtype int64
         Equal for images that belong together; numbered from 0 in the order of their first image.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     count = len(columns[0])
     codes, start = [], count
     for column in columns:

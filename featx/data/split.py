@@ -10,7 +10,6 @@ from math import lcm
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from featx.data.links import linked
 from featx.data.manifest import Manifest
@@ -105,6 +104,8 @@ def fold_manifest(
     y, sets = _sets(manifest, near)
     _require_patients(manifest, y, sets, folds, f"{folds} folds")
     fold = np.empty(len(y), np.int64)
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (_, held_out) in enumerate(splitter.split(y, y, sets)):
         fold[held_out] = number + 1
@@ -127,6 +128,8 @@ def _deal(
     y: NDArray[np.bool_], sets: NDArray[np.int64], shares: list[float], seed: int
 ) -> tuple[NDArray[np.int64], int]:
     """Deal whole sets into equal parts, as few as make the shares; return part and number."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     exact = [Fraction(share).limit_denominator(_MOST_PARTS).denominator for share in shares]
     fewest = min(len(np.unique(sets[y])), len(np.unique(sets[~y])))
     parts = max(2, min(lcm(*exact), _MOST_PARTS, fewest))

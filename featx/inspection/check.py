@@ -10,7 +10,7 @@ from featx.data import Manifest
 from featx.data.links import linked
 from featx.inspection.duplicates import check_duplicates, near_pairs
 from featx.inspection.findings import Finding, worst_first
-from featx.inspection.measure import Measurements, measure
+from featx.inspection.measuring import Measurements, measure
 from featx.inspection.pixels import check_pixels
 from featx.inspection.shortcuts import check_shortcuts
 from featx.inspection.splits import SPLIT_ORDER, check_splits
@@ -52,7 +52,7 @@ def inspect(
     manifest
         The images.
     jobs
-        Processes; None is one a core.
+        Threads; None is one a core.
     progress
         Shows how far it got.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from featx.data import Manifest
 from featx.inspection.findings import Finding, some
-from featx.inspection.measure import Measurements
+from featx.inspection.measuring import Measurements
 from featx.inspection.pixels import informative
 
 LARGEST_DISTANCE = 8
@@ -19,7 +19,7 @@ LARGEST_DISTANCE = 8
 SMALLEST_CORRELATION = 0.985
 """Of near duplicates' thumbnails. Of the 13.7 million pairs of different images in the public chest
 X-ray set (224 pixels), 8,767 are within that distance, and their correlations end at 0.976:
-``python benchmarks/near_duplicates.py``."""
+``python benchmarks/data.py DATA --part near``."""
 
 _ROWS_AT_ONCE = 512
 
@@ -55,7 +55,7 @@ def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int,
         one, other = one[later] + start, other[later] + start
         different = content[one] != content[other]
         one, other = one[different], other[different]
-        alike = _correlation(flat[one], flat[other]) >= SMALLEST_CORRELATION
+        alike = correlation(flat[one], flat[other]) >= SMALLEST_CORRELATION
         pairs += list(zip(usable[one[alike]].tolist(), usable[other[alike]].tolist(), strict=True))
     return pairs
 
@@ -139,7 +139,7 @@ def _names(table: pd.DataFrame, rows: list[int], column: str | None = None) -> s
     return " = ".join(names)
 
 
-def _correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float64]:
+def correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float64]:
     a, b = one.astype(np.float32), other.astype(np.float32)
     a -= a.mean(axis=1, keepdims=True)
     b -= b.mean(axis=1, keepdims=True)

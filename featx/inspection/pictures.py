@@ -257,8 +257,7 @@ def mean_images(
             tasks.append((number, paths[chosen[start : start + _IMAGES_PER_TASK]].tolist()))
     sums, counts = [np.zeros((SIDE, SIDE)) for _ in range(2)], [0, 0]
     total = sum(len(paths) for _, paths in tasks)
-    jobs = 1 if total <= 4 * _IMAGES_PER_TASK else (os.cpu_count() or 1)
-    run = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    run = joblib.Parallel(n_jobs=os.cpu_count() or 1, return_as="generator", prefer="threads")
     with progress.task("Averaging images", total, "image") as advance:
         results = run(joblib.delayed(_sum)(manifest.root, paths) for _, paths in tasks)
         for (number, paths), (part, count) in zip(tasks, results, strict=True):

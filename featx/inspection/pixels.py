@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from featx.data import Manifest
 from featx.inspection.findings import Finding, some
-from featx.inspection.measure import Measurements
+from featx.inspection.measuring import Measurements
 
 CONSTANT_SPREAD = 1.0
 BLANK_SPREAD = 20.0

@@ -8,7 +8,7 @@ from scipy.stats import mannwhitneyu
 
 from featx.data import Manifest
 from featx.inspection.findings import Finding
-from featx.inspection.measure import Measurements
+from featx.inspection.measuring import Measurements
 
 FLAGGED_AUC = 0.7
 CHANCE = 0.001
