@@ -2,9 +2,9 @@
 
 Part ``check`` runs ``featx data check DATA`` as a program and, beside it in the same run, a loop
 that only decodes the same files with Pillow in one process; it gives time and the peak memory of
-all processes together. Part ``manifest`` writes a CSV manifest of a million made-up images and times
-reading it, validation and all, beside ``pandas.read_csv`` on the same file. Part ``near`` counts how
-alike different images of DATA are, from which the limits of near duplicates were chosen.
+all processes together. Part ``manifest`` writes a CSV manifest of a million made-up images and
+times reading it, validation and all, beside ``pandas.read_csv`` on the same file. Part ``near``
+counts how alike different images of DATA are; the limits of near duplicates come from there.
 
     python benchmarks/data.py DATA [--part check|manifest|near] [--rows 1000000]
 """

@@ -23,6 +23,7 @@ from featx.errors import InputError
 SPLITS = ("train", "val", "test")
 _PLACE = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DOTALL)
 _OPEN_ARRAYS = 8
+_STEP = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +110,19 @@ class _RowStream:
             raise ValueError(f"there are {self._shape[0]} images, and no number {number}")
         length = prod(self._shape[1:])
         with _readable(self._name):
-            self._member.seek(self._start + number * length)
+            self._go_to(self._start + number * length)
             data = self._member.read(length)
         if len(data) != length:
             raise ValueError("the array ends too early")
         return np.frombuffer(data, np.uint8).reshape(self._shape[1:])
+
+    def _go_to(self, position: int) -> None:
+        """Move to a byte; by reading on where possible, which `seek` does in very large steps."""
+        if position < self._member.tell():
+            self._member.seek(0)
+        while (left := position - self._member.tell()) > 0:
+            if not self._member.read(min(left, _STEP)):
+                return
 
 
 @lru_cache(_OPEN_ARRAYS)

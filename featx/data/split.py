@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from fractions import Fraction
-from math import lcm
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,8 @@ from featx_cache import TEXT
 
 FOLD_COLUMN = "fold"
 _MOST_PARTS = 100
-"""Images are dealt into so many equal parts at most, and parts make splits."""
+_CLOSE = 0.005
+"""What a share may be off, where that takes no more parts than `_MOST_PARTS`."""
 
 
 def split_manifest(
@@ -63,15 +62,14 @@ def split_manifest(
     names = ["train", *(n for n, share in (("val", val), ("test", test)) if share > 0.0)]
     y, sets = _sets(manifest, near)
     _require_patients(manifest, y, sets, len(names), f"{len(names)} splits")
-    part, parts = _deal(y, sets, [share for share in (test, val) if share > 0.0], seed)
     split = np.full(len(y), "train", dtype=object)
-    first = 0
+    left, share_left = np.arange(len(y)), 1.0
     for name, share in (("test", test), ("val", val)):
         if share > 0.0:
-            others = 1 + (name == "test" and val > 0.0)  # that need a part each
-            wanted = min(max(1, round(share * parts)), parts - first - others)
-            split[(part >= first) & (part < first + wanted)] = name
-            first += wanted
+            others = 1 + (name == "test" and val > 0.0)  # splits that need patients, too
+            chosen = _part(y[left], sets[left], share / share_left, others, seed)
+            split[left[chosen]] = name
+            left, share_left = left[~chosen], share_left - share
     result = replace(manifest, table=manifest.table.assign(split=pd.Series(split, dtype=TEXT)))
     _require_classes(result, names)
     return result
@@ -124,20 +122,28 @@ def _sets(
     return y, linked([table["group"].tolist(), table["sha256"].tolist()], near)
 
 
-def _deal(
-    y: NDArray[np.bool_], sets: NDArray[np.int64], shares: list[float], seed: int
-) -> tuple[NDArray[np.int64], int]:
-    """Deal whole sets into equal parts, as few as make the shares; return part and number."""
+def _part(
+    y: NDArray[np.bool_], sets: NDArray[np.int64], share: float, others: int, seed: int
+) -> NDArray[np.bool_]:
+    """Choose a share of the images, whole sets of both classes: some of as many equal parts.
+
+    Few parts are dealt most evenly, so there are as few as come close to the share.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    exact = [Fraction(share).limit_denominator(_MOST_PARTS).denominator for share in shares]
     fewest = min(len(np.unique(sets[y])), len(np.unique(sets[~y])))
-    parts = max(2, min(lcm(*exact), _MOST_PARTS, fewest))
+    taken = {
+        parts: min(max(1, round(share * parts)), parts - others)
+        for parts in range(1 + others, min(fewest, _MOST_PARTS) + 1)
+    }
+    error = {parts: abs(number / parts - share) for parts, number in taken.items()}
+    close = [parts for parts in error if error[parts] <= _CLOSE]
+    parts = min(close) if close else min(error, key=lambda parts: error[parts])
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    part = np.empty(len(y), np.int64)
+    chosen = np.zeros(len(y), bool)
     for number, (_, rows) in enumerate(splitter.split(y, y, sets)):
-        part[rows] = number
-    return part, parts
+        chosen[rows] = number < taken[parts]
+    return chosen
 
 
 def _require_patients(

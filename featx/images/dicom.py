@@ -48,6 +48,9 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
         shown = _shown(dataset)
     except (ArithmeticError, AttributeError, LookupError, TypeError, NotImplementedError) as error:
         raise ValueError(f"its DICOM pixels can't be decoded ({type(error).__name__})") from error
+    except ValueError as error:
+        reason = str(error).split(" - ")[0][:120]
+        raise ValueError(f"its DICOM pixels can't be decoded ({reason})") from error
     except RuntimeError as error:
         syntax = dataset.file_meta.TransferSyntaxUID.name
         if "missing" in str(error):

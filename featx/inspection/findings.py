@@ -54,5 +54,10 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def some(examples: Sequence[str]) -> tuple[str, ...]:
-    """Take the first examples."""
-    return tuple(examples[:EXAMPLES])
+    """Take the first examples, fit for a screen: names may have anything in them."""
+    return tuple(printable(example) for example in examples[:EXAMPLES])
+
+
+def printable(text: str) -> str:
+    """Put a question mark for what can't be shown: line breaks, bytes that aren't UTF-8."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from featx.data import Manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
+from featx.inspection.findings import printable
 from featx.inspection.splits import SPLIT_ORDER
 from featx.progress import SILENT, Progress
 from featx.training.history import BLUE, ORANGE
@@ -335,8 +336,8 @@ def _plain(text: str) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    """Keep both ends of a long name; control characters become question marks."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    """Keep both ends of a long name."""
+    text = printable(text)
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 

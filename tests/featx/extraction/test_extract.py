@@ -428,7 +428,9 @@ class TestChangedData:
         path = small_data / "test" / "NORMAL" / "normal-4.png"
         Image.open(path).rotate(180).save(path)
         report = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
-        assert report.skipped == {"test/NORMAL/normal-4.png": "it changed after featx had read its hash"}
+        assert report.skipped == {
+            "test/NORMAL/normal-4.png": "it changed after featx had read its hash"
+        }
         assert (
             extract(
                 scan_folder(small_data), tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY

@@ -230,9 +230,7 @@ class TestApplyAffine:
         assert narrow < square.sum() < wide
 
 
-def keras_transform(
-    pixels: NDArray[np.float32], parameters: CopyParameters
-) -> NDArray[np.float32]:
+def keras_transform(pixels: NDArray[np.float32], parameters: CopyParameters) -> NDArray[np.float32]:
     """Let Keras's own generator do it, which flips in a second step."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 

@@ -1,0 +1,174 @@
+"""DICOM headers: who an image shows, under a pseudonym, and what isn't an image."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
+from featx.data.dicom import own_salt
+from featx.errors import InputError
+from tests.dicoms import PATIENT, dicom
+from tests.featx.data.test_folders import draw
+
+GREY = np.arange(48, dtype=np.uint16).reshape(6, 8)
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("FEATX_SALT", raising=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two patients with two images, one without an ID, and a PNG."""
+    folder = tmp_path / "data"
+    dicom(folder / "SICK" / "a.dcm", GREY)
+    dicom(folder / "SICK" / "1.2.840.7", GREY + 1, StudyInstanceUID="1.2.3.5")
+    dicom(folder / "SICK" / "IM000001", GREY + 2, PatientID="4712")
+    dicom(folder / "HEALTHY" / "b.DCM", GREY + 3, PatientID="", StudyInstanceUID="1.9")
+    draw(folder / "HEALTHY" / "c.png")
+    (folder / "SICK" / "README").write_text("not an image")
+    return folder
+
+
+def by_path(manifest: Manifest, column: str) -> dict[str, str]:
+    return dict(zip(manifest.table["path"], manifest.table[column], strict=True))
+
+
+class TestFolders:
+    def test_files_are_found_by_suffix_or_by_content(self, data: Path) -> None:
+        manifest = scan_folder(data)
+        assert manifest.table["path"].tolist() == [
+            "HEALTHY/b.DCM",
+            "HEALTHY/c.png",
+            "SICK/1.2.840.7",
+            "SICK/IM000001",
+            "SICK/a.dcm",
+        ]
+        assert by_path(manifest, "source")["SICK/IM000001"] == "DICOM"
+        assert by_path(manifest, "mode")["SICK/a.dcm"] == "MONOCHROME2"
+        assert manifest.table["width"].tolist() == [8] * 5
+        assert manifest.table["height"].tolist() == [6, 8, 6, 6, 6]
+
+    def test_patients_are_those_of_the_headers(self, data: Path) -> None:
+        group = by_path(scan_folder(data), "group")
+        assert group["SICK/a.dcm"] == group["SICK/1.2.840.7"] != group["SICK/IM000001"]
+        assert len(set(group.values())) == 4
+        assert group["HEALTHY/c.png"] == "HEALTHY/c.png"
+
+    def test_studies_are_a_column(self, data: Path) -> None:
+        study = by_path(scan_folder(data), "study")
+        assert study["SICK/a.dcm"] == study["SICK/IM000001"] != study["SICK/1.2.840.7"]
+        assert study["HEALTHY/c.png"] == ""
+
+    def test_a_group_regex_goes_first(self, data: Path) -> None:
+        group = by_path(scan_folder(data, group_regex=r"([^/]+)$"), "group")
+        assert group["SICK/a.dcm"] == "a.dcm"
+
+    def test_an_issuer_tells_equal_numbers_apart(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "A" / "a.dcm", GREY, IssuerOfPatientID="north")
+        dicom(tmp_path / "B" / "b.dcm", GREY + 1, IssuerOfPatientID="south")
+        assert scan_folder(tmp_path).table["group"].nunique() == 2
+
+
+class TestPseudonyms:
+    def test_no_identifier_reaches_the_manifest(self, data: Path, tmp_path: Path) -> None:
+        load_manifest(data).save(tmp_path / "m.csv")
+        text = (tmp_path / "m.csv").read_text()
+        assert not any(word in text for word in ("4711", "4712", "Doe", "1.2.3.4", "1.9"))
+
+    def test_they_are_the_same_the_next_time_and_others_with_another_salt(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = load_manifest(data).table
+        assert load_manifest(data).table.equals(first)
+        monkeypatch.setenv("FEATX_SALT", "a secret")
+        other = load_manifest(data).table
+        assert not other["group"].equals(first["group"])
+        assert load_manifest(data).table.equals(other)
+
+    def test_identifiers_are_kept_on_request(self, data: Path) -> None:
+        group = by_path(load_manifest(data, keep_identifiers=True), "group")
+        assert group["SICK/a.dcm"] == "4711"
+        assert group["HEALTHY/b.DCM"] == "1.9"
+
+    def test_the_salt_is_long_private_and_made_once(self, tmp_path: Path) -> None:
+        salt = own_salt()
+        assert len(salt) == 64
+        assert own_salt() == salt
+        file = tmp_path / "config" / "featx" / "salt"
+        assert file.read_text() == salt.decode()
+        assert file.stat().st_mode & 0o077 == 0
+
+    def test_the_salt_isn_t_made_without_need(self, tmp_path: Path) -> None:
+        draw(tmp_path / "data" / "A" / "a.png", 1)
+        draw(tmp_path / "data" / "B" / "b.png", 2)
+        load_manifest(tmp_path / "data")
+        assert not (tmp_path / "config").exists()
+
+    def test_a_salt_that_cannot_be_kept(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+        with pytest.raises(InputError, match=r"can't keep the salt.* Set FEATX_SALT"):
+            load_manifest(data)
+
+    def test_equal_only_for_equal_identifiers(self) -> None:
+        pseudonyms = Pseudonyms(lambda: b"salt")
+        names = {pseudonyms.of(str(number)) for number in range(1000)}
+        assert len(names) == 1000
+        assert pseudonyms.of("7") == pseudonyms.of("7")
+        assert pseudonyms.of("") == ""
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize(
+        ("elements", "reason"),
+        [
+            ({"PixelData": None}, "a DICOM file without pixels"),
+            ({"Rows": None}, "a DICOM file without pixels"),
+            ({"NumberOfFrames": 12}, "a DICOM file of 12 frames, not one image"),
+            ({"BurnedInAnnotation": "YES"}, "text is burned into the picture"),
+        ],
+    )
+    def test_is_left_out_with_a_reason(
+        self, data: Path, elements: dict[str, object], reason: str
+    ) -> None:
+        dicom(data / "SICK" / "bad.dcm", GREY, **elements)
+        manifest = scan_folder(data)
+        assert reason in manifest.unreadable["SICK/bad.dcm"]
+        assert len(manifest) == 5
+
+    @pytest.mark.parametrize("content", [b"", b"no DICOM at all", b"\0" * 128 + b"DICM"])
+    def test_files_with_the_suffix_alone(self, data: Path, content: bytes) -> None:
+        (data / "SICK" / "bad.dcm").write_bytes(content)
+        assert list(scan_folder(data).unreadable) == ["SICK/bad.dcm"]
+
+    def test_reasons_and_warnings_name_nobody(self, data: Path, tmp_path: Path) -> None:
+        import sys
+
+        file = data / "SICK" / "a.dcm"
+        whole = file.read_bytes()
+        program = (
+            "from featx.data import load_manifest; from featx.images import decode; import sys\n"
+            "m = load_manifest(sys.argv[1]); print(dict(m.unreadable))\n"
+            "for p in m.table['path']:\n"
+            "    try: decode(m.root / p, 8)\n"
+            "    except Exception as error: print(error)\n"
+        )
+        for cut in (140, 300, 500, len(whole) - 40):
+            file.write_bytes(whole[:cut].replace(b"1.2.3.4", b"1.2.x.4"))
+            run = subprocess.run(
+                [sys.executable, "-W", "always", "-c", program, str(data)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert not any(word in run.stdout + run.stderr for word in (PATIENT, "Doe", "4711"))
+            assert "a.dcm" in run.stdout
