@@ -198,13 +198,15 @@ class _Bar:
 
     @total.setter
     def total(self, total: int) -> None:
-        self._total = total
+        self._total = self._left = total
         self._stack.close()
         task = self._progress.task(f"Downloading {self._name}", total, "byte")
         self._advance = self._stack.enter_context(task)
 
     def update(self, done: int) -> None:
-        """Count bytes."""
+        """Count bytes; pooch counts its last step as a whole one."""
+        done = min(done, self._left)
+        self._left -= done
         self._advance(done)
 
     def reset(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,9 +151,7 @@ class TestUnreadable:
         (data / "SICK" / "bad.dcm").write_bytes(content)
         assert list(scan_folder(data).unreadable) == ["SICK/bad.dcm"]
 
-    def test_reasons_and_warnings_name_nobody(self, data: Path, tmp_path: Path) -> None:
-        import sys
-
+    def test_reasons_and_warnings_name_nobody(self, data: Path) -> None:
         file = data / "SICK" / "a.dcm"
         whole = file.read_bytes()
         program = (

@@ -22,6 +22,10 @@ from featx.errors import InputError, StorageError
 CONTENT = b"an archive " * 20_000
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 class Server(ThreadingHTTPServer):
     """Gives what a test says, and counts how often."""
 
@@ -75,7 +79,7 @@ class TestArrayFile:
         path = fetch_file(known(server), tmp_path / "a" / "b")
         assert path == tmp_path / "a" / "b" / "set.npz"
         assert path.read_bytes() == CONTENT
-        assert os.listdir(path.parent) == ["set.npz"]
+        assert names(path.parent) == ["set.npz"]
 
     def test_shows_how_much_has_come(self, server: Server, tmp_path: Path) -> None:
         class Counting:
@@ -134,7 +138,7 @@ class TestArrayFile:
             fetch_file(file, tmp_path / "new" / "folder")
         assert "set.npz" in str(caught.value)
         assert "\n" not in str(caught.value)
-        assert os.listdir(tmp_path) == []
+        assert names(tmp_path) == []
 
     def test_a_folder_that_cannot_be_written(self, server: Server, read_only_folder: Path) -> None:
         with pytest.raises(StorageError):
@@ -147,7 +151,7 @@ def test_a_mirror_must_have_the_publisher_s_file(
     monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(DownloadError, match="pinned hash md5:28209eda62fecd6e6a2d98b1501bb15f"):
         fetch("pneumoniamnist", tmp_path / "new", mirror=server.url)
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_unknown_names_and_mirrors_of_kaggle(tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ class TestKaggle:
         # Before that line kagglehub's test environment prints its requests.
         assert answer.stdout.splitlines()[-1] == str(found)
         assert (found / "train" / "A" / "a.jpeg").is_file()
-        assert os.listdir(tmp_path / "data") == ["chest-xray-pneumonia"]
+        assert names(tmp_path / "data") == ["chest-xray-pneumonia"]
         requests = kaggle.requests
         again = self.fetch(tmp_path / "data")
         assert again.stdout.strip() == str(found)

@@ -243,7 +243,7 @@ class TestRoundTrip:
         assert manifest.seen_from(tmp_path / "elsewhere") is manifest
 
     def test_other_suffixes_are_refused(self, manifest: Manifest, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="CSV or Parquet, not 'saved.xlsx'"):
+        with pytest.raises(InputError, match=r"CSV or Parquet, not 'saved\.xlsx'"):
             manifest.save(tmp_path / "saved.xlsx")
 
     def test_a_file_that_is_not_parquet(self, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ class TestRoundTrip:
         assert read.table["path"].tolist() == manifest.table["path"].tolist()
 
 
-def test_a_folder_and_a_listing_of_it_are_the_same(images: Path, tmp_path: Path) -> None:
+def test_a_folder_and_a_listing_of_it_are_the_same(tmp_path: Path) -> None:
     for name, label in (("a.png", "A"), ("b.png", "B"), ("c.jpeg", "B")):
         draw(tmp_path / "data" / "train" / label / name, len(name))
     scanned = scan_folder(tmp_path / "data")

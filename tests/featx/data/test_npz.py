@@ -81,7 +81,7 @@ class TestListing:
     def test_pickles_are_never_read(self, tmp_path: Path) -> None:
         labels = np.array([Evil()] * 7, dtype=object)
         np.savez(tmp_path / "set.npz", train_images=TRAIN, train_labels=labels)
-        with pytest.raises(InputError, match="train_labels .* is object"):
+        with pytest.raises(InputError, match=r"train_labels .* is object"):
             load_manifest(tmp_path / "set.npz")
 
 
@@ -112,7 +112,7 @@ class TestReading:
     @pytest.mark.parametrize("place", ["train_images/7", "val_images/0"])
     def test_what_is_not_there(self, tmp_path: Path, place: str) -> None:
         write(tmp_path / "set.npz")
-        with pytest.raises(UnreadableImageError, match="there (are 7 images|is no array)"):
+        with pytest.raises(UnreadableImageError, match=r"there (are 7 images|is no array)"):
             decode(tmp_path / f"set.npz#{place}", 20)
 
     def test_its_content_is_checked(self, tmp_path: Path) -> None:

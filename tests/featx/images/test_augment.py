@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from featx.errors import InputError
 from featx.images import (
-    CopyParameters,
     AugmentationSpec,
+    CopyParameters,
+    FillMode,
     apply_affine,
     draw_parameters,
     make_copy,
+    preset_augmentation,
 )
 
 UNTOUCHED = CopyParameters(theta=0, tx=0, ty=0, zx=1, zy=1, flip_horizontal=False)
@@ -57,6 +60,11 @@ class TestSpec:
             ("zoom", -0.1),
             ("width_shift", 1.1),
             ("height_shift", float("inf")),
+            ("shear", 90),
+            ("brightness", (1.2, 0.8)),
+            ("brightness", (-0.1, 1.0)),
+            ("brightness", (1.0,)),
+            ("fill_mode", "mirror"),
         ],
     )
     def test_values_out_of_range_are_refused(self, field: str, value: float) -> None:
@@ -87,8 +95,33 @@ class TestParameters:
                 "zx": 0.9267237693604039,
                 "zy": 1.1249952926170064,
                 "flip_horizontal": True,
+                "flip_vertical": False,
+                "shear": 0.0,
+                "brightness": 1.0,
             }
         )
+
+    def test_of_later_versions_leave_the_others_what_they_are(self) -> None:
+        old = asdict(draw_parameters(AugmentationSpec(), "ab" * 32, 1, 300))
+        spec = AugmentationSpec(shear=10, brightness=(0.5, 1.5), vertical_flip=True)
+        new = asdict(draw_parameters(spec, "ab" * 32, 1, 300))
+        changed = {"shear", "brightness", "flip_vertical"}
+        assert {k: v for k, v in new.items() if k not in changed} == {
+            k: v for k, v in old.items() if k not in changed
+        }
+        assert new["shear"] != 0.0
+        assert new["brightness"] != 1.0
+
+    def test_of_later_versions_are_within_their_ranges(self) -> None:
+        spec = AugmentationSpec(shear=10, brightness=(0.8, 1.4), vertical_flip=True)
+        drawn = [draw_parameters(spec, sha(n), 1, 300) for n in range(1000)]
+        shear = np.array([p.shear for p in drawn])
+        light = np.array([p.brightness for p in drawn])
+        assert -10 <= shear.min() < -9
+        assert 9 < shear.max() <= 10
+        assert 0.8 <= light.min() < 0.82
+        assert 1.38 < light.max() <= 1.4
+        assert 0.4 < np.mean([p.flip_vertical for p in drawn]) < 0.6
 
     def test_differ_by_seed_image_and_copy(self) -> None:
         drawn = {
@@ -126,9 +159,10 @@ class TestParameters:
         assert 0.46 < flipped < 0.54
 
     def test_are_independent_of_each_other(self) -> None:
-        drawn = [draw_parameters(AugmentationSpec(), sha(n), 1, 300) for n in range(3000)]
+        spec = AugmentationSpec(shear=10, brightness=(0.5, 1.5), vertical_flip=True)
+        drawn = [draw_parameters(spec, sha(n), 1, 300) for n in range(3000)]
         table = np.array([list(asdict(p).values()) for p in drawn], float)
-        correlation = np.corrcoef(table.T) - np.eye(6)
+        correlation = np.corrcoef(table.T) - np.eye(9)
         assert np.abs(correlation).max() < 0.1
 
     def test_without_flip_no_copy_is_mirrored(self) -> None:
@@ -194,7 +228,11 @@ class TestApplyAffine:
             {"zx": 0.8},
             {"zy": 1.2},
             {"flip_horizontal": True},
+            {"shear": 12.0},
+            {"shear": -20.0},
+            {"flip_vertical": True},
             {"theta": -30.0, "ty": 4.0, "zx": 1.2, "zy": 0.8, "flip_horizontal": True},
+            {"theta": 20.0, "tx": 3.0, "shear": 15.0, "zx": 0.9, "flip_vertical": True},
         ],
     )
     def test_equals_keras_in_each_parameter(
@@ -203,6 +241,33 @@ class TestApplyAffine:
         parameters = CopyParameters(**(asdict(UNTOUCHED) | change))
         np.testing.assert_allclose(
             apply_affine(pixels, parameters), keras_transform(pixels, parameters), atol=0.02
+        )
+
+    @pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect", "wrap"])
+    def test_equals_keras_in_each_fill_mode(
+        self, pixels: NDArray[np.float32], fill_mode: FillMode
+    ) -> None:
+        parameters = replace(UNTOUCHED, theta=25.0, tx=9.0, zx=1.3, shear=7.0)
+        changed = apply_affine(pixels, parameters, fill_mode)
+        expected = keras_transform(pixels, parameters, fill_mode=fill_mode)
+        np.testing.assert_allclose(changed, expected, atol=0.02)
+
+    @pytest.mark.parametrize("brightness", [0.3, 0.9, 1.1, 1.7])
+    def test_brightness_equals_keras_but_for_its_rounding(
+        self, pixels: NDArray[np.float32], brightness: float
+    ) -> None:
+        spec = AugmentationSpec(
+            rotation=0,
+            zoom=0,
+            width_shift=0,
+            height_shift=0,
+            horizontal_flip=False,
+            brightness=(brightness, brightness),
+        )
+        expected = keras_transform(pixels, replace(UNTOUCHED, brightness=brightness))
+        # Keras goes through whole numbers twice.
+        np.testing.assert_allclose(
+            make_copy(pixels, spec, sha(0), 1), expected, atol=1.01 + brightness
         )
 
     def test_whole_shifts_move_rows_and_columns_and_repeat_the_border(
@@ -230,10 +295,52 @@ class TestApplyAffine:
         assert narrow < square.sum() < wide
 
 
-def keras_transform(pixels: NDArray[np.float32], parameters: CopyParameters) -> NDArray[np.float32]:
-    """Let Keras's own generator do it, which flips in a second step."""
+def keras_transform(
+    pixels: NDArray[np.float32], parameters: CopyParameters, fill_mode: FillMode = "nearest"
+) -> NDArray[np.float32]:
+    """Let Keras's own generator do it, which flips and brightens in further steps."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    generator = ImageDataGenerator(fill_mode="nearest", interpolation_order=1)
-    changed: NDArray[np.float32] = generator.apply_transform(pixels.copy(), asdict(parameters))
+    generator = ImageDataGenerator(fill_mode=fill_mode, interpolation_order=1)
+    asked = asdict(parameters)
+    if parameters.brightness == 1.0:  # else it would round to whole numbers for nothing
+        del asked["brightness"]
+    changed: NDArray[np.float32] = generator.apply_transform(pixels.copy(), asked)
     return changed
+
+
+class TestPresets:
+    def test_study_is_the_default(self) -> None:
+        assert preset_augmentation("study") == AugmentationSpec()
+
+    def test_none_has_no_copies(self) -> None:
+        assert preset_augmentation("none", seed=3) == AugmentationSpec(copies=0, seed=3)
+
+    def test_chest_keeps_the_heart_on_its_side(self) -> None:
+        chest = preset_augmentation("chest")
+        assert not chest.horizontal_flip
+        assert not chest.vertical_flip
+        assert 0 < chest.rotation <= 10
+
+    def test_single_values_can_be_changed(self) -> None:
+        changed = preset_augmentation("chest", rotation=3.0, zoom=None)
+        assert changed.rotation == 3.0
+        assert changed.zoom == preset_augmentation("chest").zoom
+
+    def test_unknown_names(self) -> None:
+        with pytest.raises(InputError, match="Did you mean chest"):
+            preset_augmentation("chestt")
+
+
+class TestFingerprint:
+    def test_of_specs_without_later_fields_stays(self) -> None:
+        # Written down: caches of earlier versions must stay good.
+        assert AugmentationSpec().canonical_json() == (
+            '{"copies":4,"height_shift":0.1,"horizontal_flip":true,"rotation":30.0,"seed":0,'
+            '"width_shift":0.1,"zoom":0.2}'
+        )
+
+    def test_of_specs_with_them_differs(self) -> None:
+        assert AugmentationSpec(shear=1).fingerprint != AugmentationSpec().fingerprint
+        spec = AugmentationSpec(brightness=(0.5, 1))
+        assert AugmentationSpec.model_validate_json(spec.canonical_json()) == spec

@@ -183,7 +183,7 @@ class TestErrors:
     def test_too_few_pixels(self, tmp_path: Path) -> None:
         path = dicom(tmp_path / "x.dcm", RAMP, Rows=2000)
         with pytest.raises(
-            UnreadableImageError, match="its DICOM pixels can't be decoded .*512 vs 64000 bytes"
+            UnreadableImageError, match=r"its DICOM pixels can't be decoded .*512 vs 64000 bytes"
         ):
             decode(path, 8)
 
