@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from featx.errors import InputError
 from featx.specs import Spec
@@ -32,11 +32,13 @@ class StandardizationSpec(Spec):
     Attributes
     ----------
     samplewise_center, samplewise_std
-        Take each image's mean away; divide by its standard deviation.
+        Take each image's mean away; divide by its standard deviation, too.
     featurewise_center, featurewise_std
-        Take the training images' mean of each channel away; divide by their standard deviation.
+        Take the training images' mean of each channel away; divide by their standard deviation,
+        too.
     zca_whitening
-        Take the correlations between the training images' pixels away. Only for tiny inputs.
+        Take the correlations between the training images' pixels away, their mean first; instead
+        of dividing by the standard deviation. Only for tiny inputs.
     zca_epsilon
         Keeps whitening from dividing by nothing.
     statistics_sha256
@@ -50,6 +52,20 @@ class StandardizationSpec(Spec):
     zca_whitening: bool = False
     zca_epsilon: float = Field(1e-6, gt=0.0)
     statistics_sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _centred(cls, values: Any) -> Any:
+        """Dividing and whitening take centring along, and whitening divides, as in Keras."""
+        if not isinstance(values, dict):
+            return values
+        implied = {
+            "samplewise_center": ("samplewise_std",),
+            "featurewise_center": ("featurewise_std", "zca_whitening"),
+        }
+        asked = {name for name, by in implied.items() if any(values.get(each) for each in by)}
+        scaled = {"featurewise_std": False} if values.get("zca_whitening") else {}
+        return values | dict.fromkeys(asked, True) | scaled
 
     @property
     def does_something(self) -> bool:
@@ -97,6 +113,7 @@ class Standardization:
         import tensorflow as tf
 
         spec, found = self.spec, self.statistics
+        images = tf.convert_to_tensor(images)
         if spec.samplewise_center:
             images -= tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
         if spec.samplewise_std:
@@ -136,7 +153,7 @@ def load_standardization(path: Path) -> Standardization:
         with np.load(path, allow_pickle=False) as archive:
             spec = StandardizationSpec.model_validate_json(archive["spec"].tobytes())
             statistics = {name: archive[name] for name in archive.files if name != "spec"}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, ValidationError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ValidationError) as error:
         raise InputError(
             f"{path}, how the network's input was standardized, is missing or damaged",
             "Extract, and fit, again into new folders.",
@@ -201,12 +218,7 @@ def fit_standardization(
     if spec.featurewise_std:
         statistics["std"] = std.astype(np.float32)
     if spec.zca_whitening:
-        # Keras measures the standard deviation before, and the correlations after, centring.
-        images = np.concatenate(flat).reshape(-1, *shape).astype(np.float64)
-        if spec.featurewise_center:
-            images -= mean
-        if spec.featurewise_std:
-            images /= std + _TINY
+        images = np.concatenate(flat).reshape(-1, *shape).astype(np.float64) - mean
         statistics["zca"] = _whitening(images.reshape(len(images), -1), spec.zca_epsilon)
     known = spec.model_copy(update={"statistics_sha256": _sha256(statistics)})
     return Standardization(known, statistics)
