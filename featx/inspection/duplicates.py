@@ -69,6 +69,8 @@ def check_duplicates(manifest: Manifest, measured: Measurements) -> list[Finding
     findings = []
     for kind, sets in (("exact", exact), ("near", near)):
         across = [rows for rows in sets if table["split"].iloc[rows].nunique() > 1]
+        if kind == "near":  # two views of one patient in two splits are that patient's fault
+            across = [rows for rows in across if table["group"].iloc[rows].nunique() > 1]
         disputed = [rows for rows in sets if table["label"].iloc[rows].nunique() > 1]
         findings += _across(kind, across, table) + _disputed(kind, disputed, table)
     harmless = [

@@ -49,6 +49,7 @@ class TestOutput:
         assert float(counts["images/s"]) > 0
         assert answer.err.splitlines() == [
             "train: 3 NORMAL, 3 PNEUMONIA",
+            "Positive class: PNEUMONIA",
             "Backbone vgg16 at 32x32, embedding 1x1x512 from block5_pool, float32 on cpu "
             "(as asked for)",
             "These weights are random: the embeddings are untrained.",
@@ -151,6 +152,6 @@ def test_a_process_of_its_own_writes_the_table_to_standard_output_alone(
     assert result.returncode == 0
     assert cells(result.stdout)["embeddings"] == "30"
     # Nothing of what TensorFlow's libraries log on their way in.
-    assert len(result.stderr.splitlines()) == 5, result.stderr
+    assert len(result.stderr.splitlines()) == 6, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]
     assert data.exists()

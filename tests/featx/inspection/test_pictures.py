@@ -1,0 +1,106 @@
+"""Figures of a data set: all there, readable, and true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from featx.data import Manifest, load_manifest
+from featx.errors import InputError
+from featx.images import AugmentationSpec
+from featx.inspection import contact_sheet, show_data
+from featx.inspection.pictures import (
+    counts_figure,
+    mean_images,
+    proportions_figure,
+    samples_figure,
+)
+
+NAMES = ["counts", "proportions", "sizes", "samples", "one-image", "mean-images", "copies"]
+
+
+@pytest.fixture(scope="module")
+def manifest(phantom_data: Path) -> Manifest:
+    return load_manifest(phantom_data)
+
+
+def texts(figure: object) -> list[str]:
+    from matplotlib.text import Text
+
+    return [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
+
+
+def test_every_figure_is_there_as_png_and_svg(manifest: Manifest, tmp_path: Path) -> None:
+    paths = list(show_data(manifest, tmp_path / "new" / "figures"))
+    assert [path.stem for path in paths] == NAMES
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.width >= 800
+            pixels = np.asarray(image.convert("L"))
+        assert pixels.std() > 5
+        assert path.with_suffix(".svg").read_text().startswith("<?xml")
+    assert len(list((tmp_path / "new" / "figures").iterdir())) == 2 * len(NAMES)
+
+
+def test_without_copies_there_is_no_figure_of_them(manifest: Manifest, tmp_path: Path) -> None:
+    spec = AugmentationSpec(copies=0)
+    assert [p.stem for p in show_data(manifest, tmp_path, augmentation=spec)] == NAMES[:-1]
+
+
+def test_counts_and_shares_have_their_numbers() -> None:
+    counts = pd.DataFrame({"WELL": [1341, 8], "SICK": [3875, 8]}, index=["train", "val"])
+    assert {"1,341", "3,875", "8", "train", "val", "WELL", "SICK"} <= set(
+        texts(counts_figure(counts))
+    )
+    shares = texts(proportions_figure(counts))
+    assert {"26%", "74%", "50%", "train (5,216)", "val (16)", "all (5,232)"} <= set(shares)
+
+
+def test_labels_with_formulas_in_them_are_labels(manifest: Manifest) -> None:
+    counts = pd.DataFrame({"$a_b$": [3], "x^2": [4]}, index=["train"])
+    figure = counts_figure(counts)
+    figure.savefig("/dev/null", format="png")
+    assert r"\$a_b\$" in texts(figure)
+    table = manifest.table.head(2).assign(label=["$x", "y$"])
+    odd = Manifest(manifest.root, table, ("$x", "y$"))
+    samples_figure(odd, [(0, np.zeros((4, 4, 1), np.float32))]).savefig("/dev/null", format="png")
+
+
+def test_means_are_means(tmp_path: Path) -> None:
+    for label, values in (("A", (10, 30)), ("B", (100, 200, 240))):
+        for value in values:
+            path = tmp_path / label / f"{value}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("L", (20, 20), value).save(path)
+    means, number = mean_images(load_manifest(tmp_path))
+    np.testing.assert_allclose(means[0], 20.0)
+    np.testing.assert_allclose(means[1], 180.0)
+    assert number == 3
+
+
+def test_unreadable_images_are_passed_over(phantom_data: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(phantom_data, tmp_path / "data")
+    manifest = load_manifest(tmp_path / "data")
+    for path in manifest.table["path"].iloc[:-1]:
+        (tmp_path / "data" / path).write_bytes(b"damaged")
+    assert len(list(show_data(manifest, tmp_path / "figures"))) == len(NAMES)
+    (tmp_path / "data" / manifest.table["path"].iloc[-1]).unlink()
+    with pytest.raises(InputError, match=r"no image in .* can be read"):
+        list(show_data(manifest, tmp_path / "figures"))
+
+
+def test_a_contact_sheet_shows_labels_and_scores(manifest: Manifest, tmp_path: Path) -> None:
+    table = manifest.table
+    doubtful = pd.DataFrame(
+        {"path": table["path"][5:35], "label": table["label"][5:35], "score": 0.5}
+    )
+    contact_sheet(manifest, doubtful, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert min(image.size) > 1000
+    assert (tmp_path / "sheet.svg").is_file()
