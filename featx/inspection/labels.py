@@ -60,7 +60,6 @@ def doubtful_labels(
     issues = find_label_issues(
         label,
         np.column_stack([1.0 - score, score]),
-        filter_by="confident_learning",
         return_indices_ranked_by="self_confidence",
         n_jobs=1,
     )
