@@ -23,7 +23,7 @@ SHARDS_NAME = "shards"
 PARTS_NAME = "parts"
 IMAGE_COLUMNS = ("path", "sha256", "label", "split", "group")
 TEXT = pd.StringDtype("python", na_value=np.nan)
-"""Of text columns. Arrow's strings, which pandas prefers, can't hold file names that aren't UTF-8."""
+"""Of text columns. Arrow's strings, pandas's default, can't hold file names that aren't UTF-8."""
 
 MAPPINGS_PER_DATASET = 256
 """A virtual dataset of more mappings goes by way of parts, each with as many, or with the square
