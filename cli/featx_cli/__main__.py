@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from typing import NoReturn
 
 import typer
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # TensorFlow reads these when it is imported, which no command has done yet.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # Pillow warns at half of the size at which it refuses: such an image is just large.
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -246,15 +246,18 @@ def _check_splits(table: _Table) -> None:
 
 
 def _check_paths(table: _Table, root: Path, allow_outside: bool) -> None:
-    real_root = os.path.realpath(root)
+    top = os.path.abspath(root)  # noqa: PTH100 - links are looked at later
     paths = table.columns["path"]
     for row, path in enumerate(paths):
         if path[:1] != "/" and "./" not in path and "//" not in path and path[-2:] != "..":
             if path and "\0" not in path:
                 continue
             raise table.complaint(row, "no path" if not path else "a path with a zero byte in it")
-        full = os.path.normpath(os.path.join(os.path.abspath(root), path))  # noqa: PTH100, PTH118
-        paths[row] = _below(full, os.path.abspath(root)) or full  # noqa: PTH100
+        full = os.path.normpath(os.path.join(top, path))  # noqa: PTH118
+        below = _below(full, top)
+        if below is None and not allow_outside:
+            raise _outside(table, row, root)
+        paths[row] = below or full
     duplicated = pd.Series(paths, dtype=object).duplicated().to_numpy()
     if duplicated.any():
         row = int(np.argmax(duplicated))
@@ -265,11 +268,12 @@ def _check_paths(table: _Table, root: Path, allow_outside: bool) -> None:
             "List every image once.",
         )
     if not allow_outside:
-        _refuse_outside(table, root, real_root)
+        _refuse_links(table, root)
 
 
-def _refuse_outside(table: _Table, root: Path, real_root: str) -> None:
-    """Refuse paths that lead out of the root, looking once into each folder."""
+def _refuse_links(table: _Table, root: Path) -> None:
+    """Refuse paths that links lead out of the root, looking once into each folder."""
+    real_root = os.path.realpath(root)
     verdicts: dict[str, tuple[bool, frozenset[str]]] = {}
     for row, path in enumerate(table.columns["path"]):
         folder, name = posixpath.split(path)
@@ -281,11 +285,15 @@ def _refuse_outside(table: _Table, root: Path, real_root: str) -> None:
         if inside and name in links:
             inside = _below(os.path.realpath(root / path), real_root) is not None
         if not inside:
-            raise table.complaint(
-                row,
-                f"the path {path!r} leads out of {root}",
-                "Give --root a folder that all images are below, or --allow-outside.",
-            )
+            raise _outside(table, row, root)
+
+
+def _outside(table: _Table, row: int, root: Path) -> InputError:
+    return table.complaint(
+        row,
+        f"the path {table.columns['path'][row]!r} leads out of {root.resolve()}",
+        "Give --root a folder that all images are below, or --allow-outside.",
+    )
 
 
 def _below(path: str, root: str) -> str | None:

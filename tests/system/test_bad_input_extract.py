@@ -95,7 +95,7 @@ class TestData:
         ("spoil", "message"),
         [
             (missing, "data does not exist"),
-            (a_file, "data is not a folder"),
+            (a_file, "data is neither a folder nor a .csv, .tsv, .parquet or .npz file"),
             (no_images, "no JPEG, PNG or DICOM images in"),
             (one_class, "two classes, and here there is 1: A"),
             (three_classes, "two classes, and here there are 3: A, B, C"),
@@ -134,6 +134,62 @@ def featx(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
         return code, captured.out, captured.err
 
     return run
+
+
+class TestManifests:
+    """Lists of images with something wrong in them: the line is named."""
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "m.csv is empty"),
+            ("path\nA/0.png\n", "line 1: there is no column 'label'"),
+            ("path,label\nA/0.png,A\nB/2.png;B\n", "line 3: 1 field, where the header has 2"),
+            ("path,label\nA/0.png,A\nB/2.png,B\nA/0.png,A\n", "line 4: the path 'A/0.png' was"),
+            ("path,label\nA/0.png,A\nB/2.png,B\nB/3.png,b\n", "line 4: the label 'b' is almost"),
+            ("path,label\nA/0.png,A\n../x.png,B\n", "line 3: the path '../x.png' leads out of"),
+            ("path,label\nA/0.png,A\n/x.png,B\n", "line 3: the path '/x.png' leads out of"),
+            ("path,label\nA/0.png,A\nlink.png,B\n", "line 3: the path 'link.png' leads out of"),
+        ],
+        ids=["empty", "column", "separators", "twice", "case", "above", "absolute", "link"],
+    )
+    def test_are_refused(
+        self,
+        data: Path,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+        text: str,
+        message: str,
+    ) -> None:
+        draw(tmp_path / "x.png", 7)
+        (data / "link.png").symlink_to(tmp_path / "x.png")
+        (data / "m.csv").write_text(text)
+        before = tree(tmp_path)
+        code = _run(["extract", str(data / "m.csv"), "--cache", str(tmp_path / "cache"), *FAST])
+        out, err = capfd.readouterr()
+        assert_refused(code, out, err, message)
+        assert tree(tmp_path) == before
+
+    def test_what_cannot_be_read_is_skipped_with_a_reason(
+        self, data: Path, tmp_path: Path, run_featx: RunFeatx, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+        Image.new("1", (30_000, 30_000)).save(data / "huge.png")
+        Image.new("1", (10_000, 10_000)).save(data / "large.png")
+        (data / "empty.png").touch()
+        strange = b"comma, line\nbreak \xff.png".decode(errors="surrogateescape")
+        (data / "A" / "1.png").rename(data / strange)
+        names = ["A/0.png", strange, "B/2.png", "large.png", "huge.png", "empty.png", "gone.png"]
+        lines = [f'"{name}",{"AABABAB"[i]}' for i, name in enumerate(names)]
+        text = "\n".join(["path,label", *lines])
+        (data / "m.csv").write_text(text, errors="surrogateescape")
+        result = run_featx(["extract", data / "m.csv", "--cache", tmp_path / "cache", *FAST])
+        assert result.returncode == 0, result.stderr
+        opened = open_cache(tmp_path / "cache")
+        assert opened.images["path"].tolist() == names[:4]
+        assert list(opened.skipped) == names[4:]
+        assert "900000000 pixels) exceeds limit of 178956970 pixels" in opened.skipped["huge.png"]
+        assert "Warning" not in result.stderr
 
 
 class TestOptions:
