@@ -13,10 +13,10 @@ from featx.training import load_training_data, out_of_fold
 from featx_cache import Cache
 
 
-def doubtful_labels(
+def ranked_labels(
     manifest: Manifest, cache: Cache, *, seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
-    """List images whose label confident learning takes for wrong.
+    """Rank images by how doubtful their label is.
 
     A logistic regression scores the train and val images of the cache out of fold, and cleanlab's
     ``find_label_issues`` judges labels by these scores (Northcutt et al., Confident Learning, JAIR
@@ -36,7 +36,8 @@ def doubtful_labels(
     Returns
     -------
     DataFrame
-        path (in the manifest), label, score (of the positive class); the most doubtful first.
+        path (in the manifest), label, score (of the positive class), doubtful (whether confident
+        learning takes the label for wrong); the most doubtful first.
 
     Raises
     ------
@@ -56,27 +57,34 @@ def doubtful_labels(
     table = here.loc[sha256[known]]
     label = (table["label"] == manifest.classes[1]).to_numpy().astype(int)
     if len(np.unique(label)) < 2:
-        return pd.DataFrame({"path": [], "label": [], "score": []})
-    issues = find_label_issues(
+        return pd.DataFrame({"path": [], "label": [], "score": [], "doubtful": []}, dtype=object)
+    doubtful = find_label_issues(
         label,
         np.column_stack([1.0 - score, score]),
-        return_indices_ranked_by="self_confidence",
         n_jobs=1,
     )
-    chosen = table.iloc[issues]
+    of_own_label = np.where(label == 1, score, 1.0 - score)
+    order = np.lexsort([of_own_label, ~doubtful])
+    chosen = table.iloc[order]
     return pd.DataFrame(
-        {"path": chosen["path"].tolist(), "label": chosen["label"].tolist(), "score": score[issues]}
+        {
+            "path": chosen["path"].tolist(),
+            "label": chosen["label"].tolist(),
+            "score": score[order],
+            "doubtful": doubtful[order],
+        }
     )
 
 
-def check_labels(manifest: Manifest, doubtful: pd.DataFrame) -> list[Finding]:
+def check_labels(manifest: Manifest, ranked: pd.DataFrame) -> list[Finding]:
     """Turn doubtful labels into a finding."""
+    doubtful = ranked[ranked["doubtful"].astype(bool)]
     if doubtful.empty:
         return []
     positive = manifest.classes[1]
     examples = [
         f"{path}: labelled {label}, score of {positive} {score:.3f}"
-        for path, label, score in doubtful.itertuples(index=False)
+        for path, label, score, _ in doubtful.itertuples(index=False)
     ]
     count = len(doubtful)
     return [

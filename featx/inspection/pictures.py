@@ -204,15 +204,15 @@ def copies_figure(
     return _grid(images, texts, colours, title, columns=4)
 
 
-def contact_sheet(manifest: Manifest, doubtful: pd.DataFrame, path: Path) -> None:
-    """Draw the images whose labels are most doubtful.
+def contact_sheet(manifest: Manifest, ranked: pd.DataFrame, path: Path) -> None:
+    """Draw the 25 images whose labels are most doubtful, with a mark on those taken for wrong.
 
     Parameters
     ----------
     manifest
         The images.
-    doubtful
-        See `featx.inspection.labels.doubtful_labels`.
+    ranked
+        See `featx.inspection.labels.ranked_labels`.
     path
         A PNG file; an SVG file is put beside it.
 
@@ -222,18 +222,20 @@ def contact_sheet(manifest: Manifest, doubtful: pd.DataFrame, path: Path) -> Non
         When it can't be written.
     """
     positions = pd.Series(range(len(manifest)), index=manifest.table["path"])
-    worst = doubtful.head(GRID * GRID)
+    worst = ranked.head(GRID * GRID)
     order = positions.loc[worst["path"]].tolist()
     drawn = _some_images(manifest, order, GRID * GRID)
     score = dict(zip(order, worst["score"], strict=True))
+    marked = dict(zip(order, worst["doubtful"], strict=True))
     table, positive = manifest.table, manifest.classes[1]
     texts = [
-        f"{_shortened(Path(table['path'].iloc[i]).name, 30)}\nlabelled {table['label'].iloc[i]}\n"
-        f"{positive} score {score[i]:.3f}"
+        f"{_shortened(Path(table['path'].iloc[i]).name, 30)}\nlabelled {table['label'].iloc[i]}"
+        f"{' (doubtful)' if marked[i] else ''}\n{positive} score {score[i]:.3f}"
         for i, _ in drawn
     ]
     colours = [_colour(manifest, i) for i, _ in drawn]
-    title = f"The {len(drawn)} most doubtful labels of {len(doubtful)}"
+    number = int(ranked["doubtful"].astype(bool).sum())
+    title = f"The {len(drawn)} labels that scores contradict most; {number} of all are doubtful"
     _save(_grid([pixels for _, pixels in drawn], texts, colours, title), path)
 
 

@@ -76,7 +76,8 @@ class TestCheck:
         sheet = tmp_path / "sheet.png"
         answer = featx("data", "check", phantom_data, "--cache", tiny_cache, "--sheet", sheet)
         assert answer.code == 0
-        assert sheet.is_file() == ("labels that the embeddings contradict" in answer.out)
+        assert sheet.is_file()
+        assert f"The most doubtful labels are drawn in {sheet}." in answer.err
 
     def test_names_that_no_screen_can_show(self, featx: Featx, data: Path) -> None:
         strange = b"\xff,\n\x1b[31m.png".decode(errors="surrogateescape")

@@ -224,16 +224,16 @@ def _with_labels(inspection: Inspection, cache: Path, sheet: Path) -> Inspection
     from dataclasses import replace
 
     from featx.inspection import contact_sheet, worst_first
-    from featx.inspection.labels import check_labels, doubtful_labels
+    from featx.inspection.labels import check_labels, ranked_labels
     from featx_cache import open_cache
 
     opened = open_cache(cache)
     import_quietly()
-    doubtful = doubtful_labels(inspection.manifest, opened, progress=TerminalProgress())
-    if not doubtful.empty:
-        contact_sheet(inspection.manifest, doubtful, sheet)
+    ranked = ranked_labels(inspection.manifest, opened, progress=TerminalProgress())
+    if not ranked.empty:
+        contact_sheet(inspection.manifest, ranked, sheet)
         say(f"The most doubtful labels are drawn in {sheet}.")
-    findings = [*inspection.findings, *check_labels(inspection.manifest, doubtful)]
+    findings = [*inspection.findings, *check_labels(inspection.manifest, ranked)]
     return replace(inspection, findings=worst_first(findings))
 
 

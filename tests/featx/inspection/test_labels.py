@@ -9,7 +9,7 @@ import pandas as pd
 
 from featx.data import Manifest
 from featx.data.manifest import typed
-from featx.inspection.labels import check_labels, doubtful_labels
+from featx.inspection.labels import check_labels, ranked_labels
 from featx_cache import IMAGE_COLUMNS
 from tests.featx.conftest import Contents, MakeCache
 
@@ -46,11 +46,13 @@ def test_planted_mistakes_are_found_and_nothing_else(make_cache: MakeCache, tmp_
 
     cache = make_cache(tmp_path / "cache", patients=60, change=change)
     manifest = manifest_of(cache.images)
-    doubtful = doubtful_labels(manifest, cache)
+    ranked = ranked_labels(manifest, cache)
+    doubtful = ranked[ranked["doubtful"]]
+    assert sorted(ranked["path"].head(3)) == sorted(mistaken)
     assert sorted(doubtful["path"]) == sorted(mistaken)
     wrong = (doubtful["score"] > 0.5) != (doubtful["label"] == "PNEUMONIA")
     assert wrong.all()
-    (finding,) = check_labels(manifest, doubtful)
+    (finding,) = check_labels(manifest, ranked)
     assert (finding.check, finding.count, finding.severity) == ("doubtful-labels", 3, "warning")
     assert "score of PNEUMONIA" in finding.examples[0]
 
@@ -58,9 +60,10 @@ def test_planted_mistakes_are_found_and_nothing_else(make_cache: MakeCache, tmp_
 def test_clean_labels_raise_no_doubt(make_cache: MakeCache, tmp_path: Path) -> None:
     cache = make_cache(tmp_path / "cache", patients=60, change=far_apart)
     manifest = manifest_of(cache.images)
-    doubtful = doubtful_labels(manifest, cache)
-    assert doubtful.empty
-    assert check_labels(manifest, doubtful) == []
+    ranked = ranked_labels(manifest, cache)
+    assert len(ranked) == cache.images["split"].isin(["train", "val"]).sum()
+    assert not ranked["doubtful"].any()
+    assert check_labels(manifest, ranked) == []
 
 
 def test_images_that_are_not_in_the_cache_are_not_judged(
@@ -68,4 +71,5 @@ def test_images_that_are_not_in_the_cache_are_not_judged(
 ) -> None:
     cache = make_cache(tmp_path / "cache", patients=60, change=far_apart)
     other = manifest_of(cache.images.assign(sha256=[f"{n:064}" for n in range(len(cache.images))]))
-    assert doubtful_labels(other, cache).empty
+    assert ranked_labels(other, cache).empty
+    assert check_labels(other, ranked_labels(other, cache)) == []

@@ -98,7 +98,7 @@ def test_unreadable_images_are_passed_over(phantom_data: Path, tmp_path: Path) -
 def test_a_contact_sheet_shows_labels_and_scores(manifest: Manifest, tmp_path: Path) -> None:
     table = manifest.table
     doubtful = pd.DataFrame(
-        {"path": table["path"][5:35], "label": table["label"][5:35], "score": 0.5}
+        {"path": table["path"][5:35], "label": table["label"][5:35], "score": 0.5, "doubtful": True}
     )
     contact_sheet(manifest, doubtful, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as image:
