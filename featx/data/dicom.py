@@ -23,6 +23,10 @@ _PREAMBLE = 128
 _PSEUDONYM_DIGITS = 16
 
 
+class NoPictureError(ValueError):
+    """A DICOM file without a picture that featx reads; the text names nobody."""
+
+
 class Pseudonyms:
     """Stand-ins for identifiers: equal for equal identifiers, and useless without the salt.
 
@@ -99,8 +103,8 @@ def read_header(file: IO[bytes]) -> Any:
 
     Raises
     ------
-    ValueError
-        When it isn't DICOM or has no picture that featx reads; the text names nobody.
+    NoPictureError
+        When it isn't DICOM or has no picture that featx reads.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError
@@ -110,15 +114,17 @@ def read_header(file: IO[bytes]) -> Any:
     try:
         dataset = pydicom.dcmread(file, force=not looks_like_dicom(file))
         if "PixelData" not in dataset or not (dataset.get("Rows") and dataset.get("Columns")):
-            raise ValueError("a DICOM file without pixels")
-        if int(dataset.get("NumberOfFrames") or 1) > 1:
-            raise ValueError(f"a DICOM file of {dataset.NumberOfFrames} frames, not one image")
+            raise NoPictureError("a DICOM file without pixels")
+        if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
+            raise NoPictureError(f"a DICOM file of {frames} frames, not one image")
         if str(dataset.get("BurnedInAnnotation") or "").upper() == "YES":
-            raise ValueError(
+            raise NoPictureError(
                 "its DICOM header says that text is burned into the picture (BurnedInAnnotation)"
             )
-    except (InvalidDicomError, EOFError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError("not a readable DICOM file") from error
+    except NoPictureError:
+        raise
+    except (InvalidDicomError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NoPictureError("not a readable DICOM file") from error
     return dataset
 
 

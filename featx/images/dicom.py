@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from featx.data.dicom import read_header
+from featx.data.dicom import NoPictureError, read_header
 from featx.data.probe import LARGEST_IMAGE
 
 _STEPS = 2**16
@@ -36,26 +36,30 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
 
     Raises
     ------
-    ValueError
-        When there is no picture that featx reads; the text names nobody.
+    NoPictureError
+        When there is no picture that featx reads.
     """
     dataset = read_header(file)
     if int(dataset.Rows) * int(dataset.Columns) > LARGEST_IMAGE:
-        raise ValueError(
+        raise NoPictureError(
             f"{dataset.Columns}x{dataset.Rows} pixels are more than the limit of {LARGEST_IMAGE}"
         )
     try:
         shown = _shown(dataset)
     except (ArithmeticError, AttributeError, LookupError, TypeError, NotImplementedError) as error:
-        raise ValueError(f"its DICOM pixels can't be decoded ({type(error).__name__})") from error
+        raise NoPictureError(
+            f"its DICOM pixels can't be decoded ({type(error).__name__})"
+        ) from error
     except ValueError as error:
-        reason = str(error).split(" - ")[0][:120]
-        raise ValueError(f"its DICOM pixels can't be decoded ({reason})") from error
+        # Other texts of pydicom may have values of the header in them.
+        text = str(error).split(" - ")[0]
+        reason = text if text.startswith("The number of bytes") else type(error).__name__
+        raise NoPictureError(f"its DICOM pixels can't be decoded ({reason})") from error
     except RuntimeError as error:
         syntax = dataset.file_meta.TransferSyntaxUID.name
         if "missing" in str(error):
-            raise ValueError(f"its compression ({syntax}) {NEEDS_DECODER}") from error
-        raise ValueError(f"its DICOM pixels ({syntax}) can't be decoded") from error
+            raise NoPictureError(f"its compression ({syntax}) {NEEDS_DECODER}") from error
+        raise NoPictureError(f"its DICOM pixels ({syntax}) can't be decoded") from error
     channels = [_resize(shown[..., c], size) for c in range(shown.shape[-1])]
     pixels = np.stack(channels, axis=-1).clip(0.0, 255.0)
     # Inverted after resizing, and in steps that leave nothing to round, so that it is the exact

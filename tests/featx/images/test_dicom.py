@@ -179,6 +179,31 @@ class TestCompression:
         np.testing.assert_array_equal(decode(tmp_path / "packed.dcm", 9), decode(plain, 9))
 
 
+class TestPydicomsOwnFiles:
+    """Files of many makers, some broken on purpose, that come with pydicom."""
+
+    def test_every_one_is_shown_or_refused_with_a_reason(self) -> None:
+        import pydicom
+
+        folder = Path(pydicom.__file__).parent / "data" / "test_files"
+        shown, refused = [], {}
+        for path in sorted(folder.glob("*.dcm")):
+            try:
+                pixels = decode(path, 32)
+            except UnreadableImageError as error:
+                refused[path.name] = error.reason
+            else:
+                assert pixels.shape[:2] == (32, 32)
+                assert np.isfinite(pixels).all()
+                assert 0.0 <= pixels.min() <= pixels.max() <= 255.0
+                shown.append(path.name)
+        assert not any("\n" in reason for reason in refused.values())
+        if not shown:
+            pytest.skip("this pydicom comes without its test files")
+        assert {"CT_small.dcm", "MR_small_RLE.dcm", "SC_rgb_rle.dcm"} <= set(shown)
+        assert {"rtplan.dcm", "MR_truncated.dcm", "badVR.dcm"} <= set(refused)
+
+
 class TestErrors:
     def test_too_few_pixels(self, tmp_path: Path) -> None:
         path = dicom(tmp_path / "x.dcm", RAMP, Rows=2000)
