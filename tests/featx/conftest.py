@@ -17,6 +17,7 @@ from featx.extraction import ExtractionSpec
 from featx.heads import HeadSpec
 from featx.runs import fit
 from featx_cache import (
+    TEXT,
     Cache,
     Labelling,
     RowKeys,
@@ -102,7 +103,8 @@ def contents(patients: int, copies: int) -> Contents:
             "label": label,
             "split": split,
             "group": [f"p{p:02}" for p in patient],
-        }
+        },
+        dtype=TEXT,
     )
     each = np.where(split == "train", copies + 1, 1)
     image = number.repeat(each)

@@ -18,8 +18,8 @@ class TestSpec:
             AugmentationSpec().copies = 2  # type: ignore[misc]
 
     def test_unknown_fields_are_refused(self) -> None:
-        with pytest.raises(ValidationError, match="shear"):
-            AugmentationSpec(shear=0.2)  # type: ignore[call-arg]
+        with pytest.raises(ValidationError, match="colour"):
+            AugmentationSpec(colour=0.2)  # type: ignore[call-arg]
 
     def test_canonical_json_is_sorted_without_white_space(self) -> None:
         # Written down: a changed text would make every cache of today a stranger.

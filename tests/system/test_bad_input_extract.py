@@ -108,16 +108,25 @@ class TestData:
         self,
         data: Path,
         tmp_path: Path,
-        run_featx: RunFeatx,
+        featx: Callable[..., tuple[int, str, str]],
         spoil: Callable[[Path], None],
         message: str,
     ) -> None:
         spoil(data)
         before = tree(tmp_path)
-        result = run_featx(["extract", data, "--cache", tmp_path / "cache", *FAST])
-        assert_refused(result.returncode, result.stdout, result.stderr, message)
-        assert result.stdout == ""
+        code, out, err = featx("extract", data, "--cache", tmp_path / "cache", *FAST)
+        assert_refused(code, out, err, message)
+        assert out == ""
         assert tree(tmp_path) == before
+
+    def test_tensorflow_is_not_loaded_for_it(self, data: Path, tmp_path: Path) -> None:
+        missing(data)
+        program = (
+            "import sys; from featx_cli.__main__ import _run; code = _run(sys.argv[1:])\n"
+            "assert code == 2 and 'tensorflow' not in sys.modules"
+        )
+        command = ["extract", str(data), "--cache", str(tmp_path / "cache"), *FAST]
+        subprocess.run([sys.executable, "-c", program, *command], check=True)
 
 
 @pytest.fixture

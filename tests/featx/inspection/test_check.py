@@ -15,7 +15,7 @@ from featx.data import group_of, load_manifest, scan_folder
 from featx.demo.phantoms import write_phantoms
 from featx.inspection import Finding, fixed_splits, inspect
 
-SIZE = 96
+SIZE = 64
 
 
 def checked(data: Path) -> dict[str, Finding]:
