@@ -6,9 +6,10 @@ import csv
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from featx.data.dicom import Pseudonyms
 from featx.data.folders import DEFAULT_SPLIT, SPLITS
 from featx.data.manifest import COLUMNS, NUMBERS, Manifest, order_classes, typed
 from featx.errors import InputError
-from featx.progress import SILENT, Progress
+from featx.progress import SILENT, Advance, Progress
 from featx.specs import require_known
 
 SEPARATORS = (",", ";", "\t")
@@ -136,17 +137,20 @@ def _separator(header: str) -> str:
     return ","
 
 
-def _read_rows(table: _Table, reader: Iterator[list[str]], advance: object) -> None:
+def _read_rows(table: _Table, reader: Any, advance: Advance) -> None:
+    """Read what `csv.reader` gives, which knows the number of the line that it has read."""
     names: list[str] = []
     shared: dict[str, str] = {}
     columns: list[list[str]] = []
-    last, done = 0, 0
+    last, done, exact = 0, 0, False
     for fields in reader:
-        line, last = last + 1, reader.line_num  # type: ignore[attr-defined]
+        line, last = last + 1, reader.line_num
         if not fields:
             continue
         if not names:
             names = _header(table.path, fields)
+            # What featx saved is read as it is; in what people write, spaces mean nothing.
+            exact = set(PROBED) <= set(names)
             columns = [[] for _ in names]
             table.columns = dict(zip(names, columns, strict=True))
             continue
@@ -161,13 +165,13 @@ def _read_rows(table: _Table, reader: Iterator[list[str]], advance: object) -> N
         done += sum(map(len, fields)) + len(fields)
         for name, column, value in zip(names, columns, fields, strict=True):
             if name not in ("path", "sha256"):
-                value = value.strip()
+                value = value if exact else value.strip()
                 value = shared.setdefault(value, value)
             column.append(value)
         if len(table.lines) % _ROWS_BETWEEN_NEWS == 0:
-            advance(done)  # type: ignore[operator]
+            advance(done)
             done = 0
-    advance(done)  # type: ignore[operator]
+    advance(done)
 
 
 def _header(path: Path, fields: list[str]) -> list[str]:
@@ -181,13 +185,8 @@ def _header(path: Path, fields: list[str]) -> list[str]:
             )
     twice = {name for name in names if names.count(name) > 1}
     if twice or "" in names:
-        raise InputError(
-            f"{path}, line 1: "
-            + (
-                f"the column {min(twice)!r} is there twice" if twice - {""} else "an unnamed column"
-            ),
-            "Name every column once.",
-        )
+        problem = f"the column {max(twice)!r} is there twice" if any(twice) else "an unnamed column"
+        raise InputError(f"{path}, line 1: {problem}", "Name every column once.")
     return names
 
 

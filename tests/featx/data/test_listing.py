@@ -208,6 +208,13 @@ class TestRoundTrip:
         assert read.classes == manifest.classes
         assert read.root == manifest.root
 
+    def test_spaces_at_the_ends_of_names_stay(self, tmp_path: Path) -> None:
+        draw(tmp_path / "data" / " A " / "a.png", 1)
+        draw(tmp_path / "data" / "B" / " b .png", 2)
+        manifest = scan_folder(tmp_path / "data")
+        manifest.save(tmp_path / "m.csv")
+        assert load_manifest(tmp_path / "m.csv", root=manifest.root).table.equals(manifest.table)
+
     def test_opens_no_image_the_second_time(self, manifest: Manifest, tmp_path: Path) -> None:
         manifest.save(tmp_path / "saved.csv")
         for path in manifest.table["path"]:
