@@ -97,13 +97,13 @@ def fold_manifest(
     InputError
         When a class has fewer patients than there are folds.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     if folds < 2:
         raise InputError(f"--folds {folds} is fewer than two")
     y, sets = _sets(manifest, near)
     _require_patients(manifest, y, sets, folds, f"{folds} folds")
     fold = np.empty(len(y), np.int64)
-    from sklearn.model_selection import StratifiedGroupKFold
-
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (_, held_out) in enumerate(splitter.split(y, y, sets)):
         fold[held_out] = number + 1
