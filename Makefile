@@ -24,13 +24,17 @@ type-check: $(VENV)/.installed-dev  ## Types, strictly.
 contracts: $(VENV)/.installed-dev  ## Which room may import which.
 	$(BIN)/lint-imports
 
-tests: $(VENV)/.installed-dev  ## All tests, two processes, with coverage.
+tests: $(VENV)/.installed-dev  ## All tests, two processes.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+coverage: $(VENV)/.installed-dev  ## All tests, and which lines they ran; takes a third longer.
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --durations=10
 
 bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CACHE=embeddings
 	@test -n "$(DATA)" -a -n "$(CACHE)" || \
 		{ echo "Usage: make bench DATA=FOLDER_OF_IMAGES CACHE=EMBEDDINGS_OF_THEM" >&2; exit 2; }
+	$(BIN)/python benchmarks/data.py $(DATA)
 	$(BIN)/python benchmarks/extract.py $(DATA)
 	$(BIN)/python benchmarks/study.py $(DATA)
 	$(BIN)/python benchmarks/scale.py $(DATA)
