@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx_cache.errors import DamagedShardError, FeatxError, InputError, NotACacheError
-from featx_cache.index import FORMAT, IMAGE_COLUMNS, INDEX_NAME, SHARDS_NAME, TEXT
+from featx_cache.index import DETAILS_NAME, FORMAT, IMAGE_COLUMNS, INDEX_NAME, SHARDS_NAME, TEXT
 from featx_cache.lazy import LazyEmbeddings
 from featx_cache.shards import read_embeddings, verify_shard
 
@@ -76,6 +77,20 @@ class Cache:
         self.dtype: np.dtype[np.generic] = file["embeddings"].dtype
         if any(Path(name).name != name for name in self._shards):
             raise ValueError("a shard lies outside the cache")
+
+    @cached_property
+    def details(self) -> pd.DataFrame:
+        """Further columns of the manifest, one row an image; read when they are asked for.
+
+        Such as width, height, mode, source, cause, and whatever a CSV manifest had. Empty for a
+        cache that was made before there were any.
+        """
+        with h5py.File(self.path / INDEX_NAME, "r") as file:
+            found: dict[str, Any] = {}
+            for name, column in file.get(DETAILS_NAME, {}).items():
+                text = column.dtype.kind == "S"
+                found[name] = pd.array(_text(column), dtype=TEXT) if text else column[...]
+        return pd.DataFrame(found, index=self.images.index)
 
     @property
     def embedding_shape(self) -> tuple[int, ...]:

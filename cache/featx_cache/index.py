@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,6 +22,7 @@ FORMAT = "featx-cache-1"
 INDEX_NAME = "index.h5"
 SHARDS_NAME = "shards"
 PARTS_NAME = "parts"
+DETAILS_NAME = "details"
 IMAGE_COLUMNS = ("path", "sha256", "label", "split", "group")
 TEXT = pd.StringDtype("python", na_value=np.nan)
 """Of text columns. Arrow's strings, pandas's default, can't hold file names that aren't UTF-8."""
@@ -84,7 +86,7 @@ def write_index(
     folder
         The cache; its shards are in ``shards/``.
     images
-        One row an image, with the columns `IMAGE_COLUMNS`, all text.
+        One row an image, with the columns `IMAGE_COLUMNS`, all text, and any others.
     places
         Where the rows lie. Rows are in the order of `images`, copies ascending.
     labelling
@@ -115,6 +117,10 @@ def write_index(
         for column in IMAGE_COLUMNS:
             _write_text(file, f"images/{column}", images[column])
             spool.check()
+        for column in images.columns:
+            if column not in IMAGE_COLUMNS:
+                _write_detail(file, str(column), images[column])
+                spool.check()
         for column in ("image", "copy", "shard", "shard_row"):
             file.create_dataset(f"rows/{column}", data=getattr(places, column))
             spool.check()
@@ -213,6 +219,15 @@ def _write_virtual(
     created.set_create_intermediate_group(True)
     kind = h5py.h5t.py_create(dtype, logical=True)
     h5py.h5d.create(file.id, name.encode(), kind, target, properties, lcpl=created)
+
+
+def _write_detail(file: h5py.File, name: str, values: pd.Series[Any]) -> None:
+    """Write another column of the manifest: numbers as numbers, the rest as text."""
+    path = f"{DETAILS_NAME}/{name.replace('/', '_')}"
+    if pd.api.types.is_integer_dtype(values.dtype):
+        file.create_dataset(path, data=values.to_numpy())
+    else:
+        _write_text(file, path, values)
 
 
 def _write_text(file: h5py.File, name: str, values: pd.Series[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featx.data.dicom import Pseudonyms
 from featx.data.manifest import Manifest, typed
-from featx.data.patients import group_of
+from featx.data.patients import cause_of, group_of
 from featx.data.probe import probe_all
 from featx.errors import InputError
 from featx.progress import Progress
@@ -68,6 +68,9 @@ def build(
     if not any(facts["study"]):
         del facts["study"]
     columns = {**listed, "group": groups}
+    causes = [cause_of(path) for path in paths]
+    if any(causes):
+        columns.setdefault("cause", causes)
     chosen: dict[str, Sequence[object]] = {n: [v[i] for i in kept] for n, v in columns.items()}
     manifest = Manifest(root, typed(chosen | facts), classes, unreadable)
     require_classes(manifest, dict(zip(paths, listed["label"], strict=True)))

@@ -15,6 +15,15 @@ _KAGGLE = (
 )
 
 
+_CAUSE = re.compile(r"^person\d+_(bacteria|virus)_\d+")
+
+
+def cause_of(path: str) -> str:
+    """Return the cause of pneumonia that a name of the Kaggle chest X-ray set tells, or nothing."""
+    match = _CAUSE.match(PurePosixPath(path).name)
+    return match[1] if match else ""
+
+
 def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
     """Return the patient (group) of an image.
 

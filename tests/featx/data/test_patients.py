@@ -7,6 +7,7 @@ import re
 import pytest
 
 from featx.data import group_of
+from featx.data.patients import cause_of
 from featx.errors import InputError
 
 
@@ -55,3 +56,17 @@ def test_pattern_that_does_not_match_is_an_error() -> None:
 def test_pattern_that_finds_nothing_is_an_error_and_no_common_patient(pattern: str) -> None:
     with pytest.raises(InputError, match=r"doesn't match 'A/x\.png'"):
         group_of("A/x.png", re.compile(pattern))
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("train/PNEUMONIA/person1024_bacteria_2955.jpeg", "bacteria"),
+        ("person7_virus_1.png", "virus"),
+        ("IM-0117-0001.jpeg", ""),
+        ("person7_bacteria.jpeg", ""),
+        ("person7_virus_1/x.png", ""),
+    ],
+)
+def test_kaggle_names_tell_the_cause(path: str, cause: str) -> None:
+    assert cause_of(path) == cause

@@ -221,6 +221,24 @@ class TestFreshCache:
         assert f"train/NORMAL/{strange}" in opened.images["path"].tolist()
         assert list(opened.skipped) == [f"train/NORMAL/broken{strange}"]
 
+    def test_further_columns_of_the_manifest_are_its_details(
+        self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        manifest = scan_folder(small_data)
+        names = [f"é{number}" for number in range(len(manifest))]
+        table = manifest.table.assign(**{"mA/s": names, "cause": "virus"})
+        changed = dataclasses.replace(manifest, table=table)
+        extract(changed, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
+        opened = open_cache(tmp_path / "cache")
+        assert list(opened.images.columns) == list(IMAGE_COLUMNS)
+        details = opened.details
+        expected = {"width", "height", "mode", "source", "cause", "mA_s"}
+        assert set(details.columns) == expected
+        assert details["mA_s"].tolist() == names
+        assert details["width"].dtype == np.int32
+        for column in ("width", "height", "mode", "source", "cause"):
+            assert details[column].tolist() == table[column].tolist()
+
     def test_progress_counts_every_row(
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
