@@ -1,0 +1,38 @@
+"""Predictive values where another share of the people is sick."""
+
+from __future__ import annotations
+
+import math
+
+from featx.errors import InputError
+
+
+def predictive_values(
+    sensitivity: float, specificity: float, prevalence: float
+) -> tuple[float, float]:
+    """Return PPV and NPV at a prevalence, by Bayes' theorem.
+
+    Parameters
+    ----------
+    sensitivity, specificity
+        Of the test, 0..1; they are taken to stay what they are.
+    prevalence
+        Share of the people who are sick, between 0 and 1.
+
+    Returns
+    -------
+    ppv, npv : float
+        NaN where nobody is called positive, or nobody negative.
+
+    Raises
+    ------
+    InputError
+        When the prevalence isn't between 0 and 1.
+    """
+    if not 0.0 < prevalence < 1.0:
+        raise InputError(f"--prevalence {prevalence:g} is not between 0 and 1")
+    hits, misses = sensitivity * prevalence, (1.0 - sensitivity) * prevalence
+    cleared, alarms = specificity * (1.0 - prevalence), (1.0 - specificity) * (1.0 - prevalence)
+    ppv = hits / (hits + alarms) if hits + alarms > 0.0 else math.nan
+    npv = cleared / (cleared + misses) if cleared + misses > 0.0 else math.nan
+    return ppv, npv
