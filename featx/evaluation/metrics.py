@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap
-from sklearn.metrics import average_precision_score, confusion_matrix, log_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 
 from featx.errors import InputError
+from featx.evaluation.delong import area_interval
+from featx.evaluation.interval import CONFIDENCE, Interval, proportion_interval
+from featx.evaluation.resampling import (
+    RESAMPLES,
+    Statistic,
+    Weights,
+    bootstrap_intervals,
+    weighted_auc,
+    weighted_average_precision,
+)
 
-RESAMPLES = 2000
-CONFIDENCE = 0.95
+BINS = 10
+"""Of equal width, in which the expected calibration error compares scores and outcomes."""
 
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval."""
-
-    low: float
-    high: float
+__all__ = ["CONFIDENCE", "RESAMPLES", "Interval", "Metrics", "evaluate_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +46,58 @@ class Metrics:
         How many there were.
     threshold
         The operating point.
-    accuracy, recall, specificity, precision, f1
-        At the threshold; NaN where a class that they need is missing. Recall is sensitivity.
-    roc_auc, average_precision, log_loss
+    accuracy, balanced_accuracy, recall, specificity, precision, npv, f1, mcc
+        At the threshold; NaN where a class that they need is missing. Recall is sensitivity,
+        precision the positive predictive value, mcc Matthews's correlation coefficient.
+    roc_auc, average_precision
         Of the scores; NaN when one class is missing.
+    brier, log_loss, calibration_error
+        Of the scores as probabilities; the last is the expected calibration error over ten bins of
+        equal width (Naeini et al., AAAI 2015). Log loss is NaN when one class is missing.
     confusion
         Counts under ``tn``, ``fp``, ``fn``, ``tp``.
     intervals
-        95 % intervals of accuracy, recall and specificity: percentile bootstrap over the patients
-        that have such images (Efron and Tibshirani 1993), 2,000 resamples. Absent where fewer than
-        two patients have.
+        95 % intervals of all of these: percentile bootstrap over patients, each with all their
+        images (Efron and Tibshirani 1993), 2,000 resamples. Absent where fewer than two patients
+        have such images.
+    other_intervals
+        95 % intervals that take images for independent: ``wilson`` and ``clopper_pearson`` of the
+        proportions, ``delong`` of the area under the ROC curve.
     """
 
     images: int
     patients: int
     threshold: float
     accuracy: float
+    balanced_accuracy: float
     recall: float
     specificity: float
     precision: float
+    npv: float
     f1: float
+    mcc: float
     roc_auc: float
     average_precision: float
+    brier: float
     log_loss: float
+    calibration_error: float
     confusion: Mapping[str, int]
     intervals: Mapping[str, Interval]
+    other_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for JSON; NaN becomes None."""
         plain: dict[str, Any] = asdict(self)
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()}
+
+
+class _Counts(NamedTuple):
+    """The confusion matrices of many resamples."""
+
+    tp: NDArray[np.float64]
+    fn: NDArray[np.float64]
+    fp: NDArray[np.float64]
+    tn: NDArray[np.float64]
 
 
 def evaluate_scores(
@@ -101,22 +132,36 @@ def evaluate_scores(
     (tn, fp), (fn, tp) = confusion_matrix(truth, called, labels=[False, True]).tolist()
     both = bool(truth.any() and (~truth).any())
     names, place = np.unique(np.asarray(groups), return_inverse=True)
+    probabilities = values.clip(0.0, 1.0)
+    recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
+    statistics = _statistics(truth, values, called, place)
+    proportions = {
+        "accuracy": (tp + tn, len(truth)),
+        "recall": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+        "precision": (tp, tp + fp),
+        "npv": (tn, tn + fn),
+    }
     return Metrics(
         images=len(truth),
         patients=len(names),
         threshold=float(threshold),
         accuracy=_ratio(tp + tn, len(truth)),
-        recall=_ratio(tp, tp + fn),
-        specificity=_ratio(tn, tn + fp),
+        balanced_accuracy=(recall + specificity) / 2.0,
+        recall=recall,
+        specificity=specificity,
         precision=_ratio(tp, tp + fp),
+        npv=_ratio(tn, tn + fn),
         f1=_ratio(2 * tp, 2 * tp + fp + fn),
+        mcc=float(matthews_corrcoef(truth, called)) if both else math.nan,
         roc_auc=float(roc_auc_score(truth, values)) if both else math.nan,
         average_precision=float(average_precision_score(truth, values)) if both else math.nan,
-        log_loss=float(log_loss(truth, values.clip(0, 1), labels=[False, True]))
-        if both
-        else math.nan,
+        brier=float(brier_score_loss(truth, probabilities, labels=[False, True])),
+        log_loss=float(log_loss(truth, probabilities, labels=[False, True])) if both else math.nan,
+        calibration_error=_calibration_error(truth, probabilities),
         confusion={"tn": tn, "fp": fp, "fn": fn, "tp": tp},
-        intervals=_intervals(truth, called, place, len(names), seed),
+        intervals=bootstrap_intervals(statistics, place, seed=seed),
+        other_intervals=_other_intervals(proportions, truth, values),
     )
 
 
@@ -124,43 +169,90 @@ def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else math.nan
 
 
-def _intervals(
+def _calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
+    """Average over bins how far the mean score is from the share of the sick."""
+    ones = np.ones((1, len(truth)))
+    return float(_calibration_statistic(truth, probabilities)(ones)[0])
+
+
+def _calibration_statistic(
+    truth: NDArray[np.bool_], probabilities: NDArray[np.float64]
+) -> Statistic:
+    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
+    members = np.eye(BINS)[bins]
+    gap = members * (probabilities - truth)[:, np.newaxis]
+
+    def statistic(weights: Weights) -> NDArray[np.float64]:
+        return np.asarray(np.abs(weights @ gap).sum(axis=1) / weights.sum(axis=1), np.float64)
+
+    return statistic
+
+
+def _statistics(
     truth: NDArray[np.bool_],
+    values: NDArray[np.float64],
     called: NDArray[np.bool_],
     place: NDArray[np.intp],
-    patients: int,
-    seed: int,
-) -> dict[str, Interval]:
-    """Resample patients, each with all its images, by way of counts per patient."""
-    hits = np.bincount(place, weights=truth & called, minlength=patients)
-    sick = np.bincount(place, weights=truth, minlength=patients)
-    cleared = np.bincount(place, weights=~truth & ~called, minlength=patients)
-    everyone = np.bincount(place, minlength=patients).astype(float)
-    parts = {
-        "accuracy": (hits + cleared, everyone),
-        "recall": (hits, sick),
-        "specificity": (cleared, everyone - sick),
+) -> dict[str, Statistic]:
+    """Return what can be resampled: that which two patients at least have images for."""
+    probabilities = values.clip(0.0, 1.0)
+    cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
+    cells = cells.astype(np.float64)
+
+    def of_counts(formula: Callable[[_Counts], NDArray[np.float64]]) -> Statistic:
+        def statistic(weights: Weights) -> NDArray[np.float64]:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return np.asarray(formula(_Counts(*(weights @ cells).T)), np.float64)
+
+        return statistic
+
+    def mean_of(losses: NDArray[np.float64]) -> Statistic:
+        return lambda weights: np.asarray(weights @ losses / weights.sum(axis=1), np.float64)
+
+    outcome = np.where(truth, probabilities, 1.0 - probabilities)
+    tiny = np.finfo(np.float64).eps
+    everything: dict[str, tuple[Statistic, list[NDArray[np.bool_]]]] = {
+        "accuracy": (of_counts(lambda n: (n.tp + n.tn) / (n.tp + n.fn + n.fp + n.tn)), []),
+        "balanced_accuracy": (
+            of_counts(lambda n: (n.tp / (n.tp + n.fn) + n.tn / (n.fp + n.tn)) / 2.0),
+            [truth, ~truth],
+        ),
+        "recall": (of_counts(lambda n: n.tp / (n.tp + n.fn)), [truth]),
+        "specificity": (of_counts(lambda n: n.tn / (n.fp + n.tn)), [~truth]),
+        "precision": (of_counts(lambda n: n.tp / (n.tp + n.fp)), [called]),
+        "npv": (of_counts(lambda n: n.tn / (n.fn + n.tn)), [~called]),
+        "f1": (of_counts(lambda n: 2 * n.tp / (2 * n.tp + n.fn + n.fp)), [truth | called]),
+        "mcc": (of_counts(_mcc), [truth, ~truth, called, ~called]),
+        "roc_auc": (weighted_auc(truth, values), [truth, ~truth]),
+        "average_precision": (weighted_average_precision(truth, values), [truth, ~truth]),
+        "brier": (mean_of((probabilities - truth) ** 2), []),
+        "log_loss": (mean_of(-np.log(outcome.clip(tiny, 1.0))), [truth, ~truth]),
+        "calibration_error": (_calibration_statistic(truth, probabilities), []),
     }
-    intervals = {}
-    for name, (part, whole) in parts.items():
-        # A resample without a sick patient has no recall: draw from those that can have one.
-        counted = whole > 0
-        part, whole = part[counted], whole[counted]
-        if len(whole) < 2:
-            continue
-        with warnings.catch_warnings():
-            # All right, or all wrong: the bootstrap warns, and its interval is that one value.
-            warnings.simplefilter("ignore")
-            result = bootstrap(
-                (part, whole),
-                lambda p, w, axis: p.sum(axis) / w.sum(axis),
-                paired=True,
-                vectorized=True,
-                n_resamples=RESAMPLES,
-                batch=200,
-                confidence_level=CONFIDENCE,
-                method="percentile",
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-        intervals[name] = Interval(float(result.low), float(result.high))
-    return intervals
+    anybody = np.ones(len(truth), bool)
+    return {
+        name: statistic
+        for name, (statistic, needed) in everything.items()
+        if all(len(np.unique(place[which])) >= 2 for which in (anybody, *needed))
+    }
+
+
+def _mcc(n: _Counts) -> NDArray[np.float64]:
+    product = (n.tp + n.fn) * (n.tp + n.fp) * (n.tn + n.fn) * (n.tn + n.fp)
+    return np.asarray((n.tp * n.tn - n.fn * n.fp) / np.sqrt(product), np.float64)
+
+
+def _other_intervals(
+    proportions: Mapping[str, tuple[int, int]],
+    truth: NDArray[np.bool_],
+    values: NDArray[np.float64],
+) -> dict[str, dict[str, Interval]]:
+    found: dict[str, dict[str, Interval]] = {"wilson": {}, "clopper_pearson": {}, "delong": {}}
+    for name, (hits, total) in proportions.items():
+        if (wilson := proportion_interval(hits, total, "wilson")) is not None:
+            found["wilson"][name] = wilson
+        if (exact := proportion_interval(hits, total, "clopper_pearson")) is not None:
+            found["clopper_pearson"][name] = exact
+    if min(truth.sum(), (~truth).sum()) >= 2:
+        found["delong"]["roc_auc"] = area_interval(truth, values)
+    return found
