@@ -10,13 +10,18 @@ if TYPE_CHECKING:
 
 METRICS = (
     ("accuracy", "Accuracy"),
+    ("balanced_accuracy", "Balanced accuracy"),
     ("recall", "Recall (sensitivity)"),
     ("specificity", "Specificity"),
     ("precision", "Precision (PPV)"),
+    ("npv", "NPV"),
     ("f1", "F1"),
+    ("mcc", "Matthews correlation"),
     ("roc_auc", "ROC AUC"),
     ("average_precision", "Average precision"),
+    ("brier", "Brier score"),
     ("log_loss", "Log loss"),
+    ("calibration_error", "Calibration error"),
 )
 
 
@@ -36,9 +41,15 @@ def metrics_table(title: str, metrics: dict[str, Any]) -> Table:
     """List metrics with their 95 % intervals."""
     table = plain_table(title, ("", "value", "95 % interval"))
     for key, name in METRICS:
+        if key not in metrics:  # of a run that an earlier version fitted
+            continue
         interval = metrics["intervals"].get(key)
-        between = f"{interval['low']:.4f} – {interval['high']:.4f}" if interval else ""
-        table.add_row(name, _number(metrics[key]), between)
+        table.add_row(name, _number(metrics[key]), _between(interval))
+    for key, value in metrics.get("at_prevalence", {}).items():
+        if key != "prevalence":
+            interval = metrics["intervals"].get(f"{key}_at_prevalence")
+            where = f"{key.upper()} at prevalence {metrics['at_prevalence']['prevalence']:g}"
+            table.add_row(where, _number(value), _between(interval))
     return table
 
 
@@ -49,6 +60,10 @@ def confusion_table(confusion: dict[str, int], classes: tuple[str, str]) -> Tabl
     table.add_row(negative, str(confusion["tn"]), str(confusion["fp"]))
     table.add_row(positive, str(confusion["fn"]), str(confusion["tp"]))
     return table
+
+
+def _between(interval: dict[str, float] | None) -> str:
+    return f"{interval['low']:.4f} – {interval['high']:.4f}" if interval else ""
 
 
 def _number(value: float | None) -> str:

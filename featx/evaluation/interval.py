@@ -37,6 +37,9 @@ def proportion_interval(
     """
     if not total:
         return None
-    name = "wilson" if method == "wilson" else "exact"
-    found = binomtest(hits, total).proportion_ci(CONFIDENCE, method=name)
+    test = binomtest(hits, total)
+    if method == "wilson":
+        found = test.proportion_ci(CONFIDENCE, method="wilson")
+    else:
+        found = test.proportion_ci(CONFIDENCE, method="exact")
     return Interval(float(found.low), float(found.high))

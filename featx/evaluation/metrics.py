@@ -21,6 +21,7 @@ from sklearn.metrics import (
 from featx.errors import InputError
 from featx.evaluation.delong import area_interval
 from featx.evaluation.interval import CONFIDENCE, Interval, proportion_interval
+from featx.evaluation.prevalence import predictive_values
 from featx.evaluation.resampling import (
     RESAMPLES,
     Statistic,
@@ -63,6 +64,10 @@ class Metrics:
     other_intervals
         95 % intervals that take images for independent: ``wilson`` and ``clopper_pearson`` of the
         proportions, ``delong`` of the area under the ROC curve.
+    at_prevalence
+        ``prevalence`` as it was stated, and ``ppv`` and ``npv`` there, with `recall` and
+        `specificity` as they are here; empty where none was stated. Their intervals are in
+        `intervals` as ``ppv_at_prevalence`` and ``npv_at_prevalence``.
     """
 
     images: int
@@ -84,11 +89,13 @@ class Metrics:
     confusion: Mapping[str, int]
     intervals: Mapping[str, Interval]
     other_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    at_prevalence: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for JSON; NaN becomes None."""
         plain: dict[str, Any] = asdict(self)
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()}
+        plain["at_prevalence"] = _without_nan(plain["at_prevalence"])
+        return _without_nan(plain)
 
 
 class _Counts(NamedTuple):
@@ -101,7 +108,13 @@ class _Counts(NamedTuple):
 
 
 def evaluate_scores(
-    y: ArrayLike, scores: ArrayLike, threshold: float, groups: ArrayLike, *, seed: int = 0
+    y: ArrayLike,
+    scores: ArrayLike,
+    threshold: float,
+    groups: ArrayLike,
+    *,
+    seed: int = 0,
+    prevalence: float | None = None,
 ) -> Metrics:
     """Measure scores against labels.
 
@@ -117,11 +130,13 @@ def evaluate_scores(
         The patient of each image.
     seed
         Of the bootstrap.
+    prevalence
+        Share of the people who are sick where the classifier will be used; None leaves it open.
 
     Raises
     ------
     InputError
-        When there are no images, or a score is not finite.
+        When there are no images, a score is not finite, or the prevalence isn't a share.
     """
     truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
     if not len(truth):
@@ -134,7 +149,11 @@ def evaluate_scores(
     names, place = np.unique(np.asarray(groups), return_inverse=True)
     probabilities = values.clip(0.0, 1.0)
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    statistics = _statistics(truth, values, called, place)
+    statistics = _statistics(truth, values, called, place, prevalence)
+    stated: dict[str, float] = {}
+    if prevalence is not None:
+        ppv, npv = predictive_values(recall, specificity, prevalence)
+        stated = {"prevalence": prevalence, "ppv": ppv, "npv": npv}
     proportions = {
         "accuracy": (tp + tn, len(truth)),
         "recall": (tp, tp + fn),
@@ -162,7 +181,12 @@ def evaluate_scores(
         confusion={"tn": tn, "fp": fp, "fn": fn, "tp": tp},
         intervals=bootstrap_intervals(statistics, place, seed=seed),
         other_intervals=_other_intervals(proportions, truth, values),
+        at_prevalence=stated,
     )
+
+
+def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -193,6 +217,7 @@ def _statistics(
     values: NDArray[np.float64],
     called: NDArray[np.bool_],
     place: NDArray[np.intp],
+    prevalence: float | None,
 ) -> dict[str, Statistic]:
     """Return what can be resampled: that which two patients at least have images for."""
     probabilities = values.clip(0.0, 1.0)
@@ -229,6 +254,9 @@ def _statistics(
         "log_loss": (mean_of(-np.log(outcome.clip(tiny, 1.0))), [truth, ~truth]),
         "calibration_error": (_calibration_statistic(truth, probabilities), []),
     }
+    if prevalence is not None:
+        for number, name in enumerate(("ppv_at_prevalence", "npv_at_prevalence")):
+            everything[name] = (of_counts(_at(prevalence, number)), [truth, ~truth])
     anybody = np.ones(len(truth), bool)
     return {
         name: statistic
@@ -240,6 +268,20 @@ def _statistics(
 def _mcc(n: _Counts) -> NDArray[np.float64]:
     product = (n.tp + n.fn) * (n.tp + n.fp) * (n.tn + n.fn) * (n.tn + n.fp)
     return np.asarray((n.tp * n.tn - n.fn * n.fp) / np.sqrt(product), np.float64)
+
+
+def _at(prevalence: float, number: int) -> Callable[[_Counts], NDArray[np.float64]]:
+    """Return the formula of a predictive value at a prevalence: 0 is PPV, 1 is NPV."""
+
+    def formula(n: _Counts) -> NDArray[np.float64]:
+        sensitivity, specificity = n.tp / (n.tp + n.fn), n.tn / (n.fp + n.tn)
+        if number == 0:
+            right, wrong = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+        else:
+            right, wrong = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+        return np.asarray(right / (right + wrong), np.float64)
+
+    return formula
 
 
 def _other_intervals(

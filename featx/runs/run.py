@@ -160,7 +160,12 @@ class Run:
             )
 
     def evaluate(
-        self, cache: Cache | None = None, *, split: str = "test", progress: Progress = SILENT
+        self,
+        cache: Cache | None = None,
+        *,
+        split: str = "test",
+        prevalence: float | None = None,
+        progress: Progress = SILENT,
     ) -> Evaluation:
         """Measure the run on images that it wasn't fitted on.
 
@@ -170,6 +175,8 @@ class Run:
             None takes the cache that the run was fitted on.
         split
             Of the cache; ``all`` takes every image.
+        prevalence
+            See `featx.evaluation.evaluate_scores`.
 
         Raises
         ------
@@ -193,7 +200,12 @@ class Run:
         scores = self._scores(cache, rows, progress)
         truth = table["label"] == self.record.classes[1]
         metrics = evaluate_scores(
-            truth, scores, self.record.threshold, table["group"], seed=self.record.seed
+            truth,
+            scores,
+            self.record.threshold,
+            table["group"],
+            seed=self.record.seed,
+            prevalence=prevalence,
         )
         scored = table[["path", "label", "group"]].assign(score=scores)
         return Evaluation(split, metrics, scored, int((~fresh).sum()))

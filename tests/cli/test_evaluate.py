@@ -56,6 +56,21 @@ def test_json_holds_what_was_measured_on_what(
     assert content["trained_embeddings"] is False
 
 
+def test_predictive_values_at_a_stated_prevalence(
+    featx: Featx, tiny_run: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "metrics.json"
+    answer = featx("evaluate", tiny_run, "--prevalence", "0.05", "--json", file)
+    assert answer.code == 0
+    found = json.loads(file.read_text())
+    assert found["at_prevalence"]["prevalence"] == 0.05
+    assert f"PPV at prevalence 0.05   {found['at_prevalence']['ppv']:.4f}" in answer.out
+    assert "NPV at prevalence 0.05" in answer.out
+    refused = featx("evaluate", tiny_run, "--prevalence", "5")
+    assert refused.code == 2
+    assert "--prevalence 5 is not between 0 and 1" in refused.error
+
+
 def test_csv_has_these_columns_and_a_line_an_image(
     featx: Featx, tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,13 @@ def evaluate(
         typer.Argument(metavar="CACHE", help="Default: the cache that the run was fitted on."),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the people who are sick where it will be used, such as 0.05: PPV and "
+            "NPV are given for there, too."
+        ),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics here too.")
     ] = None,
@@ -35,7 +42,8 @@ def evaluate(
 ) -> None:
     """Measure a run at its own threshold on images that it wasn't fitted on.
 
-    Accuracy, recall and specificity come with 95 % intervals: a bootstrap that resamples patients.
+    Everything comes with 95 % intervals: a bootstrap that resamples patients. The file of --json
+    has Wilson's, Clopper and Pearson's and DeLong's as well, which take images for independent.
     Images that the run was fitted on are left out, and counted.
     """
     from featx.runs import load_run
@@ -44,7 +52,10 @@ def evaluate(
     opened = load_run(run)
     import_quietly()
     result = opened.evaluate(
-        open_cache(cache) if cache is not None else None, split=split, progress=TerminalProgress()
+        open_cache(cache) if cache is not None else None,
+        split=split,
+        prevalence=prevalence,
+        progress=TerminalProgress(),
     )
     if json is not None:
         write_text(json, as_json(opened, result))

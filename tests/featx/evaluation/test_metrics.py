@@ -13,6 +13,7 @@ from sklearn import metrics as reference
 
 from featx.errors import InputError
 from featx.evaluation import Interval, Metrics, evaluate_scores
+from featx.evaluation.prevalence import predictive_values
 
 # Eight images: of five sick ones three are called sick, of three healthy ones one.
 Y = [1, 1, 1, 1, 1, 0, 0, 0]
@@ -87,17 +88,21 @@ class TestMissingClasses:
     def test_without_sick_images_what_needs_them_is_none(self) -> None:
         plain = evaluate_scores([0, 0, 0], [0.1, 0.2, 0.7], 0.5, list("abc")).as_dict()
         missing = {name for name, value in plain.items() if value is None}
-        assert missing == {"recall", "roc_auc", "average_precision", "log_loss"}
+        assert missing == {
+            "recall", "balanced_accuracy", "mcc", "roc_auc", "average_precision", "log_loss",
+        }  # fmt: skip
         assert plain["specificity"] == pytest.approx(2 / 3)
         assert plain["precision"] == 0.0
-        assert set(plain["intervals"]) == {"accuracy", "specificity"}
+        assert {"accuracy", "specificity"} <= set(plain["intervals"])
+        assert not missing & set(plain["intervals"])
 
     def test_without_healthy_images_what_needs_them_is_none(self) -> None:
         plain = evaluate_scores([1, 1], [0.1, 0.7], 0.5, list("ab")).as_dict()
         assert plain["specificity"] is None
         assert plain["roc_auc"] is None
         assert plain["recall"] == 0.5
-        assert set(plain["intervals"]) == {"accuracy", "recall"}
+        assert {"accuracy", "recall"} <= set(plain["intervals"])
+        assert not {"specificity", "roc_auc", "mcc"} & set(plain["intervals"])
 
     def test_nobody_called_sick_leaves_precision_undefined(self) -> None:
         plain = evaluate_scores([1, 0], [0.1, 0.2], 0.5, list("ab")).as_dict()
@@ -114,6 +119,24 @@ class TestMissingClasses:
             "low": interval.low,
             "high": interval.high,
         }
+
+
+class TestPrevalence:
+    def test_predictive_values_move_with_it_and_have_intervals(
+        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
+    ) -> None:
+        here = evaluate_scores(*many, 0.5, np.arange(300))
+        rare = evaluate_scores(*many, 0.5, np.arange(300), prevalence=0.02)
+        expected = predictive_values(here.recall, here.specificity, 0.02)
+        assert (rare.at_prevalence["ppv"], rare.at_prevalence["npv"]) == expected
+        assert rare.at_prevalence["ppv"] < here.precision
+        for name, value in zip(("ppv", "npv"), expected, strict=True):
+            interval = rare.intervals[f"{name}_at_prevalence"]
+            assert interval.low < value < interval.high
+
+    def test_without_sick_images_they_are_none(self) -> None:
+        found = evaluate_scores([0, 0], [0.1, 0.2], 0.5, [1, 2], prevalence=0.1).as_dict()
+        assert found["at_prevalence"] == {"prevalence": 0.1, "ppv": None, "npv": None}
 
 
 class TestRefusals:
@@ -163,7 +186,10 @@ class TestIntervals:
         other = evaluate_scores(
             y[order], scores[order], 0.5, np.array([f"p{g:03}" for g in groups])[order]
         )
-        assert one.intervals == other.intervals
+        assert one.intervals.keys() == other.intervals.keys()
+        for name, interval in one.intervals.items():
+            assert interval.low == pytest.approx(other.intervals[name].low, abs=1e-12)
+            assert interval.high == pytest.approx(other.intervals[name].high, abs=1e-12)
 
     def test_equal_seeds_give_equal_intervals_and_others_do_not(
         self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -193,12 +219,44 @@ class TestIntervals:
             warnings.simplefilter("error")
             right = evaluate_scores([0, 1, 0, 1], [0, 1, 0, 1], 0.5, range(4))
             wrong = evaluate_scores([0, 1, 0, 1], [1, 0, 1, 0], 0.5, range(4))
-        assert right.intervals == dict.fromkeys(INTERVALS, Interval(1.0, 1.0))
-        assert wrong.intervals == dict.fromkeys(INTERVALS, Interval(0.0, 0.0))
+        for name in INTERVALS:
+            assert right.intervals[name] == Interval(1.0, 1.0)
+            assert wrong.intervals[name] == Interval(0.0, 0.0)
 
     def test_one_patient_has_no_interval(self) -> None:
         assert evaluate_scores([0, 1], [0.1, 0.9], 0.5, ["a", "a"]).intervals == {}
 
     def test_one_sick_patient_has_no_interval_of_recall(self) -> None:
         found = evaluate_scores([0, 0, 1, 1], [0.1, 0.7, 0.9, 0.8], 0.5, list("abcc"))
-        assert set(found.intervals) == {"accuracy", "specificity"}
+        assert {"accuracy", "specificity"} <= set(found.intervals)
+        assert not {"recall", "balanced_accuracy", "roc_auc"} & set(found.intervals)
+
+    def test_every_metric_has_one_and_lies_in_it(
+        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
+    ) -> None:
+        found = evaluate_scores(*many, 0.5, np.arange(300) // 3)
+        named = {
+            name
+            for name, value in found.as_dict().items()
+            if isinstance(value, float) and name != "threshold"
+        }
+        assert set(found.intervals) == named
+        for name in named - {"calibration_error"}:  # which is biased upwards in resamples
+            interval = found.intervals[name]
+            assert interval.low < getattr(found, name) < interval.high
+
+    def test_others_take_images_for_independent(
+        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
+    ) -> None:
+        found = evaluate_scores(*many, 0.5, np.arange(300))
+        others = found.other_intervals
+        assert set(others["wilson"]) == set(others["clopper_pearson"])
+        for name, wilson in others["wilson"].items():
+            exact, resampled = others["clopper_pearson"][name], found.intervals[name]
+            # The exact one is never narrower; the three agree where each image is a patient.
+            assert self.width(exact) >= self.width(wilson)
+            assert resampled.low == pytest.approx(wilson.low, abs=0.03)
+            assert resampled.high == pytest.approx(wilson.high, abs=0.03)
+        delong = others["delong"]["roc_auc"]
+        assert found.intervals["roc_auc"].low == pytest.approx(delong.low, abs=0.02)
+        assert found.intervals["roc_auc"].high == pytest.approx(delong.high, abs=0.02)

@@ -1,0 +1,177 @@
+"""Intervals and tests: worked examples, definitions, and how often they are right."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from featx.errors import InputError
+from featx.evaluation.delong import area_interval, areas, compare_areas
+from featx.evaluation.interval import proportion_interval
+from featx.evaluation.prevalence import predictive_values
+from featx.evaluation.resampling import (
+    bootstrap_intervals,
+    resampled_weights,
+    weighted_auc,
+    weighted_average_precision,
+)
+
+
+def drawn(count: int, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Labels and scores with ties."""
+    random = np.random.default_rng(seed)
+    y = random.random(count) < 0.6
+    return y, np.round(random.normal(1.2 * y, 1.0), 1)
+
+
+class TestProportions:
+    @pytest.mark.parametrize(
+        ("hits", "total", "method", "low", "high"),
+        [
+            # Newcombe, Statistics in Medicine 1998, 17: 857-872, table I.
+            (81, 263, "wilson", 0.2553, 0.3662),
+            (81, 263, "clopper_pearson", 0.2527, 0.3676),
+            (15, 148, "wilson", 0.0624, 0.1605),
+            (15, 148, "clopper_pearson", 0.0578, 0.1617),
+            (0, 20, "wilson", 0.0, 0.1611),
+            (0, 20, "clopper_pearson", 0.0, 0.1684),
+            (1, 29, "wilson", 0.0061, 0.1718),
+            (1, 29, "clopper_pearson", 0.0009, 0.1776),
+        ],
+    )
+    def test_published_examples(
+        self, hits: int, total: int, method: str, low: float, high: float
+    ) -> None:
+        found = proportion_interval(hits, total, method)  # type: ignore[arg-type]
+        assert found is not None
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+    def test_of_nothing_there_is_none(self) -> None:
+        assert proportion_interval(0, 0) is None
+
+
+class TestDeLong:
+    def test_areas_are_scikit_learn_s(self) -> None:
+        y, scores = drawn(300)
+        assert areas(y, scores)[0][0] == pytest.approx(roc_auc_score(y, scores), abs=1e-12)
+
+    def test_covariance_is_that_of_the_placements(self) -> None:
+        # The definition of DeLong, DeLong and Clarke-Pearson (1988), pair by pair.
+        y, one = drawn(80)
+        other = one + np.random.default_rng(1).normal(0, 1, 80)
+        columns = []
+        for scores in (one, other):
+            sick, well = scores[y][:, None], scores[~y][None, :]
+            wins = (sick > well) + 0.5 * (sick == well)
+            columns.append((wins.mean(axis=1), wins.mean(axis=0)))
+        of_sick = np.cov([columns[0][0], columns[1][0]]) / y.sum()
+        of_well = np.cov([columns[0][1], columns[1][1]]) / (~y).sum()
+        found = areas(y, np.stack([one, other]))[1]
+        np.testing.assert_allclose(found, of_sick + of_well, atol=1e-12)
+
+    def test_the_interval_holds_the_true_area_as_often_as_it_says(self) -> None:
+        # Scores of two normal distributions 1.2 apart: the area is known.
+        truth = 0.5 * (1 + math.erf(1.2 / 2))
+        held = 0
+        for seed in range(400):
+            random = np.random.default_rng(seed)
+            y = np.arange(150) < 60
+            interval = area_interval(y, random.normal(1.2 * y, 1.0))
+            held += interval.low <= truth <= interval.high
+        assert 0.91 <= held / 400 <= 0.98
+
+    def test_equal_areas_are_seldom_told_apart_and_others_mostly(self) -> None:
+        alarms = found = 0
+        for seed in range(300):
+            random = np.random.default_rng(seed)
+            y = np.arange(160) < 80
+            shared = random.normal(1.0 * y, 1.0)
+            one, same, worse = (shared + random.normal(0, noise, 160) for noise in (0.5, 0.5, 2.5))
+            alarms += compare_areas(y, one, same).p_value < 0.05
+            found += compare_areas(y, one, worse).p_value < 0.05
+        assert alarms / 300 < 0.09
+        assert found / 300 > 0.7
+
+    def test_a_classifier_does_not_differ_from_itself(self) -> None:
+        y, scores = drawn(100)
+        same = compare_areas(y, scores, 3 * scores + 1)
+        assert same.difference == 0.0
+        assert same.p_value == 1.0
+
+    def test_perfect_scores_have_an_interval_of_one_value(self) -> None:
+        y = np.arange(20) < 8
+        interval = area_interval(y, y.astype(float))
+        assert (interval.low, interval.high) == (1.0, 1.0)
+
+    def test_one_sick_image_is_too_few(self) -> None:
+        with pytest.raises(InputError, match="two images of each class"):
+            areas([1, 0, 0], [0.1, 0.2, 0.3])
+
+
+class TestPrevalence:
+    def test_worked_example(self) -> None:
+        # Sensitivity 90 %, specificity 90 %, one in a hundred sick: 9 of 108 called are.
+        ppv, npv = predictive_values(0.9, 0.9, 0.01)
+        assert ppv == pytest.approx(9 / 108)
+        assert npv == pytest.approx(891 / 892)
+
+    def test_at_the_prevalence_of_the_sample_they_are_the_sample_s(self) -> None:
+        tp, fn, fp, tn = 50, 7, 11, 80
+        ppv, npv = predictive_values(tp / (tp + fn), tn / (tn + fp), (tp + fn) / 148)
+        assert (ppv, npv) == pytest.approx((tp / (tp + fp), tn / (tn + fn)))
+
+    def test_who_calls_nobody_has_no_ppv(self) -> None:
+        ppv, npv = predictive_values(0.0, 1.0, 0.2)
+        assert math.isnan(ppv)
+        assert npv == pytest.approx(0.8)
+
+    @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, 5.0, math.nan])
+    def test_prevalence_is_a_share(self, prevalence: float) -> None:
+        with pytest.raises(InputError, match="--prevalence"):
+            predictive_values(0.9, 0.9, prevalence)
+
+
+class TestResampling:
+    def test_weights_count_patients(self) -> None:
+        groups = np.array([0, 0, 1, 2, 2, 2])
+        (weights,) = resampled_weights(groups, seed=0, resamples=50)
+        assert weights.shape == (50, 6)
+        assert (weights[:, 0] == weights[:, 1]).all()
+        assert (weights[:, 3] == weights[:, 5]).all()
+        assert (weights[:, 0] + weights[:, 2] + weights[:, 3] == 3).all()
+
+    def test_weighted_curves_are_scikit_learn_s(self) -> None:
+        y, scores = drawn(200)
+        weights = next(resampled_weights(np.arange(200) // 2, seed=1))[:20]
+        auc, precision = weighted_auc(y, scores), weighted_average_precision(y, scores)
+        for number, row in enumerate(weights):
+            assert auc(weights)[number] == pytest.approx(
+                roc_auc_score(y, scores, sample_weight=row), abs=1e-12
+            )
+            assert precision(weights)[number] == pytest.approx(
+                average_precision_score(y, scores, sample_weight=row), abs=1e-12
+            )
+
+    def test_an_interval_holds_the_truth_as_often_as_it_says(self) -> None:
+        held = 0
+        for seed in range(200):
+            random = np.random.default_rng(seed)
+            # Fifty patients of four images, whose images share what is special about them.
+            values = random.normal(0, 1, 50).repeat(4) + random.normal(0, 0.5, 200)
+            groups = np.arange(50).repeat(4)
+            intervals = bootstrap_intervals(
+                {"mean": lambda w, v=values: w @ v / w.sum(axis=1)},
+                groups,
+                seed=seed,
+                resamples=400,
+            )
+            held += intervals["mean"].low <= 0.0 <= intervals["mean"].high
+        assert 0.89 <= held / 200 <= 0.985
+
+    def test_a_statistic_that_is_never_defined_has_no_interval(self) -> None:
+        undefined = {"x": lambda w: np.full(len(w), np.nan)}
+        assert bootstrap_intervals(undefined, np.arange(5), seed=0, resamples=50) == {}
