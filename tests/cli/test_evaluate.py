@@ -64,8 +64,10 @@ def test_predictive_values_at_a_stated_prevalence(
     assert answer.code == 0
     found = json.loads(file.read_text())
     assert found["at_prevalence"]["prevalence"] == 0.05
-    assert f"PPV at prevalence 0.05   {found['at_prevalence']['ppv']:.4f}" in answer.out
-    assert "NPV at prevalence 0.05" in answer.out
+    words = " ".join(answer.out.split())
+    for name in ("ppv", "npv"):
+        value = found["at_prevalence"][name]
+        assert f"{name.upper()} at prevalence 0.05 {value:.4f} " in words
     refused = featx("evaluate", tiny_run, "--prevalence", "5")
     assert refused.code == 2
     assert "--prevalence 5 is not between 0 and 1" in refused.error
