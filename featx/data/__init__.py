@@ -3,7 +3,7 @@
 from featx.data.dicom import Pseudonyms
 from featx.data.folders import images_below, is_image, is_image_name, scan_folder
 from featx.data.load import load_manifest
-from featx.data.manifest import Manifest
+from featx.data.manifest import Manifest, require_manifest_name
 from featx.data.patients import group_of
 from featx.data.probe import reason_of
 from featx.data.split import fold_manifest, split_manifest
@@ -18,6 +18,7 @@ __all__ = [
     "is_image_name",
     "load_manifest",
     "reason_of",
+    "require_manifest_name",
     "scan_folder",
     "split_manifest",
 ]

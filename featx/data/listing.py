@@ -82,6 +82,8 @@ def read_listing(
     if not root.is_dir():
         raise InputError(f"the folder {root} does not exist", "Give --root the images' folder.")
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, progress)
+    if "sha256" in table.columns:
+        table.columns["sha256"] = [value.lower() for value in table.columns["sha256"]]
     _check_labels(table)
     _check_splits(table)
     _check_paths(table, root, allow_outside)
@@ -328,9 +330,7 @@ def _finished(
                 raise table.complaint(row, f"the {name} {value!r} is not a number of pixels")
     for row, value in enumerate(table.columns["sha256"]):
         if not _SHA256.fullmatch(value):
-            raise table.complaint(
-                row, f"the sha256 {value[:70]!r} is not 64 digits in small letters"
-            )
+            raise table.complaint(row, f"the sha256 {value[:70]!r} is not 64 hexadecimal digits")
     groups = table.columns.get("group") or [""] * len(table.lines)
     if not all(groups):
         groups = regroup(table.columns["path"], groups, group_regex)

@@ -79,11 +79,9 @@ class Manifest:
             When the file can't be written.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in (".csv", ".parquet"):
-            raise InputError(f"a manifest is CSV or Parquet, not {path.name!r}", "Name it so.")
+        require_manifest_name(path)
         with atomic_path(path) as temporary:
-            if suffix == ".csv":
+            if path.suffix.lower() == ".csv":
                 self.table.to_csv(
                     temporary, index=False, encoding="utf-8", errors="surrogateescape",
                     lineterminator="\n",
@@ -96,6 +94,20 @@ class Manifest:
                     f"Parquet can't hold file names that aren't UTF-8 ({error.object!r})",
                     "Rename the file, or write a .csv.",
                 ) from error
+
+
+def require_manifest_name(path: Path) -> None:
+    """Refuse a name that doesn't say CSV or Parquet.
+
+    Raises
+    ------
+    InputError
+        When it doesn't.
+    """
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(
+            f"a manifest is CSV or Parquet, not {path.name!r}", "Name it .csv or .parquet."
+        )
 
 
 def typed(columns: Mapping[str, Any]) -> pd.DataFrame:

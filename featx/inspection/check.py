@@ -28,12 +28,15 @@ class Inspection:
         The images.
     measured
         Their numbers.
+    near
+        Pairs of images that look the same, as positions.
     findings
         Worst first.
     """
 
     manifest: Manifest
     measured: Measurements
+    near: list[tuple[int, int]]
     findings: list[Finding]
 
     @property
@@ -61,13 +64,14 @@ def inspect(
     Inspection
     """
     measured = measure(manifest, jobs=jobs, progress=progress)
+    near = near_pairs(measured, manifest.table["sha256"].tolist())
     findings = [
         *check_splits(manifest),
-        *check_duplicates(manifest, measured),
+        *check_duplicates(manifest, near),
         *check_pixels(manifest, measured),
         *check_shortcuts(manifest, measured),
     ]
-    return Inspection(manifest, measured, worst_first(findings))
+    return Inspection(manifest, measured, near, worst_first(findings))
 
 
 def fixed_splits(inspection: Inspection) -> Manifest:
@@ -83,8 +87,7 @@ def fixed_splits(inspection: Inspection) -> Manifest:
     """
     manifest = inspection.manifest
     table = manifest.table
-    pairs = near_pairs(inspection.measured, table["sha256"].tolist())
-    sets = linked([table["group"].tolist(), table["sha256"].tolist()], pairs)
+    sets = linked([table["group"].tolist(), table["sha256"].tolist()], inspection.near)
     counts = pd.crosstab(sets, table["split"]).reindex(columns=list(SPLIT_ORDER), fill_value=0)
     chosen = counts.to_numpy().argmax(axis=1)[sets]  # the first of equals
     split = pd.Series([SPLIT_ORDER[number] for number in chosen], dtype=TEXT)

@@ -60,12 +60,12 @@ def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int,
     return pairs
 
 
-def check_duplicates(manifest: Manifest, measured: Measurements) -> list[Finding]:
-    """Look for exact duplicates everywhere, and near ones across splits and labels."""
+def check_duplicates(manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> list[Finding]:
+    """Look for exact duplicates everywhere, and for near ones across splits and labels."""
     table = manifest.table
     exact = [list(rows) for rows in table.groupby("sha256", sort=False).indices.values()]
     exact = [sorted(rows) for rows in exact if len(rows) > 1]
-    near = [list(pair) for pair in near_pairs(measured, table["sha256"].tolist())]
+    near = [list(pair) for pair in pairs]
     findings = []
     for kind, sets in (("exact", exact), ("near", near)):
         across = [rows for rows in sets if table["split"].iloc[rows].nunique() > 1]

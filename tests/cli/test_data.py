@@ -70,6 +70,13 @@ class TestCheck:
         assert featx("data", "check", out).code == 0
         assert load_manifest(out).table["path"].str.startswith("data/").all()
 
+    def test_what_is_there_is_not_replaced(self, featx: Featx, data: Path, tmp_path: Path) -> None:
+        (tmp_path / "m.csv").write_text("mine")
+        answer = featx("data", "check", data, "--fix-splits", tmp_path / "m.csv")
+        assert answer.code == 2
+        assert "exists already. Give another --fix-splits." in answer.error
+        assert (tmp_path / "m.csv").read_text() == "mine"
+
     def test_doubtful_labels_of_a_cache(
         self, featx: Featx, phantom_data: Path, tiny_cache: Path, tmp_path: Path
     ) -> None:

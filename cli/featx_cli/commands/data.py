@@ -75,6 +75,8 @@ def check(
     """
     from featx.inspection import fixed_splits, inspect
 
+    if fix_splits is not None:
+        _require_new(fix_splits, "--fix-splits")
     manifest = read_manifest(
         data, root, allow_outside, classes, positive, group_regex, keep_identifiers
     )
@@ -127,8 +129,7 @@ def split(
 
     if folds is not None and (test is not None or val is not None):
         raise InputError("--folds can't be had with --test or --val", "Leave one of them out.")
-    if out.exists() and not force:
-        raise InputError(f"{out} exists already", "Give another --out, or --force to replace it.")
+    _require_new(out, "--out", force)
     manifest = read_manifest(
         data, root, allow_outside, classes, positive, group_regex, keep_identifiers
     )
@@ -213,6 +214,17 @@ def fetch(
     say(f"Next: featx data check {path}")
 
 
+def _require_new(path: Path, option: str, force: bool = False) -> None:
+    """Refuse a manifest's name before the long work: a wrong suffix, a file that is there."""
+    from featx.data import require_manifest_name
+    from featx.errors import InputError
+
+    require_manifest_name(path)
+    if path.exists() and not force:
+        more = ", or --force to replace it" if option == "--out" else ""
+        raise InputError(f"{path} exists already", f"Give another {option}{more}.")
+
+
 def _save(manifest: Manifest, out: Path) -> Manifest:
     """Write a manifest with paths from where it lies, if that leads to the images."""
     seen = manifest.seen_from(out.parent)
@@ -269,6 +281,7 @@ def _print_page(data: Path, inspection: Inspection) -> None:
 
 
 def _print_finding(finding: Finding) -> None:
+    from rich.padding import Padding
     from rich.text import Text
 
     styles = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
@@ -279,7 +292,7 @@ def _print_finding(finding: Finding) -> None:
     )
     for example in finding.examples:
         console.print(Text(f"        {example}"), soft_wrap=True)
-    console.print(Text(f"        -> {finding.advice}"), soft_wrap=True)
+    console.print(Padding(Text(f"-> {finding.advice}"), (0, 0, 0, 8)))
     console.print()
 
 

@@ -80,6 +80,13 @@ class TestReading:
         table = load_manifest(listing(images, text)).table
         assert table["path"].tolist() == ["a.png", "b.png", "c.jpeg"]
 
+    def test_hashes_may_be_in_capitals(self, images: Path) -> None:
+        known = load_manifest(listing(images, GOOD)).table
+        lines = [f"{r.path},{r.label},{r.sha256.upper()}" for r in known.itertuples()]
+        again = load_manifest(listing(images, "\n".join(["path,label,sha256", *lines])))
+        assert again.unreadable == {}
+        assert again.table.equals(known)
+
     def test_other_classes_are_left_out_when_two_are_chosen(self, images: Path) -> None:
         text = "path,label\na.png,A\nb.png,B\nc.jpeg,C\n"
         manifest = load_manifest(listing(images, text), classes=["C", "A"])
