@@ -30,7 +30,9 @@ def predictive_values(
         When the prevalence isn't between 0 and 1.
     """
     if not 0.0 < prevalence < 1.0:
-        raise InputError(f"--prevalence {prevalence:g} is not between 0 and 1")
+        raise InputError(
+            f"--prevalence {prevalence:g} is not between 0 and 1", "Give a fraction such as 0.05."
+        )
     hits, misses = sensitivity * prevalence, (1.0 - sensitivity) * prevalence
     cleared, alarms = specificity * (1.0 - prevalence), (1.0 - specificity) * (1.0 - prevalence)
     ppv = hits / (hits + alarms) if hits + alarms > 0.0 else math.nan
