@@ -24,7 +24,7 @@ def dicom(path: Path, pixels: NDArray[Any], **elements: Any) -> Path:
         "SOPClassUID": meta.MediaStorageSOPClassUID,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
         "PatientName": PATIENT,
-        "PatientID": "4711",
+        "PatientID": "Q-4711",
         "StudyInstanceUID": "1.2.3.4",
         "Rows": pixels.shape[0],
         "Columns": pixels.shape[1],

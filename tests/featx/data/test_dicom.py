@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     dicom(folder / "SICK" / "a.dcm", GREY)
     dicom(folder / "SICK" / "1.2.840.7", GREY + 1, StudyInstanceUID="1.2.3.5")
-    dicom(folder / "SICK" / "IM000001", GREY + 2, PatientID="4712")
+    dicom(folder / "SICK" / "IM000001", GREY + 2, PatientID="Q-4712")
     dicom(folder / "HEALTHY" / "b.DCM", GREY + 3, PatientID="", StudyInstanceUID="1.9")
     draw(folder / "HEALTHY" / "c.png")
     (folder / "SICK" / "README").write_text("not an image")
@@ -81,7 +81,7 @@ class TestPseudonyms:
     def test_no_identifier_reaches_the_manifest(self, data: Path, tmp_path: Path) -> None:
         load_manifest(data).save(tmp_path / "m.csv")
         text = (tmp_path / "m.csv").read_text()
-        assert not any(word in text for word in ("4711", "4712", "Doe", "1.2.3.4", "1.9"))
+        assert not any(word in text for word in ("Q-4711", "Q-4712", "Doe", "1.2.3.4", "1.9"))
 
     def test_they_are_the_same_the_next_time_and_others_with_another_salt(
         self, data: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,7 +95,7 @@ class TestPseudonyms:
 
     def test_identifiers_are_kept_on_request(self, data: Path) -> None:
         group = by_path(load_manifest(data, keep_identifiers=True), "group")
-        assert group["SICK/a.dcm"] == "4711"
+        assert group["SICK/a.dcm"] == "Q-4711"
         assert group["HEALTHY/b.DCM"] == "1.9"
 
     def test_the_salt_is_long_private_and_made_once(self, tmp_path: Path) -> None:
@@ -169,5 +169,5 @@ class TestUnreadable:
                 text=True,
                 check=True,
             )
-            assert not any(word in run.stdout + run.stderr for word in (PATIENT, "Doe", "4711"))
+            assert not any(word in run.stdout + run.stderr for word in (PATIENT, "Doe", "Q-4711"))
             assert "a.dcm" in run.stdout
