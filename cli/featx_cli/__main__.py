@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -31,7 +32,31 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names are bytes: those that aren't UTF-8 go out as they came in.
         sys.stdout.reconfigure(errors="surrogateescape")
-    sys.exit(_run(arguments))
+    leaving = _Leaving()
+    atexit.register(leaving)  # the first to be registered is the last to be called
+    try:
+        code = _run(arguments)
+    except SystemExit as stop:  # of `_terminate`
+        code = stop.code if isinstance(stop.code, int) else 1
+    if code in (INTERRUPTED, TERMINATED):
+        leaving.code = code
+    sys.exit(code)
+
+
+class _Leaving:
+    """Ends an interrupted process before its libraries take themselves apart.
+
+    TensorFlow's threads may be in the middle of an epoch: what they work on mustn't be taken away
+    from under them, which has ended in a segmentation fault. Temporary files are gone by then.
+    """
+
+    code: int | None = None
+
+    def __call__(self) -> None:
+        if self.code is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(self.code)
 
 
 def _run(arguments: list[str]) -> int:
