@@ -115,6 +115,7 @@ def evaluate_scores(
     *,
     seed: int = 0,
     prevalence: float | None = None,
+    resamples: int = RESAMPLES,
 ) -> Metrics:
     """Measure scores against labels.
 
@@ -132,6 +133,8 @@ def evaluate_scores(
         Of the bootstrap.
     prevalence
         Share of the people who are sick where the classifier will be used; None leaves it open.
+    resamples
+        Of the bootstrap; 0 leaves its intervals out.
 
     Raises
     ------
@@ -149,7 +152,7 @@ def evaluate_scores(
     names, place = np.unique(np.asarray(groups), return_inverse=True)
     probabilities = values.clip(0.0, 1.0)
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    statistics = _statistics(truth, values, called, place, prevalence)
+    statistics = weighted_statistics(truth, values, called, place, prevalence)
     stated: dict[str, float] = {}
     if prevalence is not None:
         ppv, npv = predictive_values(recall, specificity, prevalence)
@@ -179,7 +182,7 @@ def evaluate_scores(
         log_loss=float(log_loss(truth, probabilities, labels=[False, True])) if both else math.nan,
         calibration_error=_calibration_error(truth, probabilities),
         confusion={"tn": tn, "fp": fp, "fn": fn, "tp": tp},
-        intervals=bootstrap_intervals(statistics, place, seed=seed),
+        intervals=bootstrap_intervals(statistics, place, seed=seed, resamples=resamples),
         other_intervals=_other_intervals(proportions, truth, values),
         at_prevalence=stated,
     )
@@ -212,14 +215,28 @@ def _calibration_statistic(
     return statistic
 
 
-def _statistics(
+def weighted_statistics(
     truth: NDArray[np.bool_],
     values: NDArray[np.float64],
     called: NDArray[np.bool_],
     place: NDArray[np.intp],
-    prevalence: float | None,
+    prevalence: float | None = None,
 ) -> dict[str, Statistic]:
-    """Return what can be resampled: that which two patients at least have images for."""
+    """Return the metrics that can be resampled: those which two patients at least have images for.
+
+    Parameters
+    ----------
+    truth : ndarray of shape (images,), dtype bool
+        True for the positive class.
+    values : ndarray of shape (images,), dtype float64
+        Scores.
+    called : ndarray of shape (images,), dtype bool
+        Whether the score reaches the threshold.
+    place : ndarray of shape (images,), dtype intp
+        Number of each image's patient, from 0 on.
+    prevalence
+        See `evaluate_scores`.
+    """
     probabilities = values.clip(0.0, 1.0)
     cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
     cells = cells.astype(np.float64)

@@ -71,7 +71,7 @@ def bootstrap_intervals(
     tail = (1.0 - CONFIDENCE) / 2.0
     intervals = {}
     for name, parts in values.items():
-        found = np.concatenate(parts)
+        found = np.concatenate([np.empty(0), *parts])
         found = found[np.isfinite(found)]
         if len(found):
             low, high = np.quantile(found, (tail, 1.0 - tail))

@@ -54,7 +54,69 @@ class TestProportions:
         assert proportion_interval(0, 0) is None
 
 
+# DeLong, DeLong and Clarke-Pearson, Biometrics 1988: the 43 of their 49 patients with ovarian
+# cancer who had all three tests. Albumin, total protein, K-G score (the less the better), outcome.
+OVARIAN = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
+1.6 5.6 5 1  3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
+4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
+3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
+3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
+3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
+3.6 6.6 5 1
+"""
+
+
 class TestDeLong:
+    @pytest.mark.parametrize(
+        ("column", "area", "error", "low", "high"),
+        [
+            (0, 0.7366, 0.0927, 0.5549, 0.9182),
+            (1, 0.6478, 0.1000, 0.4518, 0.8439),
+            (2, 0.7258, 0.1028, 0.5243, 0.9273),
+        ],
+    )
+    def test_published_areas(
+        self, column: int, area: float, error: float, low: float, high: float
+    ) -> None:
+        # As the example "Comparing Receiver Operating Characteristic Curves" of SAS/STAT's PROC
+        # LOGISTIC prints them.
+        values = np.array(OVARIAN.split(), float).reshape(-1, 4)
+        scores = values[:, column] if column < 2 else -values[:, column]
+        found, covariance = areas(values[:, 3], scores)
+        assert found[0] == pytest.approx(area, abs=5e-5)
+        assert np.sqrt(covariance[0, 0]) == pytest.approx(error, abs=5e-5)
+        interval = area_interval(values[:, 3], scores)
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
+
+    @pytest.mark.parametrize(
+        ("column", "difference", "low", "high", "p_value"),
+        [(0, 0.0108, -0.1761, 0.1976, 0.9102), (1, -0.0780, -0.2830, 0.1271, 0.4561)],
+    )
+    def test_published_comparisons(
+        self, column: int, difference: float, low: float, high: float, p_value: float
+    ) -> None:
+        # There too: albumin and total protein against the K-G score.
+        values = np.array(OVARIAN.split(), float).reshape(-1, 4)
+        found = compare_areas(values[:, 3], values[:, column], -values[:, 2])
+        assert found.difference == pytest.approx(difference, abs=5e-5)
+        assert found.interval.low == pytest.approx(low, abs=6e-5)
+        assert found.interval.high == pytest.approx(high, abs=6e-5)
+        assert found.p_value == pytest.approx(p_value, abs=5e-5)
+
+    def test_published_area_of_ratings(self) -> None:
+        # Hanley and McNeil, Radiology 1982, table I: 58 normal and 51 abnormal CT images, rated 1
+        # to 5. Stata's manual ([R] roctab) gives DeLong's interval.
+        normal, abnormal = (
+            np.repeat(range(5), [33, 6, 6, 11, 2]),
+            np.repeat(range(5), [3, 2, 2, 11, 33]),
+        )
+        y = np.arange(109) >= 58
+        scores = np.concatenate([normal, abnormal])
+        assert areas(y, scores)[0][0] == pytest.approx(0.8932, abs=5e-5)
+        interval = area_interval(y, scores)
+        assert (interval.low, interval.high) == pytest.approx((0.83295, 0.95339), abs=6e-6)
+
     def test_areas_are_scikit_learn_s(self) -> None:
         y, scores = drawn(300)
         assert areas(y, scores)[0][0] == pytest.approx(roc_auc_score(y, scores), abs=1e-12)
@@ -175,3 +237,4 @@ class TestResampling:
     def test_a_statistic_that_is_never_defined_has_no_interval(self) -> None:
         undefined = {"x": lambda w: np.full(len(w), np.nan)}
         assert bootstrap_intervals(undefined, np.arange(5), seed=0, resamples=50) == {}
+        assert bootstrap_intervals(undefined, np.arange(5), seed=0, resamples=0) == {}
