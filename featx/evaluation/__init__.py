@@ -1,5 +1,22 @@
 """From a fitted model's scores to metrics with confidence intervals."""
 
 from featx.evaluation.metrics import Interval, Metrics, evaluate_scores
+from featx.evaluation.paired import Contender, Difference, compare_runs
+from featx.evaluation.shift import Population, Shift, compare_populations
+from featx.evaluation.subgroups import Subgroup, Subgroups, divisible_by, evaluate_subgroups
 
-__all__ = ["Interval", "Metrics", "evaluate_scores"]
+__all__ = [
+    "Contender",
+    "Difference",
+    "Interval",
+    "Metrics",
+    "Population",
+    "Shift",
+    "Subgroup",
+    "Subgroups",
+    "compare_populations",
+    "compare_runs",
+    "divisible_by",
+    "evaluate_scores",
+    "evaluate_subgroups",
+]
