@@ -2,6 +2,7 @@
 
 from featx.evaluation.metrics import Interval, Metrics, evaluate_scores
 from featx.evaluation.paired import Contender, Difference, compare_runs
+from featx.evaluation.reference import Reference, average
 from featx.evaluation.shift import Population, Shift, compare_populations
 from featx.evaluation.subgroups import Subgroup, Subgroups, divisible_by, evaluate_subgroups
 
@@ -11,9 +12,11 @@ __all__ = [
     "Interval",
     "Metrics",
     "Population",
+    "Reference",
     "Shift",
     "Subgroup",
     "Subgroups",
+    "average",
     "compare_populations",
     "compare_runs",
     "divisible_by",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from featx.backbones import STANDARDIZATION_NAME, load_standardization
-from featx.evaluation import Metrics
+from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
 from featx.heads import HeadSpec, save_head
 from featx.progress import SILENT, Progress
 from featx.runs.record import RECORD_NAME, RunRecord, versions
 from featx.runs.unfinished import TENSORBOARD_NAME
+from featx.thresholds import uncertain_band
 from featx.training import (
     FITTED_SPLITS,
     History,
@@ -31,6 +33,7 @@ from featx_cache import Cache, atomic_folder
 
 OOF_NAME = "oof.csv"
 TRAINING_NAME = "training.txt"
+REFERENCE_NAME = "reference.h5"
 LOG_NAME = "fit.log"
 HISTORY_NAME, CURVES_NAME = "history.csv", "curves.png"
 TIMED_IMAGES = 128
@@ -162,6 +165,14 @@ def write_run(
         search=chosen.search,
         tuning=chosen.tuning,
         promise=chosen.promise,
+        band=uncertain_band(
+            chosen.scores["label"] == cache.classes[1],
+            chosen.scores["score"],
+            chosen.scores["group"],
+            chosen.threshold,
+            accuracy_floor=job.accuracy_floor,
+            seed=job.spec.seed,
+        ),
         seconds={
             "out_of_fold": round(chosen.seconds, 3),
             "final_fit": round(seconds, 3),
@@ -169,8 +180,7 @@ def write_run(
         },
         versions=versions(),
     )
-    _write(job.run, record, head, (chosen, data), workplace)
-    return record
+    return _write(job.run, record, head, (chosen, data), cache, workplace)
 
 
 def _seconds_an_image(head: Any, cache: Cache) -> float:
@@ -188,8 +198,9 @@ def _write(
     record: RunRecord,
     head: Any,
     made: tuple[Chosen, TrainingData],
+    cache: Cache,
     workplace: Path | None,
-) -> None:
+) -> RunRecord:
     chosen, data = made
     scores, history = chosen.scores, chosen.history
     with atomic_folder(target) as folder:
@@ -197,11 +208,10 @@ def _write(
         if record.extraction.backbone.standardization is not None:
             file = Path(record.cache) / STANDARDIZATION_NAME
             load_standardization(file).save(folder / STANDARDIZATION_NAME)
-        (folder / RECORD_NAME).write_text(record.model_dump_json(indent=2) + "\n")
         scores.to_csv(folder / OOF_NAME, index=False, errors="surrogateescape")
         originals = data.table.iloc[data.originals]
-        images = [*originals["sha256"], *chosen.images]
-        (folder / TRAINING_NAME).write_text("\n".join(images) + "\n")
+        hashes = [*originals["sha256"], *chosen.images]
+        (folder / TRAINING_NAME).write_text("\n".join(hashes) + "\n")
         if len(history.table):
             history.table.to_csv(folder / HISTORY_NAME, index=False)
             draw_curves(history.table, folder / CURVES_NAME, f"Training of {target.name}")
@@ -210,6 +220,20 @@ def _write(
         if chosen.study is not None:
             shutil.copytree(chosen.study, folder / STUDY_NAME, ignore=_SCRATCH)
         (folder / LOG_NAME).write_text(_log(record, history))
+        images = data.image[data.originals]
+        untouched = cache.rows["copy"].to_numpy() == 0
+        rows = np.flatnonzero(untouched & np.isin(cache.rows["image"].to_numpy(), images))
+        Reference.write(folder / REFERENCE_NAME, cache.blocks(rows))
+        return write_record(folder, record)
+
+
+def write_record(folder: Path, record: RunRecord) -> RunRecord:
+    """Write ``run.json`` as the last file of a run, with the hashes of the others."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    whole = record.model_copy(update={"files": hashes})
+    (folder / RECORD_NAME).write_text(whole.model_dump_json(indent=2) + "\n")
+    return whole
 
 
 def _keep_events(workplace: Path, target: Path) -> None:

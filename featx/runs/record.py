@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from featx.errors import InputError
 from featx.extraction import ExtractionSpec
 from featx.heads import HeadSpec
+from featx.thresholds import Recalibration
 
-SCHEMA: Literal[2] = 2
+SCHEMA: Literal[3] = 3
 RECORD_NAME = "run.json"
 _PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", "h5py", "pillow")
 
@@ -46,6 +47,15 @@ class RunRecord(BaseModel):
         the folds of the search, and how much less they are on fresh ones. None for a fit.
     promise
         What is promised of the operating point; see `featx.thresholds.Promise`. None for nothing.
+    band
+        The uncertain band around the threshold; see `featx.thresholds.uncertain_band`. None in runs
+        of earlier versions.
+    recalibration
+        How the head's scores become this run's; None leaves them as they are.
+    calibrated
+        Of a run that `featx calibrate` made: from which run, on what, old and new operating point.
+    files
+        Name -> SHA-256 of the other files of the run; empty in runs of earlier versions.
     seconds
         Of the out-of-fold scores, the final fit, and a prediction of one image's embedding.
     versions
@@ -54,7 +64,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[3] = SCHEMA
     created: str
     threshold: float = Field(allow_inf_nan=False)
     accuracy_floor: float = Field(ge=0, le=1)
@@ -76,15 +86,24 @@ class RunRecord(BaseModel):
     search: dict[str, Any]
     tuning: dict[str, Any] | None = None
     promise: dict[str, Any] | None = None
+    band: tuple[float, float] | None = None
+    recalibration: Recalibration | None = None
+    calibrated: dict[str, Any] | None = None
+    files: dict[str, str] = Field(default_factory=dict)
     seconds: dict[str, float]
     versions: dict[str, str]
 
     @model_validator(mode="before")
     @classmethod
-    def _from_schema_1(cls, values: Any) -> Any:
-        """Read runs of schema 1, in which epochs and precision stood beside the head's name."""
-        if not isinstance(values, dict) or values.get("schema_version") != 1:
+    def _from_earlier(cls, values: Any) -> Any:
+        """Read runs of schema 1, in which epochs and precision stood beside the head's name, and 2.
+
+        Schema 3 added fields only.
+        """
+        if not isinstance(values, dict) or values.get("schema_version") not in (1, 2):
             return values
+        if values["schema_version"] == 2:
+            return values | {"schema_version": SCHEMA}
         head = dict(values["head"])
         settings = {name: head.pop(name) for name in ("epochs", "precision") if name in head}
         if head.get("name") == "keras":

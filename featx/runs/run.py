@@ -22,12 +22,12 @@ from featx.backbones import (
 )
 from featx.data import images_below
 from featx.errors import InputError
-from featx.evaluation import Metrics, evaluate_scores
+from featx.evaluation import Metrics, Reference, evaluate_scores
 from featx.extraction import stack, to_storage
 from featx.heads import load_head
 from featx.images import UnreadableImageError, decode, make_copy
 from featx.progress import SILENT, Progress
-from featx.runs.final_fit import TRAINING_NAME
+from featx.runs.final_fit import OOF_NAME, REFERENCE_NAME, TRAINING_NAME
 from featx.runs.record import read_record
 from featx.specs import require_equal
 from featx.training.data import require_copies
@@ -102,10 +102,79 @@ class Run:
     @cached_property
     def head(self) -> Any:
         """The fitted classifier."""
-        return load_head(self.path / self.record.head_file)
+        return load_head(self.file(self.record.head_file))
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of the run, which is as it was written.
+
+        Raises
+        ------
+        InputError
+            When it is missing or was changed.
+        """
+        path = self.path / name
+        if not path.is_file():
+            raise InputError(f"the run has no {name} ({path})", "Fit it again.")
+        wanted = self.record.files.get(name)
+        if wanted is not None and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+            raise InputError(
+                f"{path} is damaged: it isn't what `featx` wrote",
+                "Copy the run again from where it is whole, or fit it again.",
+            )
+        return path
+
+    @cached_property
+    def out_of_fold(self) -> pd.DataFrame:
+        """Scores of the images that it was fitted on, by heads that hadn't seen their patients.
+
+        Returns
+        -------
+        DataFrame
+            One line an image: path, label, group (text), fold, score.
+
+        Raises
+        ------
+        InputError
+            When the file is missing or damaged.
+        """
+        path = self.file(OOF_NAME)
+        try:
+            table = pd.read_csv(
+                path,
+                dtype={"path": str, "label": str, "group": str, "fold": int, "score": str},
+                keep_default_na=False,
+                encoding_errors="surrogateescape",
+            )
+            # As text first: not every parser of pandas gives the very float that was written.
+            scores = table[["path", "label", "group", "fold", "score"]]["score"].astype(float)
+        except (ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
+        return table.assign(score=self._recalibrated(np.asarray(scores, np.float64)))
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The images that it was fitted on, as far as other images are compared with them.
+
+        Raises
+        ------
+        InputError
+            When an earlier version of featx fitted the run, or the file is damaged.
+        """
+        if not (self.path / REFERENCE_NAME).exists() and REFERENCE_NAME not in self.record.files:
+            raise InputError(
+                f"the run {self.path} doesn't say what its training images look like: an earlier "
+                "version of featx fitted it",
+                "Fit it again.",
+            )
+        return Reference.read(self.file(REFERENCE_NAME), self.out_of_fold)
+
+    def _recalibrated(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        recalibration = self.record.recalibration
+        return scores if recalibration is None else recalibration.apply(scores)
 
     def score(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the probability of the positive class.
+        """Return the probability of the positive class, recalibrated where the run is.
 
         Parameters
         ----------
@@ -120,6 +189,9 @@ class Run:
         InputError
             When the head refuses the embeddings.
         """
+        return self._recalibrated(self._head_scores(embeddings))
+
+    def _head_scores(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
         try:
             return np.asarray(self.head.predict_proba(embeddings)[:, 1], np.float64)
         except ValueError as error:
@@ -229,9 +301,9 @@ class Run:
         scores = np.empty(len(scored))
         with progress.task("Scoring", len(scored), "row") as advance:
             for positions, embeddings in cache.blocks(scored):
-                scores[positions] = self.score(embeddings)
+                scores[positions] = self._head_scores(embeddings)
                 advance(len(positions))
-        return mean_by_image(scores, image[scored], image[rows])
+        return self._recalibrated(mean_by_image(scores, image[scored], image[rows]))
 
     def backbone(self, weights: str | None = None) -> Backbone:
         """Load the backbone that made the run's embeddings.
@@ -266,7 +338,7 @@ class Run:
             layer=spec.layer,
         )
         if spec.standardization is not None:
-            file = self.path / STANDARDIZATION_NAME
+            file = self.file(STANDARDIZATION_NAME)
             backbone = backbone.with_standardization(load_standardization(file), file)
         require_equal(
             f"{location} is not the backbone that the run {self.path} was fitted with",
@@ -321,23 +393,21 @@ class Run:
         for start in range(0, len(views), PREDICT_BATCH):
             embeddings = backbone.embed(stack(views[start : start + PREDICT_BATCH]))
             stored = to_storage(embeddings, self.record.extraction.storage_dtype)
-            scores += self.score(stored).tolist()
+            scores += self._head_scores(stored).tolist()
         threshold, classes = self.record.threshold, self.record.classes
         remaining = iter(scores)
         for image in batch:
             if image.error:
                 yield Prediction(str(image.path), None, threshold, "", image.error)
             else:
-                score = float(np.mean([next(remaining) for _ in image.views]))
+                mean = np.mean([next(remaining) for _ in image.views], keepdims=True)
+                score = float(self._recalibrated(mean)[0])
                 verdict = classes[int(score >= threshold)]
                 yield Prediction(str(image.path), score, threshold, verdict)
 
     def _trained_on(self) -> set[str]:
         """SHA-256 of the images that the run was fitted on."""
-        path = self.path / TRAINING_NAME
-        if not path.is_file():
-            raise InputError(f"the run has no {TRAINING_NAME} ({path})", "Fit it again.")
-        return set(path.read_text().split())
+        return set(self.file(TRAINING_NAME).read_text().split())
 
 
 def load_run(path: str | Path) -> Run:

@@ -60,7 +60,7 @@ class TestWhatIsWritten:
         self, report: FitReport, cache: Cache
     ) -> None:
         record = record_of(report.run)
-        assert record["schema_version"] == 2
+        assert record["schema_version"] == 3
         assert record["head"] == {"name": "logreg"} | LOGREG.model_dump()
         assert record["head_file"] == "head.skops"
         assert record["extraction"] == cache.spec

@@ -79,7 +79,7 @@ def test_a_truncated_record_is_refused(run: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("schema_version", 3),
+        ("schema_version", 4),
         ("threshold", ...),
         ("threshold", None),
         ("threshold", "high"),

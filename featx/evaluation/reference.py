@@ -1,0 +1,151 @@
+"""What the training population looks like: its embeddings, and how far from them others are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
+
+from featx.errors import InputError
+from featx.heads import SpatialPooling
+
+FAR = 0.99
+"""Quantile of the training images' own distances beyond which an image is unlike them."""
+
+
+def average(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Average embeddings over their grid; vectors pass through.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (images, rows, columns, channels) or (images, channels)
+
+    Returns
+    -------
+    ndarray of shape (images, channels), dtype float32
+    """
+    if embeddings.ndim == 2:
+        return embeddings.astype(np.float32)
+    return np.asarray(SpatialPooling("average").transform(embeddings), np.float32)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The untouched images that a run was fitted on.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (images, channels), dtype float32
+        Their embeddings, averaged over the grid.
+    table : DataFrame
+        In the same order: path, label, group, fold, score; scores are out of fold.
+    """
+
+    vectors: NDArray[np.float32]
+    table: pd.DataFrame
+
+    @cached_property
+    def distances(self) -> NDArray[np.float64]:
+        """Mahalanobis distance of each image to the images of the other folds.
+
+        Its own patient would draw the mean and the covariance towards it: distances of new images
+        would look larger than they are.
+
+        Returns
+        -------
+        ndarray of shape (images,), dtype float64
+        """
+        fold = self.table["fold"].to_numpy()
+        found = np.empty(len(fold))
+        for number in np.unique(fold):
+            held_out = fold == number
+            found[held_out] = _distance(_fit(self.vectors[~held_out]), self.vectors[held_out])
+        return found
+
+    @cached_property
+    def limit(self) -> float:
+        """The distance that 1 % of the training images themselves are beyond."""
+        return float(np.quantile(self.distances, FAR))
+
+    def distance(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the Mahalanobis distance of images to the training images.
+
+        The covariance is shrunk as Ledoit and Wolf do (Journal of Multivariate Analysis 2004),
+        since there may be fewer images than channels.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (images, channels)
+            See `average`.
+
+        Returns
+        -------
+        ndarray of shape (images,), dtype float64
+        """
+        return _distance(self._population, vectors)
+
+    @cached_property
+    def _population(self) -> LedoitWolf:
+        return _fit(self.vectors)
+
+    @staticmethod
+    def write(path: Path, blocks: Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]) -> None:
+        """Write averaged embeddings, float16, as the dataset ``vectors`` of an HDF5 file.
+
+        Parameters
+        ----------
+        path
+            The file.
+        blocks
+            Positions and embeddings, as `featx_cache.Cache.blocks` yields them.
+        """
+        parts = [(where, average(embeddings)) for where, embeddings in blocks]
+        rows = sum(len(where) for where, _ in parts)
+        vectors = np.empty((rows, parts[0][1].shape[1]), np.float16)
+        limit = np.finfo(np.float16).max
+        for where, part in parts:
+            vectors[where] = part.clip(-limit, limit)
+        with h5py.File(path, "w") as file:
+            file.create_dataset("vectors", data=vectors, compression="gzip", shuffle=True)
+
+    @classmethod
+    def read(cls, path: Path, table: pd.DataFrame) -> Reference:
+        """Read what `write` wrote.
+
+        Parameters
+        ----------
+        path
+            The file.
+        table
+            See the attributes.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged, or has another number of images than the table.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                dataset = file["vectors"]
+                if dataset.ndim != 2 or len(dataset) != len(table):
+                    raise ValueError(f"{len(table)} vectors were to be in it, not {dataset.shape}")
+                vectors = np.asarray(dataset[:], np.float32)
+        except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
+        return cls(vectors, table)
+
+
+def _fit(vectors: NDArray[np.floating]) -> LedoitWolf:
+    return LedoitWolf().fit(vectors.astype(np.float64))
+
+
+def _distance(population: LedoitWolf, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.sqrt(np.asarray(population.mahalanobis(vectors.astype(np.float64)), np.float64))

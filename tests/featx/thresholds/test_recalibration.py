@@ -1,0 +1,40 @@
+"""Recalibration: a map of scores that keeps their order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from featx.thresholds import Recalibration
+
+
+def test_slope_one_and_intercept_zero_change_nothing() -> None:
+    scores = np.array([0.001, 0.3, 0.5, 0.97])
+    same = Recalibration(method="sigmoid", slope=1.0, intercept=0.0).apply(scores)
+    assert same == pytest.approx(scores, rel=1e-12)
+
+
+def test_an_intercept_moves_the_odds_by_a_factor() -> None:
+    (moved,) = Recalibration(method="prior", slope=1.0, intercept=np.log(4.0)).apply([0.5])
+    assert moved / (1 - moved) == pytest.approx(4.0)
+
+
+def test_a_temperature_above_one_draws_scores_to_the_middle() -> None:
+    scores = np.array([0.01, 0.5, 0.99])
+    milder = Recalibration(method="temperature", slope=0.5, intercept=0.0).apply(scores)
+    assert milder[1] == 0.5
+    assert scores[0] < milder[0] < 0.5 < milder[2] < scores[2]
+
+
+def test_the_order_stays_at_the_ends_too() -> None:
+    scores = np.array([0.0, 1e-300, 1e-9, 0.5, 1 - 1e-9, 1.0])
+    mapped = Recalibration(method="sigmoid", slope=0.7, intercept=1.3).apply(scores)
+    assert np.isfinite(mapped).all()
+    assert (np.diff(mapped) > 0).all()
+
+
+@pytest.mark.parametrize("slope", [0.0, -1.0, np.inf, np.nan])
+def test_a_slope_that_turns_the_order_round_is_refused(slope: float) -> None:
+    with pytest.raises(ValidationError):
+        Recalibration(method="sigmoid", slope=slope, intercept=0.0)
