@@ -18,6 +18,7 @@ from featx_cli.commands import (
     fit,
     heads,
     predict,
+    report,
     tune,
 )
 from featx_cli.console import Verbosity, set_verbosity
@@ -35,6 +36,7 @@ The usual order:
   featx extract DATA --cache CACHE
   featx fit CACHE --head logreg --run RUN
   featx evaluate RUN
+  featx report RUN --out report.html
   featx predict RUN IMAGES
 
 Exit codes: 0 success, 1 failure, 2 misuse or unusable input, 130 interrupted.
@@ -57,6 +59,7 @@ app.command("dashboard", epilog=dashboard.DASHBOARD_EPILOG)(dashboard.dashboard)
 app.command("tensorboard", epilog=dashboard.TENSORBOARD_EPILOG)(dashboard.tensorboard)
 app.command("heads", epilog=heads.EPILOG)(heads.heads)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")

@@ -126,8 +126,14 @@ def run_demo(
         spec = HeadSpec.choose(name, seed=seed, settings=chosen)
         run = _fit(out / "cache", spec, out / "runs" / name, progress)
         results.append((run, run.evaluate(progress=progress)))
-    report = write_report(results, out / "report.html", title="featx demo on drawn chest X-rays")
-    return DemoResult(weights, results, data, out / "cache", report)
+    report = write_report(
+        [run for run, _ in results],
+        out / "report.html",
+        title="featx demo on drawn chest X-rays",
+        force=True,
+        progress=progress,
+    )
+    return DemoResult(weights, results, data, out / "cache", report.html)
 
 
 def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:

@@ -1,136 +1,196 @@
-"""One self-contained HTML page on some runs and how they did."""
+"""A report of some runs: one HTML page, the same as Markdown with its figures, and a model card."""
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import datetime
-import io
-import math
+import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from featx.errors import InputError
+from featx.progress import SILENT, Advance, Progress
+from featx.reports.card import as_card
+from featx.reports.data_section import data_section
+from featx.reports.document import Block, Document, Notice, Section
+from featx.reports.gather import Facts, Missing, What, gather
+from featx.reports.html import as_html
+from featx.reports.limits import (
+    NOT_A_DEVICE,
+    ONLY_OUT_OF_FOLD,
+    UNTRAINED,
+    limits_section,
+    missing_section,
+    references_section,
+)
+from featx.reports.making_section import making_section
+from featx.reports.markdown import as_markdown
+from featx.reports.results import glance, performance
+from featx.reports.wording import Names
+from featx.reports.wrong_section import wrong_section
+from featx.runs import Run, load_run
+from featx_cache import atomic_folder, atomic_path, make_folder
 
-from featx.evaluation import Metrics
-from featx.evaluation.figures import confusion_figure, roc_figure, threshold_figure
-from featx.runs import Evaluation, Run
-from featx_cache import atomic_path
+CARD_NAME = "model_card.md"
+DEFAULT_TITLE = "featx report"
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files of a report.
+
+    Attributes
+    ----------
+    html
+        One page that needs nothing else.
+    markdown, figures
+        The same as Markdown, and the folder of its figures.
+    card
+        The model card.
+    missing
+        What couldn't be shown, and why.
+    """
+
+    html: Path
+    markdown: Path
+    figures: Path
+    card: Path
+    missing: tuple[Missing, ...] = ()
+
+    @classmethod
+    def beside(cls, out: Path) -> Written:
+        """Say where the files of a report are whose page is `out`."""
+        return cls(
+            out,
+            out.with_suffix(".md"),
+            out.with_name(f"{out.stem}_files"),
+            out.with_name(CARD_NAME),
+        )
 
 
 def write_report(
-    results: Sequence[tuple[Run, Evaluation]], out: Path, *, title: str = "featx report"
-) -> Path:
-    """Write a page that needs no network and no other file.
+    runs: Sequence[str | Path | Run],
+    out: str | Path,
+    *,
+    caches: Sequence[str | Path] = (),
+    split: str = "test",
+    evaluate: bool = True,
+    title: str = DEFAULT_TITLE,
+    anonymous: bool = False,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> Written:
+    """Write ``report.html``, and beside it ``report.md``, ``report_files/`` and ``model_card.md``.
+
+    What can't be shown, because a file of a run, its cache or its images aren't there any more, is
+    said to be so; everything else is shown.
 
     Parameters
     ----------
-    results
-        Runs and their evaluations, in the order of the page.
+    runs
+        Run directories, in the order of the page.
     out
-        The HTML file; its folder must exist.
+        The page; its folder is created when missing.
+    caches
+        On which runs are measured, each on its own where none is given.
+    split
+        Of the caches; ``all`` takes every image.
+    evaluate
+        False leaves evaluation images alone: the report is on out-of-fold scores.
     title
         Heading of the page.
+    anonymous
+        Hide file names and folders.
+    force
+        Replace a report that is there already.
+    progress
+        Shows how far it got.
 
     Raises
     ------
+    InputError
+        When a file is in the way, a run can't be opened, or a cache that was asked for fits none.
     StorageError
-        When the file can't be written.
+        When the files can't be written.
     """
-    environment = Environment(
-        loader=PackageLoader("featx.reports"),
-        autoescape=select_autoescape(["html", "j2"], default=True),
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template("report.html.j2").render(
-        title=title,
-        version=results[0][0].record.versions["featx"],
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        untrained=any(r.record.extraction.backbone.weights == "random" for r, _ in results),
-        rows=[_row(run, evaluation.metrics) for run, evaluation in results],
-        sections=[_section(run, evaluation) for run, evaluation in results],
-    )
-    with atomic_path(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return out
+    files = Written.beside(Path(out))
+    require_free(files, force)
+    opened: dict[Path, Run] = {}
+    for run in runs:
+        loaded = run if isinstance(run, Run) else load_run(run)
+        opened.setdefault(loaded.path.resolve(), loaded)
+    what = What(tuple(Path(cache) for cache in caches), split, evaluate)
+    facts = gather(list(opened.values()), what, progress)
+    names, missing = Names(anonymous), list(facts.missing)
+    steps = sum(len(run.scored) for run in facts.runs)
+    with progress.task("Writing the report", steps, "figure set") as advance:
+        document = make_document(facts, names, missing, title=title, advance=advance)
+        _write(files, document, as_card(facts, document, names))
+    return Written(files.html, files.markdown, files.figures, files.card, tuple(missing))
 
 
-def _row(run: Run, metrics: Metrics) -> dict[str, Any]:
-    return {
-        "head": run.record.head.name,
-        "images": metrics.images,
-        "patients": metrics.patients,
-        **{name: _with_interval(metrics, name) for name in ("accuracy", "recall", "specificity")},
-        "roc_auc": _number(metrics.roc_auc),
-        "threshold": f"{metrics.threshold:.4g}",
-        "floor": f"{run.record.accuracy_floor:g}",
-    }
-
-
-def _section(run: Run, evaluation: Evaluation) -> dict[str, Any]:
-    record, metrics = run.record, evaluation.metrics
-    backbone = record.extraction.backbone
-    out_of_fold = record.metrics["out_of_fold"]
-    name, on = record.head.name, evaluation.split
-    truth, scores = evaluation.scores["label"] == record.classes[1], evaluation.scores["score"]
-    figures = [
-        (
-            confusion_figure(
-                metrics.confusion, record.classes, f"{name}: confusion matrix on {on}"
-            ),
-            f"Confusion matrix of {name}: {dict(metrics.confusion)}",
-        ),
+def make_document(
+    facts: Facts, names: Names, missing: list[Missing], *, title: str, advance: Advance
+) -> Document:
+    """Put the report together; what can't be shown is added to `missing`."""
+    notices: list[Block] = [Notice(NOT_A_DEVICE)]
+    if any(run.record.extraction.backbone.weights == "random" for run in facts.runs):
+        notices.append(Notice(UNTRAINED))
+    if not facts.evaluated:
+        notices.append(Notice(ONLY_OUT_OF_FOLD))
+    sections: list[Section | None] = [
+        glance(facts),
+        data_section(facts, names, missing),
+        making_section(facts, names),
+        *(performance(facts, name, advance) for name in facts.sets()),
+        wrong_section(facts, names, missing),
+        limits_section(facts),
     ]
-    if not math.isnan(metrics.roc_auc):
-        point = f"recall {metrics.recall:.3f} at specificity {metrics.specificity:.3f}"
-        figures = [
-            (
-                roc_figure(truth, scores, metrics, f"{name}: ROC on {on}"),
-                f"ROC curve of {name}, operating point at {point}",
-            ),
-            (
-                threshold_figure(
-                    truth,
-                    scores,
-                    record.threshold,
-                    record.accuracy_floor,
-                    f"{name}: operating point on {on}",
-                ),
-                f"Recall and accuracy of {name} against the threshold; accuracy floor "
-                f"{record.accuracy_floor:g}, threshold {record.threshold:.4g}",
-            ),
-            *figures,
-        ]
-    return {
-        "head": record.head.name,
-        "split": evaluation.split,
-        "figures": [{"uri": _as_data_uri(figure), "alt": alt} for figure, alt in figures],
-        "trained_on": f"{record.images} images of {record.patients} patients, {record.copies} "
-        f"augmented copies of each training image",
-        "backbone": f"{backbone.name} at {backbone.input_size}x{backbone.input_size}, "
-        f"{backbone.weights} weights, {backbone.precision}",
-        "fingerprint": record.fingerprint,
-        "promise": (record.promise or {}).get("sentence", ""),
-        "out_of_fold": f"accuracy {_number(out_of_fold['accuracy'])}, recall "
-        f"{_number(out_of_fold['recall'])}, ROC AUC {_number(out_of_fold['roc_auc'])}",
-    }
+    sections += [missing_section(missing, names), references_section()]
+    version = importlib.metadata.version("featx")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    there = tuple(section for section in sections if section is not None)
+    return Document(title, f"featx {version}, {now}", tuple(notices), there)
 
 
-def _with_interval(metrics: Metrics, name: str) -> str:
-    interval = metrics.intervals.get(name)
-    between = f" ({interval.low:.3f} – {interval.high:.3f})" if interval else ""
-    return _number(getattr(metrics, name)) + between
+def require_free(files: Written, force: bool) -> None:
+    """Fail before the work when the files can't be written.
+
+    Raises
+    ------
+    InputError
+        When one is there and `force` is not, or the page's name isn't one of a page.
+    """
+    if files.html.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            f"{files.html} is not the name of a page", "Give one that ends in .html to --out."
+        )
+    for path, folder in (
+        (files.html, False), (files.markdown, False), (files.figures, True), (files.card, False)
+    ):  # fmt: skip
+        if path.exists() and path.is_dir() != folder:
+            kind = "a folder" if path.is_dir() else "a file"
+            raise InputError(f"{path} is {kind}", "Give another --out.")
+        if path.exists() and not force:
+            raise InputError(
+                f"{path} exists already", "Give another --out, or --force to replace the report."
+            )
 
 
-def _as_data_uri(figure: Figure) -> str:
-    """Return a figure as a PNG data URI, so that a page needs no other file."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
+def _write(files: Written, document: Document, card: str) -> None:
+    """Write everything under other names first; the page gets its own last."""
+    make_folder(files.html.parent)
+    with contextlib.ExitStack() as stack:
+        html = stack.enter_context(atomic_path(files.html))
+        markdown = stack.enter_context(atomic_path(files.markdown))
+        card_file = stack.enter_context(atomic_path(files.card))
+        figures = stack.enter_context(atomic_folder(files.figures))
+        for picture in document.pictures():
+            (figures / picture.file).write_bytes(picture.content)
+        for path, text in (
+            (html, as_html(document)),
+            (markdown, as_markdown(document, files.figures.name)),
+            (card_file, card),
+        ):
+            path.write_text(text, encoding="utf-8", errors="replace")

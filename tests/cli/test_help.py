@@ -25,6 +25,7 @@ PAGES = (
     ["evaluate"],
     ["heads"],
     ["predict"],
+    ["report"],
     ["data", "check"],
     ["data", "split"],
     ["data", "show"],

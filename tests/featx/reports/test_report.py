@@ -1,193 +1,336 @@
-"""The HTML report: one page that needs nothing else, and says what was measured."""
+"""The report: a page that needs nothing else, the same as Markdown, and what couldn't be shown."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
+import errno
 import io
-import math
-from html.parser import HTMLParser
+import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from PIL import Image
 
-from featx.errors import StorageError
+from featx.errors import InputError, StorageError
 from featx.heads import HeadSpec
 from featx.reports import write_report
-from featx.runs import Evaluation, Run, fit, load_run
+from featx.runs import fit, load_run
+from tests.featx.reports.conftest import Made, Page
 
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
 
-Result = tuple[Run, Evaluation]
+OLD_RUNS = Path(__file__).parents[1] / "runs" / "fixtures"
+NUMBER = re.compile(r"\d+\.\d{3,4}\b")
 
 
-class Page(HTMLParser):
-    """What a page consists of."""
+class TestThePage:
+    def test_it_needs_no_other_file_and_no_network(self, made: Made) -> None:
+        for _, attributes in made.page.tags:
+            for name in ("src", "href", "srcset", "data", "action"):
+                value = attributes.get(name)
+                assert value is None or value.startswith(("data:", "#"))
+        assert "url(" not in made.page.html
+        assert "@import" not in made.page.html
+        assert not made.page.all("script")
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.html = path.read_text(encoding="utf-8")
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(self.html)
+    def test_links_of_the_contents_lead_to_sections(self, made: Made) -> None:
+        anchors = [section["id"] for section in made.page.all("section")]
+        assert len(anchors) == len(set(anchors))
+        links = [link["href"] for link in made.page.all("a")]
+        assert len(links) >= 8
+        assert {f"#{anchor}" for anchor in anchors} >= set(links)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
+    def test_each_picture_opens_and_is_told_in_words(self, made: Made) -> None:
+        kinds = set()
+        for image in made.page.all("img"):
+            kind, content = (image["src"] or "").split(",", 1)
+            kinds.add(kind)
+            binary = base64.b64decode(content, validate=True)
+            if "svg" in kind:
+                assert ET.fromstring(binary).tag.endswith("svg")
+            else:
+                assert min(Image.open(io.BytesIO(binary)).size) > 200
+        assert kinds == {"data:image/svg+xml;base64", "data:image/jpeg;base64"}
+        assert all(len(words) > 10 for words in made.page.words)
 
-    def handle_data(self, data: str) -> None:
-        self.text += " ".join(data.split()) + " "
+    def test_it_is_small(self, made: Made) -> None:
+        assert made.written.html.stat().st_size < 2_000_000
 
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+    def test_first_thing_it_says_that_it_is_no_medical_device(self, made: Made) -> None:
+        assert 0 < made.page.text.index("not a medical device") < made.page.text.index("Contents")
+
+    def test_numbers_have_their_intervals(self, made: Made) -> None:
+        metrics = load_run(made.run).evaluate().metrics
+        for name in ("accuracy", "recall", "specificity", "roc_auc", "brier"):
+            interval = metrics.intervals[name]
+            between = f"({interval.low:.3f} – {interval.high:.3f})"
+            assert f"{getattr(metrics, name):.4f} {between}" in made.page.text
+
+    def test_out_of_fold_numbers_are_kept_apart_and_called_so(self, made: Made) -> None:
+        record = load_run(made.run).record
+        test, own = (
+            made.page.text.split("Out of fold (internal validation)")[1:][-1],
+            record.metrics,
+        )
+        assert "The threshold was chosen on these same scores" in test
+        assert f"{own['out_of_fold']['roc_auc']:.4f}" in test
+        before = made.page.text.split("Performance on split test of cache")[-1].split("Out of")[0]
+        assert "chosen on these same scores" not in before
+
+    def test_it_says_what_was_trained_on_what_and_how_to_do_it_again(self, made: Made) -> None:
+        record = load_run(made.run).record
+        text = made.page.text
+        assert record.fingerprint in text
+        assert f"scikit-learn {record.versions['scikit-learn']}" in text
+        assert f"featx fit {made.cache.path.resolve()} --head logreg" in text
+        assert "--accuracy-floor 0.6 --no-use-copies" in text
+        assert "untrained" not in text
+
+    def test_the_operating_point_is_told_with_the_floor(self, made: Made) -> None:
+        record = load_run(made.run).record
+        told = [words for words in made.page.words if words.startswith("Recall and accuracy of")]
+        assert len(told) == 2
+        for words in told:
+            assert f"accuracy floor 0.6, threshold {record.threshold:.4g}" in words
+            assert record.band is not None
+            assert f"uncertain band {record.band[0]:.4g} to {record.band[1]:.4g}" in words
+
+    def test_images_are_shown_only_of_training_and_of_errors(self, made: Made) -> None:
+        words = [w for w in made.page.words if w.endswith(".png") or ".png, labelled" in w]
+        samples = [w for w in words if w.startswith("Training image")]
+        assert len(samples) == 12
+        assert not any("test/" in w for w in samples)
+        confusion = load_run(made.run).evaluate().metrics.confusion
+        wrong = [w for w in words if not w.startswith("Training image")]
+        assert len(wrong) == min(6, confusion["fn"]) + min(6, confusion["fp"])
+
+
+class TestMarkdown:
+    def test_it_has_the_numbers_of_the_page_and_no_others(self, made: Made) -> None:
+        text = made.page.text + " ".join(made.page.words)
+        assert sorted(set(NUMBER.findall(text))) == sorted(set(NUMBER.findall(made.markdown)))
+
+    def test_its_figures_are_beside_it_and_those_of_the_page(self, made: Made) -> None:
+        named = re.findall(r"\]\((report_files/[^)]+)\)", made.written.markdown.read_text())
+        there = {f"report_files/{path.name}" for path in made.written.figures.iterdir()}
+        assert set(named) == there
+        assert len(named) == len(there) == len(made.page.all("img"))
+
+    def test_tables_have_as_many_cells_in_each_line(self, made: Made) -> None:
+        tables = re.findall(r"(?:^\|.*\n)+", made.written.markdown.read_text(), re.MULTILINE)
+        assert len(tables) >= 6
+        for table in tables:
+            widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+            assert len(widths) == 1
+
+
+class TestTheModelCard:
+    def test_it_says_what_the_model_is_for_and_how_it_did(self, made: Made) -> None:
+        card = made.written.card.read_text()
+        metrics = load_run(made.run).evaluate().metrics
+        assert card.startswith("---\n")
+        for heading in ("Intended uses", "Limitations", "Training data", "Evaluation"):
+            assert re.search(rf"^#+ {heading}$", card, re.MULTILINE)
+        assert "not a medical device" in card
+        assert f"{metrics.roc_auc:.4f}" in card
+        assert "More Information needed" not in card
+
+
+class TestSeveralRuns:
+    def test_each_is_in_every_table_and_curves_are_drawn_together(
+        self, made: Made, tmp_path: Path
+    ) -> None:
+        other = fit(made.cache, HeadSpec(name="lda"), tmp_path / "lda", accuracy_floor=0.6).run
+        page = Page(write_report([made.run, other, made.run], tmp_path / "r.html").html)
+        (together,) = [w for w in page.words if w.startswith("ROC curve on split test")]
+        assert "logreg: ROC AUC" in together
+        assert "lda: ROC AUC" in together
+        assert sum(words.startswith("Confusion matrix of lda") for words in page.words) == 2
+        assert sum(words.startswith("Confusion matrix of logreg") for words in page.words) == 2
+
+    def test_runs_of_one_name_are_told_apart(self, made: Made, tmp_path: Path) -> None:
+        copy = shutil.copytree(made.run, tmp_path / "other" / "logreg")
+        page = Page(write_report([made.run, copy], tmp_path / "r.html").html)
+        assert "other/logreg" in page.text
+        assert f"{made.run.parent.name}/logreg" in page.text
+        assert len({section["id"] for section in page.all("section")}) == len(page.all("section"))
+
+
+class TestWhatIsMissing:
+    @pytest.mark.parametrize("name", ["run-schema-1", "run-schema-2-keras", "run-schema-2-svm"])
+    def test_a_run_of_an_earlier_version_has_a_report_out_of_fold(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        written = write_report([OLD_RUNS / name], tmp_path / "r.html")
+        page = Page(written.html)
+        assert "These are out-of-fold numbers" in page.text.split("Contents")[0]
+        assert "there is no cache at" in page.text.split("What couldn't be shown")[-1]
+        assert any("cache" in item.what for item in written.missing)
+        assert any(words.startswith("ROC curve on out of fold") for words in page.words)
+        keras = any(words.startswith("loss of") for words in page.words)
+        assert keras == ("keras" in name)
+
+    def test_images_that_were_moved_or_changed_are_said_to_be_so(
+        self, made: Made, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        cache = make_cache(tmp_path / "cache")  # its images were never anywhere
+        written = write_report([made.run], tmp_path / "r.html", caches=[cache.path])
+        assert any("/nowhere" in item.why for item in written.missing)
+        assert "/nowhere" in Page(written.html).text
+
+    def test_a_run_without_its_scores_still_has_those_on_test_images(
+        self, made: Made, tmp_path: Path
+    ) -> None:
+        run = shutil.copytree(made.run, tmp_path / "run")
+        (run / "oof.csv").unlink()
+        page = Page(write_report([run], tmp_path / "r.html").html)
+        assert "the run has no oof.csv" in page.text
+        assert any(words.startswith("ROC curve on split test") for words in page.words)
+
+    def test_a_run_without_any_scores_is_refused(self, tmp_path: Path) -> None:
+        run = shutil.copytree(OLD_RUNS / "run-schema-1", tmp_path / "run")
+        (run / "oof.csv").unlink()
+        with pytest.raises(InputError, match="no scores to report on"):
+            write_report([run], tmp_path / "r.html")
+        assert not (tmp_path / "r.html").exists()
+
+    def test_a_cache_without_a_test_split_is_said_to_have_none(
+        self, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        def change(made: Contents) -> None:
+            made.images.loc[made.images["split"] == "test", "split"] = "train"
+
+        cache = make_cache(tmp_path / "cache", copies=0, change=change)
+        run = fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.6).run
+        page = Page(write_report([run], tmp_path / "r.html").html)
+        assert "These are out-of-fold numbers" in page.text
+        assert "has no image in split 'test'" in page.text
+
+    def test_a_test_split_of_one_class_has_no_curves(
+        self, made: Made, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        def change(contents: Contents) -> None:
+            contents.images.loc[contents.images["split"] == "test", "label"] = "NORMAL"
+
+        cache = make_cache(tmp_path / "cache", change=change)
+        page = Page(write_report([made.run], tmp_path / "r.html", caches=[cache.path]).html)
+        assert "undefined" in page.text
+        assert "All these images are of one class" in page.text
+
+    def test_a_cache_that_was_asked_for_and_fits_no_run_is_refused(
+        self, made: Made, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        other = make_cache(tmp_path / "cache", classes=("A", "B"), change=_renamed)
+        with pytest.raises(InputError, match="tells NORMAL from PNEUMONIA"):
+            write_report([made.run], tmp_path / "r.html", caches=[other.path])
+        assert not (tmp_path / "r.html").exists()
+
+    def test_untrained_embeddings_are_said_to_be_so(self, tiny_run: Path, tmp_path: Path) -> None:
+        page = Page(write_report([tiny_run], tmp_path / "r.html").html)
+        assert "these embeddings are untrained" in page.text.split("Contents")[0]
+
+
+def _renamed(made: Contents) -> None:
+    made.images["label"] = made.images["label"].map({"NORMAL": "A", "PNEUMONIA": "B"})
+
+
+HOSTILE = ("<script>alert(1)</script>", 'a|b `c` *d* [e](http://f) $x_1$ & "g"')
 
 
 @pytest.fixture(scope="module")
-def result(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """A run on embeddings of a trained backbone, and how it did."""
-    folder = tmp_path_factory.mktemp("report")
-    cache = make_cache(folder / "cache")
-    run = load_run(fit(cache, HeadSpec(name="logreg"), folder / "run", accuracy_floor=0.6).run)
-    return run, run.evaluate(cache)
-
-
-@pytest.fixture(scope="module")
-def page(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return Page(write_report([result], tmp_path_factory.mktemp("page") / "report.html"))
-
-
-def test_the_page_needs_no_other_file_and_no_network(page: Page) -> None:
-    for _, attributes in page.tags:
-        for name in ("src", "href", "srcset", "data", "action"):
-            value = attributes.get(name)
-            assert value is None or value.startswith(("data:", "#"))
-    assert "url(" not in page.html
-    assert "@import" not in page.html
-    assert not page.all("script")
-
-
-def test_each_figure_is_a_picture_that_opens(page: Page) -> None:
-    figures = page.all("img")
-    assert len(figures) == 3
-    for figure in figures:
-        source = figure["src"]
-        assert source is not None
-        kind, content = source.split(",", 1)
-        assert kind == "data:image/png;base64"
-        picture = Image.open(io.BytesIO(base64.b64decode(content, validate=True)))
-        assert min(picture.size) > 200
-        assert len(picture.convert("L").getcolors() or range(9)) > 5
-
-
-def test_each_figure_is_told_in_words_too(page: Page, result: Result) -> None:
-    run, evaluation = result
-    words = [figure["alt"] or "" for figure in page.all("img")]
-    roc, threshold, confusion = words
-    assert f"recall {evaluation.metrics.recall:.3f}" in roc
-    assert f"threshold {run.record.threshold:.4g}" in threshold
-    assert "accuracy floor 0.6" in threshold
-    assert str(dict(evaluation.metrics.confusion)) in confusion
-
-
-def test_the_numbers_are_there_with_their_intervals(page: Page, result: Result) -> None:
-    run, evaluation = result
-    metrics = evaluation.metrics
-    for name in ("accuracy", "recall", "specificity"):
-        interval = metrics.intervals[name]
-        expected = f"{getattr(metrics, name):.4f} ({interval.low:.3f} – {interval.high:.3f})"
-        assert expected in page.text
-    assert f"{metrics.roc_auc:.4f}" in page.text
-    assert f"{metrics.threshold:.4g}" in page.text
-    out_of_fold = run.record.metrics["out_of_fold"]
-    assert f"ROC AUC {out_of_fold['roc_auc']:.4f}" in page.text
-
-
-def test_it_says_what_was_trained_on_what_and_by_which_version(page: Page, result: Result) -> None:
-    record = result[0].record
-    assert "40 images of 20 patients, 0 augmented copies" in page.text
-    assert "vgg16 at 64x64, trained weights, float32" in page.text
-    assert record.fingerprint in page.text
-    assert f"featx {record.versions['featx']}" in page.text
-    assert "logreg, split test" in page.text
-
-
-def test_it_says_that_it_is_no_medical_device(page: Page) -> None:
-    assert "not a medical device" in page.text
-
-
-def test_trained_embeddings_bring_no_warning_of_untrained_ones(page: Page) -> None:
-    assert "untrained" not in page.text
-
-
-def test_untrained_embeddings_are_said_to_be_so(
-    tiny_run: Path, result: Result, tmp_path: Path
-) -> None:
-    tiny = load_run(tiny_run)
-    results = [result, (tiny, tiny.evaluate())]
-    assert "these embeddings are untrained" in Page(write_report(results, tmp_path / "r.html")).text
-
-
-def test_each_run_has_a_row_and_a_section_in_the_order_given(
-    result: Result, tmp_path: Path
-) -> None:
-    page = Page(write_report([result, result], tmp_path / "r.html", title="Two runs"))
-    assert len(page.all("img")) == 6
-    assert page.text.count("logreg, split test") == 2
-    assert page.text.split()[:2] == ["Two", "runs"]
-
-
-def test_names_from_outside_are_escaped(result: Result, tmp_path: Path) -> None:
-    run, evaluation = result
-    evaluation = dataclasses.replace(evaluation, split="<script>alert(1)</script>")
-    page = Page(write_report([(run, evaluation)], tmp_path / "r.html", title="a <b> & c"))
-    assert not page.all("script")
-    assert "<title>a &lt;b&gt; &amp; c</title>" in page.html
-
-
-def test_a_test_split_of_one_class_still_has_its_page(
-    make_cache: MakeCache, result: Result, tmp_path: Path
-) -> None:
+def hostile(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
     def change(made: Contents) -> None:
-        made.images.loc[made.images["split"] == "test", "label"] = "NORMAL"
+        names = dict(zip(("NORMAL", "PNEUMONIA"), HOSTILE, strict=True))
+        made.images["label"] = made.images["label"].map(names)
+        made.images["path"] = "<img src=x onerror=alert(1)>/" + made.images["path"]
 
-    run = result[0]
-    evaluation = run.evaluate(make_cache(tmp_path / "cache", change=change))
-    assert math.isnan(evaluation.metrics.roc_auc)
-    page = Page(write_report([(run, evaluation)], tmp_path / "r.html"))
-    assert "undefined" in page.text
-    assert len(page.all("img")) == 1
-
-
-def test_all_images_and_tables_can_be_read_by_machines(page: Page) -> None:
-    assert page.html.startswith("<!doctype html>")
-    assert page.all("html") == [{"lang": "en"}]
-    assert all(figure["alt"] for figure in page.all("img"))
-    assert page.all("th")
+    folder = tmp_path_factory.mktemp("hostile")
+    cache = make_cache(folder / "a <b> & c|d", classes=HOSTILE, change=change)
+    run = fit(cache, HeadSpec(name="logreg"), folder / "<i>run|", accuracy_floor=0.6).run
+    written = write_report([run], folder / "r.html", title="<u>title</u>")
+    return Page(written.html), written.markdown.read_text()
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(
-    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import errno
+class TestNamesFromOutside:
+    def test_none_becomes_a_tag(self, hostile: tuple[Page, str]) -> None:
+        page, _ = hostile
+        assert {tag for tag, _ in page.tags}.isdisjoint({"script", "i", "u"})
+        assert not [image for image in page.all("img") if "onerror" in image]
+        assert "<title>&lt;u&gt;title&lt;/u&gt;</title>" in page.html
+        assert HOSTILE[0] in page.text
+        assert HOSTILE[1] in page.text
 
-    out = tmp_path / "report.html"
-    out.write_text("old")
+    def test_none_is_read_as_markdown(self, hostile: tuple[Page, str]) -> None:
+        _, markdown = hostile
+        prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
+        assert not re.search(r"(?<!\\)<(?!a id=|/a>)", prose)
+        assert "[e](http" not in markdown
+        for table in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
-    def full(*_: Any, **__: Any) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(StorageError, match="no room"):
-        write_report([result], out)
-    monkeypatch.undo()
-    assert out.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    def test_file_names_can_be_hidden(self, made: Made, tmp_path: Path) -> None:
+        written = write_report([made.run], tmp_path / "r.html", anonymous=True)
+        for path in (written.html, written.markdown, written.card):
+            text = path.read_text()
+            assert not re.search(r"p\d\d-\d\.png", text)
+            assert str(made.cache.path) not in text
+            assert str(made.run) not in text
 
 
-def test_figures_are_not_kept_by_pyplot(result: Result, tmp_path: Path) -> None:
-    from matplotlib import pyplot
+class TestWriting:
+    @pytest.mark.parametrize("name", ["r.html", "r.md", "model_card.md", "r_files"])
+    def test_what_is_there_is_not_replaced_unasked(
+        self, made: Made, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def work(*_: Any, **__: Any) -> None:
+            raise AssertionError("the refusal comes before the work")
 
-    write_report([result], tmp_path / "r.html")
-    assert pyplot.get_fignums() == []
+        (tmp_path / name).mkdir() if "files" in name else (tmp_path / name).write_text("mine")
+        monkeypatch.setattr("featx.reports.report.gather", work)
+        with pytest.raises(InputError, match=f"{name} exists already"):
+            write_report([made.run], tmp_path / "r.html")
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_it_is_replaced_when_asked_and_old_figures_go(self, made: Made, tmp_path: Path) -> None:
+        (tmp_path / "r.html").write_text("old")
+        (tmp_path / "r_files").mkdir()
+        (tmp_path / "r_files" / "old.svg").write_text("old")
+        write_report([made.run], tmp_path / "r.html", force=True)
+        assert not (tmp_path / "r_files" / "old.svg").exists()
+        assert Page(tmp_path / "r.html").words
+
+    @pytest.mark.parametrize("name", ["report", "report.pdf"])
+    def test_a_page_has_a_page_s_name(self, made: Made, name: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"ends in \.html"):
+            write_report([made.run], tmp_path / name)
+
+    def test_a_report_that_cannot_be_written_leaves_the_old_one(
+        self, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = write_report([made.run], tmp_path / "r.html")
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+        def full(*_: Any, **__: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_text", full)
+        with pytest.raises(StorageError, match="no room"):
+            write_report([made.run], old.html, force=True)
+        monkeypatch.undo()
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after == before
+
+    def test_the_same_runs_give_the_same_figures(self, made: Made, tmp_path: Path) -> None:
+        again = write_report([made.run], tmp_path / "report.html")
+        for path in made.written.figures.iterdir():
+            assert (again.figures / path.name).read_bytes() == path.read_bytes()
+
+    def test_figures_are_not_kept_by_pyplot(self, made: Made) -> None:
+        from matplotlib import pyplot
+
+        assert made.page.words
+        assert pyplot.get_fignums() == []

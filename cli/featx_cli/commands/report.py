@@ -1,0 +1,83 @@
+"""``featx report``: everything there is to say of some runs, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featx_cli.console import TerminalProgress, output, say
+from featx_cli.tensorflow import import_quietly
+
+EPILOG = "\b\nExample:  featx report runs/logreg runs/keras --out report.html"
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Directories that `featx fit` wrote."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The page. Beside it: the same as Markdown (.md) with its figures (_files/), and "
+            "model_card.md.",
+        ),
+    ] = Path("report.html"),
+    cache: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--cache",
+            "--data",
+            metavar="CACHE",
+            help="Measure the runs on this cache; can be given many times. Default: the cache "
+            "that each was fitted on.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    out_of_fold: Annotated[
+        bool,
+        typer.Option(
+            "--out-of-fold",
+            help="Leave evaluation images alone: report the out-of-fold scores only.",
+        ),
+    ] = False,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "featx report",
+    anonymous: Annotated[
+        bool,
+        typer.Option("--anonymous", help="Hide file names and folders. Images are still shown."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a report that is there already.")
+    ] = False,
+) -> None:
+    """Write a report on some runs: one HTML page that needs no network and no other file.
+
+    What they were trained on and how, curves with 95 % bands, the operating point, calibration,
+    the most wrong images, limits of use. Out-of-fold numbers and numbers on other images are kept
+    apart. What can't be shown, because files were moved, is said to be so.
+    """
+    from featx.reports import write_report
+
+    import_quietly()
+    written = write_report(
+        runs,
+        out,
+        caches=cache or (),
+        split=split,
+        evaluate=not out_of_fold,
+        title=title,
+        anonymous=anonymous,
+        force=force,
+        progress=TerminalProgress(),
+    )
+    for item in dict.fromkeys(written.missing):
+        say(f"Couldn't be shown: {item.what}: {item.why}")
+    console = output()
+    console.print(f"Report:     {written.html}", soft_wrap=True)
+    console.print(f"Markdown:   {written.markdown}", soft_wrap=True)
+    console.print(f"Model card: {written.card}", soft_wrap=True)

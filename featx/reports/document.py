@@ -1,0 +1,171 @@
+"""What a page consists of, whatever it is written in: text, tables, pictures, sections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph; `small` for remarks."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    small: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A paragraph that must not be overlooked."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of short texts."""
+
+    kind: ClassVar[str] = "items"
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines for a terminal."""
+
+    kind: ClassVar[str] = "code"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text in rows and columns.
+
+    Attributes
+    ----------
+    columns
+        Headings.
+    rows
+        As many texts as there are columns, each.
+    caption
+        What it is; empty for none.
+    words
+        The columns that hold words and not numbers.
+    folded
+        Show the caption alone until it is asked for, where that can be done.
+    """
+
+    kind: ClassVar[str] = "table"
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    words: frozenset[int] = frozenset({0})
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure or an image.
+
+    Attributes
+    ----------
+    name
+        Of its file, without the suffix; unique in a document.
+    suffix
+        ``svg``, ``png`` or ``jpg``.
+    content
+        The file.
+    alt
+        What it shows, for who can't see it.
+    caption
+        Stands below it.
+    """
+
+    kind: ClassVar[str] = "picture"
+    name: str
+    suffix: str
+    content: bytes = field(repr=False)
+    alt: str
+    caption: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return f"{self.name}.{self.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures side by side, below what they are; `small` for thumbnails."""
+
+    kind: ClassVar[str] = "gallery"
+    pictures: tuple[Picture, ...]
+    small: bool = False
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what is below it.
+
+    Attributes
+    ----------
+    title
+        The heading.
+    anchor
+        Where links lead; unique in a document.
+    blocks
+        In order.
+    items
+        Items of reporting guidelines that it answers to; empty for none.
+    """
+
+    kind: ClassVar[str] = "section"
+    title: str
+    anchor: str
+    blocks: tuple[Block, ...]
+    items: str = ""
+
+
+Block = Text | Notice | Items | Code | Table | Picture | Gallery | Section
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole page.
+
+    Attributes
+    ----------
+    title
+        The heading.
+    made
+        By which version and when.
+    blocks
+        What comes before the table of contents.
+    sections
+        In order.
+    """
+
+    title: str
+    made: str
+    blocks: tuple[Block, ...]
+    sections: tuple[Section, ...]
+
+    def pictures(self) -> list[Picture]:
+        """Return all pictures, in order."""
+        return _pictures((*self.blocks, *self.sections))
+
+
+def _pictures(blocks: Sequence[Block]) -> list[Picture]:
+    found: list[Picture] = []
+    for block in blocks:
+        if isinstance(block, Picture):
+            found.append(block)
+        elif isinstance(block, Gallery):
+            found += block.pictures
+        elif isinstance(block, Section):
+            found += _pictures(block.blocks)
+    return found

@@ -1,0 +1,127 @@
+"""What a report says of how the runs were made: settings, backbone, commands, learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from featx.heads import TITLES
+from featx.reports.commands import changed_settings, commands
+from featx.reports.document import Block, Code, Gallery, Items, Section, Table, Text
+from featx.reports.figures import learning_figures, picture
+from featx.reports.gather import Facts, RunFacts
+from featx.reports.wording import Names, counted
+
+
+def making_section(facts: Facts, names: Names) -> Section:
+    """Tell how the runs were made, and how to make them again."""
+    runs = facts.runs
+    rows = [[name] for name in _facts_of(runs[0], names)]
+    for run in runs:
+        for row, value in zip(rows, _facts_of(run, names).values(), strict=True):
+            row.append(value)
+    table = Table(
+        ("", *(run.name for run in runs)),
+        tuple(tuple(row) for row in rows),
+        words=frozenset(range(len(runs) + 1)),
+    )
+    blocks: list[Block] = [table]
+    promised = [
+        f"{run.name}: {run.record.promise['sentence']}"
+        for run in runs
+        if run.record.promise is not None and "sentence" in run.record.promise
+    ]
+    if promised:
+        blocks += [Text("What is promised of the operating point:"), Items(tuple(promised))]
+    blocks += [
+        Text(
+            "The threshold is the one of highest recall among those whose accuracy out of fold is "
+            "at or above the accuracy floor. Folds keep each patient together."
+        ),
+        Text("Commands that make the runs anew, put together from what the runs note:"),
+        Code("\n".join(_unique_lines([_commands(run, names) for run in runs]))),
+    ]
+    if any(run.record.tuning is not None for run in runs):
+        blocks.append(
+            Text("A search has more options than a run notes; its study is in the run's folder.")
+        )
+    blocks += _learning(facts)
+    return Section(
+        "How it was made", "making", tuple(blocks), "TRIPOD+AI items 12 and 22; CLAIM: model"
+    )
+
+
+def _facts_of(run: RunFacts, names: Names) -> dict[str, str]:
+    record = run.record
+    backbone, augmentation = record.extraction.backbone, record.extraction.augmentation
+    settings = ", ".join(f"{k} {v}" for k, v in changed_settings(record).items())
+    mapped, band = record.recalibration, record.band
+    copies = "none"
+    if record.copies:
+        copies = f"{record.copies} of each training image, rotation up to {augmentation.rotation:g}"
+        copies += f"°, zoom up to {augmentation.zoom:g}"
+    return {
+        "head": f"{record.head.name}: {TITLES[record.head.name]}",
+        "settings that aren't the defaults": settings or "none",
+        "scores become probabilities by": record.head.calibration or "the head itself",
+        "recalibrated": "no"
+        if mapped is None
+        else f"score → sigmoid({mapped.slope:.4g} · "
+        f"logit(score) + {mapped.intercept:.4g}), {mapped.method}",
+        "threshold": f"{record.threshold:.6g}",
+        "uncertain band": "not noted" if band is None else f"{band[0]:.4g} to {band[1]:.4g}",
+        "accuracy floor": f"{record.accuracy_floor:g}",
+        "folds": f"{record.folds}, seed {record.seed}",
+        "augmented copies": copies,
+        "test-time augmentation": f"{record.tta} copies" if record.tta else "no",
+        "backbone": f"{backbone.name}, layer {backbone.layer}, {backbone.weights} weights",
+        "SHA-256 of the weights": backbone.weights_sha256,
+        "input": f"{backbone.input_size} x {backbone.input_size} pixels, {backbone.preprocess} "
+        f"preprocessing, {backbone.precision}",
+        "fingerprint of the embeddings": record.fingerprint,
+        "made": record.created,
+        "versions": ", ".join(f"{k} {v}" for k, v in record.versions.items()),
+        "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in record.seconds.items()),
+        "folder": names.folder(str(run.run.path.resolve()), "RUN"),
+    }
+
+
+def _commands(run: RunFacts, names: Names) -> str:
+    data = run.fitted_on.cache.data if run.fitted_on is not None else ""
+    return commands(
+        run.record,
+        data=names.folder(data, "DATA"),
+        cache=names.folder(str(Path(run.record.cache)), "CACHE"),
+        run=names.folder(str(run.run.path.resolve()), run.name),
+    )
+
+
+def _unique_lines(texts: list[str]) -> list[str]:
+    """Keep the first of equal lines: runs share an extraction."""
+    return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
+
+
+def _learning(facts: Facts) -> list[Block]:
+    blocks: list[Block] = []
+    for run in facts.runs:
+        if run.history is None:
+            continue
+        history = run.history
+        final = history[history["training"] == "final"]
+        last = (final if len(final) else history).iloc[-1]
+        pictures = tuple(
+            picture(
+                figure,
+                f"learning-{run.key}-{name}",
+                f"{name} of {run.name} by epoch, on training images and held-out patients; "
+                f"{last[name]:.4f} in the last epoch of the final fit",
+            )
+            for name, figure in learning_figures(history).items()
+        )
+        trainings = history.groupby(["training", "member"]).ngroups
+        text = f"Learning curves of {run.name}: {counted(trainings, 'training')}, thin lines are "
+        blocks.append(Gallery(pictures, caption=f"{text}folds, the bold one is the final fit."))
+    if not blocks:
+        blocks.append(
+            Text("Learning curves: only Keras heads learn by epochs, and none has a history here.")
+        )
+    return blocks
