@@ -1,0 +1,63 @@
+"""What is inside a fitted head, under its calibration."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+
+from featx.heads import CalibratedHead, KerasHead
+
+
+class Link(NamedTuple):
+    """How a decision function becomes the logit of a score: slope * decision + intercept."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+def network_of(head: Any) -> Any | None:
+    """Return the network of a Keras head, calibrated or not; None where the head isn't one."""
+    inner = _under(head)
+    return inner.model_ if isinstance(inner, KerasHead) else None
+
+
+def classifier_of(head: Any) -> Any:
+    """Return the classifier at the end of a head, without its calibration."""
+    inner = _under(head)
+    return _under(inner.named_steps["classifier"]) if isinstance(inner, Pipeline) else inner
+
+
+def link_of(head: Any) -> Link:
+    """Say how a decision function becomes the logit of the head's score.
+
+    Platt's map and temperature are linear in the logit. An isotonic calibration isn't: the map is
+    then of what it was given.
+    """
+    calibrated = head.named_steps["classifier"] if isinstance(head, Pipeline) else head
+    if not isinstance(calibrated, CalibratedHead) or not _has_decision(_under(calibrated)):
+        return Link()
+    calibrator = _only(calibrated).calibrators[0]
+    if calibrated.method == "sigmoid":
+        return Link(-float(calibrator.a_), -float(calibrator.b_))
+    # Scikit-learn takes the decision for the difference of two logits, (-decision, decision).
+    return Link(2 * float(calibrator.beta_)) if calibrated.method == "temperature" else Link()
+
+
+def unit_of(head: Any) -> str:
+    """Name what a map is measured in: ``logit``, or ``margin`` where nothing makes that of it."""
+    is_margin = isinstance(classifier_of(head), SVC) and link_of(head) == Link()
+    return "margin" if is_margin else "logit"
+
+
+def _under(estimator: Any) -> Any:
+    return _only(estimator).estimator if isinstance(estimator, CalibratedHead) else estimator
+
+
+def _only(calibrated: CalibratedHead) -> Any:
+    return calibrated.calibrated_.calibrated_classifiers_[0]
+
+
+def _has_decision(classifier: Any) -> bool:
+    return hasattr(classifier, "decision_function")

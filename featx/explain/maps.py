@@ -1,0 +1,107 @@
+"""From a fitted head and embeddings to heat maps, by the method that suits the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from featx.errors import InputError
+from featx.explain.gradients import gradient_maps
+from featx.explain.heads import network_of, unit_of
+from featx.explain.linear import Linear, linear_maps
+from featx.explain.occlusion import logit_of, occlusion_maps
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a head's heat maps are made.
+
+    Attributes
+    ----------
+    name
+        ``class activation``, ``gradient`` or ``occlusion``.
+    unit
+        ``logit`` of the positive class's score, or ``margin`` of a support vector machine whose
+        calibration isn't linear in the logit.
+    meaning
+        What a cell's value is, in a few words.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+
+
+MEANINGS = {
+    "class activation": "the cell's share of the score",
+    "gradient": "the cell's share of the score, to first order",
+    "occlusion": "fall of the score when the cell and its neighbours are hidden",
+}
+
+
+def method_of(head: Any) -> Method:
+    """Say how `heat_maps` explains a head.
+
+    Parameters
+    ----------
+    head
+        A fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
+    """
+    name = "occlusion"
+    if network_of(head) is not None:
+        name = "gradient"
+    elif isinstance(head, Pipeline) and Linear.of(head) is not None:
+        name = "class activation"
+    return Method(name, unit_of(head), MEANINGS[name])
+
+
+def heat_maps(
+    head: Any, embeddings: NDArray[np.floating], *, fill: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
+    """Say which cells of the grid speak for the positive class, and which against it.
+
+    Linear heads are divided among the cells exactly: a map and a constant sum up to the logit of
+    the score. Networks are explained by gradient times activation, everything else by occlusion.
+
+    Parameters
+    ----------
+    head
+        A fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
+    embeddings : ndarray of shape (images, rows, columns, channels)
+        As the head was fitted on.
+    fill : ndarray of shape (channels,) or (rows, columns, channels), optional
+        Of occlusion: what hidden cells are replaced by, such as the training images' mean. None
+        takes the mean of the image's own cells.
+
+    Returns
+    -------
+    ndarray of shape (images, rows, columns), dtype float32
+        In units of the positive class's logit (see `method_of`): above 0 speaks for it.
+
+    Raises
+    ------
+    InputError
+        When embeddings have no grid.
+    """
+    if embeddings.ndim != 4:
+        raise InputError(
+            f"embeddings of shape {embeddings.shape[1:]} have no grid, so there is no map of them",
+            "Extract again with a layer whose output has rows and columns.",
+        )
+    if not len(embeddings):
+        return np.zeros(embeddings.shape[:3], np.float32)
+    if (network := network_of(head)) is not None:
+        return gradient_maps(network, embeddings)
+    if isinstance(head, Pipeline) and (linear := Linear.of(head)) is not None:
+        return linear_maps(head, linear, embeddings)[0]
+    return occlusion_maps(logit_of(head), embeddings, fill=fill)
+
+
+def peak(heat: NDArray[np.floating]) -> tuple[int, int]:
+    """Return row and column of a map's largest value."""
+    row, column = np.unravel_index(int(np.argmax(heat)), heat.shape)
+    return int(row), int(column)
