@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _run(arguments)
     except SystemExit as stop:  # of `_terminate`
         code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException as error:  # with --debug, or when Ctrl-C is pressed twice
+        leaving.code = _interruption(error)
+        raise
     if code in (INTERRUPTED, TERMINATED):
         leaving.code = code
     sys.exit(code)
@@ -70,7 +73,7 @@ def _run(arguments: list[str]) -> int:
     except FeatxError as error:
         if debug:
             raise
-        return _complain(str(error), error.exit_code)
+        return _ended(error) or _complain(str(error), error.exit_code)
     except TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # private to Typer; it holds the help page
             print(error.format_message(), file=sys.stderr)  # noqa: T201
@@ -91,8 +94,8 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        if (interrupt := _behind(error)) is not None:
-            return _interrupted() if isinstance(interrupt, KeyboardInterrupt) else TERMINATED
+        if code := _ended(error):
+            return code
         first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
             f"unexpected {type(error).__name__}: {first}. Run it again with `featx --debug …` and "
@@ -109,15 +112,23 @@ def _interrupted() -> int:
     )
 
 
-def _behind(error: BaseException | None) -> KeyboardInterrupt | SystemExit | None:
-    """Return the Ctrl-C or the polite kill behind an error, which a library tidied up badly."""
+def _ended(error: BaseException) -> int | None:
+    """Return the exit code when an interruption is behind an error; else None."""
+    code = _interruption(error)
+    return _interrupted() if code == INTERRUPTED else code
+
+
+def _interruption(error: BaseException | None) -> int | None:
+    """Return the code of the Ctrl-C or the polite kill behind an error, tidied up badly."""
     while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
         error = error.__cause__ or error.__context__
-    return error
+    if error is None:
+        return None
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
 
 
 def _complain(message: str, exit_code: int) -> int:
-    one_line = " ".join(message.split())
+    one_line = " ".join(line.strip() for line in message.splitlines() if line.strip())
     print(f"featx: error: {one_line}", file=sys.stderr)  # noqa: T201
     return exit_code
 
