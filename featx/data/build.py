@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from featx.data.dicom import Pseudonyms
-from featx.data.manifest import Manifest, typed
+from featx.data.manifest import ImageInputError, Manifest, typed
 from featx.data.patients import cause_of, group_of
 from featx.data.probe import probe_all
 from featx.errors import InputError
@@ -89,15 +89,16 @@ def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
 
     Raises
     ------
-    InputError
+    ImageInputError
         Naming the first file of the class and what is wrong with it.
     """
     for label in manifest.classes:
         if not (manifest.table["label"] == label).any():
             path = next(p for p, name in labels.items() if name == label)
-            raise InputError(
+            raise ImageInputError(
+                path,
                 f"class {label!r} has no readable image in {manifest.root} "
-                f"(for example {path}: {manifest.unreadable.get(path, 'left out')})"
+                f"(for example {path!r}: {manifest.unreadable.get(path, 'left out')})",
             )
 
 

@@ -107,6 +107,8 @@ def is_image(path: Path) -> bool:
         return True
     if path.name.startswith(".") or not (path.suffix == "" or path.suffix[1:].isdigit()):
         return False
+    if not path.is_file():  # a pipe, which waits for its writer
+        return False
     try:
         with path.open("rb") as file:
             return looks_like_dicom(file)

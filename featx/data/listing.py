@@ -17,7 +17,14 @@ import pandas as pd
 from featx.data.build import PROBED, build, regroup, require_classes
 from featx.data.dicom import Pseudonyms
 from featx.data.folders import DEFAULT_SPLIT, SPLITS
-from featx.data.manifest import COLUMNS, NUMBERS, Manifest, order_classes, typed
+from featx.data.manifest import (
+    COLUMNS,
+    NUMBERS,
+    ImageInputError,
+    Manifest,
+    order_classes,
+    typed,
+)
 from featx.errors import InputError
 from featx.progress import SILENT, Advance, Progress
 from featx.specs import require_known
@@ -87,9 +94,24 @@ def read_listing(
     _check_labels(table)
     _check_splits(table)
     _check_paths(table, root, allow_outside)
-    order = order_classes(sorted(set(table.columns["label"])), classes, positive)
-    if len(set(table.columns["label"])) > len(order):
-        _keep_classes(table, order)
+    order = _order_classes(table, classes, positive)
+    _keep_classes(table, order)
+    pseudonyms = pseudonyms or Pseudonyms(None)
+    try:
+        return _manifest(table, root, order, group_regex, pseudonyms, progress)
+    except ImageInputError as error:
+        row = table.columns["path"].index(error.path)
+        raise table.complaint(row, error.what, error.hint) from None
+
+
+def _manifest(
+    table: _Table,
+    root: Path,
+    order: tuple[str, str],
+    group_regex: str | None,
+    pseudonyms: Pseudonyms,
+    progress: Progress,
+) -> Manifest:
     if all(table.columns.get(name) and all(table.columns[name]) for name in PROBED):
         return _finished(table, root, order, group_regex)
     listed = {n: v for n, v in table.columns.items() if n not in PROBED and n != "study"}
@@ -98,7 +120,7 @@ def read_listing(
         listed,
         order,
         group_regex=group_regex,
-        pseudonyms=pseudonyms or Pseudonyms(None),
+        pseudonyms=pseudonyms,
         progress=progress,
     )
     return _without_changed(manifest, table)
@@ -110,6 +132,8 @@ def _read_csv(path: Path, progress: Progress) -> _Table:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             header = file.readline()
             file.seek(0)
+            if "\0" in header:
+                raise InputError(f"{path}, line 1: it isn't text in UTF-8", "Save it as UTF-8.")
             separator = _separator(header)
             with progress.task(f"Reading {path.name}", path.stat().st_size, "byte") as advance:
                 _read_rows(table, csv.reader(file, delimiter=separator, strict=True), advance)
@@ -313,7 +337,21 @@ def _links(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
+def _order_classes(
+    table: _Table, classes: Sequence[str] | None, positive: str | None
+) -> tuple[str, str]:
+    labels = table.columns["label"]
+    found = list(dict.fromkeys(labels))
+    try:
+        return order_classes(sorted(found), classes, positive)
+    except InputError as error:
+        if classes is None and positive in (None, *found) and len(found) > 2:
+            raise table.complaint(labels.index(found[2]), error.what, error.hint) from None
+        raise InputError(f"{table.path}: {error.what}", error.hint) from None
+
+
 def _keep_classes(table: _Table, order: tuple[str, str]) -> None:
+    """Leave out rows of other classes."""
     rows = [row for row, label in enumerate(table.columns["label"]) if label in order]
     for name, values in table.columns.items():
         table.columns[name] = [values[row] for row in rows]

@@ -15,7 +15,16 @@ from featx_cache import TEXT, atomic_path
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
 NUMBERS = ("width", "height")
+_NAMED = 10
 DTYPES: dict[str, Any] = {name: np.dtype(np.int32) if name in NUMBERS else TEXT for name in COLUMNS}
+
+
+class ImageInputError(InputError):
+    """Misuse that shows in one image of a manifest: `path`, as the manifest has it."""
+
+    def __init__(self, path: str, what: str, hint: str = "") -> None:
+        self.path = path
+        super().__init__(what, hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +150,14 @@ def order_classes(
     for name in [*names, *([positive] if positive is not None else [])]:
         if name not in found:
             raise InputError(
-                f"there is no class {name!r} in the data", f"It has: {', '.join(sorted(found))}."
+                f"there is no class {name!r} in the data", f"It has: {_listed(sorted(found))}."
             )
     if positive is not None and positive not in names:
         raise InputError(f"--positive {positive!r} is not one of --classes {','.join(names)}")
     if len(set(names)) != 2:
         raise InputError(
             f"featx needs exactly two classes, and here there "
-            f"{'is' if len(set(names)) == 1 else 'are'} {len(set(names))}: {', '.join(names)}",
+            f"{'is' if len(set(names)) == 1 else 'are'} {len(set(names))}: {_listed(names)}",
             "Choose two with --classes NEGATIVE,POSITIVE."
             if len(set(names)) > 2
             else "Add images of the other class.",
@@ -156,3 +165,9 @@ def order_classes(
     if positive is not None:
         names = [name for name in names if name != positive] + [positive]
     return names[0], names[1]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name some classes: a wrong column may have thousands."""
+    more = ", …" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

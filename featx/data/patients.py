@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from featx.errors import InputError
+from featx.data.manifest import ImageInputError
 
 # The Kaggle "Chest X-Ray Images (Pneumonia)" names. The person number restarts with each cause,
 # so the cause is part of the patient.
@@ -42,14 +42,15 @@ def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
 
     Raises
     ------
-    InputError
+    ImageInputError
         When `pattern` finds no patient, or an empty one.
     """
     if pattern is not None:
         match = pattern.search(path)
         group = match.group(1 if pattern.groups else 0) if match else None
         if not group:
-            raise InputError(
+            raise ImageInputError(
+                path,
                 f"--group-regex {pattern.pattern!r} doesn't match {path!r}",
                 "Every image needs a patient.",
             )

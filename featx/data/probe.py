@@ -80,6 +80,8 @@ def reason_of(error: BaseException) -> str:
 
 
 def _probe_file(path: Path, pseudonyms: Pseudonyms) -> Probe:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return Probe(problem="not a regular file")  # opening a pipe waits for its writer
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if file.tell() == 0:

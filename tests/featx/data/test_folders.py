@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -237,9 +238,15 @@ class TestUnreadable:
         (flat / "HEALTHY" / "c.JPG").write_text("not a picture")
         (flat / "SICK" / "bad.png").touch()
         with pytest.raises(
-            InputError, match=r"class 'HEALTHY' has no readable image.*HEALTHY/c\.JPG: not a JPEG"
+            InputError, match=r"class 'HEALTHY' has no readable image.*HEALTHY/c\.JPG': not a JPEG"
         ):
             scan_folder(flat)
+
+    @pytest.mark.timeout(20)
+    def test_a_pipe_is_not_waited_for(self, flat: Path) -> None:
+        os.mkfifo(flat / "SICK" / "pipe.png")
+        os.mkfifo(flat / "SICK" / "pipe")
+        assert dict(scan_folder(flat).unreadable) == {"SICK/pipe.png": "not a regular file"}
 
     def test_a_broken_link_is_unreadable(self, flat: Path) -> None:
         (flat / "SICK" / "link.png").symlink_to(flat / "gone.png")

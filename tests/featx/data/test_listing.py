@@ -140,7 +140,11 @@ class TestComplaints:
             (GOOD + "../outside.png,NORMAL\n", "leads out of"),
             (GOOD + "/etc/hostname,NORMAL\n", "line 4: the path '/etc/hostname' leads out of"),
             (GOOD + 'c.jpeg,"NORMAL\n', "line 4 or below: unexpected end of data"),
-            ("path,label\na.png,A\nb.png,A\n", "featx needs exactly two classes"),
+            ("path,label\na.png,A\nb.png,A\n", "m.csv: featx needs exactly two classes"),
+            (
+                GOOD + "c.jpeg,MAYBE\n",
+                "line 4: featx needs exactly two classes, and here there are 3",
+            ),
         ],
     )
     def test_is_one_line_that_says_where(self, images: Path, text: str, said: str) -> None:
@@ -155,11 +159,22 @@ class TestComplaints:
 
     def test_group_regex_that_does_not_match(self, images: Path) -> None:
         said = complaint(images, GOOD, group_regex="p(.)x")
-        assert "--group-regex 'p(.)x' doesn't match 'a.png'" in said
+        assert "line 2: --group-regex 'p(.)x' doesn't match 'a.png'" in said
 
     def test_class_without_a_readable_image(self, images: Path) -> None:
-        text = "path,label\na.png,A\nmissing.png,B\n"
-        assert "class 'B' has no readable image" in complaint(images, text)
+        text = "path,label\na.png,A\n missing.png,B\n"
+        said = complaint(images, text)
+        assert "m.csv, line 3: class 'B' has no readable image" in said
+        assert "(for example ' missing.png': no such file" in said
+
+    def test_text_of_another_encoding(self, images: Path) -> None:
+        assert "line 1: it isn't text in UTF-8" in complaint(images, GOOD.encode("utf-16"))
+
+    def test_a_wrong_column_is_not_read_out_in_full(self, images: Path) -> None:
+        rows = "".join(f"{number}.png,patient {number}\n" for number in range(500))
+        said = complaint(images, "path,label\n" + rows)
+        assert "line 4: featx needs exactly two classes, and here there are 500: " in said
+        assert len(said) < 400
 
     def test_columns_of_a_saved_manifest_are_checked(self, images: Path) -> None:
         header = "path,label,sha256,width,height,mode,source\n"
