@@ -94,7 +94,7 @@ def counts_figure(counts: pd.DataFrame) -> Figure:
     place = np.arange(len(counts))
     for number, (label, colour) in enumerate(zip(counts.columns, (BLUE, ORANGE), strict=True)):
         bars = axes.bar(
-            place + (number - 0.5) * 0.4, counts[label], 0.38, color=colour, label=_plain(label)
+            place + (number - 0.5) * 0.4, counts[label], 0.38, color=colour, label=_legend(label)
         )
         axes.bar_label(bars, fmt="{:,.0f}", padding=2)
     axes.set_xticks(place, counts.index)
@@ -115,7 +115,7 @@ def proportions_figure(counts: pd.DataFrame) -> Figure:
     place, left = np.arange(len(shares)), np.zeros(len(shares))
     for label, colour in zip(shares.columns, (BLUE, ORANGE), strict=True):
         values = shares[label].to_numpy()
-        bars = axes.barh(place, values, 0.7, left=left, color=colour, label=_plain(label))
+        bars = axes.barh(place, values, 0.7, left=left, color=colour, label=_legend(label))
         # A share too small for its number goes without.
         texts = [f"{value:.0%}" if value >= 0.06 else "" for value in values]
         axes.bar_label(bars, texts, label_type="center", color="white", fontweight="bold")
@@ -139,7 +139,7 @@ def sizes_figure(manifest: Manifest) -> Figure:
         area = 14 + 250 * np.sqrt(sizes["n"] / len(table))
         axes.scatter(
             sizes["width"], sizes["height"], area, color=colour, marker=marker, alpha=0.6,
-            linewidths=1.2, label=f"{_plain(label)}: median {of_class['width'].median():,.0f} x "
+            linewidths=1.2, label=f"{_legend(label)}: median {of_class['width'].median():,.0f} x "
             f"{of_class['height'].median():,.0f}",
         )  # fmt: skip
     widest = max(table["width"].max(), table["height"].max())
@@ -154,7 +154,9 @@ def sizes_figure(manifest: Manifest) -> Figure:
 def samples_figure(manifest: Manifest, drawn: Sequence[tuple[int, NDArray[np.float32]]]) -> Figure:
     """Draw sample images in a grid, with their labels."""
     table = manifest.table
-    texts = [f"{table['label'].iloc[i]} ({table['split'].iloc[i]})" for i, _ in drawn]
+    texts = [
+        f"{_shortened(table['label'].iloc[i], 20)} ({table['split'].iloc[i]})" for i, _ in drawn
+    ]
     colours = [_colour(manifest, i) for i, _ in drawn]
     return _grid([pixels for _, pixels in drawn], texts, colours, "Images drawn at random")
 
@@ -165,8 +167,8 @@ def image_figure(manifest: Manifest, position: int, pixels: NDArray[np.float32])
     figure, axes = _figure((5.6, 6.2))
     _draw(axes, pixels)
     axes.set_title(
-        f"{_shortened(row['path'], 60)}\n{row['label']}, {row['split']}, patient "
-        f"{_shortened(row['group'], 40)}\n{row['width']} x {row['height']} {row['mode']} "
+        f"{_shortened(row['path'], 60)}\n{_shortened(row['label'], 28)}, {row['split']}, patient "
+        f"{_shortened(row['group'], 24)}\n{row['width']} x {row['height']} {row['mode']} "
         f"{row['source']}, shown as {SIDE} x {SIDE}",
         fontsize=9,
         parse_math=False,
@@ -181,12 +183,13 @@ def means_figure(
     figure, axes = _figure((10.5, 4.2), columns=3)
     for place, mean, label in zip(axes[:2], means, classes, strict=True):
         _draw(place, mean[..., np.newaxis])
-        place.set_title(f"mean {label}", parse_math=False)
+        place.set_title(f"mean {_shortened(label, 22)}", parse_math=False)
     difference = means[1] - means[0]
     limit = max(float(np.abs(difference).max()), 1.0)
     shown = axes[2].imshow(difference, cmap="PuOr_r", vmin=-limit, vmax=limit)
     axes[2].set_axis_off()
-    axes[2].set_title(f"{classes[1]} − {classes[0]}", parse_math=False)
+    negative, positive = (_shortened(label, 13) for label in classes)
+    axes[2].set_title(f"{positive} − {negative}", parse_math=False)
     figure.colorbar(shown, ax=axes[2], label="grey values, of 255", shrink=0.8)
     figure.suptitle(f"Mean images (at most {number:,} of each class)")
     return figure
@@ -229,8 +232,9 @@ def contact_sheet(manifest: Manifest, ranked: pd.DataFrame, path: Path) -> None:
     marked = dict(zip(order, worst["doubtful"], strict=True))
     table, positive = manifest.table, manifest.classes[1]
     texts = [
-        f"{_shortened(Path(table['path'].iloc[i]).name, 30)}\nlabelled {table['label'].iloc[i]}"
-        f"{' (doubtful)' if marked[i] else ''}\n{positive} score {score[i]:.3f}"
+        f"{_shortened(Path(table['path'].iloc[i]).name, 30)}\n"
+        f"labelled {_shortened(table['label'].iloc[i], 12)}"
+        f"{' (doubtful)' if marked[i] else ''}\n{_shortened(positive, 18)} score {score[i]:.3f}"
         for i, _ in drawn
     ]
     colours = [_colour(manifest, i) for i, _ in drawn]
@@ -332,16 +336,16 @@ def _colour(manifest: Manifest, position: int) -> str:
     return "#A04000" if positive else "#00507F"  # dark enough for small letters
 
 
-def _plain(text: str) -> str:
-    """Keep a label from being read as a formula."""
-    return text.replace("$", r"\$")
+def _legend(label: str) -> str:
+    """Keep a label from leaving the figure, and from being read as a formula."""
+    return _shortened(label, 28).replace("$", r"\$")
 
 
 def _shortened(text: str, most: int) -> str:
     """Keep both ends of a long name."""
     text = printable(text)
-    half = most // 2
-    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
 
 
 def _figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:

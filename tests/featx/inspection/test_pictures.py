@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from featx.data import Manifest, load_manifest
@@ -15,9 +17,12 @@ from featx.images import AugmentationSpec
 from featx.inspection import contact_sheet, show_data
 from featx.inspection.pictures import (
     counts_figure,
+    image_figure,
     mean_images,
+    means_figure,
     proportions_figure,
     samples_figure,
+    sizes_figure,
 )
 
 NAMES = ["counts", "proportions", "sizes", "samples", "one-image", "mean-images", "copies"]
@@ -29,8 +34,6 @@ def manifest(phantom_data: Path) -> Manifest:
 
 
 def texts(figure: object) -> list[str]:
-    from matplotlib.text import Text
-
     return [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
 
 
@@ -63,6 +66,31 @@ def test_labels_with_formulas_in_them_are_labels(manifest: Manifest) -> None:
     table = manifest.table.head(2).assign(label=["$x", "y$"])
     odd = Manifest(manifest.root, table, ("$x", "y$"))
     samples_figure(odd, [(0, np.zeros((4, 4, 1), np.float32))]).savefig("/dev/null", format="png")
+
+
+@pytest.mark.parametrize("drawn", ["counts", "proportions", "sizes", "samples", "means", "one"])
+def test_long_labels_neither_overlap_nor_leave_the_figure(manifest: Manifest, drawn: str) -> None:
+    names = ("nothing found by two readers in 2019", "pneumonia, confirmed by PCR and culture")
+    label = manifest.table["label"].map(dict(zip(manifest.classes, names, strict=True)))
+    long = Manifest(manifest.root, manifest.table.assign(label=label), names)
+    pixels = np.zeros((4, 4, 1), np.float32)
+    figure = {
+        "counts": lambda: counts_figure(long.counts()),
+        "proportions": lambda: proportions_figure(long.counts()),
+        "sizes": lambda: sizes_figure(long),
+        "samples": lambda: samples_figure(long, [(i, pixels) for i in range(25)]),
+        "means": lambda: means_figure([np.zeros((4, 4)), np.ones((4, 4))], 3, names),
+        "one": lambda: image_figure(long, 0, pixels),
+    }[drawn]()
+    figure.savefig(io.BytesIO(), format="png")
+    page = figure.bbox
+    shown = [axes.title for axes in figure.axes]
+    shown += [text for legend in figure.legends for text in legend.get_texts()]
+    boxes = [text.get_window_extent() for text in shown if text.get_text()]
+    assert any("…" in text.get_text() for text in shown)
+    for number, box in enumerate(boxes):
+        assert page.x0 <= box.x0 < box.x1 <= page.x1
+        assert not any(box.overlaps(other) for other in boxes[:number])
 
 
 def test_means_are_means(tmp_path: Path) -> None:
