@@ -173,7 +173,7 @@ class TestSplit:
 
 class TestShow:
     def test_prints_the_figures(self, featx: Featx, data: Path, tmp_path: Path) -> None:
-        answer = featx("data", "show", data, "--out", tmp_path / "figures", "--preset", "chest")
+        answer = featx("data", "show", data, "--out", tmp_path / "figures", "--augment", "chest")
         assert answer.code == 0
         paths = [Path(line) for line in answer.out.splitlines()]
         assert len(paths) == 7

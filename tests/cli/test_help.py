@@ -91,7 +91,7 @@ class TestEachPage:
             elif parameter.default is not None:
                 option = re.escape(parameter.opts[0])
                 default = re.escape(str(parameter.default))
-                assert re.search(rf"{option} .*?\[default: {default}\]", text), parameter.name
+                assert re.search(rf"{option}[ ,].*?\[default: {default}\]", text), parameter.name
             elif not parameter.required and "Default" in parameter.help:
                 assert " ".join(parameter.help.split()) in text
 

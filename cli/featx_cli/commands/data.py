@@ -160,7 +160,10 @@ def show(
         Path, typer.Option("--out", metavar="DIR", help="Folder for the figures, PNG and SVG.")
     ],
     preset: Annotated[
-        str, typer.Option(help="The augmentation to show: none, study or chest.")
+        str,
+        typer.Option(
+            "--augment", "--preset", help="The augmentation to show: none, study or chest."
+        ),
     ] = "study",
     seed: SeedOption = 0,
     root: RootOption = None,
