@@ -59,8 +59,8 @@ class TerminalProgress:
     """A bar with speed and time left on a terminal, plain lines elsewhere, nothing when quiet."""
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int, unit: str) -> Iterator[Advance]:
-        """Show a task of `total` units while the block runs."""
+    def task(self, description: str, total: int | None, unit: str) -> Iterator[Advance]:
+        """Show a task of `total` units, or nobody knows how many, while the block runs."""
         if _verbosity is Verbosity.QUIET or total == 0:
             yield lambda _: None
         elif sys.stderr.isatty():
@@ -75,7 +75,7 @@ class TerminalProgress:
 
 
 @contextlib.contextmanager
-def _bar(description: str, total: int, unit: str) -> Iterator[Advance]:
+def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -107,7 +107,7 @@ def _bar(description: str, total: int, unit: str) -> Iterator[Advance]:
         yield lambda done: progress.update(task, advance=done)
 
 
-def _plain_lines(description: str, total: int, unit: str) -> Callable[[int], None]:
+def _plain_lines(description: str, total: int | None, unit: str) -> Callable[[int], None]:
     """Print a line every ten seconds and one at the end, if the task takes that long."""
     started = time.monotonic()
     state = {"done": 0, "printed": started}
@@ -115,11 +115,14 @@ def _plain_lines(description: str, total: int, unit: str) -> Callable[[int], Non
     def advance(done: int) -> None:
         state["done"] += done
         now = time.monotonic()
-        finished = state["done"] >= total
+        finished = total is not None and state["done"] >= total
         if now - state["printed"] < PLAIN_SECONDS and not (finished and now - started > 2.0):
             return
         state["printed"] = now
         speed = state["done"] / max(now - started, 1e-9)
+        if total is None:
+            say(f"{description}: {state['done']} {unit}s, {speed:.1f} {unit}s/s")
+            return
         left = (total - state["done"]) / speed
         tail = f"in {now - started:.0f} s" if finished else f"{left:.0f} s left"
         say(f"{description}: {state['done']}/{total} {unit}s, {speed:.1f} {unit}s/s, {tail}")

@@ -1,7 +1,7 @@
 """From files to a manifest: which images there are, their labels, splits and patients."""
 
 from featx.data.dicom import Pseudonyms
-from featx.data.folders import images_below, is_image, is_image_name, scan_folder
+from featx.data.folders import images_below, is_image, is_image_name, scan_folder, walk_images
 from featx.data.load import load_manifest
 from featx.data.manifest import Manifest, require_manifest_name
 from featx.data.patients import group_of
@@ -21,4 +21,5 @@ __all__ = [
     "require_manifest_name",
     "scan_folder",
     "split_manifest",
+    "walk_images",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from featx.data.build import build, compile_group
@@ -135,6 +135,30 @@ def images_below(folder: Path) -> list[Path]:
                 )
         images += [Path(current, name) for name in files if is_image(Path(current, name))]
     return sorted(images)
+
+
+def walk_images(folder: Path) -> Iterator[Path]:
+    """Walk through the images in a folder and the folders in it, in the order of their paths.
+
+    Only one folder's names are held at a time. A folder that can't be read is given as if it were
+    an image, so that its reader meets the reason.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(
+                (entry.name, entry.is_dir(), entry.is_symlink())
+                for entry in entries
+                if not entry.name.startswith((".", "__MACOSX"))
+            )
+    except OSError:
+        yield folder
+        return
+    for name, is_folder, is_link in found:
+        path = folder / name
+        if is_folder and not is_link:
+            yield from walk_images(path)
+        elif not is_folder and is_image(path):
+            yield path
 
 
 def _find_images(root: Path) -> list[tuple[str, str, Path]]:

@@ -2,11 +2,12 @@
 
 from featx.evaluation.metrics import Interval, Metrics, evaluate_scores
 from featx.evaluation.paired import Contender, Difference, compare_runs
-from featx.evaluation.reference import Reference, average
+from featx.evaluation.reference import FAR, Reference, average
 from featx.evaluation.shift import Population, Shift, compare_populations
 from featx.evaluation.subgroups import Subgroup, Subgroups, divisible_by, evaluate_subgroups
 
 __all__ = [
+    "FAR",
     "Contender",
     "Difference",
     "Interval",

@@ -2,8 +2,9 @@
 
 from featx.runs.comparison import Comparison, fit_heads
 from featx.runs.fitting import FitReport, fit
+from featx.runs.predicting import Prediction, find_images, shift_warning
 from featx.runs.record import RunRecord
-from featx.runs.run import Evaluation, Prediction, Run, find_images, load_run
+from featx.runs.run import Evaluation, Run, load_run
 from featx.runs.tuned import TuneReport, tune
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "fit",
     "fit_heads",
     "load_run",
+    "shift_warning",
     "tune",
 ]

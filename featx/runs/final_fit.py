@@ -18,7 +18,7 @@ from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
 from featx.heads import HeadSpec, save_head
 from featx.progress import SILENT, Progress
-from featx.runs.record import RECORD_NAME, RunRecord, versions
+from featx.runs.record import RECORD_NAME, RunRecord, record_text, versions
 from featx.runs.unfinished import TENSORBOARD_NAME
 from featx.thresholds import uncertain_band
 from featx.training import (
@@ -232,7 +232,7 @@ def write_record(folder: Path, record: RunRecord) -> RunRecord:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     whole = record.model_copy(update={"files": hashes})
-    (folder / RECORD_NAME).write_text(whole.model_dump_json(indent=2) + "\n")
+    (folder / RECORD_NAME).write_text(record_text(whole), encoding="utf-8")
     return whole
 
 

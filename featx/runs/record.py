@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +19,7 @@ from featx.thresholds import Recalibration
 
 SCHEMA: Literal[3] = 3
 RECORD_NAME = "run.json"
+CHECKSUM = "checksum"
 _PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", "h5py", "pillow")
 
 
@@ -120,20 +124,38 @@ def read_record(folder: Path) -> RunRecord:
         When the folder isn't a run, or the file is damaged or of an unknown schema.
     """
     path = folder / RECORD_NAME
+    again = "It is damaged or from another version of featx; fit the run again."
     if not path.is_file():
         what = f"{folder} is not a run (it has no {RECORD_NAME})"
         if not folder.exists():
             what = f"there is no run at {folder}"
         raise InputError(what, "Make one with `featx fit CACHE --head logreg --run RUN`.")
     try:
-        return RunRecord.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        record = RunRecord.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise InputError(
-            f"{path} can't be used: {where}: {first['msg']}",
-            "It is damaged or from another version of featx; fit the run again.",
-        ) from error
+        raise InputError(f"{path} can't be used: {where}: {first['msg']}", again) from error
+    values = json.loads(content)
+    if values.get(CHECKSUM, wanted := checksum(values)) != wanted:
+        raise InputError(f"{path} is damaged: it isn't what featx wrote", again)
+    return record
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a record says: its fields but for the checksum, keys sorted.
+
+    A digit of the threshold that a bad disk changed would else go unnoticed.
+    """
+    said = {name: value for name, value in values.items() if name != CHECKSUM}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def record_text(record: RunRecord) -> str:
+    """Return the content of ``run.json``, its checksum included."""
+    values = json.loads(record.model_dump_json())
+    return json.dumps(values | {CHECKSUM: checksum(values)}, indent=2, ensure_ascii=False) + "\n"
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,46 +20,18 @@ from featx.backbones import (
     load_backbone,
     load_standardization,
 )
-from featx.data import images_below
 from featx.errors import InputError
 from featx.evaluation import Metrics, Reference, evaluate_scores
-from featx.extraction import stack, to_storage
 from featx.heads import load_head
-from featx.images import UnreadableImageError, decode, make_copy
 from featx.progress import SILENT, Progress
 from featx.runs.final_fit import OOF_NAME, REFERENCE_NAME, TRAINING_NAME
+from featx.runs.predicting import Prediction, Predictor
 from featx.runs.record import read_record
 from featx.specs import require_equal
+from featx.thresholds import Recalibration, learn_platt
 from featx.training.data import require_copies
 from featx.training.scoring import mean_by_image
 from featx_cache import Cache, open_cache
-
-PREDICT_BATCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The verdict on one image file.
-
-    Attributes
-    ----------
-    path
-        As it was given.
-    score
-        Probability of the positive class; None when the file could not be read.
-    threshold
-        The run's operating point.
-    prediction
-        A class name; empty when the file could not be read.
-    error
-        Why it could not be read; empty when it could.
-    """
-
-    path: str
-    score: float | None
-    threshold: float
-    prediction: str
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +54,6 @@ class Evaluation:
     metrics: Metrics
     scores: pd.DataFrame
     excluded: int
-
-
-class _Decoded(NamedTuple):
-    """An image file's pixels, with its copies where scores are averaged; or why it has none."""
-
-    path: Path
-    views: list[NDArray[np.float32]]
-    error: str = ""
 
 
 class Run:
@@ -150,7 +114,7 @@ class Run:
         except (ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
-        return table.assign(score=self._recalibrated(np.asarray(scores, np.float64)))
+        return table.assign(score=self.recalibrated(np.asarray(scores, np.float64)))
 
     @cached_property
     def reference(self) -> Reference:
@@ -169,7 +133,47 @@ class Run:
             )
         return Reference.read(self.file(REFERENCE_NAME), self.out_of_fold)
 
-    def _recalibrated(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    @cached_property
+    def calibration(self) -> Recalibration | None:
+        """How scores become probabilities; None where they are probabilities already.
+
+        They are where the head was calibrated on held-out patients when it was fitted, and where
+        the run was recalibrated. Else Platt's map, learnt on the out-of-fold scores.
+
+        Raises
+        ------
+        InputError
+            When the out-of-fold scores are missing or damaged.
+        """
+        if self.record.recalibration is not None or self.record.head.calibration is not None:
+            return None
+        table = self.out_of_fold
+        sick = table["label"] == self.record.classes[1]
+        return learn_platt(sick, table["score"], table["group"])
+
+    def probability(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return calibrated probabilities of the positive class.
+
+        They are those of a population with the training images' share of positives.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (images,)
+            See `score`.
+
+        Returns
+        -------
+        ndarray of shape (images,), dtype float64
+        """
+        return scores if self.calibration is None else self.calibration.apply(scores)
+
+    def recalibrated(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn the head's scores, averaged over copies where the run does that, into the run's.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (images,)
+        """
         recalibration = self.record.recalibration
         return scores if recalibration is None else recalibration.apply(scores)
 
@@ -189,9 +193,10 @@ class Run:
         InputError
             When the head refuses the embeddings.
         """
-        return self._recalibrated(self._head_scores(embeddings))
+        return self.recalibrated(self.head_scores(embeddings))
 
-    def _head_scores(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    def head_scores(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the head's own scores, before any recalibration; see `score`."""
         try:
             return np.asarray(self.head.predict_proba(embeddings)[:, 1], np.float64)
         except ValueError as error:
@@ -301,9 +306,9 @@ class Run:
         scores = np.empty(len(scored))
         with progress.task("Scoring", len(scored), "row") as advance:
             for positions, embeddings in cache.blocks(scored):
-                scores[positions] = self._head_scores(embeddings)
+                scores[positions] = self.head_scores(embeddings)
                 advance(len(positions))
-        return self._recalibrated(mean_by_image(scores, image[scored], image[rows]))
+        return self.recalibrated(mean_by_image(scores, image[scored], image[rows]))
 
     def backbone(self, weights: str | None = None) -> Backbone:
         """Load the backbone that made the run's embeddings.
@@ -351,59 +356,28 @@ class Run:
     def predict(
         self, paths: Iterable[str | Path], *, backbone: Backbone | None = None
     ) -> Iterator[Prediction]:
-        """Decode, embed and score image files, a batch at a time.
+        """Decode, embed and score image files, a few at a time.
 
         Parameters
         ----------
         paths
-            Image files.
+            Image files; see `find_images` for folders.
         backbone
             None loads the run's own.
 
-        Yields
-        ------
-        Prediction
+        Returns
+        -------
+        iterator of Prediction
             In the order of `paths`; a file that can't be read has an error and no score.
+
+        Raises
+        ------
+        InputError
+            When a file of the run is missing or damaged.
+        SpecMismatchError, WeightsError
+            See `backbone`.
         """
-        backbone = backbone or self.backbone()
-        decoding = self.record.extraction.decoding
-        batch: list[_Decoded] = []
-        for path in map(Path, paths):
-            try:
-                pixels = decode(path, backbone.spec.input_size, spec=decoding)
-                batch.append(_Decoded(path, self._with_copies(path, pixels)))
-            except UnreadableImageError as error:
-                batch.append(_Decoded(path, [], error.reason))
-            if sum(len(image.views) for image in batch) >= PREDICT_BATCH:
-                yield from self._verdicts(batch, backbone)
-                batch = []
-        yield from self._verdicts(batch, backbone)
-
-    def _with_copies(self, path: Path, pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Make the copies that a run with test-time augmentation averages over."""
-        if not self.record.tta:
-            return [pixels]
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        spec = self.record.extraction.augmentation
-        return [make_copy(pixels, spec, sha256, copy) for copy in range(self.record.tta + 1)]
-
-    def _verdicts(self, batch: list[_Decoded], backbone: Backbone) -> Iterator[Prediction]:
-        views = [view for image in batch for view in image.views]
-        scores: list[float] = []
-        for start in range(0, len(views), PREDICT_BATCH):
-            embeddings = backbone.embed(stack(views[start : start + PREDICT_BATCH]))
-            stored = to_storage(embeddings, self.record.extraction.storage_dtype)
-            scores += self._head_scores(stored).tolist()
-        threshold, classes = self.record.threshold, self.record.classes
-        remaining = iter(scores)
-        for image in batch:
-            if image.error:
-                yield Prediction(str(image.path), None, threshold, "", image.error)
-            else:
-                mean = np.mean([next(remaining) for _ in image.views], keepdims=True)
-                score = float(self._recalibrated(mean)[0])
-                verdict = classes[int(score >= threshold)]
-                yield Prediction(str(image.path), score, threshold, verdict)
+        return Predictor(self, backbone or self.backbone()).predict(paths)
 
     def _trained_on(self) -> set[str]:
         """SHA-256 of the images that the run was fitted on."""
@@ -419,28 +393,3 @@ def load_run(path: str | Path) -> Run:
         When it isn't a run, or a file of it is missing or damaged.
     """
     return Run(Path(path))
-
-
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """List image files: files as given, folders with everything below them.
-
-    Raises
-    ------
-    InputError
-        When a path doesn't exist or a folder has no images.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            images = images_below(path)
-            if not images:
-                raise InputError(
-                    f"no JPEG, PNG or DICOM images in {path}",
-                    "Give image files, or folders that have some.",
-                )
-            found += images
-        elif path.exists():
-            found.append(path)
-        else:
-            raise InputError(f"there is no image or folder {path}", "Check the path.")
-    return found

@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from featx.runs import Prediction, load_run
-from featx_cli.commands.predict import as_csv, as_json, as_table
+from featx_cli.verdicts import write_verdicts
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
 
-COLUMNS = ["path", "score", "threshold", "prediction", "error"]
+COLUMNS = [
+    "path",
+    "score",
+    "probability",
+    "threshold",
+    "prediction",
+    "uncertain",
+    "unlike_training",
+    "distance",
+    "error",
+]
+CLASSES = ("NORMAL", "PNEUMONIA")
+
+
+def verdict(name: str) -> Prediction:
+    return Prediction(f"{name}.png", 0.25, 0.3, 0.5, "NORMAL", False, True, 31.4)
+
+
+def failure(name: str) -> Prediction:
+    return Prediction(f"{name}.png", None, None, 0.5, "", error="not an image")
+
+
+def written(format: str, predictions: list[Prediction]) -> str:
+    file = io.StringIO()
+    assert list(write_verdicts(predictions, format, file, CLASSES)) == predictions
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -40,17 +67,21 @@ class TestFormats:
         self, featx: Featx, tiny_run: Path, images: Path
     ) -> None:
         out = featx("predict", tiny_run, images, "--format", "csv").out
-        assert out.splitlines()[0] == "path,score,threshold,prediction,error"
+        assert out.splitlines()[0] == ",".join(COLUMNS)
         rows = list(csv.DictReader(io.StringIO(out)))
         assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "c.png", "d.png"]
         threshold = load_run(tiny_run).record.threshold
         for row in rows:
             assert float(row["threshold"]) == threshold
             if row["error"]:
-                assert (row["score"], row["prediction"]) == ("", "")
+                empty = set(COLUMNS) - {"path", "threshold", "error"}
+                assert {row[column] for column in empty} == {""}
             else:
                 positive = float(row["score"]) >= threshold
                 assert row["prediction"] == ("PNEUMONIA" if positive else "NORMAL")
+                assert 0 < float(row["probability"]) < 1
+                assert float(row["distance"]) > 0
+                assert {row["uncertain"], row["unlike_training"]} <= {"true", "false"}
 
     def test_json_has_these_keys_in_this_order_and_the_same_values(
         self, featx: Featx, tiny_run: Path, images: Path
@@ -65,35 +96,46 @@ class TestFormats:
         ]
         assert [item["error"] for item in content] == [row["error"] for row in rows]
 
-    def test_the_table_has_a_line_an_image(
+    def test_the_table_has_a_line_an_image_with_names_last(
         self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(images)
-        out = featx("predict", tiny_run, "a.png", "c.png").out
-        lines = [line.split() for line in out.splitlines()]
-        assert COLUMNS in lines
-        assert [line[0] for line in lines if line and line[0].endswith(".png")] == [
-            "a.png",
-            "c.png",
-        ]
-        assert "not a JPEG or PNG image" in out
+        lines = featx("predict", tiny_run, "a.png", "c.png", "b.png").out.splitlines()
+        assert lines[0].split() == [*COLUMNS[1:-1], "path", "error"]
+        where = lines[0].index("path")
+        assert [line[where:].split()[0] for line in lines[1:]] == ["a.png", "c.png", "b.png"]
+        assert lines[2].endswith("c.png  not a JPEG or PNG image")
+        assert lines[1].split()[3] in ("NORMAL", "PNEUMONIA")
 
-    def test_commas_quotes_and_line_ends_in_names_survive_csv(self) -> None:
+    def test_rows_are_written_as_they_come(self) -> None:
+        for format in ("csv", "json", "table"):
+            file = io.StringIO()
+            rows = iter(write_verdicts([verdict("a"), verdict("b")], format, file, CLASSES))
+            next(rows)
+            assert "a.png" in file.getvalue()
+            assert "b.png" not in file.getvalue()
+
+    def test_commas_quotes_and_line_ends_in_names_survive_csv_and_json(self) -> None:
         odd = 'a,"b"\nc.png'
-        text = as_csv([Prediction(odd, 0.1 + 0.2, 0.5, "NORMAL"), Prediction("x", None, 0.5, "")])
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        predictions = [Prediction(odd, 0.1 + 0.2, 0.3, 0.5, "NORMAL"), failure("x")]
+        rows = list(csv.DictReader(io.StringIO(written("csv", predictions), newline="")))
         assert rows[0]["path"] == odd
         assert float(rows[0]["score"]) == 0.1 + 0.2
         assert rows[1]["score"] == ""
+        items = json.loads(written("json", predictions))
+        assert items[0]["path"] == odd
+        assert items[0]["score"] == 0.1 + 0.2
+        assert items[1]["score"] is None
+        assert len(written("table", predictions).splitlines()) == 3
 
     def test_no_predictions_are_an_empty_list_and_a_header(self) -> None:
-        assert json.loads(as_json([])) == []
-        assert as_csv([]) == "path,score,threshold,prediction,error\n"
-        assert all(column in as_table([]) for column in COLUMNS)
+        assert json.loads(written("json", [])) == []
+        assert written("csv", []) == ",".join(COLUMNS) + "\n"
+        assert len(written("table", []).splitlines()) == 1
 
     @pytest.mark.parametrize("name", ["[red]x.png", "[/x].png", "a:dog:.png"])
     def test_brackets_and_colons_in_a_name_are_no_markup(self, name: str) -> None:
-        assert name in as_table([Prediction(name, 0.5, 0.5, "NORMAL")])
+        assert name in written("table", [Prediction(name, 0.5, 0.5, 0.5, "NORMAL")])
 
 
 class TestExitCodes:
@@ -108,7 +150,7 @@ class TestExitCodes:
         code, out, err = featx("predict", tiny_run, images, "--format", "csv")
         assert code == 3
         assert len(out.splitlines()) == 5
-        assert "1 of 4 files could not be read." in err
+        assert "1 of 4 files could not be scored; the column error says why." in err
 
     def test_it_says_that_verdicts_of_untrained_embeddings_mean_nothing(
         self, featx: Featx, tiny_run: Path, images: Path
@@ -135,24 +177,48 @@ class TestWritingToAFile:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        import errno
-
         out = tmp_path / "out" / "verdicts.csv"
         out.parent.mkdir()
         out.write_text("old")
-        write = Path.write_text
 
-        def half(self: Path, text: str, **options: str) -> int:
-            write(self, text[:10], **options)
+        def half(predictions: Any, *_: Any) -> Iterator[Any]:
+            yield next(iter(predictions))
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(Path, "write_text", half)
-        answer = featx("predict", tiny_run, images / "a.png", "--format", "csv", "--out", out)
-        monkeypatch.undo()
+        monkeypatch.setattr("featx_cli.commands.predict.write_verdicts", half)
+        answer = featx("predict", tiny_run, images, "--format", "csv", "--out", out)
         assert answer.code == 2
         assert "no room left on the disk" in answer.error
         assert out.read_text() == "old"
         assert [path.name for path in out.parent.iterdir()] == ["verdicts.csv"]
+
+    def test_ctrl_c_leaves_neither_half_a_file_nor_a_new_folder(
+        self,
+        featx: Featx,
+        tiny_run: Path,
+        images: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def interrupted(predictions: Any, *_: Any) -> Iterator[Any]:
+            yield next(iter(predictions))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("featx_cli.commands.predict.write_verdicts", interrupted)
+        out = tmp_path / "new" / "folder" / "verdicts.json"
+        assert featx("predict", tiny_run, images, "--out", out).code == 130
+        assert not (tmp_path / "new").exists()
+
+    def test_nothing_is_written_for_a_run_that_is_damaged(
+        self, featx: Featx, tiny_run: Path, images: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(tiny_run, tmp_path / "run")
+        (tmp_path / "run" / "head.skops").write_bytes(b"")
+        out = tmp_path / "new" / "verdicts.csv"
+        answer = featx("predict", tmp_path / "run", images, "--out", out)
+        assert answer.code == 2
+        assert "head.skops is damaged" in answer.error
+        assert not out.parent.exists()
 
     def test_a_folder_is_not_written_over(
         self, featx: Featx, tiny_run: Path, images: Path, tmp_path: Path
@@ -160,6 +226,38 @@ class TestWritingToAFile:
         answer = featx("predict", tiny_run, images / "a.png", "--out", tmp_path)
         assert answer.code == 2
         assert "it is a folder" in answer.error
+
+
+class TestRemarks:
+    def test_many_images_unlike_the_training_set_are_warned_of_in_one_line(
+        self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.evaluation.Reference.limit", 0.0)
+        code, _, err = featx("predict", tiny_run, images)
+        assert code == 3
+        (line,) = (line for line in err.splitlines() if "unlike" in line)
+        assert line.startswith("3 of 3 images are unlike those that the run was fitted on")
+
+    def test_images_like_the_training_set_are_not(
+        self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.evaluation.Reference.limit", 1e9)
+        assert "unlike" not in featx("predict", tiny_run, images).err
+
+    def test_a_run_of_an_earlier_version_is_told_of(
+        self, featx: Featx, tiny_run: Path, images: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(tiny_run, tmp_path / "run")
+        record = json.loads((tmp_path / "run" / "run.json").read_text())
+        for name in ("checksum", "files", "band"):
+            del record[name]
+        (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"schema_version": 2}))
+        code, out, err = featx("predict", tmp_path / "run", images / "a.png", "--format", "csv")
+        assert code == 0
+        assert "An earlier version of featx fitted this run" in err
+        (row,) = csv.DictReader(io.StringIO(out))
+        assert (row["uncertain"], row["unlike_training"], row["distance"]) == ("", "", "")
+        assert row["probability"] != ""
 
 
 def test_quiet_prints_the_results_alone(featx: Featx, tiny_run: Path, images: Path) -> None:

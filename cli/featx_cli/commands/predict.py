@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
-from featx_cli.console import TerminalProgress, output, say
-from featx_cli.files import write_text
-from featx_cli.tables import plain_table
+from featx_cli.console import TerminalProgress, say
+from featx_cli.files import text_file
 from featx_cli.tensorflow import import_quietly
+from featx_cli.verdicts import write_verdicts
 
 if TYPE_CHECKING:
-    from featx.runs import Prediction
+    from featx.runs import Run
 
 EPILOG = "\b\nExample:  featx predict runs/logreg new_patients/ --format csv --out verdicts.csv"
-COLUMNS = ("path", "score", "threshold", "prediction", "error")
 SOME_FAILED = 3
 
 
@@ -28,75 +26,75 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Images, and folders of images."),
+        typer.Argument(
+            metavar="IMAGE_OR_FOLDER...", help="JPEG, PNG and DICOM files, and folders of them."
+        ),
     ],
     format: Annotated[
         Literal["table", "csv", "json"], typer.Option(help="Of the output.")
     ] = "table",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write here, not to the terminal.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write here, whole or not at all."),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
     ] = None,
 ) -> None:
-    """Decode, embed and score images with the run's own settings.
+    """Decode, embed and score images with the run's own settings; rows are written as they come.
 
-    An image is called positive when its score is at least the run's threshold. A file that can't be
-    read gets an empty score and its reason; the others are still scored, and the exit code is 3.
+    An image is called positive when its score is at least the run's threshold. The probability is
+    the score, calibrated on out-of-fold scores where the head's aren't probabilities themselves.
+    Verdicts are uncertain where the score lies in the 95 % interval of the threshold; an image is
+    unlike the training set where its embedding is farther from it than those of 99 % of the
+    training images.
+
+    A file that can't be read gets an empty score and its reason; the others are still scored, and
+    the exit code is 3.
     """
     from featx.runs import find_images, load_run
 
     opened = load_run(run)
     paths = find_images(images)
     import_quietly()
-    backbone = opened.backbone(weights)
-    predictions = []
-    with TerminalProgress().task("Predicting", len(paths), "image") as advance:
-        for prediction in opened.predict(paths, backbone=backbone):
-            predictions.append(prediction)
+    predictions = opened.predict(paths, backbone=opened.backbone(weights))
+    total = len(images) if not any(path.is_dir() for path in images) else None
+    count = failed = unlike = 0
+    with (
+        _destination(out) as file,
+        TerminalProgress().task("Predicting", total, "image") as advance,
+    ):
+        for prediction in write_verdicts(predictions, format, file, opened.record.classes):
+            count += 1
+            failed += bool(prediction.error)
+            unlike += bool(prediction.unlike_training)
             advance(1)
-    text = {"csv": as_csv, "json": as_json, "table": as_table}[format](predictions)
-    if out is not None:
-        write_text(out, text)
-    else:
-        sys.stdout.write(text)
-    if opened.record.extraction.backbone.weights == "random":
-        say("The run's embeddings are untrained (random weights): these verdicts mean nothing.")
-    failed = sum(bool(prediction.error) for prediction in predictions)
+    _remarks(opened, count - failed, unlike)
     if failed:
-        say(f"{failed} of {len(predictions)} files could not be read.")
+        say(f"{failed} of {count} files could not be scored; the column error says why.")
         raise typer.Exit(SOME_FAILED)
 
 
-def as_csv(predictions: list[Prediction]) -> str:
-    """Return the predictions as CSV text, scores at full precision."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for prediction in predictions:
-        fields = _fields(prediction)
-        writer.writerow("" if fields[c] is None else fields[c] for c in COLUMNS)
-    return text.getvalue()
+@contextlib.contextmanager
+def _destination(out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+    else:
+        with text_file(out) as file:
+            yield file
 
 
-def as_json(predictions: list[Prediction]) -> str:
-    """Return the predictions as a JSON list."""
-    return json.dumps([_fields(prediction) for prediction in predictions], indent=2) + "\n"
+def _remarks(run: Run, images: int, unlike: int) -> None:
+    """Say on standard error what the verdicts don't say of themselves."""
+    from featx.runs import shift_warning
 
-
-def as_table(predictions: list[Prediction]) -> str:
-    """Return the predictions as a text table."""
-    table = plain_table("Predictions", COLUMNS, words=(0, 3, 4))
-    for p in predictions:
-        score = "" if p.score is None else f"{p.score:.4f}"
-        table.add_row(p.path, score, f"{p.threshold:.4f}", p.prediction, p.error)
-    console = output()
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
-
-
-def _fields(prediction: Prediction) -> dict[str, Any]:
-    return {column: getattr(prediction, column) for column in COLUMNS}
+    if run.record.extraction.backbone.weights == "random":
+        say("The run's embeddings are untrained (random weights): these verdicts mean nothing.")
+    if not run.record.files:
+        say(
+            "An earlier version of featx fitted this run: it can't tell which verdicts are "
+            "uncertain, nor which images are unlike its training images. Fit it again."
+        )
+    if warning := shift_warning(unlike, images):
+        say(warning)

@@ -31,6 +31,7 @@ def refusal(run: Path) -> str:
 
 def edit(run: Path, **changes: Any) -> None:
     record = json.loads((run / "run.json").read_text())
+    del record["checksum"]
     for name, value in changes.items():
         if value is ...:
             del record[name]

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from featx.backbones import Backbone, load_backbone
+from featx.backbones import load_backbone
 from featx.errors import InputError, NotACacheError, SpecMismatchError
 from featx.evaluation import evaluate_scores
 from featx.heads import HeadSpec
-from featx.runs import FitReport, Prediction, Run, find_images, fit, load_run
-from featx.runs import run as module
+from featx.runs import FitReport, Run, fit, load_run
 from featx_cache import Cache, open_cache
 
 if TYPE_CHECKING:
@@ -157,113 +154,6 @@ class TestEvaluating:
         assert "\n" not in str(caught.value)
 
 
-class TestPredicting:
-    @pytest.fixture
-    def tiny(self, tiny_run: Path) -> Run:
-        return load_run(tiny_run)
-
-    @pytest.fixture
-    def predicted(
-        self, tiny: Run, tiny_cache: Path, tiny_backbone: Backbone, phantom_data: Path
-    ) -> tuple[list[Prediction], Any]:
-        cache = open_cache(tiny_cache)
-        table = cache.images.iloc[::-1].reset_index(drop=True)
-        paths = [phantom_data / path for path in table["path"]]
-        return list(tiny.predict(paths, backbone=tiny_backbone)), table
-
-    def test_a_score_is_that_of_the_cached_embedding_of_the_same_image(
-        self, tiny: Run, tiny_cache: Path, predicted: tuple[list[Prediction], Any]
-    ) -> None:
-        predictions, _ = predicted
-        cache = open_cache(tiny_cache)
-        scores = tiny.score(cache.read(cache.row_numbers(splits=None, copies=False)))[::-1]
-        assert len(predictions) > 2 * module.PREDICT_BATCH
-        assert [p.score for p in predictions] == pytest.approx(scores.tolist(), abs=1e-3)
-
-    def test_the_order_is_that_of_the_paths(
-        self, predicted: tuple[list[Prediction], Any], phantom_data: Path
-    ) -> None:
-        predictions, table = predicted
-        assert [p.path for p in predictions] == [str(phantom_data / p) for p in table["path"]]
-
-    def test_the_verdict_is_positive_at_the_threshold_and_above(
-        self, tiny: Run, predicted: tuple[list[Prediction], Any]
-    ) -> None:
-        threshold = tiny.record.threshold
-        for p in predicted[0]:
-            assert p.threshold == threshold
-            assert p.score is not None
-            assert p.prediction == ("PNEUMONIA" if p.score >= threshold else "NORMAL")
-            assert p.error == ""
-
-    def test_an_unreadable_file_has_a_reason_and_no_score_and_stops_nothing(
-        self,
-        tiny: Run,
-        tiny_backbone: Backbone,
-        phantom_data: Path,
-        tmp_path: Path,
-    ) -> None:
-        good = find_images([phantom_data / "test"])[:2]
-        empty, text, gone = (tmp_path / name for name in ("empty.png", "text.png", "gone.png"))
-        empty.touch()
-        text.write_text("not an image")
-        paths = [empty, good[0], text, gone, good[1]]
-        predictions = list(tiny.predict(paths, backbone=tiny_backbone))
-        assert [p.path for p in predictions] == [str(path) for path in paths]
-        assert [p.score is None for p in predictions] == [True, False, True, True, False]
-        for p in predictions:
-            assert bool(p.error) == (p.score is None) == (p.prediction == "")
-        assert {predictions[0].error, predictions[2].error} == {"not a JPEG or PNG image"}
-        alone = next(tiny.predict([good[1]], backbone=tiny_backbone))
-        assert predictions[4].score == pytest.approx(alone.score, abs=1e-5)
-
-    def test_grey_and_colour_images_can_be_mixed(
-        self, tiny: Run, tiny_backbone: Backbone, phantom_data: Path, tmp_path: Path
-    ) -> None:
-        grey = find_images([phantom_data / "test"])[0]
-        Image.open(grey).convert("RGB").save(tmp_path / "colour.png")
-        paths = [grey, tmp_path / "colour.png"]
-        one, other = tiny.predict(paths, backbone=tiny_backbone)
-        assert one.score == pytest.approx(other.score, abs=1e-3)
-
-    def test_only_a_batch_is_held_at_a_time(
-        self,
-        tiny: Run,
-        tiny_backbone: Backbone,
-        phantom_data: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        image = find_images([phantom_data / "test"])[0]
-        taken = 0
-        sizes: list[int] = []
-        stack = module.stack
-
-        def endless() -> Iterator[Path]:
-            nonlocal taken
-            while True:
-                taken += 1
-                yield image
-
-        def spy(images: list[Any]) -> Any:
-            sizes.append(len(images))
-            return stack(images)
-
-        monkeypatch.setattr(module, "stack", spy)
-        predictions = tiny.predict(endless(), backbone=tiny_backbone)
-        for _ in range(3 * module.PREDICT_BATCH):
-            next(predictions)
-        assert taken <= 3 * module.PREDICT_BATCH
-        assert set(sizes) == {module.PREDICT_BATCH}
-
-    def test_nothing_is_predicted_for_no_paths(self, tiny: Run, tiny_backbone: Backbone) -> None:
-        assert list(tiny.predict([], backbone=tiny_backbone)) == []
-
-    def test_the_run_s_own_backbone_is_loaded_when_none_is_given(
-        self, tiny: Run, tiny_backbone: Backbone
-    ) -> None:
-        assert tiny.backbone().spec == tiny_backbone.spec
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two files of VGG16 weights that differ in one number."""
@@ -286,6 +176,7 @@ class TestWeights:
         backbone = load_backbone("vgg16", weights=str(one), input_size=32, precision="float32")
         shutil.copytree(report.run, tmp_path / "run")
         record = json.loads((tmp_path / "run" / "run.json").read_text())
+        del record["checksum"]
         record["extraction"]["backbone"] = backbone.spec.model_dump(mode="json")
         record["weights"] = str(tmp_path / "gone.weights.h5")
         (tmp_path / "run" / "run.json").write_text(json.dumps(record))
@@ -299,25 +190,3 @@ class TestWeights:
     def test_random_weights_do_not_pass_for_trained_ones(self, run: Run) -> None:
         with pytest.raises(SpecMismatchError, match="weights: trained -> random"):
             run.backbone("random")
-
-
-class TestFindingImages:
-    def test_files_stay_as_given_and_folders_give_all_below_them(self, tmp_path: Path) -> None:
-        for name in ("b/2.png", "b/c/1.JPG", "b/notes.txt", "b/.DS_Store", "a.jpeg"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        found = find_images([tmp_path / "b", tmp_path / "a.jpeg"])
-        assert sorted(found[:2]) == [tmp_path / "b/2.png", tmp_path / "b/c/1.JPG"]
-        assert found[2] == tmp_path / "a.jpeg"
-
-    def test_a_file_that_was_named_is_taken_whatever_its_suffix(self, tmp_path: Path) -> None:
-        (tmp_path / "image.dat").touch()
-        assert find_images([tmp_path / "image.dat"]) == [tmp_path / "image.dat"]
-
-    def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=f"no JPEG, PNG or DICOM images in {tmp_path}"):
-            find_images([tmp_path])
-
-    def test_a_path_that_does_not_exist_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=f"no image or folder {tmp_path / 'gone.png'}"):
-            find_images([tmp_path / "gone.png"])

@@ -1,0 +1,146 @@
+"""Verdicts as they come: rows of a table, of CSV, or of a JSON list."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from featx.runs import Prediction
+
+COLUMNS = (
+    "path",
+    "score",
+    "probability",
+    "threshold",
+    "prediction",
+    "uncertain",
+    "unlike_training",
+    "distance",
+    "error",
+)
+_OF_TABLE = (*COLUMNS[1:-1], "path", "error")
+"""Widths are known beforehand, but for those of paths and errors, which therefore come last."""
+
+
+class Writer(Protocol):
+    """Writes rows; nothing of them stays in memory."""
+
+    def row(self, prediction: Prediction) -> None:
+        """Write one."""
+
+    def end(self) -> None:
+        """Write what comes after the last."""
+
+
+class CsvWriter:
+    """A header, then a line a verdict; numbers at full precision, true or false."""
+
+    def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:  # noqa: ARG002
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(COLUMNS)
+
+    def row(self, prediction: Prediction) -> None:
+        """Write one."""
+        self._writer.writerow(map(_plain, _fields(prediction).values()))
+
+    def end(self) -> None:
+        """There is nothing after the last."""
+
+
+class JsonWriter:
+    """A list of objects, one a line."""
+
+    def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:  # noqa: ARG002
+        self._file = file
+        self._before = "[\n"
+
+    def row(self, prediction: Prediction) -> None:
+        """Write one."""
+        self._file.write(f"{self._before}  {json.dumps(_fields(prediction))}")
+        self._before = ",\n"
+
+    def end(self) -> None:
+        """Close the list."""
+        self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
+
+
+class TableWriter:
+    """Columns of fixed width, so that a row needn't wait for the longest one."""
+
+    def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:
+        self._file = file
+        self._widths = {name: len(name) for name in _OF_TABLE}
+        self._widths["prediction"] = max(map(len, ("prediction", *classes)))
+        self._widths["path"] = 0
+        self._line({name: name for name in _OF_TABLE})
+
+    def row(self, prediction: Prediction) -> None:
+        """Write one."""
+        fields = _fields(prediction)
+        for name, value in fields.items():
+            if isinstance(value, float):
+                fields[name] = f"{value:.2f}" if name == "distance" else f"{value:.4f}"
+        flags = {True: "yes", False: "no", None: ""}
+        fields |= {name: flags[fields[name]] for name in ("uncertain", "unlike_training")}
+        self._line({name: _on_one_line(fields[name]) for name in _OF_TABLE})
+
+    def end(self) -> None:
+        """There is nothing after the last."""
+
+    def _line(self, cells: dict[str, str]) -> None:
+        words = ("prediction", "path", "error")
+        padded = (
+            cells[name].ljust(width) if name in words else cells[name].rjust(width)
+            for name, width in self._widths.items()
+        )
+        self._file.write("  ".join(padded).rstrip() + "\n")
+
+
+WRITERS: dict[str, Callable[[TextIO, tuple[str, str]], Writer]] = {
+    "table": TableWriter,
+    "csv": CsvWriter,
+    "json": JsonWriter,
+}
+
+
+def write_verdicts(
+    predictions: Iterable[Prediction], format: str, file: TextIO, classes: tuple[str, str]
+) -> Iterable[Prediction]:
+    """Write predictions as they come, and pass them on.
+
+    Parameters
+    ----------
+    predictions
+        See `featx.runs.Run.predict`.
+    format
+        ``table``, ``csv`` or ``json``.
+    file
+        Flushed after each row: whoever reads a pipe needn't wait.
+    classes
+        Names of the two classes, for the width of their column.
+    """
+    writer = WRITERS[format](file, classes)
+    for prediction in predictions:
+        writer.row(prediction)
+        file.flush()
+        yield prediction
+    writer.end()
+
+
+def _fields(prediction: Prediction) -> dict[str, Any]:
+    return {column: getattr(prediction, column) for column in COLUMNS}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else value
+
+
+def _on_one_line(value: Any) -> str:
+    """A name with a line end in it mustn't look like two rows."""
+    text = "" if value is None else str(value)
+    return text.replace("\n", "\\n").replace("\r", "\\r")
