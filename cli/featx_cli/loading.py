@@ -68,8 +68,10 @@ def read_manifest(
     positive: str | None,
     group_regex: str | None,
     keep_identifiers: bool,
+    *,
+    both_classes: bool = True,
 ) -> Manifest:
-    """Read labelled images as the options say."""
+    """Read labelled images as the options say; to evaluate a run, one class of two will do."""
     from featx.data import load_manifest
 
     return load_manifest(
@@ -80,5 +82,6 @@ def read_manifest(
         positive=positive,
         group_regex=group_regex,
         keep_identifiers=keep_identifiers,
+        both_classes=both_classes,
         progress=TerminalProgress(),
     )

@@ -3,12 +3,13 @@
 from featx.data.dicom import Pseudonyms
 from featx.data.folders import images_below, is_image, is_image_name, scan_folder, walk_images
 from featx.data.load import load_manifest
-from featx.data.manifest import Manifest, require_manifest_name
+from featx.data.manifest import ClassesError, Manifest, require_manifest_name
 from featx.data.patients import group_of
 from featx.data.probe import reason_of
 from featx.data.split import fold_manifest, split_manifest
 
 __all__ = [
+    "ClassesError",
     "Manifest",
     "Pseudonyms",
     "fold_manifest",

@@ -24,6 +24,7 @@ def read_npz(
     *,
     classes: Sequence[str] | None = None,
     positive: str | None = None,
+    both_classes: bool = True,
     progress: Progress = SILENT,
 ) -> Manifest:
     """List the images in an ``.npz`` file; they are read one at a time, here and later.
@@ -36,6 +37,8 @@ def read_npz(
     classes, positive
         See `featx.data.manifest.order_classes`. Classes are called by their numbers; those of a
         file called ``pneumoniamnist*.npz`` NORMAL and PNEUMONIA.
+    both_classes
+        See `featx.data.load_manifest`.
     progress
         Shows how many images have been hashed.
 
@@ -64,7 +67,7 @@ def read_npz(
         listed["path"] += [npz.place(path.name, f"{split}_images", row) for row in range(count)]
         listed["label"] += labels
         listed["split"] += [split] * count
-    order = order_classes(sorted(set(listed["label"])), classes, positive)
+    order = order_classes(sorted(set(listed["label"])), classes, positive, both=both_classes)
     wanted = [i for i, label in enumerate(listed["label"]) if label in order]
     chosen = {name: [values[i] for i in wanted] for name, values in listed.items()}
     return build(

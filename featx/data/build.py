@@ -93,8 +93,8 @@ def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
         Naming the first file of the class and what is wrong with it.
     """
     for label in manifest.classes:
-        if not (manifest.table["label"] == label).any():
-            path = next(p for p, name in labels.items() if name == label)
+        path = next((p for p, name in labels.items() if name == label), None)
+        if path is not None and not (manifest.table["label"] == label).any():
             raise ImageInputError(
                 path,
                 f"class {label!r} has no readable image in {manifest.root} "

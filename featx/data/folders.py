@@ -24,6 +24,7 @@ def scan_folder(
     positive: str | None = None,
     group_regex: str | None = None,
     pseudonyms: Pseudonyms | None = None,
+    both_classes: bool = True,
     progress: Progress = SILENT,
 ) -> Manifest:
     """Find, hash and group the labelled images under a folder.
@@ -43,6 +44,8 @@ def scan_folder(
         Kaggle names.
     pseudonyms
         For identifiers in DICOM headers; None makes them with this user's own salt.
+    both_classes
+        See `featx.data.load_manifest`.
     progress
         Shows how many images have been hashed.
 
@@ -71,7 +74,9 @@ def scan_folder(
             f"no JPEG, PNG or DICOM images in {root}",
             "featx expects ROOT/CLASS/image or ROOT/{train,val,test}/CLASS/image." + _nested(root),
         )
-    order = order_classes(sorted({label for _, label, _ in found}), classes, positive)
+    order = order_classes(
+        sorted({label for _, label, _ in found}), classes, positive, both=both_classes
+    )
     chosen = sorted(
         (split, order.index(label), path.relative_to(root).as_posix(), label)
         for split, label, path in found

@@ -20,6 +20,7 @@ from featx.data.folders import DEFAULT_SPLIT, SPLITS
 from featx.data.manifest import (
     COLUMNS,
     NUMBERS,
+    ClassesError,
     ImageInputError,
     Manifest,
     order_classes,
@@ -57,6 +58,7 @@ def read_listing(
     positive: str | None = None,
     group_regex: str | None = None,
     pseudonyms: Pseudonyms | None = None,
+    both_classes: bool = True,
     progress: Progress = SILENT,
 ) -> Manifest:
     """Read a manifest from a CSV or Parquet file.
@@ -77,6 +79,8 @@ def read_listing(
         Finds the patient in a path, for rows without a group.
     pseudonyms
         For identifiers in DICOM headers; None keeps them.
+    both_classes
+        See `featx.data.load_manifest`.
     progress
         Shows how far it got.
 
@@ -94,7 +98,7 @@ def read_listing(
     _check_labels(table)
     _check_splits(table)
     _check_paths(table, root, allow_outside)
-    order = _order_classes(table, classes, positive)
+    order = _order_classes(table, classes, positive, both_classes)
     _keep_classes(table, order)
     pseudonyms = pseudonyms or Pseudonyms(None)
     try:
@@ -338,16 +342,16 @@ def _links(folder: Path) -> frozenset[str]:
 
 
 def _order_classes(
-    table: _Table, classes: Sequence[str] | None, positive: str | None
+    table: _Table, classes: Sequence[str] | None, positive: str | None, both: bool
 ) -> tuple[str, str]:
     labels = table.columns["label"]
     found = list(dict.fromkeys(labels))
     try:
-        return order_classes(sorted(found), classes, positive)
-    except InputError as error:
+        return order_classes(sorted(found), classes, positive, both=both)
+    except ClassesError as error:
         if classes is None and positive in (None, *found) and len(found) > 2:
             raise table.complaint(labels.index(found[2]), error.what, error.hint) from None
-        raise InputError(f"{table.path}: {error.what}", error.hint) from None
+        raise ClassesError(f"{table.path}: {error.what}", error.hint) from None
 
 
 def _keep_classes(table: _Table, order: tuple[str, str]) -> None:

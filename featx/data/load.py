@@ -25,6 +25,7 @@ def load_manifest(
     positive: str | None = None,
     group_regex: str | None = None,
     keep_identifiers: bool = False,
+    both_classes: bool = True,
     progress: Progress = SILENT,
 ) -> Manifest:
     """Read a manifest from whatever holds labelled images.
@@ -47,6 +48,8 @@ def load_manifest(
     keep_identifiers
         Whether patients of DICOM files are called by the identifiers in their headers, and not by
         pseudonyms.
+    both_classes
+        Whether the data must have both of `classes`; to fit a head takes both, to evaluate doesn't.
     progress
         Shows how many files have been read.
 
@@ -66,6 +69,7 @@ def load_manifest(
             positive=positive,
             group_regex=group_regex,
             pseudonyms=pseudonyms,
+            both_classes=both_classes,
             progress=progress,
         )
     if root is not None or allow_outside:
@@ -74,7 +78,9 @@ def load_manifest(
             "Leave them out.",
         )
     if data.is_file() and data.suffix.lower() == ".npz":
-        return read_npz(data, classes=classes, positive=positive, progress=progress)
+        return read_npz(
+            data, classes=classes, positive=positive, both_classes=both_classes, progress=progress
+        )
     if data.is_file():
         raise InputError(
             f"{data} is neither a folder nor a .csv, .tsv, .parquet or .npz file",
@@ -86,5 +92,6 @@ def load_manifest(
         positive=positive,
         group_regex=group_regex,
         pseudonyms=pseudonyms,
+        both_classes=both_classes,
         progress=progress,
     )

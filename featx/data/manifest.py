@@ -27,6 +27,10 @@ class ImageInputError(InputError):
         super().__init__(what, hint)
 
 
+class ClassesError(InputError):
+    """The classes in some data aren't those that were asked for, or not two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Labelled images.
@@ -128,7 +132,11 @@ def typed(columns: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def order_classes(
-    found: Sequence[str], classes: Sequence[str] | None, positive: str | None
+    found: Sequence[str],
+    classes: Sequence[str] | None,
+    positive: str | None,
+    *,
+    both: bool = True,
 ) -> tuple[str, str]:
     """Put the two classes in order, the positive one last.
 
@@ -140,22 +148,27 @@ def order_classes(
         The order asked for; None is alphabetical.
     positive
         The positive class; None is the last.
+    both
+        Whether the data must have both of `classes`. Otherwise one will do, where there are no
+        others: a name that isn't there is then no misspelling.
 
     Raises
     ------
-    InputError
+    ClassesError
         When there aren't two classes, or a name isn't in the data.
     """
     names = list(classes) if classes is not None else sorted(found)
+    if not both and classes is not None and found and set(found) <= set(names):
+        found = names
     for name in [*names, *([positive] if positive is not None else [])]:
         if name not in found:
-            raise InputError(
+            raise ClassesError(
                 f"there is no class {name!r} in the data", f"It has: {_listed(sorted(found))}."
             )
     if positive is not None and positive not in names:
-        raise InputError(f"--positive {positive!r} is not one of --classes {','.join(names)}")
+        raise ClassesError(f"--positive {positive!r} is not one of --classes {','.join(names)}")
     if len(set(names)) != 2:
-        raise InputError(
+        raise ClassesError(
             f"featx needs exactly two classes, and here there "
             f"{'is' if len(set(names)) == 1 else 'are'} {len(set(names))}: {_listed(names)}",
             "Choose two with --classes NEGATIVE,POSITIVE."

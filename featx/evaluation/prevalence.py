@@ -29,12 +29,23 @@ def predictive_values(
     InputError
         When the prevalence isn't between 0 and 1.
     """
-    if not 0.0 < prevalence < 1.0:
-        raise InputError(
-            f"--prevalence {prevalence:g} is not between 0 and 1", "Give a fraction such as 0.05."
-        )
+    require_share(prevalence)
     hits, misses = sensitivity * prevalence, (1.0 - sensitivity) * prevalence
     cleared, alarms = specificity * (1.0 - prevalence), (1.0 - specificity) * (1.0 - prevalence)
     ppv = hits / (hits + alarms) if hits + alarms > 0.0 else math.nan
     npv = cleared / (cleared + misses) if cleared + misses > 0.0 else math.nan
     return ppv, npv
+
+
+def require_share(prevalence: float) -> None:
+    """Refuse a prevalence that isn't between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        When it isn't.
+    """
+    if not 0.0 < prevalence < 1.0:
+        raise InputError(
+            f"--prevalence {prevalence:g} is not between 0 and 1", "Give a fraction such as 0.05."
+        )

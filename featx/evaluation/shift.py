@@ -30,7 +30,9 @@ FAR_MARKS = (0.05, 0.2)
 """Of the share beyond the distance that one in a hundred training images is beyond."""
 
 PSI_BINS = 10
-FEW_PATIENTS = 50
+FEW_PATIENTS = 300
+"""With fewer, a Kolmogorov-Smirnov distance of 0.1 can't have p at most 0.005."""
+
 _PERMUTATIONS = 2000
 _SENTENCES: dict[Verdict, str] = {
     "alike": "There is no sign that this population differs from the training population",
@@ -295,5 +297,5 @@ def _reasons(
             "alone may be why"
         )
     if not speaking and patients < FEW_PATIENTS:
-        found.append(f"but {patients} patients are too few to tell")
+        found.append(f"but with {patients} patients only large differences would show")
     return tuple(found)

@@ -205,8 +205,8 @@ def _values(table: pd.DataFrame, column: str) -> NDArray[np.object_]:
 def _bands(values: NDArray[np.float64], edges: tuple[int, ...]) -> NDArray[np.object_]:
     """Name the band of each value, in pixels."""
     names = [f"below {edges[0]} px"]
-    names += [f"{low} to {high - 1} px" for low, high in itertools.pairwise(edges)]
-    names.append(f"{edges[-1]} px and more")
+    names += [f"{low}–{high - 1} px" for low, high in itertools.pairwise(edges)]
+    names.append(f"{edges[-1]} px and up")
     return np.array(names, object)[np.searchsorted(edges, values, side="right")]
 
 

@@ -301,7 +301,10 @@ def _require_readable_classes(manifest: Manifest) -> None:
     """Fail before the long work when a whole class can't be decoded."""
     for label in manifest.classes:
         error: FeatxError | None = None
-        for path in manifest.table.loc[manifest.table["label"] == label, "path"]:
+        paths = manifest.table.loc[manifest.table["label"] == label, "path"]
+        if paths.empty:  # of data that a run is evaluated on
+            continue
+        for path in paths:
             try:
                 decode(manifest.root / path, 8)
                 break

@@ -1,10 +1,12 @@
 """A run: what was fitted, on what, with what result."""
 
 from featx.runs.comparison import Comparison, fit_heads
+from featx.runs.evaluating import Evaluation, RunComparison, Scored, compare, measure, score_images
+from featx.runs.extracting import embedded, only_split, relabelled
 from featx.runs.fitting import FitReport, fit
 from featx.runs.predicting import Prediction, find_images, shift_warning
 from featx.runs.record import RunRecord
-from featx.runs.run import Evaluation, Run, load_run
+from featx.runs.run import Run, load_run
 from featx.runs.tuned import TuneReport, tune
 
 __all__ = [
@@ -13,12 +15,20 @@ __all__ = [
     "FitReport",
     "Prediction",
     "Run",
+    "RunComparison",
     "RunRecord",
+    "Scored",
     "TuneReport",
+    "compare",
+    "embedded",
     "find_images",
     "fit",
     "fit_heads",
     "load_run",
+    "measure",
+    "only_split",
+    "relabelled",
+    "score_images",
     "shift_warning",
     "tune",
 ]

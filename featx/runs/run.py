@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,39 +20,16 @@ from featx.backbones import (
     load_standardization,
 )
 from featx.errors import InputError
-from featx.evaluation import Metrics, Reference, evaluate_scores
+from featx.evaluation import Reference
 from featx.heads import load_head
 from featx.progress import SILENT, Progress
+from featx.runs.evaluating import Evaluation, measure, score_images
 from featx.runs.final_fit import OOF_NAME, REFERENCE_NAME, TRAINING_NAME
 from featx.runs.predicting import Prediction, Predictor
 from featx.runs.record import read_record
 from featx.specs import require_equal
 from featx.thresholds import Recalibration, learn_platt
-from featx.training.data import require_copies
-from featx.training.scoring import mean_by_image
 from featx_cache import Cache, open_cache
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A run's metrics on one split of a cache.
-
-    Attributes
-    ----------
-    split
-        Name of the split, or ``all``.
-    metrics
-        See `featx.evaluation.Metrics`.
-    scores
-        One line an image: path, label, group, score.
-    excluded
-        Images left out because the run was trained on a byte-identical one.
-    """
-
-    split: str
-    metrics: Metrics
-    scores: pd.DataFrame
-    excluded: int
 
 
 class Run:
@@ -125,13 +101,18 @@ class Run:
         InputError
             When an earlier version of featx fitted the run, or the file is damaged.
         """
-        if not (self.path / REFERENCE_NAME).exists() and REFERENCE_NAME not in self.record.files:
+        if not self.has_reference:
             raise InputError(
                 f"the run {self.path} doesn't say what its training images look like: an earlier "
                 "version of featx fitted it",
                 "Fit it again.",
             )
         return Reference.read(self.file(REFERENCE_NAME), self.out_of_fold)
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the run knows what its training images look like; see `reference`."""
+        return (self.path / REFERENCE_NAME).exists() or REFERENCE_NAME in self.record.files
 
     @cached_property
     def calibration(self) -> Recalibration | None:
@@ -240,7 +221,8 @@ class Run:
         self,
         cache: Cache | None = None,
         *,
-        split: str = "test",
+        split: str | None = "test",
+        by: Sequence[str] = (),
         prevalence: float | None = None,
         progress: Progress = SILENT,
     ) -> Evaluation:
@@ -251,64 +233,23 @@ class Run:
         cache
             None takes the cache that the run was fitted on.
         split
-            Of the cache; ``all`` takes every image.
+            Of the cache; ``all`` takes every image, None those of ``test`` or else every image.
+        by
+            Columns of the manifest to divide the images by, or ``size``.
         prevalence
             See `featx.evaluation.evaluate_scores`.
 
         Raises
         ------
         InputError
-            When the split is empty, or all its images were used for fitting.
+            When the split is empty, all its images were used for fitting, or there is no such
+            column.
         SpecMismatchError
             See `require_match`.
         """
         cache = cache if cache is not None else open_cache(self.record.cache)
-        self.require_match(cache)
-        splits = None if split == "all" else (split,)
-        rows = cache.row_numbers(splits=splits, copies=False)
-        table = cache.table(rows)
-        fresh = ~table["sha256"].isin(self._trained_on()).to_numpy()
-        if not fresh.any():
-            raise InputError(
-                f"the run {self.path} was fitted on these very images (split {split!r})",
-                "Its out-of-fold metrics are in run.json; evaluate on the test split.",
-            )
-        rows, table = rows[fresh], table[fresh].reset_index(drop=True)
-        scores = self._scores(cache, rows, progress)
-        truth = table["label"] == self.record.classes[1]
-        metrics = evaluate_scores(
-            truth,
-            scores,
-            self.record.threshold,
-            table["group"],
-            seed=self.record.seed,
-            prevalence=prevalence,
-        )
-        scored = table[["path", "label", "group"]].assign(score=scores)
-        return Evaluation(split, metrics, scored, int((~fresh).sum()))
-
-    def _scores(
-        self, cache: Cache, rows: NDArray[np.intp], progress: Progress
-    ) -> NDArray[np.float64]:
-        """Score untouched images, averaged over their copies where the run does that."""
-        image = cache.rows["image"].to_numpy()
-        if self.record.tta:
-            wanted = np.isin(image, image[rows])
-            scored = np.flatnonzero(wanted & (cache.rows["copy"].to_numpy() <= self.record.tta))
-            if require_copies(cache, scored) != self.record.tta:
-                raise InputError(
-                    f"the run {self.path} averages over {self.record.tta} copies of each image, "
-                    f"and {cache.path} has fewer",
-                    f"Extract again with --copies {self.record.tta} --copies-of all.",
-                )
-        else:
-            scored = rows
-        scores = np.empty(len(scored))
-        with progress.task("Scoring", len(scored), "row") as advance:
-            for positions, embeddings in cache.blocks(scored):
-                scores[positions] = self.head_scores(embeddings)
-                advance(len(positions))
-        return self.recalibrated(mean_by_image(scores, image[scored], image[rows]))
+        scored = score_images(self, cache, split, progress=progress)
+        return measure(self, scored, by=by, prevalence=prevalence)
 
     def backbone(self, weights: str | None = None) -> Backbone:
         """Load the backbone that made the run's embeddings.
@@ -379,7 +320,8 @@ class Run:
         """
         return Predictor(self, backbone or self.backbone()).predict(paths)
 
-    def _trained_on(self) -> set[str]:
+    @cached_property
+    def fitted_images(self) -> set[str]:
         """SHA-256 of the images that the run was fitted on."""
         return set(self.file(TRAINING_NAME).read_text().split())
 

@@ -168,7 +168,7 @@ class TestMisuse:
             (["fit", "c", "--ruin", "r"], "No such option: --ruin"),
             (["fit", "c", "--run", "r", "--head", "svm", "--epochs", "ten"], "'--epochs'"),
             (["predict", "r", "i", "--format", "xml"], "'table', 'csv', 'json'"),
-            (["evaluate", "r", "c", "more"], "unexpected extra argument"),
+            (["heads", "svm", "more"], "unexpected extra argument"),
             (["fitt"], "No such command 'fitt'"),
             (["--loud", "doctor"], "No such option: --loud"),
         ],

@@ -3,28 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.evaluation_tables import (
+    comparison_notes,
+    comparison_table,
+    shift_table,
+    subgroup_notes,
+    subgroups_table,
+)
 from featx_cli.files import write_text
+from featx_cli.loading import (
+    AllowOutsideOption,
+    ClassesOption,
+    GroupRegexOption,
+    KeepIdentifiersOption,
+    PositiveOption,
+    RootOption,
+)
+from featx_cli.sources import DataOptions, source_of
 from featx_cli.tables import confusion_table, metrics_table
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
-    from featx.runs import Evaluation, Run
+    from featx.runs import Evaluation, Run, RunComparison
 
-EPILOG = "\b\nExample:  featx evaluate runs/logreg --split test --json metrics.json"
+    Result = tuple[str, Evaluation, RunComparison | None]
+
+EPILOG = "\b\nExample:  featx evaluate runs/logreg other_hospital/ --by size --json metrics.json"
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
-    cache: Annotated[
-        Path | None,
-        typer.Argument(metavar="CACHE", help="Default: the cache that the run was fitted on."),
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DATA_OR_CACHE...",
+            help="Caches, or labelled images as `featx extract` takes them, which are embedded "
+            "with the run's own settings. Default: the cache that the run was fitted on.",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="train, val, test or all. Default: test, or all images where there is no such "
+            "split."
+        ),
+    ] = None,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--compare",
+            metavar="RUN2...",
+            help="Compare with this run, and runs that follow it, on the same images.",
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Measure subgroups, too: by cause, mode, split, size (the shorter side), or any "
+            "column of a manifest; may be given several times.",
+        ),
+    ] = None,
     prevalence: Annotated[
         float | None,
         typer.Option(
@@ -39,54 +83,161 @@ def evaluate(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write path, label, group, score here."),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="FOLDER",
+            help="Keep the embeddings of images here. Default: a temporary folder.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
+    ] = None,
+    root: RootOption = None,
+    allow_outside: AllowOutsideOption = False,
+    classes: ClassesOption = None,
+    positive: PositiveOption = None,
+    group_regex: GroupRegexOption = None,
+    keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Measure a run at its own threshold on images that it wasn't fitted on.
 
     Everything comes with 95 % intervals: a bootstrap that resamples patients. The file of --json
     has Wilson's, Clopper and Pearson's and DeLong's as well, which take images for independent.
-    Images that the run was fitted on are left out, and counted.
+    Images that the run was fitted on are left out, and counted. The images are compared with those
+    that the run was fitted on, and it says so when their population differs.
     """
+    from featx.errors import InputError
+    from featx.evaluation.prevalence import require_share
     from featx.runs import load_run
-    from featx_cache import open_cache
+    from featx.runs.evaluating import names_of
 
-    opened = load_run(run)
+    if prevalence is not None:
+        require_share(prevalence)
+    data, others = _split_runs(sources or [], compare or [])
+    if cache is not None and len(data) != 1:
+        raise InputError("--cache keeps the embeddings of one DATA", "Give one, or leave it out.")
+    runs = [load_run(path) for path in (run, *others)]
+    names_of(runs)  # which refuses a run that is there twice
     import_quietly()
-    result = opened.evaluate(
-        open_cache(cache) if cache is not None else None,
-        split=split,
-        prevalence=prevalence,
-        progress=TerminalProgress(),
+    options = DataOptions(
+        root, allow_outside, classes, positive, group_regex, keep_identifiers, cache, weights
     )
+    results = []
+    for source in data or (None,):
+        result = _evaluate(runs, source, options, split, by or [], prevalence)
+        results.append(result)
+        _show(runs[0], result, titled=len(data) > 1)
     if json is not None:
-        write_text(json, as_json(opened, result))
+        write_text(json, as_json(runs[0], results))
     if csv is not None:
-        write_text(csv, result.scores.to_csv(index=False))
-    metrics = result.metrics.as_dict()
+        write_text(csv, as_csv(results))
+
+
+def _split_runs(sources: list[Path], compare: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Tell data from runs, which may follow --compare."""
+    from featx.errors import InputError
+    from featx.runs.record import RECORD_NAME
+
+    runs = [path for path in sources if (path / RECORD_NAME).is_file()]
+    if runs and not compare:
+        raise InputError(
+            f"{runs[0]} is a run, not data", f"To compare with it, give --compare {runs[0]}."
+        )
+    return [path for path in sources if path not in runs], [*compare, *runs]
+
+
+def _evaluate(
+    runs: list[Run],
+    source: Path | None,
+    options: DataOptions,
+    split: str | None,
+    by: list[str],
+    prevalence: float | None,
+) -> Result:
+    from featx.runs import compare, measure, score_images
+
+    progress = TerminalProgress()
+    with source_of(runs, source, options, split=split, by=by) as opened:
+        scored = [
+            score_images(run, cache, opened.split, progress=progress)
+            for run, cache in zip(runs, opened.caches, strict=True)
+        ]
+        evaluation = measure(runs[0], scored[0], by=by, prevalence=prevalence)
+    pairs = list(zip(runs, scored, strict=True))
+    return opened.name, evaluation, compare(pairs) if len(runs) > 1 else None
+
+
+def _show(run: Run, result: Result, *, titled: bool) -> None:
+    name, evaluation, comparison = result
+    classes, metrics = run.record.classes, evaluation.metrics.as_dict()
     console = output()
-    console.print(metrics_table(f"{opened.record.head.name} on {result.split}", metrics))
-    console.print(confusion_table(metrics["confusion"], opened.record.classes))
+    title = f"{run.record.head.name} on {evaluation.split}"
+    console.print(metrics_table(f"{title} of {name}" if titled else title, metrics))
+    console.print(confusion_table(metrics["confusion"], classes))
     console.print(
         f"{metrics['images']} images of {metrics['patients']} patients at the run's threshold "
         f"{metrics['threshold']:.6g}."
     )
-    if opened.record.extraction.backbone.weights == "random":
+    for subgroups in evaluation.subgroups:
+        console.print()
+        console.print(subgroups_table(subgroups, classes))
+        for note in subgroup_notes(subgroups):
+            console.print(note)
+    if comparison is not None:
+        for other in comparison.names[1:]:
+            console.print()
+            console.print(comparison_table(comparison, other))
+        for note in comparison_notes(comparison):
+            console.print(note)
+    if evaluation.shift is not None:
+        console.print()
+        console.print(shift_table(evaluation.shift, classes))
+        console.print(evaluation.shift.sentence)
+        if evaluation.shift.verdict != "alike":
+            console.print(
+                "The operating point may not hold here: look at recall and specificity above, and "
+                "choose another with some labelled images of this population."
+            )
+    if run.record.extraction.backbone.weights == "random":
         console.print("The embeddings are untrained (random weights).")
-    if result.excluded:
-        say(f"{result.excluded} images were left out: the run was fitted on the same files.")
+    if evaluation.excluded:
+        say(f"{evaluation.excluded} images were left out: the run was fitted on the same files.")
 
 
-def as_json(run: Run, result: Evaluation) -> str:
-    """Return an evaluation as JSON text."""
+def as_json(run: Run, results: list[Result]) -> str:
+    """Return evaluations as JSON text: an object, or a list where there are several data."""
     import json
 
-    content = {
+    contents = [_plain(run, result) for result in results]
+    return json.dumps(contents[0] if len(contents) == 1 else contents, indent=2) + "\n"
+
+
+def _plain(run: Run, result: Result) -> dict[str, Any]:
+    name, evaluation, comparison = result
+    return {
         "run": str(run.path),
         "head": run.record.head.name,
-        "split": result.split,
+        "data": name,
+        "split": evaluation.split,
         "classes": list(run.record.classes),
         "accuracy_floor": run.record.accuracy_floor,
-        "excluded": result.excluded,
+        "excluded": evaluation.excluded,
         "trained_embeddings": run.record.extraction.backbone.weights == "trained",
-        **result.metrics.as_dict(),
+        **evaluation.metrics.as_dict(),
+        "subgroups": [subgroups.as_dict() for subgroups in evaluation.subgroups],
+        "comparison": comparison.as_dict() if comparison is not None else None,
+        "shift": evaluation.shift.as_dict() if evaluation.shift is not None else None,
     }
-    return json.dumps(content, indent=2) + "\n"
+
+
+def as_csv(results: list[Result]) -> str:
+    """Return scores as CSV text, with the data's name where there are several."""
+    import pandas as pd
+
+    if len(results) == 1:
+        return results[0][1].scores.to_csv(index=False)
+    named = [evaluation.scores.assign(data=name) for name, evaluation, _ in results]
+    return pd.concat(named).to_csv(index=False)

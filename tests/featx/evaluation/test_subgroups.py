@@ -85,8 +85,8 @@ def test_size_bands_go_by_the_shorter_side(table: pd.DataFrame) -> None:
     side = table[["width", "height"]].min(axis=1)
     counts = {part.name: part.metrics.images for part in found.parts}
     assert counts["below 256 px"] == (side < 256).sum()
-    assert counts["512 to 1023 px"] == ((side >= 512) & (side < 1024)).sum()
-    assert counts["2048 px and more"] == (side >= 2048).sum()
+    assert counts["512–1023 px"] == ((side >= 512) & (side < 1024)).sum()
+    assert counts["2048 px and up"] == (side >= 2048).sum()
     assert sum(counts.values()) == len(table)
 
 

@@ -1,0 +1,134 @@
+"""What ``featx evaluate`` prints: subgroups, comparisons and the shift, 80 columns wide."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from featx_cli.tables import METRICS, plain_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from featx.evaluation import Difference, Interval, Metrics, Shift, Subgroups
+    from featx.runs import RunComparison
+
+SIGNALS = {
+    "scores": "scores (KS distance)",
+    "stability": "scores (stability index)",
+    "scores_of_negatives": "scores of {0} (KS distance)",
+    "scores_of_positives": "scores of {1} (KS distance)",
+    "far": "share of patients far away",
+    "distances": "embeddings farther (KS distance)",
+}
+_NAMES = {**dict(METRICS), "recall": "Recall", "precision": "PPV", "mcc": "Matthews corr."}
+
+
+def subgroups_table(subgroups: Subgroups, classes: tuple[str, str]) -> Table:
+    """List parts of the images, smallest first, each with its intervals below the values."""
+    columns = (subgroups.column, *classes, "recall", "specificity", "ROC AUC")
+    table = plain_table(f"By {subgroups.column}", columns)
+    table.padding = (0, 1, 0, 0)
+    for part in subgroups.parts:
+        table.add_row(
+            part.name,
+            str(part.negatives),
+            str(part.positives),
+            *(_cell(part.metrics, name) for name in ("recall", "specificity", "roc_auc")),
+        )
+    return table
+
+
+def subgroup_notes(subgroups: Subgroups) -> list[str]:
+    """Return what has to be known to read that table."""
+    notes = []
+    if subgroups.shared:
+        notes.append(f"All images of {subgroups.shared} are in each part.")
+    notes += [f"{part.name}: {part.note}." for part in subgroups.parts if part.note]
+    return notes
+
+
+def comparison_table(comparison: RunComparison, other: str) -> Table:
+    """List what the tests of one run against the first say."""
+    columns = ("", "first", "other", "other less first", "95 % interval", "p", "Holm")
+    table = plain_table(f"{other} against {comparison.names[0]}", columns)
+    table.padding = (0, 1, 0, 0)  # else it wouldn't fit into 80 columns
+    table.columns[3].header = "differ-\nence"
+    for test in comparison.differences:
+        if test.run == other:
+            table.add_row(*_row(test))
+    return table
+
+
+def comparison_notes(comparison: RunComparison) -> list[str]:
+    """Return what has to be known to read these tables."""
+    notes = [
+        f"{comparison.images} images of {comparison.patients} patients, each run at its own "
+        "threshold; difference: other less first. Intervals and p by resampling patients; (DeLong) "
+        "and (McNemar) take images for independent. Holm: p for all of these tests together."
+    ]
+    if comparison.excluded:
+        notes.append(
+            f"{comparison.excluded} images were left out: another of the runs was fitted on them, "
+            "or has no embedding of them."
+        )
+    return notes
+
+
+def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:
+    """List in what ways the population was compared with the training population."""
+    table = plain_table("Against the training images", ("", "found", "from", "p", "says"))
+    for signal in shift.signals:
+        low, high = signal.marks
+        table.add_row(
+            SIGNALS[signal.name].format(*classes),
+            f"{signal.effect:.3f}",
+            f"{low:g}, {high:g}",
+            _p(signal.p_value),
+            signal.verdict,
+        )
+    return table
+
+
+def _row(test: Difference) -> tuple[str, ...]:
+    name = _NAMES.get(test.metric, test.metric)
+    if test.method == "delong":
+        name += " (DeLong)"
+    elif test.method == "mcnemar":
+        name = "Errors (McNemar)"
+    return (
+        name,
+        _value(test.first),
+        _value(test.other),
+        _value(test.difference, sign=True),
+        _between(test.interval, sign=True),
+        _p(test.p_value),
+        _p(test.adjusted),
+    )
+
+
+def _cell(metrics: Metrics, name: str) -> str:
+    value = getattr(metrics, name)
+    if math.isnan(value):
+        return "undefined"
+    interval = metrics.intervals.get(name)
+    return f"{value:.3f}" + (f"\n{_between(interval, digits=3)}" if interval else "")
+
+
+def _between(interval: Interval | None, *, sign: bool = False, digits: int = 4) -> str:
+    if interval is None:
+        return ""
+    style = f"{'+' if sign else ''}.{digits}f"
+    return f"{interval.low:{style}} – {interval.high:{style}}".replace("-", "−")
+
+
+def _value(value: float, *, sign: bool = False) -> str:
+    if math.isnan(value):
+        return "undefined"
+    return (f"{value:+.4f}" if sign else f"{value:.4f}").replace("-", "−")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
