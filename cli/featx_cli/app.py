@@ -9,6 +9,7 @@ import typer
 from featx_cli.commands import (
     backbones,
     cache,
+    calibrate,
     dashboard,
     data,
     demo,
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command("extract", epilog=extract.EPILOG)(extract.extract)
 app.command("fit", epilog=fit.EPILOG)(fit.fit)
+app.command("calibrate", epilog=calibrate.EPILOG)(calibrate.calibrate)
 app.command("tune", epilog=tune.EPILOG)(tune.tune)
 app.command("dashboard", epilog=dashboard.DASHBOARD_EPILOG)(dashboard.dashboard)
 app.command("tensorboard", epilog=dashboard.TENSORBOARD_EPILOG)(dashboard.tensorboard)

@@ -77,6 +77,12 @@ class Run:
         InputError
             When the file is missing or damaged.
         """
+        table = self.head_out_of_fold
+        return table.assign(score=self.recalibrated(table["score"].to_numpy(np.float64)))
+
+    @cached_property
+    def head_out_of_fold(self) -> pd.DataFrame:
+        """The head's own out-of-fold scores, before any recalibration; see `out_of_fold`."""
         path = self.file(OOF_NAME)
         try:
             table = pd.read_csv(
@@ -90,7 +96,7 @@ class Run:
         except (ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
-        return table.assign(score=self.recalibrated(np.asarray(scores, np.float64)))
+        return table.assign(score=scores)
 
     @cached_property
     def reference(self) -> Reference:

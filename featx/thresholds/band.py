@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from featx.thresholds.prior import sweep_at
 from featx.thresholds.sweep import sweep
 
 RESAMPLES = 200
@@ -18,6 +19,7 @@ def uncertain_band(
     threshold: float,
     *,
     accuracy_floor: float,
+    prevalence: float | None = None,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the threshold when patients are resampled.
@@ -38,6 +40,8 @@ def uncertain_band(
         The operating point; the band is made wide enough to hold it.
     accuracy_floor
         What accuracy has to reach. A resample in which none does takes its most accurate threshold.
+    prevalence
+        Share of the sick where accuracy has to reach it; None is that among these images.
     seed
         Of the resampling.
 
@@ -55,7 +59,10 @@ def uncertain_band(
         rows = np.concatenate([images[n] for n in random.integers(0, len(names), len(names))])
         if truth[rows].all() or not truth[rows].any():
             continue
-        points = sweep(truth[rows], values[rows])
+        if prevalence is None:
+            points = sweep(truth[rows], values[rows])
+        else:
+            points = sweep_at(truth[rows], values[rows], prevalence)
         best = points.best(accuracy_floor)
         found.append(points.thresholds[int(points.accuracy.argmax()) if best is None else best])
     if not found:

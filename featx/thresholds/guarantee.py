@@ -11,13 +11,23 @@ import numpy as np
 from mapie.risk_control import BinaryClassificationController
 from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from featx.errors import InputError, NoFeasibleThresholdError
+from featx.thresholds.recalibration import logits
 from featx.thresholds.sweep import sweep
 
 PATH_THRESHOLDS = 200
 PATH_THRESHOLDS_OF_TWO = 20
 """With two floors MAPIE tests thresholds by Holm's method, which pays for each of them."""
+
+SPREAD_THRESHOLDS = 10
+SPREAD_TAIL = 0.01
+
+SET_ASIDE = (
+    "Since one patient in five is set aside, that takes about {five_times:,} more patients in "
+    "train and val; or lower --accuracy-floor or --guarantee."
+)
 
 MOST_PATIENTS = 10_000_000
 
@@ -95,6 +105,33 @@ def candidate_thresholds(
     return ordered
 
 
+def spread_thresholds(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """Spread thresholds for a promise to another population, whose scores may lie elsewhere.
+
+    Where the order of `candidate_thresholds` begins may be far off there, and a test that goes down
+    it would fail at once. These are few, at equal distances of log odds from where hardly a sick
+    image lies below to where hardly a healthy one lies above, and are tested each for itself.
+
+    Parameters
+    ----------
+    y : array of shape (images,), bool or 0/1
+        Labels of the training images.
+    scores : array of shape (images,)
+        Their out-of-fold scores.
+
+    Returns
+    -------
+    ndarray of shape (thresholds,), dtype float64
+        Descending.
+    """
+    truth, odds = np.asarray(y).astype(bool), logits(scores)
+    ends = [np.quantile(odds[truth], SPREAD_TAIL), np.quantile(odds[~truth], 1 - SPREAD_TAIL)]
+    # Healthy people of another population often have higher scores than those that it knows.
+    ends.append(np.quantile(odds[truth], 0.5))
+    spread: NDArray[np.float64] = expit(np.linspace(max(ends), min(ends), SPREAD_THRESHOLDS))
+    return spread
+
+
 def promise_threshold(
     y: ArrayLike,
     scores: ArrayLike,
@@ -104,7 +141,9 @@ def promise_threshold(
     accuracy_floor: float,
     confidence: float = 0.9,
     recall_floor: float | None = None,
+    sequence: bool = True,
     seed: int = 0,
+    advice: str = SET_ASIDE,
 ) -> Promise:
     """Pick the threshold of highest recall whose accuracy on new patients can be promised.
 
@@ -120,13 +159,18 @@ def promise_threshold(
     groups : array of shape (images,)
         The patient of each image.
     candidates : array of shape (thresholds,)
-        See `candidate_thresholds`; chosen without these images.
+        See `candidate_thresholds` and `spread_thresholds`; chosen without these images.
     accuracy_floor, recall_floor
         What is to be promised; None promises nothing of recall.
     confidence
         Between 0 and 1.
+    sequence
+        Whether the candidates are in the order of `candidate_thresholds`, so that they may be
+        tested one after another until one fails; else each pays for the others (Holm 1979).
     seed
         Of the drawing.
+    advice
+        What to do where more patients would be needed; ``{five_times}`` is five times their number.
 
     Raises
     ------
@@ -147,6 +191,7 @@ def promise_threshold(
         floors["recall"] = recall_floor
         places = np.linspace(0, len(candidates) - 1, PATH_THRESHOLDS_OF_TWO).round().astype(int)
         candidates = candidates[np.unique(places)]
+    in_sequence = sequence and len(floors) == 1
     controller = BinaryClassificationController(
         predict_function=lambda X: np.column_stack([1 - X[:, 0], X[:, 0]]),
         risk=list(floors),
@@ -154,15 +199,16 @@ def promise_threshold(
         confidence_level=confidence,
         best_predict_param_choice="recall",
         list_predict_params=candidates,
-        fwer_method="fixed_sequence" if len(floors) == 1 else "bonferroni_holm",
+        fwer_method="fixed_sequence" if in_sequence else "bonferroni_holm",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where nothing can be promised; so do we
         controller.calibrate(values[:, None], truth)
     if controller.best_predict_param is None:
         # In a sequence the first test decides whether there is a second.
-        tested = candidates[:1] if len(floors) == 1 else candidates
-        raise _too_few(truth, values, tested, floors, (1 - confidence) / len(tested))
+        tested = candidates[:1] if in_sequence else candidates
+        level = (1 - confidence) / len(tested)
+        raise _too_few(truth, values, tested, floors, level, advice)
     threshold = float(controller.best_predict_param)
     called = values >= threshold
     return Promise(
@@ -196,6 +242,7 @@ def _too_few(
     candidates: NDArray[np.float64],
     floors: dict[str, float],
     level: float,
+    advice: str,
 ) -> NoFeasibleThresholdError:
     """Say how many patients would do, if all went on as it is on these."""
     needed: list[tuple[float, float]] = []
@@ -211,7 +258,8 @@ def _too_few(
         needed.append((patients, float(reached["accuracy"])))
     fewest, accuracy = min(needed)
     what = " and ".join(f"{name} {floor:g}" for name, floor in floors.items())
-    message = f"{what} can't be promised from {len(truth)} patients that were set aside"
+    apart = " that were set aside" if advice == SET_ASIDE else ""
+    message = f"{what} can't be promised from {len(truth)} patients{apart}"
     best = max(float(((values >= t) == truth).mean()) for t in candidates)
     if fewest > MOST_PATIENTS:
         return NoFeasibleThresholdError(
@@ -223,8 +271,7 @@ def _too_few(
     more = int(np.ceil(fewest)) - len(truth)
     return NoFeasibleThresholdError(
         f"{message}: at accuracy {accuracy:.4f}, as on these, about {more:,} more would do",
-        "Since one patient in five is set aside, that takes about "
-        f"{5 * more:,} more patients in train and val; or lower --accuracy-floor or --guarantee.",
+        advice.format(five_times=5 * more),
         best_accuracy=best,
     )
 

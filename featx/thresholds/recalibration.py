@@ -44,6 +44,16 @@ class Recalibration(Spec):
         """
         return np.asarray(expit(self.slope * logits(scores) + self.intercept), np.float64)
 
+    def after(self, earlier: Recalibration | None) -> Recalibration:
+        """Return the map that does `earlier` first and then this one."""
+        if earlier is None:
+            return self
+        return Recalibration(
+            method=self.method,
+            slope=self.slope * earlier.slope,
+            intercept=self.slope * earlier.intercept + self.intercept,
+        )
+
 
 def logits(scores: ArrayLike) -> NDArray[np.float64]:
     """Return the log odds of probabilities; 0 and 1 are moved to the next number between them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ from featx_cli.loading import (
     PositiveOption,
     RootOption,
 )
+from featx_cli.protocol import evaluate_protocol
 from featx_cli.sources import DataOptions, source_of
 from featx_cli.tables import confusion_table, metrics_table
 from featx_cli.tensorflow import import_quietly
@@ -76,6 +77,23 @@ def evaluate(
             "NPV are given for there, too."
         ),
     ] = None,
+    protocol: Annotated[
+        Literal["shift"] | None,
+        typer.Option(
+            help="shift: train the run's head anew on one side of a seam of its cache and use it "
+            "on the other (bacterial and viral pneumonia, two series of normal images), to see "
+            "what another population would cost.",
+            show_default=False,
+        ),
+    ] = None,
+    seam: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="With --protocol shift: divide along this column of the manifest, such as the "
+            "hospital; may be given several times.",
+        ),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics here too.")
     ] = None,
@@ -116,12 +134,18 @@ def evaluate(
 
     if prevalence is not None:
         require_share(prevalence)
+    if seam and protocol is None:
+        raise InputError("--seam is for --protocol shift", "Add that, or give --by COLUMN.")
     data, others = _split_runs(sources or [], compare or [])
     if cache is not None and len(data) != 1:
         raise InputError("--cache keeps the embeddings of one DATA", "Give one, or leave it out.")
     runs = [load_run(path) for path in (run, *others)]
     names_of(runs)  # which refuses a run that is there twice
     import_quietly()
+    if protocol is not None:
+        _refuse_with_protocol(split=split, compare=others, by=by, cache=cache)
+        evaluate_protocol(runs[0], data, seam or [], json, csv)
+        return
     options = DataOptions(
         root, allow_outside, classes, positive, group_regex, keep_identifiers, cache, weights
     )
@@ -134,6 +158,15 @@ def evaluate(
         write_text(json, as_json(runs[0], results))
     if csv is not None:
         write_text(csv, as_csv(results))
+
+
+def _refuse_with_protocol(**given: object) -> None:
+    """Refuse options that the protocol has no use for."""
+    from featx.errors import InputError
+
+    for name, value in given.items():
+        if value:
+            raise InputError(f"--{name} has no use with --protocol shift", "Leave it out.")
 
 
 def _split_runs(sources: list[Path], compare: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -199,7 +232,7 @@ def _show(run: Run, result: Result, *, titled: bool) -> None:
         if evaluation.shift.verdict != "alike":
             console.print(
                 "The operating point may not hold here: look at recall and specificity above, and "
-                "choose another with some labelled images of this population."
+                "choose another with `featx calibrate` and some labelled images of this population."
             )
     if run.record.extraction.backbone.weights == "random":
         console.print("The embeddings are untrained (random weights).")

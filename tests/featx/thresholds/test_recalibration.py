@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from featx.thresholds import Recalibration
+from featx.errors import InputError
+from featx.thresholds import Recalibration, fit_recalibration
 
 
 def test_slope_one_and_intercept_zero_change_nothing() -> None:
@@ -38,3 +39,44 @@ def test_the_order_stays_at_the_ends_too() -> None:
 def test_a_slope_that_turns_the_order_round_is_refused(slope: float) -> None:
     with pytest.raises(ValidationError):
         Recalibration(method="sigmoid", slope=slope, intercept=0.0)
+
+
+def scores_and_labels() -> tuple[np.ndarray, np.ndarray]:
+    """Labels whose true log odds are half of the scores' less one."""
+    random = np.random.default_rng(0)
+    odds = random.normal(0.0, 2.0, 4000)
+    sick = random.random(4000) < 1 / (1 + np.exp(-(0.5 * odds - 1.0)))
+    return sick, 1 / (1 + np.exp(-odds))
+
+
+def test_platts_map_is_found() -> None:
+    sick, scores = scores_and_labels()
+    found = fit_recalibration(sick, scores, np.arange(4000), "sigmoid")
+    assert (found.slope, found.intercept) == pytest.approx((0.5, -1.0), abs=0.1)
+    assert found.apply(scores).mean() == pytest.approx(sick.mean(), abs=0.01)
+
+
+def test_a_temperature_has_no_intercept() -> None:
+    sick, scores = scores_and_labels()
+    found = fit_recalibration(sick, scores, np.arange(4000), "temperature")
+    assert found.intercept == 0.0
+    assert 0 < found.slope < 1
+
+
+def test_one_map_after_another_is_one_map() -> None:
+    first = Recalibration(method="sigmoid", slope=0.5, intercept=-1.0)
+    then = Recalibration(method="prior", slope=1.0, intercept=2.0)
+    scores = np.array([0.01, 0.4, 0.9])
+    assert then.after(first).apply(scores) == pytest.approx(then.apply(first.apply(scores)))
+    assert then.after(None) == then
+
+
+def test_scores_the_wrong_way_round_are_refused() -> None:
+    sick, scores = scores_and_labels()
+    with pytest.raises(InputError, match="no higher scores here than the healthy"):
+        fit_recalibration(~sick, scores, np.arange(4000), "sigmoid")
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(InputError, match="both classes"):
+        fit_recalibration([1, 1], [0.2, 0.3], ["a", "b"], "sigmoid")
