@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, compare_populations
 from featx.evaluation.resampling import bootstrap_intervals
 from featx.runs.calibrating import require_other, write_calibrated
@@ -113,7 +114,14 @@ def calibrate_unlabelled(
     truth = (known["label"] == record.classes[1]).to_numpy()
     before = known["score"].to_numpy(np.float64)
     training_prior = float(truth.mean())
-    platt = fit_recalibration(truth, before, known["group"], "sigmoid")
+    try:
+        platt = fit_recalibration(truth, before, known["group"], "sigmoid")
+    except InputError as error:
+        raise InputError(
+            f"the out-of-fold scores of the run {run.path} don't tell sick from healthy, so the "
+            "share of sick people can't be estimated with them",
+            "Fit a better head.",
+        ) from error
     scores = images["score"].to_numpy(np.float64)
     prior = estimate_prior(platt.apply(scores), training_prior, images["group"], seed=seed)
     share = min(max(prior.share, 1 / (2 * len(images))), 1 - 1 / (2 * len(images)))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from featx.demo.phantoms import write_phantoms
 from featx.runs import load_run
+from featx.runs.final_fit import write_record
 
 Featx = Callable[..., Any]
 
@@ -46,9 +50,32 @@ def test_a_new_run_from_a_folder_of_images(
     assert "fitted on these very images" in evaluated.err
 
 
-def test_without_labels(featx: Featx, tiny_run: Path, hospital: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def able_run(tiny_run: Path, tmp_path: Path) -> Path:
+    """The run of untrained embeddings, made to believe that its scores tell sick from healthy."""
+    shutil.copytree(tiny_run, tmp_path / "able")
+    table = pd.read_csv(tmp_path / "able" / "oof.csv")
+    sick = table["label"] == "PNEUMONIA"
+    table["score"] = np.random.default_rng(0).uniform(0.0, 0.6, len(table)) + 0.4 * sick
+    table.to_csv(tmp_path / "able" / "oof.csv", index=False)
+    record = load_run(tmp_path / "able").record
+    (tmp_path / "able" / "run.json").unlink()
+    write_record(tmp_path / "able", record)
+    return tmp_path / "able"
+
+
+def test_scores_that_tell_nothing_estimate_nothing(
+    featx: Featx, tiny_run: Path, hospital: Path, tmp_path: Path
+) -> None:
+    answer = featx("calibrate", tiny_run, hospital, "--unlabelled", "--run", tmp_path / "new")
+    assert answer.code == 2
+    assert "don't tell sick from healthy" in answer.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_labels(featx: Featx, able_run: Path, hospital: Path, tmp_path: Path) -> None:
     arguments = ("--unlabelled", "--accuracy-floor", "0.3", "--run", tmp_path / "new")
-    answer = featx("calibrate", tiny_run, hospital / "NORMAL", *arguments)
+    answer = featx("calibrate", able_run, hospital / "NORMAL", *arguments)
     assert answer.code == 0
     words = " ".join(answer.out.split())
     assert "images without labels" in words
@@ -93,7 +120,7 @@ def test_the_run_itself_is_not_written_to(featx: Featx, tiny_run: Path, hospital
 def test_the_protocol_needs_a_seam(featx: Featx, tiny_run: Path) -> None:
     answer = featx("evaluate", tiny_run, "--protocol", "shift")
     assert answer.code == 2
-    assert "--seam COLUMN" in answer.err
+    assert "Name another column with --seam" in answer.err
 
 
 def test_the_protocol_along_a_column(featx: Featx, tiny_run: Path, tmp_path: Path) -> None:
