@@ -15,6 +15,7 @@ from featx_cli.commands import (
     demo,
     doctor,
     evaluate,
+    export,
     extract,
     fit,
     heads,
@@ -40,7 +41,8 @@ The usual order:
   featx report RUN --out report.html
   featx predict RUN IMAGES
 
-Exit codes: 0 success, 1 failure, 2 misuse or unusable input, 130 interrupted.
+Exit codes: 0 success, 1 failure, 2 misuse or unusable input, 3 some images could not be scored,
+130 interrupted.
 
 Research software, not a medical device.
 """
@@ -63,6 +65,7 @@ app.command("heads", epilog=heads.EPILOG)(heads.heads)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.command("export", epilog=export.EPILOG)(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.command("backbones", epilog=backbones.EPILOG)(backbones.backbones)

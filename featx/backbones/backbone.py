@@ -57,6 +57,7 @@ class Backbone:
     recipe: BackboneRecipe
     device: str
     channels: int
+    _compose: Any
     _trace: Any
     _forward: Any
     standardization: Standardization | None = None
@@ -95,6 +96,20 @@ class Backbone:
                 f"a forward pass over {len(images)} images is too much for {self.device}'s memory",
                 "Use a smaller --batch-size or --input-size.",
             ) from error
+
+    def as_tensors(self, images: Any) -> Any:
+        """Do what `embed` does with TensorFlow operations, to be part of a larger graph.
+
+        Parameters
+        ----------
+        images : tensor of shape (rows, input_size, input_size, 1 or 3), float32
+            See `embed`.
+
+        Returns
+        -------
+        tensor of shape (rows, *embedding_shape), float32
+        """
+        return self._compose(standardization=self.standardization)(images)
 
     def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the network is given for a batch, before any standardization.
@@ -192,6 +207,7 @@ def load_backbone(
         network.trainable = False
         takes = int(network.inputs[0].shape[-1])
         steps = _Steps(takes, own_preprocess, preprocess, input_size, where)
+        compose = partial(_composed, steps, network=network)
         trace = partial(_traced, steps, network=network)
         forward = trace(standardization=None)
     in_file = weights not in ("imagenet", "random")
@@ -217,7 +233,7 @@ def load_backbone(
         preprocess=preprocess,
         precision=chosen,
     )
-    return Backbone(spec, shape, reason, recipe, where, takes, trace, forward)
+    return Backbone(spec, shape, reason, recipe, where, takes, compose, trace, forward)
 
 
 def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
@@ -295,29 +311,32 @@ class _Steps:
         return self.own_preprocess(images) if self.preprocess == "imagenet" else images
 
 
-def _traced(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
-    """Trace the forward pass for grey and for colour images, for batches of any length.
+def _composed(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
+    """Compose the forward pass; without a network it ends where it would begin."""
+    import tensorflow as tf
 
-    Without a network the pass ends where it would begin.
-    """
+    def forward(images: Any) -> Any:
+        images = steps.prepare(images)
+        if standardization is not None:
+            images = standardization.apply(images)
+        if network is not None:
+            images = network(images, training=False)
+        return tf.cast(images, tf.float32)
+
+    return forward
+
+
+def _traced(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
+    """Trace the forward pass for grey and for colour images, for batches of any length."""
     import tensorflow as tf
 
     size = steps.input_size
+    forward = _composed(steps, network=network, standardization=standardization)
 
     def trace(channels: int) -> Any:
         # The batch has any length, so that a short last batch is not traced anew.
-        @tf.function(  # type: ignore[untyped-decorator]
-            input_signature=[tf.TensorSpec((None, size, size, channels), tf.float32)]
-        )
-        def forward(images: Any) -> Any:
-            images = steps.prepare(images)
-            if standardization is not None:
-                images = standardization.apply(images)
-            if network is not None:
-                images = network(images, training=False)
-            return tf.cast(images, tf.float32)
-
-        return forward.get_concrete_function()
+        images = tf.TensorSpec((None, size, size, channels), tf.float32)
+        return tf.function(forward, input_signature=[images]).get_concrete_function()
 
     with placement(steps.device):
         traced = {channels: trace(channels) for channels in (1, 3)}

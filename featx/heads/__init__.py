@@ -16,6 +16,7 @@ from featx.heads.settings import (
 )
 from featx.heads.spec import HEADS, HeadSpec
 from featx.heads.storage import load_head, save_head
+from featx.heads.tensors import as_tensors
 
 __all__ = [
     "HEADS",
@@ -30,6 +31,7 @@ __all__ = [
     "PatientFolds",
     "Reduction",
     "SpatialPooling",
+    "as_tensors",
     "build",
     "fit_arguments",
     "layers_of",

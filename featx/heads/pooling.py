@@ -116,8 +116,8 @@ class SpatialPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.how in ("max", "average+max"):
             vectors.append(grid.max(axis=(1, 2)).astype(np.float32))
         if self.how == "pyramid":
-            for rows in _regions(grid.shape[1]):
-                for columns in _regions(grid.shape[2]):
+            for rows in regions(grid.shape[1]):
+                for columns in regions(grid.shape[2]):
                     vectors.append(grid[:, rows, columns].mean(axis=(1, 2), dtype=np.float32))
         return vectors
 
@@ -139,7 +139,7 @@ def _as_array(X: ArrayLike) -> NDArray[np.floating]:
     return array
 
 
-def _regions(cells: int) -> list[slice]:
+def regions(cells: int) -> list[slice]:
     """Divide an axis into three regions that cover it; they overlap where it doesn't divide."""
     side = PYRAMID_SIDE
     return [slice(i * cells // side, -(-(i + 1) * cells // side)) for i in range(side)]

@@ -4,6 +4,7 @@ from featx.runs.adapting import PriorReport, calibrate_unlabelled
 from featx.runs.calibrating import CalibrationReport, calibrate
 from featx.runs.comparison import Comparison, fit_heads
 from featx.runs.evaluating import Evaluation, RunComparison, Scored, compare, measure, score_images
+from featx.runs.exporting import Export, export_onnx
 from featx.runs.extracting import embedded, only_split, relabelled
 from featx.runs.fitting import FitReport, fit
 from featx.runs.predicting import Prediction, find_images, shift_warning
@@ -16,6 +17,7 @@ __all__ = [
     "CalibrationReport",
     "Comparison",
     "Evaluation",
+    "Export",
     "FitReport",
     "Prediction",
     "PriorReport",
@@ -29,6 +31,7 @@ __all__ = [
     "calibrate_unlabelled",
     "compare",
     "embedded",
+    "export_onnx",
     "find_images",
     "fit",
     "fit_heads",

@@ -16,6 +16,7 @@ from featx.backbones import (
     STANDARDIZATION_NAME,
     SUFFIX,
     Backbone,
+    Precision,
     load_backbone,
     load_standardization,
 )
@@ -257,13 +258,17 @@ class Run:
         scored = score_images(self, cache, split, progress=progress)
         return measure(self, scored, by=by, prevalence=prevalence)
 
-    def backbone(self, weights: str | None = None) -> Backbone:
+    def backbone(
+        self, weights: str | None = None, *, precision: Precision | None = None
+    ) -> Backbone:
         """Load the backbone that made the run's embeddings.
 
         Parameters
         ----------
         weights
             Where its weights are now; None looks where they were.
+        precision
+            Of its arithmetic; None is what the embeddings were made with. Others differ a little.
 
         Raises
         ------
@@ -273,6 +278,8 @@ class Run:
             When they aren't there, or can't be loaded.
         """
         spec = self.record.extraction.backbone
+        if precision is not None:
+            spec = spec.model_copy(update={"precision": precision})
         location = weights or self.record.weights
         saved = spec.architecture_sha256 is not None
         if saved and not location.endswith(SUFFIX):

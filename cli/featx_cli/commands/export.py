@@ -1,0 +1,48 @@
+"""``featx export``: a run as one ONNX graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featx_cli.console import say
+from featx_cli.tensorflow import import_quietly
+
+EPILOG = "\b\nExample:  featx export runs/logreg --onnx logreg.onnx"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="The file to write.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
+    ] = None,
+) -> None:
+    """Write backbone, head and recalibration as one ONNX graph, for programs without featx.
+
+    It takes pixels, float32 of shape (images, size, size, 3), RGB values 0..255, and gives score,
+    float32 of shape (images,). It computes in float32. Its scores are compared with featx's on
+    drawn images before it is written: they agree to 0.001, or there is no file.
+
+    It takes the packages of `pip install 'featx[onnx]'`.
+    """
+    from featx.runs import export_onnx, load_run
+
+    opened = load_run(run)
+    import_quietly()
+    written = export_onnx(opened, onnx, weights=weights)
+    size = written.metadata["input_size"]
+    typer.echo(
+        f"{written.path}: {written.bytes / 1e6:.1f} MB, pixels (images, {size}, {size}, 3) -> "
+        f"score (images,), threshold {opened.record.threshold:.6g}"
+    )
+    typer.echo(f"Largest difference from featx on drawn images: {written.difference:.1e}")
+    precision = opened.record.extraction.backbone.precision
+    if precision != "float32":
+        say(
+            f"The run's embeddings were made in {precision}; the graph computes in float32, so its "
+            "scores differ a little from those of `featx predict`."
+        )
