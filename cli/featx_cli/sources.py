@@ -106,7 +106,7 @@ def source_of(
 
     manifest = relabelled(read_labelled(runs[0], data, options), runs[0].record.classes)
     _require_columns(by, manifest.table)
-    chosen, name = only_split(manifest, split)
+    chosen, name = only_split(manifest, split, data)
     _tell_split(str(data), split, name, len(chosen), len(manifest))
     import_quietly()
     with embedded(
@@ -205,7 +205,7 @@ def _cached(
                 else "Give the folder of images instead: it is embedded with the run's settings.",
             ) from error
     _require_columns(by, cache.images.join(cache.details))
-    name = choose_split(cache.images["split"], split)
+    name = choose_split(cache.images["split"], split, path)
     taken = len(cache.images) if name == "all" else int((cache.images["split"] == name).sum())
     if data is not None or name == "all":
         _tell_split(str(path), split, name, taken, len(cache.images))

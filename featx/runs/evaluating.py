@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from featx.evaluation import (
 )
 from featx.evaluation.reference import average
 from featx.progress import SILENT, Progress
+from featx.runs.final_fit import OOF_NAME
 from featx.training.data import require_copies
 from featx.training.scoring import mean_by_image
 from featx_cache import Cache
@@ -76,8 +78,8 @@ class Evaluation:
     subgroups
         The same by each column that was asked for.
     shift
-        How these images differ from those that the run was fitted on; None where an earlier version
-        fitted it and left no scores.
+        How these images differ from those that the run was fitted on; None where the run has no
+        out-of-fold scores any more.
     """
 
     split: str
@@ -141,7 +143,7 @@ def score_images(
         When the embeddings are another backbone's.
     """
     run.require_match(cache)
-    split = choose_split(cache.images["split"], split)
+    split = choose_split(cache.images["split"], split, cache.path)
     rows = cache.row_numbers(splits=None if split == ALL else (split,), copies=False)
     table = cache.table(rows)
     fresh = ~table["sha256"].isin(run.fitted_images).to_numpy()
@@ -203,8 +205,8 @@ def measure(
     )
 
 
-def find_shift(run: Run, scored: Scored) -> Shift:
-    """Compare images with those that a run was fitted on.
+def find_shift(run: Run, scored: Scored) -> Shift | None:
+    """Compare images with those that a run was fitted on; None where it has no scores of them.
 
     Embeddings are compared where the run knows those of its training images, which runs of earlier
     versions don't.
@@ -212,8 +214,10 @@ def find_shift(run: Run, scored: Scored) -> Shift:
     Raises
     ------
     InputError
-        When a file of the run is missing or damaged.
+        When a file of the run is damaged.
     """
+    if not (run.path / OOF_NAME).exists():
+        return None
     record, known = run.record, run.out_of_fold
     distances = limit = here = None
     if run.has_reference:
@@ -311,7 +315,7 @@ def names_of(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(map(str, paths))
 
 
-def choose_split(splits: pd.Series[str], split: str | None) -> str:
+def choose_split(splits: pd.Series[str], split: str | None, where: Path) -> str:
     """Return the split to evaluate on.
 
     Parameters
@@ -320,6 +324,8 @@ def choose_split(splits: pd.Series[str], split: str | None) -> str:
         Of each image.
     split
         As it was asked for; None takes ``test``, or ``all`` where no image is in that split.
+    where
+        The images are, for the message.
 
     Raises
     ------
@@ -331,8 +337,8 @@ def choose_split(splits: pd.Series[str], split: str | None) -> str:
         return "test" if "test" in names else ALL
     if split != ALL and split not in names:
         raise InputError(
-            f"there is no image in split {split!r}",
-            f"The splits are: {', '.join(names)}; or take all of them with --split all.",
+            f"{where} has no image in split {split!r}",
+            f"Its splits are: {', '.join(names)}. --split all takes every image.",
         )
     return split
 

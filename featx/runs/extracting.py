@@ -74,8 +74,8 @@ def embedded(
         yield caches
 
 
-def only_split(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
-    """Leave the images of the split to evaluate on; see `choose_split`.
+def only_split(manifest: Manifest, split: str | None, data: Path) -> tuple[Manifest, str]:
+    """Leave the images of the split to evaluate on; `data` is what was typed for them.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def only_split(manifest: Manifest, split: str | None) -> tuple[Manifest, str]:
     InputError
         When no image is in it.
     """
-    chosen = choose_split(manifest.table["split"], split)
+    chosen = choose_split(manifest.table["split"], split, data)
     if chosen == ALL:
         return manifest, chosen
     table = manifest.table[manifest.table["split"] == chosen].reset_index(drop=True)

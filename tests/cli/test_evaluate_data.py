@@ -201,7 +201,7 @@ class TestRefusals:
         self, featx: Featx, tiny_run: Path, tiny_cache: Path, hospital: Path
     ) -> None:
         error = self.refused(featx, tiny_run, hospital, "--split", "val")
-        assert "no image in split 'val'. The splits are: train" in error
+        assert "has no image in split 'val'. Its splits are: train. --split all takes" in error
         assert "test, train, val" in self.refused(featx, tiny_run, tiny_cache, "--split", "tset")
 
     def test_a_column_that_there_is_not(
