@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from skops.card import Card
 
 from featx.reports.document import Block, Code, Document, Items, Section, Text
-from featx.reports.gather import Facts
+from featx.reports.facts import Facts
 from featx.reports.limits import NOT_A_DEVICE, limits
 from featx.reports.markdown import blocks_as_markdown
 from featx.reports.wording import Names, listed

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from featx.reports.document import Block, Gallery, Notice, Section, Table, Text
+from featx.reports.facts import Facts, Missing, RunFacts, Source
 from featx.reports.figures import balance_figure, picture
-from featx.reports.gather import Facts, Missing, RunFacts, Source
 from featx.reports.images import photograph, read_images, sample
 from featx.reports.wording import Names, counted, listed
 
@@ -125,4 +125,4 @@ def _samples(
                 )
             )
     text = f"Images that were trained on, drawn at random: {counted(len(pictures), 'image')}."
-    return [Gallery(tuple(pictures), small=True, caption=text)]
+    return [Gallery(tuple(pictures), "small", text)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +99,21 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Pictures side by side, below what they are; `small` for thumbnails."""
+    """Pictures side by side, below what they are.
+
+    Attributes
+    ----------
+    pictures
+        In order.
+    size
+        ``normal`` for figures, ``small`` for thumbnails, ``wide`` for pairs of these.
+    caption
+        Stands above all of them; empty for none.
+    """
 
     kind: ClassVar[str] = "gallery"
     pictures: tuple[Picture, ...]
-    small: bool = False
+    size: Literal["normal", "small", "wide"] = "normal"
     caption: str = ""
 
 

@@ -26,6 +26,9 @@ GREY = "#666666"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
 DASHES = ("-", "--", "-.", ":")
 THRESHOLDS = np.union1d(np.linspace(0.0, 1.0, 201), [0.001, 0.002, 0.01, 0.99, 0.998, 0.999])
+CORNER_FROM = 0.97
+"""Areas of curves from which on all that there is to see is in the corner."""
+
 SCORE_BINS = 40
 MOST_ON_LINEAR_AXIS = 60
 """Images in a bar; with more, bars of few images would not be seen beside it."""
@@ -75,9 +78,28 @@ def curves_figure(
     else:
         axes.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.set_title("ROC curve" if kind == "roc" else "Precision and recall")
+    title = "ROC curve" if kind == "roc" else "Precision and recall"
+    if _zoom(axes, kind, [band for band, _ in curves.values()], points):
+        title += f", upper {'left' if kind == 'roc' else 'right'} corner"
+    axes.set_title(title)
     _legend(figure, len(curves), columns=1 if len(curves) > 1 else 2)
     return figure
+
+
+def _zoom(
+    axes: Any, kind: str, bands: Sequence[Band], points: Sequence[tuple[float, float]]
+) -> bool:
+    """Show the corner alone where all the curves bend in it, and say whether that was done."""
+    if any(np.trapezoid(band.y, band.x) < CORNER_FROM for band in bands):
+        return False
+    across, up = zip(*points, strict=True)
+    bottom = min(0.8, min(up) - 0.05)
+    if kind == "roc":
+        axes.set(xlim=(-0.005, max(0.2, max(across) + 0.05)), ylim=(bottom, 1.005))
+    else:
+        axes.set(xlim=(min(0.8, min(across) - 0.05), 1.005), ylim=(bottom, 1.005))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    return True
 
 
 def roc_of(scored: Any, seed: int) -> Band:
@@ -111,7 +133,10 @@ def operating_point_figure(
         axes.plot(threshold, getattr(scored.metrics, name), "o", color=colour, ms=7, mec="white")
     axes.axhline(floor, color=GREY, ls="-.", lw=1, label=f"accuracy floor {floor:g}")
     axes.axvline(threshold, color=GREY, ls=":", lw=1.2, label=f"threshold {threshold:.3g}")
-    axes.set(xlabel="threshold", ylabel="fraction", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    inner = (places > 0.01) & (places < 0.98)
+    least = min(floor, *(float(band.y[inner].min()) for band in bands.values()))
+    bottom = least - 0.05 if least > 0.5 else -0.02
+    axes.set(xlabel="threshold", ylabel="fraction", xlim=(-0.02, 1.02), ylim=(bottom, 1.02))
     axes.set_title("Recall and accuracy against the threshold")
     _legend(figure, 5, columns=2)
     return figure
@@ -183,6 +208,35 @@ def scores_figure(
     axes.set_ylim(bottom=0)
     axes.set(xlabel="score", ylabel=counts, title="Scores by class")
     _legend(figure, 3)
+    return figure
+
+
+def distributions_figure(
+    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    quantity: str,
+    title: str,
+    limit: float | None = None,
+) -> Figure:
+    """Draw which share of the images has at most which value, in training and here.
+
+    Parameters
+    ----------
+    curves
+        By name: the values in training, and those here.
+    quantity, title
+        What the values are.
+    limit
+        Where a line is drawn that 1 % of the training images are beyond.
+    """
+    figure, axes = _figure()
+    for (name, (there, here)), colour in zip(curves.items(), (BLUE, ORANGE), strict=False):
+        for values, dashes, where in ((there, "--", "training"), (here, "-", "here")):
+            axes.ecdf(values, color=colour, ls=dashes, lw=1.6, label=_plain(f"{name}, {where}"))
+    if limit is not None:
+        label = "99 % of training are below"
+        axes.axvline(limit, color=GREY, ls=":", lw=1.2, label=label)
+    axes.set(xlabel=quantity, ylabel="share of the images", title=title, ylim=(-0.02, 1.02))
+    _legend(figure, 4, columns=2)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""What a report says, as typed data: runs, their caches, their scores, what is missing."""
+"""Finding out what there is to say of some runs, and what can't be said."""
 
 from __future__ import annotations
 
@@ -10,151 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx import runs as runs_of
 from featx.errors import FeatxError, InputError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.progress import SILENT, Progress
+from featx.reports.facts import OUT_OF_FOLD, Facts, Missing, RunFacts, Scored, Source
 from featx.reports.wording import keys, slug
-from featx.runs import Run, RunRecord
+from featx.runs import Run, score_images
+from featx.runs.evaluating import find_shift
 from featx.runs.final_fit import HISTORY_NAME
 from featx_cache import Cache, open_cache
-
-OUT_OF_FOLD = "out of fold"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A cache, by a name that tells it from the others.
-
-    Attributes
-    ----------
-    name
-        The last part of its path, or more where that is not enough.
-    key
-        The same for anchors and files.
-    cache
-        Opened.
-    """
-
-    name: str
-    key: str
-    cache: Cache
-
-    @property
-    def splits(self) -> list[str]:
-        """The splits that it has, in the order of a study."""
-        found = set(self.cache.images["split"])
-        usual = [split for split in ("train", "val", "test") if split in found]
-        return usual + sorted(found - set(usual))
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A run's scores on a set of images, and what they amount to.
-
-    Attributes
-    ----------
-    title
-        Names the set: ``out of fold``, or a split of a cache.
-    key
-        The same for anchors and files.
-    table : DataFrame
-        One line an image: path, label, group, score.
-    truth : ndarray of shape (images,), dtype bool
-        Whether the image is positive.
-    metrics
-        At the run's threshold.
-    source
-        Where the images are; None when its cache isn't there.
-    excluded
-        Images left out because the run was fitted on them.
-    """
-
-    title: str
-    key: str
-    table: pd.DataFrame
-    truth: NDArray[np.bool_]
-    metrics: Metrics
-    source: Source | None
-    excluded: int = 0
-
-    @property
-    def out_of_fold(self) -> bool:
-        """Whether the threshold was chosen on these scores."""
-        return self.title == OUT_OF_FOLD
-
-    @property
-    def both_classes(self) -> bool:
-        """Whether there are curves to draw."""
-        return bool(self.truth.any() and (~self.truth).any())
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Something that can't be shown, and why."""
-
-    what: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What there is to say of a run.
-
-    Attributes
-    ----------
-    name
-        The last part of its path, or more where that is not enough.
-    key
-        The same for anchors and files.
-    run
-        Opened.
-    fitted_on
-        Its own cache; None when it isn't there.
-    out_of_fold
-        Its scores on the images that it was fitted on, each by a head that hadn't seen it.
-    evaluations
-        Its scores on other images.
-    history : DataFrame or None
-        The epochs of a Keras head.
-    """
-
-    name: str
-    key: str
-    run: Run
-    fitted_on: Source | None
-    out_of_fold: Scored | None
-    evaluations: tuple[Scored, ...]
-    history: pd.DataFrame | None
-
-    @property
-    def record(self) -> RunRecord:
-        """What the run says of itself."""
-        return self.run.record
-
-    @property
-    def scored(self) -> tuple[Scored, ...]:
-        """All its scores, those on other images first."""
-        own = (self.out_of_fold,) if self.out_of_fold is not None else ()
-        return (*self.evaluations, *own)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that a report is made of."""
-
-    runs: tuple[RunFacts, ...]
-    sources: tuple[Source, ...]
-    missing: tuple[Missing, ...]
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether a run was measured on images that it wasn't fitted on."""
-        return any(facts.evaluations for facts in self.runs)
-
-    def sets(self) -> list[str]:
-        """Return the titles of all sets of images, out of fold last."""
-        titles = [scored.title for facts in self.runs for scored in facts.evaluations]
-        return [*dict.fromkeys(titles), OUT_OF_FOLD]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +31,18 @@ class What:
     caches
         On which runs are measured; none for the cache that each was fitted on.
     split
-        Of them; ``all`` takes every image.
+        Of them; ``all`` takes every image. None takes ``test``, and of a cache that was asked for
+        and has no such split every image.
     evaluate
         False leaves evaluation images alone.
+    by
+        Columns of the manifest to divide the images by; none for the usual ones.
     """
 
     caches: tuple[Path, ...] = ()
-    split: str = "test"
+    split: str | None = None
     evaluate: bool = True
+    by: tuple[str, ...] = ()
 
 
 def gather(runs: Sequence[Run], what: What, progress: Progress = SILENT) -> Facts:
@@ -191,25 +60,35 @@ def gather(runs: Sequence[Run], what: What, progress: Progress = SILENT) -> Fact
     own = [_own_cache(run, missing) for run in runs]
     sources = _sources([*given, *(cache for cache in own if cache is not None)])
     asked = [sources[cache.path.resolve()] for cache in given]
-    names, facts = unique_names([run.path for run in runs]), []
+    names = unique_names([run.path for run in runs])
+    measured: list[tuple[Source | None, tuple[Scored, ...]]] = []
     refused: dict[str, list[FeatxError]] = {source.key: [] for source in sources.values()}
-    for run, name, key, cache in zip(runs, names, keys(names), own, strict=True):
+    for run, name, cache in zip(runs, names, own, strict=True):
         fitted_on = sources[cache.path.resolve()] if cache is not None else None
         evaluations = []
         for source in asked or ([fitted_on] if fitted_on is not None else []):
             if not what.evaluate:
                 continue
+            # A run's own cache may hold no other images than those that it was fitted on.
+            split = what.split if asked else what.split or "test"
             try:
-                evaluations.append(_evaluate(run, source, what.split, progress))
+                evaluations.append(_evaluate(run, name, source, split, missing, progress))
             except FeatxError as error:
-                missing.append(Missing(f"{name} on {_title(what.split, source)}", str(error)))
+                missing.append(Missing(f"{name} on {source.name}", str(error)))
                 refused[source.key].append(error)
-        out_of_fold = _out_of_fold(run, name, fitted_on, missing)
-        history = _history(run, name, missing)
-        facts.append(RunFacts(name, key, run, fitted_on, out_of_fold, tuple(evaluations), history))
+        measured.append((fitted_on, tuple(evaluations)))
     for source in asked:
         if len(refused[source.key]) == len(runs):
             raise refused[source.key][0]
+    facts = []
+    with progress.task("Measuring out of fold", len(runs), "run") as advance:
+        for run, name, key, (fitted_on, others) in zip(
+            runs, names, keys(names), measured, strict=True
+        ):
+            out_of_fold = _out_of_fold(run, name, fitted_on, missing)
+            history = _history(run, name, missing)
+            facts.append(RunFacts(name, key, run, fitted_on, out_of_fold, others, history))
+            advance(1)
     if all(not one.scored for one in facts):
         raise InputError(
             f"there are no scores to report on: {missing[-1].why}",
@@ -232,11 +111,31 @@ def _title(split: str, source: Source) -> str:
     return f"all of {source.name}" if split == "all" else f"split {split} of {source.name}"
 
 
-def _evaluate(run: Run, source: Source, split: str, progress: Progress) -> Scored:
-    result = run.evaluate(source.cache, split=split, progress=progress)
-    truth = (result.scores["label"] == run.record.classes[1]).to_numpy(bool)
-    title, key = _title(split, source), f"{slug(split)}-{source.key}"
-    return Scored(title, key, result.scores, truth, result.metrics, source, result.excluded)
+def _evaluate(
+    run: Run,
+    name: str,
+    source: Source,
+    split: str | None,
+    missing: list[Missing],
+    progress: Progress,
+) -> Scored:
+    images = score_images(run, source.cache, split, progress=progress)
+    title, key = _title(images.split, source), f"{slug(images.split)}-{source.key}"
+    truth, metrics = _measure(run, images)
+    try:
+        shift = find_shift(run, images)
+    except FeatxError as error:
+        missing.append(Missing(f"how {title} differs from what {name} was fitted on", str(error)))
+        shift = None
+    return Scored(title, key, images, truth, metrics, source, shift)
+
+
+def _measure(run: Run, images: runs_of.Scored) -> tuple[NDArray[np.bool_], Metrics]:
+    record, table = run.record, images.table
+    truth = (table["label"] == record.classes[1]).to_numpy(bool)
+    return truth, evaluate_scores(
+        truth, table["score"], record.threshold, table["group"], seed=record.seed
+    )
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -269,17 +168,24 @@ def _own_cache(run: Run, missing: list[Missing]) -> Cache | None:
 def _out_of_fold(
     run: Run, name: str, source: Source | None, missing: list[Missing]
 ) -> Scored | None:
-    record = run.record
     try:
-        table = run.out_of_fold
-        truth = (table["label"] == record.classes[1]).to_numpy(bool)
-        metrics = evaluate_scores(
-            truth, table["score"], record.threshold, table["group"], seed=record.seed
-        )
+        table = run.out_of_fold.assign(sha256="")
+        if source is not None:
+            table = _with_details(table, source.cache)
+        images = runs_of.Scored(OUT_OF_FOLD, table, np.empty((0, 0), np.float32), 0)
+        truth, metrics = _measure(run, images)
     except FeatxError as error:
         missing.append(Missing(f"{name} {OUT_OF_FOLD}", str(error)))
         return None
-    return Scored(OUT_OF_FOLD, slug(OUT_OF_FOLD), table, truth, metrics, source)
+    return Scored(OUT_OF_FOLD, slug(OUT_OF_FOLD), images, truth, metrics, source)
+
+
+def _with_details(table: pd.DataFrame, cache: Cache) -> pd.DataFrame:
+    """Join the manifest's other columns by the paths of the images, if each is there once."""
+    details = cache.details.assign(path=cache.images["path"], split=cache.images["split"])
+    columns = ["path", *(name for name in details.columns if name not in table.columns)]
+    details = details[columns].drop_duplicates("path")
+    return table.merge(details, on="path", how="left")
 
 
 def _history(run: Run, name: str, missing: list[Missing]) -> pd.DataFrame | None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from featx.images import UnreadableImageError, decode
 from featx.reports.document import Picture
-from featx.reports.gather import Scored, Source
+from featx.reports.facts import Scored, Source
 
 SIDE = 256
 """Of the square that images are shown as, in pixels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from featx.reports.document import Block, Items, Section, Table, Text
-from featx.reports.gather import Facts, Missing
+from featx.reports.facts import Facts, Missing
 from featx.reports.wording import Names, counted, listed
 
 NOT_A_DEVICE = (

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from featx.heads import TITLES
 from featx.reports.commands import changed_settings, commands
-from featx.reports.document import Block, Code, Gallery, Items, Section, Table, Text
+from featx.reports.document import Block, Code, Gallery, Items, Notice, Section, Table, Text
+from featx.reports.facts import Facts, RunFacts
 from featx.reports.figures import learning_figures, picture
-from featx.reports.gather import Facts, RunFacts
-from featx.reports.wording import Names, counted
+from featx.reports.wording import METRICS, Names, counted
 
 
 def making_section(facts: Facts, names: Names) -> Section:
@@ -37,6 +37,7 @@ def making_section(facts: Facts, names: Names) -> Section:
             "The threshold is the one of highest recall among those whose accuracy out of fold is "
             "at or above the accuracy floor. Folds keep each patient together."
         ),
+        *(block for run in runs for block in _calibrated(run)),
         Text("Commands that make the runs anew, put together from what the runs note:"),
         Code("\n".join(_unique_lines([_commands(run, names) for run in runs]))),
     ]
@@ -83,6 +84,31 @@ def _facts_of(run: RunFacts, names: Names) -> dict[str, str]:
         "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in record.seconds.items()),
         "folder": names.folder(str(run.run.path.resolve()), "RUN"),
     }
+
+
+def _calibrated(run: RunFacts) -> list[Block]:
+    """Say how the operating point of a run was repaired on local images, where it was."""
+    how = run.record.calibrated
+    if how is None:
+        return []
+    where = f"{counted(int(how['images']), 'image')} of {counted(int(how['patients']), 'patient')}"
+    blocks: list[Block] = [
+        Notice(
+            f"{run.name}: the threshold was chosen anew, on {where} from elsewhere and not out of "
+            f"fold ({how['method']})."
+        )
+    ]
+    blocks += [Text(str(how[key])) for key in ("assumption", "shift", "advice") if how.get(key)]
+    old, new = how.get("old", {}), how.get("new", {})
+    rows = tuple(
+        (METRICS.get(name, name), *(f"{point[name]:.4g}" for point in (old, new)))
+        for name in ("threshold", *METRICS)
+        if all(isinstance(point.get(name), float) for point in (old, new))
+    )
+    if rows:
+        caption = f"The operating point of {run.name} on those images, before and after."
+        blocks.append(Table(("", "before", "after"), rows, caption))
+    return blocks
 
 
 def _commands(run: RunFacts, names: Names) -> str:

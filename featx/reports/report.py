@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from featx.errors import InputError
@@ -14,7 +15,8 @@ from featx.progress import SILENT, Advance, Progress
 from featx.reports.card import as_card
 from featx.reports.data_section import data_section
 from featx.reports.document import Block, Document, Notice, Section
-from featx.reports.gather import Facts, Missing, What, gather
+from featx.reports.facts import Facts, Missing
+from featx.reports.gather import What, gather
 from featx.reports.html import as_html
 from featx.reports.limits import (
     NOT_A_DEVICE,
@@ -26,6 +28,7 @@ from featx.reports.limits import (
 )
 from featx.reports.making_section import making_section
 from featx.reports.markdown import as_markdown
+from featx.reports.populations import comparison_section, shift_section, subgroups_section
 from featx.reports.results import glance, performance
 from featx.reports.wording import Names
 from featx.reports.wrong_section import wrong_section
@@ -33,6 +36,9 @@ from featx.runs import Run, load_run
 from featx_cache import atomic_folder, atomic_path, make_folder
 
 CARD_NAME = "model_card.md"
+SECTIONS = 10
+"""Besides those on how the runs did on each set of images."""
+
 DEFAULT_TITLE = "featx report"
 
 
@@ -74,8 +80,9 @@ def write_report(
     out: str | Path,
     *,
     caches: Sequence[str | Path] = (),
-    split: str = "test",
+    split: str | None = None,
     evaluate: bool = True,
+    by: Sequence[str] = (),
     title: str = DEFAULT_TITLE,
     anonymous: bool = False,
     force: bool = False,
@@ -95,9 +102,12 @@ def write_report(
     caches
         On which runs are measured, each on its own where none is given.
     split
-        Of the caches; ``all`` takes every image.
+        Of the caches; ``all`` takes every image. None takes ``test``, or every image of a cache
+        that was given and has no such split.
     evaluate
         False leaves evaluation images alone: the report is on out-of-fold scores.
+    by
+        Columns of the manifest to divide the images by, or ``size``; none for the usual ones.
     title
         Heading of the page.
     anonymous
@@ -120,18 +130,24 @@ def write_report(
     for run in runs:
         loaded = run if isinstance(run, Run) else load_run(run)
         opened.setdefault(loaded.path.resolve(), loaded)
-    what = What(tuple(Path(cache) for cache in caches), split, evaluate)
+    what = What(tuple(Path(cache) for cache in caches), split, evaluate, tuple(by))
     facts = gather(list(opened.values()), what, progress)
     names, missing = Names(anonymous), list(facts.missing)
-    steps = sum(len(run.scored) for run in facts.runs)
-    with progress.task("Writing the report", steps, "figure set") as advance:
-        document = make_document(facts, names, missing, title=title, advance=advance)
+    steps = SECTIONS + len(facts.sets()) + sum(len(run.scored) for run in facts.runs)
+    with progress.task("Writing the report", steps, "part") as advance:
+        document = make_document(facts, names, missing, what, title=title, advance=advance)
         _write(files, document, as_card(facts, document, names))
     return Written(files.html, files.markdown, files.figures, files.card, tuple(missing))
 
 
 def make_document(
-    facts: Facts, names: Names, missing: list[Missing], *, title: str, advance: Advance
+    facts: Facts,
+    names: Names,
+    missing: list[Missing],
+    what: What,
+    *,
+    title: str,
+    advance: Advance,
 ) -> Document:
     """Put the report together; what can't be shown is added to `missing`."""
     notices: list[Block] = [Notice(NOT_A_DEVICE)]
@@ -139,15 +155,23 @@ def make_document(
         notices.append(Notice(UNTRAINED))
     if not facts.evaluated:
         notices.append(Notice(ONLY_OUT_OF_FOLD))
-    sections: list[Section | None] = [
-        glance(facts),
-        data_section(facts, names, missing),
-        making_section(facts, names),
-        *(performance(facts, name, advance) for name in facts.sets()),
-        wrong_section(facts, names, missing),
-        limits_section(facts),
+    makers: list[Callable[[], Section | None]] = [
+        lambda: glance(facts),
+        lambda: data_section(facts, names, missing),
+        lambda: making_section(facts, names),
+        *(partial(performance, facts, name, advance) for name in facts.sets()),
+        lambda: comparison_section(facts, missing),
+        lambda: subgroups_section(facts, what.by, missing),
+        lambda: shift_section(facts),
+        lambda: wrong_section(facts, names, missing),
+        lambda: limits_section(facts),
+        lambda: missing_section(missing, names),
+        references_section,
     ]
-    sections += [missing_section(missing, names), references_section()]
+    sections = []
+    for make in makers:
+        sections.append(make())
+        advance(1)
     version = importlib.metadata.version("featx")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     there = tuple(section for section in sections if section is not None)

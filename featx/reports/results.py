@@ -9,8 +9,8 @@ from typing import Any
 from featx.progress import Advance
 from featx.reports import figures
 from featx.reports.document import Block, Gallery, Notice, Picture, Section, Table, Text
-from featx.reports.gather import OUT_OF_FOLD, Facts, RunFacts, Scored
-from featx.reports.wording import METRICS, counted, number, with_interval
+from featx.reports.facts import OUT_OF_FOLD, Facts, RunFacts, Scored
+from featx.reports.wording import METRICS, counted, listed, number, with_interval
 
 Pair = tuple[RunFacts, Scored]
 
@@ -105,17 +105,22 @@ def performance(facts: Facts, title: str, advance: Advance) -> Section | None:
 
 def _about(pairs: Sequence[Pair], own: bool) -> Text:
     scored = pairs[0][1]
+    moved = [run.name for run, _ in pairs if run.record.calibrated is not None]
     if own:
-        return Text(
+        text = (
             "Each image was scored by a head that was trained without its patient. The threshold "
             "was chosen on these same scores: recall and accuracy at it are a little optimistic, "
             "ROC AUC and average precision chose nothing."
         )
+        if moved:
+            text += f" Not so {listed(moved)}: that threshold was chosen on images from elsewhere."
+        return Text(text)
     images = counted(scored.metrics.images, "image")
     text = f"{images} of {counted(scored.metrics.patients, 'patient')}"
-    text += " that no run here was fitted on, at the threshold chosen out of fold."
-    if scored.excluded:
-        text += f" {counted(scored.excluded, 'image')} left out: the run was fitted on them."
+    text += " that no run here was fitted on, at the threshold chosen out of fold"
+    text += f" ({listed(moved)}: on images from elsewhere)." if moved else "."
+    if scored.images.excluded:
+        text += f" {counted(scored.images.excluded, 'image')} left out: the run was fitted on them."
     return Text(text)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from featx.reports.document import Block, Gallery, Notice, Section, Table, Text
-from featx.reports.gather import Facts, Missing, RunFacts, Scored
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.explain import peak
+from featx.reports.document import Block, Gallery, Notice, Picture, Section, Table, Text
+from featx.reports.facts import Facts, Missing, RunFacts, Scored
+from featx.reports.heat import Heat, heat_of, overlaid
 from featx.reports.images import WORST, most_wrong, photograph, read_images
 from featx.reports.wording import Names
 
@@ -34,10 +39,15 @@ def _of(run: RunFacts, scored: Scored, names: Names, missing: list[Missing]) -> 
         return [Text("There are none: every image is on the right side of the threshold.")]
     shown = read_images(scored.source, paths)
     what = f"images that {run.name} got most wrong on {scored.title}"
-    missing += [Missing(what, names.told(reason)) for reason in shown.reasons]
+    missing += [Missing(what, reason) for reason in shown.reasons]
     blocks: list[Block] = []
+    heat = Heat({})
     if not shown.pixels:
         blocks.append(Notice(f"The images can't be shown: {names.told(shown.reasons[0])}."))
+    elif scored.source is not None:
+        heat = heat_of(run, scored.source, list(shown.pixels))
+        if heat.reason:
+            missing.append(Missing(f"heat maps of the {what}", heat.reason))
     rows, pictures, number = [], [], 0
     for kind, table in groups.items():
         for path, label, score in zip(table["path"], table["label"], table["score"], strict=True):
@@ -45,21 +55,48 @@ def _of(run: RunFacts, scored: Scored, names: Names, missing: list[Missing]) -> 
             name = names.image(path, number)
             rows.append((name, kind, label, f"{score:.4g}"))
             if path in shown.pixels:
+                file = f"wrong-{scored.key}-{run.key}-{number}"
                 text = f"{kind}: {label}, score {score:.3g}"
                 pictures.append(
-                    photograph(
-                        shown.pixels[path],
-                        f"wrong-{scored.key}-{run.key}-{number}",
-                        f"{text}, threshold {scored.metrics.threshold:.3g}: {name}",
-                        f"{text}. {name}",
-                    )
+                    _picture(shown.pixels[path], heat.maps.get(path), file, text, name, scored)
                 )
     if pictures:
-        blocks.append(Gallery(tuple(pictures), small=True))
+        caption = _legend(run, scored, heat)
+        blocks.append(Gallery(tuple(pictures), "wide" if heat.maps else "small", caption))
     n = scored.metrics.confusion
     title = f"Positive images missed: {n['fn']:,}; false alarms: {n['fp']:,}; at most "
     title += f"{WORST} of each are listed."
-    blocks.append(
-        Table(("image", "error", "label", "score"), tuple(rows), title, frozenset({0, 1, 2}))
-    )
+    columns = ("image", "error", "label", "score")
+    blocks.append(Table(columns, tuple(rows), title, frozenset({0, 1, 2})))
     return blocks
+
+
+def _picture(
+    pixels: NDArray[np.float32],
+    heat: NDArray[np.float32] | None,
+    file: str,
+    text: str,
+    name: str,
+    scored: Scored,
+) -> Picture:
+    alt = f"{text}, threshold {scored.metrics.threshold:.3g}: {name}"
+    if heat is not None:
+        (row, column), (rows, columns) = peak(heat), heat.shape
+        down = ("top", "middle", "bottom")[min(2, 3 * row // rows)]
+        across = ("left", "middle", "right")[min(2, 3 * column // columns)]
+        alt += f"; beside it with its heat map, strongest at the {down} {across} of the picture"
+        pixels = overlaid(pixels, heat)
+    return photograph(pixels, file, alt, f"{text}. {name}")
+
+
+def _legend(run: RunFacts, scored: Scored, heat: Heat) -> str:
+    if heat.method is None:
+        return ""
+    positive, negative = run.record.classes[1], run.record.classes[0]
+    text = (
+        f"Heat maps by {heat.method.name}: {heat.method.meaning}. Orange speaks for {positive}, "
+        f"violet for {negative}; the line is at half of the strongest."
+    )
+    if scored.out_of_fold:
+        text += " They are of the final head, which was fitted on these images too."
+    return f"{text} A map says what the head went by, not where disease is."

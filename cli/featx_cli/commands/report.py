@@ -38,7 +38,23 @@ def report(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="train, val, test or all. Default: test, or all images of a CACHE without it.",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Measure subgroups by this column of the manifest, or by size (the shorter "
+            "side); can be given many times. Default: cause, size, mode, sex and view, where "
+            "they are known.",
+            show_default=False,
+        ),
+    ] = None,
     out_of_fold: Annotated[
         bool,
         typer.Option(
@@ -70,6 +86,7 @@ def report(
         caches=cache or (),
         split=split,
         evaluate=not out_of_fold,
+        by=by or (),
         title=title,
         anonymous=anonymous,
         force=force,

@@ -1,0 +1,127 @@
+"""Runs side by side, parts of the images, another population, and heat maps of the worst errors."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.heads import HeadSpec
+from featx.reports import write_report
+from featx.reports.heat import overlaid
+from featx.runs import calibrate, compare, fit, load_run, score_images
+from tests.featx.reports.conftest import Made, Page
+
+if TYPE_CHECKING:
+    from tests.featx.conftest import Contents, MakeCache
+
+
+@pytest.fixture(scope="module")
+def two(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path]:
+    """A report of two runs, and where the second is."""
+    folder = tmp_path_factory.mktemp("two")
+    other = fit(made.cache, HeadSpec(name="knn"), folder / "knn", accuracy_floor=0.6).run
+    written = write_report([made.run, other], folder / "r.html", by=["split"])
+    return Page(written.html), other
+
+
+def test_runs_are_compared_with_the_first_on_the_same_images(
+    made: Made, two: tuple[Page, Path]
+) -> None:
+    page, other = two
+    runs = [load_run(made.run), load_run(other)]
+    found = compare([(run, score_images(run, made.cache)) for run in runs])
+    (area,) = [d for d in found.differences if d.method == "delong"]
+    section = page.text.split("Comparison of runs")[-1].split("TRIPOD")[1]
+    assert "Against logreg, split test of cache" in section
+    assert "Against logreg, out of fold" in section
+    assert area.interval is not None
+    between = f"({area.interval.low:+.3f} – {area.interval.high:+.3f})"
+    assert f"{area.difference:+.4f} {between}" in section
+
+
+def test_one_run_is_compared_with_none(made: Made) -> None:
+    assert "Comparison of runs" not in made.page.text
+
+
+def test_images_are_divided_by_the_column_that_was_asked_for(two: tuple[Page, Path]) -> None:
+    assert "logreg by split, split test of cache" in two[0].text
+
+
+def test_a_column_that_is_not_there_is_listed_as_missing(made: Made, tmp_path: Path) -> None:
+    written = write_report([made.run], tmp_path / "r.html", by=["hospital"], evaluate=False)
+    (item,) = [item for item in written.missing if "hospital" in item.what]
+    assert "hospital" in item.why
+    assert "by hospital" in Page(written.html).text.split("What couldn't be shown")[-1]
+
+
+def test_another_population_is_said_to_be_one(
+    made: Made, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    def change(contents: Contents) -> None:
+        contents.embeddings += 2.0
+        contents.images["sha256"] = [value[::-1] for value in contents.images["sha256"]]
+
+    other = make_cache(tmp_path / "elsewhere", patients=60, change=change)
+    page = Page(
+        write_report([made.run], tmp_path / "r.html", caches=[other.path], split="all").html
+    )
+    section = page.text.split("Is it the same population?")[-1].split("The most wrong")[0]
+    assert "all of elsewhere: This population differs from the training population" in section
+    assert any(words.startswith("Cumulative distance of all of") for words in page.words)
+
+
+def test_a_repaired_operating_point_is_said_to_come_from_elsewhere(
+    made: Made, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    def change(contents: Contents) -> None:
+        contents.images["sha256"] = [value[::-1] for value in contents.images["sha256"]]
+
+    run = load_run(made.run)
+    images = score_images(run, make_cache(tmp_path / "elsewhere", change=change), "all")
+    calibrate(run, images, tmp_path / "local", accuracy_floor=0.6)
+    text = Page(write_report([tmp_path / "local"], tmp_path / "r.html").html).text
+    assert "on 48 images of 24 patients from elsewhere and not out of fold" in text
+    new = load_run(tmp_path / "local").record.threshold
+    assert f"threshold {run.record.threshold:.4g} {new:.4g}" in text
+    assert "Not so local" in text
+
+
+def test_worst_errors_are_shown_with_heat_maps_that_are_told_in_words(made: Made) -> None:
+    assert "Heat maps by class activation" in made.page.text
+    wrong = [words for words in made.page.words if words.startswith(("miss:", "false alarm:"))]
+    assert wrong
+    assert all("beside it with its heat map, strongest at the" in words for words in wrong)
+    file = next(made.written.figures.glob("wrong-*.jpg"))
+    width, height = Image.open(io.BytesIO(file.read_bytes())).size
+    assert width == 2 * height
+
+
+def test_a_heat_map_colours_the_half_beside_the_image() -> None:
+    pixels = np.full((64, 64, 1), 120.0, np.float32)
+    heat = np.zeros((4, 4), np.float32)
+    heat[0, 0] = 1.0
+    both = overlaid(pixels, heat)
+    assert both.shape == (64, 128, 3)
+    np.testing.assert_array_equal(both[:, :64], 120.0)
+    red, blue = both[2:14, 66:78, 0].mean(), both[2:14, 66:78, 2].mean()
+    assert red > blue + 30  # orange
+    assert np.ptp(both[40:, 100:].mean(axis=(0, 1))) < 3  # grey, far from the peak
+
+
+def test_out_of_fold_errors_come_with_the_remark_that_the_head_knew_them(
+    made: Made, tmp_path: Path
+) -> None:
+    page = Page(write_report([made.run], tmp_path / "r.html", evaluate=False).html)
+    assert "which was fitted on these images too" in page.text
+
+
+def test_embeddings_of_one_cell_have_no_map_and_that_is_said(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    written = write_report([tiny_run], tmp_path / "r.html")
+    assert any("have no map" in item.why for item in written.missing)
