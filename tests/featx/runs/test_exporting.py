@@ -175,6 +175,28 @@ def test_a_bfloat16_run_becomes_a_float32_graph(
     require_same(run, written.path, phantom_data, precision="float32")
 
 
+def test_the_program_in_the_docs_does_what_featx_does(
+    logreg: Path,
+    phantom_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = load_run(logreg)
+    export_onnx(run, tmp_path / "logreg.onnx")
+    (tmp_path / "new_patients").mkdir()
+    image = next(find_images([phantom_data / "test"]))
+    shutil.copy(image, tmp_path / "new_patients" / "a.png")
+    text = (Path(__file__).parents[3] / "docs" / "predict.md").read_text()
+    (program,) = (block for block in text.split("```python\n") if "onnxruntime" in block[:60])
+    monkeypatch.chdir(tmp_path)
+    exec(program.split("```")[0], {})
+    score, verdict = capsys.readouterr().out.split()
+    (wanted,) = run.predict([image])
+    assert float(score) == pytest.approx(wanted.score, abs=1e-3)
+    assert verdict == wanted.prediction
+
+
 class TestRefusals:
     @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "tf2onnx"])
     def test_a_missing_package_is_named_with_what_installs_it(
