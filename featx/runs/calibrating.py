@@ -60,7 +60,8 @@ class CalibrationReport:
     promise
         Where one was asked for.
     shift
-        How the local images differ from the training images.
+        How the local images differ from the training images; None where the run's scores of those
+        are gone.
     advice
         Whether the images are too few to show that the floor is kept, and how many would do; empty
         when they aren't.
@@ -72,7 +73,7 @@ class CalibrationReport:
     new: Metrics
     old_threshold: float
     promise: Promise | None
-    shift: Shift
+    shift: Shift | None
     advice: str
 
 
@@ -167,7 +168,7 @@ def calibrate(
         "folds": local.folds,
         "old": {"threshold": record.threshold, **summary(old)},
         "new": {"threshold": float(threshold), "cross_validated": promise is None, **summary(new)},
-        "shift": shift.sentence,
+        "shift": shift.sentence if shift is not None else None,
         "advice": advice,
     }
     changed = write_calibrated(

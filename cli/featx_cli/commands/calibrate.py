@@ -167,7 +167,8 @@ def calibrate(
         say(f"{scored.excluded} images were left out: the run was fitted on the same files.")
     if report.advice:
         console.print(report.advice)
-    console.print(report.shift.sentence)
+    if report.shift is not None:
+        console.print(report.shift.sentence)
     console.print(f"Run: {report.run}", soft_wrap=True)
 
 
