@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from featx.data import images_below, is_image_name, reason_of, scan_folder
+from featx.data import images_below, is_image_name, reason_of, scan_folder, walk_images
 from featx.errors import InputError
+from tests.dicoms import dicom
 
 
 def draw(path: Path, value: int = 0, size: int = 8) -> Path:
@@ -339,3 +343,40 @@ def test_hash_is_of_the_bytes_not_of_the_pixels(flat: Path) -> None:
     (flat / "SICK" / "same-pixels.png").write_bytes(buffer.getvalue())
     table = scan_folder(flat).table.set_index("path")["sha256"]
     assert table["SICK/a.png"] != table["SICK/same-pixels.png"]
+
+
+class TestWalking:
+    def test_images_come_in_the_order_of_their_paths(self, tmp_path: Path) -> None:
+        for name in ("b/2.png", "b/c/1.JPG", "b.png", "a.png", "b-a/3.png", "b/notes.txt"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        found = list(walk_images(tmp_path))
+        assert found == images_below(tmp_path)
+        assert len(found) == 5
+
+    def test_hidden_files_and_linked_folders_are_left_out(self, tmp_path: Path) -> None:
+        for name in (".hidden/1.png", "__MACOSX/2.png", ".DS_Store", "a/._3.png", "a/4.png"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "round").symlink_to(tmp_path)
+        assert list(walk_images(tmp_path)) == [tmp_path / "a/4.png"]
+
+    def test_dicom_without_a_suffix_is_found(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "IM000001", np.zeros((8, 8), np.uint8))
+        (tmp_path / "README").write_text("hello")
+        assert list(walk_images(tmp_path)) == [tmp_path / "IM000001"]
+
+    def test_a_folder_that_can_t_be_read_is_met_by_whoever_reads_images(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        draw(tmp_path / "a" / "1.png")
+        draw(tmp_path / "b" / "2.png")
+        scandir = os.scandir
+
+        def refused(path: Path) -> Any:
+            if Path(path).name == "a":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refused)
+        assert list(walk_images(tmp_path)) == [tmp_path / "a", tmp_path / "b" / "2.png"]

@@ -21,6 +21,7 @@ from featx.heads import HeadSpec
 from featx.runs import Prediction, Run, find_images, fit, load_run, predicting, shift_warning
 from featx.thresholds import learn_platt
 from featx_cache import open_cache
+from tests.dicoms import dicom
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -97,6 +98,15 @@ class TestPredicting:
         paths = [grey, tmp_path / "colour.png"]
         one, other = tiny.predict(paths, backbone=tiny_backbone)
         assert one.score == pytest.approx(other.score, abs=1e-3)
+
+    def test_dicom_is_scored_like_the_same_picture_in_png(
+        self, tiny: Run, tiny_backbone: Backbone, phantom_data: Path, tmp_path: Path
+    ) -> None:
+        png = images_of(phantom_data)[0]
+        file = dicom(tmp_path / "IM000001", np.asarray(Image.open(png)))
+        one, other = tiny.predict([*find_images([tmp_path]), png], backbone=tiny_backbone)
+        assert one.path == str(file)
+        assert one.score == pytest.approx(other.score, abs=0.02)
 
     def test_only_a_few_batches_are_read_ahead(
         self,
