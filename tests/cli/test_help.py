@@ -132,19 +132,20 @@ class TestTheFirstPage:
         assert "featx_cli" in modules
         assert not HEAVY & modules
 
-    def test_it_takes_less_than_half_a_second_of_processor_time(self) -> None:
-        def seconds() -> float:
+    def test_it_takes_little_more_processor_time_than_the_parser_alone(self) -> None:
+        def seconds(*arguments: str) -> float:
             before = os.times()
-            subprocess.run(
-                [sys.executable, "-m", "featx", "--help"], check=True, stdout=subprocess.DEVNULL
-            )
+            command = [sys.executable, *arguments]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             after = os.times()
             return (after.children_user - before.children_user) + (
                 after.children_system - before.children_system
             )
 
-        # Processor time, and the best of three: other work on the machine must not matter.
-        assert min(seconds() for _ in range(3)) < 0.5
+        # Side by side, and the best of three: machines differ, and other work slows both.
+        both = [(seconds("-m", "featx", "--help"), seconds("-c", "import typer")) for _ in range(3)]
+        page, parser = (min(times) for times in zip(*both, strict=True))
+        assert page < 3 * parser
 
 
 class TestVersion:
