@@ -15,6 +15,7 @@ from featx_cli.commands import (
     demo,
     doctor,
     evaluate,
+    explain,
     export,
     extract,
     fit,
@@ -40,6 +41,7 @@ The usual order:
   featx evaluate RUN
   featx report RUN --out report.html
   featx predict RUN IMAGES
+  featx explain RUN IMAGES --out DIR
 
 Exit codes: 0 success, 1 failure, 2 misuse or unusable input, 3 some images could not be scored,
 130 interrupted.
@@ -64,6 +66,7 @@ app.command("tensorboard", epilog=dashboard.TENSORBOARD_EPILOG)(dashboard.tensor
 app.command("heads", epilog=heads.EPILOG)(heads.heads)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("report", epilog=report.EPILOG)(report.report)
+app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.add_typer(data.app, name="data")

@@ -46,10 +46,14 @@ class Reference:
         Their embeddings, averaged over the grid.
     table : DataFrame
         In the same order: path, label, group, fold, score; scores are out of fold.
+    mean : ndarray of shape (rows, columns, channels), dtype float32, or None
+        Their average embedding, cell by cell; None where embeddings have no grid, and in runs that
+        didn't keep it.
     """
 
     vectors: NDArray[np.float32]
     table: pd.DataFrame
+    mean: NDArray[np.float32] | None = None
 
     @cached_property
     def distances(self) -> NDArray[np.float64]:
@@ -97,7 +101,10 @@ class Reference:
 
     @staticmethod
     def write(path: Path, blocks: Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]) -> None:
-        """Write averaged embeddings, float16, as the dataset ``vectors`` of an HDF5 file.
+        """Write embeddings averaged over the grid and over the images into an HDF5 file.
+
+        The first are the dataset ``vectors``, float16; the second, where there is a grid, are
+        ``mean``, float32.
 
         Parameters
         ----------
@@ -106,7 +113,11 @@ class Reference:
         blocks
             Positions and embeddings, as `featx_cache.Cache.blocks` yields them.
         """
-        parts = [(where, average(embeddings)) for where, embeddings in blocks]
+        parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
+        total: NDArray[np.float64] | float = 0.0
+        for where, embeddings in blocks:
+            parts.append((where, average(embeddings)))
+            total = total + embeddings.sum(axis=0, dtype=np.float64)
         rows = sum(len(where) for where, _ in parts)
         vectors = np.empty((rows, parts[0][1].shape[1]), np.float16)
         limit = np.finfo(np.float16).max
@@ -114,6 +125,9 @@ class Reference:
             vectors[where] = part.clip(-limit, limit)
         with h5py.File(path, "w") as file:
             file.create_dataset("vectors", data=vectors, compression="gzip", shuffle=True)
+            if np.ndim(total) == 3:
+                mean = np.asarray(total / rows, np.float32)
+                file.create_dataset("mean", data=mean, compression="gzip", shuffle=True)
 
     @classmethod
     def read(cls, path: Path, table: pd.DataFrame) -> Reference:
@@ -137,10 +151,11 @@ class Reference:
                 if dataset.ndim != 2 or len(dataset) != len(table):
                     raise ValueError(f"{len(table)} vectors were to be in it, not {dataset.shape}")
                 vectors = np.asarray(dataset[:], np.float32)
+                mean = np.asarray(file["mean"][:], np.float32) if "mean" in file else None
         except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
-        return cls(vectors, table)
+        return cls(vectors, table, mean)
 
 
 def _fit(vectors: NDArray[np.floating]) -> LedoitWolf:

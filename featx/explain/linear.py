@@ -58,14 +58,17 @@ class Linear:
 
 
 def linear_maps(
-    head: Any, linear: Linear, grid: NDArray[np.floating]
+    head: Any,
+    linear: Linear,
+    grid: NDArray[np.floating],
+    mean: NDArray[np.floating] | None = None,
 ) -> tuple[NDArray[np.float32], float]:
     """Divide the logit among the cells of the grid.
 
     This is the class activation map of Zhou et al. (CVPR 2016), carried through the pyramid and
     through standardization: given an image's own mean and standard deviation a standardized
-    average is linear in the cells. The average training image's contribution is subtracted from
-    each region evenly, so that a cell counts by what sets it apart.
+    average is linear in the cells. The average training image's map is subtracted, so that a cell
+    counts by what sets it apart; without `mean` its contribution is, evenly from each region.
 
     Parameters
     ----------
@@ -74,6 +77,8 @@ def linear_maps(
     linear
         See `Linear.of`.
     grid : ndarray of shape (images, rows, columns, channels)
+    mean : ndarray of shape (rows, columns, channels), optional
+        The average embedding of the training images.
 
     Returns
     -------
@@ -84,8 +89,12 @@ def linear_maps(
     pooling = head.named_steps["pooling"]
     cells = grid.astype(np.float32, copy=False).reshape(len(grid), -1, grid.shape[3])
     spread = _flat if pooling.how == "flatten" else _pooled
-    maps = spread(pooling, linear, cells, grid.shape[1:3])
-    return maps.reshape(grid.shape[:3]).astype(np.float32), linear.rest
+    maps, rest = spread(pooling, linear, cells, grid.shape[1:3]), linear.rest
+    if mean is not None:
+        average = mean.astype(np.float32, copy=False).reshape(1, *cells.shape[1:])
+        usual = spread(pooling, linear, average, grid.shape[1:3])
+        maps, rest = maps - usual, rest + float(usual.sum())
+    return maps.reshape(grid.shape[:3]).astype(np.float32), rest
 
 
 def _pooled(

@@ -13,7 +13,7 @@ from featx.errors import InputError
 from featx.explain.gradients import gradient_maps
 from featx.explain.heads import network_of, unit_of
 from featx.explain.linear import Linear, linear_maps
-from featx.explain.occlusion import logit_of, occlusion_maps
+from featx.explain.occlusion import occlusion_maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def method_of(head: Any) -> Method:
 
 
 def heat_maps(
-    head: Any, embeddings: NDArray[np.floating], *, fill: NDArray[np.floating] | None = None
+    head: Any, embeddings: NDArray[np.floating], *, mean: NDArray[np.floating] | None = None
 ) -> NDArray[np.float32]:
     """Say which cells of the grid speak for the positive class, and which against it.
 
@@ -73,9 +73,11 @@ def heat_maps(
         A fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
     embeddings : ndarray of shape (images, rows, columns, channels)
         As the head was fitted on.
-    fill : ndarray of shape (channels,) or (rows, columns, channels), optional
-        Of occlusion: what hidden cells are replaced by, such as the training images' mean. None
-        takes the mean of the image's own cells.
+    mean : ndarray of shape (rows, columns, channels), optional
+        The average embedding of the training images (`featx.evaluation.Reference.mean`). A map
+        then says what sets the image apart from that one, place by place: without it, what every
+        chest has at some place (a border, the heart) counts too, and peaks lie in lesions less
+        often.
 
     Returns
     -------
@@ -85,20 +87,25 @@ def heat_maps(
     Raises
     ------
     InputError
-        When embeddings have no grid.
+        When embeddings have no grid, or another one than `mean`.
     """
     if embeddings.ndim != 4:
         raise InputError(
             f"embeddings of shape {embeddings.shape[1:]} have no grid, so there is no map of them",
             "Extract again with a layer whose output has rows and columns.",
         )
+    if mean is not None and mean.shape != embeddings.shape[1:]:
+        raise InputError(
+            f"the average embedding has the shape {mean.shape}, and these {embeddings.shape[1:]}",
+            "Give the average of embeddings that the same backbone made.",
+        )
     if not len(embeddings):
         return np.zeros(embeddings.shape[:3], np.float32)
     if (network := network_of(head)) is not None:
-        return gradient_maps(network, embeddings)
+        return gradient_maps(network, embeddings, mean)
     if isinstance(head, Pipeline) and (linear := Linear.of(head)) is not None:
-        return linear_maps(head, linear, embeddings)[0]
-    return occlusion_maps(logit_of(head), embeddings, fill=fill)
+        return linear_maps(head, linear, embeddings, mean)[0]
+    return occlusion_maps(head, embeddings, mean)
 
 
 def peak(heat: NDArray[np.floating]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from featx.images.augment import (
     preset_augmentation,
 )
 from featx.images.decode import DecodingSpec, UnreadableImageError, decode
+from featx.images.picture import picture
 
 __all__ = [
     "PRESETS",
@@ -23,5 +24,6 @@ __all__ = [
     "decode",
     "draw_parameters",
     "make_copy",
+    "picture",
     "preset_augmentation",
 ]

@@ -45,7 +45,8 @@ def heat_of(run: RunFacts, source: Source, paths: Sequence[str]) -> Heat:
         if embeddings.ndim == 4 and embeddings.shape[1] * embeddings.shape[2] == 1:
             raise InputError("embeddings of one cell have no map", "Extract at a larger size.")
         head = run.run.head
-        maps = heat_maps(head, embeddings)
+        mean = run.run.reference.mean if run.run.has_reference else None
+        maps = heat_maps(head, embeddings, mean=mean)
     except FeatxError as error:
         return Heat({}, reason=str(error))
     return Heat(dict(zip(known, maps, strict=True)), method_of(head))

@@ -4,6 +4,8 @@ from featx.runs.adapting import PriorReport, calibrate_unlabelled
 from featx.runs.calibrating import CalibrationReport, calibrate
 from featx.runs.comparison import Comparison, fit_heads
 from featx.runs.evaluating import Evaluation, RunComparison, Scored, compare, measure, score_images
+from featx.runs.explaining import explain_images
+from featx.runs.explanations import Explanation
 from featx.runs.exporting import Export, export_onnx
 from featx.runs.extracting import embedded, only_split, relabelled
 from featx.runs.fitting import FitReport, fit
@@ -17,6 +19,7 @@ __all__ = [
     "CalibrationReport",
     "Comparison",
     "Evaluation",
+    "Explanation",
     "Export",
     "FitReport",
     "Prediction",
@@ -31,6 +34,7 @@ __all__ = [
     "calibrate_unlabelled",
     "compare",
     "embedded",
+    "explain_images",
     "export_onnx",
     "find_images",
     "fit",

@@ -24,6 +24,7 @@ PAGES = (
     ["tensorboard"],
     ["evaluate"],
     ["calibrate"],
+    ["explain"],
     ["heads"],
     ["predict"],
     ["export"],

@@ -77,6 +77,16 @@ def test_what_is_written_is_read_back(reference: Reference, tmp_path: Path) -> N
     Reference.write(tmp_path / "r.h5", ((half, grid[half]) for half in halves))
     read = Reference.read(tmp_path / "r.h5", reference.table)
     assert read.vectors == pytest.approx(average(grid), abs=1e-3)
+    assert read.mean is not None
+    assert read.mean.dtype == np.float32
+    assert read.mean == pytest.approx(grid.mean(axis=0, dtype=np.float64), abs=1e-6)
+
+
+def test_embeddings_without_a_grid_have_no_average_grid(
+    reference: Reference, tmp_path: Path
+) -> None:
+    Reference.write(tmp_path / "r.h5", iter([(np.arange(500), reference.vectors)]))
+    assert Reference.read(tmp_path / "r.h5", reference.table).mean is None
 
 
 def test_a_file_of_another_run_is_refused(reference: Reference, tmp_path: Path) -> None:
