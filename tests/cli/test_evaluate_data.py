@@ -228,6 +228,30 @@ class TestRefusals:
         assert "backbone.input_size: 48 -> 32" in error
         assert "Give the folder of images instead of a cache" in error
 
+    def test_embeddings_and_scores_that_are_no_numbers(
+        self,
+        featx: Featx,
+        tiny_run: Path,
+        tiny_cache: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        import h5py
+
+        shutil.copytree(tiny_cache, tmp_path / "cache")
+        for shard in (tmp_path / "cache" / "shards").glob("*.h5"):
+            with h5py.File(shard, "r+") as file:
+                file["embeddings"][...] = np.nan
+        error = self.refused(featx, tiny_run, tmp_path / "cache", "--split", "test")
+        assert "contains NaN" in error
+        # Of a head that doesn't look at what it is given.
+        monkeypatch.setattr(
+            "featx.runs.run.Run.head_scores", lambda _, embeddings: np.full(len(embeddings), np.nan)
+        )
+        error = self.refused(featx, tiny_run)
+        assert "are not finite numbers (the first is that of test/" in error
+        assert "`featx cache verify" in error
+
     def test_options_of_images_for_a_cache(
         self, featx: Featx, tiny_run: Path, tiny_cache: Path, tmp_path: Path
     ) -> None:
