@@ -52,7 +52,7 @@ class TestOutput:
         sentence = json.loads((run / "run.json").read_text())["promise"]["sentence"]
         assert sentence in answer.out
         loaded = load_run(run)
-        page = write_report([(loaded, loaded.evaluate())], tmp_path / "report.html")
+        page = write_report([loaded], tmp_path / "report.html").html
         assert sentence in page.read_text()
 
 

@@ -149,15 +149,15 @@ def evaluate(
     options = DataOptions(
         root, allow_outside, classes, positive, group_regex, keep_identifiers, cache, weights
     )
-    results = []
-    for source in data or (None,):
-        result = _evaluate(runs, source, options, split, by or [], prevalence)
-        results.append(result)
-        _show(runs[0], result, titled=len(data) > 1)
+    results = [
+        _evaluate(runs, source, options, split, by or [], prevalence) for source in data or (None,)
+    ]
     if json is not None:
         write_text(json, as_json(runs[0], results))
     if csv is not None:
         write_text(csv, as_csv(results))
+    for result in results:
+        _show(runs[0], result, titled=len(data) > 1)
 
 
 def _refuse_with_protocol(**given: object) -> None:

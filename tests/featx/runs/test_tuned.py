@@ -62,6 +62,7 @@ class TestRun:
             "fit.log",
             "head.skops",
             "oof.csv",
+            "reference.h5",
             "run.json",
             "study",
             "training.txt",
