@@ -228,6 +228,18 @@ class TestWritingToAFile:
         assert "it is a folder" in answer.error
 
 
+class TestExplaining:
+    def test_images_that_have_a_score_get_a_figure_and_the_rows_are_the_same(
+        self, featx: Featx, tiny_run: Path, images: Path, tmp_path: Path
+    ) -> None:
+        plain = featx("predict", tiny_run, images, "--format", "csv").out
+        out = tmp_path / "maps"
+        answer = featx("predict", tiny_run, images, "--format", "csv", "--explain", out)
+        assert (answer.code, answer.out) == (3, plain)
+        figures = sorted(path.name for path in out.glob("*.png"))
+        assert figures == [f"{name}-explained.png" for name in "abd"]
+
+
 class TestRemarks:
     def test_many_images_unlike_the_training_set_are_warned_of_in_one_line(
         self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch

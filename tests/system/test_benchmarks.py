@@ -40,7 +40,13 @@ def test_a_million_records_in_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "option"), [("extract.py", "--rounds"), ("study.py", "--epochs")]
+    ("script", "option"),
+    [
+        ("extract.py", "--rounds"),
+        ("study.py", "--epochs"),
+        ("explain.py", "--images"),
+        ("localize.py", "measure"),
+    ],
 )
 def test_the_long_ones_find_all_that_they_import(script: str, option: str) -> None:
     assert option in run(script, "--help")

@@ -37,6 +37,14 @@ def predict(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write here, whole or not at all."),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            "--explain",
+            metavar="DIR",
+            help="Then draw a heat map of each image here, as `featx explain` does.",
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
@@ -53,14 +61,16 @@ def predict(
     A file that can't be read gets an empty score and its reason; the others are still scored, and
     the exit code is 3.
     """
-    from featx.runs import find_images, load_run
+    from featx.runs import explain_images, find_images, load_run
 
     opened = load_run(run)
     paths = find_images(images)
     import_quietly()
-    predictions = opened.predict(paths, backbone=opened.backbone(weights))
+    backbone = opened.backbone(weights)
+    predictions = opened.predict(paths, backbone=backbone)
     total = len(images) if not any(path.is_dir() for path in images) else None
     count = failed = unlike = 0
+    scored: list[str] = []
     with (
         _destination(out) as file,
         TerminalProgress().task("Predicting", total, "image") as advance,
@@ -69,7 +79,11 @@ def predict(
             count += 1
             failed += bool(prediction.error)
             unlike += bool(prediction.unlike_training)
+            if explain is not None and not prediction.error:
+                scored.append(prediction.path)
             advance(1)
+    if explain is not None:
+        explain_images(opened, scored, explain, backbone=backbone, progress=TerminalProgress())
     _remarks(opened, count - failed, unlike)
     if failed:
         say(f"{failed} of {count} files could not be scored; the column error says why.")
