@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CAC
 	$(BIN)/python benchmarks/study.py $(DATA)
 	$(BIN)/python benchmarks/scale.py $(DATA)
 	$(BIN)/python benchmarks/compression.py $(CACHE)
-	$(BIN)/python benchmarks/seams.py $(CACHE)
+	$(BIN)/python benchmarks/local.py $(CACHE)
 	$(BIN)/python benchmarks/epochs.py $(CACHE)
 	$(BIN)/python benchmarks/tune.py $(CACHE)
 
