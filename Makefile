@@ -25,11 +25,11 @@ contracts: $(VENV)/.installed-dev  ## Which room may import which.
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.installed-dev  ## All tests, two processes.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 coverage: $(VENV)/.installed-dev  ## All tests, and which lines they ran; takes a third longer.
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --durations=10
 
 bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CACHE=embeddings
 	@test -n "$(DATA)" -a -n "$(CACHE)" || \

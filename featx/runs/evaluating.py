@@ -208,6 +208,7 @@ def measure(
 def find_shift(run: Run, scored: Scored) -> Shift | None:
     """Compare images with those that a run was fitted on; None where it has no scores of them.
 
+    A run of an earlier version may do without; a new one that lacks the file is damaged.
     Embeddings are compared where the run knows those of its training images, which runs of earlier
     versions don't.
 
@@ -216,7 +217,7 @@ def find_shift(run: Run, scored: Scored) -> Shift | None:
     InputError
         When a file of the run is damaged.
     """
-    if not (run.path / OOF_NAME).exists():
+    if not run.record.files and not (run.path / OOF_NAME).exists():
         return None
     record, known = run.record, run.out_of_fold
     distances = limit = here = None

@@ -91,7 +91,7 @@ def test_without_labels(featx: Featx, able_run: Path, hospital: Path, tmp_path: 
         (("--unlabelled", "--guarantee", "0.9"), "need labels"),
         (("--unlabelled", "--recalibrate", "sigmoid"), "need labels"),
         (("--recalibrate", "platt"), "--recalibrate"),
-        (("--split", "nowhere"), "there is no image in split 'nowhere'"),
+        (("--split", "nowhere"), "has no image in split 'nowhere'"),
         (("--accuracy-floor", "1.0"), "no threshold reaches accuracy 1"),
     ],
 )
