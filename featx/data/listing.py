@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +15,6 @@ from featx.data.build import PROBED, build, regroup, require_classes
 from featx.data.dicom import Pseudonyms
 from featx.data.folders import DEFAULT_SPLIT, SPLITS
 from featx.data.manifest import (
-    COLUMNS,
     NUMBERS,
     ClassesError,
     ImageInputError,
@@ -26,27 +22,12 @@ from featx.data.manifest import (
     order_classes,
     typed,
 )
+from featx.data.tables import Table, read_table
 from featx.errors import InputError
-from featx.progress import SILENT, Advance, Progress
+from featx.progress import SILENT, Progress
 from featx.specs import require_known
 
-SEPARATORS = (",", ";", "\t")
-REQUIRED = ("path", "label")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ROWS_BETWEEN_NEWS = 50_000
-
-
-@dataclass(slots=True)
-class _Table:
-    """Columns of text, and the line (CSV) or row (Parquet) that each row stands in."""
-
-    path: Path
-    unit: str
-    columns: dict[str, list[str]] = field(default_factory=dict)
-    lines: list[int] = field(default_factory=list)
-
-    def complaint(self, row: int, what: str, hint: str = "") -> InputError:
-        return InputError(f"{self.path}, {self.unit} {self.lines[row]}: {what}", hint)
 
 
 def read_listing(
@@ -92,7 +73,7 @@ def read_listing(
     root = root if root is not None else path.parent
     if not root.is_dir():
         raise InputError(f"the folder {root} does not exist", "Give --root the images' folder.")
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, progress)
+    table = read_table(path, progress)
     if "sha256" in table.columns:
         table.columns["sha256"] = [value.lower() for value in table.columns["sha256"]]
     _check_labels(table)
@@ -109,7 +90,7 @@ def read_listing(
 
 
 def _manifest(
-    table: _Table,
+    table: Table,
     root: Path,
     order: tuple[str, str],
     group_regex: str | None,
@@ -130,116 +111,7 @@ def _manifest(
     return _without_changed(manifest, table)
 
 
-def _read_csv(path: Path, progress: Progress) -> _Table:
-    table = _Table(path, "line")
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            if "\0" in header:
-                raise InputError(f"{path}, line 1: it isn't text in UTF-8", "Save it as UTF-8.")
-            separator = _separator(header)
-            with progress.task(f"Reading {path.name}", path.stat().st_size, "byte") as advance:
-                _read_rows(table, csv.reader(file, delimiter=separator, strict=True), advance)
-    except csv.Error as error:
-        line = table.lines[-1] + 1 if table.lines else 1
-        raise InputError(
-            f"{path}, line {line} or below: {error}", "Is a quotation mark missing?"
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{path} can't be read: {(error.strerror or str(error)).lower()}"
-        ) from error
-    if not table.lines:
-        raise InputError(
-            f"{path} is empty" if not table.columns else f"{path} has a header and no rows",
-            "featx needs the columns path and label, and a row an image.",
-        )
-    return table
-
-
-def _separator(header: str) -> str:
-    """Choose the separator that makes the header have the columns that it must have."""
-    for separator in SEPARATORS:
-        names = next(csv.reader([header], delimiter=separator), [])
-        if {name.strip().lower() for name in names}.issuperset(REQUIRED):
-            return separator
-    return ","
-
-
-def _read_rows(table: _Table, reader: Any, advance: Advance) -> None:
-    """Read what `csv.reader` gives, which knows the number of the line that it has read."""
-    names: list[str] = []
-    shared: dict[str, str] = {}
-    columns: list[list[str]] = []
-    last, done, exact = 0, 0, False
-    for fields in reader:
-        line, last = last + 1, reader.line_num
-        if not fields:
-            continue
-        if not names:
-            names = _header(table.path, fields)
-            # What featx saved is read as it is; in what people write, spaces mean nothing.
-            exact = set(PROBED) <= set(names)
-            columns = [[] for _ in names]
-            table.columns = dict(zip(names, columns, strict=True))
-            continue
-        table.lines.append(line)
-        if len(fields) != len(names):
-            raise table.complaint(
-                len(table.lines) - 1,
-                f"{len(fields)} field{'s' if len(fields) != 1 else ''}, where the header has "
-                f"{len(names)}",
-                "Use one separator throughout, and put fields that contain it in quotation marks.",
-            )
-        done += sum(map(len, fields)) + len(fields)
-        for name, column, value in zip(names, columns, fields, strict=True):
-            if name not in ("path", "sha256"):
-                value = value if exact else value.strip()
-                value = shared.setdefault(value, value)
-            column.append(value)
-        if len(table.lines) % _ROWS_BETWEEN_NEWS == 0:
-            advance(done)
-            done = 0
-    advance(done)
-
-
-def _header(path: Path, fields: list[str]) -> list[str]:
-    names = [name.strip() for name in fields]
-    names = [name.lower() if name.lower() in COLUMNS else name for name in names]
-    for name in REQUIRED:
-        if name not in names:
-            raise InputError(
-                f"{path}, line 1: there is no column {name!r} in {', '.join(map(repr, names))}",
-                "featx needs the columns path and label; split and group are welcome.",
-            )
-    twice = {name for name in names if names.count(name) > 1}
-    if twice or "" in names:
-        problem = f"the column {max(twice)!r} is there twice" if any(twice) else "an unnamed column"
-        raise InputError(f"{path}, line 1: {problem}", "Name every column once.")
-    return names
-
-
-def _read_parquet(path: Path) -> _Table:
-    try:
-        frame = pd.read_parquet(path, engine="pyarrow")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} can't be read as Parquet ({str(error).splitlines()[0]})", "Save it again."
-        ) from error
-    names = _header(path, [str(name) for name in frame.columns])
-    if frame.empty:
-        raise InputError(f"{path} has no rows", "featx needs a row an image.")
-    table = _Table(path, "row")
-    table.lines = list(range(1, len(frame) + 1))
-    for name, column in zip(names, frame.columns, strict=True):
-        values = frame[column]
-        table.columns[name] = ["" if value is None or value != value else str(value)
-                               for value in values.tolist()]  # fmt: skip
-    return table
-
-
-def _check_labels(table: _Table) -> None:
+def _check_labels(table: Table) -> None:
     seen: dict[str, tuple[str, int]] = {}
     known: set[str] = set()
     for row, label in enumerate(table.columns["label"]):
@@ -259,7 +131,7 @@ def _check_labels(table: _Table) -> None:
         known.add(label)
 
 
-def _check_splits(table: _Table) -> None:
+def _check_splits(table: Table) -> None:
     given = table.columns.get("split")
     if given is None:
         table.columns["split"] = [DEFAULT_SPLIT] * len(table.lines)
@@ -274,7 +146,7 @@ def _check_splits(table: _Table) -> None:
     table.columns["split"] = [names[split.lower()] for split in given]
 
 
-def _check_paths(table: _Table, root: Path, allow_outside: bool) -> None:
+def _check_paths(table: Table, root: Path, allow_outside: bool) -> None:
     top = os.path.abspath(root)  # noqa: PTH100 - links are looked at later
     paths = table.columns["path"]
     for row, path in enumerate(paths):
@@ -300,7 +172,7 @@ def _check_paths(table: _Table, root: Path, allow_outside: bool) -> None:
         _refuse_links(table, root)
 
 
-def _refuse_links(table: _Table, root: Path) -> None:
+def _refuse_links(table: Table, root: Path) -> None:
     """Refuse paths that links lead out of the root, looking once into each folder."""
     real_root = os.path.realpath(root)
     verdicts: dict[str, tuple[bool, frozenset[str]]] = {}
@@ -317,7 +189,7 @@ def _refuse_links(table: _Table, root: Path) -> None:
             raise _outside(table, row, root)
 
 
-def _outside(table: _Table, row: int, root: Path) -> InputError:
+def _outside(table: Table, row: int, root: Path) -> InputError:
     return table.complaint(
         row,
         f"the path {table.columns['path'][row]!r} leads out of {root.resolve()}",
@@ -342,7 +214,7 @@ def _links(folder: Path) -> frozenset[str]:
 
 
 def _order_classes(
-    table: _Table, classes: Sequence[str] | None, positive: str | None, both: bool
+    table: Table, classes: Sequence[str] | None, positive: str | None, both: bool
 ) -> tuple[str, str]:
     labels = table.columns["label"]
     found = list(dict.fromkeys(labels))
@@ -354,7 +226,7 @@ def _order_classes(
         raise ClassesError(f"{table.path}: {error.what}", error.hint) from None
 
 
-def _keep_classes(table: _Table, order: tuple[str, str]) -> None:
+def _keep_classes(table: Table, order: tuple[str, str]) -> None:
     """Leave out rows of other classes."""
     rows = [row for row, label in enumerate(table.columns["label"]) if label in order]
     for name, values in table.columns.items():
@@ -363,7 +235,7 @@ def _keep_classes(table: _Table, order: tuple[str, str]) -> None:
 
 
 def _finished(
-    table: _Table, root: Path, order: tuple[str, str], group_regex: str | None
+    table: Table, root: Path, order: tuple[str, str], group_regex: str | None
 ) -> Manifest:
     """Make a manifest of a file that has everything already."""
     for name in NUMBERS:
@@ -382,7 +254,7 @@ def _finished(
     return manifest
 
 
-def _without_changed(manifest: Manifest, table: _Table) -> Manifest:
+def _without_changed(manifest: Manifest, table: Table) -> Manifest:
     """Leave out files that aren't what the listing says they are."""
     if not any(table.columns.get("sha256", [])):
         return manifest

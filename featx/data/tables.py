@@ -1,0 +1,159 @@
+"""The table in a CSV or Parquet file, as text, with the line that each of its rows stands in."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from featx.data.build import PROBED
+from featx.data.manifest import COLUMNS
+from featx.errors import InputError
+from featx.progress import Advance, Progress
+
+SEPARATORS = (",", ";", "\t")
+REQUIRED = ("path", "label")
+_ROWS_BETWEEN_NEWS = 50_000
+
+
+@dataclass(slots=True)
+class Table:
+    """Columns of text, and the line (CSV) or row (Parquet) that each row stands in."""
+
+    path: Path
+    unit: str
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+
+    def complaint(self, row: int, what: str, hint: str = "") -> InputError:
+        return InputError(f"{self.path}, {self.unit} {self.lines[row]}: {what}", hint)
+
+
+def read_table(path: Path, progress: Progress) -> Table:
+    """Read a CSV file, or one whose name ends with ``.parquet``.
+
+    Parameters
+    ----------
+    path
+        Has the columns path and label. Of CSV the separator is found in the header.
+    progress
+        Shows how far it got.
+
+    Raises
+    ------
+    InputError
+        When it can't be read, has no such columns or no rows, with the number of the line.
+    """
+    return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, progress)
+
+
+def _read_csv(path: Path, progress: Progress) -> Table:
+    table = Table(path, "line")
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            if "\0" in header:
+                raise InputError(f"{path}, line 1: it isn't text in UTF-8", "Save it as UTF-8.")
+            separator = _separator(header)
+            with progress.task(f"Reading {path.name}", path.stat().st_size, "byte") as advance:
+                _read_rows(table, csv.reader(file, delimiter=separator, strict=True), advance)
+    except csv.Error as error:
+        line = table.lines[-1] + 1 if table.lines else 1
+        raise InputError(
+            f"{path}, line {line} or below: {error}", "Is a quotation mark missing?"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be read: {(error.strerror or str(error)).lower()}"
+        ) from error
+    if not table.lines:
+        raise InputError(
+            f"{path} is empty" if not table.columns else f"{path} has a header and no rows",
+            "featx needs the columns path and label, and a row an image.",
+        )
+    return table
+
+
+def _separator(header: str) -> str:
+    """Choose the separator that makes the header have the columns that it must have."""
+    for separator in SEPARATORS:
+        names = next(csv.reader([header], delimiter=separator), [])
+        if {name.strip().lower() for name in names}.issuperset(REQUIRED):
+            return separator
+    return ","
+
+
+def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
+    """Read what `csv.reader` gives, which knows the number of the line that it has read."""
+    names: list[str] = []
+    shared: dict[str, str] = {}
+    columns: list[list[str]] = []
+    last, done, exact = 0, 0, False
+    for fields in reader:
+        line, last = last + 1, reader.line_num
+        if not fields:
+            continue
+        if not names:
+            names = _header(table.path, fields)
+            # What featx saved is read as it is; in what people write, spaces mean nothing.
+            exact = set(PROBED) <= set(names)
+            columns = [[] for _ in names]
+            table.columns = dict(zip(names, columns, strict=True))
+            continue
+        table.lines.append(line)
+        if len(fields) != len(names):
+            raise table.complaint(
+                len(table.lines) - 1,
+                f"{len(fields)} field{'s' if len(fields) != 1 else ''}, where the header has "
+                f"{len(names)}",
+                "Use one separator throughout, and put fields that contain it in quotation marks.",
+            )
+        done += sum(map(len, fields)) + len(fields)
+        for name, column, value in zip(names, columns, fields, strict=True):
+            if name not in ("path", "sha256"):
+                value = value if exact else value.strip()
+                value = shared.setdefault(value, value)
+            column.append(value)
+        if len(table.lines) % _ROWS_BETWEEN_NEWS == 0:
+            advance(done)
+            done = 0
+    advance(done)
+
+
+def _header(path: Path, fields: list[str]) -> list[str]:
+    names = [name.strip() for name in fields]
+    names = [name.lower() if name.lower() in COLUMNS else name for name in names]
+    for name in REQUIRED:
+        if name not in names:
+            raise InputError(
+                f"{path}, line 1: there is no column {name!r} in {', '.join(map(repr, names))}",
+                "featx needs the columns path and label; split and group are welcome.",
+            )
+    twice = {name for name in names if names.count(name) > 1}
+    if twice or "" in names:
+        problem = f"the column {max(twice)!r} is there twice" if any(twice) else "an unnamed column"
+        raise InputError(f"{path}, line 1: {problem}", "Name every column once.")
+    return names
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} can't be read as Parquet ({str(error).splitlines()[0]})", "Save it again."
+        ) from error
+    names = _header(path, [str(name) for name in frame.columns])
+    if frame.empty:
+        raise InputError(f"{path} has no rows", "featx needs a row an image.")
+    table = Table(path, "row")
+    table.lines = list(range(1, len(frame) + 1))
+    for name, column in zip(names, frame.columns, strict=True):
+        values = frame[column]
+        table.columns[name] = ["" if value is None or value != value else str(value)
+                               for value in values.tolist()]  # fmt: skip
+    return table
