@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Two test processes, so one thread in each: more of them would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint type-check contracts tests coverage bench clean help
+.PHONY: demo test lint type-check contracts tests coverage torture bench clean help
 
 help:  ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -25,11 +28,14 @@ contracts: $(VENV)/.installed-dev  ## Which room may import which.
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.installed-dev  ## All tests, two processes.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
+	$(PYTEST)
 
 coverage: $(VENV)/.installed-dev  ## All tests, and which lines they ran; takes a third longer.
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --durations=10
+	$(PYTEST) --cov --cov-report=term
+
+torture: $(VENV)/.installed-dev  ## The long form of the tests that try to break featx.
+	$(PYTEST) -m torture --timeout=3600
 
 bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CACHE=embeddings
 	@test -n "$(DATA)" -a -n "$(CACHE)" || \

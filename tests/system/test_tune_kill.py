@@ -89,7 +89,7 @@ def test_finished_trials_are_kept_and_the_same_command_goes_on(
     assert evaluation.metrics.images > 0
 
 
-def test_a_trial_whose_process_died_is_failed_and_run_again(
+def test_a_trial_whose_process_died_is_run_again_and_half_a_line_of_the_journal_is_dropped(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
     run, study = tmp_path / "run", tmp_path / "run.study"
@@ -100,6 +100,8 @@ def test_a_trial_whose_process_died_is_failed_and_run_again(
     if not [t for t in left.trials if t.state is TrialState.RUNNING]:
         left.ask()  # it was killed between two trials; this one is nobody's, too
     (dead,) = [t for t in study_at(study, "run").trials if t.state is TrialState.RUNNING]
+    with (study / "study.journal").open("ab") as journal:
+        journal.write(b'{"op_code":4,"worker_id":"half a li')
     done = subprocess.run(command(tiny_cache, run), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     after = study_at(run / "study", "run")
@@ -138,19 +140,6 @@ def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
     after = study_at(run / "study", "run")
     assert [t.number for t in after.trials] == list(range(len(after.trials)))
     assert set(kept) < set(finished(after))
-
-
-def test_half_a_line_at_the_end_of_the_journal_is_dropped(tiny_cache: Path, tmp_path: Path) -> None:
-    run, study = tmp_path / "run", tmp_path / "run.study"
-    process = begin(command(tiny_cache, run), study, "run", 3)
-    process.kill()
-    process.wait(60)
-    kept = finished(study_at(study, "run"))
-    with (study / "study.journal").open("ab") as journal:
-        journal.write(b'{"op_code":4,"worker_id":"half a li')
-    done = subprocess.run(command(tiny_cache, run), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert set(kept) < set(finished(study_at(run / "study", "run")))
 
 
 def test_a_database_finds_dead_trials_by_their_heartbeat(

@@ -26,7 +26,9 @@ print(entry.parameters, (peak() - before) * 1024)
 """
 
 
-@pytest.mark.parametrize("name", ["convnexttiny", "nasnetmobile"])
+@pytest.mark.parametrize(
+    "name", ["convnexttiny", pytest.param("nasnetmobile", marks=pytest.mark.torture)]
+)
 def test_a_layer_that_keras_numbers_is_the_same_one_the_second_time(name: str) -> None:
     one = load_backbone(name, **SMALL)
     again = load_recipe(one.recipe)

@@ -18,7 +18,7 @@ from featx.demo.phantoms import LABELS, Phantom, draw_phantom
 from featx.explain import heat_maps, peak
 from featx.heads import HeadSpec, build
 
-SIDE, TRAINED, TESTED = 224, 50, 28
+SIDE, TRAINED, TESTED = 224, 40, 28
 SHUFFLES = 4
 
 
