@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_N
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint type-check contracts tests coverage torture bench clean help
+.PHONY: demo test lint type-check contracts tests coverage torture bench docs clean help
 
 help:  ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -49,8 +49,12 @@ bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CAC
 	$(BIN)/python benchmarks/epochs.py $(CACHE)
 	$(BIN)/python benchmarks/tune.py $(CACHE)
 
+docs: $(VENV)/.installed-docs  ## The site, in site/; warnings are errors.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 clean:  ## Remove the environment and what tools left.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage* htmlcov demo-output
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage* htmlcov demo-output site
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,4 +67,8 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) -e '.[docs]'
 	touch $@

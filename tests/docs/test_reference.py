@@ -1,0 +1,100 @@
+"""What the site makes by itself: the reference of the command line, the pages beside the README."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from featx_cli.app import make_command
+from tests.docs.blocks import ROOT
+
+
+def hook(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/hooks/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def sections() -> dict[str, str]:
+    """Title -> text of each section of the reference of the command line."""
+    page = hook("command_line").commands_page()
+    return dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+
+
+class TestCommandLine:
+    def test_every_command_has_a_section_with_each_of_its_options(
+        self, sections: dict[str, str]
+    ) -> None:
+        commands: list[tuple[str, Any]] = [("featx", make_command())]
+        seen = set()
+        for words, command in commands:
+            below = getattr(command, "commands", {})
+            commands += [(f"{words} {name}", c) for name, c in below.items()]
+            if below and words != "featx":
+                continue
+            seen.add(words)
+            rows = [line for line in sections[words].splitlines() if line.startswith("| `")]
+            assert len(rows) == len(command.params), words
+            for parameter, row in zip(command.params, rows, strict=True):
+                for name in (*parameter.opts, *parameter.secondary_opts):
+                    assert (name if name.startswith("-") else parameter.metavar) in row
+                assert " ".join(parameter.help.split())[:20].split("`")[0].split("|")[0] in row
+        assert seen == set(sections)
+
+    def test_a_default_and_a_choice_are_told(self, sections: dict[str, str]) -> None:
+        (row,) = [r for r in sections["featx extract"].splitlines() if "--compression" in r]
+        assert r"none\|lzf\|gzip" in row
+        assert row.endswith("| `gzip` |")
+
+    def test_no_row_has_more_columns_than_the_table(self, sections: dict[str, str]) -> None:
+        for text in sections.values():
+            for row in (line for line in text.splitlines() if line.startswith("|")):
+                assert len(re.findall(r"(?<!\\)\|", row)) == 4, row
+
+    def test_the_page_asks_for_it(self) -> None:
+        module = hook("command_line")
+        assert module.PLACE in (ROOT / "docs" / module.PAGE).read_text(encoding="utf-8")
+
+
+class TestPagesBesideTheReadme:
+    def test_links_start_where_the_page_is_shown(self) -> None:
+        as_page = hook("root_pages").as_page
+        text = "[a](docs/data.md) [b](CHANGELOG.md) [c](docs/images/x.png)"
+        assert as_page(text) == "[a](data.md) [b](changelog.md) [c](images/x.png)"
+
+    def test_they_are_there(self) -> None:
+        for source in hook("root_pages").PAGES.values():
+            assert (ROOT / source).read_text(encoding="utf-8").startswith("# ")
+
+
+def test_every_public_name_of_a_room_is_on_its_page_of_the_python_reference() -> None:
+    """A function that is called like its module is passed over by mkdocstrings."""
+    for package in sorted((ROOT / "featx").glob("*/__init__.py")):
+        room = package.parent.name
+        if room == "demo":
+            continue
+        page = (ROOT / f"docs/reference/api/{room}.md").read_text(encoding="utf-8")
+        assert f"::: featx.{room}\n" in page
+        public = getattr(importlib.import_module(f"featx.{room}"), "__all__", [])
+        for name in public:
+            if (package.parent / f"{name}.py").exists():
+                assert f"::: featx.{room}.{name}.{name}\n" in page
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    import tomllib
+
+    import yaml
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
