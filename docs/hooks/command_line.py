@@ -65,10 +65,9 @@ def _options(context: Any) -> str:
         name, text = parameter.get_help_record(context)
         text, notes = re.fullmatch(r"(.*?)(?:\s*\[([^\]]*)\])?", text, re.DOTALL).groups()  # type: ignore[union-attr]
         default = (notes or "").split("default: ")[-1].strip("; ")
-        if not name.startswith("-"):
-            name = name.split(" <")[0]
-        name = name.replace("|", "\\|")
-        rows.append(f"| `{name}` | {_escaped(' '.join(text.split()))} | {_code(default)} |")
+        name, _, value = name.replace("|", r"\|").partition(" <")
+        value = f" `{value.removesuffix('>')}`" if value and name.startswith("-") else ""
+        rows.append(f"| `{name}`{value} | {_escaped(' '.join(text.split()))} | {_code(default)} |")
     return "\n".join(rows) if len(rows) > 2 else ""
 
 

@@ -98,3 +98,10 @@ def test_the_citation_has_the_version_of_the_package() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == project["version"]
     assert citation["license"] == project["license"]
+
+
+def test_bars_in_the_code_of_tables_are_shown_without_the_escape_that_github_wants() -> None:
+    shown = hook("tables").on_page_markdown
+    assert (
+        shown("| `a\\|b` | c\\|d |\nnot a row: `a\\|b`") == "| `a|b` | c\\|d |\nnot a row: `a\\|b`"
+    )
