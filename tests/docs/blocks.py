@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"<!-- (not run|file): ((?:(?!-->).)*) -->\n+\Z", re.DOTALL)
+_COMMENT = re.compile(r"<!-- (not run|file|printed): ((?:(?!-->).)*) -->\n+\Z", re.DOTALL)
 _SPAN = re.compile(r"(?<!`)`(featx [^`]+)`(?!`)")
 
 
@@ -30,6 +30,8 @@ class Block:
         Why it isn't run: the comment ``not run`` before it; else empty.
     file
         The name that a reader saves it under: the comment ``file`` before it; else empty.
+    printed
+        What it says about being what the program before it prints: the comment ``printed``.
     """
 
     page: str
@@ -38,6 +40,7 @@ class Block:
     code: str
     reason: str
     file: str
+    printed: str
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -68,6 +71,7 @@ def blocks() -> Iterator[Block]:
                 *found.groups(),
                 reason=" ".join(comment.get("not run", "").split()),
                 file=comment.get("file", ""),
+                printed=comment.get("printed", ""),
             )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +57,9 @@ def test_every_other_block_runs(featx: Featx, sandbox: Sandbox, block: Block) ->
     for named in (b for b in BLOCKS if b.file):
         (sandbox.folder / named.file).write_text(named.code, encoding="utf-8")
     if block.language == "python":
-        run_program(sandbox, block)
+        printed = run_program(sandbox, block)
+        after = BLOCKS[min(BLOCKS.index(block) + 1, len(BLOCKS) - 1)]
+        assert printed == after.code or not after.printed
         return
     for words in block.lines:
         assert words[0] == "featx", f"{block}: {words[0]} isn't run here: say why"
@@ -68,14 +72,17 @@ def test_every_other_block_runs(featx: Featx, sandbox: Sandbox, block: Block) ->
             sandbox.done.add(line)
 
 
-def run_program(sandbox: Sandbox, block: Block) -> None:
+def run_program(sandbox: Sandbox, block: Block) -> str:
+    """Run a Python block and return what it printed."""
     code = block.code
     for theirs, ours in SMALLER_PYTHON:
         code = code.replace(theirs, ours)
     if re.search(r"\b(fit|tune)\(", code):
         for run in re.findall(r'"(runs/\w+)"', code):
             sandbox.clear_the_way(["featx", "", "--run", run])
-    exec(compile(code, str(block), "exec"), {"__name__": "__main__"})
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        exec(compile(code, str(block), "exec"), {"__name__": "__main__"})
+    return output.getvalue()
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.file], ids=str)

@@ -105,3 +105,10 @@ def test_bars_in_the_code_of_tables_are_shown_without_the_escape_that_github_wan
     assert (
         shown("| `a\\|b` | c\\|d |\nnot a row: `a\\|b`") == "| `a|b` | c\\|d |\nnot a row: `a\\|b`"
     )
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_beside_the_readme_lead_somewhere(page: str) -> None:
+    """Those of the site are checked when it is built."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
