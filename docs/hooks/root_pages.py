@@ -12,6 +12,16 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "security.md": "SECURITY.md",
 }
+RELIABILITY = "reliability.md"
+
+
+def on_config(config: Any) -> Any:
+    """Lead to the page of promises where it is there (called by mkdocs)."""
+    if (ROOT / "docs" / RELIABILITY).exists():
+        (project,) = (part["Project"] for part in config["nav"] if "Project" in part)
+        if {"Reliability": RELIABILITY} not in project:
+            project.insert(1, {"Reliability": RELIABILITY})
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:
