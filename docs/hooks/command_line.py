@@ -56,7 +56,7 @@ def _usage(words: str, context: Any) -> str:
 
 
 def _needed(parameter: Any) -> bool:
-    return parameter.required and parameter.opts[0].startswith("-")
+    return bool(parameter.required) and parameter.opts[0].startswith("-")
 
 
 def _options(context: Any) -> str:

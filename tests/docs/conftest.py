@@ -92,12 +92,12 @@ def _stocked(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """The sandbox when the first page is opened."""
     folder = tmp_path_factory.mktemp("reader")
     sandbox = Sandbox(folder)
-    data = write_phantoms(folder / "chest_xray", patients=48, size=48)
+    data = write_phantoms(folder / "chest_xray", patients=36, size=32)
     tiny = load_backbone(
         "vgg16", weights="random", input_size=32, precision="float32", layer=TINY_LAYER
     )
     extract(scan_folder(data), folder / "embeddings", tiny)
-    others = write_phantoms(folder / "other_hospital", patients=12, size=48, seed=1)
+    others = write_phantoms(folder / "other_hospital", patients=12, size=32, seed=1)
     shutil.copytree(others / "train", folder / "our_hospital")
     shutil.copytree(others / "test", folder / "images_without_labels")
     images = list(find_images([others / "test"]))
