@@ -2,16 +2,18 @@
 
 from featx.extraction.engines import DaskEngine, LocalEngine
 from featx.extraction.extract import ExtractionOptions, ExtractionReport, extract
-from featx.extraction.pipeline import stack, to_storage
-from featx.extraction.spec import ExtractionSpec, spec_of
+from featx.extraction.pipeline import DECODERS, stack, to_storage
+from featx.extraction.spec import ExtractionSpec, embedding_fields, spec_of
 from featx.extraction.standardizing import standardize
 
 __all__ = [
+    "DECODERS",
     "DaskEngine",
     "ExtractionOptions",
     "ExtractionReport",
     "ExtractionSpec",
     "LocalEngine",
+    "embedding_fields",
     "extract",
     "spec_of",
     "stack",

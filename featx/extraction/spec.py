@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -34,6 +35,23 @@ class ExtractionSpec(Spec):
     decoding: DecodingSpec = DecodingSpec()
     augmentation: AugmentationSpec
     storage_dtype: StorageDtype = "float16"
+
+
+def embedding_fields(spec: Mapping[str, Any], *, copies: bool) -> dict[str, Any]:
+    """Return the part of a spec that decides the embedding of one image.
+
+    Parameters
+    ----------
+    spec
+        An `ExtractionSpec` as JSON; one of an earlier version may lack fields.
+    copies
+        Whether embeddings of augmented copies count, too. How many there are never does.
+    """
+    fields = {name: spec.get(name) for name in ("backbone", "decoding", "storage_dtype")}
+    if copies:
+        augmentation = spec.get("augmentation") or {}
+        fields["augmentation"] = {k: v for k, v in augmentation.items() if k != "copies"}
+    return fields
 
 
 def spec_of(cache: Cache) -> ExtractionSpec:

@@ -15,7 +15,7 @@ from featx.heads.settings import (
     KerasSettings,
 )
 from featx.heads.spec import HEADS, HeadSpec
-from featx.heads.storage import load_head, save_head
+from featx.heads.storage import head_file, load_head, save_head
 from featx.heads.tensors import as_tensors
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "as_tensors",
     "build",
     "fit_arguments",
+    "head_file",
     "layers_of",
     "load_head",
     "pooling_of",

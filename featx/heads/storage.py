@@ -28,14 +28,19 @@ TRUSTED = (
 """Types that a head may hold besides those that skops itself trusts."""
 
 
+def head_file(head: Any) -> str:
+    """Return the name of the file that a head is kept in, which says what wrote it."""
+    return "head.keras" if isinstance(head, KerasHead) else "head.skops"
+
+
 def save_head(head: Any, folder: Path) -> str:
     """Write a fitted head into a folder; return the file's name."""
-    name = "head.keras" if isinstance(head, KerasHead) else "head.skops"
+    path = folder / head_file(head)
     if isinstance(head, KerasHead):
-        head.save(folder / name)
+        head.save(path)
     else:
-        skops.io.dump(head, folder / name)
-    return name
+        skops.io.dump(head, path)
+    return path.name
 
 
 def load_head(path: Path) -> Any:

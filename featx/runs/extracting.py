@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from featx.data import Manifest
 from featx.errors import InputError
-from featx.extraction import ExtractionOptions, extract
+from featx.extraction import ExtractionOptions, embedding_fields, extract
 from featx.progress import SILENT, Progress
 from featx.runs.evaluating import ALL, choose_split, names_of
 from featx_cache import Cache, open_cache
@@ -107,9 +107,8 @@ def relabelled(manifest: Manifest, classes: tuple[str, str]) -> Manifest:
 def _kind(run: Run) -> dict[str, Any]:
     """Return all that decides which embeddings a run needs."""
     spec = run.record.extraction.model_dump(mode="json")
-    wanted = {name: spec[name] for name in ("backbone", "decoding", "storage_dtype")}
-    copies = spec["augmentation"] | {"copies": run.record.tta} if run.record.tta else None
-    return wanted | {"augmentation": copies}
+    copies = run.record.tta
+    return embedding_fields(spec, copies=bool(copies)) | {"copies": copies}
 
 
 def _embed(

@@ -16,7 +16,7 @@ import pandas as pd
 from featx.backbones import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
-from featx.heads import HeadSpec, save_head
+from featx.heads import HeadSpec, head_file, save_head
 from featx.progress import SILENT, Progress
 from featx.runs.record import RECORD_NAME, RunRecord, record_text, versions
 from featx.runs.unfinished import TENSORBOARD_NAME
@@ -149,7 +149,7 @@ def write_run(
         accuracy_floor=job.accuracy_floor,
         classes=cache.classes,
         head=job.spec,
-        head_file="head.keras" if type(head).__name__ == "KerasHead" else "head.skops",
+        head_file=head_file(head),
         extraction=extraction,
         fingerprint=extraction.fingerprint,
         cache=str(cache.path.resolve()),

@@ -18,14 +18,13 @@ from featx.backbones import Backbone
 from featx.data import walk_images
 from featx.errors import InputError
 from featx.evaluation import FAR, average
-from featx.extraction import stack, to_storage
+from featx.extraction import DECODERS, stack, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
 
 if TYPE_CHECKING:
     from featx.runs.run import Run
 
 PREDICT_BATCH = 8
-DECODERS = 2
 BATCHES_AHEAD = 2
 SURPRISE = 0.01
 """How unlikely so many images unlike the training set have to be before a warning is due."""
@@ -74,7 +73,7 @@ class _Decoded(NamedTuple):
     """An image file's pixels, with its copies where scores are averaged; or why it has none."""
 
     path: Path
-    views: list[NDArray[np.float32]]
+    copies: list[NDArray[np.float32]]
     error: str = ""
 
 
@@ -109,7 +108,7 @@ class Predictor:
         batch: list[_Decoded] = []
         for decoded in self._decode_ahead(paths):
             batch.append(decoded)
-            if sum(len(image.views) for image in batch) >= PREDICT_BATCH:
+            if sum(len(image.copies) for image in batch) >= PREDICT_BATCH:
                 yield from self._verdicts(batch)
                 batch = []
         yield from self._verdicts(batch)
@@ -147,10 +146,10 @@ class Predictor:
 
     def _verdicts(self, batch: list[_Decoded]) -> Iterator[Prediction]:
         threshold = self._run.record.threshold
-        scores, vectors = self._embed([view for image in batch for view in image.views])
+        scores, vectors = self._embed([copy for image in batch for copy in image.copies])
         start = 0
         for image in batch:
-            stop = start + len(image.views)
+            stop = start + len(image.copies)
             if image.error:
                 yield Prediction(str(image.path), None, None, threshold, "", error=image.error)
             else:
@@ -159,13 +158,13 @@ class Predictor:
             start = stop
 
     def _embed(
-        self, views: list[NDArray[np.float32]]
+        self, copies: list[NDArray[np.float32]]
     ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-        """Return the head's score of each view, and its embedding averaged over the grid."""
+        """Return the head's score of each copy, and its embedding averaged over the grid."""
         scores: list[NDArray[np.float64]] = [np.empty(0)]
         vectors: list[NDArray[np.float32]] = []
-        for start in range(0, len(views), PREDICT_BATCH):
-            embeddings = self._backbone.embed(stack(views[start : start + PREDICT_BATCH]))
+        for start in range(0, len(copies), PREDICT_BATCH):
+            embeddings = self._backbone.embed(stack(copies[start : start + PREDICT_BATCH]))
             stored = to_storage(embeddings, self._run.record.extraction.storage_dtype)
             # Heads refuse a batch with one bad value in it, and the others are good.
             finite = np.isfinite(stored.reshape(len(stored), -1)).all(axis=1)
@@ -177,10 +176,10 @@ class Predictor:
         return np.concatenate(scores), vectors
 
     def _verdict(
-        self, path: Path, views: NDArray[np.float64], vector: NDArray[np.float32]
+        self, path: Path, scores: NDArray[np.float64], vector: NDArray[np.float32]
     ) -> Prediction:
         record = self._run.record
-        score = float(self._run.recalibrated(views.mean(keepdims=True))[0])
+        score = float(self._run.recalibrated(scores.mean(keepdims=True))[0])
         if not np.isfinite(score):
             error = "its score is not a number, so there is no verdict on it"
             return Prediction(str(path), None, None, record.threshold, "", error=error)

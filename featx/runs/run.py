@@ -22,6 +22,7 @@ from featx.backbones import (
 )
 from featx.errors import InputError
 from featx.evaluation import Reference
+from featx.extraction import embedding_fields
 from featx.heads import load_head
 from featx.progress import SILENT, Progress
 from featx.runs.evaluating import Evaluation, measure, score_images
@@ -205,16 +206,11 @@ class Run:
         InputError
             When the classes differ.
         """
-        mine = self.record.extraction.model_dump(mode="json")
-        fields = ["backbone", "decoding", "storage_dtype"]
-        if self.record.tta:
-            # How many copies there are doesn't matter, as long as there are enough.
-            fields.append("augmentation")
-            mine["augmentation"] |= {"copies": cache.spec["augmentation"]["copies"]}
+        mine, copies = self.record.extraction.model_dump(mode="json"), bool(self.record.tta)
         require_equal(
             f"the run {self.path} doesn't fit the cache {cache.path}",
-            {name: mine[name] for name in fields},
-            {name: cache.spec.get(name) for name in fields},
+            embedding_fields(mine, copies=copies),
+            embedding_fields(cache.spec, copies=copies),
             "Extract the images again with the run's settings.",
         )
         if cache.classes != self.record.classes:
