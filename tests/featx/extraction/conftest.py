@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from featx.backbones import Backbone
 from featx.demo.phantoms import draw_phantom
+from tests.featx.extraction.extracting import run
 
 
 class Counted(NamedTuple):
@@ -35,6 +36,13 @@ def small_data(tmp_path: Path) -> Path:
                 pixels = draw_phantom(number, 0, label, size=48).pixels
                 Image.fromarray(pixels).save(folder / f"{label.lower()}-{number}.png")
     return root
+
+
+@pytest.fixture
+def cache(small_data: Path, tiny_backbone: Backbone, tmp_path: Path) -> Path:
+    """A finished cache of `small_data` in four shards."""
+    run(small_data, tmp_path / "cache", tiny_backbone)
+    return tmp_path / "cache"
 
 
 @pytest.fixture
