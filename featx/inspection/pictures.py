@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,8 +204,25 @@ def copies_figure(
     images = [make_copy(pixels, augmentation, sha256, copy) for copy in range(COPIES_SHOWN + 1)]
     texts = ["the image", *(f"copy {copy}" for copy in range(1, COPIES_SHOWN + 1))]
     colours = ["black"] * len(images)
-    title = "Would a radiologist still take each copy for this patient's chest?"
+    ranges = textwrap.fill(f"Copies are {_ranges(augmentation)}", 68)
+    title = f"Would a radiologist still take each copy for this patient's chest?\n{ranges}"
     return _grid(images, texts, colours, title, columns=4)
+
+
+def _ranges(augmentation: AugmentationSpec) -> str:
+    """Say how far copies may differ from their image, leaving out what isn't done."""
+    low, high = augmentation.brightness
+    across, along = augmentation.width_shift, augmentation.height_shift
+    said = (
+        (augmentation.rotation, f"turned by {augmentation.rotation:g}° at most"),
+        (augmentation.zoom, f"zoomed by {augmentation.zoom:.0%}"),
+        (across or along, f"shifted by {across:.0%} sideways and {along:.0%} along"),
+        (augmentation.shear, f"sheared by {augmentation.shear:g}°"),
+        ((low, high) != (1.0, 1.0), f"{low:g} to {high:g} times as bright"),
+        (augmentation.horizontal_flip, "mirrored"),
+        (augmentation.vertical_flip, "upside down"),
+    )
+    return ", ".join(text for done, text in said if done) or "like the image"
 
 
 def contact_sheet(manifest: Manifest, ranked: pd.DataFrame, path: Path) -> None:

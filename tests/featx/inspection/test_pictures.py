@@ -13,9 +13,10 @@ from PIL import Image
 
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError
-from featx.images import AugmentationSpec
+from featx.images import AugmentationSpec, preset_augmentation
 from featx.inspection import contact_sheet, show_data
 from featx.inspection.pictures import (
+    copies_figure,
     counts_figure,
     image_figure,
     mean_images,
@@ -119,6 +120,21 @@ def test_unreadable_images_are_passed_over(phantom_data: Path, tmp_path: Path) -
     (tmp_path / "data" / manifest.table["path"].iloc[-1]).unlink()
     with pytest.raises(InputError, match=r"no image in .* can be read"):
         list(show_data(manifest, tmp_path / "figures"))
+
+
+def test_copies_say_how_far_they_may_differ() -> None:
+    def said(augmentation: AugmentationSpec) -> str:
+        pixels = np.zeros((8, 8, 1), np.float32)
+        figure = copies_figure(pixels, augmentation, "0" * 64)
+        return " ".join(figure.get_suptitle().splitlines()[1:])
+
+    assert said(preset_augmentation("chest")) == (
+        "Copies are turned by 10° at most, zoomed by 10%, shifted by 5% sideways and 5% along, "
+        "0.9 to 1.1 times as bright"
+    )
+    assert said(AugmentationSpec(shear=4.0, vertical_flip=True)).endswith(
+        "sheared by 4°, mirrored, upside down"
+    )
 
 
 def test_a_contact_sheet_shows_labels_and_scores(manifest: Manifest, tmp_path: Path) -> None:
