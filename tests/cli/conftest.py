@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from featx.backbones import load_backbone
+from featx.demo.phantoms import write_phantoms
 from featx.heads import HeadSpec
 from featx.runs import fit
 from featx_cache import open_cache
@@ -54,3 +58,23 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     # Calling nobody positive is right for half of the images at least.
     fit(open_cache(tiny_cache), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
     return run
+
+
+@pytest.fixture(scope="module")
+def networks_are_built_once() -> Iterator[None]:
+    """A network with random weights takes seconds to build; the tests need two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featx.runs.run.load_backbone", functools.lru_cache(load_backbone))
+        yield
+
+
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn X-rays of eight other patients, in class folders without splits."""
+    root = tmp_path_factory.mktemp("hospital")
+    write_phantoms(root / "drawn", patients=8, size=64, seed=9)
+    for path in sorted((root / "drawn").rglob("*.png")):
+        target = root / "images" / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return root / "images"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,6 @@ import pytest
 
 from featx.backbones import load_backbone
 from featx.data import scan_folder
-from featx.demo.phantoms import write_phantoms
 from featx.extraction import extract
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
@@ -27,24 +24,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Featx
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _networks_are_built_once() -> Iterator[None]:
-    """A network with random weights takes seconds to build; the tests need two."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.runs.run.load_backbone", functools.lru_cache(load_backbone))
-        yield
-
-
-@pytest.fixture(scope="module")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn X-rays of eight other patients, in class folders without splits."""
-    root = tmp_path_factory.mktemp("hospital")
-    write_phantoms(root / "drawn", patients=8, size=64, seed=9)
-    for path in sorted((root / "drawn").rglob("*.png")):
-        target = root / "images" / path.parent.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    return root / "images"
+pytestmark = pytest.mark.usefixtures("networks_are_built_once")
 
 
 @pytest.fixture(scope="module")
