@@ -7,7 +7,10 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_N
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint type-check contracts tests coverage torture bench docs clean help
+STEPS := installation lint type-check contracts docs tests
+MINIMUM := .venv-minimum
+
+.PHONY: demo test installation lint type-check contracts tests coverage torture minimum audit bench docs clean help
 
 help:  ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -15,7 +18,13 @@ help:  ## List what can be made.
 demo: $(VENV)/.installed  ## The whole main job on drawn X-rays, in a few minutes.
 	$(BIN)/featx demo
 
-test: lint type-check contracts tests  ## Lint, types, import contracts and all tests.
+test:  ## Lint, types, import contracts, the site, all tests; and where the time went.
+	@took=""; for step in $(STEPS); do \
+		start=$$(date +%s); $(MAKE) --no-print-directory $$step || exit 1; \
+		took="$$took$$(printf '  %-12s %5d s' $$step $$(($$(date +%s) - start)))\n"; \
+	done; printf "Where the time went\n$$took"
+
+installation: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev  ## Style and formatting.
 	$(BIN)/ruff check .
@@ -34,10 +43,20 @@ coverage: $(VENV)/.installed-dev  ## All tests, and which lines they ran; takes 
 	$(BIN)/coverage erase
 	$(PYTEST) --cov --cov-report=term
 
-torture: $(VENV)/.installed-dev  ## The long form of the tests that try to break featx.
+torture: $(VENV)/.installed-dev minimum  ## The long form of the tests that try to break featx.
 	$(PYTEST) -m torture --timeout=3600
 
-bench: $(VENV)/.installed-dev  ## The benchmarks: make bench DATA=chest_xray CACHE=embeddings
+minimum: $(BIN)/python  ## Tests on the lowest versions that pyproject.toml allows, in an environment of their own.
+	$(BIN)/python -m venv --clear $(MINIMUM)
+	$(BIN)/python tests/minimum.py pyproject.toml > $(MINIMUM)/constraints.txt
+	$(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MINIMUM)/constraints.txt \
+		-e '.[dask,dicom,onnx]' hypothesis pytest pytest-timeout pytest-xdist
+	$(subst $(BIN),$(MINIMUM)/bin,$(PYTEST)) tests/cache tests/cli tests/featx
+
+audit: $(VENV)/.installed-dev  ## Known vulnerabilities of the pinned versions, where pip-audit can reach its data.
+	.ci/audit $(BIN)/pip-audit
+
+bench: $(VENV)/.installed-dev  ## The benchmarks; needs DATA=FOLDER_OF_IMAGES CACHE=EMBEDDINGS_OF_THEM
 	@test -n "$(DATA)" -a -n "$(CACHE)" || \
 		{ echo "Usage: make bench DATA=FOLDER_OF_IMAGES CACHE=EMBEDDINGS_OF_THEM" >&2; exit 2; }
 	$(BIN)/python benchmarks/data.py $(DATA)
@@ -54,7 +73,7 @@ docs: $(VENV)/.installed-docs  ## The site, in site/; warnings are errors.
 	@echo "site/index.html"
 
 clean:  ## Remove the environment and what tools left.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage* htmlcov demo-output site
+	rm -rf $(VENV) $(MINIMUM) .mypy_cache .ruff_cache .pytest_cache .coverage* htmlcov demo-output site
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -67,7 +86,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev]'
-	touch $@
+	touch $@ $(VENV)/.installed-docs
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) -e '.[docs]'
