@@ -19,7 +19,7 @@ from featx.data import scan_folder
 from featx.extraction import ExtractionOptions, extract
 from featx_cache import open_cache
 
-KILLS = 4
+KILLS = 3
 ROWS_PER_SHARD = 5
 # Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
 PROGRAM = (

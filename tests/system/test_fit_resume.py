@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from featx.heads import load_head
+from featx_cli.__main__ import _run
 
-KILLS = 2
 # Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
 PROGRAM = (
     "import runpy, signal\n"
@@ -33,10 +33,15 @@ SETTINGS = {
 }
 
 
+def words(cache: Path, run: Path, *more: str) -> list[str]:
+    """What is typed after ``featx``."""
+    command = ["fit", str(cache), "--head", "keras", "--run", str(run), "--epochs", "6"]
+    command += ["--accuracy-floor", "0.1", *more]
+    return command + [word for pair in SETTINGS.items() for word in ("--set", "=".join(pair))]
+
+
 def start(cache: Path, run: Path, *more: str, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PROGRAM, "fit", str(cache), "--head", "keras"]
-    command += ["--run", str(run), "--epochs", "6", "--accuracy-floor", "0.1", *more]
-    command += [word for pair in SETTINGS.items() for word in ("--set", "=".join(pair))]
+    command = [sys.executable, "-c", PROGRAM, *words(cache, run, *more)]
     with log.open("ab") as file:
         return subprocess.Popen(command, stdout=file, stderr=file)
 
@@ -60,19 +65,18 @@ def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_
     log, chance = tmp_path / "log", random.Random(4)
     assert start(tiny_cache, tmp_path / "whole", log=log).wait() == 0, log.read_text()
     run = tmp_path / "runs" / "killed"
-    for kill in range(KILLS):
-        process = start(tiny_cache, run, *(["--resume"] if kill else []), log=log)
-        seen = [states(run)]
+    process = start(tiny_cache, run, log=log)
+    seen = [states(run)]
 
-        def moved(count: int, seen: list[int] = seen) -> bool:
-            if (now := states(run)) != seen[-1]:
-                seen.append(now)
-            return len(seen) > count
+    def moved(count: int) -> bool:
+        if (now := states(run)) != seen[-1]:
+            seen.append(now)
+        return len(seen) > count
 
-        wait_for(lambda: moved(chance.randint(2, 12)), process, log)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-        assert not run.exists()
+    wait_for(lambda: moved(chance.randint(2, 12)), process, log)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not run.exists()
     assert start(tiny_cache, run, "--resume", log=log).wait() == 0, log.read_text()
 
     whole = tmp_path / "whole"
@@ -87,7 +91,7 @@ def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_is_kept_and_says_how_to_go_on(
-    tiny_cache: Path, tmp_path: Path, number: signal.Signals
+    tiny_cache: Path, tmp_path: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     process = start(tiny_cache, run, log=log)
@@ -100,9 +104,9 @@ def test_an_interrupted_training_is_kept_and_says_how_to_go_on(
         return  # what is kept is the same
 
     # Other settings are not of that training; without --resume it starts over, and says so.
-    answer = start(tiny_cache, run, "--resume", "--seed", "1", log=log)
-    assert answer.wait() == 2
-    assert "head.seed: 0 -> 1" in log.read_text()
-    assert start(tiny_cache, run, log=log).wait() == 0
-    assert "Starting over" in log.read_text()
+    again = words(tiny_cache, run)
+    assert _run([*again, "--resume", "--seed", "1"]) == 2
+    assert "head.seed: 0 -> 1" in capfd.readouterr().err
+    assert _run(again) == 0
+    assert "Starting over" in capfd.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "run"]

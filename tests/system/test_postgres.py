@@ -19,7 +19,7 @@ from featx.tuning.workers import Work, Worker, run_trials
 from tests.conftest import RunFeatx
 from tests.postgres import PASSWORD, server
 
-TRIALS, SECONDS = 400, 0.1
+TRIALS, SECONDS = 100, 0.1
 
 
 @pytest.fixture(scope="module")
