@@ -167,9 +167,9 @@ def image_figure(manifest: Manifest, position: int, pixels: NDArray[np.float32])
     figure, axes = _figure((5.6, 6.2))
     _draw(axes, pixels)
     axes.set_title(
-        f"{_shortened(row['path'], 60)}\n{_shortened(row['label'], 28)}, {row['split']}, patient "
-        f"{_shortened(row['group'], 24)}\n{row['width']} x {row['height']} {row['mode']} "
-        f"{row['source']}, shown as {SIDE} x {SIDE}",
+        # Neither file nor patient: figures are shown around.
+        f"{_shortened(row['label'], 28)}, {row['split']}\n{row['width']} x {row['height']} "
+        f"{row['mode']} {row['source']}, shown as {SIDE} x {SIDE}",
         fontsize=9,
         parse_math=False,
     )

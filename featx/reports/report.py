@@ -84,7 +84,7 @@ def write_report(
     evaluate: bool = True,
     by: Sequence[str] = (),
     title: str = DEFAULT_TITLE,
-    anonymous: bool = False,
+    anonymous: bool = True,
     force: bool = False,
     progress: Progress = SILENT,
 ) -> Written:
@@ -111,7 +111,7 @@ def write_report(
     title
         Heading of the page.
     anonymous
-        Hide file names and folders.
+        Hide file names and folders: names of X-rays often are those of people.
     force
         Replace a report that is there already.
     progress
@@ -132,12 +132,22 @@ def write_report(
         opened.setdefault(loaded.path.resolve(), loaded)
     what = What(tuple(Path(cache) for cache in caches), split, evaluate, tuple(by))
     facts = gather(list(opened.values()), what, progress)
-    names, missing = Names(anonymous), list(facts.missing)
+    names, missing = Names(anonymous, places_of(facts, what)), list(facts.missing)
     steps = SECTIONS + len(facts.sets()) + sum(len(run.scored) for run in facts.runs)
     with progress.task("Writing the report", steps, "part") as advance:
         document = make_document(facts, names, missing, what, title=title, advance=advance)
         _write(files, document, as_card(facts, document, names))
     return Written(files.html, files.markdown, files.figures, files.card, tuple(missing))
+
+
+def places_of(facts: Facts, what: What) -> tuple[str, ...]:
+    """Return the files and folders that a report's messages may name."""
+    places = [str(path) for path in what.caches]
+    for run in facts.runs:
+        places += [str(run.run.path), run.record.cache, run.record.weights]
+    for source in facts.sources:
+        places += [str(source.cache.path), source.cache.data, source.cache.weights]
+    return tuple(dict.fromkeys([*places, *(str(Path(place).resolve()) for place in places)]))
 
 
 def make_document(
