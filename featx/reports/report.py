@@ -33,7 +33,7 @@ from featx.reports.results import glance, performance
 from featx.reports.wording import Names
 from featx.reports.wrong_section import wrong_section
 from featx.runs import Run, load_run
-from featx_cache import atomic_folder, atomic_path, make_folder
+from featx_cache import alone, atomic_folder, atomic_path
 
 CARD_NAME = "model_card.md"
 SECTIONS = 10
@@ -136,7 +136,7 @@ def write_report(
     steps = SECTIONS + len(facts.sets()) + sum(len(run.scored) for run in facts.runs)
     with progress.task("Writing the report", steps, "part") as advance:
         document = make_document(facts, names, missing, what, title=title, advance=advance)
-        _write(files, document, as_card(facts, document, names))
+        _write(files, document, as_card(facts, document, names), force=force)
     return Written(files.html, files.markdown, files.figures, files.card, tuple(missing))
 
 
@@ -212,14 +212,16 @@ def require_free(files: Written, force: bool) -> None:
             )
 
 
-def _write(files: Written, document: Document, card: str) -> None:
+def _write(files: Written, document: Document, card: str, *, force: bool) -> None:
     """Write everything under other names first; the page gets its own last."""
-    make_folder(files.html.parent)
     with contextlib.ExitStack() as stack:
+        for path in (files.html, files.markdown, files.card, files.figures):
+            stack.enter_context(alone(path))
+        require_free(files, force)  # somebody else's may be there by now
         html = stack.enter_context(atomic_path(files.html))
         markdown = stack.enter_context(atomic_path(files.markdown))
         card_file = stack.enter_context(atomic_path(files.card))
-        figures = stack.enter_context(atomic_folder(files.figures))
+        figures = stack.enter_context(atomic_folder(files.figures, replace=force))
         for picture in document.pictures():
             (figures / picture.file).write_bytes(picture.content)
         for path, text in (
@@ -228,3 +230,5 @@ def _write(files: Written, document: Document, card: str) -> None:
             (card_file, card),
         ):
             path.write_text(text, encoding="utf-8", errors="replace")
+        # The old text would show the new figures, if this process were killed in between.
+        files.markdown.unlink(missing_ok=True)
