@@ -146,7 +146,7 @@ def _put(temporary: Path, target: Path, old: Path, *, replace: bool) -> None:
                 temporary.rename(target)  # goes over an empty folder, too
                 return
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not target.is_dir():
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         if not replace:
             raise StorageError(f"{target} is there already", "Choose another folder.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -211,11 +211,11 @@ class TestAtomicFolder:
                         (temporary / file).write_text(name)
 
         replace("first")
-        writers = [Thread(target=replace, args=(name,)) for name in ("one", "other")]
-        for writer in writers:
-            writer.start()
-        while any(writer.is_alive() for writer in writers):
-            gone += not target.exists()
+        with ThreadPoolExecutor(2) as threads:
+            writers = [threads.submit(replace, name) for name in ("one", "other")]
+            while not all(writer.done() for writer in writers):
+                gone += not target.exists()
+        assert [writer.result() for writer in writers] == [None, None]
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
         assert len({(target / file).read_text() for file in ("a", "b")}) == 1
         assert not (exchanging and gone), "there always is a folder of this name"

@@ -34,7 +34,7 @@ def run(report: FitReport, tmp_path: Path) -> Path:
 def test_a_run_that_was_replaced_since_is_not_read_on(run: Path, others: Path) -> None:
     opened = load_run(run)
     replace(run, others)
-    for read in (lambda: opened.head, lambda: opened.out_of_fold, lambda: opened.fitted_images):
+    for read in (lambda: opened.head, lambda: opened.out_of_fold, lambda: opened.reference):
         with pytest.raises(InputError, match=r"was replaced while it was read\. Run the command"):
             read()
 
