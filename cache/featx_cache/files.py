@@ -118,6 +118,10 @@ def storage_errors(target: Path) -> Iterator[None]:
             raise StorageError(
                 f"can't create {target}: a file is in the way", "Choose another path."
             ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise StorageError(
+                f"can't write {target}: its name is too long", "Choose a shorter one."
+            ) from error
         raise
 
 

@@ -25,7 +25,9 @@ import keras, tensorflow, sklearn.pipeline, optuna, matplotlib.figure, skops.io,
 import featx.reports, featx.runs, featx.tuning, featx.inspection, featx.training
 from featx_cli.__main__ import main
 
-def run(arguments, log):
+def run(arguments, log, cpus):
+    if cpus:
+        os.sched_setaffinity(0, cpus)
     for number in (1, 2):
         os.dup2(os.open(f"{log}.{number}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -48,7 +50,7 @@ for line in sys.stdin:
     elif pid := os.fork():
         print(pid, flush=True)
     else:
-        run(order["arguments"], order["log"])
+        run(order["arguments"], order["log"], order["cpus"])
 """
 
 
@@ -119,11 +121,11 @@ class Server:
         assert answer, (self._logs / "server").read_text()
         return answer
 
-    def start(self, *arguments: str | Path) -> Command:
-        """Start ``featx ARGUMENTS``."""
+    def start(self, *arguments: str | Path, cpus: tuple[int, ...] = ()) -> Command:
+        """Start ``featx ARGUMENTS``, perhaps on some processors only."""
         self._number += 1
         log = self._logs / str(self._number)
-        order = {"arguments": [str(a) for a in arguments], "log": str(log)}
+        order = {"arguments": [str(a) for a in arguments], "log": str(log), "cpus": cpus}
         return Command(self, int(self.ask(order)), log)
 
     def run(self, *arguments: str | Path) -> Command:

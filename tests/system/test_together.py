@@ -132,6 +132,7 @@ def test_report(commands: Server, runs: tuple[Path, Path], tmp_path: Path) -> No
     assert_whole_report(page, ("One", "Other"))
 
 
+@pytest.mark.torture
 def test_predict(
     commands: Server, runs: tuple[Path, Path], phantom_data: Path, tmp_path: Path
 ) -> None:
