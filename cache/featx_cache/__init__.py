@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from featx_cache.lazy import LazyEmbeddings, all_finite
     from featx_cache.shards import RowKeys, read_keys, shard_name, verify_shard, write_shard
+    from featx_cache.turns import WORKING_SECONDS, alone
 
 _PLACES = {
     "cache": ("Cache", "open_cache"),
@@ -62,6 +63,7 @@ _PLACES = {
     ),
     "lazy": ("LazyEmbeddings", "all_finite"),
     "shards": ("RowKeys", "read_keys", "shard_name", "verify_shard", "write_shard"),
+    "turns": ("WORKING_SECONDS", "alone"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -70,6 +72,7 @@ __all__ = [
     "INDEX_NAME",
     "SHARDS_NAME",
     "TEXT",
+    "WORKING_SECONDS",
     "Cache",
     "Claims",
     "DamagedShardError",
@@ -83,6 +86,7 @@ __all__ = [
     "SpecMismatchError",
     "StorageError",
     "all_finite",
+    "alone",
     "atomic_folder",
     "atomic_path",
     "make_folder",

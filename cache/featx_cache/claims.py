@@ -9,7 +9,7 @@ from pathlib import Path
 
 import filelock
 
-from featx_cache.files import TEMPORARY_SUFFIX, storage_errors
+from featx_cache.files import TEMPORARY_SUFFIX, remove_leftovers_of, storage_errors
 
 LEASE_SECONDS = 60.0
 """How long a claim outlives the last sign of life of a process on another machine. On the same
@@ -61,9 +61,7 @@ class Claims:
         except filelock.Timeout:
             self._drop_unsigned(name)
             return False
-        for path in self._folder.glob(f".{name}.*{TEMPORARY_SUFFIX}"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove_leftovers_of(self._folder / name)
         return True
 
     def _drop_unsigned(self, name: str) -> None:

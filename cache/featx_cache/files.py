@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from featx_cache.errors import StorageError
+from featx_cache.exchange import exchange
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -48,14 +50,19 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary folder beside `target`; on success flush it to disk and rename it.
+
+    A folder that is there changes places with the new one in one step, so that there is always
+    one; where the system can't do that, it is gone for an instant.
 
     Parameters
     ----------
     target
         The folder that appears whole, or not at all, in place of the one that is there. Missing
         parents are created, and taken away again when the block raises.
+    replace
+        Whether a folder that isn't empty may be replaced.
 
     Yields
     ------
@@ -65,7 +72,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        When the disk is full, the place is read-only, or a file is in the way.
+        When the disk is full, the place is read-only, or a file or folder is in the way.
     """
     token = secrets.token_hex(4)
     temporary = target.with_name(f".{target.name}.{token}{TEMPORARY_SUFFIX}")
@@ -77,13 +84,12 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             yield temporary
             for path in (*temporary.rglob("*"), temporary):
                 _fsync(path)
-            if target.is_dir():
-                target.rename(old)
-            temporary.rename(target)
+            _put(temporary, target, old, replace=replace)
             _fsync(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        for path in (temporary, old):
+            _remove(path)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         if old.is_dir() and not target.exists():
             old.rename(target)
         for path in new:
@@ -112,6 +118,10 @@ def storage_errors(target: Path) -> Iterator[None]:
             raise StorageError(
                 f"can't create {target}: a file is in the way", "Choose another path."
             ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise StorageError(
+                f"can't write {target}: its name is too long", "Choose a shorter one."
+            ) from error
         raise
 
 
@@ -129,6 +139,54 @@ def make_folder(folder: Path) -> bool:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "not writable", str(folder))
     return not existed
+
+
+def _put(temporary: Path, target: Path, old: Path, *, replace: bool) -> None:
+    """Give a finished folder its name; what had it gets the name of one of the others."""
+    linked = target.is_symlink() and target.is_dir()
+    while True:
+        try:
+            if not linked:
+                temporary.rename(target)  # goes over an empty folder, too
+                return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if not replace:
+            raise StorageError(f"{target} is there already", "Choose another folder.")
+        try:
+            if exchange(temporary, target):
+                return
+            _remove(old)
+            target.rename(old)
+            linked = False
+        except FileNotFoundError:  # another process has just taken it away
+            linked = False
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def remove_leftovers_of(target: Path) -> None:
+    """Remove what killed writers of one file or folder left beside it.
+
+    A folder that was just being replaced gets its name back.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]+(\.old)?{TEMPORARY_SUFFIX}")
+    for path in list(target.parent.iterdir()):
+        if not (found := pattern.fullmatch(path.name)):
+            continue
+        if found[1] and not target.exists():
+            with contextlib.suppress(OSError):
+                path.rename(target)
+        else:
+            _remove(path)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -22,6 +22,7 @@ TERMINATED = 143
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for success, 1 for a failure, 2 for misuse."""
+    _open_closed_streams()
     # TensorFlow reads these when it is imported, which no command has done yet.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -44,6 +45,22 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if code in (INTERRUPTED, TERMINATED):
         leaving.code = code
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Put the null device in the place of standard streams that whoever started us has closed.
+
+    Else the next files to be opened would get their numbers, and what a library prints with them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is taken.
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 class _Leaving:

@@ -21,6 +21,13 @@ SUFFIXES = frozenset({".dcm", ".dicom"})
 SALT_VARIABLE = "FEATX_SALT"
 _PREAMBLE = 128
 _PSEUDONYM_DIGITS = 16
+PHOTOMETRIC = frozenset(
+    {
+        "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "XYB",
+        "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT",
+    }
+)  # fmt: skip
+"""What DICOM calls the kinds of pixels: PS3.3 C.7.6.3.1.2, and its retired ones."""
 
 
 class NoPictureError(ValueError):
@@ -139,6 +146,15 @@ def identify(dataset: Any, pseudonyms: Pseudonyms) -> tuple[str, str]:
         issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
         patient = f"{issuer}:{patient}" if issuer else patient
     return pseudonyms.of(patient or study), pseudonyms.of(study)
+
+
+def kind_of_pixels(dataset: Any) -> str:
+    """Return the photometric interpretation; empty where it is none of DICOM's own.
+
+    Anything else could be whatever a machine wrote there, and goes into manifests.
+    """
+    kind = str(dataset.get("PhotometricInterpretation") or "").strip()
+    return kind if kind in PHOTOMETRIC else ""
 
 
 def is_dicom_name(path: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from featx.errors import InputError
-from featx_cache import TEXT, atomic_path
+from featx_cache import TEXT, atomic_path, make_folder
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
 NUMBERS = ("width", "height")
@@ -93,6 +93,7 @@ class Manifest:
         """
         path = Path(path)
         require_manifest_name(path)
+        make_folder(path.parent)
         with atomic_path(path) as temporary:
             if path.suffix.lower() == ".csv":
                 self.table.to_csv(

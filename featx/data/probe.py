@@ -13,7 +13,14 @@ from pathlib import Path
 from PIL import Image
 
 from featx.data import npz
-from featx.data.dicom import Pseudonyms, identify, is_dicom_name, looks_like_dicom, read_header
+from featx.data.dicom import (
+    Pseudonyms,
+    identify,
+    is_dicom_name,
+    kind_of_pixels,
+    looks_like_dicom,
+    read_header,
+)
 
 THREADS = min(8, (os.cpu_count() or 1) * 2)
 LARGEST_IMAGE = 2 * (Image.MAX_IMAGE_PIXELS or 0)
@@ -90,7 +97,7 @@ def _probe_file(path: Path, pseudonyms: Pseudonyms) -> Probe:
         if is_dicom_name(path) or looks_like_dicom(file):
             header = read_header(file)
             patient, study = identify(header, pseudonyms)
-            mode = str(header.get("PhotometricInterpretation") or "")
+            mode = kind_of_pixels(header)
             width, height = int(header.Columns), int(header.Rows)
             return Probe(sha256, width, height, mode, "DICOM", patient, study)
         with Image.open(file) as image:

@@ -159,9 +159,9 @@ def _draw_neighbours(
             axes.set(xticks=[], yticks=[])
         else:
             _draw_image(axes, pixels)
+        # No file names: the page is of one patient, and these images are of others.
         title = f"{_plain(neighbour.label)}, {neighbour.distance:.3f}"
-        short = _shortened(neighbour.path.rsplit("/", 1)[-1], 30)
-        axes.set_title(f"{title}\n{short}", fontsize=8, parse_math=False)
+        axes.set_title(title, fontsize=8, parse_math=False)
 
 
 def _draw_image(axes: Any, pixels: NDArray[np.floating]) -> None:

@@ -21,7 +21,7 @@ from featx.inspection.findings import printable
 from featx.inspection.splits import SPLIT_ORDER
 from featx.progress import SILENT, Progress
 from featx.training.history import BLUE, ORANGE
-from featx_cache import atomic_path, make_folder
+from featx_cache import WORKING_SECONDS, alone, atomic_path, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,27 +66,28 @@ def show_data(
     Raises
     ------
     InputError
-        When no image can be read.
+        When no image can be read, or another process is drawing into this folder.
     StorageError
         When the folder can't be written.
     """
     folder, augmentation = Path(folder), augmentation or AugmentationSpec()
     make_folder(folder)
-    random = np.random.default_rng(seed)
-    counts = manifest.counts()
-    counts = counts.reindex([split for split in SPLIT_ORDER if split in counts.index])
-    yield _save(counts_figure(counts), folder / "counts.png")
-    yield _save(proportions_figure(counts), folder / "proportions.png")
-    yield _save(sizes_figure(manifest), folder / "sizes.png")
-    drawn = _some_images(manifest, random.permutation(len(manifest)).tolist(), GRID * GRID)
-    yield _save(samples_figure(manifest, drawn), folder / "samples.png")
-    position, pixels = drawn[0]
-    yield _save(image_figure(manifest, position, pixels), folder / "one-image.png")
-    means, number = mean_images(manifest, seed=seed, progress=progress)
-    yield _save(means_figure(means, number, manifest.classes), folder / "mean-images.png")
-    if augmentation.copies:
-        sha256 = str(manifest.table["sha256"].iloc[position])
-        yield _save(copies_figure(pixels, augmentation, sha256), folder / "copies.png")
+    with alone(folder / "figures", wait=WORKING_SECONDS):
+        random = np.random.default_rng(seed)
+        counts = manifest.counts()
+        counts = counts.reindex([split for split in SPLIT_ORDER if split in counts.index])
+        yield _save(counts_figure(counts), folder / "counts.png")
+        yield _save(proportions_figure(counts), folder / "proportions.png")
+        yield _save(sizes_figure(manifest), folder / "sizes.png")
+        drawn = _some_images(manifest, random.permutation(len(manifest)).tolist(), GRID * GRID)
+        yield _save(samples_figure(manifest, drawn), folder / "samples.png")
+        position, pixels = drawn[0]
+        yield _save(image_figure(manifest, position, pixels), folder / "one-image.png")
+        means, number = mean_images(manifest, seed=seed, progress=progress)
+        yield _save(means_figure(means, number, manifest.classes), folder / "mean-images.png")
+        if augmentation.copies:
+            sha256 = str(manifest.table["sha256"].iloc[position])
+            yield _save(copies_figure(pixels, augmentation, sha256), folder / "copies.png")
 
 
 def counts_figure(counts: pd.DataFrame) -> Figure:
@@ -168,9 +169,9 @@ def image_figure(manifest: Manifest, position: int, pixels: NDArray[np.float32])
     figure, axes = _figure((5.6, 6.2))
     _draw(axes, pixels)
     axes.set_title(
-        f"{_shortened(row['path'], 60)}\n{_shortened(row['label'], 28)}, {row['split']}, patient "
-        f"{_shortened(row['group'], 24)}\n{row['width']} x {row['height']} {row['mode']} "
-        f"{row['source']}, shown as {SIDE} x {SIDE}",
+        # Neither file nor patient: figures are shown around.
+        f"{_shortened(row['label'], 28)}, {row['split']}\n{row['width']} x {row['height']} "
+        f"{row['mode']} {row['source']}, shown as {SIDE} x {SIDE}",
         fontsize=9,
         parse_math=False,
     )

@@ -33,7 +33,7 @@ from featx.reports.results import glance, performance
 from featx.reports.wording import Names
 from featx.reports.wrong_section import wrong_section
 from featx.runs import Run, load_run
-from featx_cache import atomic_folder, atomic_path, make_folder
+from featx_cache import alone, atomic_folder, atomic_path
 
 CARD_NAME = "model_card.md"
 SECTIONS = 10
@@ -84,7 +84,7 @@ def write_report(
     evaluate: bool = True,
     by: Sequence[str] = (),
     title: str = DEFAULT_TITLE,
-    anonymous: bool = False,
+    anonymous: bool = True,
     force: bool = False,
     progress: Progress = SILENT,
 ) -> Written:
@@ -111,7 +111,7 @@ def write_report(
     title
         Heading of the page.
     anonymous
-        Hide file names and folders.
+        Hide file names and folders: names of X-rays often are those of people.
     force
         Replace a report that is there already.
     progress
@@ -132,12 +132,22 @@ def write_report(
         opened.setdefault(loaded.path.resolve(), loaded)
     what = What(tuple(Path(cache) for cache in caches), split, evaluate, tuple(by))
     facts = gather(list(opened.values()), what, progress)
-    names, missing = Names(anonymous), list(facts.missing)
+    names, missing = Names(anonymous, places_of(facts, what)), list(facts.missing)
     steps = SECTIONS + len(facts.sets()) + sum(len(run.scored) for run in facts.runs)
     with progress.task("Writing the report", steps, "part") as advance:
         document = make_document(facts, names, missing, what, title=title, advance=advance)
-        _write(files, document, as_card(facts, document, names))
+        _write(files, document, as_card(facts, document, names), force=force)
     return Written(files.html, files.markdown, files.figures, files.card, tuple(missing))
+
+
+def places_of(facts: Facts, what: What) -> tuple[str, ...]:
+    """Return the files and folders that a report's messages may name."""
+    places = [str(path) for path in what.caches]
+    for run in facts.runs:
+        places += [str(run.run.path), run.record.cache, run.record.weights]
+    for source in facts.sources:
+        places += [str(source.cache.path), source.cache.data, source.cache.weights]
+    return tuple(dict.fromkeys([*places, *(str(Path(place).resolve()) for place in places)]))
 
 
 def make_document(
@@ -202,14 +212,16 @@ def require_free(files: Written, force: bool) -> None:
             )
 
 
-def _write(files: Written, document: Document, card: str) -> None:
+def _write(files: Written, document: Document, card: str, *, force: bool) -> None:
     """Write everything under other names first; the page gets its own last."""
-    make_folder(files.html.parent)
     with contextlib.ExitStack() as stack:
+        for path in (files.html, files.markdown, files.card, files.figures):
+            stack.enter_context(alone(path))
+        require_free(files, force)  # somebody else's may be there by now
         html = stack.enter_context(atomic_path(files.html))
         markdown = stack.enter_context(atomic_path(files.markdown))
         card_file = stack.enter_context(atomic_path(files.card))
-        figures = stack.enter_context(atomic_folder(files.figures))
+        figures = stack.enter_context(atomic_folder(files.figures, replace=force))
         for picture in document.pictures():
             (figures / picture.file).write_bytes(picture.content)
         for path, text in (
@@ -218,3 +230,5 @@ def _write(files: Written, document: Document, card: str) -> None:
             (card_file, card),
         ):
             path.write_text(text, encoding="utf-8", errors="replace")
+        # The old text would show the new figures, if this process were killed in between.
+        files.markdown.unlink(missing_ok=True)

@@ -37,9 +37,12 @@ class Names:
     ----------
     anonymous
         Hide file names: images get numbers, folders placeholders.
+    places
+        Files and folders that messages may name, and that are hidden then.
     """
 
     anonymous: bool = False
+    places: tuple[str, ...] = ()
 
     def image(self, path: str, number: int) -> str:
         """Call an image by its path in the manifest, or by its number in the table at hand."""
@@ -51,8 +54,12 @@ class Names:
 
     def told(self, message: str) -> str:
         """Repeat a message, which may have paths in it."""
-        text = printable(message)
-        return _PATH.sub("…", text) if self.anonymous else text
+        if not self.anonymous:
+            return printable(message)
+        # A name may have spaces in it, where the pattern would take it to end.
+        for place in sorted(filter(None, self.places), key=len, reverse=True):
+            message = message.replace(place, "…")
+        return _PATH.sub("…", printable(message))
 
 
 def number(value: float | None) -> str:

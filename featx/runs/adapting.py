@@ -14,7 +14,7 @@ from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, compare_populations
 from featx.evaluation.resampling import bootstrap_intervals
 from featx.runs.calibrating import require_other, write_calibrated
-from featx.runs.fitting import require_free
+from featx.runs.place import require_free
 from featx.runs.record import RunRecord
 from featx.thresholds import (
     ASSUMPTION,
@@ -166,6 +166,7 @@ def calibrate_unlabelled(
             "promise": None,
         },
         images.assign(score=fitted.apply(scores))[["path", "group", "score"]],
+        force=force,
     )
     return PriorReport(
         target,

@@ -6,6 +6,7 @@ import datetime
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ from featx.evaluation import Metrics, Shift, evaluate_scores
 from featx.evaluation.interval import proportion_interval
 from featx.runs.evaluating import Scored, find_shift
 from featx.runs.final_fit import TRAINING_NAME, write_record
-from featx.runs.fitting import require_free
+from featx.runs.place import require_free, run_folder
 from featx.runs.record import RECORD_NAME, RunRecord, versions
 from featx.thresholds import (
     Promise,
@@ -30,7 +31,6 @@ from featx.thresholds import (
     spread_thresholds,
     uncertain_band,
 )
-from featx_cache import atomic_folder
 
 if TYPE_CHECKING:
     from featx.runs.run import Run
@@ -184,6 +184,7 @@ def calibrate(
         },
         table.assign(score=mapped)[["path", "label", "group", "score"]],
         table["sha256"].tolist(),
+        force=force,
     )
     return CalibrationReport(target, changed, old, new, record.threshold, promise, shift, advice)
 
@@ -223,6 +224,8 @@ def write_calibrated(
     changes: dict[str, Any],
     table: pd.DataFrame,
     hashes: Sequence[str] = (),
+    *,
+    force: bool = False,
 ) -> RunRecord:
     """Write a run that differs from another in its operating point only.
 
@@ -236,6 +239,8 @@ def write_calibrated(
         The local images, for ``calibration.csv``.
     hashes
         SHA-256 of labelled images: evaluation leaves them out, since they chose the threshold.
+    force
+        Replace a run that is there already.
     """
     changed = run.record.model_copy(
         update={
@@ -260,11 +265,11 @@ def write_calibrated(
     )
     changed = changed.model_copy(update={"metrics": {"out_of_fold": metrics.as_dict()}})
     for name in run.record.files:
-        run.file(name)  # which refuses what is damaged
-    with atomic_folder(target) as folder:
+        run.file(name)  # which refuses what is damaged or missing
+    with run_folder(target, force=force) as folder:
         for path in run.path.iterdir():
             if path.is_file() and path.name not in (RECORD_NAME, CALIBRATION_NAME):
-                shutil.copy2(path, folder / path.name)
+                run.read(path.name, partial(shutil.copy2, dst=folder / path.name))
         fitted = (folder / TRAINING_NAME).read_text().split()
         (folder / TRAINING_NAME).write_text("\n".join([*fitted, *hashes]) + "\n")
         table.to_csv(folder / CALIBRATION_NAME, index=False, errors="surrogateescape")

@@ -13,11 +13,12 @@ from featx.errors import InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.progress import SILENT, Progress
 from featx.runs.final_fit import Job
-from featx.runs.fitting import fit_on, require_free
+from featx.runs.fitting import fit_on
+from featx.runs.place import require_free
 from featx.runs.record import RECORD_NAME, RunRecord, read_record
 from featx.thresholds import check_accuracy_floor
 from featx.training.data import TrainingData, load_training_data
-from featx_cache import Cache, atomic_path
+from featx_cache import WORKING_SECONDS, Cache, alone, atomic_path
 
 COMPARISON_NAME = "comparison.csv"
 
@@ -70,7 +71,8 @@ def fit_heads(
     Raises
     ------
     InputError
-        When there is a comparison already, or a run of other settings.
+        When there is a comparison already, or a run of other settings, or another process makes
+        one.
     NoFeasibleThresholdError
         When no head reaches the floor.
     """
@@ -82,37 +84,38 @@ def fit_heads(
         )
     for spec in specs:
         require_free(folder / spec.name, force or resume)
-    rows: list[dict[str, Any]] = []
-    read: tuple[Any, TrainingData | None] = (None, None)
-    best: NoFeasibleThresholdError | None = None
-    for spec in sorted(specs, key=_reading):
-        run = folder / spec.name
-        copies = use_copies if use_copies is not None else spec.name == "keras"
-        if resume and (run / RECORD_NAME).is_file():
-            rows.append(_row(_same_run(run, spec, accuracy_floor)))
-            continue
-        if read[0] != (_reading(spec), copies):
-            read = (None, None)  # before the next: memory holds one
-            read = (
-                (_reading(spec), copies),
-                load_training_data(cache, spec, use_copies=copies, tta=tta, progress=progress),
-            )
-        assert read[1] is not None
-        job = Job(spec, run, accuracy_floor, tta=tta, resume=resume)
-        try:
-            rows.append(_row(fit_on(read[1], cache, job, progress).record))
-        except NoFeasibleThresholdError as error:
-            progress.note(f"{spec.name}: {error}")
-            rows.append({"head": spec.name})
-            best = max((best, error), key=lambda e: e.best_accuracy if e else -1.0)
-    if all("roc_auc" not in row for row in rows) and best is not None:
-        raise best
-    columns = _row(None)
-    table = pd.DataFrame(rows, columns=list(columns))
-    table = table.sort_values(["recall", "roc_auc"], ascending=False, na_position="last")
-    with atomic_path(folder / COMPARISON_NAME) as temporary:
-        table.to_csv(temporary, index=False)
-    return Comparison(folder, table.reset_index(drop=True))
+    with alone(folder / COMPARISON_NAME, wait=WORKING_SECONDS):
+        rows: list[dict[str, Any]] = []
+        read: tuple[Any, TrainingData | None] = (None, None)
+        best: NoFeasibleThresholdError | None = None
+        for spec in sorted(specs, key=_reading):
+            run = folder / spec.name
+            copies = use_copies if use_copies is not None else spec.name == "keras"
+            if resume and (run / RECORD_NAME).is_file():
+                rows.append(_row(_same_run(run, spec, accuracy_floor)))
+                continue
+            if read[0] != (_reading(spec), copies):
+                read = (None, None)  # before the next: memory holds one
+                read = (
+                    (_reading(spec), copies),
+                    load_training_data(cache, spec, use_copies=copies, tta=tta, progress=progress),
+                )
+            assert read[1] is not None
+            job = Job(spec, run, accuracy_floor, tta=tta, resume=resume, force=force)
+            try:
+                rows.append(_row(fit_on(read[1], cache, job, progress).record))
+            except NoFeasibleThresholdError as error:
+                progress.note(f"{spec.name}: {error}")
+                rows.append({"head": spec.name})
+                best = max((best, error), key=lambda e: e.best_accuracy if e else -1.0)
+        if all("roc_auc" not in row for row in rows) and best is not None:
+            raise best
+        columns = _row(None)
+        table = pd.DataFrame(rows, columns=list(columns))
+        table = table.sort_values(["recall", "roc_auc"], ascending=False, na_position="last")
+        with atomic_path(folder / COMPARISON_NAME) as temporary:
+            table.to_csv(temporary, index=False)
+        return Comparison(folder, table.reset_index(drop=True))
 
 
 def _reading(spec: HeadSpec) -> tuple[bool, str, bool]:

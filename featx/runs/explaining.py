@@ -29,7 +29,7 @@ from featx.runs.explanations import (
 )
 from featx.runs.neighbours import Neighbourhood
 from featx.runs.run import Run
-from featx_cache import atomic_path, make_folder
+from featx_cache import WORKING_SECONDS, alone, atomic_path, make_folder
 
 BATCH = 8
 SIDE = 640
@@ -71,7 +71,8 @@ def explain_images(
     Raises
     ------
     InputError
-        When a file that isn't an explanation would be replaced, or embeddings have no grid.
+        When a file that isn't an explanation would be replaced, embeddings have no grid, or another
+        process is explaining into this folder.
     StorageError
         When the folder can't be written.
     """
@@ -83,23 +84,24 @@ def explain_images(
     explainer = _Explainer(run, backbone or run.backbone())
     explainer.require_grid()
     make_folder(out)
-    found: list[Explanation] = []
-    with progress.task("Explaining", len(files), "image") as advance:
-        for start in range(0, len(files), BATCH):
-            part = slice(start, start + BATCH)
-            for explanation in explainer.explain(files[part], names[part], out):
-                found.append(explanation)
-                advance(1)
-    about = {
-        "run": str(run.path),
-        "head": run.record.head.name,
-        "classes": list(run.record.classes),
-        "meaning": explainer.method.meaning,
-        "apart_from_mean": explainer.neighbourhood.mean is not None,
-    }
-    write(out / TABLE, as_csv(found))
-    write(out / LIST, as_json(found, about))
-    return found
+    with alone(out / LIST, wait=WORKING_SECONDS):
+        found: list[Explanation] = []
+        with progress.task("Explaining", len(files), "image") as advance:
+            for start in range(0, len(files), BATCH):
+                part = slice(start, start + BATCH)
+                for explanation in explainer.explain(files[part], names[part], out):
+                    found.append(explanation)
+                    advance(1)
+        about = {
+            "run": str(run.path),
+            "head": run.record.head.name,
+            "classes": list(run.record.classes),
+            "meaning": explainer.method.meaning,
+            "apart_from_mean": explainer.neighbourhood.mean is not None,
+        }
+        write(out / TABLE, as_csv(found))
+        write(out / LIST, as_json(found, about))
+        return found
 
 
 class _Explainer:

@@ -18,6 +18,7 @@ from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
 from featx.heads import HeadSpec, head_file, save_head
 from featx.progress import SILENT, Progress
+from featx.runs.place import run_folder
 from featx.runs.record import RECORD_NAME, RunRecord, record_text, versions
 from featx.runs.unfinished import TENSORBOARD_NAME
 from featx.thresholds import uncertain_band
@@ -29,7 +30,7 @@ from featx.training import (
     fit_head,
     fit_units,
 )
-from featx_cache import Cache, atomic_folder
+from featx_cache import Cache
 
 OOF_NAME = "oof.csv"
 TRAINING_NAME = "training.txt"
@@ -51,6 +52,7 @@ class Job:
     accuracy_floor: float
     tta: bool = False
     resume: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def write_run(
         },
         versions=versions(),
     )
-    return _write(job.run, record, head, (chosen, data), cache, workplace)
+    return _write(job, record, head, (chosen, data), cache, workplace)
 
 
 def _seconds_an_image(head: Any, cache: Cache) -> float:
@@ -194,7 +196,7 @@ def _seconds_an_image(head: Any, cache: Cache) -> float:
 
 
 def _write(
-    target: Path,
+    job: Job,
     record: RunRecord,
     head: Any,
     made: tuple[Chosen, TrainingData],
@@ -203,7 +205,7 @@ def _write(
 ) -> RunRecord:
     chosen, data = made
     scores, history = chosen.scores, chosen.history
-    with atomic_folder(target) as folder:
+    with run_folder(job.run, force=job.force) as folder:
         save_head(head, folder)
         if record.extraction.backbone.standardization is not None:
             file = Path(record.cache) / STANDARDIZATION_NAME
@@ -214,7 +216,7 @@ def _write(
         (folder / TRAINING_NAME).write_text("\n".join(hashes) + "\n")
         if len(history.table):
             history.table.to_csv(folder / HISTORY_NAME, index=False)
-            draw_curves(history.table, folder / CURVES_NAME, f"Training of {target.name}")
+            draw_curves(history.table, folder / CURVES_NAME, f"Training of {job.run.name}")
         if workplace is not None:
             _keep_events(workplace, folder / TENSORBOARD_NAME)
         if chosen.study is not None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.errors import InputError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.extraction import spec_of
 from featx.heads import HeadSpec
 from featx.progress import SILENT, Progress
 from featx.runs.final_fit import Chosen, Job, final_head, write_run
-from featx.runs.record import RECORD_NAME, RunRecord
+from featx.runs.place import require_free
+from featx.runs.record import RunRecord
 from featx.runs.unfinished import job_of, unfinished
 from featx.thresholds import OperatingPoint, check_accuracy_floor, choose_threshold
 from featx.training import TrainingData, load_training_data, out_of_fold
-from featx_cache import Cache, storage_errors
+from featx_cache import Cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ def fit(
     if use_copies is None:
         use_copies = spec.name == "keras"
     data = load_training_data(cache, spec, use_copies=use_copies, tta=tta, progress=progress)
-    job = Job(spec, target, accuracy_floor, tta=tta, resume=resume)
+    job = Job(spec, target, accuracy_floor, tta=tta, resume=resume, force=force)
     return fit_on(data, cache, job, progress)
 
 
@@ -158,33 +156,3 @@ def _tell_reduction(spec: HeadSpec, data: TrainingData, progress: Progress) -> N
             f"{spec.name}: {data.X.shape[1]:,} features an image ({settings.representation}), "
             f"reduced to {min(settings.components, *data.X.shape)} principal components first"
         )
-
-
-def require_free(target: Path, force: bool) -> None:
-    """Fail before the long work when the run can't be written.
-
-    Raises
-    ------
-    InputError
-        When something is there, and not a run that may be replaced.
-    StorageError
-        When the place can't be written to.
-    """
-    if target.name in ("", ".."):
-        raise InputError(f"{str(target)!r} can't be replaced by a run", "Give --run a new folder.")
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file, not a folder", "Give --run a new folder.")
-    if target.is_dir() and any(target.iterdir()):
-        if not (target / RECORD_NAME).is_file():
-            raise InputError(f"{target} is not empty and not a run", "Give --run a new folder.")
-        if not force:
-            raise InputError(
-                f"there is a run at {target} already",
-                "Give another --run, or --force to replace it.",
-            )
-    nearest = next(path for path in target.parents if path.exists())
-    with storage_errors(target):
-        if not nearest.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(nearest))
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "not writable", str(nearest))

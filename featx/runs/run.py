@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,12 +25,15 @@ from featx.extraction import embedding_fields
 from featx.heads import load_head
 from featx.progress import SILENT, Progress
 from featx.runs.evaluating import Evaluation, measure, score_images
+from featx.runs.files import RunFiles
 from featx.runs.final_fit import OOF_NAME, REFERENCE_NAME, TRAINING_NAME
 from featx.runs.predicting import Prediction, Predictor
 from featx.runs.record import read_record
 from featx.specs import require_equal
 from featx.thresholds import Recalibration, learn_platt
 from featx_cache import Cache, open_cache
+
+T = TypeVar("T")
 
 
 class Run:
@@ -40,30 +42,20 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.record = read_record(path)
+        self._files = RunFiles(path, self.record)
 
     @cached_property
     def head(self) -> Any:
         """The fitted classifier."""
-        return load_head(self.file(self.record.head_file))
+        return self.read(self.record.head_file, load_head)
 
     def file(self, name: str) -> Path:
-        """Return the path of a file of the run, which is as it was written.
+        """Return the path of a file of the run; see `RunFiles.path`."""
+        return self._files.path(name)
 
-        Raises
-        ------
-        InputError
-            When it is missing or was changed.
-        """
-        path = self.path / name
-        if not path.is_file():
-            raise InputError(f"the run has no {name} ({path})", "Fit it again.")
-        wanted = self.record.files.get(name)
-        if wanted is not None and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-            raise InputError(
-                f"{path} is damaged: it isn't what `featx` wrote",
-                "Copy the run again from where it is whole, or fit it again.",
-            )
-        return path
+    def read(self, name: str, reader: Callable[[Path], T]) -> T:
+        """Read a file of the run; see `RunFiles.read`."""
+        return self._files.read(name, reader)
 
     @cached_property
     def out_of_fold(self) -> pd.DataFrame:
@@ -85,20 +77,7 @@ class Run:
     @cached_property
     def head_out_of_fold(self) -> pd.DataFrame:
         """The head's own out-of-fold scores, before any recalibration; see `out_of_fold`."""
-        path = self.file(OOF_NAME)
-        try:
-            table = pd.read_csv(
-                path,
-                dtype={"path": str, "label": str, "group": str, "fold": int, "score": str},
-                keep_default_na=False,
-                encoding_errors="surrogateescape",
-            )
-            # As text first: not every parser of pandas gives the very float that was written.
-            scores = table[["path", "label", "group", "fold", "score"]]["score"].astype(float)
-        except (ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
-        return table.assign(score=scores)
+        return self.read(OOF_NAME, _scores_in)
 
     @cached_property
     def reference(self) -> Reference:
@@ -115,7 +94,8 @@ class Run:
                 "version of featx fitted it",
                 "Fit it again.",
             )
-        return Reference.read(self.file(REFERENCE_NAME), self.out_of_fold)
+        known = self.out_of_fold
+        return self.read(REFERENCE_NAME, lambda path: Reference.read(path, known))
 
     @property
     def has_reference(self) -> bool:
@@ -332,7 +312,7 @@ class Run:
     @cached_property
     def fitted_images(self) -> set[str]:
         """SHA-256 of the images that the run was fitted on."""
-        return set(self.file(TRAINING_NAME).read_text().split())
+        return set(self.read(TRAINING_NAME, Path.read_text).split())
 
 
 def load_run(path: str | Path) -> Run:
@@ -344,3 +324,20 @@ def load_run(path: str | Path) -> Run:
         When it isn't a run, or a file of it is missing or damaged.
     """
     return Run(Path(path))
+
+
+def _scores_in(path: Path) -> pd.DataFrame:
+    """Read out-of-fold scores; see `Run.out_of_fold`."""
+    try:
+        table = pd.read_csv(
+            path,
+            dtype={"path": str, "label": str, "group": str, "fold": int, "score": str},
+            keep_default_na=False,
+            encoding_errors="surrogateescape",
+        )
+        # As text first: not every parser of pandas gives the very float that was written.
+        scores = table[["path", "label", "group", "fold", "score"]]["score"].astype(float)
+    except (ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
+    return table.assign(score=scores)

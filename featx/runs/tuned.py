@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation.figures import front_figure
 from featx.progress import SILENT, Progress
 from featx.runs.final_fit import STUDY_NAME, Chosen, Job, final_head, write_run
-from featx.runs.fitting import require_free
+from featx.runs.place import require_free
 from featx.runs.record import RECORD_NAME, RunRecord, read_record
 from featx.runs.trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
 from featx.thresholds import Promise, candidate_thresholds, promise_threshold
@@ -33,11 +33,13 @@ from featx.tuning import (
 )
 from featx.tuning.memo import RESULT_NAME
 from featx.tuning.storage import JOURNAL_NAME, database_errors, drop_torn_line
-from featx_cache import Cache, make_folder, storage_errors
-from featx_cache.claims import Claims
+from featx_cache import WORKING_SECONDS, Cache, alone, make_folder
 
 FRONT_NAME = "front"
-CLAIM = "tune"
+HELP = (
+    "Wait for it; or give another --run, and the same --study and --storage to help with its "
+    "trials."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,36 +178,25 @@ def tune(
     require_free(target, force)
     folder = study_folder(target)
     place = StudyPlace(folder, storage, study or target.name)
-    with _alone(folder):
+    with alone(folder, wait=WORKING_SECONDS, hint=HELP), _kept(folder):
+        require_free(target, force)  # another search may just have ended
         search, outcome = _search(cache, spec, place, budget, force, progress)
         with database_errors(place):
-            report = _conclude(cache, search, outcome, budget, target, progress)
-    shutil.rmtree(folder, ignore_errors=True)
+            report = _conclude(cache, search, outcome, budget, target, force, progress)
+        shutil.rmtree(folder, ignore_errors=True)
     return report
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let no other process work on this run; a killed one's claim is taken over."""
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    with storage_errors(folder):
-        make_folder(folder)
+def _kept(folder: Path) -> Iterator[None]:
+    """Give the folder of a study; it stays as long as something was computed."""
+    new = make_folder(folder)
+    drop_torn_line(folder / JOURNAL_NAME)
     try:
-        with Claims(folder).held(CLAIM) as free:
-            if not free:
-                raise InputError(
-                    f"another featx tune is at work on {folder}",
-                    "Wait for it; or give another --run, and the same --study and --storage to "
-                    "help with its trials.",
-                )
-            drop_torn_line(folder / JOURNAL_NAME)
-            yield
+        yield
     except FeatxError:
-        if folder in new and not any(folder.rglob(RESULT_NAME)):  # nothing is lost with it
+        if new and not any(folder.rglob(RESULT_NAME)):  # nothing is lost with it
             shutil.rmtree(folder, ignore_errors=True)
-            for path in new[1:]:
-                with suppress(OSError):
-                    path.rmdir()
         raise
 
 
@@ -236,6 +227,7 @@ def _conclude(
     outcome: Outcome,
     budget: Budget,
     target: Path,
+    force: bool,
     progress: Progress,
 ) -> TuneReport:
     """Score the winner on fresh folds, fit it on everything, promise what can be, write the run."""
@@ -263,7 +255,7 @@ def _conclude(
         "recall": winner.recall - metrics.recall,
         "accuracy": winner.accuracy - metrics.accuracy,
     }
-    job = Job(winner.spec, target, spec.accuracy_floor)
+    job = Job(winner.spec, target, spec.accuracy_floor, force=force)
     fitted = final_head(data, job, history, workplace=workplace, progress=progress)
     promise = None
     if apart is not None:

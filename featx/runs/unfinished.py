@@ -16,7 +16,7 @@ from featx.errors import FeatxError, InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.progress import Progress
 from featx.specs import require_equal
-from featx_cache import atomic_path, make_folder, storage_errors
+from featx_cache import WORKING_SECONDS, alone, atomic_path, make_folder, storage_errors
 
 JOB_NAME = "job.json"
 TENSORBOARD_NAME = "tensorboard"
@@ -84,8 +84,31 @@ def unfinished(
     ------
     SpecMismatchError
         When the state that is there is of another training.
+    InputError
+        When another process is training for the same run.
     """
     folder = unfinished_folder(run)
+    with alone(folder, wait=WORKING_SECONDS, hint="Wait for it, or give another --run."):
+        _prepare(folder, job, resume=resume, progress=progress)
+        try:
+            with storage_errors(folder):
+                yield folder
+        except NoFeasibleThresholdError as error:
+            hint = f"{error.hint} The trained folds are kept: --resume takes another floor at once."
+            raise NoFeasibleThresholdError(
+                error.what, hint, best_accuracy=error.best_accuracy
+            ) from error
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and a polite kill
+            progress.note("The finished epochs are kept: the same command with --resume goes on.")
+            raise
+        except FeatxError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progress) -> None:
+    """Make the folder, unless there is the state of the same training to go on with."""
     if folder.is_dir() and resume:
         _require_same(folder, job)
     elif folder.is_dir():
@@ -93,29 +116,10 @@ def unfinished(
         shutil.rmtree(folder)
     elif folder.exists():
         raise InputError(f"{folder} is in the way", "Remove it, or give another --run.")
-    new = [path for path in folder.parents if not path.exists()]
     with storage_errors(folder):
         make_folder(folder)
         with atomic_path(folder / JOB_NAME) as temporary:
             temporary.write_text(json.dumps(job, indent=2) + "\n")
-    try:
-        with storage_errors(folder):
-            yield folder
-    except NoFeasibleThresholdError as error:
-        hint = f"{error.hint} The trained folds are kept: --resume takes another floor at once."
-        raise NoFeasibleThresholdError(
-            error.what, hint, best_accuracy=error.best_accuracy
-        ) from error
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and a polite kill
-        progress.note("The finished epochs are kept: the same command with --resume goes on.")
-        raise
-    except FeatxError:
-        shutil.rmtree(folder, ignore_errors=True)
-        for path in new:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_same(folder: Path, job: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,51 @@ class TestAtomicFolder:
             (temporary / "file").write_bytes(bytes(200_000))
         assert [path.name for path in folder.iterdir()] == ["run"]
         assert (folder / "run" / "old").read_text() == "old"
+
+    def test_a_folder_that_appeared_meanwhile_stays_where_it_may_not_be_replaced(
+        self, tmp_path: Path
+    ) -> None:
+        target = tmp_path / "run"
+
+        def meanwhile() -> None:
+            with atomic_folder(target, replace=False):
+                target.mkdir()
+                (target / "theirs").touch()
+
+        with pytest.raises(StorageError, match="run is there already"):
+            meanwhile()
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+        assert [path.name for path in target.iterdir()] == ["theirs"]
+
+    def test_a_link_to_a_folder_is_replaced_and_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "real" / "old").touch()
+        (tmp_path / "run").symlink_to("real")
+        with atomic_folder(tmp_path / "run") as temporary:
+            (temporary / "new").touch()
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "old", "real", "run"]
+        assert not (tmp_path / "run").is_symlink()
+
+    @pytest.mark.parametrize("exchanging", [True, False])
+    def test_two_that_replace_one_folder_leave_one_whole_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanging: bool
+    ) -> None:
+        if not exchanging:
+            monkeypatch.setattr("featx_cache.files.exchange", lambda *_: False)
+        target, gone = tmp_path / "run", 0
+
+        def replace(name: str) -> None:
+            for _ in range(40):
+                with atomic_folder(target) as temporary:
+                    for file in ("a", "b"):
+                        (temporary / file).write_text(name)
+
+        replace("first")
+        with ThreadPoolExecutor(2) as threads:
+            writers = [threads.submit(replace, name) for name in ("one", "other")]
+            while not all(writer.done() for writer in writers):
+                gone += not target.exists()
+        assert [writer.result() for writer in writers] == [None, None]
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+        assert len({(target / file).read_text() for file in ("a", "b")}) == 1
+        assert not (exchanging and gone), "there always is a folder of this name"

@@ -111,7 +111,7 @@ def calibrate(
     from featx.errors import InputError
     from featx.runs import load_run
     from featx.runs.calibrating import require_other
-    from featx.runs.fitting import require_free
+    from featx.runs.place import require_free
     from featx.thresholds import check_accuracy_floor
 
     opened = load_run(run)

@@ -86,7 +86,7 @@ def check(
     if fix_splits is not None:
         fixed = fixed_splits(inspection)
         moved = int((fixed.table["split"] != manifest.table["split"]).sum())
-        _save(fixed, fix_splits)
+        _save(fixed, fix_splits, "--fix-splits")
         say(f"{moved} of {len(fixed)} images are in another split in {fix_splits}.")
     if json:
         typer.echo(json_module.dumps(_as_dict(data, inspection), indent=2))
@@ -145,7 +145,7 @@ def split(
             seed=seed,
             near=near,
         )
-    saved = _save(result, out)
+    saved = _save(result, out, "--out", force)
     _print_counts(saved, "fold" if folds is not None else "split")
     more = "" if saved.root == out.resolve().parent else f" --root {saved.root}"
     if saved.classes != tuple(sorted(saved.classes)):
@@ -228,10 +228,14 @@ def _require_new(path: Path, option: str, force: bool = False) -> None:
         raise InputError(f"{path} exists already", f"Give another {option}{more}.")
 
 
-def _save(manifest: Manifest, out: Path) -> Manifest:
+def _save(manifest: Manifest, out: Path, option: str, force: bool = False) -> Manifest:
     """Write a manifest with paths from where it lies, if that leads to the images."""
-    seen = manifest.seen_from(out.parent)
-    seen.save(out)
+    from featx_cache import alone
+
+    with alone(out):
+        _require_new(out, option, force)  # somebody else's may be there by now
+        seen = manifest.seen_from(out.parent)
+        seen.save(out)
     return seen
 
 

@@ -63,9 +63,13 @@ def report(
         ),
     ] = False,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "featx report",
-    anonymous: Annotated[
+    names: Annotated[
         bool,
-        typer.Option("--anonymous", help="Hide file names and folders. Images are still shown."),
+        typer.Option(
+            "--names/--anonymous",
+            help="Show the names of files and folders, which may be those of people. Images are "
+            "shown either way.",
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a report that is there already.")
@@ -88,7 +92,7 @@ def report(
         evaluate=not out_of_fold,
         by=by or (),
         title=title,
-        anonymous=anonymous,
+        anonymous=not names,
         force=force,
         progress=TerminalProgress(),
     )

@@ -56,6 +56,15 @@ class TestFolders:
         assert manifest.table["width"].tolist() == [8] * 5
         assert manifest.table["height"].tolist() == [6, 8, 6, 6, 6]
 
+    def test_a_kind_of_pixels_that_dicom_does_not_know_could_be_anything(
+        self, tmp_path: Path
+    ) -> None:
+        pixels = np.zeros((6, 8), np.uint16)
+        dicom(tmp_path / "SICK" / "a.dcm", pixels, PhotometricInterpretation="DOE JANE")
+        dicom(tmp_path / "WELL" / "b.dcm", pixels, PhotometricInterpretation="MONOCHROME1")
+        modes = by_path(scan_folder(tmp_path), "mode")
+        assert modes == {"SICK/a.dcm": "", "WELL/b.dcm": "MONOCHROME1"}
+
     def test_patients_are_those_of_the_headers(self, data: Path) -> None:
         group = by_path(scan_folder(data), "group")
         assert group["SICK/a.dcm"] == group["SICK/1.2.840.7"] != group["SICK/IM000001"]

@@ -230,6 +230,11 @@ class TestRoundTrip:
         assert read.classes == manifest.classes
         assert read.root == manifest.root
 
+    def test_its_folder_is_made(self, manifest: Manifest, tmp_path: Path) -> None:
+        manifest.save(tmp_path / "new" / "folder" / "m.csv")
+        saved = load_manifest(tmp_path / "new" / "folder" / "m.csv", root=manifest.root)
+        assert saved.table.equals(manifest.table)
+
     def test_spaces_at_the_ends_of_names_stay(self, tmp_path: Path) -> None:
         draw(tmp_path / "data" / " A " / "a.png", 1)
         draw(tmp_path / "data" / "B" / " b .png", 2)

@@ -178,7 +178,8 @@ class TestWhatIsMissing:
         self, made: Made, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache")  # its images were never anywhere
-        written = write_report([made.run], tmp_path / "r.html", caches=[cache.path])
+        out = tmp_path / "r.html"
+        written = write_report([made.run], out, caches=[cache.path], anonymous=False)
         assert any("/nowhere" in item.why for item in written.missing)
         assert "/nowhere" in Page(written.html).text
 
@@ -253,7 +254,7 @@ def hostile(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("hostile")
     cache = make_cache(folder / "a <b> & c|d", classes=HOSTILE, change=change)
     run = fit(cache, HeadSpec(name="logreg"), folder / "<i>run|", accuracy_floor=0.6).run
-    written = write_report([run], folder / "r.html", title="<u>title</u>")
+    written = write_report([run], folder / "r.html", title="<u>title</u>", anonymous=False)
     return Page(written.html), written.markdown.read_text()
 
 
@@ -274,13 +275,17 @@ class TestNamesFromOutside:
         for table in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
-    def test_file_names_can_be_hidden(self, made: Made, tmp_path: Path) -> None:
-        written = write_report([made.run], tmp_path / "r.html", anonymous=True)
+    def test_files_and_folders_are_named_on_request_only(self, made: Made, tmp_path: Path) -> None:
+        gone = shutil.copytree(made.run, tmp_path / "Doe, Jane 1970" / "gone")
+        (gone / "oof.csv").unlink()
+        written = write_report([made.run, gone], tmp_path / "r.html")
+        assert "featx report --names" in Page(written.html).text
         for path in (written.html, written.markdown, written.card):
             text = path.read_text()
             assert not re.search(r"p\d\d-\d\.png", text)
             assert str(made.cache.path) not in text
             assert str(made.run) not in text
+            assert "Jane" not in text
 
 
 class TestWriting:

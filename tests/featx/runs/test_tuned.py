@@ -17,8 +17,7 @@ from featx.heads import HeadSpec
 from featx.runs import TuneReport, load_run, tune
 from featx.runs.tuned import study_folder, study_place
 from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
-from featx_cache import Cache
-from featx_cache.claims import Claims
+from featx_cache import Cache, alone
 
 LOGREG = HeadSpec.choose("logreg")
 THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True)
@@ -382,13 +381,15 @@ class TestSamplers:
 
 
 class TestTogether:
-    def test_one_command_at_a_time_works_on_a_run(self, cache: Cache, tmp_path: Path) -> None:
-        folder = study_folder(tmp_path / "run")
-        folder.mkdir()
-        with Claims(folder).held("tune") as mine:
-            assert mine
-            with pytest.raises(InputError, match="another featx tune is at work"):
-                tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
+    def test_one_command_at_a_time_works_on_a_run(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.runs.tuned.WORKING_SECONDS", 0.1)
+        with (
+            alone(study_folder(tmp_path / "run")),
+            pytest.raises(InputError, match=r"another featx is at work on .*help with its trials"),
+        ):
+            tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
         tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
 
 

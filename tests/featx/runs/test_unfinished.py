@@ -93,6 +93,19 @@ class TestFolder:
         with pytest.raises(InputError, match=r"no readable job\.json"):
             enter(tmp_path / "run", {"a": 1}, resume=True)
 
+    def test_two_do_not_train_for_one_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.runs.unfinished.WORKING_SECONDS", 0.1)
+        run = tmp_path / "run"
+        with unfinished(run, {"a": 1}, resume=False, progress=SILENT) as folder:
+            (folder / "mine").touch()
+            for resume in (False, True):
+                with pytest.raises(InputError, match=r"another featx is at work on .*unfinished"):
+                    enter(run, {"a": 1}, resume=resume)
+            assert (folder / "mine").exists()
+        enter(run, {"a": 1})
+
     def test_a_file_in_the_way_is_kept(self, tmp_path: Path) -> None:
         (tmp_path / "run.unfinished").write_text("mine")
         with pytest.raises(InputError, match="in the way"):
