@@ -172,3 +172,22 @@ def test_report_leaves_whole_files_of_one_report(
     assert {path.name for path in page.parent.iterdir()} == {
         "r.html", "r.md", "r_files", "model_card.md",
     }, "leftovers"  # fmt: skip
+
+
+def test_a_report_that_was_killed_while_it_was_written_leaves_nothing_that_is_in_the_way(
+    commands: Server, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run, page = tmp_path / "run", tmp_path / "out" / "r.html"
+    commands.run("fit", tiny_cache, "--head", "logreg", "--run", run, "--accuracy-floor", "0.5")
+    order: list[str | Path] = ["report", run, "--out", page, "--out-of-fold"]
+    command = commands.start(*order)
+    while not list(page.parent.glob(".r_files.*.tmp")):
+        assert command.works, "it ended before it was killed"
+        time.sleep(0.001)
+    command.kill()
+    assert command.wait() == -9
+    assert all(path.name.startswith(".") for path in page.parent.iterdir())
+    commands.run(*order)
+    assert {path.name for path in page.parent.iterdir()} == {
+        "r.html", "r.md", "r_files", "model_card.md",
+    }  # fmt: skip
