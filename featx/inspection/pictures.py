@@ -21,7 +21,7 @@ from featx.inspection.findings import printable
 from featx.inspection.splits import SPLIT_ORDER
 from featx.progress import SILENT, Progress
 from featx.training.history import BLUE, ORANGE
-from featx_cache import WORKING_SECONDS, alone, atomic_path, make_folder
+from featx_cache import WORKING_SECONDS, alone, atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,6 @@ def show_data(
         When the folder can't be written.
     """
     folder, augmentation = Path(folder), augmentation or AugmentationSpec()
-    make_folder(folder)
     with alone(folder / "figures", wait=WORKING_SECONDS):
         random = np.random.default_rng(seed)
         counts = manifest.counts()

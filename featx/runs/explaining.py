@@ -29,7 +29,7 @@ from featx.runs.explanations import (
 )
 from featx.runs.neighbours import Neighbourhood
 from featx.runs.run import Run
-from featx_cache import WORKING_SECONDS, alone, atomic_path, make_folder
+from featx_cache import WORKING_SECONDS, alone, atomic_path
 
 BATCH = 8
 SIDE = 640
@@ -83,7 +83,6 @@ def explain_images(
         require_ours([out / name for name in (*names, TABLE, LIST)])
     explainer = _Explainer(run, backbone or run.backbone())
     explainer.require_grid()
-    make_folder(out)
     with alone(out / LIST, wait=WORKING_SECONDS):
         found: list[Explanation] = []
         with progress.task("Explaining", len(files), "image") as advance:

@@ -38,9 +38,13 @@ def killed_again_and_again(
     """
     chance, kills, number = random.Random(11), 0, 0
     while kills < goal:
-        command = commands.start(*orders[number % len(orders)])
+        command, started = commands.start(*orders[number % len(orders)]), time.monotonic()
         # Late rather than early: writing comes last.
-        time.sleep(seconds * chance.triangular(0.0, 1.15, 0.9))
+        end = started + seconds * chance.triangular(0.0, 1.15, 0.9)
+        while command.works and time.monotonic() < end:
+            time.sleep(0.002)
+        if not command.works:  # what else the machine does changes
+            seconds = time.monotonic() - started
         command.kill()
         killed = command.wait() != 0
         assert command.code in (0, -9), command.err
@@ -172,3 +176,22 @@ def test_report_leaves_whole_files_of_one_report(
     assert {path.name for path in page.parent.iterdir()} == {
         "r.html", "r.md", "r_files", "model_card.md",
     }, "leftovers"  # fmt: skip
+
+
+def test_a_report_that_was_killed_while_it_was_written_leaves_nothing_that_is_in_the_way(
+    commands: Server, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run, page = tmp_path / "run", tmp_path / "out" / "r.html"
+    commands.run("fit", tiny_cache, "--head", "logreg", "--run", run, "--accuracy-floor", "0.5")
+    order: list[str | Path] = ["report", run, "--out", page, "--out-of-fold"]
+    command = commands.start(*order)
+    while not list(page.parent.glob(".r_files.*.tmp")):
+        assert command.works, "it ended before it was killed"
+        time.sleep(0.001)
+    command.kill()
+    assert command.wait() == -9
+    assert all(path.name.startswith(".") for path in page.parent.iterdir())
+    commands.run(*order)
+    assert {path.name for path in page.parent.iterdir()} == {
+        "r.html", "r.md", "r_files", "model_card.md",
+    }  # fmt: skip
