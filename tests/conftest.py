@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,32 @@ def tiny_cache(
         options=ExtractionOptions(rows_per_shard=20),
     )
     return folder
+
+
+@pytest.fixture
+def two_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Score out of two folds where five would be three more trainings of the same."""
+    monkeypatch.setattr("featx.training.scoring.FOLDS", 2)
+
+
+@pytest.fixture
+def words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a report's figures empty where its words are read: drawing takes most of its time.
+
+    Those of one run, of several, of hostile names and of earlier versions are drawn, in
+    tests/featx/reports.
+    """
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
+
+    def save(figure: Figure, file: Any, **options: Any) -> None:
+        if options["format"] == "svg":
+            file.write(b'<svg xmlns="http://www.w3.org/2000/svg"/>')
+        else:
+            draw(figure, file, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture(scope="session")

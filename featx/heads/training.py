@@ -96,8 +96,7 @@ def train(
         keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=["accuracy", keras.metrics.Recall(name="recall")],
     )
-    # Else the optimizer makes its variables in the first step, and TensorFlow traces it twice.
-    network.optimizer.build(network.trainable_variables)
+    _make_variables(network)
     rule = make_rule(settings, accuracy_floor) if validation is not None else None
     history: History = []
     recorder = _Recorder(history, logging.on_epoch)
@@ -165,6 +164,17 @@ def average(networks: list[Any], embedding_shape: tuple[int, ...]) -> Any:
         network.name = f"member_{number}"
     mean = keras.layers.Average(dtype="float32")([network(inputs) for network in networks])
     return keras.Model(inputs, mean)
+
+
+def _make_variables(network: Any) -> None:
+    """Make those of the optimizer and of the metrics.
+
+    Else the first step makes them, and TensorFlow traces that step twice.
+    """
+    network.optimizer.build(network.trainable_variables)
+    nothing = np.zeros((1, 1), np.float32)
+    network.compute_metrics(None, nothing, nothing)
+    network.reset_metrics()
 
 
 def _optimizer(settings: KerasSettings, steps: int) -> Any:

@@ -29,6 +29,7 @@ def test_it_says_where_the_page_the_markdown_and_the_card_are(
     assert "Performance on split test" in out.read_text()
 
 
+@pytest.mark.usefixtures("words_only")
 def test_evaluation_images_can_be_left_alone(featx: Featx, tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.html"
     assert featx("report", tiny_run, "--out", out, "--out-of-fold").code == 0
@@ -36,6 +37,7 @@ def test_evaluation_images_can_be_left_alone(featx: Featx, tiny_run: Path, tmp_p
     assert "These are out-of-fold numbers" in out.read_text()
 
 
+@pytest.mark.usefixtures("words_only")
 def test_what_could_not_be_shown_is_told_and_is_no_failure(
     featx: Featx, tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ class TestOutput:
         assert f"{record['metrics']['out_of_fold']['recall']:.4f}" in answer.out
         assert f"featx dashboard {run}" in answer.err
 
+    @pytest.mark.usefixtures("words_only")
     def test_a_promise_is_printed(self, featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
         run = tmp_path / "run"
         answer = featx(

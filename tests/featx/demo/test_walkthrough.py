@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,6 +19,13 @@ from featx.runs import load_run
 from featx_cache import open_cache
 
 SIZE = DemoSize(patients=12, input_size=32, copies=1, epochs=1)
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no report where nobody looks at it."""
+    page = SimpleNamespace(html=Path("no-report.html"))
+    monkeypatch.setattr(walkthrough, "write_report", lambda *_, **__: page)
 
 
 class Notes:
@@ -104,6 +112,7 @@ def test_a_floor_that_cannot_be_kept_is_said_and_a_lower_one_is_taken(
         assert run.record.metrics["out_of_fold"]["accuracy"] >= run.record.accuracy_floor
 
 
+@pytest.mark.usefixtures("without_report")
 def test_running_it_again_goes_on_and_gives_the_same_numbers(
     made: DemoResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +155,7 @@ def test_a_demo_that_was_interrupted_while_drawing_draws_anew(
     assert digests(tmp_path / "out" / "phantoms" / "lesion_masks", "*.png") == masks
 
 
+@pytest.mark.usefixtures("without_report")
 def test_another_folder_with_the_same_seed_gets_the_same_images_embeddings_and_scores(
     made: DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,24 @@ def test_a_traced_network_goes_on_exactly_too(tmp_path: Path) -> None:
     assert_same(resumed.head, fit(make(stopping="best_recall")).head)
 
 
+@pytest.mark.parametrize(
+    "parameters", [{}, {"optimizer": "sgd", "stopping": "best_recall"}], ids=str
+)
+def test_a_step_is_traced_once(parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing takes most of the time of a training on few images."""
+    traced: list[str] = []
+    for name in ("train_step", "test_step"):
+        step = getattr(keras.Sequential, name)
+
+        def count(*arguments: Any, step: Any = step, name: str = name) -> Any:
+            traced.append(name)
+            return step(*arguments)
+
+        monkeypatch.setattr(keras.Sequential, name, count)
+    fit(make(**parameters))
+    assert traced == ["train_step", *(["test_step"] if "stopping" in parameters else [])]
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 

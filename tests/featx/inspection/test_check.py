@@ -26,19 +26,24 @@ def checked(data: Path) -> dict[str, Finding]:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn chests of 600 patients, half of them sick. Only read it."""
     folder = tmp_path_factory.mktemp("drawn")
-    return write_phantoms(folder / "data", patients=600, size=SIZE, seed=4)
+    return write_phantoms(folder / "data", patients=400, size=SIZE, seed=4)
+
+
+@pytest.fixture(scope="session")
+def distinct(drawn: Path) -> list[str]:
+    """Paths of the drawn chests that have no twin before them."""
+    table = scan_folder(drawn).table
+    return list(table["path"][~table["sha256"].duplicated()])
 
 
 @pytest.fixture
-def clean(drawn: Path, tmp_path: Path) -> Path:
+def clean(drawn: Path, distinct: list[str], tmp_path: Path) -> Path:
     """A data set in which there is nothing to be found: links to the drawn chests."""
     data = tmp_path / "data"
-    table = scan_folder(drawn).table
-    table = table[~table["sha256"].duplicated()]
-    for row in table.itertuples():
-        link = data / str(row.path)
+    for path in distinct:
+        link = data / path
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(drawn / str(row.path))
+        link.symlink_to(drawn / path)
     return data
 
 

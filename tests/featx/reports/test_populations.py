@@ -52,6 +52,7 @@ def test_images_are_divided_by_the_column_that_was_asked_for(two: tuple[Page, Pa
     assert "logreg by split, split test of cache" in two[0].text
 
 
+@pytest.mark.usefixtures("words_only")
 def test_a_column_that_is_not_there_is_listed_as_missing(made: Made, tmp_path: Path) -> None:
     written = write_report([made.run], tmp_path / "r.html", by=["hospital"], evaluate=False)
     (item,) = [item for item in written.missing if "hospital" in item.what]
@@ -59,6 +60,7 @@ def test_a_column_that_is_not_there_is_listed_as_missing(made: Made, tmp_path: P
     assert "by hospital" in Page(written.html).text.split("What couldn't be shown")[-1]
 
 
+@pytest.mark.usefixtures("words_only")
 def test_another_population_is_said_to_be_one(
     made: Made, make_cache: MakeCache, tmp_path: Path
 ) -> None:
@@ -75,6 +77,7 @@ def test_another_population_is_said_to_be_one(
     assert any(words.startswith("Cumulative distance of all of") for words in page.words)
 
 
+@pytest.mark.usefixtures("words_only")
 def test_a_repaired_operating_point_is_said_to_come_from_elsewhere(
     made: Made, make_cache: MakeCache, tmp_path: Path
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_heat_map_colours_the_half_beside_the_image() -> None:
     assert np.ptp(both[40:, 100:].mean(axis=(0, 1))) < 3  # grey, far from the peak
 
 
+@pytest.mark.usefixtures("words_only")
 def test_out_of_fold_errors_come_with_the_remark_that_the_head_knew_them(
     made: Made, tmp_path: Path
 ) -> None:

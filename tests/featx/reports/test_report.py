@@ -152,6 +152,7 @@ class TestSeveralRuns:
         assert sum(words.startswith("Confusion matrix of lda") for words in page.words) == 2
         assert sum(words.startswith("Confusion matrix of logreg") for words in page.words) == 2
 
+    @pytest.mark.usefixtures("words_only")
     def test_runs_of_one_name_are_told_apart(self, made: Made, tmp_path: Path) -> None:
         copy = shutil.copytree(made.run, tmp_path / "other" / "logreg")
         page = Page(write_report([made.run, copy], tmp_path / "r.html").html)
@@ -174,6 +175,7 @@ class TestWhatIsMissing:
         keras = any(words.startswith("loss of") for words in page.words)
         assert keras == ("keras" in name)
 
+    @pytest.mark.usefixtures("words_only")
     def test_images_that_were_moved_or_changed_are_said_to_be_so(
         self, made: Made, make_cache: MakeCache, tmp_path: Path
     ) -> None:
@@ -183,6 +185,7 @@ class TestWhatIsMissing:
         assert any("/nowhere" in item.why for item in written.missing)
         assert "/nowhere" in Page(written.html).text
 
+    @pytest.mark.usefixtures("words_only")
     def test_a_run_without_its_scores_still_has_those_on_test_images(
         self, made: Made, tmp_path: Path
     ) -> None:
@@ -199,6 +202,7 @@ class TestWhatIsMissing:
             write_report([run], tmp_path / "r.html")
         assert not (tmp_path / "r.html").exists()
 
+    @pytest.mark.usefixtures("words_only")
     def test_a_cache_without_a_test_split_is_said_to_have_none(
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
@@ -232,6 +236,7 @@ class TestWhatIsMissing:
             write_report([made.run], tmp_path / "r.html", caches=[other.path])
         assert not (tmp_path / "r.html").exists()
 
+    @pytest.mark.usefixtures("words_only")
     def test_untrained_embeddings_are_said_to_be_so(self, tiny_run: Path, tmp_path: Path) -> None:
         page = Page(write_report([tiny_run], tmp_path / "r.html").html)
         assert "these embeddings are untrained" in page.text.split("Contents")[0]
@@ -275,6 +280,7 @@ class TestNamesFromOutside:
         for table in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
+    @pytest.mark.usefixtures("words_only")
     def test_files_and_folders_are_named_on_request_only(self, made: Made, tmp_path: Path) -> None:
         gone = shutil.copytree(made.run, tmp_path / "Doe, Jane 1970" / "gone")
         (gone / "oof.csv").unlink()
@@ -302,6 +308,7 @@ class TestWriting:
             write_report([made.run], tmp_path / "r.html")
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
+    @pytest.mark.usefixtures("words_only")
     def test_it_is_replaced_when_asked_and_old_figures_go(self, made: Made, tmp_path: Path) -> None:
         (tmp_path / "r.html").write_text("old")
         (tmp_path / "r_files").mkdir()
@@ -315,6 +322,7 @@ class TestWriting:
         with pytest.raises(InputError, match=r"ends in \.html"):
             write_report([made.run], tmp_path / name)
 
+    @pytest.mark.usefixtures("words_only")
     def test_a_report_that_cannot_be_written_leaves_the_old_one(
         self, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -88,6 +88,7 @@ def require_same(run: Run, path: Path, data: Path, precision: Any = None) -> Any
     return session
 
 
+@pytest.mark.usefixtures("two_folds")
 @pytest.mark.parametrize("name", HEADS)
 def test_scores_are_featx_s(
     name: str, small_cache: Path, phantom_data: Path, tmp_path: Path
