@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import functools
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from featx.backbones import load_backbone
 from featx.runs import Prediction, load_run
 from featx_cli.verdicts import write_verdicts
 
@@ -34,6 +36,14 @@ COLUMNS = [
     "error",
 ]
 CLASSES = ("NORMAL", "PNEUMONIA")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _the_network_is_built_once() -> Iterator[None]:
+    """A network with random weights takes seconds to build."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featx.runs.run.load_backbone", functools.lru_cache(load_backbone))
+        yield
 
 
 def verdict(name: str) -> Prediction:

@@ -326,26 +326,28 @@ class TestTarget:
 
     @pytest.mark.timeout(200)
     def test_on_a_full_disk_is_refused_and_filled_after_making_room(
-        self, phantom_data: Path, tiny_cache: Path, small_disk: MakeDisk, run_featx: RunFeatx
+        self,
+        phantom_data: Path,
+        tiny_cache: Path,
+        small_disk: MakeDisk,
+        featx: Callable[..., tuple[int, str, str]],
     ) -> None:
         disk = small_disk("1m")
         (disk / "ballast").write_bytes(bytes(1024 * 1024 - 60_000))
         cache = disk / "cache"
         arguments = ["extract", phantom_data, "--cache", cache, *FAST[:-1], "1"]
         arguments += ["--shard-rows", "20"]
-        result = run_featx(arguments)
-        assert_refused(result.returncode, result.stdout, result.stderr, "no room left on the disk")
+        assert_refused(*featx(*arguments), "no room left on the disk")
         kept = {p.name: p.stat().st_mtime_ns for p in (cache / "shards").iterdir()}
         assert 0 < len(kept) < 4
         assert {path.name for path in cache.iterdir()} == {".lock", "shards", "spec.json"}
         assert all(name.endswith(".h5") for name in kept)
 
-        result = run_featx(["cache", "info", cache])
-        assert_refused(result.returncode, result.stdout, result.stderr, "is unfinished")
+        assert_refused(*featx("cache", "info", cache), "is unfinished")
 
         (disk / "ballast").unlink()
-        result = run_featx(arguments)
-        assert result.returncode == 0, result.stderr
+        code, _, err = featx(*arguments)
+        assert code == 0, err
         names = {p.name: p.stat().st_mtime_ns for p in (cache / "shards").iterdir()}
         assert {name: names[name] for name in kept} == kept
         one, other = open_cache(cache), open_cache(tiny_cache)
@@ -394,20 +396,20 @@ class TestCacheCommands:
         assert len(result.stderr.splitlines()) == 1
 
     def test_verify_names_a_truncated_shard(
-        self, tiny_cache: Path, tmp_path: Path, run_featx: RunFeatx
+        self, tiny_cache: Path, tmp_path: Path, featx: Callable[..., tuple[int, str, str]]
     ) -> None:
         cache = tmp_path / "cache"
         shutil.copytree(tiny_cache, cache)
         shard = sorted((cache / "shards").glob("*.h5"))[2]
         shard.write_bytes(shard.read_bytes()[:-500])
         before = tree(tmp_path)
-        result = run_featx(["cache", "verify", cache])
-        assert_refused(result.returncode, result.stdout, result.stderr, "1 of 4 shards in")
-        assert "Run the same `featx extract` command again" in result.stderr
-        assert [shard.name in line for line in result.stdout.splitlines()] == [True]
+        code, out, err = featx("cache", "verify", cache)
+        assert_refused(code, out, err, "1 of 4 shards in")
+        assert "Run the same `featx extract` command again" in err
+        assert [shard.name in line for line in out.splitlines()] == [True]
         assert tree(tmp_path) == before
         # `info` reads no embeddings and still answers.
-        assert run_featx(["cache", "info", cache]).returncode == 0
+        assert featx("cache", "info", cache)[0] == 0
 
 
 def test_a_pipe_that_is_closed_early_is_no_error(tiny_cache: Path) -> None:
