@@ -10,10 +10,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from featx.backbones.registry import Architecture
 from featx.errors import InputError, WeightsError
+from featx_cache.hdf5 import require_own
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
 
@@ -61,6 +63,8 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         )
     model = _build(network, None, input_size)
     try:
+        with h5py.File(path, "r") as file:
+            require_own(file)
         with warnings.catch_warnings():
             # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.
             warnings.filterwarnings("error", message=".*freshly-initialized.*")

@@ -16,8 +16,6 @@ from featx.data import npz
 from featx.data.dicom import Pseudonyms, identify, is_dicom_name, looks_like_dicom, read_header
 
 THREADS = min(8, (os.cpu_count() or 1) * 2)
-LARGEST_IMAGE = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-"""Pixels of the largest image that is decoded, Pillow's limit against decompression bombs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.data.dicom import NoPictureError, read_header
-from featx.data.probe import LARGEST_IMAGE
+from featx.data.npz import LARGEST_IMAGE
 
 _STEPS = 2**16
 NEEDS_DECODER = "needs a decoder: pip install 'featx[dicom]'"

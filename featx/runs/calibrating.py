@@ -264,7 +264,7 @@ def write_calibrated(
     with atomic_folder(target) as folder:
         for path in run.path.iterdir():
             if path.is_file() and path.name not in (RECORD_NAME, CALIBRATION_NAME):
-                shutil.copy2(path, folder / path.name)
+                shutil.copy2(run.file(path.name), folder / path.name)
         fitted = (folder / TRAINING_NAME).read_text().split()
         (folder / TRAINING_NAME).write_text("\n".join([*fitted, *hashes]) + "\n")
         table.to_csv(folder / CALIBRATION_NAME, index=False, errors="surrogateescape")

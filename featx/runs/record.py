@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from featx.errors import InputError
 from featx.extraction import ExtractionSpec
@@ -96,6 +103,15 @@ class RunRecord(BaseModel):
     files: dict[str, str] = Field(default_factory=dict)
     seconds: dict[str, float]
     versions: dict[str, str]
+
+    @field_validator("files")
+    @classmethod
+    def _beside_it(cls, files: dict[str, str]) -> dict[str, str]:
+        """Refuse files that lie elsewhere: what is named here is read and copied."""
+        for name in files:
+            if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+                raise ValueError(f"{name!r} is not a file beside it")
+        return files
 
     @model_validator(mode="before")
     @classmethod

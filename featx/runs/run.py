@@ -20,7 +20,7 @@ from featx.backbones import (
     load_backbone,
     load_standardization,
 )
-from featx.errors import InputError
+from featx.errors import FeatxError, InputError
 from featx.evaluation import Reference
 from featx.heads import load_head
 from featx.progress import SILENT, Progress
@@ -51,11 +51,17 @@ class Run:
         Raises
         ------
         InputError
-            When it is missing or was changed.
+            When it is missing or was changed, or lies elsewhere: a link in a run of somebody
+            else's could show any file of this machine.
         """
         path = self.path / name
         if not path.is_file():
             raise InputError(f"the run has no {name} ({path})", "Fit it again.")
+        if path.resolve().parent != self.path.resolve():
+            raise InputError(
+                f"{path} leads out of the run, to {path.resolve()}",
+                "Put the file itself in its place, if you trust the run.",
+            )
         wanted = self.record.files.get(name)
         if wanted is not None and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
             raise InputError(
@@ -187,8 +193,10 @@ class Run:
         """Return the head's own scores, before any recalibration; see `score`."""
         try:
             return np.asarray(self.head.predict_proba(embeddings)[:, 1], np.float64)
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
+        except FeatxError:  # of a shard that is read here
+            raise
+        except Exception as error:  # a head of somebody else's may hold anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise InputError(
                 f"the head of {self.path} can't score these embeddings: {reason}"
             ) from error
