@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import skops.io
+from sklearn.utils.validation import check_is_fitted
 
 from featx.archives import require_modest
 from featx.errors import InputError
@@ -57,6 +58,7 @@ def load_head(path: Path) -> Any:
         head = skops.io.load(path, trusted=list(TRUSTED))
         if not callable(getattr(head, "predict_proba", None)):
             raise ValueError(f"it holds a {type(head).__name__}, not a classifier")
+        check_is_fitted(head)
         return head
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
