@@ -38,14 +38,14 @@ def write(path: Path, content: Members) -> Path:
 
 
 def explode(path: Path, content: Members, name: str) -> Path:
-    """Put a member of 1 GB of zeros, 5 MB on disk, in the place of another."""
+    """Put a member of 256 MB of zeros, 1 MB on disk, in the place of another."""
     write(path, {key: data for key, data in content.items() if key != name})
     block = bytes(2**20)
     with (
         zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open(name, "w", force_zip64=True) as member,
     ):
-        for _ in range(2**10):
+        for _ in range(2**8):
             member.write(block)
     return path
 

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx_cache.errors import DamagedShardError, FeatxError, InputError, NotACacheError
+from featx_cache.files import is_there
 from featx_cache.hdf5 import UNREADABLE, dataset, member, text_attribute
 from featx_cache.index import (
     DETAILS_NAME,
@@ -60,7 +61,7 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         index = path / INDEX_NAME
-        if not index.is_file():
+        if not is_there(index, file=True):
             raise _not_a_cache(path)
         with _readable(index) as file:
             if text_attribute(file, "format") != FORMAT:
@@ -356,7 +357,7 @@ def _other_rows(shard: Path) -> DamagedShardError:
 
 
 def _not_a_cache(path: Path) -> NotACacheError:
-    if not path.exists():
+    if not is_there(path):
         return NotACacheError(
             f"there is no cache at {path}", "Make one with `featx extract DATA --cache CACHE`."
         )

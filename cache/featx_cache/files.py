@@ -131,6 +131,16 @@ def make_folder(folder: Path) -> bool:
     return not existed
 
 
+def is_there(path: Path, *, file: bool = False) -> bool:
+    """Say whether there is such a file or folder; there is none of a name that is too long."""
+    try:
+        return path.is_file() if file else path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that a killed writer left in `folder`."""
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):

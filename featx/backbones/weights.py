@@ -15,6 +15,7 @@ import numpy as np
 
 from featx.backbones.registry import Architecture
 from featx.errors import InputError, WeightsError
+from featx_cache.files import is_there
 from featx_cache.hdf5 import require_own
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
@@ -56,7 +57,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         _draw(model, seed)
         return model
     path = Path(weights)
-    if not path.is_file():
+    if not is_there(path, file=True):
         raise InputError(
             f"there is no weights file {weights}",
             "Give --weights a Keras weights file, imagenet or random.",

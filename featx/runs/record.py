@@ -146,6 +146,7 @@ def read_record(folder: Path) -> RunRecord:
         if not folder.exists():
             what = f"there is no run at {folder}"
         raise InputError(what, "Make one with `featx fit CACHE --head logreg --run RUN`.")
+    require_inside(folder, path)
     try:
         content = path.read_bytes()
         record = RunRecord.model_validate_json(content)
@@ -157,6 +158,21 @@ def read_record(folder: Path) -> RunRecord:
     if values.get(CHECKSUM, wanted := checksum(values)) != wanted:
         raise InputError(f"{path} is damaged: it isn't what featx wrote", again)
     return record
+
+
+def require_inside(folder: Path, path: Path) -> None:
+    """Refuse a file of a run that is a link: in a run of somebody else's it could show any file.
+
+    Raises
+    ------
+    InputError
+        When the file isn't in the folder, whatever the folder itself is a link to.
+    """
+    if path.resolve().parent != folder.resolve():
+        raise InputError(
+            f"{path} leads out of the run, to {path.resolve()}",
+            "Put the file itself in its place, if you trust the run.",
+        )
 
 
 def checksum(values: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from featx.progress import SILENT, Progress
 from featx.runs.evaluating import Evaluation, measure, score_images
 from featx.runs.final_fit import OOF_NAME, REFERENCE_NAME, TRAINING_NAME
 from featx.runs.predicting import Prediction, Predictor
-from featx.runs.record import read_record
+from featx.runs.record import read_record, require_inside
 from featx.specs import require_equal
 from featx.thresholds import Recalibration, learn_platt
 from featx_cache import Cache, open_cache
@@ -57,11 +57,7 @@ class Run:
         path = self.path / name
         if not path.is_file():
             raise InputError(f"the run has no {name} ({path})", "Fit it again.")
-        if path.resolve().parent != self.path.resolve():
-            raise InputError(
-                f"{path} leads out of the run, to {path.resolve()}",
-                "Put the file itself in its place, if you trust the run.",
-            )
+        require_inside(self.path, path)
         wanted = self.record.files.get(name)
         if wanted is not None and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
             raise InputError(
@@ -100,6 +96,8 @@ class Run:
             )
             # As text first: not every parser of pandas gives the very float that was written.
             scores = table[["path", "label", "group", "fold", "score"]]["score"].astype(float)
+            if not np.isfinite(scores).all() or set(table["label"]) != set(self.record.classes):
+                raise ValueError("it needs scores of images of both classes")
         except (ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error

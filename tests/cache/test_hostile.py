@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,20 @@ COLUMNS = {
     ("index", "shards/name"): ((3,), "S40"),
 }
 """Datasets that are replaced: where they are, their shape and type."""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    from tests.cache.conftest import make_cache
+
+    return make_cache(tmp_path_factory.mktemp("template") / "cache")
+
+
+@pytest.fixture
+def made(template: Made, tmp_path: Path) -> Made:
+    """A copy of a cache, which is much quicker than to write one safely."""
+    shutil.copytree(template.folder, tmp_path / "cache")
+    return template._replace(folder=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -103,6 +119,11 @@ def virtual(source: str, key: str, shape: tuple[int, ...], dtype: str) -> Change
     return change
 
 
+@functools.cache
+def packed_zeros() -> bytes:
+    return zlib.compress(bytes(2**27), 1)
+
+
 def chunk_bomb(shape: tuple[int, ...], dtype: str) -> Change:
     """A small dataset in one chunk that unpacks to 128 MiB."""
 
@@ -111,7 +132,7 @@ def chunk_bomb(shape: tuple[int, ...], dtype: str) -> Change:
         chunks = (2**27 // int(np.prod(shape[1:])) // np.dtype(dtype).itemsize, *shape[1:])
         options = {"maxshape": (None,) * len(shape), "compression": "gzip"}
         held = file.create_dataset(name, shape, dtype, chunks=chunks, **options)
-        held[...] = np.zeros(shape, dtype)
+        held.id.write_direct_chunk((0,) * len(shape), packed_zeros())
 
     return change
 
