@@ -63,7 +63,10 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     match = _PLACE.match(str(path))
     if match is None:
         raise ValueError("not an image in an .npz file")
-    stream = _stream(Path(match["file"]), match["array"], threading.get_ident())
+    file = Path(match["file"])
+    now = file.stat()
+    version = now.st_ino, now.st_mtime_ns, now.st_size
+    stream = _stream(file, match["array"], threading.get_ident(), version)
     return stream.row(int(match["row"]))
 
 
@@ -146,9 +149,9 @@ class _RowStream:
 
 
 @lru_cache(_OPEN_ARRAYS)
-def _stream(path: Path, name: str, thread: int) -> _RowStream:
-    """Open an array once a thread: a stream has one position."""
-    del thread
+def _stream(path: Path, name: str, thread: int, version: tuple[int, ...]) -> _RowStream:
+    """Open an array once a thread, as a stream has one position, and anew when the file changed."""
+    del thread, version
     with _readable(name):
         return _RowStream(path, name)
 

@@ -17,20 +17,13 @@ import pytest
 
 from featx.errors import FeatxError
 from featx.tuning.memo import memory_at
-from featx.tuning.storage import (
-    JOURNAL_NAME,
-    StudyPlace,
-    database_errors,
-    drop_torn_line,
-    open_storage,
-    open_study,
-)
+from featx.tuning.storage import JOURNAL_NAME, StudyPlace, open_storage
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
 from tests.archives import Bomb, npy, objects_in_npy, write
+from tests.studies import IDENTITY, use_study
 
 pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("modest")]
-IDENTITY = {"heads": "logreg"}
 WORKER = b'"worker_id": "w"'
 LINES = [
     b"",
@@ -86,23 +79,10 @@ STATEMENTS = [
 """What somebody else may do to a database."""
 
 
-def use(place: StudyPlace) -> optuna.Study:
-    """Open a study as a search does, and run a trial in it."""
-    drop_torn_line(place.folder / JOURNAL_NAME)
-    study = open_study(place, open_storage(place), IDENTITY, ["maximize"])
-    with database_errors(place), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Optuna's heartbeats, which want `optimize`
-        trial = study.ask()
-        trial.suggest_float("x", 0, 1)
-        study.tell(trial, 1.0)
-        study.get_trials()
-    return study
-
-
 def outcome(place: StudyPlace) -> str:
     """Return what was said, empty for a result; anything but a FeatxError gets through."""
     try:
-        use(place)
+        use_study(place)
     except FeatxError as error:
         assert "\n" not in str(error)  # noqa: PT017
         return str(error)
@@ -114,7 +94,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The journal of a study of two trials."""
     folder = tmp_path_factory.mktemp("journal")
     for _ in range(2):
-        use(StudyPlace(folder, None, "study"))
+        use_study(StudyPlace(folder, None, "study"))
     return (folder / JOURNAL_NAME).read_bytes()
 
 
@@ -122,7 +102,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same study in SQLite."""
     folder = tmp_path_factory.mktemp("database")
-    use(StudyPlace(folder, f"sqlite:///{folder}/study.db", "study"))
+    use_study(StudyPlace(folder, f"sqlite:///{folder}/study.db", "study"))
     return folder / "study.db"
 
 
