@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +16,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx_cache.errors import DamagedShardError, FeatxError, InputError, NotACacheError
-from featx_cache.index import DETAILS_NAME, FORMAT, IMAGE_COLUMNS, INDEX_NAME, SHARDS_NAME, TEXT
+from featx_cache.files import is_there
+from featx_cache.hdf5 import UNREADABLE, dataset, member, text_attribute
+from featx_cache.index import (
+    DETAILS_NAME,
+    FORMAT,
+    IMAGE_COLUMNS,
+    INDEX_NAME,
+    PARTS_NAME,
+    SHARDS_NAME,
+    TEXT,
+    require_unchanged,
+)
 from featx_cache.lazy import LazyEmbeddings
 from featx_cache.shards import read_embeddings, verify_shard
+
+LARGEST_EMBEDDING = 2**28
+"""Numbers in one embedding at most; the largest layer of a network at 1024 pixels has 2**26."""
 
 _TEXTS_AT_ONCE = 65_536
 
@@ -45,38 +61,41 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         index = path / INDEX_NAME
-        if not index.is_file():
+        if not is_there(index, file=True):
             raise _not_a_cache(path)
-        try:
-            with h5py.File(index, "r") as file:
-                if file.attrs.get("format") != FORMAT:
-                    raise ValueError("unknown format")
-                self._read_index(file)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise NotACacheError(
-                f"{index} can't be read as a featx cache index ({type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else 'no detail'})",
-                "Delete index.h5 and run the same `featx extract` command again: "
-                "finished shards are kept.",
-            ) from error
+        with _readable(index) as file:
+            if text_attribute(file, "format") != FORMAT:
+                raise ValueError("unknown format")
+            self._read_index(file)
 
     def _read_index(self, file: h5py.File) -> None:
-        self.spec: dict[str, Any] = json.loads(file.attrs["spec"])
-        negative, positive = json.loads(file.attrs["classes"])
-        self.classes: tuple[str, str] = (negative, positive)
-        self.skipped: dict[str, str] = json.loads(file["skipped"].asstr()[()])
-        self.weights, self.data = str(file.attrs["weights"]), str(file.attrs["data"])
+        self.spec: dict[str, Any] = _json(text_attribute(file, "spec"), dict)
+        negative, positive = _json(text_attribute(file, "classes"), list)
+        self.classes: tuple[str, str] = (str(negative), str(positive))
+        self.skipped: dict[str, str] = {
+            path: str(why) for path, why in _json(_one_text(member(file, "skipped")), dict).items()
+        }
+        self.weights, self.data = text_attribute(file, "weights"), text_attribute(file, "data")
         self.images = pd.DataFrame(
-            {c: pd.array(_text(file[f"images/{c}"]), dtype=TEXT) for c in IMAGE_COLUMNS}
+            {c: pd.array(_column(file, f"images/{c}"), dtype=TEXT) for c in IMAGE_COLUMNS}
         )
-        self.rows = pd.DataFrame({c: file[f"rows/{c}"][...] for c in ("image", "copy")})
-        self._shard: NDArray[np.int32] = file["rows/shard"][...]
-        self._shard_row: NDArray[np.int32] = file["rows/shard_row"][...]
-        self._shards: list[str] = _text(file["shards/name"]).tolist()
-        self.shape: tuple[int, ...] = tuple(file["embeddings"].shape)
-        self.dtype: np.dtype[np.generic] = file["embeddings"].dtype
-        if any(Path(name).name != name for name in self._shards):
+        self._shards: list[str] = _column(file, "shards/name").tolist()
+        if any(_leads_away(name) for name in self._shards):
             raise ValueError("a shard lies outside the cache")
+        embeddings = dataset(file, "embeddings", "f", sources=_own_source)
+        self.shape: tuple[int, ...] = tuple(embeddings.shape)
+        self.dtype: np.dtype[np.generic] = embeddings.dtype
+        if len(self.shape) < 2 or math.prod(self.shape[1:]) > LARGEST_EMBEDDING:
+            raise ValueError(f"embeddings of the shape {self.shape[1:]}")
+        rows = self.shape[0]
+        self.rows = pd.DataFrame(
+            {
+                "image": _numbers(file, "rows/image", rows, below=len(self.images)),
+                "copy": _numbers(file, "rows/copy", rows),
+            }
+        )
+        self._shard: NDArray[np.int32] = _numbers(file, "rows/shard", rows, len(self._shards))
+        self._shard_row: NDArray[np.int32] = _numbers(file, "rows/shard_row", rows)
 
     @cached_property
     def details(self) -> pd.DataFrame:
@@ -85,9 +104,12 @@ class Cache:
         Such as width, height, mode, source, cause, and whatever a CSV manifest had. Empty for a
         cache that was made before there were any.
         """
-        with h5py.File(self.path / INDEX_NAME, "r") as file:
+        with _readable(self.path / INDEX_NAME) as file:
             found: dict[str, Any] = {}
-            for name, column in file.get(DETAILS_NAME, {}).items():
+            for name in member(file, DETAILS_NAME) if DETAILS_NAME in file else ():
+                column = dataset(file, f"{DETAILS_NAME}/{name}", "Siu", 1)
+                if len(column) != len(self.images):
+                    raise ValueError(f"{len(column)} values of {name}")
                 text = column.dtype.kind == "S"
                 found[name] = pd.array(_text(column), dtype=TEXT) if text else column[...]
         return pd.DataFrame(found, index=self.images.index)
@@ -194,10 +216,11 @@ class Cache:
         shards = self._shard[rows]
         for shard in np.unique(shards):
             positions = np.flatnonzero(shards == shard)
-            yield (
-                positions,
-                read_embeddings(self._shard_path(shard), self._shard_row[rows[positions]]),
-            )
+            path = self._shard_path(shard)
+            embeddings = read_embeddings(path, self._shard_row[rows[positions]])
+            if embeddings.shape[1:] != self.embedding_shape or embeddings.dtype != self.dtype:
+                raise _other_rows(path)
+            yield positions, embeddings
 
     def read(self, rows: NDArray[np.intp]) -> NDArray[np.floating]:
         """Read rows into one array, in the order asked for.
@@ -207,13 +230,24 @@ class Cache:
         ndarray of shape (rows, *embedding_shape)
             In the cache's own dtype (float16 unless it was made otherwise).
         """
-        result = np.empty((len(rows), *self.embedding_shape), self.dtype)
+        result: NDArray[np.floating] | None = None
         for positions, embeddings in self.blocks(rows):
+            if result is None:  # not before a shard has shown that it is as large as the index says
+                result = np.empty((len(rows), *self.embedding_shape), self.dtype)
             result[positions] = embeddings
-        return result
+        return np.empty((0, *self.embedding_shape), self.dtype) if result is None else result
 
     def verify(self) -> Iterator[tuple[str, FeatxError | None]]:
-        """Recompute the checksum of each shard; yield its name and its error, if any."""
+        """Recompute the checksum of each shard; yield its name and its error, if any.
+
+        Raises
+        ------
+        NotACacheError
+            When the virtual dataset shows data of other files than the shards.
+        """
+        with _readable(self.path / INDEX_NAME) as file:
+            for part in member(file, PARTS_NAME) if PARTS_NAME in file else ():
+                dataset(file, f"{PARTS_NAME}/{part}", "f", sources=_own_source)
         for number, name in enumerate(self._shards):
             try:
                 keys, spec = verify_shard(self._shard_path(number))
@@ -245,10 +279,7 @@ class Cache:
         held = [pairs[i] if i < len(pairs) else None for i in self._shard_row[rows].tolist()]
         if json.loads(spec) == self.spec and believed == held:
             return None
-        return DamagedShardError(
-            f"shard {self._shard_path(number)} holds other rows than the index says",
-            "Run the same `featx extract` command again.",
-        )
+        return _other_rows(self._shard_path(number))
 
 
 def open_cache(path: str | Path) -> Cache:
@@ -262,8 +293,71 @@ def open_cache(path: str | Path) -> Cache:
     return Cache(Path(path))
 
 
+@contextlib.contextmanager
+def _readable(index: Path) -> Iterator[h5py.File]:
+    """Open an index; whatever HDF5 or this module complains about means that it is none."""
+    try:
+        require_unchanged(index)
+        with h5py.File(index, "r") as file:
+            yield file
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or ["no detail"])[0]
+        raise NotACacheError(
+            f"{index} can't be read as a featx cache index ({type(error).__name__}: {reason})",
+            "Delete index.h5 and run the same `featx extract` command again: "
+            "finished shards are kept.",
+        ) from error
+
+
+def _own_source(file: str, name: str) -> bool:
+    """Say whether the virtual dataset of an index may show a dataset: shards and parts only."""
+    if file == ".":
+        return name.lstrip("/").startswith(f"{PARTS_NAME}/")
+    folder, _, shard = file.rpartition("/")
+    return folder == SHARDS_NAME and not _leads_away(shard)
+
+
+def _leads_away(name: str) -> bool:
+    return name in ("", ".", "..") or Path(name).name != name or "\0" in name
+
+
+def _json(text: str, kind: type) -> Any:
+    value = json.loads(text)
+    if not isinstance(value, kind):
+        raise ValueError(f"{text[:40]!r} is not what featx writes there")
+    return value
+
+
+def _one_text(held: h5py.Dataset) -> str:
+    if held.shape != ():
+        raise ValueError(f"a text of the shape {held.shape}")
+    return str(held.asstr()[()])
+
+
+def _column(file: h5py.File, name: str) -> NDArray[np.object_]:
+    return _text(dataset(file, name, "S", 1))
+
+
+def _numbers(file: h5py.File, name: str, length: int, below: int | None = None) -> NDArray[Any]:
+    """Read a column of numbers that are not negative and, where it is given, below a limit."""
+    column = dataset(file, name, "iu", 1)
+    if len(column) != length:
+        raise ValueError(f"{len(column)} values of {name}, and not {length}")
+    values: NDArray[Any] = column[...]
+    if length and (values.min() < 0 or (below is not None and values.max() >= below)):
+        raise ValueError(f"a value of {name} is out of range")
+    return values
+
+
+def _other_rows(shard: Path) -> DamagedShardError:
+    return DamagedShardError(
+        f"shard {shard} holds other rows than the index says",
+        "Run the same `featx extract` command again.",
+    )
+
+
 def _not_a_cache(path: Path) -> NotACacheError:
-    if not path.exists():
+    if not is_there(path):
         return NotACacheError(
             f"there is no cache at {path}", "Make one with `featx extract DATA --cache CACHE`."
         )
@@ -278,12 +372,12 @@ def _not_a_cache(path: Path) -> NotACacheError:
     )
 
 
-def _text(dataset: h5py.Dataset) -> NDArray[np.object_]:
+def _text(column: h5py.Dataset) -> NDArray[np.object_]:
     """Decode a column; equal texts are one object, since most columns have few different ones."""
-    texts = np.empty(len(dataset), object)
+    texts = np.empty(len(column), object)
     known: dict[bytes, str] = {}
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        block = dataset[start : start + _TEXTS_AT_ONCE].tolist()
+        block = column[start : start + _TEXTS_AT_ONCE].tolist()
         texts[start : start + len(block)] = [
             known.setdefault(value, value.decode("utf-8", "surrogateescape")) for value in block
         ]

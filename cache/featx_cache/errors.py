@@ -24,7 +24,8 @@ class FeatxError(Exception):
     def __init__(self, what: str, hint: str = "") -> None:
         self.what = what
         self.hint = hint
-        super().__init__(f"{what.rstrip('.')}. {hint}".strip() if hint else what)
+        said = f"{what.rstrip('.')}. {hint}".strip() if hint else what
+        super().__init__(" ".join(said.splitlines()))  # a name may have a line break in it
 
 
 class InputError(FeatxError):

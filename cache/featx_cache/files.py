@@ -189,6 +189,16 @@ def remove_leftovers_of(target: Path) -> None:
             _remove(path)
 
 
+def is_there(path: Path, *, file: bool = False) -> bool:
+    """Say whether there is such a file or folder; there is none of a name that is too long."""
+    try:
+        return path.is_file() if file else path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that a killed writer left in `folder`."""
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -30,6 +31,10 @@ TEXT = pd.StringDtype("python", na_value=np.nan)
 MAPPINGS_PER_DATASET = 256
 """A virtual dataset of more mappings goes by way of parts, each with as many, or with the square
 root of their number where that is more."""
+
+_SIGNATURE = b"featx-index-sha256 "
+_SIGNATURE_SIZE = len(_SIGNATURE) + 64 + 1
+_HASHED_AT_ONCE = 2**20
 
 BLOCK = 16_384
 """Texts that are encoded or decoded at a time, so that memory holds few of them twice."""
@@ -102,11 +107,56 @@ def write_index(
     first = folder / SHARDS_NAME / places.shards[0]
     with h5py.File(first, "r") as shard:
         shape, dtype = shard["embeddings"].shape[1:], shard["embeddings"].dtype
-    with (
-        atomic_path(folder / INDEX_NAME) as temporary,
-        spooled(temporary) as spool,
-        h5py.File(spool, "w", libver="v110") as file,
-    ):
+    with atomic_path(folder / INDEX_NAME) as temporary:
+        _write(temporary, images, places, labelling, spec, shape, dtype)
+        _sign(temporary)
+
+
+def require_unchanged(index: Path) -> None:
+    """Refuse an index that isn't what `write_index` wrote; of earlier versions any will do.
+
+    A flipped bit in HDF5's own structures, those of virtual datasets before all, can make HDF5
+    read in circles, or crash.
+
+    Raises
+    ------
+    ValueError
+        When it was changed.
+    """
+    size = index.stat().st_size - _SIGNATURE_SIZE
+    with index.open("rb") as file:
+        file.seek(max(0, size))
+        signature = file.read()
+        if signature.startswith(_SIGNATURE) and signature != _signature(index, size):
+            raise ValueError("its checksum doesn't match")
+
+
+def _sign(index: Path) -> None:
+    """Put a checksum behind what HDF5 takes for the end of the file."""
+    signature = _signature(index, index.stat().st_size)
+    with index.open("ab") as file:
+        file.write(signature)
+
+
+def _signature(index: Path, size: int) -> bytes:
+    digest = hashlib.sha256()
+    with index.open("rb") as file:
+        while size and (block := file.read(min(size, _HASHED_AT_ONCE))):
+            digest.update(block)
+            size -= len(block)
+    return _SIGNATURE + digest.hexdigest().encode() + b"\n"
+
+
+def _write(
+    path: Path,
+    images: pd.DataFrame,
+    places: RowPlaces,
+    labelling: Labelling,
+    spec: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+) -> None:
+    with spooled(path) as spool, h5py.File(spool, "w", libver="v110") as file:
         file.attrs["format"] = FORMAT
         file.attrs["spec"] = spec
         file.attrs["classes"] = json.dumps(list(labelling.classes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from featx_cache.errors import DamagedShardError
 from featx_cache.files import atomic_path
+from featx_cache.hdf5 import UNREADABLE, dataset, text_attribute
 
 FORMAT = "featx-shard-1"
 SHA256_DTYPE = np.dtype("S64")
@@ -121,7 +123,7 @@ def read_keys(path: Path) -> tuple[RowKeys, str]:
         When the file can't be opened or isn't a shard.
     """
     with _opened(path) as file:
-        return _keys(file), _attribute(file, "spec")
+        return _keys(file), _spec(file)
 
 
 def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDArray[np.floating]:
@@ -138,25 +140,27 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
         When the shard is missing, truncated or unreadable.
     """
     with _opened(path) as file:
-        dataset = file["embeddings"]
+        held = _embeddings(file)
         if rows is None:
-            return np.asarray(dataset[...])
+            return np.asarray(held[...])
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(held):
+            raise ValueError(f"it has {len(held)} rows, and row {rows.max()} is asked for")
         first, last = int(rows.min()), int(rows.max()) + 1
         if (rows.size == last - first) and bool((np.diff(rows) == 1).all()):
-            return np.asarray(dataset[first:last])
+            return np.asarray(held[first:last])
         if rows.size < SPARSE * (last - first):
-            return _read_runs(dataset, rows)
-        span: NDArray[np.floating] = np.asarray(dataset[first:last])[rows - first]
+            return _read_runs(held, rows)
+        span: NDArray[np.floating] = np.asarray(held[first:last])[rows - first]
         return span
 
 
-def _read_runs(dataset: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+def _read_runs(held: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np.floating]:
     """Read stretches of neighbouring rows, each by itself: every row is compressed by itself."""
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
-    result = np.empty((rows.size, *dataset.shape[1:]), dataset.dtype)
+    result = np.empty((rows.size, *held.shape[1:]), held.dtype)
     for run in np.split(np.arange(rows.size), np.flatnonzero(np.diff(ascending) != 1) + 1):
-        result[order[run]] = dataset[int(ascending[run[0]]) : int(ascending[run[-1]]) + 1]
+        result[order[run]] = held[int(ascending[run[0]]) : int(ascending[run[-1]]) + 1]
     return result
 
 
@@ -170,8 +174,8 @@ def verify_shard(path: Path) -> tuple[RowKeys, str]:
     """
     with _opened(path) as file:
         keys = _keys(file)
-        spec = _attribute(file, "spec")
-        if _checksum(file["embeddings"][...], keys, spec) != _attribute(file, "checksum"):
+        spec = _spec(file)
+        if _checksum(_embeddings(file)[...], keys, spec) != text_attribute(file, "checksum"):
             raise ValueError("its checksum doesn't match")
         return keys, spec
 
@@ -183,21 +187,37 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise _damaged(path, "the file is missing")
     try:
         with h5py.File(path, "r") as file:
-            if _attribute(file, "format") != FORMAT:
+            if text_attribute(file, "format") != FORMAT:
                 raise ValueError(f"it isn't a {FORMAT} file")
             yield file
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise _damaged(path, _first_line(error)) from error
+
+
+def _embeddings(file: h5py.File) -> h5py.Dataset:
+    held = dataset(file, "embeddings", "f")
+    if held.ndim < 2:
+        raise ValueError(f"its embeddings have the shape {held.shape}")
+    return held
 
 
 def _keys(file: h5py.File) -> RowKeys:
     keys = RowKeys(
-        np.asarray(file["rows/image_sha256"][...], SHA256_DTYPE),
-        np.asarray(file["rows/copy"][...], np.int16),
+        np.asarray(dataset(file, "rows/image_sha256", "S", 1)[...], SHA256_DTYPE),
+        np.asarray(dataset(file, "rows/copy", "iu", 1)[...], np.int16),
     )
-    if not len(keys.copy) == len(keys.image_sha256) == file["embeddings"].shape[0]:
+    if not len(keys.copy) == len(keys.image_sha256) == len(_embeddings(file)):
         raise ValueError("its tables differ in length")
+    if not keys.image_sha256.tobytes().isascii():
+        raise ValueError("its hashes of images are no hashes")
     return keys
+
+
+def _spec(file: h5py.File) -> str:
+    spec = text_attribute(file, "spec")
+    if not isinstance(json.loads(spec), dict):
+        raise ValueError("its spec is none")
+    return spec
 
 
 def _fixed_text(text: str) -> NDArray[np.generic]:
@@ -208,11 +228,6 @@ def _fixed_text(text: str) -> NDArray[np.generic]:
     """
     encoded = text.encode()
     return np.array(encoded, h5py.string_dtype("utf-8", len(encoded)))
-
-
-def _attribute(file: h5py.File, name: str) -> str:
-    value = file.attrs.get(name, "")
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _checksum(embeddings: NDArray[np.floating], keys: RowKeys, spec: str) -> str:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from featx.archives import require_modest
+from featx.backbones.naming import clean_slate
 from featx.backbones.spec import DEFAULT_INPUT, Precision
 from featx.errors import InputError
 
 SUFFIX = ".keras"
-_NOISE = {"compile_config", "build_config", "shared_object_id"}
+LARGEST_OUTPUT = 2**28
+"""Numbers that a layer may make of one image: a gigabyte in float32, and four times what the first
+layers of a VGG make of 1024 pixels."""
+_WEIGHTS, _FEW = "model.weights.", 4096
+_TRAINING = frozenset({"compile_config"})
+_NOISE = _TRAINING | {"build_config", "shared_object_id"}
+"""How the model was trained, and addresses in memory."""
 _HINT = "Save a Keras model of one image input with model.save('FILE.keras')."
 
 
@@ -32,7 +41,7 @@ def load_saved(path: Path, precision: Precision) -> Any:
     if not path.is_file():
         raise InputError(f"there is no saved model {path}", "Check the path given to --backbone.")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = load_safely(path)
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"{path} can't be loaded as a safe Keras model ({reason})", _HINT) from (
@@ -46,6 +55,45 @@ def load_saved(path: Path, precision: Precision) -> Any:
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
     _compute_in(model, keras.DTypePolicy(policy))
     return model
+
+
+def load_safely(path: Path) -> Any:
+    """Load a ``.keras`` file that may be made to do harm.
+
+    Keras's safe mode refuses code. What it doesn't look at is refused here: archives and networks
+    that would fill the memory, and names of members that lead out of the archive.
+
+    Raises
+    ------
+    Exception
+        Whatever Keras raises, and ValueError for what is refused here.
+    """
+    import keras
+
+    require_modest(path)
+    _require_room(path)
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _require_room(path: Path) -> None:
+    """Refuse a network with more weights than the file has bytes for, or with huge outputs.
+
+    It is built without making its variables, so that their number is known before they are made.
+    """
+    import keras
+
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        stored = sum(i.file_size for i in archive.infolist() if i.filename.startswith(_WEIGHTS))
+    with clean_slate(), keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(_without(_TRAINING, config), safe_mode=True)
+        numbers = sum(math.prod(variable.shape) for variable in model.variables)
+        if numbers > stored + _FEW:
+            raise ValueError(f"it has {numbers} weights, and {stored} bytes of them are stored")
+        for layer in getattr(model, "layers", ()):
+            for output in keras.tree.flatten(getattr(layer, "output", ())):
+                if math.prod(side or 1 for side in output.shape[1:]) > LARGEST_OUTPUT:
+                    raise ValueError(f"its layer {layer.name} makes {output.shape} of an image")
 
 
 def saved_input_size(model: Any, asked: int | None, path: Path) -> int:
@@ -76,16 +124,16 @@ def architecture_sha256(path: Path) -> str:
     another precision would describe in other words.
     """
     with zipfile.ZipFile(path) as archive:
-        config = _without_noise(json.loads(archive.read("config.json")))
+        config = _without(_NOISE, json.loads(archive.read("config.json")))
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
-def _without_noise(config: Any) -> Any:
-    """Leave out of a description how the model was trained, and addresses in memory."""
+def _without(keys: frozenset[str], config: Any) -> Any:
+    """Leave keys out of a description, wherever they are."""
     if isinstance(config, list):
-        return [_without_noise(each) for each in config]
+        return [_without(keys, each) for each in config]
     if isinstance(config, dict):
-        return {key: _without_noise(each) for key, each in config.items() if key not in _NOISE}
+        return {key: _without(keys, each) for key, each in config.items() if key not in keys}
     return config
 
 

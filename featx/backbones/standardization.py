@@ -14,6 +14,7 @@ import psutil
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
+from featx.archives import require_modest
 from featx.errors import InputError
 from featx.specs import Spec
 from featx_cache import atomic_path
@@ -150,6 +151,7 @@ def load_standardization(path: Path) -> Standardization:
         When the file is missing or damaged.
     """
     try:
+        require_modest(path)
         with np.load(path, allow_pickle=False) as archive:
             spec = StandardizationSpec.model_validate_json(archive["spec"].tobytes())
             statistics = {name: archive[name] for name in archive.files if name != "spec"}

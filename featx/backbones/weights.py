@@ -10,10 +10,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from featx.backbones.registry import Architecture
 from featx.errors import InputError, WeightsError
+from featx_cache.files import is_there
+from featx_cache.hdf5 import require_own
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
 
@@ -54,13 +57,15 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         _draw(model, seed)
         return model
     path = Path(weights)
-    if not path.is_file():
+    if not is_there(path, file=True):
         raise InputError(
             f"there is no weights file {weights}",
             "Give --weights a Keras weights file, imagenet or random.",
         )
     model = _build(network, None, input_size)
     try:
+        with h5py.File(path, "r") as file:
+            require_own(file)
         with warnings.catch_warnings():
             # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.
             warnings.filterwarnings("error", message=".*freshly-initialized.*")

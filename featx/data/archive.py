@@ -62,7 +62,7 @@ def read_npz(
         )
     listed: dict[str, list[str]] = {"path": [], "label": [], "split": []}
     for split in splits:
-        count = arrays[f"{split}_images"].shape[0]
+        count = (*arrays[f"{split}_images"].shape, 0)[0]
         labels = _labels(path, arrays, split, count)
         listed["path"] += [npz.place(path.name, f"{split}_images", row) for row in range(count)]
         listed["label"] += labels

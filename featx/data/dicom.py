@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import io
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 import platformdirs
 
-from featx.errors import InputError
+from featx.errors import FeatxError, InputError
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
 SALT_VARIABLE = "FEATX_SALT"
+LARGEST_FILE = 2**30
+"""Bytes of the largest DICOM file that is read."""
 _PREAMBLE = 128
 _PSEUDONYM_DIGITS = 16
 PHOTOMETRIC = frozenset(
@@ -114,12 +117,17 @@ def read_header(file: IO[bytes]) -> Any:
         When it isn't DICOM or has no picture that featx reads.
     """
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     # What is wrong with a header is not told, because that would tell what is in it.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-    try:
-        dataset = pydicom.dcmread(file, force=not looks_like_dicom(file))
+    with header_errors():
+        force = not looks_like_dicom(file)
+        # Of memory one can't read more than there is; of a file, room is made for all that a
+        # header claims, which may be 4 GB an element.
+        if file.seek(0, os.SEEK_END) > LARGEST_FILE:
+            raise NoPictureError("a DICOM file of more than 1 GiB")
+        file.seek(0)
+        dataset = pydicom.dcmread(io.BytesIO(file.read()), force=force)
         if "PixelData" not in dataset or not (dataset.get("Rows") and dataset.get("Columns")):
             raise NoPictureError("a DICOM file without pixels")
         if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
@@ -128,11 +136,18 @@ def read_header(file: IO[bytes]) -> Any:
             raise NoPictureError(
                 "its DICOM header says that text is burned into the picture (BurnedInAnnotation)"
             )
-    except NoPictureError:
-        raise
-    except (InvalidDicomError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise NoPictureError("not a readable DICOM file") from error
     return dataset
+
+
+@contextlib.contextmanager
+def header_errors() -> Iterator[None]:
+    """Turn whatever pydicom says of a header into an error that doesn't say what is in it."""
+    try:
+        yield
+    except (NoPictureError, FeatxError):  # the latter of a salt that can't be kept
+        raise
+    except Exception as error:  # pydicom has many words for damage
+        raise NoPictureError("not a readable DICOM file") from error
 
 
 def identify(dataset: Any, pseudonyms: Pseudonyms) -> tuple[str, str]:

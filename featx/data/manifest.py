@@ -156,8 +156,13 @@ def order_classes(
     Raises
     ------
     ClassesError
-        When there aren't two classes, or a name isn't in the data.
+        When there aren't two classes, or a name isn't in the data or isn't text.
     """
+    for name in found:
+        if not name.isprintable():  # nor are bytes that aren't UTF-8
+            raise ClassesError(
+                f"the class {name!r} is not printable text", "Name classes in UTF-8, on one line."
+            )
     names = list(classes) if classes is not None else sorted(found)
     if not both and classes is not None and found and set(found) <= set(names):
         found = names

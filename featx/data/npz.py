@@ -17,11 +17,15 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from PIL import Image
 
+from featx.archives import require_modest
 from featx.errors import InputError
 
 SPLITS = ("train", "val", "test")
 _PLACE = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DOTALL)
+LARGEST_IMAGE = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+"""Pixels of the largest image that is decoded, Pillow's limit against decompression bombs."""
 _OPEN_ARRAYS = 8
 _STEP = 2**20
 
@@ -59,7 +63,10 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     match = _PLACE.match(str(path))
     if match is None:
         raise ValueError("not an image in an .npz file")
-    stream = _stream(Path(match["file"]), match["array"], threading.get_ident())
+    file = Path(match["file"])
+    now = file.stat()
+    version = now.st_ino, now.st_mtime_ns, now.st_size
+    stream = _stream(file, match["array"], threading.get_ident(), version)
     return stream.row(int(match["row"]))
 
 
@@ -71,24 +78,38 @@ def arrays_in(path: Path) -> dict[str, ArrayHeader]:
     InputError
         When the file can't be read as one.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = {}
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    found[name.removesuffix(".npy")] = _header(member)
-            return found
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(
-            f"{path} can't be read as an .npz file ({error})", "Download or write it again."
-        ) from error
+    with _input_errors(path), zipfile.ZipFile(path) as archive:
+        found = {}
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                found[name.removesuffix(".npy")] = _header(member)
+        return found
 
 
 def read_array(path: Path, name: str) -> NDArray[np.generic]:
-    """Read a whole, small array. Nothing in it is unpickled."""
-    with np.load(path, allow_pickle=False) as archive:
-        array: NDArray[np.generic] = archive[name]
-        return array
+    """Read a whole, small array. Nothing in it is unpickled.
+
+    Raises
+    ------
+    InputError
+        When it isn't there, or is damaged.
+    """
+    with _input_errors(path):
+        require_modest(path, only=f"{name}.npy")
+        with np.load(path, allow_pickle=False) as archive:
+            array: NDArray[np.generic] = archive[name]
+            return array
+
+
+@contextlib.contextmanager
+def _input_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # zipfile, zlib and NumPy have many words for damage
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"{path} can't be read as an .npz file ({reason})", "Download or write it again."
+        ) from error
 
 
 class _RowStream:
@@ -103,6 +124,8 @@ class _RowStream:
         header = _header(self._member)
         if header.dtype != np.uint8 or len(header.shape) not in (3, 4):
             raise ValueError(f"{name} is not an array of 8-bit images")
+        if prod(header.shape[1:3]) > LARGEST_IMAGE or prod(header.shape[3:]) > 3:
+            raise ValueError(f"an image of {header.shape[1:]} is too large")
         self._start, self._shape = self._member.tell(), header.shape
 
     def row(self, number: int) -> NDArray[np.uint8]:
@@ -126,9 +149,9 @@ class _RowStream:
 
 
 @lru_cache(_OPEN_ARRAYS)
-def _stream(path: Path, name: str, thread: int) -> _RowStream:
-    """Open an array once a thread: a stream has one position."""
-    del thread
+def _stream(path: Path, name: str, thread: int, version: tuple[int, ...]) -> _RowStream:
+    """Open an array once a thread, as a stream has one position, and anew when the file changed."""
+    del thread, version
     with _readable(name):
         return _RowStream(path, name)
 
@@ -151,4 +174,6 @@ def _header(member: IO[bytes]) -> ArrayHeader:
         shape, fortran, dtype = npy.read_array_header_2_0(member)
     if fortran and len(shape) > 1:
         raise ValueError("its arrays are in Fortran order")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"an array of the shape {shape}")
     return ArrayHeader(shape, dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,16 +14,16 @@ from PIL import Image
 from featx.data import npz
 from featx.data.dicom import (
     Pseudonyms,
+    header_errors,
     identify,
     is_dicom_name,
     kind_of_pixels,
     looks_like_dicom,
     read_header,
 )
+from featx.errors import FeatxError
 
 THREADS = min(8, (os.cpu_count() or 1) * 2)
-LARGEST_IMAGE = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-"""Pixels of the largest image that is decoded, Pillow's limit against decompression bombs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,9 @@ def probe(path: Path, pseudonyms: Pseudonyms) -> Probe:
     """Hash a file and read its header."""
     try:
         return _probe_row(path) if npz.is_place(path) else _probe_file(path, pseudonyms)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        zipfile.BadZipFile,
-    ) as error:
+    except FeatxError:  # of pseudonyms, whose salt can't be kept
+        raise
+    except Exception as error:  # noqa: BLE001 - libraries of images have many words for damage
         return Probe(problem=reason_of(error))
 
 
@@ -79,6 +74,8 @@ def reason_of(error: BaseException) -> str:
     """Put an image library's complaint into a short phrase without the path."""
     if isinstance(error, PermissionError):
         return "no permission to read it"
+    if isinstance(error, MemoryError):
+        return "it takes more memory than there is"
     if "cannot identify image file" in str(error):
         return "not a JPEG or PNG image"
     if isinstance(error, OSError) and error.strerror:
@@ -95,10 +92,11 @@ def _probe_file(path: Path, pseudonyms: Pseudonyms) -> Probe:
             return Probe(problem="the file is empty")
         file.seek(0)
         if is_dicom_name(path) or looks_like_dicom(file):
-            header = read_header(file)
-            patient, study = identify(header, pseudonyms)
-            mode = kind_of_pixels(header)
-            width, height = int(header.Columns), int(header.Rows)
+            with header_errors():
+                header = read_header(file)
+                patient, study = identify(header, pseudonyms)
+                mode = kind_of_pixels(header)
+                width, height = int(header.Columns), int(header.Rows)
             return Probe(sha256, width, height, mode, "DICOM", patient, study)
         with Image.open(file) as image:
             return Probe(sha256, *image.size, image.mode, image.format or "")

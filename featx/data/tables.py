@@ -127,6 +127,11 @@ def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
 def _header(path: Path, fields: list[str]) -> list[str]:
     names = [name.strip() for name in fields]
     names = [name.lower() if name.lower() in COLUMNS else name for name in names]
+    if foreign := [name for name in names if not _is_text(name)]:
+        raise InputError(
+            f"{path}, line 1: the name of the column {foreign[0]!r} isn't in UTF-8",
+            "Save the file as UTF-8.",
+        )
     for name in REQUIRED:
         if name not in names:
             raise InputError(
@@ -140,20 +145,35 @@ def _header(path: Path, fields: list[str]) -> list[str]:
     return names
 
 
+def _is_text(name: str) -> bool:
+    """Say whether a name can be written as UTF-8; values that can't are kept as they are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_parquet(path: Path) -> Table:
     try:
-        frame = pd.read_parquet(path, engine="pyarrow")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} can't be read as Parquet ({str(error).splitlines()[0]})", "Save it again."
-        ) from error
-    names = _header(path, [str(name) for name in frame.columns])
-    if frame.empty:
+        columns, rows = _parquet_columns(path)
+    except Exception as error:  # Arrow has many words for damage
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"{path} can't be read as Parquet ({reason})", "Save it again.") from error
+    names = _header(path, [name for name, _ in columns])
+    if not rows:
         raise InputError(f"{path} has no rows", "featx needs a row an image.")
-    table = Table(path, "row")
-    table.lines = list(range(1, len(frame) + 1))
-    for name, column in zip(names, frame.columns, strict=True):
-        values = frame[column]
-        table.columns[name] = ["" if value is None or value != value else str(value)
-                               for value in values.tolist()]  # fmt: skip
+    table = Table(path, "row", lines=list(range(1, rows + 1)))
+    table.columns = {name: values for name, (_, values) in zip(names, columns, strict=True)}
     return table
+
+
+def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
+    """Return names with values as text, and how many there are; missing values are empty."""
+    frame = pd.read_parquet(path, engine="pyarrow")
+    columns = []
+    for number, name in enumerate(frame.columns):
+        values = frame.iloc[:, number].tolist()
+        texts = ["" if value is None or value != value else str(value) for value in values]
+        columns.append((str(name), texts))
+    return columns, len(frame)

@@ -15,6 +15,7 @@ from sklearn.covariance import LedoitWolf
 
 from featx.errors import InputError
 from featx.heads import SpatialPooling
+from featx_cache.hdf5 import UNREADABLE, dataset
 
 FAR = 0.99
 """Quantile of the training images' own distances beyond which an image is unlike them."""
@@ -147,13 +148,14 @@ class Reference:
         """
         try:
             with h5py.File(path, "r") as file:
-                dataset = file["vectors"]
-                if dataset.ndim != 2 or len(dataset) != len(table):
-                    raise ValueError(f"{len(table)} vectors were to be in it, not {dataset.shape}")
-                vectors = np.asarray(dataset[:], np.float32)
-                mean = np.asarray(file["mean"][:], np.float32) if "mean" in file else None
-        except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+                held = dataset(file, "vectors", "f", 2)
+                if len(held) != len(table):
+                    raise ValueError(f"{len(table)} vectors were to be in it, not {held.shape}")
+                vectors = np.asarray(held[:], np.float32)
+                kept = dataset(file, "mean", "f", 3) if "mean" in file else None
+                mean = np.asarray(kept[:], np.float32) if kept is not None else None
+        except UNREADABLE as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
         return cls(vectors, table, mean)
 

@@ -13,6 +13,7 @@ import numpy as np
 from keras.callbacks import Callback
 from numpy.typing import NDArray
 
+from featx.archives import require_modest
 from featx.heads.stopping import BestEpoch
 from featx_cache import atomic_path
 
@@ -85,6 +86,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
         if not self.path.is_file():
             return None
         try:
+            require_modest(self.path)
             with np.load(self.path, allow_pickle=False) as file:
                 facts = json.loads(str(file["facts"]))
                 variables, best = _list(file, "variable"), _list(file, "best")

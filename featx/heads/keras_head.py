@@ -269,10 +269,13 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            When the file isn't a ``.keras`` model, or holds code (a Lambda layer, for example).
+            When the file isn't a ``.keras`` model of a head, or holds code (a Lambda layer, for
+            example).
         """
         head = cls()
         head.model_ = _load_network(path)
+        if tuple(head.model_.output_shape[1:]) != (1,):
+            raise ValueError(f"its outputs are {head.model_.output_shape}, not one score an image")
         head.classes_ = np.asarray(classes)
         head.n_features_in_ = int(head.model_.input_shape[1])
         return head
@@ -360,9 +363,9 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _load_network(path: Path) -> Any:
-    import keras
+    from featx.backbones.saved import load_safely
 
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    return load_safely(path)
 
 
 def _take(array: Embeddings, rows: NDArray[np.intp]) -> Embeddings:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +13,20 @@ from typing import Any
 
 import yaml
 
+from featx.backbones.naming import clean_slate
 from featx.errors import InputError
 
 FORBIDDEN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "InputLayer")
 """Layers that hold code or other models, or that featx adds itself."""
+
+LARGEST_CONFIG = 2**16
+"""Bytes of a head config; PyYAML reads as many in a second."""
+MOST_VALUES = 10_000
+"""Values in a head config, with what its aliases stand for."""
+
+MOST_WEIGHTS, LARGEST_OUTPUT = 2**27, 2**22
+"""Of a head, and numbers that a layer may make of one image; each is half a gigabyte in float32,
+the latter in a batch of 32."""
 
 UNBUILDABLE = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
 """What Keras raises when a layer's settings are wrong, or some are missing."""
@@ -30,13 +42,17 @@ def read_head_config(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"there is no head config {path}", "Give --head-config a YAML file.")
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise InputError(f"{path} is too large for a head config", "docs/heads.md shows one.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        _count(content, {})
+    except Exception as error:  # PyYAML makes dates and numbers, with the errors of each
         where = getattr(error, "problem_mark", None)
         place = f", line {where.line + 1}" if where is not None else ""
+        problem = getattr(error, "problem", None) or str(error) or type(error).__name__
         raise InputError(
-            f"{path}{place} is not YAML ({getattr(error, 'problem', None) or error})",
+            f"{path}{place} is not YAML ({problem.splitlines()[0][:200]})",
             "docs/heads.md shows one.",
         ) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -47,6 +63,19 @@ def read_head_config(path: Path) -> dict[str, Any]:
     if content.get("layers") is not None:
         content["layers"] = _normal(content["layers"], path)
     return content
+
+
+def _count(value: Any, counted: dict[int, int]) -> int:
+    """Count values, those behind aliases each time: few lines of them can stand for billions."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in counted:
+        counted[id(value)] = MOST_VALUES  # for an alias within what it stands for
+        inside = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        counted[id(value)] = 1 + sum(_count(each, counted) for each in inside)
+        if counted[id(value)] > MOST_VALUES:
+            raise ValueError("its aliases stand for too much")
+    return counted[id(value)]
 
 
 def layers_of(network: Any) -> tuple[dict[str, Any], ...]:
@@ -111,25 +140,12 @@ def build_layers(
     import keras
 
     check_layers(described)
-    network = keras.Sequential([keras.Input(embedding_shape)])
-    with _python_random_unchanged():
-        for number, layer in enumerate(described, start=1):
-            name, config = str(layer["class_name"]), dict(layer.get("config") or {})
-            kind = getattr(keras.layers, name)
-            ends = number == len(described) and name == "Dense" and config.get("units") == 1
-            precision = {"dtype": "float32"} if ends else {}
-            try:
-                # Twice: the first tells the defaults, among them seeds that would be drawn.
-                complete = kind.from_config(_without_names(config)).get_config()
-                network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
-                shape = network.output_shape
-            except UNBUILDABLE as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-                raise InputError(
-                    f"layer {number} of the head ({name}) can't be built: {reason}",
-                    "Its settings are the arguments of Keras's layer of that name.",
-                ) from error
+    trial, seeds = itertools.tee(seeds)
+    with clean_slate(), keras.StatelessScope(initialize_variables=False):
+        _add_layers(described, embedding_shape, trial, modest=True)
+    network = _add_layers(described, embedding_shape, seeds)
     last = network.layers[-1]
+    shape = network.output_shape
     if len(shape) != 2:
         raise InputError(
             f"the head's last layer has outputs of shape {shape[1:]}",
@@ -143,6 +159,46 @@ def build_layers(
         keras.layers.Dense(1, activation="sigmoid", kernel_initializer=start, dtype="float32")
     )
     return network
+
+
+def _add_layers(
+    described: Sequence[Mapping[str, Any]],
+    embedding_shape: tuple[int, ...],
+    seeds: Iterator[int],
+    *,
+    modest: bool = False,
+) -> Any:
+    """Build a Sequential of just these layers; modest says to look at what each of them takes."""
+    import keras
+
+    network = keras.Sequential([keras.Input(embedding_shape)])
+    with _python_random_unchanged():
+        for number, layer in enumerate(described, start=1):
+            name, config = str(layer["class_name"]), dict(layer.get("config") or {})
+            kind = getattr(keras.layers, name)
+            ends = number == len(described) and name == "Dense" and config.get("units") == 1
+            precision = {"dtype": "float32"} if ends else {}
+            try:
+                # Twice: the first tells the defaults, among them seeds that would be drawn.
+                complete = kind.from_config(_without_names(config)).get_config()
+                network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
+                if modest:
+                    _require_modest(network)
+            except UNBUILDABLE as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                raise InputError(
+                    f"layer {number} of the head ({name}) can't be built: {reason}",
+                    "Its settings are the arguments of Keras's layer of that name.",
+                ) from error
+    return network
+
+
+def _require_modest(network: Any) -> None:
+    """Refuse a network that would fill the memory, before its variables are made."""
+    weights = sum(math.prod(variable.shape) for variable in network.variables)
+    output = math.prod(side or 1 for side in network.output_shape[1:])
+    if weights > MOST_WEIGHTS or output > LARGEST_OUTPUT:
+        raise ValueError(f"that makes {weights:,} weights, and {output:,} numbers of an image")
 
 
 def _normal(layers: Any, path: Path) -> tuple[dict[str, Any], ...]:

@@ -29,7 +29,7 @@ def _numbers(value: Any) -> Any:
 COMPONENTS = "principal components that the features are reduced to; none: all"
 WEIGHTS = "balanced weighs classes inversely to their frequency"
 
-Units = Annotated[int, Field(ge=1)]
+Units = Annotated[int, Field(ge=1, le=2**14)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 

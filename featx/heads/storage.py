@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import skops.io
+from sklearn.utils.validation import check_is_fitted
 
+from featx.archives import require_modest
 from featx.errors import InputError
 from featx.heads.keras_head import KerasHead
 
@@ -57,9 +59,14 @@ def load_head(path: Path) -> Any:
     try:
         if path.suffix == ".keras":
             return KerasHead.load(path, classes=np.array([0, 1]))
-        return skops.io.load(path, trusted=list(TRUSTED))
+        require_modest(path)
+        head = skops.io.load(path, trusted=list(TRUSTED))
+        if not callable(getattr(head, "predict_proba", None)):
+            raise ValueError(f"it holds a {type(head).__name__}, not a classifier")
+        check_is_fitted(head)
+        return head
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"{path} can't be loaded safely: {reason}",
             "Use only runs that featx made; fit it again with `featx fit`.",

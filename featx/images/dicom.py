@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.data.dicom import NoPictureError, read_header
-from featx.data.probe import LARGEST_IMAGE
+from featx.data.npz import LARGEST_IMAGE
 
 _STEPS = 2**16
 NEEDS_DECODER = "needs a decoder: pip install 'featx[dicom]'"
@@ -46,20 +46,22 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
         )
     try:
         shown = _shown(dataset)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, NotImplementedError) as error:
-        raise NoPictureError(
-            f"its DICOM pixels can't be decoded ({type(error).__name__})"
-        ) from error
     except ValueError as error:
         # Other texts of pydicom may have values of the header in them.
         text = str(error).split(" - ")[0]
         reason = text if text.startswith("The number of bytes") else type(error).__name__
         raise NoPictureError(f"its DICOM pixels can't be decoded ({reason})") from error
+    except NotImplementedError as error:  # which is a RuntimeError
+        raise NoPictureError("its DICOM pixels can't be decoded (NotImplementedError)") from error
     except RuntimeError as error:
         syntax = dataset.file_meta.TransferSyntaxUID.name
         if "missing" in str(error):
             raise NoPictureError(f"its compression ({syntax}) {NEEDS_DECODER}") from error
         raise NoPictureError(f"its DICOM pixels ({syntax}) can't be decoded") from error
+    except Exception as error:  # pydicom and its decoders have many words for damage
+        raise NoPictureError(
+            f"its DICOM pixels can't be decoded ({type(error).__name__})"
+        ) from error
     channels = [_resize(shown[..., c], size) for c in range(shown.shape[-1])]
     pixels = np.stack(channels, axis=-1).clip(0.0, 255.0)
     # Inverted after resizing, and in steps that leave nothing to round, so that it is the exact

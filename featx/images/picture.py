@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from featx.data import npz
+from featx.data import npz, reason_of
 from featx.data.dicom import is_dicom_name, looks_like_dicom, read_header
 from featx.images.decode import UnreadableImageError, decode
 
@@ -38,8 +38,8 @@ def picture(path: Path, side: int) -> NDArray[np.float32]:
     square = decode(path, side)
     try:
         width, height = _size(path)
-    except (OSError, ValueError) as error:  # it was there a moment ago
-        raise UnreadableImageError(path, str(error)) from error
+    except Exception as error:  # it was there a moment ago
+        raise UnreadableImageError(path, reason_of(error)) from error
     longest = max(width, height)
     size = max(1, round(side * width / longest)), max(1, round(side * height / longest))
     channels = [

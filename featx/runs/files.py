@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from featx.errors import InputError
-from featx.runs.record import RECORD_NAME, RunRecord, read_record
+from featx.runs.record import RECORD_NAME, RunRecord, read_record, require_inside
 
 T = TypeVar("T")
 _ATTEMPTS = 3
@@ -34,9 +34,10 @@ class RunFiles:
         Raises
         ------
         InputError
-            When it is missing or was changed, or somebody replaced the run.
+            When it is missing or was changed, lies elsewhere, or somebody replaced the run.
         """
         path, wanted = self._folder / name, self._record.files.get(name)
+        require_inside(self._folder, path)
         try:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:

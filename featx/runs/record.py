@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from featx.errors import InputError
 from featx.extraction import ExtractionSpec
@@ -97,6 +104,15 @@ class RunRecord(BaseModel):
     seconds: dict[str, float]
     versions: dict[str, str]
 
+    @field_validator("files")
+    @classmethod
+    def _beside_it(cls, files: dict[str, str]) -> dict[str, str]:
+        """Refuse files that lie elsewhere: what is named here is read and copied."""
+        for name in files:
+            if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+                raise ValueError(f"{name!r} is not a file beside it")
+        return files
+
     @model_validator(mode="before")
     @classmethod
     def _from_earlier(cls, values: Any) -> Any:
@@ -130,6 +146,7 @@ def read_record(folder: Path) -> RunRecord:
         if not folder.exists():
             what = f"there is no run at {folder}"
         raise InputError(what, "Make one with `featx fit CACHE --head logreg --run RUN`.")
+    require_inside(folder, path)
     try:
         content = path.read_bytes()
         record = RunRecord.model_validate_json(content)
@@ -141,6 +158,21 @@ def read_record(folder: Path) -> RunRecord:
     if values.get(CHECKSUM, wanted := checksum(values)) != wanted:
         raise InputError(f"{path} is damaged: it isn't what featx wrote", again)
     return record
+
+
+def require_inside(folder: Path, path: Path) -> None:
+    """Refuse a file of a run that is a link: in a run of somebody else's it could show any file.
+
+    Raises
+    ------
+    InputError
+        When the file isn't in the folder, whatever the folder itself is a link to.
+    """
+    if path.resolve().parent != folder.resolve():
+        raise InputError(
+            f"{path} leads out of the run, to {path.resolve()}",
+            "Put the file itself in its place, if you trust the run.",
+        )
 
 
 def checksum(values: Mapping[str, Any]) -> str:

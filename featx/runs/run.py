@@ -19,7 +19,7 @@ from featx.backbones import (
     load_backbone,
     load_standardization,
 )
-from featx.errors import InputError
+from featx.errors import FeatxError, InputError
 from featx.evaluation import Reference
 from featx.extraction import embedding_fields
 from featx.heads import load_head
@@ -77,7 +77,7 @@ class Run:
     @cached_property
     def head_out_of_fold(self) -> pd.DataFrame:
         """The head's own out-of-fold scores, before any recalibration; see `out_of_fold`."""
-        return self.read(OOF_NAME, _scores_in)
+        return self.read(OOF_NAME, lambda path: _scores_in(path, self.record.classes))
 
     @cached_property
     def reference(self) -> Reference:
@@ -168,8 +168,10 @@ class Run:
         """Return the head's own scores, before any recalibration; see `score`."""
         try:
             return np.asarray(self.head.predict_proba(embeddings)[:, 1], np.float64)
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
+        except FeatxError:  # of a shard that is read here
+            raise
+        except Exception as error:  # a head of somebody else's may hold anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise InputError(
                 f"the head of {self.path} can't score these embeddings: {reason}"
             ) from error
@@ -326,7 +328,7 @@ def load_run(path: str | Path) -> Run:
     return Run(Path(path))
 
 
-def _scores_in(path: Path) -> pd.DataFrame:
+def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
     """Read out-of-fold scores; see `Run.out_of_fold`."""
     try:
         table = pd.read_csv(
@@ -337,6 +339,8 @@ def _scores_in(path: Path) -> pd.DataFrame:
         )
         # As text first: not every parser of pandas gives the very float that was written.
         scores = table[["path", "label", "group", "fold", "score"]]["score"].astype(float)
+        if not np.isfinite(scores).all() or set(table["label"]) != set(classes):
+            raise ValueError("it needs scores of images of both classes")
     except (ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error

@@ -12,6 +12,8 @@ import joblib
 import numpy as np
 from joblib._store_backends import CacheWarning, FileSystemStoreBackend
 
+from featx.archives import require_modest
+
 _BACKEND = "featx-npz"
 RESULT_NAME = "result.npz"
 
@@ -36,6 +38,7 @@ class NpzStore(FileSystemStoreBackend):  # type: ignore[misc]
         path = Path(self.location, *call_id, RESULT_NAME)
         if not path.is_file():
             raise KeyError(f"{path} does not exist")
+        require_modest(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 

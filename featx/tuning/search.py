@@ -17,7 +17,13 @@ from featx.tuning.scorer import Scorer
 from featx.tuning.spaces import starting_points
 from featx.tuning.spec import SearchSpec
 from featx.tuning.storage import StudyPlace
-from featx.tuning.winner import Winner, choose_winner, counts, seconds_saved
+from featx.tuning.winner import (
+    Winner,
+    choose_winner,
+    counts,
+    require_own_trials,
+    seconds_saved,
+)
 from featx.tuning.workers import Budget, TrialFunction, Work, Worker, run_trials
 from featx_cache import Cache, make_folder, open_cache, storage_errors
 
@@ -165,6 +171,7 @@ def search_heads(
         ),
     )
     worker = Worker(work, Objective(spec, scorer, illustrate), alone=budget.jobs == 1)
+    require_own_trials(worker.study, spec)
     if not worker.study.get_trials(deepcopy=False):
         for point in starting_points(spec):
             worker.study.enqueue_trial(point, skip_if_exists=True)

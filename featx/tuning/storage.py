@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -80,7 +81,9 @@ def open_storage(place: StudyPlace) -> BaseStorage:
     with quiet_optuna():
         if place.url is None:
             path = place.folder / JOURNAL_NAME
-            with storage_errors(path), _readable_journal(path):
+            _require_no_link(path)
+            hint = "It is damaged; --force starts over."
+            with storage_errors(path), _readable(f"the journal {path}", hint):
                 return JournalStorage(JournalFileBackend(str(path)))
         return _open_database(place.url)
 
@@ -117,9 +120,10 @@ def _open_database(url: str) -> RDBStorage:
             "For PostgreSQL: pip install 'featx[postgres]', and a URL that begins with "
             "postgresql+psycopg://.",
         ) from error
-    except (SQLAlchemyError, RuntimeError) as error:
+    except (SQLAlchemyError, RuntimeError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else None
         raise StorageError(
-            f"the database {masked(url)} can't be used: {_reason(error, parsed.password)}",
+            f"the database {masked(url)} can't be used: {_reason(cause or error, parsed.password)}",
             "Check that the server runs, and user, password, host and name of the database.",
         ) from error
 
@@ -140,6 +144,7 @@ def drop_torn_line(journal: Path) -> None:
 
     Optuna would join the next line to it, and then couldn't read either.
     """
+    _require_no_link(journal)
     if not journal.is_file():
         return
     with storage_errors(journal), journal.open("r+b") as file:
@@ -148,16 +153,31 @@ def drop_torn_line(journal: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
+def _require_no_link(journal: Path) -> None:
+    """Refuse a journal that is a link: it is written to, and cut where its last line is torn."""
+    if journal.is_symlink():
+        raise InputError(
+            f"the journal {journal} is a link, to {journal.resolve()}",
+            "Put the file itself in its place; --force starts over.",
+        )
+
+
 @contextlib.contextmanager
-def _readable_journal(path: Path) -> Iterator[None]:
-    """Say which journal is damaged; Optuna says it can't decode JSON."""
+def _readable(what: str, hint: str) -> Iterator[None]:
+    """Say what is damaged; Optuna says that it can't decode JSON, or lacks a key."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise StorageError(
-            f"the journal {path} can't be read: {str(error).splitlines()[0] if str(error) else ''}",
-            "It is damaged; --force starts over.",
-        ) from error
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise StorageError(f"{what} can't be read: {reason}", hint) from error
 
 
 def open_study(
@@ -183,7 +203,8 @@ def open_study(
         When there is a study of this name that searches something else.
     """
     hint = "Give another --study or --run (or --force, for a study that lies beside the run)."
-    with quiet_optuna(), database_errors(place):
+    shown = f"the study {place.name!r} in {place.shown}"
+    with quiet_optuna(), database_errors(place), _readable(shown, hint):
         try:
             study = optuna.create_study(
                 storage=storage,
@@ -192,25 +213,21 @@ def open_study(
                 load_if_exists=True,
             )
         except ValueError as error:  # other directions
-            raise InputError(
-                f"the study {place.name!r} in {place.shown} has another objective", hint
-            ) from error
-        found = study.user_attrs.get(IDENTITY)
-        if found is None and not study.get_trials(deepcopy=False):
+            raise InputError(f"{shown} has another objective", hint) from error
+        found, trials = study.user_attrs.get(IDENTITY), study.get_trials(deepcopy=False)
+        if found is None and not trials:
             study.set_user_attr(IDENTITY, identity)
         elif not isinstance(found, dict):
-            raise InputError(
-                f"the study {place.name!r} in {place.shown} was not made by featx", hint
-            )
+            raise InputError(f"{shown} was not made by featx", hint)
         else:
             require_equal(
-                f"the study {place.name!r} in {place.shown} is another search",
+                f"{shown} is another search",
                 found,
                 identity,
                 hint,
             )
     if [d.name.lower() for d in study.directions] != list(directions):
-        raise InputError(f"the study {place.name!r} in {place.shown} has another objective", hint)
+        raise InputError(f"{shown} has another objective", hint)
     return study
 
 
@@ -220,7 +237,7 @@ def database_errors(place: StudyPlace) -> Iterator[None]:
     try:
         with storage_errors(place.folder):
             yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except (SQLAlchemyError, StorageInternalError) as error:
         password = make_url(place.url).password if place.url is not None else None
         raise StorageError(
             f"the database {place.shown} gave up: {_reason(error.__cause__ or error, password)}",

@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from featx.errors import FeatxError, NoFeasibleThresholdError
+from featx.errors import FeatxError, InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.thresholds import Sweep, sweep
 from featx.tuning.objective import SAVED
@@ -122,6 +122,28 @@ def choose_winner(worker: Worker, search: SearchSpec, scorer: Scorer) -> Winner:
         accuracy=accuracy,
         snapped=snapped,
     )
+
+
+def require_own_trials(study: optuna.Study, search: SearchSpec) -> None:
+    """Refuse a study in which somebody else has put trials.
+
+    Raises
+    ------
+    InputError
+        Naming the first finished trial that featx can't have made.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        try:
+            spec_of_trial(trial.params, search)
+            numbers = [trial.params[THRESHOLD], trial.user_attrs["fit_seconds"], *_achieved(trial)]
+            own = all(math.isfinite(number) for number in numbers)
+        except (LookupError, ValueError, TypeError, StopIteration):
+            own = False
+        if not own:
+            raise InputError(
+                f"trial {trial.number} of the study {study.study_name!r} was not made by featx",
+                "Give another --study or --run (or --force, for a study that lies beside the run).",
+            )
 
 
 def best_trial(study: optuna.Study, search: SearchSpec) -> FrozenTrial | None:

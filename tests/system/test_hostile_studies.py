@@ -1,0 +1,231 @@
+"""Studies made to do harm: journals of foreign objects, foreign databases, trials of others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import shutil
+import sqlite3
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from featx.errors import FeatxError
+from featx.tuning.memo import memory_at
+from featx.tuning.storage import JOURNAL_NAME, StudyPlace, open_storage
+from featx_cli.__main__ import _run
+from featx_cli.console import Verbosity, set_verbosity
+from tests.archives import Bomb, npy, objects_in_npy, write
+from tests.studies import IDENTITY, use_study
+
+pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("modest")]
+WORKER = b'"worker_id": "w"'
+LINES = [
+    b"",
+    b"garbage",
+    b"\xff\xfe\x00",
+    pickle.dumps({"op_code": 0}),
+    b"{}",
+    b"[]",
+    b"null",
+    b"3",
+    b'"text"',
+    b"NaN",
+    b"1" * 5000,
+    b"[" * 10**5,
+    b'{"op_code":' * 10**5,
+    b'{"op_code": 99, %s}' % WORKER,
+    b'{"op_code": "0", %s}' % WORKER,
+    b'{"op_code": %s}' % (b"9" * 5000),
+    b'{"op_code": 0, %s}' % WORKER,
+    b'{"op_code": 0, %s, "study_name": "study", "directions": [7]}' % WORKER,
+    b'{"op_code": 0, %s, "study_name": 3, "directions": 3}' % WORKER,
+    b'{"op_code": 1, %s, "study_id": 77}' % WORKER,
+    b'{"op_code": 2, %s, "study_id": 0, "user_attr": {"featx": 3}}' % WORKER,
+    b'{"op_code": 2, %s, "study_id": 0, "user_attr": 3}' % WORKER,
+    b'{"op_code": 4, %s, "study_id": "x"}' % WORKER,
+    b'{"op_code": 4, %s, "study_id": 0, "datetime_start": "never"}' % WORKER,
+    b'{"op_code": 4, %s, "study_id": 0, "state": 1, "values": ["a"], "params": {"x": 1},'
+    b' "distributions": {"x": "{}"}, "user_attrs": {}, "system_attrs": {},'
+    b' "intermediate_values": {}}' % WORKER,
+    b'{"op_code": 5, %s, "trial_id": 0, "param_name": "x", "param_value_internal": "a",'
+    b' "distribution": "{\\"name\\": \\"Popen\\", \\"attributes\\": {}}"}' % WORKER,
+    b'{"op_code": 5, %s, "trial_id": 999999999, "param_name": "x"}' % WORKER,
+    b'{"op_code": 6, %s, "trial_id": 0, "state": 77, "values": [1]}' % WORKER,
+    b'{"op_code": 6, %s, "trial_id": 0, "state": 1, "values": "abc"}' % WORKER,
+    b'{"op_code": 7, %s, "trial_id": 0, "step": "x", "intermediate_value": 1}' % WORKER,
+]
+"""What somebody else may put into a journal, a line each."""
+
+STATEMENTS = [
+    "UPDATE study_user_attributes SET value_json = '{'",
+    "UPDATE study_user_attributes SET value_json = '[1]'",
+    "UPDATE version_info SET schema_version = 99",
+    "UPDATE alembic_version SET version_num = 'foreign'",
+    "UPDATE trials SET state = 'FOREIGN'",
+    "UPDATE trial_values SET value = 'text'",
+    "UPDATE study_directions SET direction = 'UP'",
+    "UPDATE trial_params SET distribution_json = '{'",
+    "DELETE FROM study_directions",
+    "DELETE FROM version_info",
+    "DROP TABLE trials",
+    "DROP TABLE studies",
+]
+"""What somebody else may do to a database."""
+
+
+def outcome(place: StudyPlace) -> str:
+    """Return what was said, empty for a result; anything but a FeatxError gets through."""
+    try:
+        use_study(place)
+    except FeatxError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The journal of a study of two trials."""
+    folder = tmp_path_factory.mktemp("journal")
+    for _ in range(2):
+        use_study(StudyPlace(folder, None, "study"))
+    return (folder / JOURNAL_NAME).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study in SQLite."""
+    folder = tmp_path_factory.mktemp("database")
+    use_study(StudyPlace(folder, f"sqlite:///{folder}/study.db", "study"))
+    return folder / "study.db"
+
+
+class TestJournals:
+    @pytest.mark.parametrize("line", LINES, ids=lambda line: repr(line[:30]))
+    @pytest.mark.parametrize("where", ["first", "between", "last", "torn", "alone"])
+    def test_with_a_foreign_line_are_a_result_or_one_error(
+        self, journal: bytes, tmp_path: Path, line: bytes, where: str
+    ) -> None:
+        first, *rest = journal.splitlines(keepends=True)
+        content = {
+            "first": line + b"\n" + journal,
+            "between": b"".join([first, line, b"\n", *rest]),
+            "last": journal + line + b"\n",
+            "torn": journal + line,
+            "alone": line + b"\n",
+        }[where]
+        (tmp_path / JOURNAL_NAME).write_bytes(content)
+        said = outcome(StudyPlace(tmp_path, None, "study"))
+        assert not said or str(tmp_path / JOURNAL_NAME) in said
+        if where == "torn":
+            assert not said
+
+    def test_that_are_links_are_refused_and_what_they_lead_to_is_untouched(
+        self, journal: bytes, tmp_path: Path
+    ) -> None:
+        """A torn line would be cut off, and trials would be written at its end."""
+        (tmp_path / "mine.txt").write_bytes(journal + b"my last words")
+        (tmp_path / JOURNAL_NAME).symlink_to(tmp_path / "mine.txt")
+        assert "is a link" in outcome(StudyPlace(tmp_path, None, "study"))
+        with pytest.raises(FeatxError, match="is a link"):
+            open_storage(StudyPlace(tmp_path, None, "study"))
+        assert (tmp_path / "mine.txt").read_bytes().endswith(b"my last words")
+
+
+class TestDatabases:
+    @pytest.mark.parametrize("statement", STATEMENTS)
+    def test_that_were_changed_are_a_result_or_one_error(
+        self, database: Path, tmp_path: Path, statement: str
+    ) -> None:
+        path = Path(shutil.copy(database, tmp_path))
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+        said = outcome(StudyPlace(tmp_path, f"sqlite:///{path}", "study"))
+        assert not said or str(path) in said
+
+    @pytest.mark.parametrize("table", ["patients", "studies", "version_info", "alembic_version"])
+    def test_of_something_else_are_a_result_or_one_error(self, tmp_path: Path, table: str) -> None:
+        path = tmp_path / "other.db"
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"CREATE TABLE {table} (name TEXT)")
+            connection.execute(f"INSERT INTO {table} VALUES ('Doe')")
+        said = outcome(StudyPlace(tmp_path, f"sqlite:///{path}", "study"))
+        assert not said or str(path) in said
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute(f"SELECT name FROM {table}").fetchall() == [("Doe",)]
+
+    @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
+    def test_that_are_truncated_are_a_result_or_one_error(
+        self, database: Path, tmp_path: Path, kept: float
+    ) -> None:
+        content = database.read_bytes()
+        (tmp_path / "torn.db").write_bytes(content[: int(kept * len(content))])
+        outcome(StudyPlace(tmp_path, f"sqlite:///{tmp_path}/torn.db", "study"))
+
+    @pytest.mark.parametrize("content", [b"hello" * 1000, b"SQLite format 3\0" + bytes(5000)])
+    def test_that_are_none_are_refused(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "none.db").write_bytes(content)
+        assert "none.db" in outcome(StudyPlace(tmp_path, f"sqlite:///{tmp_path}/none.db", "study"))
+
+
+class TestRememberedScores:
+    @pytest.mark.parametrize(
+        "content", [b"", b"harm", pickle.dumps(3)], ids=["empty", "text", "pickle"]
+    )
+    def test_that_are_none_are_computed_again(self, tmp_path: Path, content: bytes) -> None:
+        self.remembered_again(tmp_path, lambda path: path.write_bytes(content))
+
+    @pytest.mark.parametrize(
+        "array", [objects_in_npy(), npy((10**12,)), npy((1,), "|O")], ids=["pickle", "huge", "O"]
+    )
+    def test_of_hostile_arrays_are_computed_again(self, tmp_path: Path, array: bytes) -> None:
+        self.remembered_again(tmp_path, lambda path: write(path, {"scores.npy": array}))
+
+    def remembered_again(self, folder: Path, spoil: Callable[[Path], object]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib says that it computes again
+            remembered = memory_at(folder / "scores").cache(scores)
+            remembered(3)
+            (path,) = folder.rglob("result.npz")
+            spoil(path)
+            np.testing.assert_array_equal(remembered(3)["scores"], [3.0, 3.0])
+
+
+def scores(number: int) -> dict[str, object]:
+    return {"scores": np.full(2, float(number))}
+
+
+class TestForeignTrials:
+    def test_in_a_study_of_featx_are_named_in_one_line(
+        self, tiny_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = ["--head", "logreg", "--accuracy-floor", "0.5"]
+        arguments = ["tune", tiny_cache, *options, "--run", tmp_path / "run"]
+        arguments = [str(each) for each in [*arguments, "--storage", f"sqlite:///{tmp_path}/s.db"]]
+        assert _run([*arguments, "--trials", "2"]) == 0
+        (summary,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/s.db")
+        study = optuna.load_study(
+            study_name=summary.study_name, storage=f"sqlite:///{tmp_path}/s.db"
+        )
+        study.add_trial(optuna.create_trial(value=1.0))
+        shutil.rmtree(tmp_path / "run")
+        capsys.readouterr()
+        code = _run([*arguments, "--trials", "4"])
+        set_verbosity(Verbosity.NORMAL)
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert code == 2
+        assert "was not made by featx" in last
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_bomb_would_go_off(tmp_path: Path) -> None:
+    """The proof that a pickle that was read would be noticed."""
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "proof")))
+    assert (tmp_path / "proof").is_dir()
+    assert json.dumps(IDENTITY)
