@@ -37,10 +37,12 @@ class RunFiles:
             When it is missing or was changed, lies elsewhere, or somebody replaced the run.
         """
         path, wanted = self._folder / name, self._record.files.get(name)
-        require_inside(self._folder, path)
         try:
+            if not path.is_file():
+                raise FileNotFoundError(path)
+            require_inside(self._folder, path)
             found = hashlib.sha256(path.read_bytes()).hexdigest()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             self._require_same()
             raise InputError(f"the run has no {name} ({path})", "Fit it again.") from error
         if wanted is not None and found != wanted:
