@@ -150,10 +150,10 @@ def _check_paths(table: Table, root: Path, allow_outside: bool) -> None:
     top = os.path.abspath(root)  # noqa: PTH100 - links are looked at later
     paths = table.columns["path"]
     for row, path in enumerate(paths):
-        if path[:1] != "/" and "./" not in path and "//" not in path and path[-2:] != "..":
-            if path and "\0" not in path:
-                continue
+        if not path or "\0" in path:
             raise table.complaint(row, "no path" if not path else "a path with a zero byte in it")
+        if path[:1] != "/" and "./" not in path and "//" not in path and path[-2:] != "..":
+            continue
         full = os.path.normpath(os.path.join(top, path))  # noqa: PTH118
         below = _below(full, top)
         if below is None and not allow_outside:

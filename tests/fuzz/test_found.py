@@ -15,6 +15,7 @@ FOUND = {
     "a column whose name isn't UTF-8": ("csv", b"path,label,\x8cplit\n" + ROWS),
     "a class whose name isn't UTF-8": ("csv", b"path,label\na.png,A\nb.png,\xafB\n"),
     "a class of two lines": ("csv", b'path,label\na.png,"A\nB"\n'),
+    "a zero byte in a path with dots": ("csv", b"path,label\n./a\0.png,A\nb.png,B\n"),
     "YAML's complaint of two lines": ("head config", b"\x1apochs: 4\n"),
     "YAML's dates": ("head config", b"epochs: 2026-13-45\n"),
     "YAML as deep as Python's stack": ("head config", b"[" * 5000),
