@@ -143,7 +143,9 @@ class TestTensorBoard:
             accuracy_floor=0.4,
             threshold_only=True,
         )
-        tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("featx.training.scoring.FOLDS", 2)
+            tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
         return folder
 
     def test_it_shows_the_trainings(self, keras_run: Path, browser: Any) -> None:

@@ -127,12 +127,11 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(200)
 def test_a_scheduler_of_one_s_own_is_used(
-    phantom_data: Path, local: Path, tmp_path: Path, run_featx: RunFeatx, cluster: str
+    phantom_data: Path, local: Path, tmp_path: Path, cluster: str
 ) -> None:
     cache = tmp_path / "cache"
-    command = ["extract", phantom_data, "--cache", cache, *FAST]
-    done = run_featx([*command, "--engine", "dask", "--scheduler", cluster])
-    assert done.returncode == 0, done.stderr
+    command = ["extract", str(phantom_data), "--cache", str(cache), *FAST]
+    assert _run([*command, "--engine", "dask", "--scheduler", cluster]) == 0
     assert_same(local, cache)
 
 

@@ -19,8 +19,9 @@ from featx_cli.__main__ import _run
 
 # Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
 PROGRAM = (
-    "import runpy, signal\n"
+    "import runpy, signal, featx.training.scoring\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "featx.training.scoring.FOLDS = 2\n"
     "runpy.run_module('featx', run_name='__main__', alter_sys=True)\n"
 )
 SETTINGS = {
@@ -89,6 +90,7 @@ def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_
     assert list((run / "tensorboard").rglob("events.out.tfevents.*"))
 
 
+@pytest.mark.usefixtures("two_folds")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_is_kept_and_says_how_to_go_on(
     tiny_cache: Path, tmp_path: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]

@@ -24,7 +24,9 @@ def report(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = open_cache(tiny_cache)
     settings = {"architecture": "gap", "epochs": 2, "precision": "float32"}
     keras = HeadSpec.choose("keras", settings=settings)
-    fit(cache, keras, folder / "keras", accuracy_floor=0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featx.training.scoring.FOLDS", 2)
+        fit(cache, keras, folder / "keras", accuracy_floor=0.3)
     long = folder / f"a-{'very-' * 20}long-name-<b>&"
     fit(cache, HeadSpec(name="logreg"), long, accuracy_floor=0.5)
     out = folder / "page" / "report.html"

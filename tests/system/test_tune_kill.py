@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from featx.runs import load_run
 from featx.tuning import StudyPlace, open_storage
 from featx_cache import open_cache
+from featx_cli.__main__ import _run
 
 TRIALS = 12
 # A process that a shell started in the background ignores Ctrl-C, and so do its children.
@@ -126,8 +127,7 @@ def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
     kept = finished(study_at(study, "run"))
     assert 3 <= len(kept) < 300
     arguments[-1] = str(len(kept) + 5)
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert _run(arguments[3:]) == 0
     after = study_at(run / "study", "run")
     assert [t.number for t in after.trials] == list(range(len(after.trials)))
     assert set(kept) < set(finished(after))
