@@ -35,14 +35,15 @@ class TestPredicting:
     def tiny(self, tiny_run: Path) -> Run:
         return load_run(tiny_run)
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def predicted(
-        self, tiny: Run, tiny_cache: Path, tiny_backbone: Backbone, phantom_data: Path
+        self, tiny_run: Path, tiny_cache: Path, tiny_backbone: Backbone, phantom_data: Path
     ) -> tuple[list[Prediction], Any]:
+        """Verdicts on all images, the last of the cache first, and the table of these."""
         cache = open_cache(tiny_cache)
         table = cache.images.iloc[::-1].reset_index(drop=True)
         paths = [phantom_data / path for path in table["path"]]
-        return list(tiny.predict(paths, backbone=tiny_backbone)), table
+        return list(load_run(tiny_run).predict(paths, backbone=tiny_backbone)), table
 
     def test_a_score_is_that_of_the_cached_embedding_of_the_same_image(
         self, tiny: Run, tiny_cache: Path, predicted: tuple[list[Prediction], Any]
