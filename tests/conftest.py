@@ -84,7 +84,7 @@ def words_only(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = Figure.savefig
 
     def save(figure: Figure, file: Any, **options: Any) -> None:
-        if options["format"] == "svg":
+        if options.get("format") == "svg":
             file.write(b'<svg xmlns="http://www.w3.org/2000/svg"/>')
         else:
             draw(figure, file, **options)
