@@ -25,7 +25,8 @@ class FeatxError(Exception):
         self.what = what
         self.hint = hint
         said = f"{what.rstrip('.')}. {hint}".strip() if hint else what
-        super().__init__(" ".join(said.splitlines()))  # a name may have a line break in it
+        # A name may have a line break in it.
+        super().__init__(" ".join(line.strip() for line in said.splitlines() if line.strip()))
 
 
 class InputError(FeatxError):

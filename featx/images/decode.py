@@ -101,6 +101,8 @@ def decode(
                     pixels = decode_dicom(file, size)
                 else:
                     pixels = _from_image(file, size, spec)
+    except UnreadableImageError:
+        raise
     except Exception as error:  # libraries of images have many words for damage
         raise UnreadableImageError(path, reason_of(error)) from error
     return apply_contrast(pixels, spec.contrast)
