@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ UNSIGNED_SECONDS = 2.0
 """How long a claim may be there before it says whose it is."""
 
 _SUFFIX = ".lock"
+_BREAK = f"{_SUFFIX}.break."
+"""How filelock names a stale claim while it removes it, before its process and a random text."""
 
 
 class Claims:
@@ -62,7 +65,15 @@ class Claims:
             self._drop_unsigned(name)
             return False
         remove_leftovers_of(self._folder / name)
+        self._drop_breaks(name)
         return True
+
+    def _drop_breaks(self, name: str) -> None:
+        """Remove stale claims that filelock had put aside when its process was killed."""
+        for path in list(self._folder.iterdir()):
+            if path.name.startswith(f".{name}{_BREAK}") and not _runs(path.name.split(".")[-2]):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _drop_unsigned(self, name: str) -> None:
         """Remove a claim whose owner was killed before it could sign.
@@ -114,9 +125,20 @@ class Claims:
         """Remove the temporary files and claims of processes that are no more."""
         names = set()
         for path in self._folder.glob(".shard-*"):
-            if path.suffix in (_SUFFIX, TEMPORARY_SUFFIX):
+            if path.suffix in (_SUFFIX, TEMPORARY_SUFFIX) or _BREAK in path.name:
                 end = path.name.find(".h5") + len(".h5")
                 names.add(path.name[1:end])
         for name in names:
             with self.held(name):
                 pass
+
+
+def _runs(process: str) -> bool:
+    """Say whether a process of this machine runs; of what is no number, that it does."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True

@@ -74,6 +74,18 @@ def test_a_killed_owner_s_claim_and_leftovers_go_at_once(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_claim_that_a_killed_process_was_about_to_break_goes(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = tmp_path / f".{NAME}.lock.break.{ended.pid}.00ff"
+    alive = tmp_path / f".{NAME}.lock.break.{os.getpid()}.00ff"
+    odd = tmp_path / f".{NAME}.lock.break.x.00ff"
+    for path in (dead, alive, odd):
+        path.touch()
+    Claims(tmp_path).sweep()
+    assert sorted(tmp_path.iterdir()) == sorted([alive, odd])
+
+
 def test_an_owner_on_another_machine_is_given_up_when_it_shows_no_sign_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tomllib
@@ -28,8 +29,10 @@ def plain(name: str) -> str:
 
 
 def make(*words: str) -> subprocess.CompletedProcess[str]:
+    # These tests may have been started by make, which would tell this one how to print.
+    own = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     return subprocess.run(
-        ["make", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        ["make", *words], cwd=ROOT, env=own, capture_output=True, text=True, timeout=60, check=False
     )
 
 
