@@ -82,7 +82,7 @@ def test_settings_of_a_head_are_said_and_defaults_are_not(record: RunRecord) -> 
     told = {fit[n + 1] for n, word in enumerate(fit) if word == "--set"}
     assert told >= {"dense_units=8,4", "learning_rate=0.5"}
     assert not any(setting.startswith("epochs=") for setting in told)
-    own = HeadSpec.choose("keras", settings={"layers": ["Flatten", {"Dense": {"units": 3}}]})
+    own = HeadSpec.choose("keras", settings={"layers": [{"class_name": "Flatten", "config": {}}]})
     _, fit = lines(record.model_copy(update={"head": own}))
     assert fit[fit.index("--head-config") + 1] == "LAYERS.yaml"
 
