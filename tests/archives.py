@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+EXPLODED = Path(tempfile.gettempdir()) / f"featx-exploded-{os.getpid()}"
+"""What a `Bomb` in an array makes; the fixture `unharmed` looks for it."""
 
 Members = dict[str, bytes]
 Spoil = Callable[[Members, Path], Members]
@@ -67,12 +71,12 @@ def npy(shape: tuple[int, ...], descr: str = "<f8") -> bytes:
 
 
 def objects_in_npy() -> bytes:
-    np.save(buffer := io.BytesIO(), np.array([Bomb(Path("/tmp/exploded"))]), allow_pickle=True)
+    np.save(buffer := io.BytesIO(), np.array([Bomb(EXPLODED)]), allow_pickle=True)
     return buffer.getvalue()
 
 
 def npz_of_objects() -> bytes:
-    np.savez(buffer := io.BytesIO(), x=np.array([Bomb(Path("/tmp/exploded"))], object))
+    np.savez(buffer := io.BytesIO(), x=np.array([Bomb(EXPLODED)], object))
     return buffer.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,12 +17,19 @@ from featx.data import scan_folder
 from featx.demo.phantoms import write_phantoms
 from featx.extraction import ExtractionOptions, extract
 from featx.images import AugmentationSpec
+from tests.archives import EXPLODED
 
 # TensorFlow reads it when it is imported, which no test module does before this one.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared"
+
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"] + [
+    f"--disable-{what}" for what in ("background-networking", "component-update", "sync")
+]
+LARGER = 500
+"""MB that a hostile file may make the process larger by, for a moment; importing takes some."""
 
 RunFeatx = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeDisk = Callable[[str], Path]
@@ -90,6 +98,35 @@ def words_only(monkeypatch: pytest.MonkeyPatch) -> None:
             draw(figure, file, **options)
 
     monkeypatch.setattr(Figure, "savefig", save)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright isn't installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no Chromium (Debian: apt install chromium)")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def unharmed() -> Iterator[None]:
+    """Fail where a test made the process much larger for a moment, or set off a bomb."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here: proc(5)
+    before = _megabytes("VmRSS")
+    yield
+    assert _megabytes("VmHWM") - before < LARGER
+    assert not EXPLODED.exists()
+
+
+def _megabytes(name: str) -> float:
+    """Read what the kernel says of this process's memory."""
+    lines = dict(x.split(":", 1) for x in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[name].split()[0]) / 1024
 
 
 @pytest.fixture(scope="session")

@@ -165,7 +165,7 @@ def samples_figure(manifest: Manifest, drawn: Sequence[tuple[int, NDArray[np.flo
 def image_figure(manifest: Manifest, position: int, pixels: NDArray[np.float32]) -> Figure:
     """Draw one image with what the manifest says of it."""
     row = manifest.table.iloc[position]
-    figure, axes = _figure((5.6, 6.2))
+    figure, axes = _figure((5.6, 5.95))
     _draw(axes, pixels)
     axes.set_title(
         # Neither file nor patient: figures are shown around.

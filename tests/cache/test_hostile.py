@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-import resource
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from featx_cache import FeatxError, NotACacheError, open_cache
+from tests.refusing import refused
 
 if TYPE_CHECKING:
     from tests.cache.conftest import Made
@@ -195,26 +195,13 @@ DETAILS: dict[str, Any] = {
 NAMES = [b"..", b".", b"", b"/etc/passwd", b"../x.h5", b"a/b.h5"]
 
 
-@pytest.fixture
-def modest() -> Iterator[None]:
-    """No test of this file may make the process more than 300 MB larger."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
-
-
 def refusal(folder: Path) -> str:
     """Return the one line with which a cache is refused."""
-    with pytest.raises(FeatxError) as caught:
-        use(folder)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(folder) in message
-    return message
+    return refused(use, folder)
 
 
 @pytest.mark.timeout(5)
-@pytest.mark.usefixtures("modest")
+@pytest.mark.usefixtures("unharmed")
 class TestHostileDatasets:
     @pytest.mark.parametrize("harm", HARMS)
     @pytest.mark.parametrize(("kind", "name"), COLUMNS, ids=lambda value: str(value))

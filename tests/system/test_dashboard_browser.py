@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,10 +21,6 @@ from featx.runs import tune
 from featx.tuning import Budget, SearchSpec
 from featx_cache import open_cache
 from tests.postgres import free_port
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"] + [
-    f"--disable-{what}" for what in ("background-networking", "component-update", "sync")
-]
 
 
 @contextlib.contextmanager
@@ -51,18 +46,6 @@ def run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     report = tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=25, sampler="random"))
     assert report.outcome.trials["infeasible"] > 0
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright isn't installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no Chromium (Debian: apt install chromium)")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 class Visit:

@@ -28,8 +28,9 @@ from tests.archives import (
     without,
     write,
 )
+from tests.refusing import refused
 
-pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("modest")]
+pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("unharmed")]
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,7 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Members:
 
 def refusal(path: Path) -> str:
     """Load a head; return what was said."""
-    with pytest.raises(FeatxError) as caught:
-        load_head(path)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert str(path) in said
-    return said
+    return refused(load_head, path)
 
 
 def schema(change: Callable[[dict[str, Any]], object]) -> Spoil:

@@ -23,7 +23,7 @@ from featx_cli.console import Verbosity, set_verbosity
 from tests.archives import Bomb, npy, objects_in_npy, write
 from tests.studies import IDENTITY, use_study
 
-pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("modest")]
+pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("unharmed")]
 WORKER = b'"worker_id": "w"'
 LINES = [
     b"",

@@ -41,7 +41,7 @@ FILE = ("Zwicky", "Fritz", "19330812")
 LISTS = (
     # The working files of whoever has the images: they say which image is which.
     "cache/index.h5", "run*/oof.csv", "run*/calibration.csv", "manifest.csv", "verdicts.*",
-    "why/explanations.*",
+    "why/explanations.*", "doubtful-labels.*",
 )  # fmt: skip
 
 
@@ -219,6 +219,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         made.run("data", "show", data, "--out", folder / "figures")
         made.run("extract", data, "--cache", cache, *tiny)
         made.run("cache", "info", cache, "--json")
+        made.run("data", "check", data, "--cache", cache, codes=(0, 1))
         made.run("fit", cache, "--head", "logreg", "--run", run, *loose)
         made.run("evaluate", run, "--json", folder / "evaluation.json")
         made.run("calibrate", run, theirs, "--run", folder / "run-theirs", *loose)

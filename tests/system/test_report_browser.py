@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from featx.heads import HeadSpec
 from featx.reports import write_report
 from featx.runs import fit
 from featx_cache import open_cache
-from tests.system.test_dashboard_browser import FLAGS
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +29,6 @@ def report(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     fit(cache, HeadSpec(name="logreg"), long, accuracy_floor=0.5)
     out = folder / "page" / "report.html"
     return write_report([folder / "keras", long], out, title="Un<b>bold</b> " + "W" * 60).html
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright isn't installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no Chromium (Debian: apt install chromium)")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (420, "light"), (420, "dark")], ids=str)

@@ -18,7 +18,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from featx.errors import InputError
 from featx.heads import (
     CalibratedHead,
     HeadSpec,
@@ -31,6 +30,7 @@ from featx.heads import (
 from featx.heads.keras_network import build_network
 from featx.training.data import TrainingData
 from featx.training.scoring import fit_head
+from tests.refusing import refused
 
 SHAPE = (3, 3, 8)
 
@@ -75,12 +75,7 @@ def fitted(name: Any, embeddings: NDArray[np.float32]) -> Any:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        load_head(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(path) in message
-    return message
+    return refused(load_head, path)
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,7 @@ class TestNamesFromOutside:
         gone = shutil.copytree(made.run, tmp_path / "Doe, Jane 1970" / "gone")
         (gone / "oof.csv").unlink()
         written = write_report([made.run, gone], tmp_path / "r.html")
-        assert "featx report --names" in Page(written.html).text
+        assert "With --names" in Page(written.html).text
         for path in (written.html, written.markdown, written.card):
             text = path.read_text()
             assert not re.search(r"p\d\d-\d\.png", text)

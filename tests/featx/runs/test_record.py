@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from featx.errors import InputError
 from featx.runs import FitReport, load_run
 from featx.runs.record import RunRecord, versions
+from tests.refusing import refused
 
 
 @pytest.fixture
@@ -22,11 +22,7 @@ def run(report: FitReport, tmp_path: Path) -> Path:
 
 
 def refusal(run: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        load_run(run)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refused(load_run, run)
 
 
 def edit(run: Path, **changes: Any) -> None:
