@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         StorageError,
     )
     from featx_cache.files import (
+        NotRegularFileError,
         atomic_folder,
         atomic_path,
         make_folder,
+        open_regular,
         remove_leftovers,
         storage_errors,
     )
@@ -51,7 +53,15 @@ _PLACES = {
         "SpecMismatchError",
         "StorageError",
     ),
-    "files": ("atomic_folder", "atomic_path", "make_folder", "remove_leftovers", "storage_errors"),
+    "files": (
+        "NotRegularFileError",
+        "atomic_folder",
+        "atomic_path",
+        "make_folder",
+        "open_regular",
+        "remove_leftovers",
+        "storage_errors",
+    ),
     "index": (
         "IMAGE_COLUMNS",
         "INDEX_NAME",
@@ -81,6 +91,7 @@ __all__ = [
     "Labelling",
     "LazyEmbeddings",
     "NotACacheError",
+    "NotRegularFileError",
     "RowKeys",
     "RowPlaces",
     "SpecMismatchError",
@@ -91,6 +102,7 @@ __all__ = [
     "atomic_path",
     "make_folder",
     "open_cache",
+    "open_regular",
     "read_keys",
     "remove_leftovers",
     "shard_name",

@@ -8,8 +8,10 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from featx_cache.errors import StorageError
 from featx_cache.exchange import exchange
@@ -204,6 +206,38 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading bytes; never waits for the writer of a pipe.
+
+    Links are followed. Whether the file is a regular one is asked of what was opened, so that
+    nobody can put another in its place in between.
+
+    Raises
+    ------
+    NotRegularFileError
+        When it is a pipe, a socket or a device.
+    OSError
+        When it can't be opened.
+    """
+    descriptor = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise NotRegularFileError(errno.EINVAL, "not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+class NotRegularFileError(OSError):
+    """A pipe, a socket or a device where a file should be."""
 
 
 def _fsync(path: Path) -> None:

@@ -2,22 +2,28 @@
 
 from featx.data.dicom import Pseudonyms
 from featx.data.folders import images_below, is_image, is_image_name, scan_folder, walk_images
+from featx.data.formats import PILLOW_FORMATS
 from featx.data.load import load_manifest
 from featx.data.manifest import ClassesError, Manifest, require_manifest_name
 from featx.data.patients import group_of
+from featx.data.positive import is_healthy_name, positive_is_known, positive_sentence
 from featx.data.probe import reason_of
 from featx.data.split import fold_manifest, split_manifest
 
 __all__ = [
+    "PILLOW_FORMATS",
     "ClassesError",
     "Manifest",
     "Pseudonyms",
     "fold_manifest",
     "group_of",
     "images_below",
+    "is_healthy_name",
     "is_image",
     "is_image_name",
     "load_manifest",
+    "positive_is_known",
+    "positive_sentence",
     "reason_of",
     "require_manifest_name",
     "scan_folder",
