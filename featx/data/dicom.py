@@ -1,4 +1,4 @@
-"""DICOM headers: the size of the image, and who it shows, under a pseudonym."""
+"""DICOM headers: what is an image, its size, and who it shows, under a pseudonym."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import contextlib
 import hashlib
 import hmac
 import io
+import logging
+import math
 import os
 import secrets
 import tempfile
+import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +26,8 @@ SUFFIXES = frozenset({".dcm", ".dicom"})
 SALT_VARIABLE = "FEATX_SALT"
 LARGEST_FILE = 2**30
 """Bytes of the largest DICOM file that is read."""
+LARGEST_INFLATED = 2**28
+"""Bytes of the largest deflated data set: three times the largest X-ray of 16 bits."""
 _PREAMBLE = 128
 _PSEUDONYM_DIGITS = 16
 PHOTOMETRIC = frozenset(
@@ -35,6 +41,10 @@ PHOTOMETRIC = frozenset(
 
 class NoPictureError(ValueError):
     """A DICOM file without a picture that featx reads; the text names nobody."""
+
+
+class NotAnImageError(NoPictureError):
+    """A DICOM file that isn't meant to be a picture: a report, or the list of a disc's files."""
 
 
 class Pseudonyms:
@@ -105,7 +115,7 @@ def looks_like_dicom(file: IO[bytes]) -> bool:
 
 
 def read_header(file: IO[bytes]) -> Any:
-    """Read a DICOM data set, pixels and all.
+    """Read a DICOM data set, pixels and all. Rows and Columns are whole numbers in it.
 
     Returns
     -------
@@ -113,13 +123,14 @@ def read_header(file: IO[bytes]) -> Any:
 
     Raises
     ------
+    NotAnImageError
+        When it is DICOM, and not meant to be a picture.
     NoPictureError
         When it isn't DICOM or has no picture that featx reads.
     """
     import pydicom
 
-    # What is wrong with a header is not told, because that would tell what is in it.
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    hush_pydicom()
     with header_errors():
         force = not looks_like_dicom(file)
         # Of memory one can't read more than there is; of a file, room is made for all that a
@@ -127,16 +138,121 @@ def read_header(file: IO[bytes]) -> Any:
         if file.seek(0, os.SEEK_END) > LARGEST_FILE:
             raise NoPictureError("a DICOM file of more than 1 GiB")
         file.seek(0)
-        dataset = pydicom.dcmread(io.BytesIO(file.read()), force=force)
-        if "PixelData" not in dataset or not (dataset.get("Rows") and dataset.get("Columns")):
-            raise NoPictureError("a DICOM file without pixels")
-        if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
-            raise NoPictureError(f"a DICOM file of {frames} frames, not one image")
-        if str(dataset.get("BurnedInAnnotation") or "").upper() == "YES":
-            raise NoPictureError(
-                "its DICOM header says that text is burned into the picture (BurnedInAnnotation)"
-            )
+        content = file.read()
+        if (inflated := _inflate(content)) is not None:
+            content, force = inflated, True
+        dataset = pydicom.dcmread(io.BytesIO(content), force=force)
+        _require_picture(dataset)
     return dataset
+
+
+def hush_pydicom() -> None:
+    """Keep what pydicom says of a header, and with it what is in the header, off the screen.
+
+    What is wrong with a file is said by featx, in words that have nothing of it.
+    """
+    import pydicom
+
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    for name in ("pydicom", "pylibjpeg"):
+        logging.getLogger(name).propagate = False
+    ours = r"(pydicom|pylibjpeg|openjpeg|libjpeg|rle|featx\.(data|images))\b"
+    first = warnings.filters[0] if warnings.filters else None
+    # `catch_warnings` would do it for all threads, and undo it for all.
+    if first is None or getattr(first[3], "pattern", None) != ours:
+        warnings.filterwarnings("ignore", module=ours)
+
+
+def _inflate(content: bytes) -> bytes | None:
+    """Inflate the data set of a deflated file, up to a bound; None for other files.
+
+    pydicom inflates without a bound.
+    """
+    from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    if DeflatedExplicitVRLittleEndian.encode() not in content:
+        return None
+    source = io.BytesIO(content)
+    read_preamble(source, force=True)
+    meta = read_dataset(source, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    for _ in meta:  # where one can't be read, pydicom tries another form
+        pass
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return None
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(source.read(), LARGEST_INFLATED)
+    if len(inflated) >= LARGEST_INFLATED:
+        raise NoPictureError("a deflated DICOM file of more than 256 MiB")
+    if not inflater.eof:
+        raise NoPictureError("not a readable DICOM file")
+    return inflated
+
+
+def _require_picture(dataset: Any) -> None:
+    """Refuse what isn't one picture for people to look at."""
+    from pydicom.uid import UID
+
+    rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
+    has_pixels = bool(raw_value(dataset, "PixelData"))
+    if not (has_pixels or rows or columns):
+        meta = getattr(dataset, "file_meta", {})
+        told = texts(dataset, "SOPClassUID") or texts(meta, "MediaStorageSOPClassUID")
+        kind = UID(told[0]) if told else UID("")
+        if kind and "Image Storage" not in kind.name:
+            known = "" if kind.name == kind else f" ({kind.name})"
+            raise NotAnImageError(f"a DICOM file that is no image{known}")
+    for keyword, there in (("PixelData", has_pixels), ("Rows", rows), ("Columns", columns)):
+        if not there:
+            raise NoPictureError(f"a DICOM file without pixels: no {keyword}")
+    dataset.Rows, dataset.Columns = rows, columns
+    if (whole_number(dataset, "NumberOfFrames") or 1) > 1:
+        raise NoPictureError("a DICOM file of several images, not one (NumberOfFrames)")
+    if any(text.upper() == "YES" for text in texts(dataset, "BurnedInAnnotation")):
+        raise NoPictureError(
+            "its DICOM header says that text is burned into the picture (BurnedInAnnotation)"
+        )
+
+
+def raw_value(dataset: Any, keyword: str) -> Any:
+    """Return the value of an element, or its bytes where they aren't what its kind should hold."""
+    try:
+        return dataset.get(keyword)
+    except Exception:  # noqa: BLE001 - pydicom has many words for damage
+        return getattr(dataset.get_item(keyword), "value", None)
+
+
+def texts(dataset: Any, keyword: str) -> list[str]:
+    """Return the values of an element as texts; none where it is absent or empty.
+
+    Some makers put a comma between values.
+    """
+    value = raw_value(dataset, keyword)
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").split("\\")
+    if value is None or isinstance(value, str) or not hasattr(value, "__iter__"):
+        value = [value]
+    parts = [part.strip(" \0") for v in value for part in ("" if v is None else str(v)).split(",")]
+    return parts if any(parts) else []
+
+
+def numbers(dataset: Any, keyword: str) -> list[float | None]:
+    """Return the values of an element as numbers; None for each that is no finite number."""
+    return [_number(text) for text in texts(dataset, keyword)]
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def whole_number(dataset: Any, keyword: str) -> int | None:
+    """Return the first value of an element as a whole number; None where it is none."""
+    number = next(iter(numbers(dataset, keyword)), None)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 @contextlib.contextmanager
@@ -144,7 +260,7 @@ def header_errors() -> Iterator[None]:
     """Turn whatever pydicom says of a header into an error that doesn't say what is in it."""
     try:
         yield
-    except (NoPictureError, FeatxError):  # the latter of a salt that can't be kept
+    except (NoPictureError, FeatxError, MemoryError):  # the second of a salt that can't be kept
         raise
     except Exception as error:  # pydicom has many words for damage
         raise NoPictureError("not a readable DICOM file") from error
@@ -155,10 +271,11 @@ def identify(dataset: Any, pseudonyms: Pseudonyms) -> tuple[str, str]:
 
     The patient is the issuer and the patient's ID, or the study where there is no ID.
     """
-    study = str(dataset.get("StudyInstanceUID") or "").strip()
-    patient = str(dataset.get("PatientID") or "").strip()
+    study, patient, issuer = (
+        _text(dataset, keyword)
+        for keyword in ("StudyInstanceUID", "PatientID", "IssuerOfPatientID")
+    )
     if patient:
-        issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
         patient = f"{issuer}:{patient}" if issuer else patient
     return pseudonyms.of(patient or study), pseudonyms.of(study)
 
@@ -168,8 +285,15 @@ def kind_of_pixels(dataset: Any) -> str:
 
     Anything else could be whatever a machine wrote there, and goes into manifests.
     """
-    kind = str(dataset.get("PhotometricInterpretation") or "").strip()
+    kind = _text(dataset, "PhotometricInterpretation").upper()
     return kind if kind in PHOTOMETRIC else ""
+
+
+def _text(dataset: Any, keyword: str) -> str:
+    value = raw_value(dataset, keyword)
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    return str("" if value is None else value).strip(" \0").strip()
 
 
 def is_dicom_name(path: Path) -> bool:
