@@ -262,7 +262,7 @@ def _require_length(dataset: Any, length: int, pixel_bits: int, photometric: str
 def _decoded(
     syntax: Any, stream: Codestream | None, data: bytes, options: dict[str, Any]
 ) -> NDArray[Any]:
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import JPEGExtended12Bit, RLELossless
 
     try:
@@ -282,7 +282,7 @@ def _decoded(
         raise
     except Exception as error:  # pydicom and its decoders have many words for damage
         raise NoPictureError(f"its PixelData{_name(syntax)} can't be decoded") from error
-    return values
+    return np.asarray(values)
 
 
 def _with_stored_bits(
