@@ -143,7 +143,7 @@ class TestUnreadable:
         [
             ({"PixelData": None}, "a DICOM file without pixels"),
             ({"Rows": None}, "a DICOM file without pixels"),
-            ({"NumberOfFrames": 12}, "a DICOM file of 12 frames, not one image"),
+            ({"NumberOfFrames": 12}, "a DICOM file of several images, not one"),
             ({"BurnedInAnnotation": "YES"}, "text is burned into the picture"),
         ],
     )

@@ -208,14 +208,15 @@ class TestErrors:
     def test_too_few_pixels(self, tmp_path: Path) -> None:
         path = dicom(tmp_path / "x.dcm", RAMP, Rows=2000)
         with pytest.raises(
-            UnreadableImageError, match=r"its DICOM pixels can't be decoded .*512 vs 64000 bytes"
+            UnreadableImageError,
+            match="its PixelData is shorter than Rows, Columns and BitsAllocated say",
         ):
             decode(path, 8)
 
     def test_too_many_pixels(self, tmp_path: Path) -> None:
         path = dicom(tmp_path / "x.dcm", RAMP, Rows=30_000, Columns=30_000)
         with pytest.raises(
-            UnreadableImageError, match="30000x30000 pixels are more than the limit"
+            UnreadableImageError, match="Rows x Columns are more than the limit of 178956970"
         ):
             decode(path, 8)
 
