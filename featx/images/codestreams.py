@@ -16,7 +16,7 @@ Kind = Literal["JPEG", "JPEG-LS", "JPEG 2000"]
 SMALL_IMAGE = 2**22
 """Pixels of an image that may be compressed as much as one likes."""
 MAX_PIXELS_PER_BYTE = 1000
-"""Of larger images; lossy X-rays have 10, and a blank JPEG has 90."""
+"""Of larger images. Lossy X-rays have 10, and a blank JPEG has 90."""
 MIN_TILE = 2**10
 MIN_BLOCK = 2**8
 """Pixels of a tile and of a code block, on average: OpenJPEG takes 9 kB for a tile."""
@@ -72,17 +72,13 @@ def read_codestream(data: bytes) -> Codestream:
     Raises
     ------
     CodestreamError
-        When it is none of the three, damaged, or would take a decoder more memory than an image of
-        its size needs.
+        When it is none of the three, damaged, or has so many tiles, code blocks or precincts that
+        a decoder would take far more memory than an image of its size needs.
     """
     try:
-        stream = _jpeg(data) if data.startswith(_START) else _jpeg2000(data)
+        return _jpeg(data) if data.startswith(_START) else _jpeg2000(data)
     except (IndexError, struct.error) as error:
         raise CodestreamError("damaged") from error
-    pixels = stream.rows * stream.columns
-    if pixels > max(SMALL_IMAGE, MAX_PIXELS_PER_BYTE * len(data)):
-        raise CodestreamError("too short for its size")
-    return stream
 
 
 def _jpeg(data: bytes) -> Codestream:

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from featx.data.dicom import NoPictureError, raw_value, texts, whole_number
 from featx.data.npz import LARGEST_IMAGE
-from featx.images.codestreams import Codestream, CodestreamError, read_codestream
+from featx.images.codestreams import (
+    MAX_PIXELS_PER_BYTE,
+    SMALL_IMAGE,
+    Codestream,
+    CodestreamError,
+    read_codestream,
+)
 
 NEEDS_DECODER = "needs a decoder: pip install 'featx[dicom]'"
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -165,6 +171,8 @@ def _codestream(dataset: Any, syntax: Any, frame: bytes) -> Codestream | None:
         raise _contradiction("TransferSyntaxUID", "PixelData")
     if (stream.rows, stream.columns) != (dataset.Rows, dataset.Columns):
         raise _contradiction("Rows, Columns", "PixelData")
+    if dataset.Rows * dataset.Columns > max(SMALL_IMAGE, MAX_PIXELS_PER_BYTE * len(frame)):
+        raise NoPictureError(f"its PixelData{_name(syntax)} is too short for Rows x Columns")
     return stream
 
 
