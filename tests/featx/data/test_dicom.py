@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.uid import (
+    BasicTextSRStorage,
+    ComputedRadiographyImageStorage,
+    EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    MediaStorageDirectoryStorage,
+)
 
 from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
-from featx.data.dicom import own_salt
+from featx.data.dicom import NoPictureError, NotAnImageError, own_salt, read_header
 from featx.errors import InputError
-from tests.dicoms import PATIENT, dicom
+from featx.images import UnreadableImageError, decode
+from tests.dicoms import PATIENT, Raw, dicom
 from tests.featx.data.test_folders import draw
 
 GREY = np.arange(48, dtype=np.uint16).reshape(6, 8)
@@ -180,3 +191,106 @@ class TestUnreadable:
             )
             assert not any(word in run.stdout + run.stderr for word in (PATIENT, "Doe", "Q-4711"))
             assert "a.dcm" in run.stdout
+
+
+WITHOUT_PICTURE: dict[str, Any] = dict.fromkeys(["Rows", "Columns", "PixelData", "BitsStored"])
+
+
+class TestNotAnImage:
+    """What a hospital's disc has beside the images."""
+
+    @pytest.mark.parametrize(
+        ("kind", "reason"),
+        [
+            (MediaStorageDirectoryStorage, "no image (Media Storage Directory Storage)"),
+            (BasicTextSRStorage, "no image (Basic Text SR Storage)"),
+            (GrayscaleSoftcopyPresentationStateStorage, "Softcopy Presentation State Storage)"),
+            (EncapsulatedPDFStorage, "no image (Encapsulated PDF Storage)"),
+            ("1.2.3.4.5.6", "a DICOM file that is no image"),
+        ],
+    )
+    def test_is_told_from_a_damaged_image(self, tmp_path: Path, kind: str, reason: str) -> None:
+        path = dicom(tmp_path / "DICOMDIR", GREY, SOPClassUID=kind, **WITHOUT_PICTURE)
+        with path.open("rb") as file, pytest.raises(NotAnImageError) as caught:
+            read_header(file)
+        assert str(caught.value).endswith(reason)
+        with pytest.raises(UnreadableImageError) as named:
+            decode(path, 8)
+        assert named.value.reason == str(caught.value)
+
+    def test_the_meta_information_tells_it_too(self, tmp_path: Path) -> None:
+        path = dicom(tmp_path / "x.dcm", GREY, SOPClassUID=None, **WITHOUT_PICTURE)
+        dataset = dcmread(path)
+        dataset.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+        dataset.save_as(path)
+        with path.open("rb") as file, pytest.raises(NotAnImageError, match="Directory"):
+            read_header(file)
+
+    @pytest.mark.parametrize(
+        "elements",
+        [
+            {"SOPClassUID": ComputedRadiographyImageStorage, **WITHOUT_PICTURE},
+            {"SOPClassUID": BasicTextSRStorage, "PixelData": None},
+            {"SOPClassUID": BasicTextSRStorage, "Rows": None},
+        ],
+    )
+    def test_an_image_without_its_pixels_is_damaged(
+        self, tmp_path: Path, elements: dict[str, Any]
+    ) -> None:
+        path = dicom(tmp_path / "x.dcm", GREY, **elements)
+        with path.open("rb") as file, pytest.raises(NoPictureError, match="without pixels") as no:
+            read_header(file)
+        assert not isinstance(no.value, NotAnImageError)
+
+
+ODD: dict[str, Any] = {
+    "PatientBirthDate": Raw("DA", b"Quirrel "),
+    "WindowCenter": Raw("DS", b"Quirrel "),
+    "RescaleSlope": Raw("DS", b"Quirrel "),
+    "NumberOfFrames": Raw("IS", b"Quirrel "),
+    "PixelAspectRatio": Raw("IS", b"Quirrel "),
+    "PatientName": Raw("PN", b"Quirrel\xff\xfe"),
+    "PixelData": GREY.tobytes() + b"Quirrel!",
+}
+"""What pydicom warns of, and has in its warning."""
+
+
+class TestQuiet:
+    def test_what_pydicom_says_of_a_header_is_not_told(self, tmp_path: Path) -> None:
+        for number, (name, value) in enumerate(ODD.items()):
+            dicom(tmp_path / "A" / f"{number}.dcm", GREY, **{name: value})
+        dicom(tmp_path / "B" / "all.dcm", GREY, **ODD)
+        dicom(tmp_path / "B" / "set.dcm", GREY, SpecificCharacterSet="ISO_IR Quirrel")
+        program = (
+            "import logging, sys, warnings; logging.basicConfig(level=logging.DEBUG)\n"
+            "from pathlib import Path; from concurrent.futures import ThreadPoolExecutor\n"
+            "from featx.data import load_manifest; from featx.images import decode\n"
+            "def read(path):\n"
+            "    try: decode(path, 8)\n"
+            "    except Exception as error: print(error)\n"
+            "load_manifest(sys.argv[1])\n"
+            "with ThreadPoolExecutor(4) as pool:\n"
+            "    list(pool.map(read, sorted(Path(sys.argv[1]).rglob('*.dcm')) * 5))\n"
+        )
+        run = subprocess.run(
+            [sys.executable, "-W", "always", "-c", program, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Quirrel" not in run.stdout + run.stderr
+        assert "pydicom" not in run.stderr
+
+    def test_where_somebody_asks_for_all_warnings(self, tmp_path: Path) -> None:
+        path = dicom(tmp_path / "x.dcm", GREY, **ODD)
+        for _ in range(2):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                decode(path, 8)
+            assert not told
+
+    def test_an_odd_attribute_costs_neither_picture_nor_patient(self, tmp_path: Path) -> None:
+        pixels = decode(dicom(tmp_path / "A" / "plain.dcm", GREY), 8)
+        odd = dicom(tmp_path / "B" / "odd.dcm", GREY, **ODD)
+        np.testing.assert_array_equal(decode(odd, 8), pixels)
+        assert len(set(by_path(scan_folder(tmp_path), "group").values())) == 1
