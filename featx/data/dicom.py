@@ -202,7 +202,8 @@ def _require_picture(dataset: Any) -> None:
         if kind and "Image Storage" not in kind.name:
             known = "" if kind.name == kind else f" ({kind.name})"
             raise NotAnImageError(f"a DICOM file that is no image{known}")
-    for keyword, there in (("PixelData", has_pixels), ("Rows", rows), ("Columns", columns)):
+    sized = [0 < (side or 0) < 2**16 for side in (rows, columns)]
+    for keyword, there in zip(("PixelData", "Rows", "Columns"), (has_pixels, *sized), strict=True):
         if not there:
             raise NoPictureError(f"a DICOM file without pixels: no {keyword}")
     dataset.Rows, dataset.Columns = rows, columns

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from featx.data.dicom import numbers, raw_value, read_header, texts
+from featx.data.dicom import NoPictureError, numbers, raw_value, read_header, texts
 from featx.images.dicom_pixels import PALETTE, StoredPixels, read_pixels, unusable
 from featx.images.lookup_tables import LookupTable, read_table, shows_something
 
 _STEPS = 2**16
+_ONE_GREY = 0.01
 _CHANNELS = ("Red", "Green", "Blue")
 
 
@@ -32,6 +33,7 @@ class _Values:
     signed: bool
     slope: float
     intercept: float
+    limits_known: bool
 
 
 def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
@@ -40,7 +42,8 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
     Stored values go through the modality LUT or rescale slope and intercept, then through the
     first VOI LUT that is usable, else through the first window that is, else the range that the
     stored bits can express is shown. A table or window is usable when it is whole and leaves more
-    than one grey. MONOCHROME1 is inverted. See DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
+    than one grey: of the values that are possible, and of those in the image. MONOCHROME1 is
+    inverted. See DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
 
     Parameters
     ----------
@@ -61,8 +64,13 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
         The reason names the attribute, and nothing that is in it.
     """
     dataset = read_header(file)
-    stored = read_pixels(dataset)
-    shown = _shown(dataset, stored)
+    try:
+        stored = read_pixels(dataset)
+        shown = _shown(dataset, stored)
+    except (NoPictureError, MemoryError):
+        raise
+    except Exception as error:  # pydicom's words may have values of the header in them
+        raise NoPictureError("its PixelData can't be shown") from error
     channels = [_resize(shown[..., c], size) for c in range(shown.shape[-1])]
     pixels = np.stack(channels, axis=-1).clip(0.0, 255.0)
     # Inverted after resizing, and in steps that leave nothing to round, so that it is the exact
@@ -85,14 +93,23 @@ def _shown(dataset: Any, stored: StoredPixels) -> NDArray[np.float32]:
     for item in _items(dataset, "VOILUTSequence"):
         table = read_table(item, (low, high), little_endian)
         if table is not None and table.shows((low, high)):
-            return _scaled(table.apply(grey.values), *table.limits)[..., None]
+            shown = _scaled(table.apply(grey.values), *table.limits)
+            if not _is_blotted_out(grey.values, shown):
+                return shown[..., None]
     for window in _windows(dataset, grey):
         # pydicom spreads the window from one end of the range to the other, also where a negative
         # slope turns the range round.
-        return _scaled(_windowed(grey.values, window), *grey.limits)[..., None]
-    if not stored.bits_known:
+        shown = _scaled(_windowed(grey.values, window), *grey.limits)
+        if not _is_blotted_out(grey.values, shown):
+            return shown[..., None]
+    if not grey.limits_known:
         raise unusable("BitsStored")
     return _scaled(grey.values, low, high)[..., None]
+
+
+def _is_blotted_out(values: NDArray[Any], shown: NDArray[np.float32]) -> bool:
+    """Say whether an image that isn't of one value is shown in one grey."""
+    return bool(np.ptp(shown) < _ONE_GREY and values.min() != values.max())
 
 
 def _in_modality_units(dataset: Any, stored: StoredPixels) -> _Values:
@@ -102,7 +119,7 @@ def _in_modality_units(dataset: Any, stored: StoredPixels) -> _Values:
         table = read_table(items[0], (low, high), _is_little_endian(dataset))
         if table is None or not table.shows((low, high)):
             raise unusable("ModalityLUTSequence")
-        return _Values(table.apply(stored.values), table.limits, table.bits, False, 1.0, 0.0)
+        return _Values(table.apply(stored.values), table.limits, table.bits, False, 1.0, 0.0, True)
     slope = next(iter(numbers(dataset, "RescaleSlope")), None) or 1.0
     intercept = next(iter(numbers(dataset, "RescaleIntercept")), None) or 0.0
     spread = (high * slope + intercept) - (low * slope + intercept)
@@ -114,7 +131,8 @@ def _in_modality_units(dataset: Any, stored: StoredPixels) -> _Values:
         rescaled *= slope
         rescaled += intercept
     limits = low * slope + intercept, high * slope + intercept
-    return _Values(rescaled, limits, stored.bits, stored.signed, slope, intercept)
+    known = stored.bits_known
+    return _Values(rescaled, limits, stored.bits, stored.signed, slope, intercept, known)
 
 
 def _items(dataset: Any, keyword: str) -> list[Any]:

@@ -83,7 +83,11 @@ def read_pixels(dataset: Any) -> StoredPixels:
     """
     if dataset.Rows * dataset.Columns > LARGEST_IMAGE:
         raise NoPictureError(f"Rows x Columns are more than the limit of {LARGEST_IMAGE} pixels")
-    data = raw_value(dataset, "PixelData")
+    try:
+        element = dataset["PixelData"]
+    except Exception as error:  # of another kind than bytes
+        raise unusable("PixelData") from error
+    data = element.value
     if not isinstance(data, bytes):
         raise unusable("PixelData")
     syntax = _transfer_syntax(dataset, data)
@@ -106,7 +110,7 @@ def read_pixels(dataset: Any) -> StoredPixels:
         "bits_stored": stream.precision if stream else allocated,
         "pixel_representation": int(signed),
         "pixel_keyword": "PixelData",
-        "pixel_vr": dataset["PixelData"].VR,
+        "pixel_vr": element.VR,
     }
     if not syntax.is_encapsulated:
         _require_length(dataset, len(data), samples * allocated, photometric)
@@ -309,14 +313,32 @@ def _with_stored_bits(
         return StoredPixels(values, photometric, 1, False)
     if stored < allocated and (stream is None or stored < stream.precision):
         decoded, values = values, _moved(values, allocated, stored, high)
+        if np.ptp(values) == 0 < np.ptp(decoded):
+            raise _contradiction("BitsStored, HighBit", "PixelData")
+        if stream is None and _uses_bits_above(dataset, decoded, high):
+            raise _contradiction("BitsStored", "PixelData")
         if high != stored - 1:
-            # Bits below the lowest and none above the highest: High Bit is wrong.
+            # Something below the lowest bit, and nothing in the highest: High Bit is wrong.
             below = (decoded & (2 ** (high + 1 - stored) - 1)).any()
-            if below and np.array_equal(decoded, _moved(decoded, allocated, stored, stored - 1)):
+            reach = max(stored, high - 3)
+            if below and np.array_equal(decoded, _moved(decoded, allocated, reach, reach - 1)):
                 raise _contradiction("HighBit", "PixelData")
         elif stream is not None and not np.array_equal(decoded, values):
             raise _contradiction("BitsStored", "PixelData")
     return StoredPixels(values, photometric, stored, signed, known)
+
+
+def _uses_bits_above(dataset: Any, decoded: NDArray[Any], high: int) -> bool:
+    """Say whether bits above the stored ones hold something that isn't overlay, sign or padding."""
+    above = np.right_shift(decoded, high + 1)
+    odd = (
+        decoded[(above != 0) & (above != -1)] if decoded.dtype.kind == "i" else decoded[above != 0]
+    )
+    if odd.size == 0 or odd.min() == odd.max():  # one value, for padding
+        return False
+    # Overlays lie in the pixels' own bits where they have a position (retired in 2004).
+    tags = dataset.keys()
+    return not any(0x6000 <= tag >> 16 <= 0x60FF and tag & 0xFFFF == 0x0102 for tag in tags)
 
 
 def _moved(values: NDArray[Any], allocated: int, stored: int, high: int) -> NDArray[Any]:
