@@ -206,7 +206,8 @@ def _require_picture(dataset: Any) -> None:
     for keyword, there in zip(("PixelData", "Rows", "Columns"), (has_pixels, *sized), strict=True):
         if not there:
             raise NoPictureError(f"a DICOM file without pixels: no {keyword}")
-    dataset.Rows, dataset.Columns = rows, columns
+    dataset.add_new("Rows", "US", rows)  # whatever kind they had
+    dataset.add_new("Columns", "US", columns)
     if (whole_number(dataset, "NumberOfFrames") or 1) > 1:
         raise NoPictureError("a DICOM file of several images, not one (NumberOfFrames)")
     if any(text.upper() == "YES" for text in texts(dataset, "BurnedInAnnotation")):
