@@ -37,6 +37,10 @@ class NoPictureError(ValueError):
     """A DICOM file without a picture that featx reads; the text names nobody."""
 
 
+class NotAnImageError(NoPictureError):
+    """A DICOM object that isn't an image: a directory, a report, a presentation state."""
+
+
 class Pseudonyms:
     """Stand-ins for identifiers: equal for equal identifiers, and useless without the salt.
 

@@ -49,12 +49,15 @@ class Manifest:
         The negative and the positive class.
     unreadable
         Relative path -> reason, for files that look like images and aren't.
+    left_out
+        Relative path -> reason, for all other files in a folder that aren't used.
     """
 
     root: Path
     table: pd.DataFrame
     classes: tuple[str, str]
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -74,9 +77,16 @@ class Manifest:
             return self
         prefix = root.relative_to(folder).as_posix() + "/"
         paths = pd.array([prefix + path for path in self.table["path"]], dtype=TEXT)
-        unreadable = {prefix + path: reason for path, reason in self.unreadable.items()}
+        unreadable, left_out = (
+            {prefix + path: reason for path, reason in files.items()}
+            for files in (self.unreadable, self.left_out)
+        )
         return replace(
-            self, root=folder, table=self.table.assign(path=paths), unreadable=unreadable
+            self,
+            root=folder,
+            table=self.table.assign(path=paths),
+            unreadable=unreadable,
+            left_out=left_out,
         )
 
     def save(self, path: str | Path) -> None:

@@ -90,7 +90,7 @@ class TestCheck:
         strange = b"\xff,\n\x1b[31m.png".decode(errors="surrogateescape")
         (data / "train" / "NORMAL" / strange).write_bytes(b"no image")
         answer = featx("data", "check", data)
-        assert "?,??[31m.png: not a JPEG or PNG image" in answer.out
+        assert "?,??[31m.png: text, not an image" in answer.out
         assert json.loads(featx("data", "check", data, "--json").out)
 
     @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class TestOutput:
             "(as asked for)",
             "These weights are random: the embeddings are untrained.",
             "Skipped NORMAL/empty.png: the file is empty",
-            "Skipped PNEUMONIA/text.jpeg: not a JPEG or PNG image",
+            "Skipped PNEUMONIA/text.jpeg: text, not an image",
         ]
         assert "untrained" in answer.out
 

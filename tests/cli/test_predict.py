@@ -114,7 +114,7 @@ class TestFormats:
         assert lines[0].split() == [*COLUMNS[1:-1], "path", "error"]
         where = lines[0].index("path")
         assert [line[where:].split()[0] for line in lines[1:]] == ["a.png", "c.png", "b.png"]
-        assert lines[2].endswith("c.png  not a JPEG or PNG image")
+        assert lines[2].endswith("c.png  text, not an image")
         assert lines[1].split()[3] in ("NORMAL", "PNEUMONIA")
 
     def test_rows_are_written_as_they_come(self) -> None:
