@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -202,16 +203,16 @@ def _split_in_class(image: _Image) -> _Image:
 
 def _refuse_several_sets(root: Path, found: Sequence[_Image]) -> None:
     """Refuse folders that are data sets of their own, SET/{train,val,test}/CLASS/image."""
-    sets: dict[str, set[str]] = {}
+    classes: dict[str, set[str]] = {}
     for image in found:
         if len(image.parts) > 3 and split_of(image.parts[1]):
-            sets.setdefault(image.parts[2], set()).add(image.parts[0])
-    several = max(sets.values(), key=len, default=set())
-    if len(several) > 1:
-        raise InputError(
-            f"{root} has several data sets in it: {_listed(sorted(several))}",
-            f"Give one of them, for example {root / min(several)}, or list the images in a CSV.",
-        )
+            classes.setdefault(image.parts[0], set()).add(image.parts[2])
+    for one, other in itertools.combinations(sorted(classes), 2):
+        if len(classes[one] & classes[other]) > 1:
+            raise InputError(
+                f"{root} has several data sets in it: {_listed(sorted(classes))}",
+                f"Give one of them, for example {root / one}, or list the images in a CSV.",
+            )
 
 
 def _merge_classes(found: Sequence[_Image], asked: Sequence[str]) -> list[_Image]:
@@ -253,7 +254,7 @@ def _require_images(root: Path, found: Sequence[_Image], left_out: dict[str, str
 def _refuse_class_folder(root: Path, found: Sequence[_Image]) -> None:
     """Refuse a folder whose classes would be called images and masks."""
     labels = sorted({image.label for image in found})
-    if all(map(_is_image_folder, labels)):
+    if all(map(_is_image_folder, labels)) and any(n.casefold() in _IMAGE_FOLDERS for n in labels):
         raise InputError(
             f"the folders in {root} aren't classes by their names: {_listed(labels)}",
             f"If it is the folder of one class, give the one above, {root.resolve().parent}. "

@@ -99,8 +99,7 @@ def walk(
             yield start, LINK_AGAIN
             continue
         stack = [(start, _entries(start), False)]
-        if start is not top or is_used(""):
-            seen.add(_identity(start))
+        seen.add(_identity(start))
         while stack:
             folder, entries, hidden = stack[-1]
             if entries is None:
@@ -121,6 +120,9 @@ def walk(
                 continue
             if entry.is_symlink():
                 if below_hidden:
+                    continue
+                if not is_used(path.parts[len(top.parts)]):
+                    yield path, LINK_AGAIN
                     continue
                 target = os.path.realpath(path)
                 if _is_below(target, real_top):

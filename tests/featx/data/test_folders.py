@@ -237,7 +237,7 @@ class TestNothingToRead:
         with pytest.raises(InputError, match="no permission to read"):
             scan_folder(flat)
         closed = flat / "SICK"
-        with pytest.raises(InputError, match="no permission to read .*SICK"):
+        with pytest.raises(InputError, match=r"no permission to read .*SICK"):
             scan_folder(flat)
         draw(flat / "SICK" / "closed" / "1.png")
         closed = flat / "SICK" / "closed"
@@ -259,7 +259,7 @@ class TestUnreadable:
         (flat / "HEALTHY" / "c.JPG").write_text("not a picture")
         (flat / "SICK" / "bad.png").touch()
         with pytest.raises(
-            InputError, match=r"class 'HEALTHY' has no readable image.*HEALTHY/c\.JPG': text, not an image"
+            InputError, match=r"class 'HEALTHY' has no readable image.*HEALTHY/c\.JPG': text, not"
         ):
             scan_folder(flat)
 
