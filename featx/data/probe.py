@@ -82,6 +82,8 @@ def reason_of(error: BaseException) -> str:
         return "it takes more memory than there is"
     if "cannot identify image file" in str(error):
         return "not an image that featx reads"
+    if str(error).startswith("decoder error"):  # Pillow's, with a number
+        return "its pixels are damaged"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
