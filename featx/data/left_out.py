@@ -19,6 +19,7 @@ NOT_REGULAR = "not a regular file"
 _NO_IMAGE = "(not an image)"
 _UNREAD = "(an image format that featx doesn't read)"
 _MOST_KINDS = 6
+_LONGEST_SUFFIX = 5
 _MASK_FOLDER = re.compile(r"(.*[\W_])?(masks?|segmentations?)", re.IGNORECASE)
 _MASK_STEM = re.compile(r".*[\W_](masks?|seg|segmentation)", re.IGNORECASE | re.DOTALL)
 
@@ -38,7 +39,8 @@ def of_format(path: Path, name: str) -> str:
     if name in UNREAD_IMAGES:
         return f"{name} {_UNREAD}"
     if name in ("", TEXT):
-        name = path.suffix.lower()[:12] or "without a suffix"
+        suffix = path.suffix.lower()  # of a long one, much of the name may be in it
+        name = suffix if 1 < len(suffix) <= _LONGEST_SUFFIX else name or "unknown format"
     return f"{name} {_NO_IMAGE}"
 
 

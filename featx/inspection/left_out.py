@@ -23,7 +23,7 @@ def check_left_out(manifest: Manifest) -> list[Finding]:
             "left-out",
             "note" if all(map(is_expected, kinds)) else "warning",
             kinds.total(),
-            in_words(kinds),
+            some([in_words(kinds)])[0],
             "JPEG, PNG, TIFF, BMP, WebP and DICOM images in class folders are used. Convert or "
             "move what should be used, too, or list it in a CSV file.",
             some([f"{first[reason]}: {reason}" for reason in shown]),

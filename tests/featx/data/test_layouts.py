@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +66,12 @@ class TestContent:
             ("x.nii.gz", b"\x1f\x8b\x08", "NIfTI (an image format that featx doesn't read)"),
             ("x.heic", b"\0\0\0\x18ftypheic", "HEIC (an image format that featx doesn't read)"),
             ("notes.txt", b"BMI: 23", ".txt (not an image)"),
-            ("README", b"hello", "without a suffix (not an image)"),
+            ("README", b"hello", "text (not an image)"),
             ("x.pdf", b"%PDF-1.7", "PDF (not an image)"),
             ("x.bin", b"\0\1\2\3", ".bin (not an image)"),
             ("x.zip", b"PK\3\4", "ZIP (not an image)"),
-            ("empty", b"", "without a suffix (not an image)"),
+            ("empty", b"", "unknown format (not an image)"),
+            ("Dr. Miller", b"hello", "text (not an image)"),
         ],
     )
     def test_says_what_another_file_is(
@@ -363,33 +367,35 @@ class TestLinks:
         assert list(manifest.left_out) == ["latest"]
 
 
-def test_a_deep_tree_is_walked_without_recursion(data: Path) -> None:
-    folder = data / "SICK"
+@contextlib.contextmanager
+def deep(folder: Path, name: str) -> Iterator[None]:
+    """Make 1,200 folders in one another: deeper than pytest can take away afterwards."""
     before = Path.cwd()
     try:
-        os.chdir(folder)  # the whole path is longer than any call takes
+        os.chdir(folder)  # the whole path may be longer than any call takes
         for _ in range(1200):
-            os.mkdir("d")  # noqa: PTH102
-            os.chdir("d")
+            os.mkdir(name)  # noqa: PTH102
+            os.chdir(name)
         Image.new("L", (8, 8), 77).save("deep.png")
+        os.chdir(before)
+        yield
     finally:
         os.chdir(before)
-    manifest = scan_folder(data)
+        subprocess.run(["rm", "-rf", str(folder / name)], check=True)
+
+
+def test_a_deep_tree_is_walked_without_recursion(data: Path) -> None:
+    with deep(data / "SICK", "d"):
+        manifest = scan_folder(data)
+        walked = list(walk_images(data))
     assert len(manifest) == 5
     assert not manifest.left_out
-    assert len(list(walk_images(data))) == 5
+    assert len(walked) == 5
 
 
 def test_a_tree_deeper_than_paths_may_be_is_one_reason(data: Path) -> None:
-    before = Path.cwd()
-    try:
-        os.chdir(data / "SICK")
-        for _ in range(1200):
-            os.mkdir("deeper")  # noqa: PTH102
-            os.chdir("deeper")
-    finally:
-        os.chdir(before)
-    manifest = scan_folder(data)
+    with deep(data / "SICK", "deeper"):
+        manifest = scan_folder(data)
     assert len(manifest) == 4
     assert list(manifest.unreadable.values()) == ["file name too long"]
 
