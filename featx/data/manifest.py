@@ -42,9 +42,10 @@ class Manifest:
     table
         One row an image, with the columns path, label, split, group (the patient), sha256
         (hexadecimal), mode (Pillow's, or DICOM's photometric interpretation) and source (JPEG, PNG,
-        DICOM, NPZ: what the pixels are read from), all text; width and height in pixels as stored
-        in the file, int32. Where there are any, study (of DICOM) and cause (bacteria or virus, from
-        the names of the Kaggle chest X-ray set), and the columns that a CSV file had besides.
+        TIFF, BMP, WEBP, DICOM, NPZ: what the pixels are read from), all text; width and height in
+        pixels as stored in the file, int32. Where there are any, study (of DICOM) and cause
+        (bacteria or virus, from the names of the Kaggle chest X-ray set), and the columns that a
+        CSV file had besides.
     classes
         The negative and the positive class.
     unreadable

@@ -161,7 +161,7 @@ class TestWords:
     def test_many_kinds_are_cut_short(self) -> None:
         said = in_words([f"kind {number}" for number in range(20)])
         assert said.startswith("20 files left out: 1 kind 0, ")
-        assert said.endswith(", 14 for other reasons")
+        assert said.endswith(", 10 for other reasons")
 
 
 class TestSplits:
