@@ -12,9 +12,9 @@ from pathlib import Path
 
 from featx.data.build import build, compile_group
 from featx.data.dicom import Pseudonyms, own_salt
-from featx.data.left_out import CLOSED, MASK, NO_CLASS, in_words, of_mask
+from featx.data.left_out import CLOSED, MASK, NAMED_LIKE_AN_IMAGE, NO_CLASS, in_words, of_mask
 from featx.data.manifest import ClassesError, Manifest, order_classes
-from featx.data.walking import is_hidden_name, is_image_name, walk
+from featx.data.walking import is_hidden_name, walk
 from featx.errors import InputError
 from featx.progress import SILENT, Progress
 
@@ -159,14 +159,16 @@ def _find_images(root: Path) -> tuple[list[_Image], dict[str, str]]:
     depth, level = len(root.parts), 1 if has_splits else 0
     found: list[_Image] = []
     left_out: dict[str, str] = {}
-    folders: set[tuple[str, ...]] = set()
     for path, reason in walk(
         root, link_depth=level + 1, is_used=lambda name: not has_splits or bool(split_of(name))
     ):
         parts = path.parts[depth:]
-        if parts[:-1] not in folders:
-            folders.add(parts[:-1])
-            _refuse_image_names(root, parts[:-1], level)
+        if reason == NAMED_LIKE_AN_IMAGE:
+            if len(parts) > level + 1:
+                raise InputError(
+                    f"{path} is a folder with the name of an image", "Rename it or move it away."
+                )
+            continue
         if reason == CLOSED and len(parts) < level + 2 and not (has_splits and _outside(parts)):
             raise InputError(f"no permission to read {path}")
         if reason == CLOSED:  # whoever reads it as an image meets the reason
@@ -184,15 +186,6 @@ def _find_images(root: Path) -> tuple[list[_Image], dict[str, str]]:
         return found, left_out
     _refuse_several_sets(root, found)
     return [_split_in_class(image) for image in found], left_out
-
-
-def _refuse_image_names(root: Path, folder: tuple[str, ...], level: int) -> None:
-    for number, name in enumerate(folder[level:], level + 1):
-        if is_image_name(Path(name)):
-            raise InputError(
-                f"{Path(root, *folder[:number])} is a folder with the name of an image",
-                "Rename it or move it away.",
-            )
 
 
 def _outside(parts: tuple[str, ...]) -> str:

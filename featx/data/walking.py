@@ -14,6 +14,7 @@ from featx.data.left_out import (
     HIDDEN,
     LINK_AGAIN,
     LINK_OUT,
+    NAMED_LIKE_AN_IMAGE,
     NOT_REGULAR,
     of_format,
     of_mask,
@@ -56,6 +57,8 @@ def walk_images(folder: Path, left_out: Counter[str] | None = None) -> Iterator[
     """
     depth = len(folder.parts)
     for path, reason in walk(folder):
+        if reason == NAMED_LIKE_AN_IMAGE:
+            continue
         if reason == CLOSED:
             yield path
         elif why := reason or of_mask(path.parts[depth:]) or _of_header(path):
@@ -88,7 +91,7 @@ def walk(
     ------
     tuple of Path and str
         A file and why it is left out; empty for an image. A folder that can't be read is given
-        itself.
+        itself, and one with an image's name before what is in it.
     """
     real_top = os.path.realpath(top)
     seen: set[tuple[int, int]] = set()
@@ -135,6 +138,8 @@ def walk(
                 continue
             if not below_hidden and (level > 0 or is_used(entry.name)):
                 seen.add(_identity(path))
+            if is_image_name(path):
+                yield path, NAMED_LIKE_AN_IMAGE
             stack.append((path, _entries(path), below_hidden))
 
 

@@ -219,7 +219,7 @@ class TestNothingToRead:
             scan_folder(tmp_path)
 
     def test_folder_named_like_an_image(self, flat: Path) -> None:
-        draw(flat / "SICK" / "deeper" / "x.jpeg" / "1.png")
+        (flat / "SICK" / "deeper" / "x.jpeg").mkdir(parents=True)
         with pytest.raises(InputError, match=r"x\.jpeg is a folder with the name of an image"):
             scan_folder(flat)
 
