@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import secrets
@@ -11,7 +12,6 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from featx_cache.errors import StorageError
 from featx_cache.exchange import exchange
@@ -208,7 +208,7 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> io.BufferedReader:
     """Open a regular file for reading bytes; never waits for the writer of a pipe.
 
     Links are followed. Whether the file is a regular one is asked of what was opened, so that

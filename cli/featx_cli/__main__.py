@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # Pillow warns at half of the size at which it refuses: such an image is just large.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
+    # What it says of damaged tags names no file, and the image is read or refused all the same.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx_cli.console import TerminalProgress
+from featx_cli.console import TerminalProgress, say
 
 if TYPE_CHECKING:
     from featx.data import Manifest
@@ -16,9 +17,10 @@ DataArgument = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="Folder of JPEG, PNG and DICOM files, ROOT/{train,val,test}/CLASS/image or "
-        "ROOT/CLASS/image; or a .csv or .parquet file with the columns path and label (split and "
-        "group are welcome); or an .npz file in MedMNIST's layout.",
+        help="Folder of JPEG, PNG, TIFF, BMP, WebP and DICOM files, "
+        "ROOT/{train,val,test}/CLASS/image or ROOT/CLASS/image; or a .csv or .parquet file with "
+        "the columns path and label (split and group are welcome); or an .npz file in MedMNIST's "
+        "layout.",
     ),
 ]
 RootOption = Annotated[
@@ -70,11 +72,15 @@ def read_manifest(
     keep_identifiers: bool,
     *,
     both_classes: bool = True,
+    tell_left_out: bool = True,
 ) -> Manifest:
-    """Read labelled images as the options say; to evaluate a run, one class of two will do."""
+    """Read labelled images as the options say, and say which files of a folder aren't used.
+
+    To evaluate a run, one class of two will do.
+    """
     from featx.data import load_manifest
 
-    return load_manifest(
+    manifest = load_manifest(
         data,
         root=root,
         allow_outside=allow_outside,
@@ -85,3 +91,14 @@ def read_manifest(
         both_classes=both_classes,
         progress=TerminalProgress(),
     )
+    if tell_left_out:
+        say_left_out(manifest.left_out.values())
+    return manifest
+
+
+def say_left_out(reasons: Iterable[str]) -> None:
+    """Say in a line how many files of a folder aren't used, by kind; nothing where all are."""
+    from featx.data import in_words
+
+    if said := in_words(reasons):
+        say(f"{said}.")

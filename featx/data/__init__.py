@@ -1,14 +1,16 @@
 """From files to a manifest: which images there are, their labels, splits and patients."""
 
 from featx.data.dicom import Pseudonyms
-from featx.data.folders import images_below, is_image, is_image_name, scan_folder, walk_images
+from featx.data.folders import scan_folder
 from featx.data.formats import PILLOW_FORMATS
+from featx.data.left_out import in_words
 from featx.data.load import load_manifest
 from featx.data.manifest import ClassesError, Manifest, require_manifest_name
 from featx.data.patients import group_of
 from featx.data.positive import is_healthy_name, positive_is_known, positive_sentence
 from featx.data.probe import reason_of
 from featx.data.split import fold_manifest, split_manifest
+from featx.data.walking import is_image, is_image_name, walk_images
 
 __all__ = [
     "PILLOW_FORMATS",
@@ -17,7 +19,7 @@ __all__ = [
     "Pseudonyms",
     "fold_manifest",
     "group_of",
-    "images_below",
+    "in_words",
     "is_healthy_name",
     "is_image",
     "is_image_name",

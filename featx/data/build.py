@@ -24,6 +24,7 @@ def build(
     group_regex: str | None,
     pseudonyms: Pseudonyms,
     progress: Progress,
+    left_out: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Probe listed files and make the manifest of those that can be read, in their order.
 
@@ -42,6 +43,9 @@ def build(
         For identifiers in DICOM headers.
     progress
         Shows how many files have been read.
+    left_out
+        Relative path -> reason, for files of a folder that aren't used. DICOM objects that aren't
+        images join them; None counts these as unreadable, because somebody listed them.
 
     Raises
     ------
@@ -52,12 +56,15 @@ def build(
     paths = listed["path"]
     groups = list(listed.get("group") or [""] * len(paths))
     facts: dict[str, list[object]] = {name: [] for name in (*PROBED, "study")}
-    kept, unreadable = [], {}
+    kept: list[int] = []
+    unreadable: dict[str, str] = {}
+    met = dict(left_out or {})
     with progress.task("Reading files", len(paths), "image") as advance:
         for number, found in enumerate(probe_all(root, paths, pseudonyms)):
             advance(1)
             if found.problem:
-                unreadable[paths[number]] = found.problem
+                problems = met if found.no_image and left_out is not None else unreadable
+                problems[paths[number]] = found.problem
                 continue
             kept.append(number)
             if not groups[number]:
@@ -72,7 +79,7 @@ def build(
     if any(causes):
         columns.setdefault("cause", causes)
     chosen: dict[str, Sequence[object]] = {n: [v[i] for i in kept] for n, v in columns.items()}
-    manifest = Manifest(root, typed(chosen | facts), classes, unreadable)
+    manifest = Manifest(root, typed(chosen | facts), classes, unreadable, met)
     require_classes(manifest, dict(zip(paths, listed["label"], strict=True)))
     return manifest
 
@@ -92,13 +99,14 @@ def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
     ImageInputError
         Naming the first file of the class and what is wrong with it.
     """
+    reasons = {**manifest.left_out, **manifest.unreadable}
     for label in manifest.classes:
         path = next((p for p, name in labels.items() if name == label), None)
         if path is not None and not (manifest.table["label"] == label).any():
             raise ImageInputError(
                 path,
                 f"class {label!r} has no readable image in {manifest.root} "
-                f"(for example {path!r}: {manifest.unreadable.get(path, 'left out')})",
+                f"(for example {path!r}: {reasons.get(path, 'left out')})",
             )
 
 

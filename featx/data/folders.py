@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from featx.data.build import build, compile_group
-from featx.data.dicom import SUFFIXES, Pseudonyms, looks_like_dicom, own_salt
-from featx.data.manifest import Manifest, order_classes
+from featx.data.dicom import Pseudonyms, own_salt
+from featx.data.left_out import CLOSED, MASK, NAMED_LIKE_AN_IMAGE, NO_CLASS, in_words, of_mask
+from featx.data.manifest import ClassesError, Manifest, order_classes
+from featx.data.walking import is_hidden_name, walk
 from featx.errors import InputError
 from featx.progress import SILENT, Progress
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    "train": "train", "training": "train", "trn": "train",
+    "val": "val", "valid": "val", "validation": "val", "validate": "val",
+    "dev": "val", "devel": "val", "development": "val", "tune": "val", "tuning": "val",
+    "test": "test", "testing": "test", "tst": "test", "holdout": "test", "heldout": "test",
+    "eval": "test", "evaluation": "test",
+}  # fmt: skip
+"""What split folders are called: in any case, also with spaces, hyphens, or ``set`` at the end."""
+
 DEFAULT_SPLIT = "train"
+_SPLIT_ORDER = ("train", "val", "test")
+_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "jpg", "jpeg", "png", "dicom", "dcm"})
+_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image file: the parts of its path below the root, and where these put it."""
+
+    parts: tuple[str, ...]
+    split: str
+    label: str
 
 
 def scan_folder(
@@ -29,9 +54,11 @@ def scan_folder(
 ) -> Manifest:
     """Find, hash and group the labelled images under a folder.
 
-    Hidden files, and files that aren't JPEG, PNG or DICOM (see `is_image`), are ignored. Where the
-    root has a split folder (train, val, test), only split folders are read; else every folder is a
-    class and its images belong to split ``train``. A class folder may have folders in it.
+    Where the root has split folders (see `SPLITS`), these are read; else every folder is a class,
+    and its images belong to split ``train``, or to the split that a folder in it is named as. A
+    class folder may have other folders in it. Classes whose names differ only in case or in how
+    Unicode writes an accent are one class. What is an image is said by the first bytes of a file,
+    not by its name alone; all other files are left out with a reason, and so are masks.
 
     Parameters
     ----------
@@ -52,8 +79,8 @@ def scan_folder(
     Returns
     -------
     Manifest
-        Sorted by split, class and path. Files whose header can't be read are in `unreadable`
-        and not in the table.
+        Sorted by split, class and path. Files whose header can't be read are in `unreadable`, files
+        that aren't used in `left_out`, and neither are in the table.
 
     Raises
     ------
@@ -61,27 +88,30 @@ def scan_folder(
         When the folder is missing or has no images, or the classes aren't two.
     """
     root = Path(root)
-    if not root.is_dir():
-        reason = "is not a folder" if root.exists() else "does not exist"
-        raise InputError(
-            f"the data folder {root} {reason}",
-            "Give a folder with one folder of images a class, or with train/val/test folders.",
-        )
+    _require_folder(root)
     compile_group(group_regex)  # before the long work
-    found = _find_images(root)
-    if not found:
-        raise InputError(
-            f"no JPEG, PNG or DICOM images in {root}",
-            "featx expects ROOT/CLASS/image or ROOT/{train,val,test}/CLASS/image." + _nested(root),
+    asked = [*(classes or ()), *([positive] if positive is not None else [])]
+    found, left_out = _find_images(root)
+    found = _merge_classes(found, asked)
+    _require_images(root, found, left_out)
+    if not asked:
+        _refuse_class_folder(root, found)
+    try:
+        order = order_classes(
+            sorted({image.label for image in found}), classes, positive, both=both_classes
         )
-    order = order_classes(
-        sorted({label for _, label, _ in found}), classes, positive, both=both_classes
-    )
+    except ClassesError as error:
+        raise ClassesError(error.what, _better_hint(root, found) or error.hint) from None
     chosen = sorted(
-        (split, order.index(label), path.relative_to(root).as_posix(), label)
-        for split, label, path in found
-        if label in order
+        (image.split, order.index(image.label), "/".join(image.parts), image.label)
+        for image in found
+        if image.label in order
     )
+    left_out |= {
+        "/".join(image.parts): f"of class {image.label}, which was not chosen"
+        for image in found
+        if image.label not in order
+    }
     listed = {
         "path": [path for _, _, path, _ in chosen],
         "label": [label for _, _, _, label in chosen],
@@ -93,101 +123,196 @@ def scan_folder(
         order,
         group_regex=group_regex,
         pseudonyms=pseudonyms or Pseudonyms(own_salt),
+        left_out=left_out,
         progress=progress,
     )
 
 
-def is_image_name(path: Path) -> bool:
-    """Say whether a file's name is that of a visible JPEG, PNG or DICOM file."""
-    return path.suffix.lower() in IMAGE_SUFFIXES | SUFFIXES and not path.name.startswith(".")
+def split_of(name: str) -> str:
+    """Return the split that a folder is named as: train, val or test; empty for another name.
 
-
-def is_image(path: Path) -> bool:
-    """Say whether a file is an image by its name, or DICOM by its content.
-
-    Archives of hospitals export DICOM without a suffix, or with UIDs for names: only files whose
-    names end in nothing, or in a number, are looked into.
+    Examples
+    --------
+    >>> split_of("Training"), split_of("hold-out"), split_of("Test set"), split_of("NORMAL")
+    ('train', 'test', 'test', '')
     """
-    if is_image_name(path):
-        return True
-    if path.name.startswith(".") or not (path.suffix == "" or path.suffix[1:].isdigit()):
-        return False
-    if not path.is_file():  # a pipe, which waits for its writer
-        return False
+    plain = re.sub(r"[\W_]+", "", name.casefold())
+    return SPLITS.get(plain, "") or SPLITS.get(re.sub(r"(data)?(set|split|data)$", "", plain), "")
+
+
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        reason = "is not a folder" if root.exists() else "does not exist"
+        raise InputError(
+            f"the data folder {root} {reason}",
+            "Give a folder with one folder of images a class, or with train/val/test folders.",
+        )
     try:
-        with path.open("rb") as file:
-            return looks_like_dicom(file)
-    except OSError:
-        return False
-
-
-def images_below(folder: Path) -> list[Path]:
-    """List the images in a folder and the folders in it, sorted.
-
-    Raises
-    ------
-    InputError
-        When a folder is named like an image.
-    """
-    images = []
-    for current, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
-        for name in folders:
-            if is_image_name(Path(name)):
-                raise InputError(
-                    f"{Path(current, name)} is a folder with the name of an image",
-                    "Rename it or move it away.",
-                )
-        images += [Path(current, name) for name in files if is_image(Path(current, name))]
-    return sorted(images)
-
-
-def walk_images(folder: Path) -> Iterator[Path]:
-    """Walk through the images in a folder and the folders in it, in the order of their paths.
-
-    Only one folder's names are held at a time. A folder that can't be read is given as if it were
-    an image, so that its reader meets the reason.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(
-                (entry.name, entry.is_dir(), entry.is_symlink())
-                for entry in entries
-                if not entry.name.startswith((".", "__MACOSX"))
-            )
-    except OSError:
-        yield folder
-        return
-    for name, is_folder, is_link in found:
-        path = folder / name
-        if is_folder and not is_link:
-            yield from walk_images(path)
-        elif not is_folder and is_image(path):
-            yield path
-
-
-def _find_images(root: Path) -> list[tuple[str, str, Path]]:
-    """List (split, class, path) of every image below the root."""
-    tops = _visible_folders(root)
-    splits = [(SPLITS[top.name.lower()], top) for top in tops if top.name.lower() in SPLITS]
-    found = []
-    for split, folder in splits or [(DEFAULT_SPLIT, root)]:
-        for label in _visible_folders(folder):
-            found += [(split, label.name, image) for image in images_below(label)]
-    return found
-
-
-def _visible_folders(folder: Path) -> list[Path]:
-    try:
-        folders = [path for path in folder.iterdir() if path.is_dir()]
+        os.scandir(root).close()
     except PermissionError as error:
-        raise InputError(f"no permission to read {folder}") from error
-    return sorted(f for f in folders if not f.name.startswith((".", "__MACOSX")))
+        raise InputError(f"no permission to read {root}") from error
+
+
+def _find_images(root: Path) -> tuple[list[_Image], dict[str, str]]:
+    """List the images below the root, and why other files are left out, by relative path."""
+    has_splits = any(split_of(folder.name) for folder in _folders(root))
+    depth, level = len(root.parts), 1 if has_splits else 0
+    found: list[_Image] = []
+    left_out: dict[str, str] = {}
+    for path, reason in walk(
+        root, link_depth=level + 1, is_used=lambda name: not has_splits or bool(split_of(name))
+    ):
+        parts = path.parts[depth:]
+        if reason == NAMED_LIKE_AN_IMAGE:
+            if len(parts) > level + 1:
+                raise InputError(
+                    f"{path} is a folder with the name of an image", "Rename it or move it away."
+                )
+            continue
+        if reason == CLOSED and len(parts) < level + 2 and not (has_splits and _outside(parts)):
+            raise InputError(f"no permission to read {path}")
+        if reason == CLOSED:  # whoever reads it as an image meets the reason
+            reason = ""
+        if has_splits and not reason:
+            reason = _outside(parts)
+        if not reason and len(parts) < level + 2:
+            reason = NO_CLASS
+        if why := reason or of_mask(parts[level + 1 :]):
+            left_out["/".join(parts)] = why
+        else:
+            split = split_of(parts[0]) if has_splits else DEFAULT_SPLIT
+            found.append(_Image(parts, split, parts[level]))
+    if has_splits:
+        return found, left_out
+    _refuse_several_sets(root, found)
+    return [_split_in_class(image) for image in found], left_out
+
+
+def _outside(parts: tuple[str, ...]) -> str:
+    """Say that a file is in none of the split folders; empty where it is in one."""
+    if len(parts) == 1:
+        return "beside the split folders"
+    return "" if split_of(parts[0]) else f"in the folder {parts[0]}, which names no split"
+
+
+def _split_in_class(image: _Image) -> _Image:
+    """Take the split from a folder in the class folder, CLASS/{train,val,test}/image."""
+    split = split_of(image.parts[1]) if len(image.parts) > 2 else ""
+    return _Image(image.parts, split or image.split, image.label)
+
+
+def _refuse_several_sets(root: Path, found: Sequence[_Image]) -> None:
+    """Refuse folders that are data sets of their own, SET/{train,val,test}/CLASS/image."""
+    classes: dict[str, set[str]] = {}
+    for image in found:
+        if len(image.parts) > 3 and split_of(image.parts[1]):
+            classes.setdefault(image.parts[0], set()).add(image.parts[2])
+    for one, other in itertools.combinations(sorted(classes), 2):
+        if len(classes[one] & classes[other]) > 1:
+            raise InputError(
+                f"{root} has several data sets in it: {_listed(sorted(classes))}",
+                f"Give one of them, for example {root / one}, or list the images in a CSV.",
+            )
+
+
+def _merge_classes(found: Sequence[_Image], asked: Sequence[str]) -> list[_Image]:
+    """Give classes whose names differ in case or Unicode form alone the same name.
+
+    It is one that was asked for, or the first in train, else in val, else in test.
+    """
+    names = {(_SPLIT_ORDER.index(image.split), image.label) for image in found}
+    spellings: dict[str, str] = {}
+    for name in [*asked, *(label for _, label in sorted(names))]:
+        if name not in asked or any(name == label for _, label in names):
+            spellings.setdefault(_folded(name), name)
+    return [_Image(image.parts, image.split, spellings[_folded(image.label)]) for image in found]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
+
+
+def _require_images(root: Path, found: Sequence[_Image], left_out: dict[str, str]) -> None:
+    if found:
+        return
+    said = in_words(left_out.values())
+    loose = [path for path, reason in left_out.items() if reason == NO_CLASS]
+    if loose and not any("/" in path for path in loose):
+        hint = (
+            f"The images lie in {root} itself. If they are of one class, give the folder above, "
+            f"{root.resolve().parent}. Else make a folder of each class in it."
+        )
+    elif loose:
+        hint = "The images have no labels: make a folder of each class in each split folder."
+    else:
+        hint = "featx expects ROOT/CLASS/image or ROOT/{train,val,test}/CLASS/image." + _nested(
+            root
+        )
+    raise InputError(f"no images in class folders in {root}{f' ({said})' if said else ''}", hint)
+
+
+def _refuse_class_folder(root: Path, found: Sequence[_Image]) -> None:
+    """Refuse a folder whose classes would be called images and masks."""
+    labels = sorted({image.label for image in found})
+    if all(map(_is_image_folder, labels)) and any(n.casefold() in _IMAGE_FOLDERS for n in labels):
+        raise InputError(
+            f"the folders in {root} aren't classes by their names: {_listed(labels)}",
+            f"If it is the folder of one class, give the one above, {root.resolve().parent}. "
+            "Else say --classes NEGATIVE,POSITIVE.",
+        )
+
+
+def _better_hint(root: Path, found: Sequence[_Image]) -> str:
+    """Say where the classes may be, or how splits differ in them; empty where nobody knows."""
+    if len({image.label for image in found}) == 1:
+        return _one_too_high(root, found)
+    of_split = {
+        split: sorted({image.label for image in found if image.split == split})
+        for split in _SPLIT_ORDER
+    }
+    of_split = {split: names for split, names in of_split.items() if names}
+    if len({tuple(names) for names in of_split.values()}) < 2:
+        return ""
+    said = "; ".join(f"{split} has {_listed(names)}" for split, names in of_split.items())
+    return f"The split folders don't have the same classes: {said}. Name them alike in all."
+
+
+def _is_image_folder(name: str) -> bool:
+    return name.casefold() in _IMAGE_FOLDERS or of_mask([name, "x"]) == MASK
+
+
+def _one_too_high(root: Path, found: Sequence[_Image]) -> str:
+    """Point to a folder further down, where all images are; empty where there is none."""
+    common = found[0].parts[:-1]
+    while any(image.parts[: len(common)] != common for image in found):
+        common = common[:-1]
+    if not common or split_of(common[0]):
+        return ""
+    base, below = root.joinpath(*common), {image.parts[len(common) :] for image in found}
+    names = sorted({parts[0] for parts in below if len(parts) > 1})
+    if any(split_of(parts[0]) and len(parts) > 2 for parts in below):
+        return f"Did you mean {base}?"
+    if len(names) > 1 and not any(map(_is_image_folder, names)):
+        return (
+            f"If the classes are {_listed(names)}, give {base}. Else add images of another class."
+        )
+    return ""
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(f for f in folder.iterdir() if f.is_dir() and not is_hidden_name(f.name))
+    except OSError:
+        return []
 
 
 def _nested(root: Path) -> str:
     """Point to a data set one folder further down, as archives often unpack."""
-    for folder in _visible_folders(root):
-        if any(below.name.lower() in SPLITS for below in _visible_folders(folder)):
+    for folder in _folders(root):
+        if any(split_of(below.name) for below in _folders(folder)):
             return f" Did you mean {folder}?"
     return ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -33,7 +33,7 @@ def load_manifest(
     Parameters
     ----------
     data
-        A folder tree of JPEG, PNG and DICOM files (`scan_folder`), a CSV or Parquet file that
+        A folder tree of images (`scan_folder`), a CSV or Parquet file that
         lists them (`featx.data.listing.read_listing`), or an ``.npz`` file in the layout of
         MedMNIST (`featx.data.archive.read_npz`).
     root

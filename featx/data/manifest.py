@@ -42,19 +42,23 @@ class Manifest:
     table
         One row an image, with the columns path, label, split, group (the patient), sha256
         (hexadecimal), mode (Pillow's, or DICOM's photometric interpretation) and source (JPEG, PNG,
-        DICOM, NPZ: what the pixels are read from), all text; width and height in pixels as stored
-        in the file, int32. Where there are any, study (of DICOM) and cause (bacteria or virus, from
-        the names of the Kaggle chest X-ray set), and the columns that a CSV file had besides.
+        TIFF, BMP, WEBP, DICOM, NPZ: what the pixels are read from), all text; width and height in
+        pixels as stored in the file, int32. Where there are any, study (of DICOM) and cause
+        (bacteria or virus, from the names of the Kaggle chest X-ray set), and the columns that a
+        CSV file had besides.
     classes
         The negative and the positive class.
     unreadable
         Relative path -> reason, for files that look like images and aren't.
+    left_out
+        Relative path -> reason, for all other files in a folder that aren't used.
     """
 
     root: Path
     table: pd.DataFrame
     classes: tuple[str, str]
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -74,9 +78,16 @@ class Manifest:
             return self
         prefix = root.relative_to(folder).as_posix() + "/"
         paths = pd.array([prefix + path for path in self.table["path"]], dtype=TEXT)
-        unreadable = {prefix + path: reason for path, reason in self.unreadable.items()}
+        unreadable, left_out = (
+            {prefix + path: reason for path, reason in files.items()}
+            for files in (self.unreadable, self.left_out)
+        )
         return replace(
-            self, root=folder, table=self.table.assign(path=paths), unreadable=unreadable
+            self,
+            root=folder,
+            table=self.table.assign(path=paths),
+            unreadable=unreadable,
+            left_out=left_out,
         )
 
     def save(self, path: str | Path) -> None:

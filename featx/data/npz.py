@@ -21,6 +21,7 @@ from PIL import Image
 
 from featx.archives import require_modest
 from featx.errors import InputError
+from featx_cache import open_regular
 
 SPLITS = ("train", "val", "test")
 _PLACE = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DOTALL)
@@ -119,7 +120,7 @@ class _RowStream:
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        self._name, self._archive = name, zipfile.ZipFile(path)
+        self._name, self._archive = name, zipfile.ZipFile(open_regular(path))
         self._member = self._archive.open(f"{name}.npy")
         header = _header(self._member)
         if header.dtype != np.uint8 or len(header.shape) not in (3, 4):

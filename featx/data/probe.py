@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from featx.data import npz
 from featx.data.dicom import (
+    NotAnImageError,
     Pseudonyms,
     header_errors,
     identify,
@@ -21,7 +20,9 @@ from featx.data.dicom import (
     looks_like_dicom,
     read_header,
 )
+from featx.data.opening import open_picture, samples_of
 from featx.errors import FeatxError
+from featx_cache import open_regular
 
 THREADS = min(8, (os.cpu_count() or 1) * 2)
 
@@ -42,6 +43,8 @@ class Probe:
         Pseudonyms from a DICOM header; else empty.
     problem
         Why there is nothing of the above; empty where there is.
+    no_image
+        Whether the problem is that it is a DICOM object of another kind than an image.
     """
 
     sha256: str = ""
@@ -52,6 +55,7 @@ class Probe:
     patient: str = ""
     study: str = ""
     problem: str = ""
+    no_image: bool = False
 
 
 def probe_all(root: Path, paths: Sequence[str], pseudonyms: Pseudonyms) -> Iterator[Probe]:
@@ -67,7 +71,7 @@ def probe(path: Path, pseudonyms: Pseudonyms) -> Probe:
     except FeatxError:  # of pseudonyms, whose salt can't be kept
         raise
     except Exception as error:  # noqa: BLE001 - libraries of images have many words for damage
-        return Probe(problem=reason_of(error))
+        return Probe(problem=reason_of(error), no_image=isinstance(error, NotAnImageError))
 
 
 def reason_of(error: BaseException) -> str:
@@ -77,16 +81,16 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "it takes more memory than there is"
     if "cannot identify image file" in str(error):
-        return "not a JPEG or PNG image"
+        return "not an image that featx reads"
+    if str(error).startswith("decoder error"):  # Pillow's, with a number
+        return "its pixels are damaged"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _probe_file(path: Path, pseudonyms: Pseudonyms) -> Probe:
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        return Probe(problem="not a regular file")  # opening a pipe waits for its writer
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if file.tell() == 0:
             return Probe(problem="the file is empty")
@@ -98,7 +102,8 @@ def _probe_file(path: Path, pseudonyms: Pseudonyms) -> Probe:
                 mode = kind_of_pixels(header)
                 width, height = int(header.Columns), int(header.Rows)
             return Probe(sha256, width, height, mode, "DICOM", patient, study)
-        with Image.open(file) as image:
+        with open_picture(file) as image:
+            samples_of(image)  # refuses those without a known range
             return Probe(sha256, *image.size, image.mode, image.format or "")
 
 

@@ -13,12 +13,12 @@ from pydantic import Field
 
 from featx.data import npz, reason_of
 from featx.data.dicom import is_dicom_name, looks_like_dicom
+from featx.data.opening import Samples, open_picture, samples_of
 from featx.errors import FeatxError
 from featx.images.contrast import Contrast, apply_contrast
 from featx.images.dicom import decode_dicom
 from featx.specs import Spec
-
-_WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+from featx_cache import open_regular
 
 
 class DecodingSpec(Spec):
@@ -61,14 +61,16 @@ def decode(
 ) -> NDArray[np.float32]:
     """Read an image and resize it to a square, as Keras's ``load_img`` does with bilinear filter.
 
-    The EXIF orientation is applied, transparency dropped, a palette resolved; 16-bit images are
-    scaled to 0..255 by their format's range, not by their content. The aspect ratio isn't kept,
-    as in the study. DICOM is shown as `featx.images.dicom.decode_dicom` says.
+    The EXIF orientation is applied, transparency dropped, a palette resolved; images of more than 8
+    bits are scaled to 0..255 by their format's range, not by their content, as
+    `featx.data.opening.samples_of` says. The aspect ratio isn't kept, as in the study.
+    DICOM is shown as `featx.images.dicom.decode_dicom` says.
 
     Parameters
     ----------
     path
-        A JPEG, PNG or DICOM file, or an image in an ``.npz`` file (``FILE.npz#ARRAY/ROW``).
+        A JPEG, PNG, TIFF, BMP, WebP or DICOM file, or an image in an ``.npz`` file
+        (``FILE.npz#ARRAY/ROW``).
     size
         Side of the square, in pixels.
     spec
@@ -93,7 +95,7 @@ def decode(
         if npz.is_place(path):
             pixels = _from_array(path, size, sha256)
         else:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 if sha256 is not None:
                     _require_content(path, hashlib.file_digest(file, "sha256").hexdigest(), sha256)
                     file.seek(0)
@@ -123,25 +125,35 @@ def _from_array(path: Path, size: int, sha256: str | None) -> NDArray[np.float32
 
 def _from_image(file: IO[bytes], size: int, spec: DecodingSpec) -> NDArray[np.float32]:
     """Read a file of a format that Pillow knows."""
-    opened = Image.open(file)
+    opened = open_picture(file)
+    samples = samples_of(opened)
     if spec.jpeg_reduction:  # for formats other than JPEG it does nothing
         opened.draft(None, (spec.jpeg_reduction * size,) * 2)
     image = ImageOps.exif_transpose(opened)
-    if image.mode in _WIDE_MODES:
-        return _resize_wide(image, size)
+    if samples is not None:
+        return _resize_samples(image, size, samples)
     return _square(image, size)
 
 
 def _square(image: Image.Image, size: int) -> NDArray[np.float32]:
+    if image.mode == "La":  # multiplied by its transparency
+        image = image.convert("LA")
     grey = image.mode in ("1", "L", "LA")
     resized = image.convert("L" if grey else "RGB").resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32).reshape(size, size, -1)
 
 
-def _resize_wide(image: Image.Image, size: int) -> NDArray[np.float32]:
-    """Resize an image of more than 8 bits in floating point, then scale it to 0..255."""
-    values = np.asarray(image).astype(np.float32)
-    full = 255.0 if image.mode == "F" else 65535.0
+def _resize_samples(image: Image.Image, size: int, samples: Samples) -> NDArray[np.float32]:
+    """Resize an image of other than 8 bits in floating point, then scale it to 0..255."""
+    stored = np.asarray(image)
+    if samples.stored is not None:
+        stored = stored.view(samples.stored)
+    values = stored.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("it has pixels that are not numbers")
+    if samples.low:
+        values -= np.float32(samples.low)
     wide = Image.fromarray(values).resize((size, size), Image.Resampling.BILINEAR)
-    scaled = np.asarray(wide, np.float32) * np.float32(255.0 / full)
-    return scaled.clip(0.0, 255.0).reshape(size, size, 1)
+    scaled = np.asarray(wide, np.float32) * np.float32(255.0 / (samples.high - samples.low))
+    scaled = scaled.clip(0.0, 255.0).reshape(size, size, 1)
+    return np.float32(255.0) - scaled if samples.negative else scaled

@@ -10,7 +10,9 @@ from PIL import Image
 
 from featx.data import npz, reason_of
 from featx.data.dicom import is_dicom_name, looks_like_dicom, read_header
+from featx.data.opening import open_picture
 from featx.images.decode import UnreadableImageError, decode
+from featx_cache import open_regular
 
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
 
@@ -54,11 +56,12 @@ def _size(path: Path) -> tuple[int, int]:
     if npz.is_place(path):
         height, width = npz.read_image(path).shape[:2]
         return width, height
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if is_dicom_name(path) or looks_like_dicom(file):
             header = read_header(file)
             return int(header.Columns), int(header.Rows)
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             width, height = image.size
-            lying = image.getexif().get(_ORIENTATION) in _LYING
+            # Pillow has turned the size of TIFF files already.
+            lying = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _LYING
     return (height, width) if lying else (width, height)

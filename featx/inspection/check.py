@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -10,6 +10,7 @@ from featx.data import Manifest
 from featx.data.links import linked
 from featx.inspection.duplicates import check_duplicates, near_pairs
 from featx.inspection.findings import Finding, worst_first
+from featx.inspection.left_out import check_left_out
 from featx.inspection.measuring import Measurements, measure
 from featx.inspection.pixels import check_pixels
 from featx.inspection.shortcuts import check_shortcuts
@@ -66,6 +67,7 @@ def inspect(
     measured = measure(manifest, jobs=jobs, progress=progress)
     near = near_pairs(measured, manifest.table["sha256"].tolist())
     findings = [
+        *check_left_out(manifest),
         *check_splits(manifest),
         *check_duplicates(manifest, near),
         *check_pixels(manifest, measured),
@@ -91,4 +93,4 @@ def fixed_splits(inspection: Inspection) -> Manifest:
     counts = pd.crosstab(sets, table["split"]).reindex(columns=list(SPLIT_ORDER), fill_value=0)
     chosen = counts.to_numpy().argmax(axis=1)[sets]  # the first of equals
     split = pd.Series([SPLIT_ORDER[number] for number in chosen], dtype=TEXT)
-    return Manifest(manifest.root, table.assign(split=split), manifest.classes, manifest.unreadable)
+    return replace(manifest, table=table.assign(split=split))

@@ -80,6 +80,6 @@ def overlaid(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[
     draw_overlay(figure.add_axes((0.0, 0.0, 1.0, 1.0)), pixels, heat)
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    drawn = Image.open(content).convert("RGB").resize((side, side))
+    drawn = Image.open(content, formats=("PNG",)).convert("RGB").resize((side, side))
     plain = np.broadcast_to(pixels, (side, side, 3))
     return np.concatenate([plain, np.asarray(drawn, np.float32)], axis=1)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from featx.errors import InputError
 from featx.explain import Method, Neighbour, Verdict, peak
-from featx_cache import atomic_path
+from featx_cache import atomic_path, open_regular
 
 LONGEST_STEM = 180
 """Bytes; file systems allow 255, of which endings and temporary names need some."""
@@ -161,7 +161,7 @@ def _is_ours(path: Path) -> bool:
                 return file.readline().rstrip("\n") == ",".join(COLUMNS)
         if path.name == LIST:
             return bool(json.loads(path.read_text(encoding="utf-8"))["made_by"] == MADE_BY)
-        with Image.open(path) as image:
+        with open_regular(path) as png, Image.open(png, formats=("PNG",)) as image:
             return image.info.get("Software") == MADE_BY
     except (OSError, ValueError, KeyError, TypeError, SyntaxError):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from featx.backbones import Backbone
-from featx.data import walk_images
+from featx.data import in_words, walk_images
 from featx.errors import InputError
 from featx.evaluation import FAR, average
 from featx.extraction import DECODERS, stack, to_storage
@@ -227,11 +227,21 @@ def shift_warning(unlike: int, images: int) -> str:
     )
 
 
-def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
+def find_images(
+    paths: Iterable[str | Path], left_out: Counter[str] | None = None
+) -> Iterator[Path]:
     """Find image files: files as given, folders with everything below them.
 
     All paths are looked at before the first image is given; folders are walked through as images
     are asked for.
+
+    Parameters
+    ----------
+    paths
+        Files and folders. A file that is named is given whatever it is.
+    left_out
+        Is told, while folders are walked through, how many files in them were left out for which
+        reason; `featx.data.in_words` says it in a line.
 
     Returns
     -------
@@ -246,11 +256,16 @@ def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
     given = [Path(path) for path in paths]
     for path in given:
         if path.is_dir():
-            if next(walk_images(path), None) is None:
+            others: Counter[str] = Counter()
+            if next(walk_images(path, others), None) is None:
+                said = f" ({in_words(others)})" if others else ""
                 raise InputError(
-                    f"no JPEG, PNG or DICOM images in {path}",
-                    "Give image files, or folders that have some.",
+                    f"no images in {path}{said}", "Give image files, or folders that have some."
                 )
         elif not path.exists():
             raise InputError(f"there is no image or folder {path}", "Check the path.")
-    return (image for path in given for image in (walk_images(path) if path.is_dir() else (path,)))
+    return (
+        image
+        for path in given
+        for image in (walk_images(path, left_out) if path.is_dir() else (path,))
+    )

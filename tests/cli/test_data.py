@@ -90,8 +90,43 @@ class TestCheck:
         strange = b"\xff,\n\x1b[31m.png".decode(errors="surrogateescape")
         (data / "train" / "NORMAL" / strange).write_bytes(b"no image")
         answer = featx("data", "check", data)
-        assert "?,??[31m.png: not a JPEG or PNG image" in answer.out
+        assert "?,??[31m.png: text, not an image" in answer.out
         assert json.loads(featx("data", "check", data, "--json").out)
+
+    def test_files_that_are_left_out_are_counted_by_kind(self, featx: Featx, data: Path) -> None:
+        content = next((data / "train" / "NORMAL").iterdir()).read_bytes()
+        planted = {
+            "train/NORMAL/x.gif": b"GIF89a", "train/NORMAL/y.gif": b"GIF89a",
+            "train/SICK/notes.txt": b"hello", "train/NORMAL/masks/1.png": content,
+            "train/loose.png": content, "external/NORMAL/1.png": content, "top.png": content,
+            "train/NORMAL/.thumbnails/1.png": content,
+        }  # fmt: skip
+        for name, written in planted.items():
+            (data / name).parent.mkdir(parents=True, exist_ok=True)
+            (data / name).write_bytes(written)
+        answer = featx("data", "check", data)
+        (line,) = (line for line in answer.out.splitlines() if "left out" in line)
+        assert line.startswith(
+            "WARNING 8 files left out: 2 GIF (an image format that featx doesn't"
+        )
+        for kind in (
+            "1 .txt (not an image)",
+            "1 named as a mask",
+            "1 in no class folder",
+            "1 in the folder external, which names no split",
+        ):
+            assert kind in line
+        assert "1 hidden, 1 in no class folder" in line
+        findings = json.loads(featx("data", "check", data, "--json").out)["findings"]
+        (found,) = (finding for finding in findings if finding["check"] == "left-out")
+        assert found["count"] == 8
+        assert set(found["details"]["paths"]) == set(planted)
+        assert found["details"]["kinds"]["hidden"] == found["details"]["kinds"]["named as a mask"]
+
+    def test_text_beside_images_is_a_note(self, featx: Featx, data: Path) -> None:
+        (data / "README.md").write_text("Read me.")
+        answer = featx("data", "check", data)
+        assert "NOTE    1 file left out: 1 .md (not an image)" in answer.out
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(
     code, out, err = featx("explain", tiny_run, folder, "--out", tmp_path / "why")
     assert code == 3
     assert "1 figure," in out
-    assert f"{folder / 'a.png'}: not a JPEG or PNG image" in err
+    assert f"{folder / 'a.png'}: text, not an image" in err
     assert "1 of 2 files could not be read." in err
     with (tmp_path / "why" / "explanations.csv").open(newline="") as file:
         assert [bool(line["error"]) for line in csv.DictReader(file)] == [True, False]

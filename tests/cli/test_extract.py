@@ -39,6 +39,7 @@ class TestOutput:
     def test_says_what_goes_in_and_prints_what_came_out(
         self, data: Path, tmp_path: Path, featx: Featx
     ) -> None:
+        (data / "NORMAL" / "notes.txt").write_text("hello")
         answer = featx("extract", data, "--cache", tmp_path / "cache", *FAST, "--copies", "2")
         assert answer.code == 0
         counts = cells(answer.out)
@@ -48,13 +49,14 @@ class TestOutput:
         assert counts["unreadable images skipped"] == "2"
         assert float(counts["images/s"]) > 0
         assert answer.err.splitlines() == [
+            "1 file left out: 1 .txt (not an image).",
             "train: 3 NORMAL, 3 PNEUMONIA",
             "Positive class: PNEUMONIA",
             "Backbone vgg16 at 32x32, embedding 1x1x512 from block5_pool, float32 on cpu "
             "(as asked for)",
             "These weights are random: the embeddings are untrained.",
             "Skipped NORMAL/empty.png: the file is empty",
-            "Skipped PNEUMONIA/text.jpeg: not a JPEG or PNG image",
+            "Skipped PNEUMONIA/text.jpeg: text, not an image",
         ]
         assert "untrained" in answer.out
 

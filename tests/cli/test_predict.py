@@ -72,6 +72,27 @@ def images(phantom_data: Path, tmp_path: Path) -> Path:
     return folder
 
 
+class TestLeftOut:
+    def test_files_in_a_folder_are_counted_and_a_named_one_has_a_row(
+        self, featx: Featx, tiny_run: Path, images: Path
+    ) -> None:
+        (images / "c.png").unlink()
+        for name in ("notes.txt", "more.txt"):
+            (images / name).write_text("hello")
+        (images / "x.gif").write_bytes(b"GIF89a")
+        answer = featx("predict", tiny_run, images, "--format", "csv")
+        assert answer.code == 0
+        assert len(answer.out.splitlines()) == 4
+        assert answer.err.splitlines()[-1] == (
+            "3 files left out: 2 .txt (not an image), "
+            "1 GIF (an image format that featx doesn't read)."
+        )
+        named = featx("predict", tiny_run, images / "x.gif", "--format", "csv")
+        assert named.code == 3
+        assert "GIF, an image format that featx doesn't read" in named.out
+        assert "left out" not in named.err
+
+
 class TestFormats:
     def test_csv_has_exactly_these_columns_in_this_order(
         self, featx: Featx, tiny_run: Path, images: Path
@@ -114,7 +135,7 @@ class TestFormats:
         assert lines[0].split() == [*COLUMNS[1:-1], "path", "error"]
         where = lines[0].index("path")
         assert [line[where:].split()[0] for line in lines[1:]] == ["a.png", "c.png", "b.png"]
-        assert lines[2].endswith("c.png  not a JPEG or PNG image")
+        assert lines[2].endswith("c.png  text, not an image")
         assert lines[1].split()[3] in ("NORMAL", "PNEUMONIA")
 
     def test_rows_are_written_as_they_come(self) -> None:

@@ -67,6 +67,15 @@ PNG = [
     _saved(_RGB.convert("P"), "PNG", transparency=0),
     _saved(Image.fromarray(_WIDE), "PNG"),
 ]
+TIFF = [
+    _saved(_RGB.convert("L"), "TIFF"),
+    _saved(_RGB, "TIFF", compression="tiff_lzw"),
+    _saved(_RGB.convert("CMYK"), "TIFF", compression="tiff_deflate"),
+    _saved(Image.fromarray(_WIDE), "TIFF", tiffinfo={340: 0.0, 341: 4095.0}),
+    _saved(_RGB.convert("P"), "TIFF", compression="packbits"),
+]
+BMP = [_saved(_RGB.convert("L"), "BMP"), _saved(_RGB, "BMP")]
+WEBP = [_saved(_RGB, "WEBP"), _saved(_RGB.convert("RGBA"), "WEBP", lossless=True)]
 
 
 def all_dicom() -> list[bytes]:

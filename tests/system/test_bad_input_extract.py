@@ -96,7 +96,7 @@ class TestData:
         [
             (missing, "data does not exist"),
             (a_file, "data is neither a folder nor a .csv, .tsv, .parquet or .npz file"),
-            (no_images, "no JPEG, PNG or DICOM images in"),
+            (no_images, "no images in"),
             (one_class, "two classes, and here there is 1: A"),
             (three_classes, "two classes, and here there are 3: A, B, C"),
             (no_readable_image_in_a_class, "class 'B' has no readable image"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +18,7 @@ from featx_cli.loading import (
     KeepIdentifiersOption,
     PositiveOption,
     RootOption,
+    say_left_out,
 )
 from featx_cli.sources import DataOptions, is_cache, source_of
 from featx_cli.tensorflow import import_quietly
@@ -215,7 +217,9 @@ def _score_without_labels(run: Run, data: Path, weights: str | None) -> DataFram
         scored = score_images(run, open_cache(data), "all", progress=TerminalProgress())
         distance = run.reference.distance(scored.vectors) if run.has_reference else math.nan
         return scored.table[["path", "group", "score"]].assign(distance=distance)
-    paths = list(find_images([data]))
+    left_out: Counter[str] = Counter()
+    paths = list(find_images([data], left_out))
+    say_left_out(left_out.elements())
     rows, failed = [], []
     with TerminalProgress().task("Scoring", len(paths), "image") as advance:
         for prediction in run.predict(paths, backbone=run.backbone(weights)):

@@ -78,7 +78,14 @@ def check(
     if fix_splits is not None:
         _require_new(fix_splits, "--fix-splits")
     manifest = read_manifest(
-        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
+        data,
+        root,
+        allow_outside,
+        classes,
+        positive,
+        group_regex,
+        keep_identifiers,
+        tell_left_out=False,
     )
     inspection = inspect(manifest, progress=TerminalProgress())
     if cache is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from featx_cli.commands.predict import SOME_FAILED
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.loading import say_left_out
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx explain runs/logreg new_patients/ --out explained"
@@ -46,7 +48,8 @@ def explain(
     from featx.runs import explain_images, find_images, load_run
 
     opened = load_run(run)
-    paths = list(find_images(images))
+    left_out: Counter[str] = Counter()
+    paths = list(find_images(images, left_out))
     import_quietly()
     explanations = explain_images(
         opened,
@@ -56,6 +59,7 @@ def explain(
         force=force,
         progress=TerminalProgress(),
     )
+    say_left_out(left_out.elements())
     failed = [explanation for explanation in explanations if explanation.error]
     drawn = len(explanations) - len(failed)
     figures = "1 figure" if drawn == 1 else f"{drawn} figures"

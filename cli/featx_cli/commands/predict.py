@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
@@ -12,6 +13,7 @@ import typer
 
 from featx_cli.console import TerminalProgress, say
 from featx_cli.files import text_file
+from featx_cli.loading import say_left_out
 from featx_cli.tensorflow import import_quietly
 from featx_cli.verdicts import write_verdicts
 
@@ -27,7 +29,8 @@ def predict(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IMAGE_OR_FOLDER...", help="JPEG, PNG and DICOM files, and folders of them."
+            metavar="IMAGE_OR_FOLDER...",
+            help="JPEG, PNG, TIFF, BMP, WebP and DICOM files, and folders of them.",
         ),
     ],
     format: Annotated[
@@ -59,12 +62,13 @@ def predict(
     training images.
 
     A file that can't be read gets an empty score and its reason; the others are still scored, and
-    the exit code is 3.
+    the exit code is 3. Files in a folder that aren't images are left out, and a line counts them.
     """
     from featx.runs import explain_images, find_images, load_run
 
     opened = load_run(run)
-    paths = find_images(images)
+    left_out: Counter[str] = Counter()
+    paths = find_images(images, left_out)
     import_quietly()
     backbone = opened.backbone(weights)
     predictions = opened.predict(paths, backbone=backbone)
@@ -85,6 +89,7 @@ def predict(
     if explain is not None:
         explain_images(opened, scored, explain, backbone=backbone, progress=TerminalProgress())
     _remarks(opened, count - failed, unlike)
+    say_left_out(left_out.elements())
     if failed:
         say(f"{failed} of {count} files could not be scored; the column error says why.")
         raise typer.Exit(SOME_FAILED)

@@ -100,7 +100,7 @@ class TestReading:
         manifest = load_manifest(listing(images, GOOD.replace("NORMAL", "A") + rows))
         assert manifest.unreadable == {
             "empty.png": "the file is empty",
-            "text.png": "not a JPEG or PNG image",
+            "text.png": "text, not an image",
             "missing.png": "no such file or directory",
         }
         assert len(manifest) == 2

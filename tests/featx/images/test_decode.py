@@ -181,11 +181,11 @@ class TestUnreadable:
 
     def test_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "x.png").touch()
-        assert self.refusal(tmp_path / "x.png").reason == "not a JPEG or PNG image"
+        assert self.refusal(tmp_path / "x.png").reason == "the file is empty"
 
     def test_text_named_like_an_image(self, tmp_path: Path) -> None:
         (tmp_path / "x.jpeg").write_text("Dear doctor,")
-        assert self.refusal(tmp_path / "x.jpeg").reason == "not a JPEG or PNG image"
+        assert self.refusal(tmp_path / "x.jpeg").reason == "text, not an image"
 
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
         assert self.refusal(tmp_path / "gone.png").reason == "no such file or directory"

@@ -46,5 +46,5 @@ def test_a_row_of_an_npz_file_has_its_own(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no")
-    with pytest.raises(UnreadableImageError, match="not a JPEG or PNG image"):
+    with pytest.raises(UnreadableImageError, match="text, not an image"):
         picture(tmp_path / "a.png", 100)

@@ -55,7 +55,7 @@ def test_each_image_has_a_figure_and_a_line(
     assert {path.name for path in out.iterdir()} == written
     lines = table(out)
     assert [line["path"] for line in lines] == [str(path) for path in images]
-    assert lines[2]["error"] == "not a JPEG or PNG image"
+    assert lines[2]["error"] == "text, not an image"
     assert (lines[2]["score"], lines[2]["figure"], lines[2]["peak_row"]) == ("", "", "")
     for name in filter(None, names):
         with Image.open(out / name) as figure:

@@ -1,0 +1,406 @@
+"""Every file under a data folder is used, or is left out with a reason that is counted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.data import Manifest, in_words, scan_folder, walk_images
+from featx.errors import InputError
+from featx.runs import find_images
+from tests.dicoms import dicom
+from tests.featx.data.test_folders import draw
+
+
+def grey(path: Path, value: int = 0, kind: str = "PNG") -> Path:
+    """Write a small image of any format under any name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), value).save(path, kind)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two classes of two images."""
+    for number, name in enumerate(("NORMAL/1.png", "NORMAL/2.png", "SICK/1.png", "SICK/2.png")):
+        draw(tmp_path / "data" / name, number)
+    return tmp_path / "data"
+
+
+def splits(manifest: Manifest) -> dict[str, str]:
+    return dict(zip(manifest.table["path"], manifest.table["split"], strict=True))
+
+
+class TestContent:
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("x.tif", "TIFF"), ("x.TIFF", "TIFF"), ("x.jfif", "JPEG"), ("x.jpe", "JPEG"),
+            ("x.bmp", "BMP"), ("x.webp", "WEBP"), ("x", "JPEG"), ("IM0001", "PNG"),
+            ("x.1", "TIFF"), ("x.gif", "PNG"), ("x.jpg", "PNG"), ("x.dat", "BMP"),
+        ],
+    )  # fmt: skip
+    def test_says_what_an_image_is(self, data: Path, name: str, kind: str) -> None:
+        grey(data / "SICK" / name, 99, kind)
+        manifest = scan_folder(data)
+        source = dict(zip(manifest.table["path"], manifest.table["source"], strict=True))
+        assert source[f"SICK/{name}"] == kind
+        assert not manifest.left_out
+        assert data / "SICK" / name in list(walk_images(data))
+
+    @pytest.mark.parametrize(
+        ("name", "content", "reason"),
+        [
+            ("x.gif", b"GIF89a", "GIF (an image format that featx doesn't read)"),
+            ("x", b"%!PS-Adobe-3.0 EPSF-3.0", "EPS (an image format that featx doesn't read)"),
+            ("x.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000 (an image format that featx doesn't"),
+            ("x.nii.gz", b"\x1f\x8b\x08", "NIfTI (an image format that featx doesn't read)"),
+            ("x.heic", b"\0\0\0\x18ftypheic", "HEIC (an image format that featx doesn't read)"),
+            ("notes.txt", b"BMI: 23", ".txt (not an image)"),
+            ("README", b"hello", "text (not an image)"),
+            ("x.pdf", b"%PDF-1.7", "PDF (not an image)"),
+            ("x.bin", b"\0\1\2\3", ".bin (not an image)"),
+            ("x.zip", b"PK\3\4", "ZIP (not an image)"),
+            ("empty", b"", "unknown format (not an image)"),
+            ("Dr. Miller", b"hello", "text (not an image)"),
+        ],
+    )
+    def test_says_what_another_file_is(
+        self, data: Path, name: str, content: bytes, reason: str
+    ) -> None:
+        (data / "SICK" / name).write_bytes(content)
+        manifest = scan_folder(data)
+        assert list(manifest.left_out) == [f"SICK/{name}"]
+        assert manifest.left_out[f"SICK/{name}"].startswith(reason)
+        assert not manifest.unreadable
+        left_out: Counter[str] = Counter()
+        assert len(list(walk_images(data, left_out))) == 4
+        assert list(left_out) == list(manifest.left_out.values())
+
+    @pytest.mark.timeout(20)
+    def test_a_pipe_and_a_broken_link_are_left_out(self, data: Path) -> None:
+        os.mkfifo(data / "SICK" / "pipe")
+        (data / "SICK" / "link").symlink_to(data / "gone")
+        assert dict(scan_folder(data).left_out) == {
+            "SICK/pipe": "not a regular file",
+            "SICK/link": "not to be opened (no such file or directory)",
+        }
+
+    def test_a_dicom_object_that_is_no_image_is_left_out(self, data: Path) -> None:
+        from featx.data import walking
+        from featx.data.dicom import NotAnImageError
+
+        dicom(data / "SICK" / "SR0001", np.zeros((8, 8), np.uint8), PatientID="SR")
+        dicom(data / "SICK" / "IM0001", np.zeros((8, 8), np.uint8))
+
+        def read_header(file: object) -> object:
+            header = real(file)  # type: ignore[arg-type]
+            if header.PatientID == "SR":
+                raise NotAnImageError("a DICOM report, not an image")
+            return header
+
+        from featx.data import probe
+
+        real = probe.read_header
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (probe, walking):
+                patch.setattr(module, "read_header", read_header)
+            manifest = scan_folder(data)
+            left_out: Counter[str] = Counter()
+            walked = list(walk_images(data, left_out))
+        assert dict(manifest.left_out) == {"SICK/SR0001": "a DICOM report, not an image"}
+        assert not manifest.unreadable
+        assert len(manifest) == len(walked) == 5
+        assert left_out == {"a DICOM report, not an image": 1}
+
+    def test_hidden_images_are_counted_and_system_files_are_not(self, data: Path) -> None:
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._1.png"):
+            (data / "SICK" / name).write_bytes(b"\0\5\x16\7")
+        draw(data / "SICK" / ".thumbnails" / "1.png")
+        draw(data / "__MACOSX" / "SICK" / "1.png")
+        draw(data / ".git" / "1.png")
+        assert dict(scan_folder(data).left_out) == {
+            "SICK/.thumbnails/1.png": "hidden",
+            "__MACOSX/SICK/1.png": "hidden",
+        }
+
+    def test_only_files_of_other_names_are_opened(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from featx.data import walking
+
+        (data / "SICK" / "notes.txt").write_text("x" * 100_000)
+        opened: list[str] = []
+
+        def noted(path: Path) -> object:
+            opened.append(path.name)
+            return real(path)
+
+        real = walking.open_regular
+        monkeypatch.setattr(walking, "open_regular", noted)
+        assert len(list(walking.walk(data))) == 5
+        assert opened == ["notes.txt"]
+
+
+class TestWords:
+    def test_kinds_come_with_their_counts(self) -> None:
+        reasons = ["GIF (x)"] * 20 + ["named as a mask"] * 4
+        assert in_words(reasons) == "24 files left out: 20 GIF (x), 4 named as a mask"
+        assert in_words(Counter({"hidden": 1})) == "1 file left out: 1 hidden"
+        assert in_words([]) == ""
+
+    def test_many_kinds_are_cut_short(self) -> None:
+        said = in_words([f"kind {number}" for number in range(20)])
+        assert said.startswith("20 files left out: 1 kind 0, ")
+        assert said.endswith(", 10 for other reasons")
+
+
+class TestSplits:
+    @pytest.mark.parametrize(
+        ("train", "val", "test"),
+        [
+            ("Training", "Validation", "Testing"),
+            ("training", "dev", "holdout"),
+            ("TRAIN_SET", "valid", "hold-out"),
+            ("train", "Val Set", "test_data"),
+            ("trn", "tuning", "Evaluation"),
+        ],
+    )
+    def test_have_many_names(self, tmp_path: Path, train: str, val: str, test: str) -> None:
+        for number, split in enumerate((train, val, test)):
+            for label in ("NORMAL", "SICK"):
+                draw(tmp_path / split / label / "1.png", number)
+        manifest = scan_folder(tmp_path)
+        assert manifest.classes == ("NORMAL", "SICK")
+        assert splits(manifest) == {
+            f"{folder}/{label}/1.png": split
+            for folder, split in ((train, "train"), (val, "val"), (test, "test"))
+            for label in ("NORMAL", "SICK")
+        }
+        assert not manifest.left_out
+
+    def test_may_be_below_the_classes(self, tmp_path: Path) -> None:
+        for label in ("NORMAL", "SICK"):
+            for number, split in enumerate(("Train", "test")):
+                draw(tmp_path / label / split / "patient1" / "1.png", number)
+        assert set(splits(scan_folder(tmp_path)).values()) == {"train", "test"}
+
+    def test_what_is_beside_them_is_counted(self, tmp_path: Path) -> None:
+        for folder in ("train", "test", "external"):
+            for label in ("NORMAL", "SICK"):
+                draw(tmp_path / folder / label / "1.png")
+        draw(tmp_path / "loose.png")
+        draw(tmp_path / "test" / "unlabelled.png")
+        manifest = scan_folder(tmp_path)
+        assert len(manifest) == 4
+        assert dict(manifest.left_out) == {
+            "external/NORMAL/1.png": "in the folder external, which names no split",
+            "external/SICK/1.png": "in the folder external, which names no split",
+            "loose.png": "beside the split folders",
+            "test/unlabelled.png": "in no class folder",
+        }
+
+    def test_other_classes_are_counted(self, data: Path) -> None:
+        draw(data / "COVID" / "1.png")
+        manifest = scan_folder(data, classes=["NORMAL", "SICK"])
+        assert dict(manifest.left_out) == {"COVID/1.png": "of class COVID, which was not chosen"}
+
+
+class TestClassNames:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [("Sick", "SICK"), ("sick", "Sick "), (unicodedata.normalize("NFD", "Grün"), "GRÜN")],
+    )
+    def test_that_differ_in_case_or_unicode_form_are_one(
+        self, tmp_path: Path, one: str, other: str
+    ) -> None:
+        for split, sick, normal in (("train", one, "Normal"), ("test", other, "NORMAL")):
+            draw(tmp_path / split / sick / "1.png")
+            draw(tmp_path / split / normal / "2.png")
+        manifest = scan_folder(tmp_path)
+        assert set(manifest.classes) == {one, "Normal"}  # as train has them
+        assert manifest.counts().to_numpy().tolist() == [[1, 1], [1, 1]]
+        assert scan_folder(tmp_path, positive=other).classes[1] == other
+
+    def test_that_differ_otherwise_are_told_with_all_splits(self, tmp_path: Path) -> None:
+        for split, sick in (("train", "SICK"), ("test", "PNEUMONIA")):
+            draw(tmp_path / split / sick / "1.png")
+            draw(tmp_path / split / "NORMAL" / "2.png")
+        with pytest.raises(
+            InputError, match=r"train has NORMAL, SICK; test has NORMAL, PNEUMONIA\. Name them"
+        ):
+            scan_folder(tmp_path)
+
+
+class TestMasks:
+    @pytest.mark.parametrize(
+        "name", ["masks/1.png", "lung masks/1.png", "Infection_Mask/a/1.png", "1_mask.png"]
+    )
+    def test_beside_images_are_left_out(self, tmp_path: Path, name: str) -> None:
+        for number, label in enumerate(("COVID", "Normal")):
+            draw(tmp_path / label / "images" / "1.png", number)
+            draw(tmp_path / label / name, 255)
+        manifest = scan_folder(tmp_path)
+        assert manifest.table["path"].tolist() == ["COVID/images/1.png", "Normal/images/1.png"]
+        assert dict(manifest.left_out) == {
+            f"{label}/{name}": "named as a mask" for label in ("COVID", "Normal")
+        }
+        left_out: Counter[str] = Counter()
+        assert len(list(find_images([tmp_path], left_out))) == 2
+        assert left_out == {"named as a mask": 2}
+        assert list(find_images([tmp_path / "COVID" / name])) == [tmp_path / "COVID" / name]
+
+    def test_may_be_a_class(self, tmp_path: Path) -> None:
+        for label in ("mask", "no_mask"):
+            draw(tmp_path / label / "unmasked.png")
+        assert len(scan_folder(tmp_path)) == 2
+
+
+class TestHints:
+    def hint(self, folder: Path) -> str:
+        with pytest.raises(InputError) as caught:
+            scan_folder(folder)
+        assert "\n" not in str(caught.value)
+        return caught.value.hint
+
+    @pytest.mark.parametrize("nested", ["chest_xray", "archive/chest_xray"])
+    def test_one_folder_too_high(self, tmp_path: Path, nested: str) -> None:
+        for split in ("train", "test"):
+            for label in ("NORMAL", "SICK"):
+                draw(tmp_path / nested / split / label / "1.png")
+        assert self.hint(tmp_path) == f"Did you mean {tmp_path / nested}?"
+
+    def test_one_folder_too_high_of_the_kaggle_archive(self, tmp_path: Path) -> None:
+        for folder in ("chest_xray", "chest_xray/chest_xray", "chest_xray/__MACOSX"):
+            for label in ("NORMAL", "SICK"):
+                draw(tmp_path / folder / "train" / label / "1.png")
+        assert self.hint(tmp_path) == f"Did you mean {tmp_path / 'chest_xray'}?"
+        assert dict(scan_folder(tmp_path / "chest_xray").left_out) == {
+            **dict.fromkeys(
+                (f"chest_xray/train/{label}/1.png" for label in ("NORMAL", "SICK")),
+                "in the folder chest_xray, which names no split",
+            ),
+            **dict.fromkeys(
+                (f"__MACOSX/train/{label}/1.png" for label in ("NORMAL", "SICK")), "hidden"
+            ),
+        }
+
+    def test_classes_one_folder_further_down(self, tmp_path: Path) -> None:
+        for label in ("NORMAL", "SICK"):
+            draw(tmp_path / "data" / label / "1.png")
+        hint = self.hint(tmp_path)
+        assert hint.startswith(f"If the classes are NORMAL, SICK, give {tmp_path / 'data'}.")
+
+    def test_a_class_folder(self, data: Path) -> None:
+        hint = self.hint(data / "SICK")
+        assert f"give the folder above, {data}." in hint
+        assert "make a folder of each class" in hint
+
+    def test_a_class_folder_with_images_and_masks(self, tmp_path: Path) -> None:
+        for name in ("images", "masks"):
+            draw(tmp_path / "COVID" / name / "1.png")
+        assert f"give the one above, {tmp_path}." in self.hint(tmp_path / "COVID")
+
+    def test_splits_without_classes(self, tmp_path: Path) -> None:
+        for split in ("train", "test"):
+            draw(tmp_path / split / "1.png")
+        assert "make a folder of each class in each split folder" in self.hint(tmp_path)
+
+    def test_several_data_sets(self, tmp_path: Path) -> None:
+        for name in ("kaggle", "rsna"):
+            for label in ("NORMAL", "SICK"):
+                draw(tmp_path / name / "train" / label / "1.png")
+        assert f"Give one of them, for example {tmp_path / 'kaggle'}" in self.hint(tmp_path)
+
+    def test_what_is_there_is_told_where_there_are_no_images(self, tmp_path: Path) -> None:
+        (tmp_path / "SICK").mkdir()
+        (tmp_path / "SICK" / "x.gif").write_bytes(b"GIF89a")
+        with pytest.raises(InputError, match=r"no images .*\(1 file left out: 1 GIF"):
+            scan_folder(tmp_path)
+        with pytest.raises(InputError, match=r"no images in .*\(1 file left out: 1 GIF"):
+            find_images([tmp_path])
+
+
+class TestLinks:
+    def test_into_the_folder_are_followed_once(self, data: Path) -> None:
+        draw(data / "train" / "NORMAL" / "1.png", 1)
+        draw(data / "train" / "SICK" / "1.png", 2)
+        draw(data / "pool" / "more" / "9.png", 9)
+        (data / "train" / "SICK" / "pool").symlink_to(data / "pool")
+        (data / "train" / "SICK" / "again").symlink_to(data / "train" / "NORMAL")
+        (data / "train" / "SICK" / "round").symlink_to(data)
+        manifest = scan_folder(data)
+        assert "train/SICK/pool/more/9.png" in set(manifest.table["path"])
+        assert len(manifest) == 3
+        again = "behind a link to a folder that is read already"
+        assert manifest.left_out["train/SICK/again"] == again
+        assert manifest.left_out["train/SICK/round"] == again
+
+    def test_out_of_the_folder_are_followed_for_classes_alone(
+        self, data: Path, tmp_path: Path
+    ) -> None:
+        draw(tmp_path / "elsewhere" / "1.png", 7)
+        (data / "COVID").symlink_to(tmp_path / "elsewhere")
+        (data / "SICK" / "more").symlink_to(tmp_path / "elsewhere")
+        (data / "up").symlink_to(tmp_path)
+        manifest = scan_folder(data, classes=["NORMAL", "COVID"])
+        assert "COVID/1.png" in set(manifest.table["path"])
+        assert manifest.left_out["SICK/more"] == "behind a link to a folder elsewhere"
+        assert manifest.left_out["up"] == "behind a link to a folder elsewhere"
+        left_out: Counter[str] = Counter()
+        assert len(list(walk_images(data, left_out))) == 4
+        assert left_out == {"behind a link to a folder elsewhere": 3}
+
+    def test_to_a_split_or_a_class_inside_don_t_double_it(self, data: Path) -> None:
+        (data / "latest").symlink_to(data / "SICK")
+        manifest = scan_folder(data)
+        assert manifest.classes == ("NORMAL", "SICK")
+        assert list(manifest.left_out) == ["latest"]
+
+
+@contextlib.contextmanager
+def deep(folder: Path, name: str) -> Iterator[None]:
+    """Make 1,200 folders in one another: deeper than pytest can take away afterwards."""
+    before = Path.cwd()
+    try:
+        os.chdir(folder)  # the whole path may be longer than any call takes
+        for _ in range(1200):
+            os.mkdir(name)  # noqa: PTH102
+            os.chdir(name)
+        Image.new("L", (8, 8), 77).save("deep.png")
+        os.chdir(before)
+        yield
+    finally:
+        os.chdir(before)
+        subprocess.run(["rm", "-rf", str(folder / name)], check=True)
+
+
+def test_a_deep_tree_is_walked_without_recursion(data: Path) -> None:
+    with deep(data / "SICK", "d"):
+        manifest = scan_folder(data)
+        walked = list(walk_images(data))
+    assert len(manifest) == 5
+    assert not manifest.left_out
+    assert len(walked) == 5
+
+
+def test_a_tree_deeper_than_paths_may_be_is_one_reason(data: Path) -> None:
+    with deep(data / "SICK", "deeper"):
+        manifest = scan_folder(data)
+    assert len(manifest) == 4
+    assert list(manifest.unreadable.values()) == ["file name too long"]
+
+
+def test_paths_of_files_left_out_are_seen_from_elsewhere(data: Path) -> None:
+    (data / "SICK" / "x.txt").write_text("no")
+    seen = scan_folder(data).seen_from(data.parent)
+    assert dict(seen.left_out) == {"data/SICK/x.txt": ".txt (not an image)"}
