@@ -9,6 +9,7 @@ import typer
 
 from featx_cli.choosing import head_names, head_settings, head_spec
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.loading import tell_fitted
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 from featx_cli.tensorflow import import_quietly
 
@@ -180,8 +181,7 @@ def tune(
     )
     opened = open_cache(cache)
     import_quietly()
-    if opened.spec["backbone"]["weights"] == "random":
-        say("The cache was made with random weights: the embeddings are untrained.")
+    tell_fitted(opened)
     report = run_tune(
         opened,
         spec,
