@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx_cli.console import TerminalProgress, output, say
+from featx_cli.console import TerminalProgress, output, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,30 +116,29 @@ def read_manifest(
     )
 
 
-def tell_positive(classes: tuple[str, str], *, chosen: bool = True) -> None:
-    """Print which class is the positive one, also when quiet, and what may be wrong with that.
+def tell_positive(classes: tuple[str, str]) -> None:
+    """Print which class is the positive one, first of the results."""
+    from featx.data import positive_sentence
 
-    Parameters
-    ----------
-    classes
-        The negative and the positive class.
-    chosen
-        See `featx.data.positive_warning`.
-    """
-    from featx.data import positive_sentence, positive_warning
-
-    for line in (positive_sentence(classes), positive_warning(classes, chosen=chosen)):
-        if line:
-            output().print(line, soft_wrap=True)
+    output().print(positive_sentence(classes), soft_wrap=True)
 
 
-def tell_fitted(cache: Cache) -> None:
+def warn_of_positive(classes: tuple[str, str], *, chosen: bool = True) -> None:
+    """Warn where the positive class may be the wrong one; see `featx.data.positive_warning`."""
+    from featx.data import positive_warning
+
+    if warning := positive_warning(classes, chosen=chosen):
+        warn(warning)
+
+
+def warn_of_cache(cache: Cache) -> None:
     """Say what to know of a cache before a head is fitted on it."""
     from featx.data import shared_patients, unknown_patients
 
-    tell_positive(cache.classes)
-    for line in (unknown_patients(cache.images), shared_patients(cache.images)):
-        if line:
-            say(line)
+    warn_of_positive(cache.classes)
+    if shared := shared_patients(cache.images):
+        warn(shared)
+    if unknown := unknown_patients(cache.images):
+        say(unknown)
     if cache.spec["backbone"]["weights"] == "random":
         say("The cache was made with random weights: the embeddings are untrained.")

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from featx.data.manifest import ImageInputError
 
@@ -18,6 +19,8 @@ _KAGGLE = (
     re.compile(r"^(?P<group>(?:NORMAL2-)?IM-\d+)-\d+"),
 )
 
+FEW_UNKNOWN = 0.1
+"""Share of images of unknown patients that isn't worth a word."""
 
 _CAUSE = re.compile(r"^person\d+_(bacteria|virus)_\d+")
 
@@ -74,8 +77,14 @@ def is_own_patient(path: str, group: str) -> bool:
     return path == group or path.endswith("/" + group)
 
 
+def own_patients(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Say of each image, by path and group, whether it is a patient of its own for want of one."""
+    pairs = zip(table["path"], table["group"], strict=True)
+    return np.array([is_own_patient(path, group) for path, group in pairs], bool)
+
+
 def unknown_patients(table: pd.DataFrame) -> str:
-    """Say of how many images the patient is unknown; empty where all are known.
+    """Say of how many images the patient is unknown; empty where nearly all are known.
 
     Parameters
     ----------
@@ -88,9 +97,8 @@ def unknown_patients(table: pd.DataFrame) -> str:
     >>> unknown_patients(table)[:64]
     'No patient is known: every image counts as a patient of its own.'
     """
-    pairs = zip(table["path"], table["group"], strict=True)
-    unknown = sum(is_own_patient(path, group) for path, group in pairs)
-    if not unknown:
+    unknown = int(own_patients(table).sum())
+    if unknown <= FEW_UNKNOWN * len(table):
         return ""
     few = f"The patient of {unknown:,} of {len(table):,} images isn't known: each of them"
     who = "No patient is known: every image" if unknown == len(table) else few

@@ -6,7 +6,7 @@ import pandas as pd
 from scipy.stats import binomtest, chi2_contingency
 
 from featx.data import Manifest
-from featx.data.patients import is_own_patient
+from featx.data.patients import FEW_UNKNOWN, own_patients
 from featx.inspection.findings import Finding, some
 
 SPLIT_ORDER = ("train", "val", "test")
@@ -53,11 +53,10 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
 
 
 def _no_patients(table: pd.DataFrame) -> list[Finding]:
-    unknown = [is_own_patient(*pair) for pair in zip(table["path"], table["group"], strict=True)]
-    images = sum(unknown)
-    if not images:
+    unknown = own_patients(table)
+    images, whole = int(unknown.sum()), bool(unknown.all())
+    if images <= FEW_UNKNOWN * len(table):
         return []
-    whole = images == len(table)
     return [
         Finding(
             "patients-unknown",

@@ -19,6 +19,7 @@ from featx_cli.loading import (
     PositiveOption,
     RootOption,
     tell_positive,
+    warn_of_positive,
 )
 from featx_cli.sources import DataOptions, is_cache, source_of
 from featx_cli.tensorflow import import_quietly
@@ -127,7 +128,7 @@ def calibrate(
         )
     require_other(opened, new_run)
     require_free(new_run, force)
-    tell_positive(opened.record.classes)
+    warn_of_positive(opened.record.classes)
     if unlabelled:
         if recalibrate is not None or guarantee is not None:
             raise InputError(
@@ -164,6 +165,7 @@ def calibrate(
         guarantee=guarantee,
         force=force,
     )
+    tell_positive(report.record.classes)
     console = output()
     console.print(point_table(report))
     console.print(
@@ -198,6 +200,7 @@ def _unlabelled(
     images = _score_without_labels(run, data, weights)
     report = calibrate_unlabelled(run, images, target, accuracy_floor=floor, force=force)
     console, prior = output(), report.prior
+    tell_positive(run.record.classes)
     console.print(expected_table(report))
     console.print(
         f"{len(images)} images without labels: {prior.share:.1%} of them are sick by estimate "

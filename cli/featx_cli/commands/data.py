@@ -21,6 +21,7 @@ from featx_cli.loading import (
     RootOption,
     read_manifest,
     tell_positive,
+    warn_of_positive,
 )
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
@@ -170,7 +171,8 @@ def split(
             near=near,
         )
     saved = _save(result, out, "--out", force)
-    tell_positive(saved.classes, chosen=classes is not None or positive is not None)
+    warn_of_positive(saved.classes, chosen=classes is not None or positive is not None)
+    tell_positive(saved.classes)
     _print_counts(saved, "fold" if folds is not None else "split")
     more = "" if saved.root == out.resolve().parent else f" --root {saved.root}"
     if saved.classes != tuple(healthy_first(saved.classes)):
@@ -311,7 +313,11 @@ def _as_dict(data: Path, inspection: Inspection, chosen: bool) -> dict[str, Any]
 
 
 def _print_page(data: Path, inspection: Inspection, chosen: bool) -> None:
-    tell_positive(inspection.manifest.classes, chosen=chosen)
+    from featx.data import positive_warning
+
+    tell_positive(inspection.manifest.classes)
+    if warning := positive_warning(inspection.manifest.classes, chosen=chosen):
+        output().print(warning, soft_wrap=True)
     _print_counts(inspection.manifest, "split", f"{data}")
     console = output()
     for finding in inspection.findings:

@@ -20,6 +20,7 @@ from featx_cli.loading import (
     RootOption,
     read_manifest,
     tell_positive,
+    warn_of_positive,
 )
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
@@ -310,6 +311,7 @@ def extract(
         ),
         progress=progress,
     )
+    tell_positive(manifest.classes)
     _print_report(report, network)
 
 
@@ -330,9 +332,10 @@ def _in_order_of(cache: Path, manifest: Manifest) -> tuple[Manifest, bool]:
 
 
 def _introduce(manifest: Manifest, chosen: bool) -> None:
-    from featx.data import unknown_patients
+    from featx.data import positive_sentence, unknown_patients
 
-    tell_positive(manifest.classes, chosen=chosen)
+    say(positive_sentence(manifest.classes))
+    warn_of_positive(manifest.classes, chosen=chosen)
     if unknown := unknown_patients(manifest.table):
         say(unknown)
     counts = manifest.counts()
