@@ -13,7 +13,7 @@ import pandas as pd
 from featx.data.build import PROBED
 from featx.data.dicom import Pseudonyms
 from featx.data.manifest import OWN_COLUMNS, Manifest
-from featx.data.patients import group_of, is_own_patient
+from featx.data.patients import is_kaggle_patient, is_own_patient
 from featx.data.tables import Table
 from featx.errors import InputError
 from featx.progress import Progress
@@ -174,7 +174,8 @@ def _take_groups(columns: dict[str, list[str]], source: str, pseudonyms: Pseudon
         columns["group"] = _hashed(values, pseudonyms)
         return
     pairs = list(zip(paths, values, strict=True))
-    foreign = {v for p, v in pairs if not (is_own_patient(p, v) or v == group_of(p))}
+    known = {v for v in set(values) if is_kaggle_patient(v)}
+    foreign = {v for p, v in pairs if not ((v in known and v in p) or is_own_patient(p, v))}
     if set(PROBED) <= set(columns) and all(v in p for p, v in pairs if v in foreign):
         return
     columns["group"] = _hashed(values, pseudonyms, only=foreign)

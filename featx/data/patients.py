@@ -18,6 +18,7 @@ _KAGGLE = (
     re.compile(r"^(?P<group>person\d+_(?:bacteria|virus))_\d+"),
     re.compile(r"^(?P<group>(?:NORMAL2-)?IM-\d+)-\d+"),
 )
+_PATIENT = re.compile(r"person\d+_(bacteria|virus)|(NORMAL2-)?IM-\d+")
 
 FEW_UNKNOWN = 0.1
 """Share of images of unknown patients that isn't worth a word."""
@@ -67,6 +68,11 @@ def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
         if match := known.match(name):
             return match["group"]
     return path
+
+
+def is_kaggle_patient(group: str) -> bool:
+    """Say whether a group is called as `group_of` calls patients of the Kaggle set."""
+    return _PATIENT.fullmatch(group) is not None
 
 
 def is_own_patient(path: str, group: str) -> bool:
