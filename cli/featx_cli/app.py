@@ -87,7 +87,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print results and errors only.")
+        bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors only.")
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print what is chosen and why.")

@@ -55,6 +55,11 @@ def say(message: str, *, detail: bool = False) -> None:
         print(message, file=sys.stderr, flush=True)  # noqa: T201
 
 
+def warn(message: str) -> None:
+    """Tell the user a line on standard error, also when quiet: a result may mislead."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
 class TerminalProgress:
     """A bar with speed and time left on a terminal, plain lines elsewhere, nothing when quiet."""
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx_cli.console import TerminalProgress, say
+from featx_cli.console import TerminalProgress, output, say, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from featx.data import Manifest
+    from featx_cache import Cache
 
 DataArgument = Annotated[
     Path,
@@ -19,7 +22,7 @@ DataArgument = Annotated[
         metavar="DATA",
         help="Folder of JPEG, PNG, TIFF, BMP, WebP and DICOM files, "
         "ROOT/{train,val,test}/CLASS/image or ROOT/CLASS/image; or a .csv or .parquet file with "
-        "the columns path and label (split and group are welcome); or an .npz file in MedMNIST's "
+        "the columns path and label (split and a patient are welcome); or an .npz file in MedMNIST's "
         "layout.",
     ),
 ]
@@ -40,10 +43,15 @@ AllowOutsideOption = Annotated[
 ClassesOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NEGATIVE,POSITIVE", help="The two classes, in order. Default: alphabetical."
+        metavar="NEGATIVE,POSITIVE",
+        help="The two classes, in order. Default: a class whose name says healthy (normal, "
+        "no finding, negative, 0, …) is the negative one; without such a name, alphabetical.",
     ),
 ]
-PositiveOption = Annotated[str | None, typer.Option(help="The positive class. Default: the last.")]
+PositiveOption = Annotated[
+    str | None,
+    typer.Option(help="The positive class, the sick. Default: the last of --classes."),
+]
 GroupRegexOption = Annotated[
     str | None,
     typer.Option(
@@ -52,11 +60,28 @@ GroupRegexOption = Annotated[
         "a patient."
     ),
 ]
+GroupColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of a .csv or .parquet file that tells the patient; its identifiers are "
+        "hashed. Default: group, or a usual name such as patient_id, subject or mrn.",
+    ),
+]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Further column of a .csv or .parquet file to keep, such as the hospital, for "
+        "subgroups and seams; may be given several times. Default: none.",
+        show_default=False,
+    ),
+]
 KeepIdentifiersOption = Annotated[
     bool,
     typer.Option(
         "--keep-identifiers",
-        help="Call patients of DICOM files by the identifiers in their headers. Default: by "
+        help="Call patients by the identifiers in DICOM headers and in columns. Default: by "
         "pseudonyms, hashed with $FEATX_SALT or a salt of your own.",
     ),
 ]
@@ -71,6 +96,8 @@ def read_manifest(
     group_regex: str | None,
     keep_identifiers: bool,
     *,
+    group_column: str | None = None,
+    keep: Sequence[str] | None = (),
     both_classes: bool = True,
     tell_left_out: bool = True,
 ) -> Manifest:
@@ -87,6 +114,8 @@ def read_manifest(
         classes=classes.split(",") if classes else None,
         positive=positive,
         group_regex=group_regex,
+        group_column=group_column,
+        keep=keep,
         keep_identifiers=keep_identifiers,
         both_classes=both_classes,
         progress=TerminalProgress(),
@@ -102,3 +131,31 @@ def say_left_out(reasons: Iterable[str]) -> None:
 
     if said := in_words(reasons):
         say(f"{said}.")
+
+
+def tell_positive(classes: tuple[str, str]) -> None:
+    """Print which class is the positive one, first of the results."""
+    from featx.data import positive_sentence
+
+    output().print(positive_sentence(classes), soft_wrap=True)
+
+
+def warn_of_positive(classes: tuple[str, str], *, chosen: bool = True) -> None:
+    """Warn where the positive class may be the wrong one; see `featx.data.positive_warning`."""
+    from featx.data import positive_warning
+
+    if warning := positive_warning(classes, chosen=chosen):
+        warn(warning)
+
+
+def warn_of_cache(cache: Cache) -> None:
+    """Say what to know of a cache before a head is fitted on it."""
+    from featx.data import shared_patients, unknown_patients
+
+    warn_of_positive(cache.classes)
+    if shared := shared_patients(cache.images):
+        warn(shared)
+    if unknown := unknown_patients(cache.images):
+        say(unknown)
+    if cache.spec["backbone"]["weights"] == "random":
+        say("The cache was made with random weights: the embeddings are untrained.")

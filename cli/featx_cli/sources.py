@@ -32,6 +32,7 @@ class DataOptions:
     keep_identifiers: bool = False
     cache: Path | None = None
     weights: str | None = None
+    group_column: str | None = None
 
     def refuse_for_cache(self, cache: Path) -> None:
         """Refuse options that mean nothing for a cache.
@@ -104,7 +105,8 @@ def source_of(
         return
     from featx.runs import embedded, only_split, relabelled
 
-    manifest = relabelled(read_labelled(runs[0], data, options), runs[0].record.classes)
+    labelled = read_labelled(runs[0], data, options, keep=_further(data, by))
+    manifest = relabelled(labelled, runs[0].record.classes)
     _require_columns(by, manifest.table)
     chosen, name = only_split(manifest, split, data)
     _tell_split(str(data), split, name, len(chosen), len(manifest))
@@ -122,7 +124,19 @@ def is_cache(path: Path) -> bool:
     return (path / INDEX_NAME).is_file() or (path / SHARDS_NAME).is_dir()
 
 
-def read_labelled(run: Run, data: Path, options: DataOptions) -> Manifest:
+def _further(data: Path, by: Sequence[str]) -> list[str]:
+    """Return the columns that a listing must have besides featx's own, to be divided by."""
+    from featx.data.load import LISTINGS
+    from featx.data.manifest import OWN_COLUMNS
+    from featx.evaluation.subgroups import SIZE
+
+    listed = data.is_file() and data.suffix.lower() in LISTINGS
+    return [name for name in by if listed and name not in OWN_COLUMNS | {SIZE}]
+
+
+def read_labelled(
+    run: Run, data: Path, options: DataOptions, *, keep: Sequence[str] = ()
+) -> Manifest:
     """Read data with labels; one class alone will do.
 
     Raises
@@ -151,6 +165,8 @@ def read_labelled(run: Run, data: Path, options: DataOptions) -> Manifest:
             options.positive,
             options.group_regex,
             options.keep_identifiers,
+            group_column=options.group_column,
+            keep=keep,
             both_classes=False,
         )
     except ClassesError as error:
@@ -217,8 +233,15 @@ def _require_columns(by: Sequence[str], table: DataFrame) -> None:
     from featx.evaluation import divisible_by
     from featx.specs import require_known
 
+    known = divisible_by(table)
     for column in by:
-        require_known("column", column, divisible_by(table))
+        require_known(
+            "column",
+            column,
+            known,
+            f"There are {', '.join(known)}. A cache has a column of a CSV file if `featx extract "
+            "--keep COLUMN` was told.",
+        )
 
 
 def _tell_split(data: str, asked: str | None, split: str, taken: int, images: int) -> None:

@@ -6,8 +6,14 @@ from featx.data.formats import PILLOW_FORMATS
 from featx.data.left_out import in_words
 from featx.data.load import load_manifest
 from featx.data.manifest import ClassesError, Manifest, require_manifest_name
-from featx.data.patients import group_of
-from featx.data.positive import is_healthy_name, positive_is_known, positive_sentence
+from featx.data.patients import group_of, shared_patients, unknown_patients
+from featx.data.positive import (
+    healthy_first,
+    is_healthy_name,
+    positive_is_known,
+    positive_sentence,
+    positive_warning,
+)
 from featx.data.probe import reason_of
 from featx.data.split import fold_manifest, split_manifest
 from featx.data.walking import is_image, is_image_name, walk_images
@@ -19,6 +25,7 @@ __all__ = [
     "Pseudonyms",
     "fold_manifest",
     "group_of",
+    "healthy_first",
     "in_words",
     "is_healthy_name",
     "is_image",
@@ -26,9 +33,12 @@ __all__ = [
     "load_manifest",
     "positive_is_known",
     "positive_sentence",
+    "positive_warning",
     "reason_of",
     "require_manifest_name",
     "scan_folder",
+    "shared_patients",
     "split_manifest",
+    "unknown_patients",
     "walk_images",
 ]

@@ -34,7 +34,7 @@ def build(
         What paths are relative to.
     listed
         Columns path, label, split; group, where it is known (empty where it isn't); and any other
-        columns, which are kept.
+        columns, which are kept as they are.
     classes
         The negative and the positive class; every label is one of them.
     group_regex

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from featx.data.build import PROBED, build, regroup, require_classes
+from featx.data.columns import choose_columns, hide_identifiers
 from featx.data.dicom import Pseudonyms
 from featx.data.folders import DEFAULT_SPLIT, SPLITS
 from featx.data.manifest import (
@@ -22,6 +24,7 @@ from featx.data.manifest import (
     order_classes,
     typed,
 )
+from featx.data.paths import WrittenPaths
 from featx.data.tables import Table, read_table
 from featx.errors import InputError
 from featx.progress import SILENT, Progress
@@ -38,6 +41,8 @@ def read_listing(
     classes: Sequence[str] | None = None,
     positive: str | None = None,
     group_regex: str | None = None,
+    group_column: str | None = None,
+    keep: Sequence[str] | None = (),
     pseudonyms: Pseudonyms | None = None,
     both_classes: bool = True,
     progress: Progress = SILENT,
@@ -48,7 +53,7 @@ def read_listing(
     ----------
     path
         Has the columns path and label; split (train, val, test; empty is train) and group, where
-        they are known; any others are kept. Where it has sha256, width, height, mode and source
+        they are known. Where it has sha256, width, height, mode and source
         of every image, as a manifest that featx saved does, no image is opened.
     root
         What its paths are relative to; None is the folder that it lies in.
@@ -58,8 +63,14 @@ def read_listing(
         See `featx.data.manifest.order_classes`; rows of other classes are left out.
     group_regex
         Finds the patient in a path, for rows without a group.
+    group_column
+        The column that tells the patient. None takes ``group``, or the one that has a usual name,
+        such as ``patient_id``, ``subject`` or ``mrn``.
+    keep
+        Further columns to keep; None keeps all. Those that identify people are hashed.
     pseudonyms
-        For identifiers in DICOM headers; None keeps them.
+        For identifiers in DICOM headers and columns; None keeps them. A ``group`` that featx wrote
+        stays as it is.
     both_classes
         See `featx.data.load_manifest`.
     progress
@@ -79,11 +90,15 @@ def read_listing(
     _check_labels(table)
     _check_splits(table)
     _check_paths(table, root, allow_outside)
+    pseudonyms = pseudonyms or Pseudonyms(None)
+    choose_columns(
+        table, group_column=group_column, keep=keep, pseudonyms=pseudonyms, progress=progress
+    )
     order = _order_classes(table, classes, positive, both_classes)
     _keep_classes(table, order)
-    pseudonyms = pseudonyms or Pseudonyms(None)
     try:
-        return _manifest(table, root, order, group_regex, pseudonyms, progress)
+        manifest = _manifest(table, root, order, group_regex, pseudonyms, progress)
+        return hide_identifiers(manifest, pseudonyms)
     except ImageInputError as error:
         row = table.columns["path"].index(error.path)
         raise table.complaint(row, error.what, error.hint) from None
@@ -119,7 +134,7 @@ def _check_labels(table: Table) -> None:
             continue
         if not label:
             raise table.complaint(row, "no label", "Every image needs a label.")
-        folded = " ".join(label.casefold().split())
+        folded = " ".join(unicodedata.normalize("NFC", label).casefold().split())
         if folded in seen:
             other, line = seen[folded]
             raise table.complaint(
@@ -148,10 +163,17 @@ def _check_splits(table: Table) -> None:
 
 def _check_paths(table: Table, root: Path, allow_outside: bool) -> None:
     top = os.path.abspath(root)  # noqa: PTH100 - links are looked at later
-    paths = table.columns["path"]
+    paths, written = table.columns["path"], WrittenPaths(root)
     for row, path in enumerate(paths):
         if not path or "\0" in path:
             raise table.complaint(row, "no path" if not path else "a path with a zero byte in it")
+        if written.is_of_windows(path):
+            raise table.complaint(
+                row,
+                f"the path {path!r} is of a Windows computer",
+                f"Write it relative to {root}, or give --root the images' folder.",
+            )
+        paths[row] = path = written.on_disk(path)
         if path[:1] != "/" and "./" not in path and "//" not in path and path[-2:] != "..":
             continue
         full = os.path.normpath(os.path.join(top, path))  # noqa: PTH118

@@ -24,6 +24,8 @@ def load_manifest(
     classes: Sequence[str] | None = None,
     positive: str | None = None,
     group_regex: str | None = None,
+    group_column: str | None = None,
+    keep: Sequence[str] | None = (),
     keep_identifiers: bool = False,
     both_classes: bool = True,
     progress: Progress = SILENT,
@@ -45,8 +47,14 @@ def load_manifest(
     group_regex
         Finds the patient in an image's relative path; None reads DICOM headers and knows the names
         of the Kaggle chest X-ray set.
+    group_column
+        Column of a CSV or Parquet file that tells the patient. None takes ``group``, or the one
+        that has a usual name, such as ``patient_id`` or ``mrn``.
+    keep
+        Further columns of a CSV or Parquet file to keep, such as ``("hospital",)``; None keeps all.
+        Those that identify people are hashed.
     keep_identifiers
-        Whether patients of DICOM files are called by the identifiers in their headers, and not by
+        Whether patients are called by the identifiers in DICOM headers and in columns, and not by
         pseudonyms.
     both_classes
         Whether the data must have both of `classes`; to fit a head takes both, to evaluate doesn't.
@@ -68,9 +76,16 @@ def load_manifest(
             classes=classes,
             positive=positive,
             group_regex=group_regex,
+            group_column=group_column,
+            keep=keep,
             pseudonyms=pseudonyms,
             both_classes=both_classes,
             progress=progress,
+        )
+    if group_column is not None or keep:
+        raise InputError(
+            f"--group-column and --keep are for CSV and Parquet manifests, not for {data}",
+            "Leave them out, or give --group-regex if the names of files tell the patient.",
         )
     if root is not None or allow_outside:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from featx.data.positive import healthy_first
 from featx.errors import InputError
 from featx_cache import TEXT, atomic_path, make_folder
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
+OWN_COLUMNS = frozenset({*COLUMNS, "study", "cause", "fold"})
+"""Columns that featx itself writes."""
+
 NUMBERS = ("width", "height")
 _NAMED = 10
 DTYPES: dict[str, Any] = {name: np.dtype(np.int32) if name in NUMBERS else TEXT for name in COLUMNS}
@@ -44,8 +49,8 @@ class Manifest:
         (hexadecimal), mode (Pillow's, or DICOM's photometric interpretation) and source (JPEG, PNG,
         TIFF, BMP, WEBP, DICOM, NPZ: what the pixels are read from), all text; width and height in
         pixels as stored in the file, int32. Where there are any, study (of DICOM) and cause
-        (bacteria or virus, from the names of the Kaggle chest X-ray set), and the columns that a
-        CSV file had besides.
+        (bacteria or virus, from the names of the Kaggle chest X-ray set), fold, and the columns of
+        a CSV file that were asked for.
     classes
         The negative and the positive class.
     unreadable
@@ -67,6 +72,11 @@ class Manifest:
         """Count images by split (rows) and class (columns)."""
         counts = pd.crosstab(self.table["split"], self.table["label"])
         return counts.reindex(columns=list(self.classes), fill_value=0)
+
+    def with_columns(self, keep: Sequence[str]) -> Manifest:
+        """Return the same images with featx's own columns, and others where `keep` has them."""
+        names = [name for name in self.table.columns if name in OWN_COLUMNS or name in keep]
+        return replace(self, table=self.table[names])
 
     def seen_from(self, folder: Path) -> Manifest:
         """Return the same images with paths relative to `folder`, where all lie below it.
@@ -157,9 +167,10 @@ def order_classes(
     found
         Class names in the data.
     classes
-        The order asked for; None is alphabetical.
+        The order asked for. None puts the class with a healthy name first (see
+        `featx.data.positive.healthy_first`); where both or none has one, the alphabet decides.
     positive
-        The positive class; None is the last.
+        The positive class; None is the last of that order.
     both
         Whether the data must have both of `classes`. Otherwise one will do, where there are no
         others: a name that isn't there is then no misspelling.
@@ -174,7 +185,8 @@ def order_classes(
             raise ClassesError(
                 f"the class {name!r} is not printable text", "Name classes in UTF-8, on one line."
             )
-    names = list(classes) if classes is not None else sorted(found)
+    names = healthy_first(found) if classes is None else [_as_found(n, found) for n in classes]
+    positive = _as_found(positive, found) if positive is not None else None
     if not both and classes is not None and found and set(found) <= set(names):
         found = names
     for name in [*names, *([positive] if positive is not None else [])]:
@@ -195,6 +207,13 @@ def order_classes(
     if positive is not None:
         names = [name for name in names if name != positive] + [positive]
     return names[0], names[1]
+
+
+def _as_found(name: str, found: Sequence[str]) -> str:
+    """Return a name as the data writes it: accents may be characters of their own there."""
+    wanted = unicodedata.normalize("NFC", name)
+    same = [n for n in found if unicodedata.normalize("NFC", n) == wanted]
+    return same[0] if len(same) == 1 else name
 
 
 def _listed(names: Sequence[str]) -> str:

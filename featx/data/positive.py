@@ -4,35 +4,68 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 HEALTHY_NAMES = frozenset(
     {
-        "0", "absent", "benign", "clear", "control", "controls", "disease free", "false", "healthy",
-        "n", "neg", "negative", "no", "none", "nofinding", "nofindings", "normal", "normals",
-        "unremarkable",
+        "0", "0 0", "absent", "benign", "clear", "control", "controls", "disease free", "false",
+        "healthy", "n", "neg", "negative", "no", "none", "nofinding", "nofindings", "normal",
+        "normals", "unremarkable",
     }
 )  # fmt: skip
 """Names of the class of healthy people, in lower case, words separated by one space."""
 
-_NEGATION = re.compile(r"(no|non|not|without) ")
+_NEGATION = re.compile(r"(no|non|not|without) (?P<rest>.+)")
+_NUMBER = re.compile(r"\d+ (?=\D)")
+_NO_MATTER = frozenset(
+    {
+        "case", "cases", "chest", "class", "image", "images", "lung", "lungs", "patient",
+        "patients", "people", "ray", "rays", "scan", "scans", "subject", "subjects", "x", "xray",
+        "xrays",
+    }
+)  # fmt: skip
+"""Words beside the name of a class that don't say who is healthy."""
 
 
 def is_healthy_name(name: str) -> bool:
     """Say whether a class name is known to mean healthy people.
 
-    Upper and lower case, spaces, underscores and hyphens make no difference. Names that begin
-    with a negation ("no finding", "non-pneumonia") are known, too.
+    Upper and lower case, spaces, underscores and hyphens make no difference, nor do a number in
+    front ("0_normal") and words such as "chest" and "cases". Names that begin with a negation ("no
+    finding", "non-pneumonia") or end with "negative" ("covid negative") are known, too.
 
     Examples
     --------
     >>> is_healthy_name("No_Finding"), is_healthy_name("NORMAL"), is_healthy_name("abnormal")
     (True, True, False)
+    >>> is_healthy_name("0_normal"), is_healthy_name("Normal cases"), is_healthy_name("not normal")
+    (True, True, False)
     """
     words = " ".join(re.split(r"[\W_]+", unicodedata.normalize("NFKC", name).casefold())).strip()
-    return words in HEALTHY_NAMES or _NEGATION.match(words) is not None
+    words = _NUMBER.sub("", words)
+    if negated := _NEGATION.fullmatch(words):
+        return words in HEALTHY_NAMES or not _is_healthy(negated["rest"])
+    return _is_healthy(words)
 
 
-def positive_is_known(classes: tuple[str, str]) -> bool:
+def _is_healthy(words: str) -> bool:
+    left = " ".join(word for word in words.split() if word not in _NO_MATTER)
+    return left in HEALTHY_NAMES or (left.endswith(" negative") and left != "gram negative")
+
+
+def healthy_first(names: Sequence[str]) -> list[str]:
+    """Put class names in their default order: of two the known healthy one first, else A to Z.
+
+    Examples
+    --------
+    >>> healthy_first(["abnormal", "normal"]), healthy_first(["b", "a"])
+    (['normal', 'abnormal'], ['a', 'b'])
+    """
+    ordered = sorted(names)
+    return ordered[::-1] if len(ordered) == 2 and positive_is_known(ordered[::-1]) else ordered
+
+
+def positive_is_known(classes: Sequence[str]) -> bool:
     """Say whether exactly the negative class of two (negative, positive) has a healthy name."""
     return is_healthy_name(classes[0]) and not is_healthy_name(classes[1])
 
@@ -51,3 +84,34 @@ def positive_sentence(classes: tuple[str, str]) -> str:
     'Positive class (sick): PNEUMONIA. Negative class (healthy): NORMAL.'
     """
     return f"Positive class (sick): {classes[1]}. Negative class (healthy): {classes[0]}."
+
+
+def positive_warning(classes: tuple[str, str], *, chosen: bool = True) -> str:
+    """Say what may be wrong with the order of two classes; empty where nothing is.
+
+    Parameters
+    ----------
+    classes
+        The negative and the positive class.
+    chosen
+        Whether somebody named them in this order, with ``--classes`` or ``--positive``. Otherwise
+        their names decided.
+
+    Examples
+    --------
+    >>> positive_warning(("PNEUMONIA", "NORMAL"))[:57]
+    'WARNING: the positive class NORMAL has the name of health'
+    """
+    negative, positive = classes
+    if positive_is_known((positive, negative)):
+        return (
+            f"WARNING: the positive class {positive} has the name of healthy people, so recall is "
+            f"about them. If {negative} is the sick one, give `featx extract` --positive "
+            f"{negative}; its embeddings are kept."
+        )
+    if chosen or positive_is_known(classes):
+        return ""
+    return (
+        f"WARNING: the alphabet alone made {positive} the positive class, because the names don't "
+        f"say who is healthy. If {negative} is the sick one, give --positive {negative}."
+    )

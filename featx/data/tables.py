@@ -139,7 +139,7 @@ def _header(path: Path, fields: list[str]) -> list[str]:
                 "featx needs the columns path and label; split and group are welcome.",
             )
     twice = {name for name in names if names.count(name) > 1}
-    if twice or "" in names:
+    if twice or "" in names[1:]:  # the first without a name is pandas's row number
         problem = f"the column {max(twice)!r} is there twice" if any(twice) else "an unnamed column"
         raise InputError(f"{path}, line 1: {problem}", "Name every column once.")
     return names

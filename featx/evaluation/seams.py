@@ -80,7 +80,11 @@ def find_seams(
         )
     seams: list[Seam] = []
     for column in wanted:
-        require_known("column", column, [c for c in known.columns if c not in _OWN])
+        there = [c for c in known.columns if c not in _OWN]
+        hint = (
+            f"There are {', '.join(there)}. `featx extract --keep COLUMN` adds one of a CSV file."
+        )
+        require_known("column", column, there, hint)
         found = list(_along(known, positive, column, seed))
         if not found:
             raise InputError(

@@ -6,6 +6,7 @@ import pandas as pd
 from scipy.stats import binomtest, chi2_contingency
 
 from featx.data import Manifest
+from featx.data.patients import FEW_UNKNOWN, own_patients
 from featx.inspection.findings import Finding, some
 
 SPLIT_ORDER = ("train", "val", "test")
@@ -23,6 +24,7 @@ def check_splits(manifest: Manifest) -> list[Finding]:
     counts = counts.reindex([s for s in SPLIT_ORDER if s in counts.index])
     return [
         *_patients(manifest.table),
+        *_no_patients(manifest.table),
         *_missing_classes(counts),
         *_small(counts),
         *_imbalance(counts),
@@ -46,6 +48,27 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
             "--fix-splits OUT.csv.",
             some([f"{group} ({', '.join(names)})" for group, names in crossing.items()]),
             {"groups": crossing.index.tolist()},
+        )
+    ]
+
+
+def _no_patients(table: pd.DataFrame) -> list[Finding]:
+    unknown = own_patients(table)
+    images, whole = int(unknown.sum()), bool(unknown.all())
+    if images <= FEW_UNKNOWN * len(table):
+        return []
+    return [
+        Finding(
+            "patients-unknown",
+            "warning" if whole else "note",
+            images,
+            "no patient is known: every image counts as its own"
+            if whole
+            else f"{images} image{'s' * (images != 1)} of unknown patients: each counts as its own",
+            "Intervals and folds may be too optimistic. Give --group-column if a column of a CSV "
+            "file tells the patient, --group-regex if the names of files do.",
+            some(table["path"][unknown].tolist()),
+            {"images": images},
         )
     ]
 

@@ -40,6 +40,7 @@ def test_a_new_run_from_a_folder_of_images(
     assert answer.code == 0
     words = " ".join(answer.out.split())
     assert "old new, cross-validated" in words
+    assert answer.out.startswith("Positive class (sick): PNEUMONIA. Negative class (healthy): NOR")
     assert "a threshold that its patient had no part in" in words
     new = load_run(tmp_path / "new").record
     assert f"{new.threshold:.6g}" in answer.out

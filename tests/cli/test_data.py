@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from featx.data import load_manifest
+from featx_cache import open_cache
 from tests.dicoms import dicom
 
 if TYPE_CHECKING:
@@ -204,6 +205,73 @@ class TestSplit:
         assert "exists already" in answer.error
         assert (tmp_path / "m.csv").read_text() == "mine"
         assert featx("data", "split", data, "--out", tmp_path / "m.csv", "--force").code == 0
+
+
+class TestTable:
+    """A hospital's table: patients are hashed, and the rest isn't kept unless asked for."""
+
+    @pytest.fixture
+    def listing(self, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("FEATX_SALT", "secret")
+        shutil.copytree(phantom_data, tmp_path / "images")
+        lines = [",path,label,mrn,hospital,reader"]
+        for number, drawn in enumerate(sorted((tmp_path / "images").rglob("*.png"))):
+            path = drawn.rename(drawn.with_name(f"{number}.png"))
+            name = str(path.relative_to(tmp_path)).replace("/", "\\")
+            label = "abnormal" if path.parent.name == "PNEUMONIA" else "normal"
+            ward = "abc"[number % 3]
+            lines.append(f"{number},{name},{label},MRN-{number // 2},{ward},Dr Quirrel")
+        (tmp_path / "m.csv").write_text("\n".join(lines))
+        return tmp_path / "m.csv"
+
+    def test_from_the_table_to_an_evaluation(
+        self, featx: Featx, listing: Path, tmp_path: Path
+    ) -> None:
+        split, cache, run = tmp_path / "s.csv", tmp_path / "cache", tmp_path / "run"
+        checked = featx("data", "check", listing, "--fix-splits", tmp_path / "f.csv")
+        assert "Positive class (sick): abnormal. Negative class (healthy): normal." in checked.out
+        assert "The column 'mrn' of m.csv tells the patient." in checked.err
+        answer = featx("data", "split", listing, "--out", split, "--keep", "hospital")
+        assert answer.out.splitlines()[0].startswith("Positive class (sick): abnormal.")
+        assert f"featx extract {split} --keep hospital --cache CACHE" in answer.err
+        assert "--positive" not in answer.err
+        tiny = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32", "--copies", "0"]
+        assert featx("extract", split, "--keep", "hospital", "--cache", cache, *tiny).code == 0
+        fit = featx("fit", cache, "--head", "lda", "--run", run, "--accuracy-floor", "0.3")
+        assert "patient is known" not in fit.err
+        assert featx("evaluate", run, "--by", "hospital").code == 0
+        assert featx("evaluate", run, split, "--by", "hospital").code == 0
+        missing = featx("evaluate", run, "--by", "reader")
+        assert missing.code == 2
+        assert "`featx extract --keep COLUMN` was told" in missing.error
+        table = open_cache(cache).images
+        assert table["group"].nunique() == (len(table) + 1) // 2
+        assert set(open_cache(cache).details["hospital"]) == set("abc")
+        written = [p for p in tmp_path.rglob("*") if p.suffix in (".csv", ".h5", ".json")]
+        contents = {p.name: p.read_bytes() for p in written if p != listing}
+        assert {"s.csv", "f.csv", "index.h5", "oof.csv"} <= set(contents)
+        for name, content in contents.items():
+            assert b"MRN-" not in content, name
+            assert b"Quirrel" not in content, name
+
+    def test_a_table_without_patients_is_told_of(
+        self, featx: Featx, listing: Path, tmp_path: Path
+    ) -> None:
+        listing.write_text(listing.read_text().replace(",mrn,", ",number,"))
+        page = featx("data", "check", listing).out
+        assert "WARNING No patient is known: every image counts as its own" in page
+        assert "--group-column" in page
+        told = json.loads(featx("data", "check", listing, "--json", "--positive", "normal").out)
+        assert told["positive_class"] == "normal"
+        assert "--positive abnormal" in told["positive_warning"]
+        assert "patients-unknown" in [finding["check"] for finding in told["findings"]]
+        answer = featx("data", "check", listing, "--group-column", "number", "--json")
+        known = json.loads(answer.out)
+        assert (known["positive_class"], known["positive_warning"]) == ("abnormal", "")
+        assert "patients-unknown" not in [finding["check"] for finding in known["findings"]]
+        answer = featx("data", "split", listing, "--out", tmp_path / "s.csv", "--group-column", "m")
+        assert answer.code == 2
+        assert "there is no column 'm'" in answer.error
 
 
 class TestShow:

@@ -29,6 +29,9 @@ def data(phantom_data: Path, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+POSITIVE = "Positive class (sick): PNEUMONIA. Negative class (healthy): NORMAL."
+
+
 def cells(out: str) -> dict[str, str]:
     """Read a two-column table."""
     rows = [line.rsplit(maxsplit=1) for line in out.splitlines() if line.strip()]
@@ -50,14 +53,15 @@ class TestOutput:
         assert float(counts["images/s"]) > 0
         assert answer.err.splitlines() == [
             "1 file left out: 1 .txt (not an image).",
+            POSITIVE,
             "train: 3 NORMAL, 3 PNEUMONIA",
-            "Positive class: PNEUMONIA",
             "Backbone vgg16 at 32x32, embedding 1x1x512 from block5_pool, float32 on cpu "
             "(as asked for)",
             "These weights are random: the embeddings are untrained.",
             "Skipped NORMAL/empty.png: the file is empty",
             "Skipped PNEUMONIA/text.jpeg: text, not an image",
         ]
+        assert answer.out.splitlines()[0] == POSITIVE
         assert "untrained" in answer.out
 
     def test_again_says_that_nothing_was_computed(
@@ -75,15 +79,13 @@ class TestOutput:
         assert answer.code == 0
         assert answer.err == ""
         assert cells(answer.out)["images"] == "6"
+        assert answer.out.splitlines()[0] == POSITIVE
         assert "untrained" in answer.out
 
-    def test_verbose_tells_the_weights_and_the_positive_class(
-        self, data: Path, tmp_path: Path, featx: Featx
-    ) -> None:
+    def test_verbose_tells_the_weights(self, data: Path, tmp_path: Path, featx: Featx) -> None:
         answer = featx("-v", "extract", data, "--cache", tmp_path / "cache", *FAST)
         sha256 = open_cache(tmp_path / "cache").spec["backbone"]["weights_sha256"]
         assert f"Weights SHA-256 {sha256}" in answer.err
-        assert "Positive class: PNEUMONIA" in answer.err
 
     def test_on_error_fail_stops_at_the_unreadable_image(
         self, data: Path, tmp_path: Path, featx: Featx
@@ -94,6 +96,52 @@ class TestOutput:
         assert answer.error.startswith("featx: error: can't read the image")
         assert "empty.png: the file is empty" in answer.error
         assert not (tmp_path / "cache").exists()
+
+
+class TestPositiveClass:
+    """The sick one, told by the names of folders; a cache that is there keeps its own."""
+
+    @pytest.fixture
+    def other(self, data: Path) -> Path:
+        (data / "NORMAL").rename(data / "normal")
+        (data / "PNEUMONIA").rename(data / "abnormal")
+        return data
+
+    def test_abnormal_is_positive_though_normal_comes_last(
+        self, other: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        answer = featx("-q", "extract", other, "--cache", tmp_path / "c", *FAST, "--copies", "0")
+        assert answer.code == 0
+        assert "Positive class (sick): abnormal." in answer.out
+        assert answer.err == ""
+        assert open_cache(tmp_path / "c").classes == ("normal", "abnormal")
+
+    def test_a_cache_with_a_healthy_positive_class_keeps_it_and_warns(
+        self, other: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        command = ["-q", "extract", other, "--cache", tmp_path / "c", *FAST, "--copies", "0"]
+        asked = featx(*command, "--positive", "normal")
+        again = featx(*command)
+        for answer in (asked, again):
+            assert "Positive class (sick): normal." in answer.out
+            assert "WARNING: the positive class normal has the name of healthy" in answer.err
+        assert open_cache(tmp_path / "c").classes == ("abnormal", "normal")
+        fitted = ["fit", tmp_path / "c", "--head", "logreg", "--run", tmp_path / "r"]
+        answer = featx("-q", *fitted, "--accuracy-floor", "0.3")
+        assert "WARNING: the positive class normal has the name of healthy" in answer.err
+        answer = featx(*command, "--positive", "abnormal")
+        assert answer.err == ""
+        assert cells(answer.out)["computed now"] == "0"
+        assert open_cache(tmp_path / "c").classes == ("normal", "abnormal")
+
+    def test_where_the_alphabet_decided_it_is_said_loudly(
+        self, other: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        (other / "normal").rename(other / "bacteria")
+        (other / "abnormal").rename(other / "virus")
+        command = ["-q", "extract", other, "--cache", tmp_path / "c", *FAST, "--copies", "0"]
+        assert "WARNING: the alphabet alone made virus the positive" in featx(*command).err
+        assert featx(*command, "--positive", "virus").err == ""
 
 
 def test_options_arrive_in_the_cache(data: Path, tmp_path: Path, featx: Featx) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
+
+from featx_cache import open_cache
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
 
+POSITIVE = "Positive class (sick): PNEUMONIA. Negative class (healthy): NORMAL."
 FLOOR = ("--accuracy-floor", "0.5")
 
 
@@ -31,6 +37,7 @@ def test_it_writes_a_run_and_prints_its_metrics_threshold_and_place(
     assert f"{interval['low']:.4f} – {interval['high']:.4f}" in out
     assert f"Threshold {record['threshold']:.6g}" in out
     assert "accuracy ≥ 0.5" in out
+    assert out.splitlines()[0] == POSITIVE
     assert out.splitlines()[-1] == f"Run: {run}"
     assert "the embeddings are untrained" in err
     assert "featx: error:" not in err
@@ -53,6 +60,54 @@ def test_a_path_is_printed_on_one_line_however_long(
     run = tmp_path / ("a" * 90) / ("b" * 90)
     out = featx("fit", tiny_cache, "--head", "logreg", "--run", run, *FLOOR).out
     assert f"Run: {run}\n" in out
+
+
+def test_the_positive_class_is_told_of_several_heads_and_when_quiet(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    heads = ("-q", "fit", tiny_cache, "--head", "lda,knn", "--run", tmp_path / "both")
+    tuned = ("-q", "tune", tiny_cache, "--head", "lda", "--run", tmp_path / "tuned")
+    for command in ((*heads, *FLOOR), (*tuned, "--trials", "2", "--accuracy-floor", "0.1")):
+        answer = featx(*command)
+        assert answer.code == 0
+        assert answer.out.splitlines()[0] == POSITIVE
+        assert answer.err == ""
+
+
+def test_it_warns_of_patients_who_are_trained_and_tested_on_and_of_unknown_ones(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    silent = featx("fit", tiny_cache, "--head", "lda", "--run", tmp_path / "a", *FLOOR).err
+    assert "patient" not in silent
+    shutil.copytree(tiny_cache, tmp_path / "cache")
+    images = open_cache(tiny_cache).images
+    known = images["group"][images["split"] == "train"].iloc[0]
+    test = (images["split"] == "test").to_numpy()
+
+    def fit_with(groups: pd.Series[str], run: str) -> str:
+        change_images(tmp_path / "cache", groups)
+        return featx(
+            "fit", tmp_path / "cache", "--head", "lda", "--run", tmp_path / run, *FLOOR
+        ).err
+
+    first = test & (images["group"] == images["group"][test].iloc[0]).to_numpy()
+    said = fit_with(images["group"].mask(first, known), "b")
+    assert "WARNING: 1 patient has images in train or val and in test, too" in said
+    assert f"({first.sum()} of {test.sum()} test images)" in said
+    said = fit_with(images["path"], "c")
+    assert "No patient is known: every image counts as a patient of its own." in said
+    assert "--group-column or --group-regex" in said
+
+
+def change_images(cache: Path, groups: pd.Series[str]) -> None:
+    """Call patients otherwise in an index, and take its checksum away: earlier ones had none."""
+    content = (cache / "index.h5").read_bytes()
+    signature = content.rfind(b"featx-index-sha256 ")
+    (cache / "index.h5").write_bytes(content[:signature] if signature > 0 else content)
+    with h5py.File(cache / "index.h5", "r+") as file:
+        texts = [group.encode() for group in groups]
+        del file["images/group"]
+        file["images/group"] = np.array(texts)
 
 
 def test_options_reach_the_fit(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:

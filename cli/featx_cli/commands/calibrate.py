@@ -14,11 +14,14 @@ from featx_cli.console import TerminalProgress, output, say
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
+    GroupColumnOption,
     GroupRegexOption,
     KeepIdentifiersOption,
     PositiveOption,
     RootOption,
     say_left_out,
+    tell_positive,
+    warn_of_positive,
 )
 from featx_cli.sources import DataOptions, is_cache, source_of
 from featx_cli.tensorflow import import_quietly
@@ -102,6 +105,7 @@ def calibrate(
     classes: ClassesOption = None,
     positive: PositiveOption = None,
     group_regex: GroupRegexOption = None,
+    group_column: GroupColumnOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Choose a run's threshold anew on images of another population.
@@ -110,6 +114,7 @@ def calibrate(
     are shown side by side; the new one is cross-validated, because it was chosen on these images.
     RUN stays as it is; evaluation of NEW_RUN leaves out the images that chose its threshold.
     """
+    from featx.data import unknown_patients
     from featx.errors import InputError
     from featx.runs import load_run
     from featx.runs.calibrating import require_other
@@ -125,6 +130,7 @@ def calibrate(
         )
     require_other(opened, new_run)
     require_free(new_run, force)
+    warn_of_positive(opened.record.classes)
     if unlabelled:
         if recalibrate is not None or guarantee is not None:
             raise InputError(
@@ -137,11 +143,21 @@ def calibrate(
     from featx.runs import score_images
 
     options = DataOptions(
-        root, allow_outside, classes, positive, group_regex, keep_identifiers, cache, weights
+        root,
+        allow_outside,
+        classes,
+        positive,
+        group_regex,
+        keep_identifiers,
+        cache,
+        weights,
+        group_column,
     )
     import_quietly()
     with source_of([opened], data, options, split=split) as source:
         scored = score_images(opened, source.caches[0], source.split, progress=TerminalProgress())
+    if unknown := unknown_patients(scored.table):
+        say(unknown)
     report = calibrate_run(
         opened,
         scored,
@@ -151,6 +167,7 @@ def calibrate(
         guarantee=guarantee,
         force=force,
     )
+    tell_positive(report.record.classes)
     console = output()
     console.print(point_table(report))
     console.print(
@@ -185,6 +202,7 @@ def _unlabelled(
     images = _score_without_labels(run, data, weights)
     report = calibrate_unlabelled(run, images, target, accuracy_floor=floor, force=force)
     console, prior = output(), report.prior
+    tell_positive(run.record.classes)
     console.print(expected_table(report))
     console.print(
         f"{len(images)} images without labels: {prior.share:.1%} of them are sick by estimate "

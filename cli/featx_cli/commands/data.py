@@ -13,11 +13,15 @@ from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
     DataArgument,
+    GroupColumnOption,
     GroupRegexOption,
     KeepIdentifiersOption,
+    KeepOption,
     PositiveOption,
     RootOption,
     read_manifest,
+    tell_positive,
+    warn_of_positive,
 )
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
@@ -65,6 +69,8 @@ def check(
     classes: ClassesOption = None,
     positive: PositiveOption = None,
     group_regex: GroupRegexOption = None,
+    group_column: GroupColumnOption = None,
+    keep: KeepOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Look for whatever makes results wrong, and say what to do about it.
@@ -86,19 +92,22 @@ def check(
         group_regex,
         keep_identifiers,
         tell_left_out=False,
+        group_column=group_column,
+        keep=None,  # all are looked at, and none but these is written
     )
     inspection = inspect(manifest, progress=TerminalProgress())
     if cache is not None:
         inspection = _with_labels(inspection, cache, sheet)
     if fix_splits is not None:
-        fixed = fixed_splits(inspection)
+        fixed = fixed_splits(inspection).with_columns(keep or ())
         moved = int((fixed.table["split"] != manifest.table["split"]).sum())
         _save(fixed, fix_splits, "--fix-splits")
         say(f"{moved} of {len(fixed)} images are in another split in {fix_splits}.")
+    chosen = classes is not None or positive is not None
     if json:
-        typer.echo(json_module.dumps(_as_dict(data, inspection), indent=2))
+        typer.echo(json_module.dumps(_as_dict(data, inspection, chosen), indent=2))
     else:
-        _print_page(data, inspection)
+        _print_page(data, inspection, chosen)
     if not inspection.ok:
         raise typer.Exit(1)
 
@@ -123,6 +132,8 @@ def split(
     classes: ClassesOption = None,
     positive: PositiveOption = None,
     group_regex: GroupRegexOption = None,
+    group_column: GroupColumnOption = None,
+    keep: KeepOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Deal images anew into train, val and test.
@@ -130,7 +141,7 @@ def split(
     Classes are in every split in the same proportion. A patient's images, byte-identical images and
     images that look the same stay together. Old splits don't matter.
     """
-    from featx.data import fold_manifest, split_manifest
+    from featx.data import fold_manifest, healthy_first, split_manifest
     from featx.errors import InputError
     from featx.inspection import measure, near_pairs
 
@@ -138,7 +149,15 @@ def split(
         raise InputError("--folds can't be had with --test or --val", "Leave one of them out.")
     _require_new(out, "--out", force)
     manifest = read_manifest(
-        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
+        data,
+        root,
+        allow_outside,
+        classes,
+        positive,
+        group_regex,
+        keep_identifiers,
+        group_column=group_column,
+        keep=keep or (),
     )
     measured = measure(manifest, progress=TerminalProgress())
     near = near_pairs(measured, manifest.table["sha256"].tolist())
@@ -153,10 +172,13 @@ def split(
             near=near,
         )
     saved = _save(result, out, "--out", force)
+    warn_of_positive(saved.classes, chosen=classes is not None or positive is not None)
+    tell_positive(saved.classes)
     _print_counts(saved, "fold" if folds is not None else "split")
     more = "" if saved.root == out.resolve().parent else f" --root {saved.root}"
-    if saved.classes != tuple(sorted(saved.classes)):
+    if saved.classes != tuple(healthy_first(saved.classes)):
         more += f" --positive {saved.classes[1]}"
+    more += "".join(f" --keep {name}" for name in keep or () if name in saved.table)
     say(f"Next: featx extract {out}{more} --cache CACHE")
 
 
@@ -178,6 +200,7 @@ def show(
     classes: ClassesOption = None,
     positive: PositiveOption = None,
     group_regex: GroupRegexOption = None,
+    group_column: GroupColumnOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Draw what there is: counts, sizes, sample images, mean images, augmented copies."""
@@ -186,7 +209,14 @@ def show(
 
     augmentation = preset_augmentation(preset, seed=seed)
     manifest = read_manifest(
-        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
+        data,
+        root,
+        allow_outside,
+        classes,
+        positive,
+        group_regex,
+        keep_identifiers,
+        group_column=group_column,
     )
     for path in show_data(
         manifest, out, augmentation=augmentation, seed=seed, progress=TerminalProgress()
@@ -263,7 +293,9 @@ def _with_labels(inspection: Inspection, cache: Path, sheet: Path) -> Inspection
     return replace(inspection, findings=worst_first(findings))
 
 
-def _as_dict(data: Path, inspection: Inspection) -> dict[str, Any]:
+def _as_dict(data: Path, inspection: Inspection, chosen: bool) -> dict[str, Any]:
+    from featx.data import positive_warning
+
     table = inspection.manifest.table
     counts = inspection.manifest.counts()
     return {
@@ -272,6 +304,8 @@ def _as_dict(data: Path, inspection: Inspection) -> dict[str, Any]:
         "images": len(table),
         "patients": int(table["group"].nunique()),
         "classes": list(inspection.manifest.classes),
+        "positive_class": inspection.manifest.classes[1],
+        "positive_warning": positive_warning(inspection.manifest.classes, chosen=chosen),
         "counts": {
             str(s): {str(c): int(n) for c, n in row.items()} for s, row in counts.iterrows()
         },
@@ -279,7 +313,12 @@ def _as_dict(data: Path, inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _print_page(data: Path, inspection: Inspection) -> None:
+def _print_page(data: Path, inspection: Inspection, chosen: bool) -> None:
+    from featx.data import positive_warning
+
+    tell_positive(inspection.manifest.classes)
+    if warning := positive_warning(inspection.manifest.classes, chosen=chosen):
+        output().print(warning, soft_wrap=True)
     _print_counts(inspection.manifest, "split", f"{data}")
     console = output()
     for finding in inspection.findings:

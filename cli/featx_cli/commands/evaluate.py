@@ -19,6 +19,7 @@ from featx_cli.files import write_text
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
+    GroupColumnOption,
     GroupRegexOption,
     KeepIdentifiersOption,
     PositiveOption,
@@ -118,6 +119,7 @@ def evaluate(
     classes: ClassesOption = None,
     positive: PositiveOption = None,
     group_regex: GroupRegexOption = None,
+    group_column: GroupColumnOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Measure a run at its own threshold on images that it wasn't fitted on.
@@ -147,7 +149,15 @@ def evaluate(
         evaluate_protocol(runs[0], data, seam or [], json, csv)
         return
     options = DataOptions(
-        root, allow_outside, classes, positive, group_regex, keep_identifiers, cache, weights
+        root,
+        allow_outside,
+        classes,
+        positive,
+        group_regex,
+        keep_identifiers,
+        cache,
+        weights,
+        group_column,
     )
     results = [
         _evaluate(runs, source, options, split, by or [], prevalence) for source in data or (None,)

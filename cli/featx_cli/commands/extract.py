@@ -12,11 +12,15 @@ from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
     DataArgument,
+    GroupColumnOption,
     GroupRegexOption,
     KeepIdentifiersOption,
+    KeepOption,
     PositiveOption,
     RootOption,
     read_manifest,
+    tell_positive,
+    warn_of_positive,
 )
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
@@ -196,6 +200,8 @@ def extract(
     classes: ClassesOption = None,
     positive: PositiveOption = None,
     group_regex: GroupRegexOption = None,
+    group_column: GroupColumnOption = None,
+    keep: KeepOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
 ) -> None:
     """Run a frozen backbone once over every image and cache the embeddings.
@@ -257,9 +263,20 @@ def extract(
         raise spec_error(error) from error
     progress = TerminalProgress()
     manifest = read_manifest(
-        data, root, allow_outside, classes, positive, group_regex, keep_identifiers
+        data,
+        root,
+        allow_outside,
+        classes,
+        positive,
+        group_regex,
+        keep_identifiers,
+        group_column=group_column,
+        keep=keep or (),
     )
-    _introduce(manifest)
+    chosen = classes is not None or positive is not None
+    if not chosen:
+        manifest, chosen = _in_order_of(cache, manifest)
+    _introduce(manifest, chosen)
     import_quietly()
     network = load_backbone(
         backbone,
@@ -294,14 +311,36 @@ def extract(
         ),
         progress=progress,
     )
+    tell_positive(manifest.classes)
     _print_report(report, network)
 
 
-def _introduce(manifest: Manifest) -> None:
+def _in_order_of(cache: Path, manifest: Manifest) -> tuple[Manifest, bool]:
+    """Keep the positive class of a cache that is there already; say whether it has one."""
+    from dataclasses import replace
+
+    from featx.errors import NotACacheError
+    from featx_cache import open_cache
+
+    try:
+        known = open_cache(cache).classes
+    except NotACacheError:  # a new one, or one that is repaired now
+        return manifest, False
+    if known == manifest.classes or set(known) != set(manifest.classes):
+        return manifest, False
+    return replace(manifest, classes=known), True
+
+
+def _introduce(manifest: Manifest, chosen: bool) -> None:
+    from featx.data import positive_sentence, unknown_patients
+
+    say(positive_sentence(manifest.classes))
+    warn_of_positive(manifest.classes, chosen=chosen)
+    if unknown := unknown_patients(manifest.table):
+        say(unknown)
     counts = manifest.counts()
     for split, row in counts.iterrows():
         say(f"{split}: " + ", ".join(f"{row[label]} {label}" for label in manifest.classes))
-    say(f"Positive class: {manifest.classes[1]}")
 
 
 def _introduce_backbone(backbone: Backbone) -> None:

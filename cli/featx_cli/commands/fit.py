@@ -9,6 +9,7 @@ import typer
 
 from featx_cli.choosing import head_names, head_settings, head_spec
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.loading import tell_positive, warn_of_cache
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 from featx_cli.tensorflow import import_quietly
 
@@ -146,8 +147,7 @@ def fit(
     ]
     opened = open_cache(cache)
     import_quietly()
-    if opened.spec["backbone"]["weights"] == "random":
-        say("The cache was made with random weights: the embeddings are untrained.")
+    warn_of_cache(opened)
     how: dict[str, Any] = {
         "accuracy_floor": accuracy_floor,
         "use_copies": use_copies,
@@ -164,6 +164,7 @@ def fit(
         from featx.runs import fit_heads
 
         comparison = fit_heads(opened, specs, run, **how)
+        tell_positive(opened.classes)
         output().print(comparison_table(comparison.table, accuracy_floor))
         output().print(f"Runs and comparison.csv: {run}", soft_wrap=True)
 
@@ -191,6 +192,7 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
 def _print_run(report: FitReport, accuracy_floor: float) -> None:
     console, record = output(), report.record
     name = record.head.name
+    tell_positive(record.classes)
     console.print(metrics_table(f"{name}, out of fold", record.metrics["out_of_fold"]))
     console.print(confusion_table(record.metrics["out_of_fold"]["confusion"], record.classes))
     console.print(

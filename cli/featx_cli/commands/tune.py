@@ -9,6 +9,7 @@ import typer
 
 from featx_cli.choosing import head_names, head_settings, head_spec
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.loading import tell_positive, warn_of_cache
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 from featx_cli.tensorflow import import_quietly
 
@@ -180,8 +181,7 @@ def tune(
     )
     opened = open_cache(cache)
     import_quietly()
-    if opened.spec["backbone"]["weights"] == "random":
-        say("The cache was made with random weights: the embeddings are untrained.")
+    warn_of_cache(opened)
     report = run_tune(
         opened,
         spec,
@@ -199,6 +199,7 @@ def _print(report: TuneReport, accuracy_floor: float) -> None:
     console, record, winner = output(), report.record, report.outcome.winner
     found = report.record.metrics["out_of_fold"]
     name = record.head.name
+    tell_positive(record.classes)
     console.print(metrics_table(f"{name} of trial {winner.trial}, out of fold, fresh folds", found))
     console.print(confusion_table(found["confusion"], record.classes))
     table = plain_table(

@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.data import Manifest, load_manifest, scan_folder
+from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
+from featx.data.dicom import own_salt
 from featx.errors import InputError
 from tests.featx.data.test_folders import draw
+
+
+@pytest.fixture(autouse=True)
+def _salt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATX_SALT", "of the tests")
 
 
 @pytest.fixture
@@ -52,11 +58,11 @@ class TestReading:
         assert table["width"].dtype == table["height"].dtype == np.int32
         assert table["source"].tolist() == ["PNG", "PNG"]
 
-    def test_split_group_and_other_columns_are_kept(self, images: Path) -> None:
+    def test_split_group_and_cause_are_read(self, images: Path) -> None:
         text = "label,group,cause,split,path\nA,p1,virus,Validation,a.png\nB,,,test,b.png\n"
         table = load_manifest(listing(images, text)).table
         assert table["split"].tolist() == ["val", "test"]
-        assert table["group"].tolist() == ["p1", "b.png"]
+        assert table["group"].tolist() == [Pseudonyms(own_salt).of("p1"), "b.png"]
         assert table["cause"].tolist() == ["virus", ""]
 
     @pytest.mark.parametrize("separator", [",", ";", "\t"])
