@@ -142,5 +142,4 @@ def _plain(value: Any) -> Any:
 
 def _on_one_line(value: Any) -> str:
     """A name with a line end in it mustn't look like two rows."""
-    text = "" if value is None else str(value)
-    return text.replace("\n", "\\n").replace("\r", "\\r")
+    return "" if value is None else printable(str(value))
