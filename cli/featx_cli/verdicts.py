@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from featx_cache.text import printable
+
 if TYPE_CHECKING:
     from featx.runs import Prediction
 

@@ -117,8 +117,8 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
         storage = None  # which may be set for other studies
     elif storage is None:
         known = tuning.get("storage")
-        named = isinstance(known, str) and known != JOURNAL_NAME
-        where = f"; the run says that it is in {masked(known)}" if named else ""
+        known = masked(known) if isinstance(known, str) and known != JOURNAL_NAME else ""
+        where = f"; the run says that it is in {known}" if known else ""
         raise InputError(
             f"the study of {run} isn't in the run{where}",
             "Give --storage URL, or set FEATX_STORAGE: featx connects only where you say.",
