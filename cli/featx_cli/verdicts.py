@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from featx_cache.spreadsheets import path_cell, text_cell
 from featx_cache.text import printable
 
 if TYPE_CHECKING:
@@ -43,10 +44,16 @@ class CsvWriter:
     def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:  # noqa: ARG002
         self._writer = csv.writer(file, lineterminator="\n")
         self._writer.writerow(COLUMNS)
+        self._on_screen = file.isatty()
 
     def row(self, prediction: Prediction) -> None:
         """Write one."""
-        self._writer.writerow(map(_plain, _fields(prediction).values()))
+        cells = {name: _plain(value) for name, value in _fields(prediction).items()}
+        cells["path"] = path_cell(cells["path"])
+        for name in ("prediction", "error"):
+            cells[name] = text_cell(cells[name])
+        row = cells.values()
+        self._writer.writerow(map(_on_one_line, row) if self._on_screen else row)
 
     def end(self) -> None:
         """There is nothing after the last."""

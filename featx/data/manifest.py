@@ -12,6 +12,7 @@ import pandas as pd
 
 from featx.errors import InputError
 from featx_cache import TEXT, atomic_path, make_folder
+from featx_cache.spreadsheets import as_cells
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
 NUMBERS = ("width", "height")
@@ -96,7 +97,7 @@ class Manifest:
         make_folder(path.parent)
         with atomic_path(path) as temporary:
             if path.suffix.lower() == ".csv":
-                self.table.to_csv(
+                as_cells(self.table).to_csv(
                     temporary, index=False, encoding="utf-8", errors="surrogateescape",
                     lineterminator="\n",
                 )  # fmt: skip

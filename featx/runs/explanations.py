@@ -18,6 +18,7 @@ from PIL import Image
 from featx.errors import InputError
 from featx.explain import Method, Neighbour, Verdict, peak
 from featx_cache import atomic_path
+from featx_cache.spreadsheets import path_cell, text_cell
 
 LONGEST_STEM = 180
 """Bytes; file systems allow 255, of which endings and temporary names need some."""
@@ -69,8 +70,14 @@ def as_csv(explanations: Sequence[Explanation]) -> str:
     for explanation in explanations:
         fields = _fields(explanation)
         fields["neighbours"] = json.dumps([n["path"] for n in fields["neighbours"]])
-        writer.writerow("" if fields[c] is None else fields[c] for c in COLUMNS)
+        writer.writerow(_cell(c, fields[c]) for c in COLUMNS)
     return text.getvalue()
+
+
+def _cell(column: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return path_cell(value) if column in ("path", "figure") else text_cell(value)
+    return "" if value is None else value
 
 
 def as_json(explanations: Sequence[Explanation], about: dict[str, Any]) -> str:
