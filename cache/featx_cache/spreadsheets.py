@@ -7,9 +7,11 @@ apostrophe, which `as_text` takes away again. Numbers, and signs alone, stay as 
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +64,51 @@ def as_text(cell: str) -> str:
     ('=1+1', "'quoted'")
     """
     return cell[1:] if _QUOTED.match(cell) else cell
+
+
+def row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:
+    """Return a function that writes a row of CSV; its text must be fit for a spreadsheet already.
+
+    Python before 3.13 doesn't quote a carriage return, after which a reader begins a new row.
+    """
+    plain = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+    def write(row: Iterable[Any]) -> None:
+        cells = list(row)
+        (quoted if _has_returns(cells) else plain).writerow(cells)
+
+    return write
+
+
+def to_csv(
+    table: pd.DataFrame,
+    target: Path | None = None,
+    *,
+    paths: Collection[str] = ("path",),
+    **options: Any,
+) -> str:
+    """Write a table as CSV whose text is fit for a spreadsheet.
+
+    Parameters
+    ----------
+    table
+        Its numbers stay as they are, and its index is left out.
+    target
+        File to write; None returns the text.
+    paths
+        Columns that hold paths.
+    options
+        For `pandas.DataFrame.to_csv`.
+    """
+    cells = as_cells(table, paths=paths)
+    returns = any(_has_returns(cells[name]) for name in cells if cells[name].dtype == object)
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    return cells.to_csv(target, index=False, quoting=quoting, **options) or ""  # type: ignore[call-overload]
+
+
+def _has_returns(cells: Iterable[Any]) -> bool:
+    return any(isinstance(cell, str) and "\r" in cell for cell in cells)
 
 
 def as_cells(table: pd.DataFrame, *, paths: Collection[str] = ("path",)) -> pd.DataFrame:

@@ -53,8 +53,12 @@ def _console(**options: Any) -> Console:
     """Make a console that shows nothing but text, wherever in a table or a bar it stands."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
+    from rich.text import Text
 
     class Printable(Console):
+        def render_str(self, text: str, **options: Any) -> Text:  # before columns get their width
+            return super().render_str(printable_lines(text), **options)
+
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
@@ -117,7 +121,7 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_console(stderr=True), speed_estimate_period=60.0) as progress:
-        task = progress.add_task(description, total=total)
+        task = progress.add_task(printable(description), total=total)
         yield lambda done: progress.update(task, advance=done)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from featx_cache.spreadsheets import path_cell, text_cell
+from featx_cache.spreadsheets import path_cell, row_writer, text_cell
 from featx_cache.text import printable
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ class CsvWriter:
     """A header, then a line a verdict; numbers at full precision, true or false."""
 
     def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:  # noqa: ARG002
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+        self._write = row_writer(file)
+        self._write(COLUMNS)
         self._on_screen = file.isatty()
 
     def row(self, prediction: Prediction) -> None:
@@ -53,7 +52,7 @@ class CsvWriter:
         for name in ("prediction", "error"):
             cells[name] = text_cell(cells[name])
         row = cells.values()
-        self._writer.writerow(map(_on_one_line, row) if self._on_screen else row)
+        self._write(map(_on_one_line, row) if self._on_screen else row)
 
     def end(self) -> None:
         """There is nothing after the last."""

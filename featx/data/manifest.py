@@ -12,7 +12,7 @@ import pandas as pd
 
 from featx.errors import InputError
 from featx_cache import TEXT, atomic_path, make_folder
-from featx_cache.spreadsheets import as_cells
+from featx_cache.spreadsheets import to_csv
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
 NUMBERS = ("width", "height")
@@ -97,8 +97,8 @@ class Manifest:
         make_folder(path.parent)
         with atomic_path(path) as temporary:
             if path.suffix.lower() == ".csv":
-                as_cells(self.table).to_csv(
-                    temporary, index=False, encoding="utf-8", errors="surrogateescape",
+                to_csv(
+                    self.table, temporary, encoding="utf-8", errors="surrogateescape",
                     lineterminator="\n",
                 )  # fmt: skip
                 return

@@ -116,7 +116,9 @@ def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
         done += sum(map(len, fields)) + len(fields)
         for name, column, value in zip(names, columns, fields, strict=True):
             if name not in ("path", "sha256"):
-                value = as_text(value if exact else value.strip())
+                value = value if exact else value.strip()
+                if value[:1] == "'":
+                    value = as_text(value)
                 value = shared.setdefault(value, value)
             column.append(value)
         if len(table.lines) % _ROWS_BETWEEN_NEWS == 0:

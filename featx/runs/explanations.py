@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from PIL import Image
 from featx.errors import InputError
 from featx.explain import Method, Neighbour, Verdict, peak
 from featx_cache import atomic_path
-from featx_cache.spreadsheets import path_cell, text_cell
+from featx_cache.spreadsheets import path_cell, row_writer, text_cell
 
 LONGEST_STEM = 180
 """Bytes; file systems allow 255, of which endings and temporary names need some."""
@@ -65,12 +64,12 @@ class Explanation:
 def as_csv(explanations: Sequence[Explanation]) -> str:
     """Return explanations as CSV text; the paths of neighbours are a JSON list."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    write = row_writer(text)
+    write(COLUMNS)
     for explanation in explanations:
         fields = _fields(explanation)
         fields["neighbours"] = json.dumps([n["path"] for n in fields["neighbours"]])
-        writer.writerow(_cell(c, fields[c]) for c in COLUMNS)
+        write(_cell(c, fields[c]) for c in COLUMNS)
     return text.getvalue()
 
 

@@ -35,7 +35,7 @@ from featx.tuning import (
 from featx.tuning.memo import RESULT_NAME
 from featx.tuning.storage import JOURNAL_NAME, database_errors, drop_torn_line, masked
 from featx_cache import WORKING_SECONDS, Cache, alone, make_folder
-from featx_cache.spreadsheets import as_cells
+from featx_cache.spreadsheets import to_csv
 
 FRONT_NAME = "front"
 HELP = (
@@ -350,7 +350,7 @@ def _illustrate(search: Search, outcome: Outcome, metrics: Metrics) -> None:
         trials = front_table(study, everything=True)
         drawn = front_figure(trials, front, spec.accuracy_floor, (winner.recall, winner.accuracy))
         attach(study, {"pareto-front": drawn}, artifacts)
-        as_cells(front).to_csv(search.place.folder / f"{FRONT_NAME}.csv", index=False)
+        to_csv(front, search.place.folder / f"{FRONT_NAME}.csv")
         for suffix in ("png", "svg"):
             drawn.savefig(search.place.folder / f"{FRONT_NAME}.{suffix}", dpi=150)
     found = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featx_cache.spreadsheets import as_cells, as_path, as_text, path_cell, text_cell
+from featx_cache.spreadsheets import as_cells, as_path, as_text, path_cell, text_cell, to_csv
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "+ve"]
 STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -41,5 +41,7 @@ def test_tables_keep_their_numbers_and_what_is_missing() -> None:
     )
     cells = as_cells(table)
     assert cells.to_csv(index=False) == "path,'=label,score\n./=1.png,'=A,-1.5\na/=1.png,,2.0\n"
+    carriage = pd.DataFrame({"path": ["a\r=1.png"], "score": [-1.5]})
+    assert to_csv(carriage) == '"path","score"\n"a\r=1.png",-1.5\n'
     assert as_cells(pd.DataFrame({"path": ["\udcff"]}, dtype=object)).loc[0, "path"] == "\udcff"
     assert as_cells(table[:0]).columns.tolist() == ["path", "'=label", "score"]
