@@ -171,7 +171,7 @@ class TestSpreadsheets:
         assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t"))]
         answer = featx("evaluate", run, "--csv", tmp_path / "s.csv")
         assert answer.code == 0, answer.err
-        assert set(load_run(run).out_of_fold()["label"]) == {FORMULA, "+ve"}
+        assert set(load_run(run).out_of_fold["label"]) == {FORMULA, "+ve"}
         with (tmp_path / "s.csv").open(newline="", errors="surrogateescape") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
         assert f"'{FORMULA}" in cells
