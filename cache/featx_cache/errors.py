@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from featx_cache.text import printable
+
 
 class FeatxError(Exception):
     """Base of every error that featx raises on purpose.
@@ -25,8 +27,9 @@ class FeatxError(Exception):
         self.what = what
         self.hint = hint
         said = f"{what.rstrip('.')}. {hint}".strip() if hint else what
-        # A name may have a line break in it.
-        super().__init__(" ".join(line.strip() for line in said.splitlines() if line.strip()))
+        # A name may have a line break in it, or what a terminal would obey.
+        one_line = " ".join(line.strip() for line in said.splitlines() if line.strip())
+        super().__init__(printable(one_line))
 
 
 class InputError(FeatxError):

@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from featx_cache.errors import FeatxError
+from featx_cache.text import printable
 from featx_cli.app import make_command
 
 INTERRUPTED = 130
@@ -148,7 +149,7 @@ def _interruption(error: BaseException | None) -> int | None:
 
 def _complain(message: str, exit_code: int) -> int:
     one_line = " ".join(line.strip() for line in message.splitlines() if line.strip())
-    print(f"featx: error: {one_line}", file=sys.stderr)  # noqa: T201
+    print(f"featx: error: {printable(one_line)}", file=sys.stderr)  # noqa: T201
     return exit_code
 
 

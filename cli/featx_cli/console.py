@@ -6,8 +6,10 @@ import contextlib
 import enum
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from featx_cache.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,18 +43,35 @@ def is_verbose() -> bool:
 
 def output() -> Console:
     """Return the console of results."""
-    from rich.console import Console
-
     # A pipe has no width of its own: tables must not be folded for whoever reads it. File names
     # may have brackets and colons, which are neither markup nor emoji.
     width = None if sys.stdout.isatty() else 120
-    return Console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
+    return _console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
+
+
+def _console(**options: Any) -> Console:
+    """Make a console that shows nothing but text, wherever in a table or a bar it stands."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class Printable(Console):
+        def render_str(self, text: str, **options: Any) -> Text:  # before columns get their width
+            return super().render_str(printable_lines(text), **options)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else printable_lines(text), style, control)
+
+    return Printable(**options)
 
 
 def say(message: str, *, detail: bool = False) -> None:
     """Tell the user a line on standard error; `detail` only when verbose."""
     if _verbosity >= (Verbosity.VERBOSE if detail else Verbosity.NORMAL):
-        print(message, file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(message), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def warn(message: str) -> None:
@@ -81,7 +100,6 @@ class TerminalProgress:
 
 @contextlib.contextmanager
 def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -99,7 +117,7 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
             return Text(f"{task.speed:.1f} {unit}s/s" if task.speed else "", style="cyan")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Speed(),
@@ -107,8 +125,8 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=60.0) as progress:
-        task = progress.add_task(description, total=total)
+    with Progress(*columns, console=_console(stderr=True), speed_estimate_period=60.0) as progress:
+        task = progress.add_task(printable(description), total=total)
         yield lambda done: progress.update(task, advance=done)
 
 

@@ -22,8 +22,8 @@ DataArgument = Annotated[
         metavar="DATA",
         help="Folder of JPEG, PNG, TIFF, BMP, WebP and DICOM files, "
         "ROOT/{train,val,test}/CLASS/image or ROOT/CLASS/image; or a .csv or .parquet file with "
-        "the columns path and label (split and a patient are welcome); or an .npz file in MedMNIST's "
-        "layout.",
+        "the columns path and label (split and a patient are welcome); or an .npz file in "
+        "MedMNIST's layout.",
     ),
 ]
 RootOption = Annotated[

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featx_cache.spreadsheets import to_csv
 from featx_cli.console import TerminalProgress, output
 from featx_cli.files import write_text
 from featx_cli.sources import is_cache
@@ -43,7 +44,7 @@ def evaluate_protocol(
     if json_file is not None:
         write_text(json_file, as_json(run, report))
     if csv_file is not None:
-        write_text(csv_file, report.table().to_csv(index=False))
+        write_text(csv_file, to_csv(report.table()))
     console = output()
     console.print(protocol_table(report))
     console.print(

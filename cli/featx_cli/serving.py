@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import ipaddress
 import socketserver
 import threading
 import webbrowser
-from typing import Any
+from typing import Any, TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from featx.errors import InputError
 from featx_cli.console import say
+from featx_cli.guard import guarded
 
 LOCALHOST = "127.0.0.1"
 
@@ -21,12 +23,29 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing: browsers close connections as they like."""
+
 
 class _Handler(WSGIRequestHandler):
-    """Keeps a line for each request to itself."""
+    """Keeps a line for each request to itself, and errors to those who want details."""
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+    def get_stderr(self) -> TextIO:
+        """Return where an application's errors go."""
+        return Details()
+
+
+class Details(io.StringIO):
+    """Says what libraries report, a line at a time and only when verbose."""
+
+    def write(self, text: str) -> int:
+        """Say it."""
+        for line in text.splitlines():
+            say(line, detail=True)
+        return len(text)
 
 
 def warn_if_open(host: str, what: str) -> None:
@@ -45,7 +64,7 @@ def warn_if_open(host: str, what: str) -> None:
 def serve(
     application: Any, host: str, port: int, path: str, *, title: str, open_browser: bool
 ) -> None:
-    """Serve a WSGI application until Ctrl-C.
+    """Serve a WSGI application until Ctrl-C; see `featx_cli.guard.guarded` for what is refused.
 
     Parameters
     ----------
@@ -66,7 +85,7 @@ def serve(
         When the port is in use, or the address isn't of this machine.
     """
     try:
-        server = make_server(host, port, application, _Server, _Handler)
+        server = make_server(host, port, guarded(application, host), _Server, _Handler)
     except OverflowError as error:
         raise InputError(f"there is no port {port}", "Ports go from 0 to 65535.") from error
     except OSError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from featx_cache.spreadsheets import path_cell, row_writer, text_cell
+from featx_cache.text import printable
 
 if TYPE_CHECKING:
     from featx.runs import Prediction
@@ -39,12 +41,18 @@ class CsvWriter:
     """A header, then a line a verdict; numbers at full precision, true or false."""
 
     def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:  # noqa: ARG002
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+        self._write = row_writer(file)
+        self._write(COLUMNS)
+        self._on_screen = file.isatty()
 
     def row(self, prediction: Prediction) -> None:
         """Write one."""
-        self._writer.writerow(map(_plain, _fields(prediction).values()))
+        cells = {name: _plain(value) for name, value in _fields(prediction).items()}
+        cells["path"] = path_cell(cells["path"])
+        for name in ("prediction", "error"):
+            cells[name] = text_cell(cells[name])
+        row = cells.values()
+        self._write(map(_on_one_line, row) if self._on_screen else row)
 
     def end(self) -> None:
         """There is nothing after the last."""
@@ -142,5 +150,4 @@ def _plain(value: Any) -> Any:
 
 def _on_one_line(value: Any) -> str:
     """A name with a line end in it mustn't look like two rows."""
-    text = "" if value is None else str(value)
-    return text.replace("\n", "\\n").replace("\r", "\\r")
+    return "" if value is None else printable(str(value))

@@ -14,6 +14,7 @@ import pandas as pd
 from featx.data.positive import healthy_first
 from featx.errors import InputError
 from featx_cache import TEXT, atomic_path, make_folder
+from featx_cache.spreadsheets import to_csv
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
 OWN_COLUMNS = frozenset({*COLUMNS, "study", "cause", "fold"})
@@ -117,8 +118,8 @@ class Manifest:
         make_folder(path.parent)
         with atomic_path(path) as temporary:
             if path.suffix.lower() == ".csv":
-                self.table.to_csv(
-                    temporary, index=False, encoding="utf-8", errors="surrogateescape",
+                to_csv(
+                    self.table, temporary, encoding="utf-8", errors="surrogateescape",
                     lineterminator="\n",
                 )  # fmt: skip
                 return

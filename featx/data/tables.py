@@ -13,6 +13,7 @@ from featx.data.build import PROBED
 from featx.data.manifest import COLUMNS
 from featx.errors import InputError
 from featx.progress import Advance, Progress
+from featx_cache.spreadsheets import as_text
 
 SEPARATORS = (",", ";", "\t")
 REQUIRED = ("path", "label")
@@ -116,6 +117,8 @@ def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
         for name, column, value in zip(names, columns, fields, strict=True):
             if name not in ("path", "sha256"):
                 value = value if exact else value.strip()
+                if value[:1] == "'":
+                    value = as_text(value)
                 value = shared.setdefault(value, value)
             column.append(value)
         if len(table.lines) % _ROWS_BETWEEN_NEWS == 0:
@@ -125,7 +128,7 @@ def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
 
 
 def _header(path: Path, fields: list[str]) -> list[str]:
-    names = [name.strip() for name in fields]
+    names = [as_text(name.strip()) for name in fields]
     names = [name.lower() if name.lower() in COLUMNS else name for name in names]
     if foreign := [name for name in names if not _is_text(name)]:
         raise InputError(

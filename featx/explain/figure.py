@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featx.explain.maps import Method
 from featx.explain.overlay import draw_overlay
+from featx_cache.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,6 +183,6 @@ def _plain(text: str) -> str:
 
 def _shortened(text: str, most: int) -> str:
     """Keep both ends of a long name, and put a question mark for what can't be shown."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(text)
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from featx_cache.text import printable
+
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """Worst first: results would be wrong; results may be; good to know."""
@@ -56,8 +58,3 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
 def some(examples: Sequence[str]) -> tuple[str, ...]:
     """Take the first examples, fit for a screen: names may have anything in them."""
     return tuple(printable(example) for example in examples[:EXAMPLES])
-
-
-def printable(text: str) -> str:
-    """Put a question mark for what can't be shown: line breaks, bytes that aren't UTF-8."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from featx.data import Manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
-from featx.inspection.findings import printable
 from featx.inspection.splits import SPLIT_ORDER
 from featx.progress import SILENT, Progress
 from featx.training.history import BLUE, ORANGE
 from featx_cache import WORKING_SECONDS, alone, atomic_path
+from featx_cache.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

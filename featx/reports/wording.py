@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from featx.evaluation import Metrics
-from featx.inspection.findings import printable
+from featx_cache.text import printable
 
 METRICS = {
     "accuracy": "accuracy",

@@ -31,6 +31,7 @@ from featx.thresholds import (
     spread_thresholds,
     uncertain_band,
 )
+from featx_cache.spreadsheets import to_csv
 
 if TYPE_CHECKING:
     from featx.runs.run import Run
@@ -272,7 +273,7 @@ def write_calibrated(
                 run.read(path.name, partial(shutil.copy2, dst=folder / path.name))
         fitted = (folder / TRAINING_NAME).read_text().split()
         (folder / TRAINING_NAME).write_text("\n".join([*fitted, *hashes]) + "\n")
-        table.to_csv(folder / CALIBRATION_NAME, index=False, errors="surrogateescape")
+        to_csv(table, folder / CALIBRATION_NAME, errors="surrogateescape")
         return write_record(folder, changed)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -18,6 +17,7 @@ from PIL import Image
 from featx.errors import InputError
 from featx.explain import Method, Neighbour, Verdict, peak
 from featx_cache import atomic_path, open_regular
+from featx_cache.spreadsheets import path_cell, row_writer, text_cell
 
 LONGEST_STEM = 180
 """Bytes; file systems allow 255, of which endings and temporary names need some."""
@@ -64,13 +64,19 @@ class Explanation:
 def as_csv(explanations: Sequence[Explanation]) -> str:
     """Return explanations as CSV text; the paths of neighbours are a JSON list."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    write = row_writer(text)
+    write(COLUMNS)
     for explanation in explanations:
         fields = _fields(explanation)
         fields["neighbours"] = json.dumps([n["path"] for n in fields["neighbours"]])
-        writer.writerow("" if fields[c] is None else fields[c] for c in COLUMNS)
+        write(_cell(c, fields[c]) for c in COLUMNS)
     return text.getvalue()
+
+
+def _cell(column: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return path_cell(value) if column in ("path", "figure") else text_cell(value)
+    return "" if value is None else value
 
 
 def as_json(explanations: Sequence[Explanation], about: dict[str, Any]) -> str:

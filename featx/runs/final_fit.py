@@ -31,6 +31,7 @@ from featx.training import (
     fit_units,
 )
 from featx_cache import Cache
+from featx_cache.spreadsheets import to_csv
 
 OOF_NAME = "oof.csv"
 TRAINING_NAME = "training.txt"
@@ -210,7 +211,7 @@ def _write(
         if record.extraction.backbone.standardization is not None:
             file = Path(record.cache) / STANDARDIZATION_NAME
             load_standardization(file).save(folder / STANDARDIZATION_NAME)
-        scores.to_csv(folder / OOF_NAME, index=False, errors="surrogateescape")
+        to_csv(scores, folder / OOF_NAME, errors="surrogateescape")
         originals = data.table.iloc[data.originals]
         hashes = [*originals["sha256"], *chosen.images]
         (folder / TRAINING_NAME).write_text("\n".join(hashes) + "\n")

@@ -23,6 +23,7 @@ from featx.errors import InputError
 from featx.extraction import ExtractionSpec
 from featx.heads import HeadSpec
 from featx.thresholds import Recalibration
+from featx_cache.text import printable
 
 SCHEMA: Literal[3] = 3
 RECORD_NAME = "run.json"
@@ -112,6 +113,15 @@ class RunRecord(BaseModel):
             if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
                 raise ValueError(f"{name!r} is not a file beside it")
         return files
+
+    @field_validator("classes")
+    @classmethod
+    def _of_plain_text(cls, classes: tuple[str, str]) -> tuple[str, str]:
+        """Refuse names that a terminal would obey: they stand in tables, figures and reports."""
+        for name in classes:
+            if printable(name) != name:
+                raise ValueError(f"{name!r} is not printable text")
+        return classes
 
     @model_validator(mode="before")
     @classmethod

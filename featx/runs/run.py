@@ -32,6 +32,7 @@ from featx.runs.record import read_record
 from featx.specs import require_equal
 from featx.thresholds import Recalibration, learn_platt
 from featx_cache import Cache, open_cache
+from featx_cache.spreadsheets import as_path, as_text
 
 T = TypeVar("T")
 
@@ -339,6 +340,9 @@ def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
         )
         # As text first: not every parser of pandas gives the very float that was written.
         scores = table[["path", "label", "group", "fold", "score"]]["score"].astype(float)
+        for name, read in (("path", as_path), ("label", as_text), ("group", as_text)):
+            kind = table[name].dtype
+            table[name] = pd.Series([*map(read, table[name])], table.index, dtype=kind)
         if not np.isfinite(scores).all() or set(table["label"]) != set(classes):
             raise ValueError("it needs scores of images of both classes")
     except (ValueError, KeyError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -32,8 +33,9 @@ from featx.tuning import (
     search_heads,
 )
 from featx.tuning.memo import RESULT_NAME
-from featx.tuning.storage import JOURNAL_NAME, database_errors, drop_torn_line
+from featx.tuning.storage import JOURNAL_NAME, database_errors, drop_torn_line, masked
 from featx_cache import WORKING_SECONDS, Cache, alone, make_folder
+from featx_cache.spreadsheets import to_csv
 
 FRONT_NAME = "front"
 HELP = (
@@ -84,7 +86,8 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
     run
         The run; None where only the storage is known.
     storage
-        URL of the database, for a study that isn't in a journal; None where the run says it.
+        URL of the database, for a study that isn't in the run. It is never taken from the run,
+        which may be a stranger's.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
     Raises
     ------
     InputError
-        When there is no study, or its database needs a password that the run doesn't keep.
+        When there is no study, or it is in a database and `storage` is None.
     """
     if run is None:
         if storage is None:
@@ -111,20 +114,17 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
         raise InputError(
             f"{run} has no study", "`featx tune CACHE --head logreg --run RUN` makes one."
         )
-    if (folder / JOURNAL_NAME).is_file():
+    if os.path.lexists(folder / JOURNAL_NAME):
         storage = None  # which may be set for other studies
-    place = StudyPlace(folder, storage, tuning.get("study", run.name))
-    known = tuning.get("storage", JOURNAL_NAME)
-    if storage is None and known != JOURNAL_NAME:
-        if "***" in known:
-            raise InputError(
-                f"the study of {run} is in {known}, whose password featx doesn't keep",
-                "Give --storage URL, or set FEATX_STORAGE.",
-            )
-        place = StudyPlace(folder, known, place.name)
-    elif storage is None and not (folder / JOURNAL_NAME).is_file():
-        raise InputError(f"the study of {run} is in a database", "Give --storage URL.")
-    return place, folder / ARTIFACTS_NAME
+    elif storage is None:
+        known = tuning.get("storage")
+        known = masked(known) if isinstance(known, str) and known != JOURNAL_NAME else ""
+        where = f"; the run says that it is in {known}" if known else ""
+        raise InputError(
+            f"the study of {run} isn't in the run{where}",
+            "Give --storage URL, or set FEATX_STORAGE: featx connects only where you say.",
+        )
+    return StudyPlace(folder, storage, str(tuning.get("study", run.name))), folder / ARTIFACTS_NAME
 
 
 def tune(
@@ -350,7 +350,7 @@ def _illustrate(search: Search, outcome: Outcome, metrics: Metrics) -> None:
         trials = front_table(study, everything=True)
         drawn = front_figure(trials, front, spec.accuracy_floor, (winner.recall, winner.accuracy))
         attach(study, {"pareto-front": drawn}, artifacts)
-        front.to_csv(search.place.folder / f"{FRONT_NAME}.csv", index=False)
+        to_csv(front, search.place.folder / f"{FRONT_NAME}.csv")
         for suffix in ("png", "svg"):
             drawn.savefig(search.place.folder / f"{FRONT_NAME}.{suffix}", dpi=150)
     found = (

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+from wsgiref.headers import Headers
 
-from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -13,9 +19,16 @@ from optuna.trial import FrozenTrial, TrialState
 from featx.errors import InputError
 from featx.thresholds.quiet import quiet_optuna
 from featx.tuning.storage import StudyPlace, database_errors, open_storage
+from featx_cache import open_regular
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+SHOWN_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_ARTIFACT_ID = re.compile("[0-9a-fA-F-]+")
 
 
-def dashboard(place: StudyPlace, artifacts: Path) -> tuple[Any, str]:
+def dashboard(place: StudyPlace, artifacts: Path) -> tuple[WSGIApplication, str]:
     """Make the dashboard of a storage.
 
     Parameters
@@ -53,9 +66,75 @@ def dashboard(place: StudyPlace, artifacts: Path) -> tuple[Any, str]:
                     f"there is no study {place.name!r} in {place.shown}",
                     f"It has these: {names}.",
                 ) from error
-    store = FileSystemArtifactStore(str(artifacts)) if artifacts.is_dir() else None
+    store = _Artifacts(artifacts) if artifacts.is_dir() and not artifacts.is_symlink() else None
     with quiet_optuna():
-        return optuna_dashboard.wsgi(_with_constraints(storage), artifact_store=store), path
+        application = optuna_dashboard.wsgi(_with_constraints(storage), artifact_store=store)
+    return _with_harmless_artifacts(application), path
+
+
+@dataclass(frozen=True)
+class _Artifacts:
+    """Files of a folder, as an artifact store: no links, no pipes, nothing that lies elsewhere."""
+
+    folder: Path
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        path = self._path(artifact_id)
+        try:
+            file = open_regular(path)
+        except OSError as error:
+            raise _not_found() from error
+        if os.path.samestat(path.lstat(), os.fstat(file.fileno())):
+            return file
+        file.close()
+        raise _not_found()
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        with self._path(artifact_id).open("xb") as file:
+            shutil.copyfileobj(content_body, file)
+
+    def remove(self, artifact_id: str) -> None:
+        try:
+            self._path(artifact_id).unlink()
+        except OSError as error:
+            raise ArtifactNotFound from error
+
+    def _path(self, artifact_id: str) -> Path:
+        if not _ARTIFACT_ID.fullmatch(artifact_id):  # it is part of what a study says of itself
+            raise ArtifactNotFound
+        return self.folder / artifact_id
+
+
+def _not_found() -> Exception:
+    from bottle import HTTPError  # type: ignore[import-untyped]
+
+    return HTTPError(404, "There is no such file.")  # type: ignore[no-any-return]
+
+
+def _with_harmless_artifacts(application: WSGIApplication) -> WSGIApplication:
+    """Show artifacts that are images, and make downloads of all others.
+
+    Type and content are what a study says: a page of its own could do at this address whatever
+    the dashboard can, such as delete studies.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not environ.get("PATH_INFO", "").startswith("/artifacts/"):
+            return application(environ, start_response)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            given = Headers(list(headers))
+            del given["Access-Control-Allow-Origin"]
+            if given["Content-Type"] not in SHOWN_TYPES:
+                given["Content-Type"] = "application/octet-stream"
+                given["Content-Disposition"] = "attachment"
+            given["Content-Security-Policy"] = "default-src 'none'; sandbox"
+            given["X-Content-Type-Options"] = "nosniff"
+            return start_response(status, given.items(), exc_info)
+
+        return application(environ, start)
+
+    return answer
 
 
 def _with_constraints(storage: BaseStorage) -> BaseStorage:

@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from featx.errors import InputError, StorageError
@@ -22,6 +22,7 @@ from featx.specs import require_equal
 from featx.thresholds.quiet import quiet_optuna
 from featx_cache import storage_errors
 from featx_cache.claims import Claims
+from featx_cache.text import printable
 
 JOURNAL_NAME = "study.journal"
 CONNECT_SECONDS = 10
@@ -56,16 +57,48 @@ class StudyPlace:
 
     @property
     def shown(self) -> str:
-        """The database without its password, or the journal's path."""
+        """The database without its secrets, or the journal's path."""
         return masked(self.url) if self.url is not None else str(self.folder / JOURNAL_NAME)
 
 
 def masked(url: str) -> str:
-    """Return a database URL without its password."""
+    """Return a database URL without its password and its query, which may hold one, too.
+
+    Nothing is shown where it can't be told which part is the password.
+
+    Examples
+    --------
+    >>> masked("postgresql+psycopg://me:word@host/name?sslpassword=other")
+    'postgresql+psycopg://me:***@host/name?…'
+    >>> masked("postgresql:/me:word@host/name")
+    '…'
+    """
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url.partition("://")[0] + "://…"
+        parsed = _parsed(url)
+    except InputError:
+        return "…"
+    shown = parsed.set(query={}).render_as_string(hide_password=True)
+    return printable(shown) + ("?…" if parsed.query else "")
+
+
+def _parsed(url: str) -> URL:
+    """Parse a database URL; the error repeats nothing of it.
+
+    Raises
+    ------
+    InputError
+        When it is none, or an ``@`` makes a part of the password look like the host.
+    """
+    with contextlib.suppress(ArgumentError, ValueError):  # the latter for a port that is no number
+        parsed = make_url(url)
+        has_server = parsed.host is not None or parsed.username is not None
+        if not (has_server and "@" in f"{parsed.host}/{parsed.database}"):
+            return parsed
+    raise InputError(
+        "what --storage or FEATX_STORAGE gives is not the URL of a database",
+        "Write it like sqlite:///study.db or postgresql+psycopg://user@host:5432/database. In a "
+        "password, write @ as %40, / as %2F and : as %3A.",
+    )
 
 
 def open_storage(place: StudyPlace) -> BaseStorage:
@@ -81,7 +114,7 @@ def open_storage(place: StudyPlace) -> BaseStorage:
     with quiet_optuna():
         if place.url is None:
             path = place.folder / JOURNAL_NAME
-            _require_no_link(path)
+            _require_own_file(path)
             hint = "It is damaged; --force starts over."
             with storage_errors(path), _readable(f"the journal {path}", hint):
                 return JournalStorage(JournalFileBackend(str(path)))
@@ -89,13 +122,7 @@ def open_storage(place: StudyPlace) -> BaseStorage:
 
 
 def _open_database(url: str) -> RDBStorage:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise InputError(
-            f"--storage {masked(url)} is not the URL of a database",
-            "Write it like sqlite:///study.db or postgresql+psycopg://user@host/database.",
-        ) from error
+    parsed = _parsed(url)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if parsed.get_backend_name() == "postgresql":
         options["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
@@ -123,20 +150,26 @@ def _open_database(url: str) -> RDBStorage:
     except (SQLAlchemyError, RuntimeError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else None
         raise StorageError(
-            f"the database {masked(url)} can't be used: {_reason(cause or error, parsed.password)}",
+            f"the database {masked(url)} can't be used: {_reason(cause or error, parsed)}",
             "Check that the server runs, and user, password, host and name of the database.",
         ) from error
 
 
-def _reason(error: BaseException, password: str | None) -> str:
-    """Return the line of a driver's report that says what is wrong, without the password."""
+def _reason(error: BaseException, url: URL) -> str:
+    """Return the line of a driver's report that says what is wrong, without secrets of the URL."""
     cause = getattr(error, "orig", None) or error
     text = " ".join(str(cause).split())
     if "failed: " in text:
         text = text.rpartition("failed: ")[2]
-    if password:
-        text = text.replace(password, "***")
+    queried = (part for value in url.query.values() for part in _each(value))
+    for secret in (url.password, *(part for part in queried if len(part) > 3)):
+        text = text.replace(secret, "***") if secret else text
     return text[:200].rstrip(".? ")
+
+
+def _each(value: str | Sequence[str]) -> Sequence[str]:
+    """A parameter that is given twice has two values."""
+    return [value] if isinstance(value, str) else value
 
 
 def drop_torn_line(journal: Path) -> None:
@@ -144,7 +177,7 @@ def drop_torn_line(journal: Path) -> None:
 
     Optuna would join the next line to it, and then couldn't read either.
     """
-    _require_no_link(journal)
+    _require_own_file(journal)
     if not journal.is_file():
         return
     with storage_errors(journal), journal.open("r+b") as file:
@@ -153,13 +186,16 @@ def drop_torn_line(journal: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def _require_no_link(journal: Path) -> None:
-    """Refuse a journal that is a link: it is written to, and cut where its last line is torn."""
-    if journal.is_symlink():
-        raise InputError(
-            f"the journal {journal} is a link, to {journal.resolve()}",
-            "Put the file itself in its place; --force starts over.",
-        )
+def _require_own_file(journal: Path) -> None:
+    """Refuse a journal that lies elsewhere: it is written to, and cut where its end is torn."""
+    for path in (journal.parent, journal):
+        if path.is_symlink():
+            raise InputError(
+                f"{path} is a link, to {path.readlink()}",
+                "Put what it leads to in its place, or give another --run.",
+            )
+    if journal.exists() and not journal.is_file():
+        raise InputError(f"the journal {journal} is not a file", "Give another --run.")
 
 
 @contextlib.contextmanager
@@ -238,9 +274,9 @@ def database_errors(place: StudyPlace) -> Iterator[None]:
         with storage_errors(place.folder):
             yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        password = make_url(place.url).password if place.url is not None else None
+        url = make_url(place.url or "sqlite://")
         raise StorageError(
-            f"the database {place.shown} gave up: {_reason(error.__cause__ or error, password)}",
+            f"the database {place.shown} gave up: {_reason(error.__cause__ or error, url)}",
             "Finished trials are kept: the same command goes on.",
         ) from error
 

@@ -77,6 +77,15 @@ class TestBadInput:
             (["--guarantee", "90"], "--guarantee can't be 90"),
             (["--recall-floor", "0.9"], "--recall-floor is part of a promise"),
             (["--storage", "nonsense"], "is not the URL of a database"),
+            (["--storage", "postgresql://u:pass-word@h:54x/db"], "is not the URL of a database"),
+            (["--storage", "postgresql:/u:pass-word@h/db"], "is not the URL of a database"),
+            (["--storage", "postgresql://u:x@pass-word@h/db"], "write @ as %40"),
+            (["--storage", "postgresql://u:x@h/pass-word@h/db"], "write @ as %40"),
+            (["--storage", "postgresql://u:x@/pass-word@h/db"], "write @ as %40"),
+            (["--storage", "postgresql://u/pass-word:x@h/db"], "write @ as %40"),
+            (["--storage", "sqlite:x.db?password=pass-word"], "is not the URL of a database"),
+            (["--storage", "sqlite:////nowhere/x.db?password=pass-word"], "x.db?… can't be used"),
+            (["--storage", "mysql+nodriver://h/db?user=u&password=pass-word"], "mysql"),
             (["--storage", "nosuch://host/db"], "there is no kind of database nosuch"),
             (["--storage", "mysql+nodriver://u:pass-word@h/db"], "mysql"),
             (["--storage", "sqlite:////nowhere/at/all/study.db"], "unable to open database file"),
@@ -154,11 +163,11 @@ class TestDashboard:
         url = f"sqlite:///{database}"
         assert featx("tune", tiny_cache, "--run", run, *BASE, "--storage", url).code == 0
         database.unlink()
-        answer = featx("dashboard", run)
+        answer = featx("dashboard", run, "--storage", url)
         assert answer.code == 2
         assert f"there is no study 'run' in {url}. It has these: none." in answer.error
 
-    def test_a_password_that_is_not_kept_is_asked_for(
+    def test_a_database_is_asked_for_where_the_study_is_in_one(
         self, featx: Featx, tuned: Path, tmp_path: Path
     ) -> None:
         run = tmp_path / "run"
@@ -170,7 +179,7 @@ class TestDashboard:
         (run / "run.json").write_text(json.dumps(record))
         answer = featx("dashboard", run)
         assert answer.code == 2
-        assert "whose password featx doesn't keep. Give --storage URL" in answer.error
+        assert "in postgresql+psycopg://me:***@host/db. Give --storage URL" in answer.error
 
     def test_tensorboard_of_a_run_without_trainings(self, featx: Featx, tuned: Path) -> None:
         answer = featx("tensorboard", tuned)

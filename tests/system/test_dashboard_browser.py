@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,13 @@ def run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     report = tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=25, sampler="random"))
     assert report.outcome.trials["infeasible"] > 0
     return folder
+
+
+PUT = """([path, content]) => fetch(path, {
+    method: "PUT",
+    headers: {"Content-Type": "application/json"},
+    body: JSON.stringify(content),
+}).then(answer => answer.status)"""
 
 
 class Visit:
@@ -96,6 +104,8 @@ def test_the_study_its_trials_and_their_figures_are_there(run: Path, browser: An
         page.get_by_text("feasible False").wait_for()
         page.goto(f"{address}/note")
         page.get_by_text("recall alone would call everybody sick").wait_for()
+        note = {"version": study["note"]["version"] + 1, "body": "Changed in the browser"}
+        assert page.evaluate(PUT, [f"/api/studies/{address.split('/')[-1]}/note", note]) == 204
     assert visit.wrong == []
 
 
@@ -137,6 +147,10 @@ class TestTensorBoard:
             visit.page.goto(address)
             visit.page.get_by_text("final/train").first.wait_for()
             visit.page.get_by_text("epoch_loss").first.wait_for()
+            foreign = urllib.request.Request(address, headers={"Host": "evil.example"})
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(foreign)
+        assert visit.wrong == []
 
     def test_a_port_in_use_is_told(self, keras_run: Path, run_featx: Any) -> None:
         with socket.socket() as taken:

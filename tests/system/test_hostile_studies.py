@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import pickle
 import shutil
+import socket
 import sqlite3
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -17,11 +21,12 @@ import pytest
 
 from featx.errors import FeatxError
 from featx.tuning.memo import memory_at
-from featx.tuning.storage import JOURNAL_NAME, StudyPlace, open_storage
+from featx.tuning.storage import JOURNAL_NAME, StudyPlace, drop_torn_line, open_storage
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
 from tests.archives import Bomb, npy, objects_in_npy, write
 from tests.studies import IDENTITY, use_study
+from tests.system.test_hostile_runs import rewrite
 
 pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("unharmed")]
 WORKER = b'"worker_id": "w"'
@@ -136,6 +141,111 @@ class TestJournals:
         with pytest.raises(FeatxError, match="is a link"):
             open_storage(StudyPlace(tmp_path, None, "study"))
         assert (tmp_path / "mine.txt").read_bytes().endswith(b"my last words")
+
+    def test_in_folders_that_are_links_are_refused(self, journal: bytes, tmp_path: Path) -> None:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / JOURNAL_NAME).write_bytes(journal + b"my last words")
+        (tmp_path / "study").symlink_to(tmp_path / "mine")
+        assert "is a link" in outcome(StudyPlace(tmp_path / "study", None, "study"))
+        with pytest.raises(FeatxError, match="is a link"):
+            drop_torn_line(tmp_path / "study" / JOURNAL_NAME)
+        assert [path.name for path in (tmp_path / "mine").iterdir()] == [JOURNAL_NAME]
+
+    def test_that_are_pipes_are_refused_at_once(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / JOURNAL_NAME)
+        assert "is not a file" in outcome(StudyPlace(tmp_path, None, "study"))
+
+
+@pytest.fixture(scope="module")
+def searched(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its study. Copy it before a change."""
+    run = tmp_path_factory.mktemp("searched") / "run"
+    options = ["--head", "logreg", "--accuracy-floor", "0.5", "--trials", "2"]
+    assert _run(["-q", "tune", str(tiny_cache), "--run", str(run), *options]) == 0
+    set_verbosity(Verbosity.NORMAL)
+    return run
+
+
+FOREIGN = [
+    "postgresql+psycopg://127.0.0.1:{port}/db",
+    "postgresql+psycopg://me:***@127.0.0.1:{port}/db",
+    "postgresql+psycopg:///db?host=127.0.0.1&port={port}",
+    "sqlite:///{folder}/mine.db",
+    "sqlite:///{folder}/new.db",
+    "sqlite:///{folder}/run/study/new.db",
+    "postgresql://127.0.0.1:{port}x/db",
+    "\x1b]0;harm\x07",
+    3,
+]
+"""Databases that a stranger's run may name."""
+
+
+class TestPlaces:
+    """What a stranger's run says of its database is never followed."""
+
+    @pytest.mark.timeout(120)
+    @pytest.mark.parametrize(
+        ("command", "storage"),
+        [
+            ("report", FOREIGN[0]),
+            *itertools.product(["dashboard", "evaluate", "tune"], FOREIGN),
+        ],
+    )
+    def test_that_a_run_names_are_not_gone_to(
+        self,
+        storage: Any,
+        command: str,
+        searched: Path,
+        tiny_cache: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr("featx_cli.commands.dashboard.serve", lambda *_, **__: None)
+        monkeypatch.delenv("FEATX_STORAGE", raising=False)
+        run = Path(shutil.copytree(searched, tmp_path / "run"))
+        (run / "study" / JOURNAL_NAME).unlink()
+        with contextlib.closing(sqlite3.connect(tmp_path / "mine.db")) as mine:
+            mine.execute("CREATE TABLE patients (name TEXT)")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            port = server.getsockname()[1]
+            if isinstance(storage, str):
+                storage = storage.format(port=port, folder=tmp_path)
+            rewrite(run, lambda values: values["tuning"].update(storage=storage))
+            files = sorted(tmp_path.rglob("*"))
+            code = _run(
+                {
+                    "dashboard": ["dashboard", str(run)],
+                    "report": ["report", str(run), "--out", str(tmp_path / "r.html")],
+                    "evaluate": ["-q", "evaluate", str(run)],
+                    "tune": ["tune", str(tiny_cache), "--run", str(run), "--head", "logreg"],
+                }[command]
+            )
+            set_verbosity(Verbosity.NORMAL)
+            with pytest.raises(BlockingIOError):
+                server.accept()
+        said = capsys.readouterr().err
+        assert "\x1b" not in said
+        if command == "dashboard":
+            assert code == 2
+            assert said.count("\n") == 1
+            assert "Give --storage URL" in said
+        if command in ("dashboard", "tune", "evaluate"):
+            assert sorted(tmp_path.rglob("*")) == files
+        with contextlib.closing(sqlite3.connect(tmp_path / "mine.db")) as mine:
+            tables = mine.execute("SELECT name FROM sqlite_master").fetchall()
+        assert tables == [("patients",)]
+
+    @pytest.mark.parametrize("name", [3, [], {}, None, "\x1b[2J", "x" * 10**5])
+    def test_of_names_that_nobody_gives_are_told_in_one_line(
+        self, name: Any, searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run = Path(shutil.copytree(searched, tmp_path / "run"))
+        rewrite(run, lambda values: values["tuning"].update(study=name))
+        assert _run(["dashboard", str(run), "--port", "0"]) == 2
+        said = capsys.readouterr().err
+        assert (said.count("\n"), "\x1b" in said, "unexpected" in said) == (1, False, False)
 
 
 class TestDatabases:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from featx_cli.serving import LOCALHOST, announce, serve, warn_if_open
+from featx_cli.guard import guarded
+from featx_cli.serving import LOCALHOST, Details, announce, serve, warn_if_open
 
 DASHBOARD_EPILOG = "\b\nExample:  featx dashboard runs/tuned --open"
 TENSORBOARD_EPILOG = "\b\nExample:  featx tensorboard runs/keras --open"
@@ -46,6 +48,7 @@ def dashboard(
     from featx.runs.tuned import study_place
     from featx.tuning.dashboard import dashboard as make
 
+    logging.getLogger("optuna_dashboard").addHandler(logging.StreamHandler(Details()))
     place, artifacts = study_place(run, storage)
     application, path = make(place, artifacts)
     warn_if_open(host, "the dashboard")
@@ -68,7 +71,11 @@ def tensorboard(
 
     logs = training_logs(run)
     warn_if_open(host, "TensorBoard")
-    board = program.TensorBoard()
+
+    def server(wsgi_app: Any, flags: Any) -> Any:
+        return program.WerkzeugServer(guarded(wsgi_app, host), flags)
+
+    board = program.TensorBoard(server_class=program.with_port_scanning(server))
     board.configure(logdir=str(logs), host=host, port=port)
     try:
         url = board.launch()

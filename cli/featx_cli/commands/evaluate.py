@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from featx_cache.spreadsheets import to_csv
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.evaluation_tables import (
     comparison_notes,
@@ -281,6 +282,6 @@ def as_csv(results: list[Result]) -> str:
     import pandas as pd
 
     if len(results) == 1:
-        return results[0][1].scores.to_csv(index=False)
+        return to_csv(results[0][1].scores)
     named = [evaluation.scores.assign(data=name) for name, evaluation, _ in results]
-    return pd.concat(named).to_csv(index=False)
+    return to_csv(pd.concat(named), paths=("path", "data"))
