@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import itertools
 import os
 import signal
 import sys
@@ -80,7 +81,8 @@ class _Leaving:
 
 
 def _run(arguments: list[str]) -> int:
-    debug = "--debug" in arguments
+    # What follows `--` is a name, whatever it looks like.
+    debug = "--debug" in itertools.takewhile(lambda word: word != "--", arguments)
     try:
         result = make_command().main(arguments, prog_name="featx", standalone_mode=False)
         if result == INTERRUPTED:  # which is what Typer makes of Ctrl-C
@@ -115,7 +117,7 @@ def _run(arguments: list[str]) -> int:
             return code
         first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
-            f"unexpected {type(error).__name__}: {first}. Run it again with `featx --debug …` and "
+            f"unexpected {type(error).__name__}: {first}. Run it again with --debug and "
             "report what it prints.",
             1,
         )
