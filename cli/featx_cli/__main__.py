@@ -92,7 +92,8 @@ def _run(arguments: list[str]) -> int:
     except FeatxError as error:
         if debug:
             raise
-        return _ended(error) or _complain(str(error), error.exit_code)
+        message = " ".join([str(error), *getattr(error, "__notes__", ())])
+        return _ended(error) or _complain(message, error.exit_code)
     except TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # private to Typer; it holds the help page
             print(error.format_message(), file=sys.stderr)  # noqa: T201
