@@ -58,8 +58,9 @@ def _description(facts: Facts) -> str:
     backbones = listed(dict.fromkeys(r.record.extraction.backbone.name for r in facts.runs))
     return (
         f"Binary classifiers of chest X-rays, {positive} against {negative}. A frozen {backbones} "
-        f"turns an image into an embedding, and a head ({heads}) turns that into the probability "
-        f"of {positive}. An image is called {positive} when it is at or above the threshold."
+        f"turns an image into an embedding, and a head ({heads}) turns that into a score between "
+        f"0 and 1, higher for {positive}. An image is called {positive} when its score is at or "
+        "above the threshold. A score is no probability; `featx predict` gives that, too."
     )
 
 
