@@ -10,6 +10,7 @@ from featx.reports.document import Block, Code, Document, Items, Section, Text
 from featx.reports.facts import Facts
 from featx.reports.limits import NOT_A_DEVICE, limits
 from featx.reports.markdown import blocks_as_markdown
+from featx.reports.results import first_lines
 from featx.reports.wording import Names, listed
 
 INTENDED = (
@@ -32,7 +33,11 @@ def as_card(facts: Facts, document: Document, names: Names) -> str:
     """
     by_anchor = {section.anchor: section for section in document.sections}
     told: dict[str, Sequence[Block]] = {
-        "Model description": (Text(NOT_A_DEVICE), Text(_description(facts))),
+        "Model description": (
+            Text(NOT_A_DEVICE),
+            *first_lines(facts),
+            Text(_description(facts)),
+        ),
         "Model description/Intended uses": (Text(INTENDED),),
         "Model description/Limitations": (Items(tuple(limits(facts))),),
         "Training data": _words(by_anchor["data"]),
