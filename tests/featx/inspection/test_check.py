@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,8 +250,11 @@ def listed(data: Path, columns: dict[str, list[object]], per_class: int = 50) ->
 
 
 def found_in(path: Path) -> dict[str, Finding]:
-    found = inspect(load_manifest(path, allow_outside=True)).findings
-    return {finding.check: finding for finding in found if finding.check != "unreadable"}
+    manifest = load_manifest(path, allow_outside=True)
+    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
+    more = {name: listed[name].to_numpy() for name in listed if name not in manifest.table}
+    whole = replace(manifest, table=manifest.table.assign(**more))
+    return {finding.check: finding for finding in inspect(whole).findings}
 
 
 class TestColumns:
