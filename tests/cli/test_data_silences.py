@@ -59,8 +59,8 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask.parent.mkdir(exist_ok=True)
         Image.new("L", (SIDE, SIDE), 255).save(mask)
     for label, path in (("plain", plain[5]), ("effusion", wide[5])):
-        (root / "holdout" / label).mkdir(parents=True)
-        shutil.copy(path, root / "holdout" / label / "h.png")
+        (root / "spare" / label).mkdir(parents=True)
+        shutil.copy(path, root / "spare" / label / "h.png")
     return root
 
 
@@ -97,7 +97,7 @@ def test_the_alphabet_as_judge_and_unknown_patients(answer: Answer, found: dict[
     assert answer.out.startswith(
         "Positive class (sick): plain. Negative class (healthy): effusion."
     )
-    assert "the alphabet alone made plain the positive class" in answer.err
+    assert "the alphabet alone made plain the positive class" in answer.out + answer.err
     assert found["patients-unknown"]["title"] == (
         "no patient is known: every image counts as its own"
     )
@@ -110,5 +110,5 @@ def test_a_format_that_is_not_read_masks_and_a_folder_that_is_no_split(
     left_out = found["left-out"]["details"]["paths"]
     assert sum(path.endswith(".gif") for path in left_out) == 40
     assert {path for path in left_out if "masks" in path} >= {"train/plain/masks/p1.png"}
-    assert "holdout/plain/h.png" in left_out
+    assert "spare/plain/h.png" in left_out
     assert found["left-out"]["severity"] == "warning"
