@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import itertools
 import os
 import signal
 import sys
@@ -83,7 +84,8 @@ class _Leaving:
 
 
 def _run(arguments: list[str]) -> int:
-    debug = "--debug" in arguments
+    # What follows `--` is a name, whatever it looks like.
+    debug = "--debug" in itertools.takewhile(lambda word: word != "--", arguments)
     try:
         result = make_command().main(arguments, prog_name="featx", standalone_mode=False)
         if result == INTERRUPTED:  # which is what Typer makes of Ctrl-C
@@ -93,7 +95,8 @@ def _run(arguments: list[str]) -> int:
     except FeatxError as error:
         if debug:
             raise
-        return _ended(error) or _complain(str(error), error.exit_code)
+        message = " ".join([str(error), *getattr(error, "__notes__", ())])
+        return _ended(error) or _complain(message, error.exit_code)
     except TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # private to Typer; it holds the help page
             print(error.format_message(), file=sys.stderr)  # noqa: T201
@@ -118,7 +121,7 @@ def _run(arguments: list[str]) -> int:
             return code
         first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
-            f"unexpected {type(error).__name__}: {first}. Run it again with `featx --debug …` and "
+            f"unexpected {type(error).__name__}: {first}. Run it again with --debug and "
             "report what it prints.",
             1,
         )

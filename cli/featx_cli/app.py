@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Annotated, Any
 
 import typer
@@ -48,6 +49,9 @@ Exit codes: 0 success, 1 failure, 2 misuse or unusable input, 3 some images coul
 
 Research software, not a medical device.
 """
+
+SHARED_OPTIONS = ("quiet", "verbose", "debug")
+"""Options that stand before a command or after it."""
 
 app = typer.Typer(
     help=HELP,
@@ -112,4 +116,26 @@ def options(
 
 def make_command() -> Any:
     """Return the command line as one callable command."""
-    return typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
+    shared = []
+    for option in root.params:
+        if option.name in SHARED_OPTIONS:
+            # Commands get no argument of it; what it says happens when it is read.
+            option = copy.copy(option)
+            option.expose_value, option.callback = False, _after_the_command
+            shared.append(option)
+    _accept(root, shared)
+    return root
+
+
+def _accept(group: Any, shared: list[Any]) -> None:
+    """Let every command below a group take the shared options, too."""
+    for command in group.commands.values():
+        command.params = [*command.params, *shared]
+        if hasattr(command, "commands"):
+            _accept(command, shared)
+
+
+def _after_the_command(_: Any, option: Any, given: bool) -> None:
+    if given and option.name != "debug":
+        set_verbosity(Verbosity[option.name.upper()])

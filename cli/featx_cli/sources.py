@@ -209,7 +209,7 @@ def _cached(
 
     path = data if data is not None else Path(runs[0].record.cache)
     options.refuse_for_cache(path)
-    cache = open_cache(path)
+    cache = open_cache(path) if data is not None else runs[0].own_cache()
     for run in runs:
         try:
             run.require_match(cache)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
+import re
 import sys
 import warnings
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from featx.backbones.registry import Architecture
+from featx.backbones.catalogue import catalogue
+from featx.backbones.registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache.files import is_there
-from featx_cache.hdf5 import require_own
+from featx_cache.hdf5 import UNREADABLE, require_own
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
+MOST_COMPARED = 12
+"""Networks of Keras that a file is compared with: some take a second to build."""
+
+_NO_WEIGHTS = re.compile(r"(^|/)(optimizer\w*|seed_generator)(/|$)")
+"""Parts of a file that a network's number of parameters doesn't count."""
 
 
 def build_network(network: Architecture, weights: str, input_size: int, seed: int) -> Any:
@@ -71,12 +80,56 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
             warnings.filterwarnings("error", message=".*freshly-initialized.*")
             model.load_weights(path)
     except Exception as error:
+        what = f"the weights in {path} don't fit {network.name} without its top"
+        owner = network_of(path, like=network.name)
+        if owner not in (None, network.name):
+            raise WeightsError(
+                f"{what}: they are those of {owner}",
+                f"Give --backbone {owner}, or the weights of {network.name}.",
+            ) from error
         raise WeightsError(
-            f"the weights in {path} don't fit {network.name} without its top "
-            f"({(str(error).splitlines() or ['unreadable'])[0][:160]})",
+            f"{what} ({(str(error).splitlines() or ['unreadable'])[0][:160]})",
             "Give the weights of that network, saved with include_top=False.",
         ) from error
     return model
+
+
+def network_of(path: Path, like: str = "") -> str | None:
+    """Find the network without its top whose weights a file holds, by how many numbers they are.
+
+    Parameters
+    ----------
+    path
+        A Keras weights file.
+    like
+        Name of a network. The file is compared with the ones whose names are most like it, or are
+        in the file's name.
+
+    Returns
+    -------
+    str or None
+        None where the file fits none of them, or can't be read.
+    """
+    sizes: list[int] = []
+
+    def count(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset) and not _NO_WEIGHTS.search(name):
+            sizes.append(math.prod(entry.shape))
+
+    try:
+        with h5py.File(path, "r") as file:
+            require_own(file)
+            file.visititems(count)
+    except UNREADABLE:
+        return None
+    if not sizes:
+        return None
+
+    def likeness(name: str) -> float:
+        return (name in path.name.lower()) + SequenceMatcher(a=like, b=name).ratio()
+
+    names = sorted(architectures(), key=likeness, reverse=True)[:MOST_COMPARED]
+    return next((e.name for e in catalogue(names) if e.parameters == sum(sizes)), None)
 
 
 def weights_sha256(model: Any) -> str:

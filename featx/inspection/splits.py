@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
 import pandas as pd
 from scipy.stats import binomtest, chi2_contingency
 
@@ -13,6 +16,9 @@ SPLIT_ORDER = ("train", "val", "test")
 TYPICAL_RECALL = 0.9
 WIDEST_INTERVAL = 0.2
 """Width of the 95 % interval of a recall of 0.9 from which on a split is too small to choose on."""
+
+FEWEST_PATIENTS = 2
+"""Of a class. One alone can't be scored by a head that knows the class."""
 
 BALANCE_DIFFERENCE = 0.1
 CHANCE = 0.001
@@ -26,8 +32,10 @@ def check_splits(manifest: Manifest) -> list[Finding]:
         *_patients(manifest.table),
         *_no_patients(manifest.table),
         *_missing_classes(counts),
+        *_few(manifest),
         *_small(counts),
         *_imbalance(counts),
+        *_equal_names(manifest.table),
     ]
 
 
@@ -90,15 +98,74 @@ def _missing_classes(counts: pd.DataFrame) -> list[Finding]:
     ]
 
 
+def _few(manifest: Manifest) -> list[Finding]:
+    """Count the patients of each class that there are to fit on: train and val, scored together."""
+    table = manifest.table[manifest.table["split"] != "test"]
+    negative, positive = (
+        int(table["group"][table["label"] == label].nunique()) for label in manifest.classes
+    )
+    if not negative or not positive:
+        return []
+    details = {"images": len(table), "patients": [negative, positive]}
+    label = manifest.classes[int(positive < negative)]
+    if min(negative, positive) < FEWEST_PATIENTS:
+        paths = table["path"][table["label"] == label].tolist()
+        return [
+            Finding(
+                "class-of-one-patient",
+                "error",
+                len(paths),
+                f"{label} has {_counted(len(paths), 'image')} of 1 patient to fit on",
+                "`featx fit` needs two patients of each class at least, and hundreds to learn "
+                "well. Is a folder missing, or in the wrong place?",
+                some(paths),
+                details,
+            )
+        ]
+    if (example := _uncertain(negative, positive, manifest.classes)) is None:
+        return []
+    patients = _counted(table["group"].nunique(), "patient")
+    return [
+        Finding(
+            "too-few",
+            "warning",
+            len(table),
+            f"{_counted(len(table), 'image')} of {patients} to fit on, too few to choose a "
+            "threshold on",
+            "Add patients. Until then believe the intervals, and not the numbers.",
+            (example,),
+            details,
+        )
+    ]
+
+
+def _uncertain(negative: int, positive: int, classes: Sequence[str]) -> str | None:
+    """Say how uncertain a good result is on so many; None where that can be lived with."""
+    metric, count, label = "recall", positive, classes[1]
+    if negative < positive:
+        metric, count, label = "specificity", negative, classes[0]
+    hits = round(TYPICAL_RECALL * count)
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    if interval.high - interval.low <= WIDEST_INTERVAL:
+        return None
+    return (
+        f"a {metric} of {hits / count:.2f} on {count} {label} would be anything from "
+        f"{interval.low:.2f} to {interval.high:.2f}"
+    )
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def _small(counts: pd.DataFrame) -> list[Finding]:
     findings = []
     for split in ("val", "test"):
         if split not in counts.index or counts.loc[split].min() == 0:
             continue
         negatives, positives = (int(n) for n in counts.loc[split].to_numpy())
-        hits = round(TYPICAL_RECALL * positives)
-        interval = binomtest(hits, positives).proportion_ci(method="wilson")
-        if interval.high - interval.low <= WIDEST_INTERVAL:
+        example = _uncertain(negatives, positives, list(counts.columns))
+        if example is None:
             continue
         findings.append(
             Finding(
@@ -110,10 +177,7 @@ def _small(counts: pd.DataFrame) -> list[Finding]:
                 "`featx fit` scores train and val out of fold, and needs no val."
                 if split == "val"
                 else "Make new splits, `featx data split`, or report wide intervals.",
-                (
-                    f"a recall of {hits / positives:.2f} on {positives} {counts.columns[1]} would "
-                    f"be anything from {interval.low:.2f} to {interval.high:.2f}",
-                ),
+                (example,),
                 {"images": negatives + positives, "positives": positives},
             )
         )
@@ -137,5 +201,30 @@ def _imbalance(counts: pd.DataFrame) -> list[Finding]:
             "Accuracy can't be compared between them; recall, specificity and AUC can.",
             tuple(f"{split}: {value:.0%}" for split, value in share.items()),
             {str(split): float(value) for split, value in share.items()},
+        )
+    ]
+
+
+def _equal_names(table: pd.DataFrame) -> list[Finding]:
+    """Look for images of unknown patients that are called alike in different folders."""
+    unknown = table[(table["group"] == table["path"]) & (table["source"] != "NPZ")]
+    # Those with the same content are found as duplicates.
+    unknown = unknown[~unknown["sha256"].duplicated(keep=False)]
+    names = unknown["path"].map(lambda path: PurePosixPath(path).stem)
+    alike = [list(rows) for rows in names.groupby(names).groups.values() if len(rows) > 1]
+    if not alike:
+        return []
+    across = any(table["split"].loc[rows].nunique() > 1 for rows in alike)
+    return [
+        Finding(
+            "equal-names",
+            "warning" if across else "note",
+            len(alike),
+            f"{_counted(len(alike), 'file name')} in more than one folder, for different images",
+            "If the name says the patient, one patient counts as several"
+            + (" and is in several splits" if across else "")
+            + ": give --group-regex. If each folder numbers its images anew, nothing needs doing.",
+            some([" and ".join(table["path"].loc[rows]) for rows in alike]),
+            {"groups": [table["path"].loc[rows].tolist() for rows in alike]},
         )
     ]

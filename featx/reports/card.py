@@ -10,6 +10,7 @@ from featx.reports.document import Block, Code, Document, Items, Section, Text
 from featx.reports.facts import Facts
 from featx.reports.limits import NOT_A_DEVICE, limits
 from featx.reports.markdown import blocks_as_markdown
+from featx.reports.results import first_lines
 from featx.reports.wording import Names, listed
 
 INTENDED = (
@@ -32,7 +33,11 @@ def as_card(facts: Facts, document: Document, names: Names) -> str:
     """
     by_anchor = {section.anchor: section for section in document.sections}
     told: dict[str, Sequence[Block]] = {
-        "Model description": (Text(NOT_A_DEVICE), Text(_description(facts))),
+        "Model description": (
+            Text(NOT_A_DEVICE),
+            *first_lines(facts),
+            Text(_description(facts)),
+        ),
         "Model description/Intended uses": (Text(INTENDED),),
         "Model description/Limitations": (Items(tuple(limits(facts))),),
         "Training data": _words(by_anchor["data"]),
@@ -58,8 +63,9 @@ def _description(facts: Facts) -> str:
     backbones = listed(dict.fromkeys(r.record.extraction.backbone.name for r in facts.runs))
     return (
         f"Binary classifiers of chest X-rays, {positive} against {negative}. A frozen {backbones} "
-        f"turns an image into an embedding, and a head ({heads}) turns that into the probability "
-        f"of {positive}. An image is called {positive} when it is at or above the threshold."
+        f"turns an image into an embedding, and a head ({heads}) turns that into a score between "
+        f"0 and 1, higher for {positive}. An image is called {positive} when its score is at or "
+        "above the threshold. A score is no probability; `featx predict` gives that, too."
     )
 
 

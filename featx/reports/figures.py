@@ -16,6 +16,7 @@ from featx.evaluation import Metrics
 from featx.evaluation.bands import Band, precision_recall_band, roc_band, threshold_bands
 from featx.evaluation.metrics import BINS
 from featx.reports.document import Picture
+from featx.reports.score_axis import even_logits, label_scores, logit_span, within
 from featx.training.history import BLUE, CURVES, ORANGE
 
 if TYPE_CHECKING:
@@ -120,23 +121,32 @@ def operating_point_figure(
     """Draw recall and accuracy against the threshold with the floor and the uncertain band."""
     figure, axes = _figure()
     threshold = scored.metrics.threshold
-    places = np.union1d(THRESHOLDS, [threshold])
+    span = logit_span(threshold)
+    place = within(span, threshold)
+    places = np.union1d(THRESHOLDS if span is None else even_logits(*span, 201), [threshold])
     bands = threshold_bands(
         scored.truth, scored.table["score"], scored.table["group"], places, seed=seed
     )
     if uncertain is not None:
-        axes.axvspan(*uncertain, color="#F0E442", alpha=0.5, lw=0, label="uncertain band")
+        axes.axvspan(
+            *np.clip(uncertain, *(span or (0.0, 1.0))),
+            color="#F0E442",
+            alpha=0.5,
+            lw=0,
+            label="uncertain band",
+        )
     for name, colour, dashes in (("recall", BLUE, "-"), ("accuracy", ORANGE, "--")):
         band = bands[name]
         axes.plot(band.x, band.y, color=colour, ls=dashes, lw=1.6, label=name)
         axes.fill_between(band.at, band.low, band.high, color=colour, alpha=0.18, lw=0)
-        axes.plot(threshold, getattr(scored.metrics, name), "o", color=colour, ms=7, mec="white")
+        axes.plot(place, getattr(scored.metrics, name), "o", color=colour, ms=7, mec="white")
     axes.axhline(floor, color=GREY, ls="-.", lw=1, label=f"accuracy floor {floor:g}")
-    axes.axvline(threshold, color=GREY, ls=":", lw=1.2, label=f"threshold {threshold:.3g}")
-    inner = (places > 0.01) & (places < 0.98)
+    axes.axvline(place, color=GREY, ls=":", lw=1.2, label=f"threshold {threshold:.3g}")
+    inner = (places > 0.01) & (places < 0.98) if span is None else np.ones(len(places), bool)
     least = min(floor, *(float(band.y[inner].min()) for band in bands.values()))
     bottom = least - 0.05 if least > 0.5 else -0.02
-    axes.set(xlabel="threshold", ylabel="fraction", xlim=(-0.02, 1.02), ylim=(bottom, 1.02))
+    axes.set(ylabel="fraction", xlim=(-0.02, 1.02), ylim=(bottom, 1.02))
+    label_scores(axes, "threshold", span)
     axes.set_title("Recall and accuracy against the threshold")
     _legend(figure, 5, columns=2)
     return figure
@@ -159,8 +169,20 @@ def calibration_points(
     return list(zip(means.tolist(), shares.tolist(), held, strict=True))
 
 
-def calibration_figure(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> Figure:
-    """Draw the share of positives against the mean score, over the number of images."""
+def calibration_figure(
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    probabilities: NDArray[np.float64] | None = None,
+) -> Figure:
+    """Draw the share of positives against the mean score, over the number of images.
+
+    Parameters
+    ----------
+    truth, scores
+        Of each image.
+    probabilities
+        What `featx predict` calls so; None where it is the score.
+    """
     from featx.evaluation.interval import proportion_interval
 
     figure, (axes, below) = _figure(2, ratios=(3, 1))
@@ -171,12 +193,19 @@ def calibration_figure(truth: NDArray[np.bool_], scores: NDArray[np.float64]) ->
         if interval is not None:
             axes.plot([mean, mean], [interval.low, interval.high], color=BLUE, lw=1.2, alpha=0.6)
     means, shares, counts = (list(column) for column in zip(*points, strict=True))
-    axes.plot(means, shares, "o-", color=BLUE, lw=1.4, label="observed, with Wilson intervals")
+    what = "score" if probabilities is not None else "score, which is the probability"
+    axes.plot(means, shares, "o-", color=BLUE, lw=1.4, label=f"{what}, with Wilson intervals")
+    if probabilities is not None:
+        mapped = calibration_points(truth, probabilities)
+        axes.plot(
+            *zip(*((mean, share) for mean, share, _ in mapped), strict=True),
+            "s--", color=ORANGE, lw=1.2, ms=4, label="probability, made of the score",
+        )  # fmt: skip
     axes.set(ylabel="share of positives", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_title("Calibration: do scores mean probabilities?")
-    axes.legend(loc="best", framealpha=0.8, edgecolor="none")
+    _legend(figure, 3, columns=1)
     below.bar(means, counts, 0.05, color=GREY)
-    below.set(xlabel="mean score of the bin", ylabel="images", xlim=(-0.02, 1.02))
+    below.set(xlabel="mean of the bin", ylabel="images", xlim=(-0.02, 1.02))
     if max(counts) > MOST_ON_LINEAR_AXIS:
         below.set_yscale("symlog", linthresh=1)
     below.set_ylim(bottom=0)
@@ -191,22 +220,29 @@ def scores_figure(
 ) -> Figure:
     """Draw how many images of each class have which score."""
     figure, axes = _figure()
-    low, high = min(0.0, float(scores.min())), max(1.0, float(scores.max()))
-    bins = np.linspace(low, high, SCORE_BINS + 1)
+    span = logit_span(threshold)
+    if span is None:
+        low, high = min(0.0, float(scores.min())), max(1.0, float(scores.max()))
+        bins = np.linspace(low, high, SCORE_BINS + 1)
+    else:
+        scores, bins = scores.clip(*span), even_logits(*span, SCORE_BINS + 1)
     for number, (label, colour) in enumerate(zip(classes, (BLUE, ORANGE), strict=True)):
         of_class = scores[truth == bool(number)]
         axes.hist(
             of_class, bins, color=colour, alpha=0.5, label=_plain(f"{label} ({len(of_class):,})")
         )
         axes.hist(of_class, bins, color=colour, histtype="step", lw=1.2)
-    axes.axvline(threshold, color=GREY, ls=":", lw=1.4, label=f"threshold {threshold:.3g}")
+    axes.axvline(
+        within(span, threshold), color=GREY, ls=":", lw=1.4, label=f"threshold {threshold:.3g}"
+    )
     counts = "images"
     if axes.get_ylim()[1] > MOST_ON_LINEAR_AXIS:
         counts = "images (logarithmic)"
         axes.set_yscale("symlog", linthresh=1)
         axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_ylim(bottom=0)
-    axes.set(xlabel="score", ylabel=counts, title="Scores by class")
+    axes.set(ylabel=counts, title="Scores by class")
+    label_scores(axes, "score", span)
     _legend(figure, 3)
     return figure
 
@@ -216,6 +252,7 @@ def distributions_figure(
     quantity: str,
     title: str,
     limit: float | None = None,
+    span: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw which share of the images has at most which value, in training and here.
 
@@ -227,15 +264,19 @@ def distributions_figure(
         What the values are.
     limit
         Where a line is drawn that 1 % of the training images are beyond.
+    span
+        See `logit_span`. None for an even axis.
     """
     figure, axes = _figure()
     for (name, (there, here)), colour in zip(curves.items(), (BLUE, ORANGE), strict=False):
         for values, dashes, where in ((there, "--", "training"), (here, "-", "here")):
+            values = values if span is None else values.clip(*span)
             axes.ecdf(values, color=colour, ls=dashes, lw=1.6, label=_plain(f"{name}, {where}"))
     if limit is not None:
         label = "99 % of training are below"
         axes.axvline(limit, color=GREY, ls=":", lw=1.2, label=label)
-    axes.set(xlabel=quantity, ylabel="share of the images", title=title, ylim=(-0.02, 1.02))
+    axes.set(ylabel="share of the images", title=title, ylim=(-0.02, 1.02))
+    label_scores(axes, quantity, span)
     _legend(figure, 4, columns=2)
     return figure
 

@@ -156,7 +156,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 def _own_cache(run: Run, missing: list[Missing]) -> Cache | None:
     """Open the cache that a run was fitted on, where it is still there and the same."""
     try:
-        cache = open_cache(run.record.cache)
+        cache = run.own_cache()
         run.require_match(cache)
     except FeatxError as error:
         what = f"the cache that {run.path.name} was fitted on, with its images and splits"

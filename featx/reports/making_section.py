@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from featx.heads import TITLES
-from featx.reports.commands import changed_settings, commands
+from featx.reports.commands import Places, changed_settings, commands
 from featx.reports.document import Block, Code, Gallery, Items, Notice, Section, Table, Text
 from featx.reports.facts import Facts, RunFacts
 from featx.reports.figures import learning_figures, picture
 from featx.reports.wording import METRICS, Names, counted
+from featx.runs import RunRecord
 
 
 def making_section(facts: Facts, names: Names) -> Section:
@@ -38,13 +39,13 @@ def making_section(facts: Facts, names: Names) -> Section:
             "at or above the accuracy floor. Folds keep each patient together."
         ),
         *(block for run in runs for block in _calibrated(run)),
-        Text("Commands that make the runs anew, put together from what the runs note:"),
+        Text(
+            "Commands that make the runs anew, put together from what the runs note. They don't "
+            "note how the images were listed: which options say who the patient is "
+            "(--group-regex), where paths of a table begin (--root)."
+        ),
         Code("\n".join(_unique_lines([_commands(run, names) for run in runs]))),
     ]
-    if any(run.record.tuning is not None for run in runs):
-        blocks.append(
-            Text("A search has more options than a run notes; its study is in the run's folder.")
-        )
     blocks += _learning(facts)
     return Section(
         "How it was made", "making", tuple(blocks), "TRIPOD+AI items 12 and 22; CLAIM: model"
@@ -63,7 +64,7 @@ def _facts_of(run: RunFacts, names: Names) -> dict[str, str]:
     return {
         "head": f"{record.head.name}: {TITLES[record.head.name]}",
         "settings that aren't the defaults": settings or "none",
-        "scores become probabilities by": record.head.calibration or "the head itself",
+        "scores become probabilities by": _probabilities(record),
         "recalibrated": "no"
         if mapped is None
         else f"score → sigmoid({mapped.slope:.4g} · "
@@ -84,6 +85,15 @@ def _facts_of(run: RunFacts, names: Names) -> dict[str, str]:
         "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in record.seconds.items()),
         "folder": names.folder(str(run.run.path.resolve()), "RUN"),
     }
+
+
+def _probabilities(record: RunRecord) -> str:
+    """Say how the probability of `featx predict` follows from the score; see `Run.calibration`."""
+    if record.recalibration is not None:
+        return "the recalibration: they are probabilities"
+    if record.head.calibration is not None:
+        return f"{record.head.calibration}, on held-out patients: they are probabilities"
+    return "Platt's map of the out-of-fold scores; the threshold is for scores"
 
 
 def _calibrated(run: RunFacts) -> list[Block]:
@@ -113,12 +123,16 @@ def _calibrated(run: RunFacts) -> list[Block]:
 
 def _commands(run: RunFacts, names: Names) -> str:
     data = run.fitted_on.cache.data if run.fitted_on is not None else ""
-    return commands(
-        run.record,
+    record = run.record
+    before = str((record.calibrated or {}).get("from", ""))
+    places = Places(
         data=names.folder(data, "DATA"),
-        cache=names.folder(str(Path(run.record.cache)), "CACHE"),
+        cache=names.folder(str(Path(record.cache)), "CACHE"),
         run=names.folder(str(run.run.path.resolve()), run.name),
+        weights=names.folder(record.weights, "FILE"),
+        calibrated=(names.folder(before, "RUN"), "IMAGES"),
     )
+    return commands(record, places)
 
 
 def _unique_lines(texts: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from featx.evaluation import Difference, Subgroups, divisible_by, evaluate_subgr
 from featx.reports.document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
 from featx.reports.facts import Facts, Missing, RunFacts, Scored
 from featx.reports.figures import distributions_figure, picture
+from featx.reports.score_axis import logit_span
 from featx.reports.wording import METRICS, listed, number, with_interval
 from featx.runs import compare
 
@@ -211,7 +212,9 @@ def _distributions(run: RunFacts, scored: Scored) -> list[Picture]:
             there = own.table["score"].to_numpy(float)[own.truth == positive]
             if len(here) and len(there):
                 curves[label] = (there, here)
-        figure = distributions_figure(curves, "score", "Scores here and in training")
+        span = logit_span(scored.metrics.threshold)
+        title = "Scores here and in training"
+        figure = distributions_figure(curves, "score", title, span=span)
         told = "; ".join(
             f"{label}: median {np.median(there):.3f} in training, {np.median(here):.3f} here"
             for label, (there, here) in curves.items()

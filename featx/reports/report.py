@@ -29,13 +29,14 @@ from featx.reports.limits import (
 from featx.reports.making_section import making_section
 from featx.reports.markdown import as_markdown
 from featx.reports.populations import comparison_section, shift_section, subgroups_section
-from featx.reports.results import glance, performance
+from featx.reports.results import first_lines, glance, performance
 from featx.reports.wording import Names
 from featx.reports.wrong_section import wrong_section
 from featx.runs import Run, load_run
 from featx_cache import alone, atomic_folder, atomic_path
 
 CARD_NAME = "model_card.md"
+DEFAULT_STEM = "report"
 SECTIONS = 10
 """Besides those on how the runs did on each set of images."""
 
@@ -71,8 +72,19 @@ class Written:
             out,
             out.with_suffix(".md"),
             out.with_name(f"{out.stem}_files"),
-            out.with_name(CARD_NAME),
+            out.with_name(card_name(out.stem)),
         )
+
+
+def card_name(stem: str) -> str:
+    """Name the model card beside a page, so that two reports in a folder have one each.
+
+    Examples
+    --------
+    >>> card_name("report"), card_name("knn")
+    ('model_card.md', 'knn_model_card.md')
+    """
+    return CARD_NAME if stem == DEFAULT_STEM else f"{stem}_{CARD_NAME}"
 
 
 def write_report(
@@ -89,6 +101,8 @@ def write_report(
     progress: Progress = SILENT,
 ) -> Written:
     """Write ``report.html``, and beside it ``report.md``, ``report_files/`` and ``model_card.md``.
+
+    Beside a page of another name, such as ``knn.html``, the card is ``knn_model_card.md``.
 
     What can't be shown, because a file of a run, its cache or its images aren't there any more, is
     said to be so; everything else is shown.
@@ -165,6 +179,7 @@ def make_document(
         notices.append(Notice(UNTRAINED))
     if not facts.evaluated:
         notices.append(Notice(ONLY_OUT_OF_FOLD))
+    notices += first_lines(facts)
     makers: list[Callable[[], Section | None]] = [
         lambda: glance(facts),
         lambda: data_section(facts, names, missing),

@@ -6,13 +6,25 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.data import positive_sentence
+from featx.errors import FeatxError
+from featx.evaluation import counts_in_words
 from featx.progress import Advance
 from featx.reports import figures
-from featx.reports.document import Block, Gallery, Notice, Picture, Section, Table, Text
+from featx.reports.document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
 from featx.reports.facts import OUT_OF_FOLD, Facts, RunFacts, Scored
 from featx.reports.wording import METRICS, counted, listed, number, with_interval
 
 Pair = tuple[RunFacts, Scored]
+
+MEANING = {
+    "recall": "more sick people are missed",
+    "specificity": "more healthy people are called sick",
+}
+"""What it means that a metric is lower than where the threshold was chosen."""
 
 
 def glance(facts: Facts) -> Section:
@@ -25,8 +37,7 @@ def glance(facts: Facts) -> Section:
                 (
                     run.name,
                     scored.title,
-                    f"{metrics.images:,}",
-                    f"{metrics.patients:,}",
+                    f"{metrics.images:,} ({metrics.patients:,})",
                     *(
                         with_interval(metrics, name)
                         for name in ("recall", "accuracy", "specificity", "roc_auc")
@@ -36,7 +47,7 @@ def glance(facts: Facts) -> Section:
                 )
             )
     columns = (
-        "run", "images", "number", "patients", "recall", "accuracy", "specificity", "ROC AUC",
+        "run", "images", "number (patients)", "recall", "accuracy", "specificity", "ROC AUC",
         "threshold", "accuracy floor",
     )  # fmt: skip
     table = Table(columns, tuple(rows), words=frozenset({0, 1}))
@@ -65,6 +76,7 @@ def _findings(facts: Facts) -> list[Block]:
                         f"below the floor of {floor:g} that the threshold was chosen for."
                     )
                 )
+            found += _worse_than_promised(run, scored)
             interval = metrics.intervals.get("roc_auc")
             if own is not None and interval and own.metrics.roc_auc > interval.high:
                 found.append(
@@ -75,6 +87,50 @@ def _findings(facts: Facts) -> list[Block]:
                     )
                 )
     return found
+
+
+def _worse_than_promised(run: RunFacts, scored: Scored) -> list[Block]:
+    """Say where recall or specificity fell below what chose the threshold, by more than chance.
+
+    More than chance is: the value out of fold is above the 95 % interval on these images, which
+    resamples patients. A promised recall is held to its floor, as accuracy is.
+    """
+    record, metrics, found = run.record, scored.metrics, []
+    calibrated, where = record.calibrated, "out of fold"
+    if calibrated is not None:
+        before, where = calibrated.get("new", {}), "on the images that the threshold was chosen on"
+    elif run.out_of_fold is not None:
+        before = {name: getattr(run.out_of_fold.metrics, name) for name in MEANING}
+    else:
+        before = {}
+    floor = (record.promise or {}).get("recall_floor")
+    for name, meaning in MEANING.items():
+        value, interval = getattr(metrics, name), metrics.intervals.get(name)
+        promised = before.get(name)
+        if name == "recall" and floor is not None and value < floor:
+            text = f"below the {floor:g} that was promised"
+        elif interval is not None and promised is not None and promised > interval.high:
+            text = f"and was {number(promised)} {where}, which is above the 95 % interval"
+        else:
+            continue
+        value_told = with_interval(metrics, name)
+        found.append(
+            Notice(f"{run.name}: {name} is {value_told} on {scored.title}, {text}: {meaning}.")
+        )
+    return list(found)
+
+
+def first_lines(facts: Facts) -> list[Block]:
+    """Say which class is the positive one, and what became of the sick and the healthy."""
+    classes = dict.fromkeys(run.record.classes for run in facts.runs)
+    blocks: list[Block] = [Text(positive_sentence(pair)) for pair in classes]
+    told = [
+        f"{run.name}, {scored.title}: "
+        f"{counts_in_words(scored.metrics.confusion, run.record.classes)}"
+        for run in facts.runs
+        for scored in run.evaluations or run.scored
+    ]
+    return [*blocks, Items(tuple(told))]
 
 
 def performance(facts: Facts, title: str, advance: Advance) -> Section | None:
@@ -204,10 +260,11 @@ def _pictures(run: RunFacts, scored: Scored, *, alone: bool) -> list[Picture]:
         )
         found.append(figures.picture(figure, f"threshold-{key}", alt))
     alt = (
-        f"Calibration of {on}: share of positives against the mean score in bins of a tenth; "
+        f"Calibration of {on}: share of positives against the mean score, and against the mean "
+        "probability where that isn't the score, in bins of a tenth; "
         f"expected calibration error {number(metrics.calibration_error)}"
     )
-    figure = figures.calibration_figure(scored.truth, scores)
+    figure = figures.calibration_figure(scored.truth, scores, _probabilities(run, scores))
     found.append(figures.picture(figure, f"calibration-{key}", alt))
     figure = figures.scores_figure(scored.truth, scores, metrics.threshold, record.classes)
     alt = f"Histogram of the scores of {on} by class, threshold {metrics.threshold:.4g}"
@@ -221,6 +278,14 @@ def _pictures(run: RunFacts, scored: Scored, *, alone: bool) -> list[Picture]:
     figure = figures.confusion_figure(metrics, record.classes)
     found.append(figures.picture(figure, f"confusion-{key}", alt))
     return found
+
+
+def _probabilities(run: RunFacts, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return what `featx predict` calls the probability; None where it is the score itself."""
+    try:
+        return None if run.run.calibration is None else run.run.probability(scores)
+    except FeatxError:  # the out-of-fold scores are gone, which is told elsewhere
+        return None
 
 
 def _calibration_table(scored: Scored) -> Table:

@@ -17,7 +17,7 @@ from featx.heads import HeadSpec
 from featx.progress import SILENT, Progress
 from featx.thresholds import choose_threshold, sweep
 from featx.training import TrainingData, fit_head, load_training_data, out_of_fold
-from featx_cache import Cache, open_cache
+from featx_cache import Cache
 
 if TYPE_CHECKING:
     from featx.runs.run import Run
@@ -127,7 +127,7 @@ def shift_protocol(
     SpecMismatchError
         When the cache's embeddings are another backbone's.
     """
-    cache = cache if cache is not None else open_cache(run.record.cache)
+    cache = cache if cache is not None else run.own_cache()
     run.require_match(cache)
     spec = run.record.head
     images = cache.images.join(

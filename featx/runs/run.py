@@ -19,7 +19,7 @@ from featx.backbones import (
     load_backbone,
     load_standardization,
 )
-from featx.errors import FeatxError, InputError
+from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference
 from featx.extraction import embedding_fields
 from featx.heads import load_head
@@ -32,6 +32,7 @@ from featx.runs.record import read_record
 from featx.specs import require_equal
 from featx.thresholds import Recalibration, learn_platt
 from featx_cache import Cache, open_cache
+from featx_cache.files import is_there
 from featx_cache.spreadsheets import as_path, as_text
 
 T = TypeVar("T")
@@ -177,6 +178,26 @@ class Run:
                 f"the head of {self.path} can't score these embeddings: {reason}"
             ) from error
 
+    def own_cache(self) -> Cache:
+        """Open the cache that the run was fitted on.
+
+        Raises
+        ------
+        NotACacheError
+            When it isn't where it was, or is damaged.
+        """
+        place = Path(self.record.cache)
+        try:
+            return open_cache(place)
+        except NotACacheError as error:
+            if is_there(place):
+                raise
+            raise NotACacheError(
+                f"there is no cache at {place}, where {self.path} was fitted",
+                f"If it was moved, say where it is: `featx evaluate {self.path} CACHE`, "
+                f"`featx report {self.path} --cache CACHE`.",
+            ) from error
+
     def require_match(self, cache: Cache) -> None:
         """Refuse a cache whose embeddings were made by another backbone.
 
@@ -233,7 +254,7 @@ class Run:
         SpecMismatchError
             See `require_match`.
         """
-        cache = cache if cache is not None else open_cache(self.record.cache)
+        cache = cache if cache is not None else self.own_cache()
         scored = score_images(self, cache, split, progress=progress)
         return measure(self, scored, by=by, prevalence=prevalence)
 

@@ -91,9 +91,11 @@ def test_without_labels(featx: Featx, able_run: Path, hospital: Path, tmp_path: 
         (("--guarantee", "1"), "the confidence 1 is not between 0 and 1"),
         (("--unlabelled", "--guarantee", "0.9"), "need labels"),
         (("--unlabelled", "--recalibrate", "sigmoid"), "need labels"),
+        (("--unlabelled", "--cache", "kept"), "--cache keeps the embeddings of labelled images"),
         (("--recalibrate", "platt"), "--recalibrate"),
         (("--split", "nowhere"), "has no image in split 'nowhere'"),
         (("--accuracy-floor", "1.0"), "no threshold reaches accuracy 1"),
+        (("--accuracy-floor", "1.0"), "The embeddings were not kept: add --cache FOLDER"),
     ],
 )
 def test_misuse_is_one_line_and_writes_nothing(
@@ -110,6 +112,19 @@ def test_misuse_is_one_line_and_writes_nothing(
     assert len(errors) == 1
     assert message in errors[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_embeddings_of_a_floor_that_can_not_be_reached_are_kept_in_the_cache(
+    featx: Featx, tiny_run: Path, hospital: Path, tmp_path: Path
+) -> None:
+    kept, arguments = tmp_path / "kept", ("--run", tmp_path / "new", "--accuracy-floor")
+    answer = featx("calibrate", tiny_run, hospital, *arguments, "1.0", "--cache", kept)
+    assert answer.code == 1
+    command = f"featx calibrate {tiny_run} {kept}"
+    assert answer.error.endswith(f"The embeddings are kept: `{command}` starts from them.")
+    assert featx(*command.split()[1:], *arguments, "0.5").code == 0
+    answer = featx("calibrate", tiny_run, kept, "--run", tmp_path / "other", *arguments[2:], "1.0")
+    assert "The embeddings" not in answer.error
 
 
 def test_the_run_itself_is_not_written_to(featx: Featx, tiny_run: Path, hospital: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from featx_cache.errors import FeatxError
 from featx_cli.app import make_command
 
 if TYPE_CHECKING:
@@ -134,6 +136,58 @@ class TestTheFirstPage:
         parser = imported("-c", "import typer, shellingham")
         page = imported("-m", "featx", "--help")
         assert page - parser == {"featx", "featx_cli", "featx_cache"}
+
+
+class TestSharedOptions:
+    """``-q``, ``-v`` and ``--debug`` stand before a command or after it."""
+
+    def test_every_command_takes_each_once_and_means_nothing_else_by_it(self) -> None:
+        for words, command in commands().items():
+            names = [name for p in command.params for name in (*p.opts, *p.secondary_opts)]
+            for name in ("-q", "--quiet", "-v", "--verbose", "--debug"):
+                assert names.count(name) == 1, (words, name)
+
+    @pytest.mark.parametrize("page", PAGES, ids=" ".join)
+    def test_every_page_shows_them(self, featx: Featx, page: list[str]) -> None:
+        out = featx(*page, "--help").out
+        for words in ("-q, --quiet", "-v, --verbose", "--debug"):
+            assert f"\n  {words} " in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["heads"], "NORMAL"),
+            (["-q", "heads"], "QUIET"),
+            (["heads", "-q"], "QUIET"),
+            (["heads", "svm", "--quiet"], "QUIET"),
+            (["heads", "-v", "svm"], "VERBOSE"),
+            (["-q", "heads", "-v"], "VERBOSE"),
+            (["-q", "heads", "--debug"], "QUIET"),
+            (["cache", "-q", "info", "nowhere"], "QUIET"),
+            (["cache", "info", "nowhere", "-v"], "VERBOSE"),
+            (["cache", "info", "--", "-v"], "NORMAL"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_each_is_heard_wherever_it_stands(
+        self, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
+    ) -> None:
+        from featx_cli import console
+        from featx_cli.__main__ import _run
+
+        monkeypatch.setattr(console, "_verbosity", console.Verbosity.NORMAL)
+        with contextlib.suppress(FeatxError):
+            _run(arguments)
+        assert console._verbosity.name == expected
+
+    def test_debug_after_a_command_shows_the_traceback(self, featx: Featx) -> None:
+        with pytest.raises(FeatxError, match="there is no cache at nowhere"):
+            featx("cache", "info", "nowhere", "--debug")
+
+    def test_what_follows_two_hyphens_is_a_name(self, featx: Featx) -> None:
+        answer = featx("cache", "info", "--", "--debug")
+        assert answer.code == 2
+        assert "there is no cache at --debug" in answer.err
 
 
 class TestVersion:

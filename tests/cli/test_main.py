@@ -37,7 +37,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_too(featx: Featx, broken: Any)
     assert answer.code == 1
     assert len(answer.err.splitlines()) == 1
     assert answer.err.startswith("featx: error: unexpected KeyError: ")
-    assert "featx --debug" in answer.err
+    assert "Run it again with --debug" in answer.err
 
 
 def test_an_error_is_told_to_the_letter(featx: Featx, broken: Any) -> None:

@@ -22,7 +22,7 @@ def test_it_says_where_the_page_the_markdown_and_the_card_are(
     assert files == {
         "Report": out,
         "Markdown": out.with_suffix(".md"),
-        "Model card": out.with_name("model_card.md"),
+        "Model card": out.with_name("r_model_card.md"),
     }
     assert all(path.is_file() for path in files.values())
     assert "<title>Mine &amp; yours</title>" in out.read_text()

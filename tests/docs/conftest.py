@@ -18,6 +18,7 @@ from featx.backbones import load_backbone
 from featx.data import scan_folder
 from featx.demo.phantoms import write_phantoms
 from featx.extraction import extract
+from featx.reports import Written
 from featx.runs import find_images
 from featx_cli.__main__ import _run
 from tests.cli.conftest import featx
@@ -83,8 +84,9 @@ class Sandbox:
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             if option == "--out" and words[1] == "report":
                 shutil.rmtree(target.with_name(f"{target.stem}_files"), ignore_errors=True)
-                for name in (f"{target.stem}.md", "model_card.md"):
-                    target.with_name(name).unlink(missing_ok=True)
+                written = Written.beside(target)
+                for path in (written.markdown, written.card):
+                    path.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

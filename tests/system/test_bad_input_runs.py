@@ -253,7 +253,9 @@ class TestRuns:
     def test_a_run_whose_cache_is_gone(self, refused: Refused, cache: Path, tmp_path: Path) -> None:
         fit(open_cache(cache), HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
         shutil.rmtree(cache)
-        assert f"there is no cache at {cache}" in refused("evaluate", tmp_path / "run")
+        said = refused("evaluate", tmp_path / "run")
+        assert f"there is no cache at {cache}, where {tmp_path / 'run'} was fitted" in said
+        assert f"say where it is: `featx evaluate {tmp_path / 'run'} CACHE`" in said
 
     def test_a_run_fitted_on_another_backbone(
         self, refused: Refused, tiny_run: Path, other_cache: Path, tmp_path: Path

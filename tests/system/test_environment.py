@@ -120,7 +120,7 @@ def test_a_path_with_quotes_an_emoji_and_200_characters(
     assert row["error"] == ""
     names = {path.name for path in place.iterdir()}
     assert not [name for name in names if name.startswith(".")]
-    assert names >= {"cache", "run", "m.csv", "r.html", "r.md", "r_files", "model_card.md"}
+    assert names >= {"cache", "run", "m.csv", "r.html", "r.md", "r_files", "r_model_card.md"}
 
 
 def featx(*arguments: str | Path, **more: object) -> subprocess.CompletedProcess[bytes]:

@@ -158,7 +158,7 @@ def test_report_leaves_whole_files_of_one_report(
             html = page.read_text()
             assert html.rstrip().endswith("</html>")
             seen.extend(re.findall(r"<title>(One|Other)</title>", html))
-        card = page.parent / "model_card.md"
+        card = page.parent / "r_model_card.md"
         if card.exists():
             assert "How to use it" in card.read_text()
         if page.with_suffix(".md").exists():
@@ -174,7 +174,7 @@ def test_report_leaves_whole_files_of_one_report(
     look()
     assert seen[-1] == "Other"
     assert {path.name for path in page.parent.iterdir()} == {
-        "r.html", "r.md", "r_files", "model_card.md",
+        "r.html", "r.md", "r_files", "r_model_card.md",
     }, "leftovers"  # fmt: skip
 
 
@@ -193,5 +193,5 @@ def test_a_report_that_was_killed_while_it_was_written_leaves_nothing_that_is_in
     assert all(path.name.startswith(".") for path in page.parent.iterdir())
     commands.run(*order)
     assert {path.name for path in page.parent.iterdir()} == {
-        "r.html", "r.md", "r_files", "model_card.md",
+        "r.html", "r.md", "r_files", "r_model_card.md",
     }  # fmt: skip

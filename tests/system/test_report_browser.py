@@ -83,6 +83,13 @@ def test_tables_scroll_inside_their_own_box(visit: Any) -> None:
     assert any(hidden > 0 for hidden, _ in boxes)
 
 
+def test_the_first_table_is_seen_whole_on_a_laptop(visit: Any) -> None:
+    hidden = visit.locator("#glance .table").evaluate("b => b.scrollWidth - b.clientWidth")
+    assert hidden <= 0 or visit.viewport_size["width"] < 1280
+    headings = visit.locator("#glance thead th").all_inner_texts()
+    assert [" ".join(text.split()) for text in headings[-2:]] == ["threshold", "accuracy floor"]
+
+
 def test_letters_stand_out_from_what_is_behind_them(visit: Any) -> None:
     """Contrast of 4.5 at least, as the Web Content Accessibility Guidelines (AA) have it."""
     contrasts = visit.evaluate(

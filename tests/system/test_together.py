@@ -114,9 +114,10 @@ def assert_whole_report(page: Path, titles: tuple[str, ...]) -> None:
     assert shown == {path.name for path in page.with_name(f"{page.stem}_files").iterdir()}
     # The two runs have different names, and so has what is made of them.
     name = {"One": "logreg", "Other": "lda"}[title]
-    assert re.search(rf"^# Model card: {name}$", (page.parent / "model_card.md").read_text(), re.M)
+    card = (page.parent / "r_model_card.md").read_text()
+    assert re.search(rf"^# Model card: {name}$", card, re.M)
     assert {path.name for path in page.parent.iterdir()} == {
-        "r.html", "r.md", "r_files", "model_card.md",
+        "r.html", "r.md", "r_files", "r_model_card.md",
     }  # fmt: skip
 
 

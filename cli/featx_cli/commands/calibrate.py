@@ -115,7 +115,7 @@ def calibrate(
     RUN stays as it is; evaluation of NEW_RUN leaves out the images that chose its threshold.
     """
     from featx.data import unknown_patients
-    from featx.errors import InputError
+    from featx.errors import FeatxError, InputError
     from featx.runs import load_run
     from featx.runs.calibrating import require_other
     from featx.runs.place import require_free
@@ -136,6 +136,12 @@ def calibrate(
             raise InputError(
                 "--recalibrate and --guarantee need labels",
                 "Leave them out, or leave out --unlabelled.",
+            )
+        if cache is not None:
+            raise InputError(
+                "--cache keeps the embeddings of labelled images, and with --unlabelled none are "
+                "made",
+                "Leave it out.",
             )
         _unlabelled(opened, data, new_run, floor, force, weights)
         return
@@ -158,15 +164,20 @@ def calibrate(
         scored = score_images(opened, source.caches[0], source.split, progress=TerminalProgress())
     if unknown := unknown_patients(scored.table):
         say(unknown)
-    report = calibrate_run(
-        opened,
-        scored,
-        new_run,
-        accuracy_floor=floor,
-        recalibrate=recalibrate,
-        guarantee=guarantee,
-        force=force,
-    )
+    try:
+        report = calibrate_run(
+            opened,
+            scored,
+            new_run,
+            accuracy_floor=floor,
+            recalibrate=recalibrate,
+            guarantee=guarantee,
+            force=force,
+        )
+    except FeatxError as error:
+        if not is_cache(data):
+            error.add_note(_whether_kept(run, cache))
+        raise
     tell_positive(report.record.classes)
     console = output()
     console.print(point_table(report))
@@ -189,6 +200,15 @@ def calibrate(
     if report.shift is not None:
         console.print(report.shift.sentence)
     console.print(f"Run: {report.run}", soft_wrap=True)
+
+
+def _whether_kept(run: Path, cache: Path | None) -> str:
+    """Say where the embeddings are that were made for nothing."""
+    if cache is None:
+        return (
+            "The embeddings were not kept: add --cache FOLDER, and the next try starts from them."
+        )
+    return f"The embeddings are kept: `featx calibrate {run} {cache}` starts from them."
 
 
 def _unlabelled(

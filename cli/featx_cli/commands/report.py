@@ -24,7 +24,7 @@ def report(
             "--out",
             metavar="FILE",
             help="The page. Beside it: the same as Markdown (.md) with its figures (_files/), and "
-            "model_card.md.",
+            "model_card.md (with FILE's name before it where that isn't report.html).",
         ),
     ] = Path("report.html"),
     cache: Annotated[

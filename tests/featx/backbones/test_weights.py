@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
 from featx.backbones import architecture, has_imagenet_weights, load_backbone
 from featx.backbones.registry import Architecture
-from featx.backbones.weights import build_network, weights_sha256
+from featx.backbones.weights import build_network, network_of, weights_sha256
 from featx.errors import InputError, WeightsError
 
 
@@ -91,9 +93,26 @@ class TestFile:
 
     def test_of_another_network_is_refused(self, folder: Path) -> None:
         with pytest.raises(
-            WeightsError, match=r"vgg16_notop\.weights\.h5 don't fit vgg19 without its top.*Give"
+            WeightsError,
+            match=r"vgg16_notop\.weights\.h5 don't fit vgg19 without its top: they are those of "
+            r"vgg16\. Give --backbone vgg16, or the weights of vgg19\.",
         ):
             build_network(architecture("vgg19"), str(folder / "vgg16_notop.weights.h5"), 32, 0)
+
+    def test_of_another_network_is_known_by_its_numbers_not_by_its_name(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        assert network_of(folder / "vgg16_notop.weights.h5", like="vgg19") == "vgg16"
+        network = architecture("mobilenetv2").build(
+            weights=None, include_top=False, input_shape=(32, 32, 3)
+        )
+        network.save_weights(tmp_path / "vgg16.weights.h5")
+        with h5py.File(tmp_path / "vgg16.h5", "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, network)
+        for name in ("vgg16.weights.h5", "vgg16.h5"):
+            assert network_of(tmp_path / name, like="mobilenet") == "mobilenetv2"
+        (tmp_path / "text.h5").write_text("no weights")
+        assert network_of(tmp_path / "text.h5") is None
 
     def test_of_a_network_with_other_layers_is_refused(self, folder: Path) -> None:
         with pytest.raises(WeightsError, match="don't fit mobilenet without its top"):

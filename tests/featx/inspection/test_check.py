@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
@@ -232,6 +234,127 @@ class TestPlanted:
         assert set(found) - {f"shortcut-{shortcut}"} <= allowed
         assert found[f"shortcut-{shortcut}"].details["auc"] > 0.7
         assert found[f"shortcut-{shortcut}"].severity == "warning"
+
+
+def listed(data: Path, columns: dict[str, list[object]], per_class: int = 50) -> Path:
+    """A CSV file of drawn chests, healthy ones first, with further columns."""
+    rows = []
+    for label in ("NORMAL", "PNEUMONIA"):
+        of_patients = {group_of(path.name): str(path) for path in images(data, "train", label)}
+        paths = list(of_patients.values())[:per_class]
+        assert len(paths) == per_class
+        rows += [{"path": path, "label": label, "split": "train"} for path in paths]
+    table = pd.DataFrame(rows).assign(**columns)
+    table.to_csv(data / "list.csv", index=False)
+    return data / "list.csv"
+
+
+def found_in(path: Path) -> dict[str, Finding]:
+    manifest = load_manifest(path, allow_outside=True)
+    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
+    more = {name: listed[name].to_numpy() for name in listed if name not in manifest.table}
+    whole = replace(manifest, table=manifest.table.assign(**more))
+    return {finding.check: finding for finding in inspect(whole).findings}
+
+
+class TestColumns:
+    """Each further column of a manifest that tells the label is named."""
+
+    def test_hospitals_that_go_with_the_label(self, clean: Path) -> None:
+        hospital = ["A"] * 48 + ["B"] * 2 + ["A"] * 2 + ["B"] * 48
+        found = found_in(listed(clean, {"hospital": hospital}))
+        assert set(found) == {"shortcut-column-hospital"}
+        finding = found["shortcut-column-hospital"]
+        assert finding.severity == "warning"
+        assert finding.title == (
+            "the column hospital alone tells PNEUMONIA from NORMAL (Cramér's V 0.92)"
+        )
+        assert finding.examples == (
+            "NORMAL: 48 of 50 patients have A",
+            "PNEUMONIA: 2 of 50 patients have A",
+        )
+
+    def test_numbers_missing_values_and_numbered_hospitals(self, clean: Path) -> None:
+        random = np.random.default_rng(0)
+        sick = np.repeat([0, 1], 50)
+        columns = {
+            "age": np.round(random.normal(40 + 30 * sick, 12)),
+            "remark": np.where(sick & (random.random(100) < 0.8), "see letter", ""),
+            "site": random.integers(1, 4, 100) + 3 * sick,
+        }
+        found = found_in(listed(clean, {name: list(v) for name, v in columns.items()}))
+        assert set(found) == {f"shortcut-column-{name}" for name in columns}
+        assert "AUC 0.9" in found["shortcut-column-age"].title
+        assert "NORMAL: 50 of 50 patients have no value" in found["shortcut-column-remark"].examples
+
+    def test_chance_identifiers_and_the_label_are_no_shortcuts(self, clean: Path) -> None:
+        random = np.random.default_rng(1)
+        columns = {
+            "hospital": random.choice(list("ABCDEFGH"), 100),
+            "age": random.normal(50, 20, 100),
+            "image_id": np.arange(100),
+            "serial": np.arange(500, 600),
+            "series": [f"S{number // 2}" for number in range(100)],
+            "cause": np.repeat(["", "virus"], 50),
+            "diagnosis": np.repeat(["well", "ill"], 50),
+        }
+        assert found_in(listed(clean, {name: list(v) for name, v in columns.items()})) == {}
+
+    def test_images_of_one_patient_count_once(self, clean: Path) -> None:
+        groups = [f"h{number // 10}" for number in range(50)]
+        groups += [f"s{number // 10}" for number in range(50)]
+        columns = {"group": groups, "hospital": ["A"] * 50 + ["B"] * 50}
+        found = found_in(listed(clean, {name: list(v) for name, v in columns.items()}))
+        assert not any("column" in check for check in found)  # ten patients: it may be chance
+        assert "too-few" in found
+
+
+class TestTooFew:
+    def test_twenty_images(self, clean: Path) -> None:
+        found = found_in(listed(clean, {}, per_class=10))
+        assert set(found) == {"too-few"}
+        assert found["too-few"].title == (
+            "20 images of 20 patients to fit on, too few to choose a threshold on"
+        )
+        assert found["too-few"].examples == (
+            "a recall of 0.90 on 10 PNEUMONIA would be anything from 0.60 to 0.98",
+        )
+
+    def test_a_class_with_one_image(self, clean: Path) -> None:
+        for split in ("train", "val"):
+            for path in images(clean, split, "NORMAL")[split == "train" :]:
+                path.unlink()
+        finding = checked(clean)["class-of-one-patient"]
+        assert finding.severity == "error"
+        assert finding.title == "NORMAL has 1 image of 1 patient to fit on"
+
+    def test_few_healthy_people_to_test_on_are_few(self, clean: Path) -> None:
+        for path in images(clean, "test", "NORMAL")[5:]:
+            path.unlink()
+        (example,) = checked(clean)["test-too-small"].examples
+        assert example.startswith("a specificity of 0.80 on 5 NORMAL would be anything from 0.38")
+
+
+class TestEqualNames:
+    @pytest.mark.parametrize(
+        ("there", "severity"), [("train/PNEUMONIA", "note"), ("test/NORMAL", "warning")]
+    )
+    def test_in_different_folders(self, clean: Path, there: str, severity: str) -> None:
+        for number, path in enumerate(lone(clean, "train", "NORMAL")[:3]):
+            path.rename(path.with_name(f"img{number}.png"))
+        for number, path in enumerate(lone(clean, *there.split("/"))[:2]):
+            path.rename(path.with_name(f"img{number}.png"))
+        finding = checked(clean)["equal-names"]
+        assert (finding.count, finding.severity) == (2, severity)
+        assert finding.title == "2 file names in more than one folder, for different images"
+        assert f"{there}/img0.png" in finding.examples[0]
+        assert ("in several splits" in finding.advice) == (severity == "warning")
+
+    def test_are_no_matter_where_patients_are_known(self, clean: Path) -> None:
+        for label in ("NORMAL", "PNEUMONIA"):
+            path = lone(clean, "train", label)[0]
+            path.rename(path.with_name("person9001_virus_1.png"))
+        assert "equal-names" not in checked(clean)
 
 
 class TestFixedSplits:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from featx.backbones import StandardizationSpec
 from featx.heads import HeadSpec
-from featx.reports.commands import commands
+from featx.reports.commands import Places, commands
 from featx.runs import RunRecord, load_run
 from featx_cli import app
 from tests.featx.reports.conftest import Made
@@ -34,7 +35,7 @@ def changed(record: RunRecord, place: str, **values: Any) -> RunRecord:
 
 def lines(record: RunRecord) -> list[list[str]]:
     """Return both commands as words, which the command line has to understand."""
-    text = commands(record, data="DATA", cache="CACHE", run="RUN")
+    text = commands(record, Places())
     found = [shlex.split(line) for line in text.splitlines()]
     below: Any = app.make_command()
     for words in found:
@@ -59,7 +60,13 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("", {"tta": 2}, ["--tta"]),
     ("", {"seed": 4}, ["--seed", "4"]),
     ("", {"copies": 1}, ["--use-copies"]),
-    ("", {"tuning": {"trials": 3}, "promise": {"confidence": 0.9}}, ["--guarantee", "0.9"]),
+    ("extraction.backbone", {"layer": "block4_pool"}, ["--layer", "block4_pool"]),
+    ("extraction.backbone", {"architecture_sha256": "00"}, ["--backbone", "FILE"]),
+    (
+        "extraction.backbone",
+        {"standardization": StandardizationSpec(samplewise_std=True)},
+        ["--samplewise-std"],
+    ),
     ("head", {"calibration": "sigmoid"}, ["--calibration", "sigmoid"]),
 ]  # fmt: skip
 
@@ -87,7 +94,83 @@ def test_settings_of_a_head_are_said_and_defaults_are_not(record: RunRecord) -> 
     assert fit[fit.index("--head-config") + 1] == "LAYERS.yaml"
 
 
-def test_a_search_is_a_search(record: RunRecord) -> None:
-    _, tune = lines(record.model_copy(update={"tuning": {"trials": 3}}))
-    assert tune[1] == "tune"
-    assert "--set" not in tune
+TUNING: dict[str, Any] = {
+    "heads": ["logreg", "svm"],
+    "sampler": "gp",
+    "pruner": "none",
+    "trials": {"complete": 30, "pruned": 5, "fail": 1, "infeasible": 3},
+    "search": {
+        "fixed": {"logreg": ["C"]},
+        "objective": "pareto",
+        "threshold_only": False,
+        "use_copies": False,
+        "guarantee": 0.9,
+        "recall_floor": 0.8,
+    },
+}
+
+
+def test_a_search_is_told_with_its_heads_trials_and_what_was_fixed(record: RunRecord) -> None:
+    head = HeadSpec.choose("logreg", settings={"C": 0.5, "representation": "max"})
+    _, tune = lines(record.model_copy(update={"tuning": TUNING, "head": head}))
+    said = " ".join(tune)
+    assert tune[:3] == ["featx", "tune", "CACHE"]
+    for words in (
+        "--head logreg,svm", "--trials 35", "--sampler gp", "--pruner none", "--objective pareto",
+        "--no-use-copies", "--guarantee 0.9", "--recall-floor 0.8", "--set C=0.5",
+    ):  # fmt: skip
+        assert f" {words}" in said
+    assert "representation" not in said
+    _, tune = lines(record.model_copy(update={"tuning": {"trials": 3}}))  # of an earlier version
+    assert tune[:5] == ["featx", "tune", "CACHE", "--head", "logreg"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"method": "labelled images"}, []),
+        ({"method": "labelled images, with a promise"}, ["--guarantee", "0.9"]),
+        ({"method": "unlabelled images: label shift"}, ["--unlabelled"]),
+    ],
+    ids=str,
+)
+def test_a_calibrated_run_is_made_of_the_one_before(
+    record: RunRecord, values: dict[str, Any], words: list[str]
+) -> None:
+    promise = {"confidence": 0.9} if "--guarantee" in words else None
+    _, fit, calibrate = lines(
+        record.model_copy(update={"calibrated": {"from": "x", **values}, "promise": promise})
+    )
+    assert fit[:3] == ["featx", "fit", "CACHE"]
+    assert "--guarantee" not in fit
+    assert calibrate == [
+        "featx", "calibrate", "RUN", "IMAGES", "--run", "RUN", "--accuracy-floor", "0.6", *words,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [("imagenet", []), ("random", []), ("/x/vgg16.h5", ["--weights", "FILE"])],
+)
+def test_a_weights_file_is_said(record: RunRecord, place: str, told: list[str]) -> None:
+    extract, _ = lines(record.model_copy(update={"weights": place}))
+    given = [extract[n : n + 2] for n, word in enumerate(extract) if word == "--weights"]
+    assert given == ([told] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (("NORMAL", "PNEUMONIA"), False),
+        (("normal", "abnormal"), False),
+        (("abnormal", "normal"), True),
+        (("b", "a"), True),
+    ],
+    ids=str,
+)
+def test_the_positive_class_is_said_where_it_is_not_the_usual_one(
+    record: RunRecord, classes: tuple[str, str], told: bool
+) -> None:
+    extract, _ = lines(record.model_copy(update={"classes": classes}))
+    assert ("--positive" in extract) is told
+    assert not told or extract[extract.index("--positive") + 1] == classes[1]

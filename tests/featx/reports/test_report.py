@@ -7,16 +7,24 @@ import errno
 import io
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from featx.data import positive_sentence
 from featx.errors import InputError, StorageError
+from featx.evaluation import counts_in_words
 from featx.heads import HeadSpec
 from featx.reports import write_report
+from featx.reports.document import Notice
+from featx.reports.figures import calibration_figure, scores_figure
+from featx.reports.gather import What, gather
+from featx.reports.results import glance
 from featx.runs import fit, load_run
 from tests.featx.reports.conftest import Made, Page
 
@@ -107,6 +115,97 @@ class TestThePage:
         confusion = load_run(made.run).evaluate().metrics.confusion
         wrong = [w for w in words if not w.startswith("Training image")]
         assert len(wrong) == min(6, confusion["fn"]) + min(6, confusion["fp"])
+
+
+class TestTheFirstLines:
+    """Page, Markdown and card say which class is the sick one, and what became of the sick."""
+
+    def test_they_have_the_positive_class_and_counts(self, made: Made) -> None:
+        run = load_run(made.run)
+        classes = run.record.classes
+        counts = counts_in_words(run.evaluate().metrics.confusion, classes)
+        for text in (made.page.text, made.markdown, made.written.card.read_text()):
+            assert positive_sentence(classes) in text
+            assert f"logreg, split test of cache: {counts}" in text.replace("\\", "")
+        before = made.page.text.split("Contents")[0]
+        assert positive_sentence(classes) in before
+        assert counts in before
+        card = made.written.card.read_text().replace("\\", "")
+        assert card.index(positive_sentence(classes)) < card.index("Intended uses")
+
+
+class TestWhatWasPromised:
+    """Recall and specificity below what chose the threshold are told, where it isn't chance."""
+
+    @staticmethod
+    def told(made: Made, promised: dict[str, float], **record: Any) -> list[str]:
+        facts = gather([load_run(made.run)], What())
+        (run,) = facts.runs
+        assert run.out_of_fold is not None
+        own = replace(run.out_of_fold, metrics=replace(run.out_of_fold.metrics, **promised))
+        run.run.record = run.record.model_copy(update={"accuracy_floor": 0.0, **record})
+        section = glance(replace(facts, runs=(replace(run, out_of_fold=own),)))
+        return [block.text for block in section.blocks if isinstance(block, Notice)]
+
+    @pytest.mark.parametrize("name", ["recall", "specificity"])
+    def test_more_than_chance(self, made: Made, name: str) -> None:
+        metrics = load_run(made.run).evaluate().metrics
+        high = metrics.intervals[name].high
+        quiet = {"recall": 0.0, "specificity": 0.0, "roc_auc": 0.0}
+        assert self.told(made, quiet | {name: high}) == []
+        (notice,) = self.told(made, quiet | {name: high + 0.001})
+        value = getattr(metrics, name)
+        assert notice.startswith(f"logreg: {name} is {value:.4f} (")
+        assert f"on split test of cache, and was {high + 0.001:.4f} out of fold" in notice
+        assert notice.endswith({"recall": "missed.", "specificity": "called sick."}[name])
+
+    def test_a_recall_that_was_promised_is_held_to_its_floor(self, made: Made) -> None:
+        quiet = {"recall": 0.0, "specificity": 0.0, "roc_auc": 0.0}
+        recall = load_run(made.run).evaluate().metrics.recall
+        assert self.told(made, quiet, promise={"recall_floor": recall}) == []
+        (notice,) = self.told(made, quiet, promise={"recall_floor": 1.0 + 1e-9})
+        assert "below the 1 that was promised: more sick people are missed" in notice
+
+    def test_a_calibrated_run_is_held_to_the_images_that_chose_its_threshold(
+        self, made: Made
+    ) -> None:
+        calibrated = {"method": "labelled images", "new": {"recall": 1.1, "specificity": 0.0}}
+        (notice,) = self.told(made, {"roc_auc": 0.0}, calibrated=calibrated)
+        assert "was 1.1000 on the images that the threshold was chosen on" in notice
+
+
+class TestScoresAndProbabilities:
+    def test_the_calibration_figure_tells_them_apart(self, made: Made) -> None:
+        truth, scores = np.array([0, 0, 1, 1], bool), np.array([0.1, 0.4, 0.6, 0.9])
+        figure = calibration_figure(truth, scores)
+        (legend,) = figure.legends
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert "score, which is the probability, with Wilson intervals" in labels
+        (legend,) = calibration_figure(truth, scores, scores**2).legends
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert labels[1:] == ["score, with Wilson intervals", "probability, made of the score"]
+        assert "Platt's map of the out-of-fold scores; the threshold is for scores" in (
+            made.page.text
+        )
+
+    @pytest.mark.parametrize(
+        ("threshold", "scale"),
+        [(0.5, "linear"), (0.03, "linear")]
+        + [(number, "logit") for number in (1.5e-5, 1e-300, 0.9999)],
+    )
+    def test_a_threshold_at_the_edge_stands_clear_of_the_axis(
+        self, threshold: float, scale: str
+    ) -> None:
+        truth, scores = np.array([0, 0, 1, 1], bool), np.array([0.0, 1e-6, 1e-3, 1.0])
+        figure = scores_figure(truth, scores, threshold, ("a", "b"))
+        (axes,) = figure.axes
+        assert axes.get_xscale() == scale
+        counted = sum(patch.get_height() for patch in axes.patches if hasattr(patch, "get_height"))
+        assert counted == 4
+        if threshold > 1e-15:
+            to_axis = axes.transData + axes.transAxes.inverted()
+            assert 0.05 < to_axis.transform((threshold, 0.0))[0] < 0.95 or scale == "linear"
+        assert 2 <= len(axes.get_xticks()) <= 12
 
 
 class TestMarkdown:
@@ -295,7 +394,17 @@ class TestNamesFromOutside:
 
 
 class TestWriting:
-    @pytest.mark.parametrize("name", ["r.html", "r.md", "model_card.md", "r_files"])
+    @pytest.mark.usefixtures("words_only")
+    def test_two_reports_in_a_folder_have_a_model_card_each(
+        self, made: Made, tmp_path: Path
+    ) -> None:
+        cards = []
+        for name in ("report", "knn"):
+            cards.append(write_report([made.run], tmp_path / f"{name}.html").card)
+        assert [card.name for card in cards] == ["model_card.md", "knn_model_card.md"]
+        assert all(card.is_file() for card in cards)
+
+    @pytest.mark.parametrize("name", ["r.html", "r.md", "r_model_card.md", "r_files"])
     def test_what_is_there_is_not_replaced_unasked(
         self, made: Made, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
