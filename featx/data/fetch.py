@@ -152,7 +152,7 @@ def _fetch_kaggle(handle: str, folder: Path, progress: Progress) -> Path:
             "pip install 'featx[kaggle]', or download chest-xray-pneumonia by hand.",
         ) from error
     progress.note(f"Downloading {handle} with kagglehub (2.3 GB unpacked)")
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, replace=False) as temporary:
         try:
             kagglehub.dataset_download(handle, output_dir=str(temporary))
         except Exception as error:  # kagglehub's have no base of their own
