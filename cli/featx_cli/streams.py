@@ -34,7 +34,12 @@ def guard_standard_streams() -> None:
 
 def _guarded(stream: TextIO, number: int) -> TextIO:
     """Put a stream on a guarded file; a stream that isn't the process's own stays as it is."""
-    if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != number:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    try:
+        if stream.fileno() != number:
+            return stream
+    except io.UnsupportedOperation:  # it lies in memory
         return stream
     stream.flush()
     return io.TextIOWrapper(

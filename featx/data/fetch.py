@@ -108,6 +108,8 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
 
     Raises
     ------
+    InputError
+        When another file of that name is there.
     DownloadError, StorageError
         See `fetch`.
     """
@@ -116,6 +118,12 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
 
     pooch.get_logger().setLevel(logging.ERROR)
     new = [path for path in (folder, *folder.parents) if not path.exists()]
+    place = folder / file.file
+    if place.exists() and not pooch.hashes.hash_matches(place, file.known_hash):
+        raise InputError(
+            f"{place} is there already, and doesn't have the pinned hash {file.known_hash}",
+            "Move it elsewhere, or give another --out.",
+        )
     make_folder(folder)
     registry = pooch.create(
         folder, file.url, registry={file.file: file.known_hash}, retry_if_failed=RETRIES

@@ -97,7 +97,22 @@ class TestStorageErrors:
 
     def test_other_errors_pass(self) -> None:
         with pytest.raises(OSError, match="text of the system"), storage_errors(Path("/a/b")):
-            raise OSError(errno.EIO, "text of the system")
+            raise OSError(errno.EBADF, "text of the system")
+
+    @pytest.mark.parametrize(
+        ("number", "said"),
+        [
+            (errno.EFBIG, "can't write /a/b: the file would be larger than is allowed here"),
+            (errno.EIO, "can't write /a/b: the disk reports an input/output error"),
+            (errno.ESTALE, "can't write /a/b: the file server no longer knows the folder"),
+            (errno.ELOOP, "can't write /a/b: it is a link that leads back to itself"),
+        ],
+    )
+    def test_what_a_disk_or_a_limit_refuses_is_a_storage_error(
+        self, number: int, said: str
+    ) -> None:
+        with pytest.raises(StorageError, match=said), storage_errors(Path("/a/b")):
+            raise OSError(number, "text of the system")
 
 
 class TestMakeFolder:
