@@ -154,12 +154,20 @@ class TestFilesThatAreThere:
         else:
             (out / name).write_text("mine")
         before = (out / name).read_bytes()
-        with pytest.raises(InputError, match="didn't make it"):
-            explain_images(run, images[:1], out, backbone=tiny_backbone)
-        assert [path.name for path in out.iterdir()] == [name]
-        assert (out / name).read_bytes() == before
-        explain_images(run, images[:1], out, backbone=tiny_backbone, force=True)
-        assert (out / name).read_bytes() != before
+        for force, said in ((False, "exists already"), (True, "didn't make it")):
+            with pytest.raises(InputError, match=said):
+                explain_images(run, images[:1], out, backbone=tiny_backbone, force=force)
+            assert [path.name for path in out.iterdir()] == [name]
+            assert (out / name).read_bytes() == before
+
+    def test_explanations_are_replaced_when_asked(
+        self, run: Run, tiny_backbone: Backbone, images: list[Path], tmp_path: Path
+    ) -> None:
+        explain_images(run, images[:1], tmp_path, backbone=tiny_backbone)
+        with pytest.raises(InputError, match="exists already"):
+            explain_images(run, images[:1], tmp_path, backbone=tiny_backbone)
+        explain_images(run, images[:2], tmp_path, backbone=tiny_backbone, force=True)
+        assert len(list(tmp_path.glob("*.png"))) == 2
 
     def test_a_long_name_is_shortened(
         self, run: Run, tiny_backbone: Backbone, images: list[Path], tmp_path: Path
