@@ -64,8 +64,11 @@ def predict(
     the exit code is 3.
     """
     from featx.runs import explain_images, find_images, load_run
+    from featx.runs.explanations import LIST, TABLE, require_replaceable
 
     require_output(out, "--out", force=force, inputs=[run, *images])
+    if explain is not None:
+        require_replaceable([explain / TABLE, explain / LIST], force)
     opened = load_run(run)
     paths = find_images(images)
     import_quietly()
