@@ -18,6 +18,13 @@ from featx_cache.files import atomic_path, make_folder, storage_errors
 STANDARD_OUTPUT = Path("-")
 
 
+class ReaderLeftError(Exception):
+    """The reader of a pipe (``| head``) has what it wants, which is no failure.
+
+    Not a `BrokenPipeError`: Click and Rich take that for a failure, each in its own way.
+    """
+
+
 @contextlib.contextmanager
 def output_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path; on success its content becomes that of `target`, whole.
@@ -70,16 +77,21 @@ def output_stream(target: Path) -> Iterator[IO[bytes]]:
     ------
     StorageError
         When it can't be written.
+    ReaderLeftError
+        When nobody reads a pipe any more.
     """
     if _is_standard_output(target):
         sys.stdout.flush()
         yield sys.stdout.buffer
         sys.stdout.flush()
         return
-    with storage_errors(target):
-        descriptor = os.open(target, os.O_WRONLY)  # never creates or cuts a file
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
+    try:
+        with storage_errors(target):
+            descriptor = os.open(target, os.O_WRONLY)  # never creates or cuts a file
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+    except BrokenPipeError as error:
+        raise ReaderLeftError from error
 
 
 def is_stream(target: Path) -> bool:

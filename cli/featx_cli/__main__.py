@@ -13,8 +13,9 @@ import typer
 from typer.exceptions import TyperException
 
 from featx_cache.errors import FeatxError
+from featx_cache.outputs import ReaderLeftError
 from featx_cli.app import make_command
-from featx_cli.streams import ReaderLeftError, guard_standard_streams
+from featx_cli.streams import guard_standard_streams
 
 INTERRUPTED = 130
 TERMINATED, HUNG_UP = 143, 129
@@ -103,7 +104,7 @@ def _run(arguments: list[str]) -> int:
         return _complain(f"{message}. See `featx {command}--help`.", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
-    except (ReaderLeftError, BrokenPipeError):  # the latter of a named pipe
+    except (ReaderLeftError, BrokenPipeError):
         return 0
     except typer.Exit as stop:
         return stop.exit_code

@@ -8,18 +8,12 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from featx_cache.errors import FeatxError
+from featx_cache.outputs import ReaderLeftError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _STDOUT, _STDERR = 1, 2
-
-
-class ReaderLeftError(Exception):
-    """The reader of standard output (``| head``) has what it wants.
-
-    Not a `BrokenPipeError`: Click and Rich take that for a failure, each in its own way.
-    """
 
 
 class StandardOutputError(FeatxError):

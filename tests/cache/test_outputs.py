@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from featx_cache import InputError, StorageError, is_stream, output_path
+from featx_cache.outputs import ReaderLeftError
 
 
 def write(target: Path, content: str = "new", *, replace: bool = True) -> None:
@@ -101,6 +102,15 @@ def test_a_pipe_gets_the_content_and_stays(tmp_path: Path) -> None:
     reader.join(30)
     assert got == ["new"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_reader_of_a_pipe_that_has_enough_is_told_of(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = threading.Thread(target=lambda: (tmp_path / "pipe").open("rb").close())
+    reader.start()
+    with pytest.raises(ReaderLeftError):
+        write(tmp_path / "pipe", "new" * 100_000)
+    reader.join(30)
 
 
 def test_a_device_stays(tmp_path: Path) -> None:

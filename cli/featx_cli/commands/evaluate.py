@@ -149,12 +149,13 @@ def evaluate(
     data, others = _split_runs(sources or [], compare or [])
     if to_standard_output(json) and to_standard_output(csv):
         raise InputError("--json - and --csv - would be mixed", "Give one of them a file.")
-    for file, option in ((json, "--json"), (csv, "--csv")):
-        require_output(file, option, force=force, inputs=[run, *others, *data])
     if cache is not None and len(data) != 1:
         raise InputError("--cache keeps the embeddings of one DATA", "Give one, or leave it out.")
     runs = [load_run(path) for path in (run, *others)]
     names_of(runs)  # which refuses a run that is there twice
+    inputs = [run, *others, *(data or [Path(runs[0].record.cache)])]
+    for file, option in ((json, "--json"), (csv, "--csv")):
+        require_output(file, option, force=force, inputs=inputs)
     import_quietly()
     if protocol is not None:
         _refuse_with_protocol(split=split, compare=others, by=by, cache=cache)
