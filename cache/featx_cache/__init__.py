@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         atomic_path,
         make_folder,
         open_regular,
-        remove_leftovers,
+        remove_leftovers_of,
         storage_errors,
     )
     from featx_cache.index import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         write_index,
     )
     from featx_cache.lazy import LazyEmbeddings, all_finite
+    from featx_cache.outputs import is_stream, output_path
     from featx_cache.shards import RowKeys, read_keys, shard_name, verify_shard, write_shard
     from featx_cache.turns import WORKING_SECONDS, alone
 
@@ -59,7 +60,7 @@ _PLACES = {
         "atomic_path",
         "make_folder",
         "open_regular",
-        "remove_leftovers",
+        "remove_leftovers_of",
         "storage_errors",
     ),
     "index": (
@@ -72,6 +73,7 @@ _PLACES = {
         "write_index",
     ),
     "lazy": ("LazyEmbeddings", "all_finite"),
+    "outputs": ("is_stream", "output_path"),
     "shards": ("RowKeys", "read_keys", "shard_name", "verify_shard", "write_shard"),
     "turns": ("WORKING_SECONDS", "alone"),
 }
@@ -100,11 +102,13 @@ __all__ = [
     "alone",
     "atomic_folder",
     "atomic_path",
+    "is_stream",
     "make_folder",
     "open_cache",
     "open_regular",
+    "output_path",
     "read_keys",
-    "remove_leftovers",
+    "remove_leftovers_of",
     "shard_name",
     "storage_errors",
     "verify_shard",

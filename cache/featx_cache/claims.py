@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,12 @@ UNSIGNED_SECONDS = 2.0
 _SUFFIX = ".lock"
 _BREAK = f"{_SUFFIX}.break."
 """How filelock names a stale claim while it removes it, before its process and a random text."""
+
+_LEFT = re.compile(
+    rf"\.(shard-\w+\.h5)({re.escape(_SUFFIX)}|\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
+    rf"|{re.escape(_BREAK)}.+)"
+)
+"""What a killed process leaves of a shard."""
 
 
 class Claims:
@@ -123,12 +130,8 @@ class Claims:
 
     def sweep(self) -> None:
         """Remove the temporary files and claims of processes that are no more."""
-        names = set()
-        for path in self._folder.glob(".shard-*"):
-            if path.suffix in (_SUFFIX, TEMPORARY_SUFFIX) or _BREAK in path.name:
-                end = path.name.find(".h5") + len(".h5")
-                names.add(path.name[1:end])
-        for name in names:
+        found = (_LEFT.fullmatch(path.name) for path in self._folder.glob(".shard-*"))
+        for name in {match[1] for match in found if match is not None}:
             with self.held(name):
                 pass
 

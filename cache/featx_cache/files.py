@@ -18,15 +18,37 @@ from featx_cache.exchange import exchange
 
 TEMPORARY_SUFFIX = ".tmp"
 
+_OTHER_CAUSES = {
+    errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter one."),
+    errno.ELOOP: ("it is a link that leads back to itself", "Choose another path."),
+    errno.EFBIG: (
+        "the file would be larger than is allowed here",
+        "Raise the limit (`ulimit -f unlimited`), or choose another disk.",
+    ),
+    errno.EIO: (
+        "the disk reports an input/output error",
+        "Check the disk and its connection, or choose another one.",
+    ),
+    errno.ESTALE: (
+        "the file server no longer knows the folder",
+        "Mount it again, and run the same command again.",
+    ),
+}
+"""Errors of the operating system: what they are called, and what to do."""
+
 
 @contextlib.contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `target`; on success flush it to disk and rename it.
+
+    A link at `target` is replaced, not followed; see `output_path` for files that a user named.
 
     Parameters
     ----------
     target
         The file that appears whole, or not at all. Its folder must exist.
+    replace
+        Whether a file that is there by the end may be replaced.
 
     Yields
     ------
@@ -36,14 +58,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        When the disk is full, the folder is read-only, or the quota is used up.
+        When the disk is full, the folder is read-only, the quota is used up, or a file is there
+        that may not be replaced.
     """
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
         with storage_errors(target):
             yield temporary
             _fsync(temporary)
-            temporary.replace(target)
+            if replace:
+                temporary.replace(target)
+            else:
+                _put_new(temporary, target)
             _fsync(target.parent)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -120,10 +146,9 @@ def storage_errors(target: Path) -> Iterator[None]:
             raise StorageError(
                 f"can't create {target}: a file is in the way", "Choose another path."
             ) from error
-        if error.errno == errno.ENAMETOOLONG:
-            raise StorageError(
-                f"can't write {target}: its name is too long", "Choose a shorter one."
-            ) from error
+        if error.errno in _OTHER_CAUSES:
+            what, hint = _OTHER_CAUSES[error.errno]
+            raise StorageError(f"can't write {target}: {what}", hint) from error
         raise
 
 
@@ -141,6 +166,22 @@ def make_folder(folder: Path) -> bool:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "not writable", str(folder))
     return not existed
+
+
+def _put_new(temporary: Path, target: Path) -> None:
+    """Give a finished file its name, unless something has that name."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError as error:
+        raise StorageError(
+            f"{target} exists already: somebody has just written it", "Choose another path."
+        ) from error
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise
+        temporary.rename(target)
+    else:
+        temporary.unlink()
 
 
 def _put(temporary: Path, target: Path, old: Path, *, replace: bool) -> None:
@@ -180,7 +221,7 @@ def remove_leftovers_of(target: Path) -> None:
 
     A folder that was just being replaced gets its name back.
     """
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]+(\.old)?{TEMPORARY_SUFFIX}")
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}(\.old)?{TEMPORARY_SUFFIX}")
     for path in list(target.parent.iterdir()):
         if not (found := pattern.fullmatch(path.name)):
             continue
@@ -199,13 +240,6 @@ def is_there(path: Path, *, file: bool = False) -> bool:
         if error.errno != errno.ENAMETOOLONG:
             raise
         return False
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed writer left in `folder`."""
-    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import io
 import itertools
 import os
 import signal
@@ -15,11 +14,13 @@ import typer
 from typer.exceptions import TyperException
 
 from featx_cache.errors import FeatxError
+from featx_cache.outputs import ReaderLeftError
 from featx_cache.text import printable
 from featx_cli.app import make_command
+from featx_cli.streams import guard_standard_streams
 
 INTERRUPTED = 130
-TERMINATED = 143
+TERMINATED, HUNG_UP = 143, 129
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -33,10 +34,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # What it says of damaged tags names no file, and the image is read or refused all the same.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _terminate)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names are bytes: those that aren't UTF-8 go out as they came in.
-        sys.stdout.reconfigure(errors="surrogateescape")
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP, and nohup ignores it
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _terminate)
+    guard_standard_streams()
     leaving = _Leaving()
     atexit.register(leaving)  # the first to be registered is the last to be called
     try:
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BaseException as error:  # with --debug, or when Ctrl-C is pressed twice
         leaving.code = _interruption(error)
         raise
-    if code in (INTERRUPTED, TERMINATED):
+    if code in (INTERRUPTED, TERMINATED, HUNG_UP):
         leaving.code = code
     sys.exit(code)
 
@@ -108,9 +110,7 @@ def _run(arguments: list[str]) -> int:
         return _complain(f"{message}. See `featx {command}--help`.", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
-    except BrokenPipeError:
-        # The reader (`| head`) has what it wants; Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ReaderLeftError, BrokenPipeError):
         return 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -147,6 +147,8 @@ def _interruption(error: BaseException | None) -> int | None:
         error = error.__cause__ or error.__context__
     if error is None:
         return None
+    if isinstance(error, SystemExit) and error.code == HUNG_UP:
+        return HUNG_UP
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
 
 
@@ -158,7 +160,7 @@ def _complain(message: str, exit_code: int) -> int:
 
 def _terminate(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
     """Leave by an exception, so that temporary files are removed on the way out."""
-    raise SystemExit(TERMINATED)
+    raise SystemExit(128 + signum)
 
 
 if __name__ == "__main__":

@@ -3,50 +3,135 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import io
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
-from featx_cache.errors import StorageError
-from featx_cache.files import atomic_path, storage_errors
+import typer
+
+from featx_cache.errors import InputError
+from featx_cache.outputs import STANDARD_OUTPUT, is_stream, output_path, output_stream
+
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace files that are there already; never an input.")
+]
 
 
-def write_text(path: Path, text: str) -> None:
+def require_output(
+    path: Path | None,
+    option: str,
+    *,
+    force: bool,
+    inputs: Iterable[Path] = (),
+) -> None:
+    """Refuse a file's name before the long work.
+
+    Parameters
+    ----------
+    path
+        Where to write; pipes, character devices and ``-`` are good as they are. None is no file.
+    option
+        How the user named it.
+    force
+        Whether a file that is there may be replaced.
+    inputs
+        Files and folders that the command reads. Neither they nor files in runs and caches among
+        them are replaced, by whatever name. Nor are images, wherever they are.
+
+    Raises
+    ------
+    InputError
+        When something is there that can't or may not be replaced.
+    """
+    if path is None or is_stream(path) or not path.exists():
+        return
+    another = f"Give another {option}."
+    for each in _files_of(inputs):
+        with contextlib.suppress(OSError):
+            if path.samefile(each):
+                raise InputError(f"{path} is what is read ({each}), and is not replaced", another)
+    if _is_image(path):
+        raise InputError(f"{path} is an image, and is not replaced", another)
+    if not force:
+        raise InputError(
+            f"{path} exists already", f"Give another {option}, or --force to replace it."
+        )
+
+
+def _files_of(inputs: Iterable[Path]) -> Iterator[Path]:
+    """List the inputs, and the files of the runs and caches among them."""
+    from featx.runs.record import RECORD_NAME
+    from featx_cache import INDEX_NAME, SHARDS_NAME
+
+    for each in inputs:
+        yield each
+        if any((each / name).exists() for name in (RECORD_NAME, INDEX_NAME, SHARDS_NAME)):
+            for folder, _, names in os.walk(each):
+                yield from (Path(folder, name) for name in names)
+
+
+def _is_image(path: Path) -> bool:
+    """Say whether a file is an image by its own name, or by its content."""
+    from PIL import Image
+
+    from featx.data import PILLOW_FORMATS, is_image
+    from featx.data.dicom import looks_like_dicom
+    from featx_cache import open_regular
+
+    if is_image(Path(os.path.realpath(path))):
+        return True
+    try:
+        with open_regular(path) as file:
+            if looks_like_dicom(file):
+                return True
+            file.seek(0)
+            with Image.open(file, formats=PILLOW_FORMATS):
+                return True
+    except Exception:  # noqa: BLE001 - libraries of images have many words for "no image"
+        return False
+
+
+def write_text(path: Path, text: str, *, force: bool) -> None:
     """Write a text file whole, or not at all.
 
     Raises
     ------
-    StorageError
-        When it can't be written.
+    InputError, StorageError
+        See `text_file`.
     """
-    with text_file(path) as file:
+    with text_file(path, force=force) as file:
         file.write(text)
 
 
 @contextlib.contextmanager
-def text_file(path: Path) -> Iterator[TextIO]:
+def text_file(path: Path, *, force: bool) -> Iterator[TextIO]:
     """Open a text file that appears when the block ends well, and not when it doesn't.
 
-    File names in it that aren't UTF-8 go out as they came in.
+    Pipes, devices and standard output (``-``) get the text as it is written. File names in it that
+    aren't UTF-8 go out as they came in.
 
     Raises
     ------
+    InputError
+        When it is a folder.
     StorageError
-        When it can't be written.
+        When it can't be written, or is there and `force` is not.
     """
-    if path.is_dir():
-        raise StorageError(f"can't write {path}: it is a folder", "Give the path of a file.")
-    new = [folder for folder in path.parents if not folder.exists()]
-    try:
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            atomic_path(path) as temporary,
-            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            yield file
-    except BaseException:
-        for folder in new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
+    with contextlib.ExitStack() as stack:
+        if is_stream(path):
+            file = stack.enter_context(output_stream(path))
+        else:
+            temporary = stack.enter_context(output_path(path, replace=force))
+            file = stack.enter_context(temporary.open("wb"))
+        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # which flushes; closing would close standard output, too
+
+
+def to_standard_output(path: Path | None) -> bool:
+    """Say whether a result goes to standard output, which then has room for nothing else."""
+    return path == STANDARD_OUTPUT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from featx_cache.spreadsheets import to_csv
 from featx_cli.console import TerminalProgress, output
-from featx_cli.files import write_text
+from featx_cli.files import to_standard_output, write_text
 from featx_cli.sources import is_cache
 from featx_cli.tables import plain_table
 
@@ -21,7 +21,13 @@ COLUMNS = ("", "images", "ROC AUC", "less", "recall", "accuracy", "specificity")
 
 
 def evaluate_protocol(
-    run: Run, data: list[Path], seams: list[str], json_file: Path | None, csv_file: Path | None
+    run: Run,
+    data: list[Path],
+    seams: list[str],
+    json_file: Path | None,
+    csv_file: Path | None,
+    *,
+    force: bool,
 ) -> None:
     """Run the protocol on the run's cache, or on the one that was given, and print it.
 
@@ -42,9 +48,11 @@ def evaluate_protocol(
     cache = open_cache(data[0]) if data else None
     report = shift_protocol(run, cache, columns=seams, progress=TerminalProgress())
     if json_file is not None:
-        write_text(json_file, as_json(run, report))
+        write_text(json_file, as_json(run, report), force=force)
     if csv_file is not None:
-        write_text(csv_file, to_csv(report.table()))
+        write_text(csv_file, to_csv(report.table()), force=force)
+    if to_standard_output(json_file) or to_standard_output(csv_file):
+        return
     console = output()
     console.print(protocol_table(report))
     console.print(

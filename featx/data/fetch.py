@@ -108,6 +108,8 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
 
     Raises
     ------
+    InputError
+        When another file of that name is there.
     DownloadError, StorageError
         See `fetch`.
     """
@@ -116,6 +118,12 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
 
     pooch.get_logger().setLevel(logging.ERROR)
     new = [path for path in (folder, *folder.parents) if not path.exists()]
+    place = folder / file.file
+    if place.exists() and not pooch.hashes.hash_matches(place, file.known_hash):
+        raise InputError(
+            f"{place} is there already, and doesn't have the pinned hash {file.known_hash}",
+            "Move it elsewhere, or give another --out.",
+        )
     make_folder(folder)
     registry = pooch.create(
         folder, file.url, registry={file.file: file.known_hash}, retry_if_failed=RETRIES
@@ -152,7 +160,7 @@ def _fetch_kaggle(handle: str, folder: Path, progress: Progress) -> Path:
             "pip install 'featx[kaggle]', or download chest-xray-pneumonia by hand.",
         ) from error
     progress.note(f"Downloading {handle} with kagglehub (2.3 GB unpacked)")
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, replace=False) as temporary:
         try:
             kagglehub.dataset_download(handle, output_dir=str(temporary))
         except Exception as error:  # kagglehub's have no base of their own

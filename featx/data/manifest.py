@@ -13,7 +13,7 @@ import pandas as pd
 
 from featx.data.positive import healthy_first
 from featx.errors import InputError
-from featx_cache import TEXT, atomic_path, make_folder
+from featx_cache import TEXT, is_stream, output_path
 from featx_cache.spreadsheets import to_csv
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
@@ -101,23 +101,32 @@ class Manifest:
             left_out=left_out,
         )
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the table as CSV or Parquet, by the file's suffix; `load_manifest` reads it back.
 
         Classes, root and unreadable files aren't part of the table.
 
+        Parameters
+        ----------
+        path
+            The file; ``-`` writes CSV to standard output.
+        force
+            Replace a file that is there already.
+
         Raises
         ------
         InputError
-            For another suffix, or a path that isn't UTF-8, which Parquet can't hold.
+            For another suffix, a file that is there already, or a path that isn't UTF-8, which
+            Parquet can't hold.
         StorageError
             When the file can't be written.
         """
         path = Path(path)
         require_manifest_name(path)
-        make_folder(path.parent)
-        with atomic_path(path) as temporary:
-            if path.suffix.lower() == ".csv":
+        if not is_stream(path) and path.exists() and not force:
+            raise InputError(f"{path} exists already", "Give another file, or force=True.")
+        with output_path(path, replace=force) as temporary:
+            if path.suffix.lower() != ".parquet":
                 to_csv(
                     self.table, temporary, encoding="utf-8", errors="surrogateescape",
                     lineterminator="\n",
@@ -133,14 +142,14 @@ class Manifest:
 
 
 def require_manifest_name(path: Path) -> None:
-    """Refuse a name that doesn't say CSV or Parquet.
+    """Refuse a name that doesn't say CSV or Parquet; ``-`` is CSV on standard output.
 
     Raises
     ------
     InputError
         When it doesn't.
     """
-    if path.suffix.lower() not in (".csv", ".parquet"):
+    if path.suffix.lower() not in (".csv", ".parquet") and path != Path("-"):
         raise InputError(
             f"a manifest is CSV or Parquet, not {path.name!r}", "Name it .csv or .parquet."
         )

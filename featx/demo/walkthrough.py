@@ -16,7 +16,7 @@ from featx.images import AugmentationSpec
 from featx.progress import SILENT, Progress
 from featx.reports import write_report
 from featx.runs import Evaluation, Run, fit, load_run
-from featx_cache import atomic_folder, make_folder, open_cache
+from featx_cache import atomic_folder, atomic_path, make_folder, open_cache
 
 MARKER = "featx-demo.txt"
 DEMO_HEADS = ("keras", "svm", "logreg")
@@ -99,11 +99,13 @@ def run_demo(
         raise InputError(
             f"{out} holds a demo of another size or seed", "Delete it, or give --out a new folder."
         )
-    (out / MARKER).write_text(settings)
+    if not (out / MARKER).exists():
+        with atomic_path(out / MARKER) as temporary:
+            temporary.write_text(settings)
     data = out / "phantoms" / "images"
     if not data.is_dir():
         progress.note(f"Drawing chest phantoms of {size.patients} patients")
-        with atomic_folder(out / "phantoms") as drawing:
+        with atomic_folder(out / "phantoms", replace=False) as drawing:
             write_phantoms(
                 drawing / "images",
                 patients=size.patients,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 
 from featx.backbones import STANDARDIZATION_NAME, Standardization
-from featx.errors import DamagedShardError, InputError
+from featx.errors import DamagedShardError, FeatxError, InputError
 from featx.extraction.spec import ExtractionSpec
 from featx.specs import require_equal
 from featx_cache import (
@@ -19,15 +20,23 @@ from featx_cache import (
     Claims,
     atomic_path,
     make_folder,
-    remove_leftovers,
+    open_cache,
+    open_regular,
+    remove_leftovers_of,
     storage_errors,
     verify_shard,
 )
+from featx_cache.shards import FORMAT
 
 SPEC_NAME = "spec.json"
 OTHER_SETTINGS = "Use the same settings, or another --cache folder."
 _LOCK_NAME = ".lock"
 _OWN_NAMES = (SPEC_NAME, STANDARDIZATION_NAME, _LOCK_NAME)
+_SHARD = re.compile(r"shard-[0-9a-f]{20}\.h5")
+_SCRATCH = re.compile(
+    r"\.(?:shard-[0-9a-f]{20}\.h5|index\.h5|spec\.json|standardization\.npz)\.(?:lock|[0-9a-f]).*"
+)
+"""What featx puts beside its files while it makes them."""
 
 
 @contextlib.contextmanager
@@ -39,7 +48,7 @@ def filling(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        When the folder is a file, or has other things in it.
+        When the folder is a file, or has other things in it and isn't shown to be a cache.
     StorageError
         When it can't be written.
     """
@@ -48,15 +57,16 @@ def filling(folder: Path) -> Iterator[None]:
     shards = folder / SHARDS_NAME
     new = [path for path in (shards, folder, *folder.parents) if not path.exists()]
     _refuse_foreign(folder)
+    mine = [folder / name for name in _OWN_NAMES if not (folder / name).exists()]
     try:
         make_folder(shards)
         Claims(shards).sweep()
         yield
     finally:
         if new and not any(shards.glob("*shard-*")):
-            for name in _OWN_NAMES:
+            for path in mine:
                 with contextlib.suppress(OSError):
-                    (folder / name).unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
             for path in new:
                 with contextlib.suppress(OSError):
                     path.rmdir()
@@ -66,7 +76,8 @@ def filling(folder: Path) -> Iterator[None]:
 def index_lock(folder: Path) -> Iterator[None]:
     """Keep others from writing the index, or agreeing on a spec, for the length of a block."""
     with storage_errors(folder), filelock.FileLock(folder / _LOCK_NAME):
-        remove_leftovers(folder)
+        for name in (INDEX_NAME, SPEC_NAME, STANDARDIZATION_NAME):
+            remove_leftovers_of(folder / name)
         yield
 
 
@@ -104,7 +115,19 @@ def keep_standardization(folder: Path, standardization: Standardization) -> None
 
 
 def discard(damaged: list[Path]) -> int:
-    """Delete damaged shards, unless someone else has repaired them by now; count the deleted."""
+    """Delete damaged shards, unless someone else has repaired them by now; count the deleted.
+
+    Raises
+    ------
+    InputError
+        When one of them can't be shown to be a shard at all; then none is deleted.
+    """
+    for path in damaged:
+        if path.exists() and not _is_own_shard(path):
+            raise InputError(
+                f"{path} isn't a shard that featx wrote, and would be deleted",
+                "Move it elsewhere, or give another --cache.",
+            )
     deleted = 0
     for path in damaged:
         with Claims(path.parent).held(path.name) as mine:
@@ -132,11 +155,43 @@ def _read_json(path: Path) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
+def _is_own_shard(path: Path) -> bool:
+    """Say whether a shard, however damaged, is featx's: by name, and content or index."""
+    if not _SHARD.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+        return False
+    with contextlib.suppress(FeatxError):
+        if path.name in open_cache(path.parent.parent).shard_names:
+            return True
+    with open_regular(path) as file:
+        content = file.read()
+    return not content or FORMAT.encode() in content
+
+
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse to fill a folder that has something else in it."""
-    if not folder.is_dir() or (folder / SHARDS_NAME).is_dir() or (folder / INDEX_NAME).exists():
-        return
-    if any(path.name not in _OWN_NAMES for path in folder.iterdir()):
+    """Refuse to fill a folder that has something else in it, or leads elsewhere."""
+    shards = folder / SHARDS_NAME
+    if shards.is_symlink():
         raise InputError(
-            f"{folder} is not empty and not a featx cache", "Give --cache a new folder."
+            f"{shards} is a link, and what it leads to isn't featx's to delete",
+            "Put the folder itself in its place, or give another --cache.",
         )
+    if not folder.is_dir() or _is_cache(folder):
+        return
+    for path in (*folder.iterdir(), *(shards.iterdir() if shards.is_dir() else ())):
+        if path.name not in (SHARDS_NAME, _LOCK_NAME) and not _SCRATCH.fullmatch(path.name):
+            raise InputError(
+                f"{folder} is not empty and not a featx cache (it has {path.name})",
+                "Give --cache a new folder.",
+            )
+
+
+def _is_cache(folder: Path) -> bool:
+    """Say whether a spec, an index or a shard shows that featx has filled a folder."""
+    written = _read_json(folder / SPEC_NAME)
+    if written is not None and {"backbone", "augmentation"} <= written.keys():
+        return True
+    with contextlib.suppress(FeatxError):
+        open_cache(folder)
+        return True
+    shards = (folder / SHARDS_NAME).glob("shard-*.h5")
+    return any(_is_own_shard(path) and path.stat().st_size for path in shards)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from featx.data import Manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
+from featx.inspection.figure_files import require_figures, save_figure
 from featx.inspection.splits import SPLIT_ORDER
 from featx.progress import SILENT, Progress
 from featx.training.history import BLUE, ORANGE
-from featx_cache import WORKING_SECONDS, alone, atomic_path
+from featx_cache import WORKING_SECONDS, alone
 from featx_cache.text import printable
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SIDE = 300
 """Of the square that images are drawn as, in pixels: what networks are shown by default."""
 
+FIGURES = ("counts", "proportions", "sizes", "samples", "one-image", "mean-images", "copies")
 GRID = 5
 MOST_MEANT = 1000
 COPIES_SHOWN = 7
@@ -41,6 +43,7 @@ def show_data(
     *,
     augmentation: AugmentationSpec | None = None,
     seed: int = 0,
+    force: bool = False,
     progress: Progress = SILENT,
 ) -> Iterator[Path]:
     """Draw a data set, each figure as PNG and as SVG.
@@ -50,11 +53,13 @@ def show_data(
     manifest
         The images.
     folder
-        Where to put the figures; created when missing, figures in it are replaced.
+        Where to put the figures; created when missing.
     augmentation
         Of the copies that are shown; None is the study's. Without copies there is no such figure.
     seed
         Of what is drawn at random.
+    force
+        Replace figures of an earlier call.
     progress
         Shows how far it got.
 
@@ -66,27 +71,29 @@ def show_data(
     Raises
     ------
     InputError
-        When no image can be read, or another process is drawing into this folder.
+        When no image can be read, a file is in the way, or another process is drawing into this
+        folder.
     StorageError
         When the folder can't be written.
     """
     folder, augmentation = Path(folder), augmentation or AugmentationSpec()
     with alone(folder / "figures", wait=WORKING_SECONDS):
+        require_figures([folder / f"{name}.png" for name in FIGURES], force)
         random = np.random.default_rng(seed)
         counts = manifest.counts()
         counts = counts.reindex([split for split in SPLIT_ORDER if split in counts.index])
-        yield _save(counts_figure(counts), folder / "counts.png")
-        yield _save(proportions_figure(counts), folder / "proportions.png")
-        yield _save(sizes_figure(manifest), folder / "sizes.png")
+        yield save_figure(counts_figure(counts), folder / "counts.png")
+        yield save_figure(proportions_figure(counts), folder / "proportions.png")
+        yield save_figure(sizes_figure(manifest), folder / "sizes.png")
         drawn = _some_images(manifest, random.permutation(len(manifest)).tolist(), GRID * GRID)
-        yield _save(samples_figure(manifest, drawn), folder / "samples.png")
+        yield save_figure(samples_figure(manifest, drawn), folder / "samples.png")
         position, pixels = drawn[0]
-        yield _save(image_figure(manifest, position, pixels), folder / "one-image.png")
+        yield save_figure(image_figure(manifest, position, pixels), folder / "one-image.png")
         means, number = mean_images(manifest, seed=seed, progress=progress)
-        yield _save(means_figure(means, number, manifest.classes), folder / "mean-images.png")
+        yield save_figure(means_figure(means, number, manifest.classes), folder / "mean-images.png")
         if augmentation.copies:
             sha256 = str(manifest.table["sha256"].iloc[position])
-            yield _save(copies_figure(pixels, augmentation, sha256), folder / "copies.png")
+            yield save_figure(copies_figure(pixels, augmentation, sha256), folder / "copies.png")
 
 
 def counts_figure(counts: pd.DataFrame) -> Figure:
@@ -225,7 +232,9 @@ def _ranges(augmentation: AugmentationSpec) -> str:
     return ", ".join(text for done, text in said if done) or "like the image"
 
 
-def contact_sheet(manifest: Manifest, ranked: pd.DataFrame, path: Path) -> None:
+def contact_sheet(
+    manifest: Manifest, ranked: pd.DataFrame, path: Path, *, force: bool = False
+) -> None:
     """Draw the 25 images whose labels are most doubtful, with a mark on those taken for wrong.
 
     Parameters
@@ -236,12 +245,17 @@ def contact_sheet(manifest: Manifest, ranked: pd.DataFrame, path: Path) -> None:
         See `featx.inspection.labels.ranked_labels`.
     path
         A PNG file; an SVG file is put beside it.
+    force
+        Replace a sheet that is there already.
 
     Raises
     ------
+    InputError
+        When a file is in the way.
     StorageError
         When it can't be written.
     """
+    require_figures([path], force)
     positions = pd.Series(range(len(manifest)), index=manifest.table["path"])
     worst = ranked.head(GRID * GRID)
     order = positions.loc[worst["path"]].tolist()
@@ -258,7 +272,7 @@ def contact_sheet(manifest: Manifest, ranked: pd.DataFrame, path: Path) -> None:
     colours = [_colour(manifest, i) for i, _ in drawn]
     number = int(ranked["doubtful"].astype(bool).sum())
     title = f"The {len(drawn)} labels that scores contradict most; {number} of all are doubtful"
-    _save(_grid([pixels for _, pixels in drawn], texts, colours, title), path)
+    save_figure(_grid([pixels for _, pixels in drawn], texts, colours, title), path)
 
 
 def mean_images(
@@ -371,12 +385,3 @@ def _figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> tuple
 
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG and, beside it, as SVG."""
-    for suffix in (".svg", ".png"):
-        file = path.with_suffix(suffix)
-        with atomic_path(file) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=150)
-    return path.with_suffix(".png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,12 +29,13 @@ from featx.reports.limits import (
 )
 from featx.reports.making_section import making_section
 from featx.reports.markdown import as_markdown
+from featx.reports.own_files import require_own_figures, require_own_text, write_listing
 from featx.reports.populations import comparison_section, shift_section, subgroups_section
 from featx.reports.results import first_lines, glance, performance
 from featx.reports.wording import Names
 from featx.reports.wrong_section import wrong_section
 from featx.runs import Run, load_run
-from featx_cache import alone, atomic_folder, atomic_path
+from featx_cache import alone, atomic_folder, output_path
 
 CARD_NAME = "model_card.md"
 DEFAULT_STEM = "report"
@@ -127,7 +129,7 @@ def write_report(
     anonymous
         Hide file names and folders: names of X-rays often are those of people.
     force
-        Replace a report that is there already.
+        Replace the page, and what else is of a report that is there already.
     progress
         Shows how far it got.
 
@@ -209,7 +211,8 @@ def require_free(files: Written, force: bool) -> None:
     Raises
     ------
     InputError
-        When one is there and `force` is not, or the page's name isn't one of a page.
+        When one is there and `force` is not, one beside the page isn't of a report, or the page's
+        name isn't one of a page.
     """
     if files.html.suffix.lower() not in (".html", ".htm"):
         raise InputError(
@@ -225,6 +228,11 @@ def require_free(files: Written, force: bool) -> None:
             raise InputError(
                 f"{path} exists already", "Give another --out, or --force to replace the report."
             )
+    for path in (files.markdown, files.card):
+        if path.exists():
+            require_own_text(path)
+    if files.figures.exists():
+        require_own_figures(files.figures, files.markdown)
 
 
 def _write(files: Written, document: Document, card: str, *, force: bool) -> None:
@@ -233,12 +241,13 @@ def _write(files: Written, document: Document, card: str, *, force: bool) -> Non
         for path in (files.html, files.markdown, files.card, files.figures):
             stack.enter_context(alone(path))
         require_free(files, force)  # somebody else's may be there by now
-        html = stack.enter_context(atomic_path(files.html))
-        markdown = stack.enter_context(atomic_path(files.markdown))
-        card_file = stack.enter_context(atomic_path(files.card))
+        html = stack.enter_context(output_path(files.html, replace=force))
+        markdown = stack.enter_context(output_path(files.markdown, replace=force))
+        card_file = stack.enter_context(output_path(files.card, replace=force))
         figures = stack.enter_context(atomic_folder(files.figures, replace=force))
         for picture in document.pictures():
             (figures / picture.file).write_bytes(picture.content)
+        write_listing(figures)
         for path, text in (
             (html, as_html(document)),
             (markdown, as_markdown(document, files.figures.name)),
@@ -246,4 +255,4 @@ def _write(files: Written, document: Document, card: str, *, force: bool) -> Non
         ):
             path.write_text(text, encoding="utf-8", errors="replace")
         # The old text would show the new figures, if this process were killed in between.
-        files.markdown.unlink(missing_ok=True)
+        Path(os.path.realpath(files.markdown)).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from featx.runs.place import require_free
 from featx.runs.record import RECORD_NAME, RunRecord, read_record
 from featx.thresholds import check_accuracy_floor
 from featx.training.data import TrainingData, load_training_data
-from featx_cache import WORKING_SECONDS, Cache, alone, atomic_path
+from featx_cache import WORKING_SECONDS, Cache, alone, atomic_path, open_regular
 
 COMPARISON_NAME = "comparison.csv"
 
@@ -84,6 +84,7 @@ def fit_heads(
         )
     for spec in specs:
         require_free(folder / spec.name, force or resume)
+    require_replaceable(folder / COMPARISON_NAME, force or resume)
     with alone(folder / COMPARISON_NAME, wait=WORKING_SECONDS):
         rows: list[dict[str, Any]] = []
         read: tuple[Any, TrainingData | None] = (None, None)
@@ -116,6 +117,26 @@ def fit_heads(
         with atomic_path(folder / COMPARISON_NAME) as temporary:
             table.to_csv(temporary, index=False)
         return Comparison(folder, table.reset_index(drop=True))
+
+
+def require_replaceable(path: Path, allowed: bool) -> None:
+    """Refuse to replace a table unasked, and one that isn't a comparison at all.
+
+    Raises
+    ------
+    InputError
+        When it is one of these.
+    """
+    if not path.exists():
+        return
+    if not allowed:
+        raise InputError(
+            f"there is a comparison at {path} already",
+            "Give another --run, or --force to replace it.",
+        )
+    with open_regular(path) as file:
+        if file.readline().rstrip(b"\r\n") != ",".join(_row(None)).encode():
+            raise InputError(f"{path} isn't a comparison of featx", "Give another --run.")
 
 
 def _reading(spec: HeadSpec) -> tuple[bool, str, bool]:

@@ -24,7 +24,7 @@ from featx.runs.explanations import (
     as_csv,
     as_json,
     figure_names,
-    require_ours,
+    require_replaceable,
     write,
 )
 from featx.runs.neighbours import Neighbourhood
@@ -59,7 +59,7 @@ def explain_images(
     backbone
         None loads the run's own.
     force
-        Also replace files of these names that aren't explanations.
+        Replace explanations that are there already.
     progress
         Shows how far it got.
 
@@ -71,19 +71,19 @@ def explain_images(
     Raises
     ------
     InputError
-        When a file that isn't an explanation would be replaced, embeddings have no grid, or another
-        process is explaining into this folder.
+        When a file is in the way, embeddings have no grid, or another process is explaining into
+        this folder.
     StorageError
         When the folder can't be written.
     """
     files = [Path(path) for path in paths]
     out = Path(out)
     names = figure_names(files)
-    if not force:
-        require_ours([out / name for name in (*names, TABLE, LIST)])
+    require_replaceable([out / name for name in (*names, TABLE, LIST)], force)
     explainer = _Explainer(run, backbone or run.backbone())
     explainer.require_grid()
     with alone(out / LIST, wait=WORKING_SECONDS):
+        require_replaceable([out / name for name in (*names, TABLE, LIST)], force)
         found: list[Explanation] = []
         with progress.task("Explaining", len(files), "image") as advance:
             for start in range(0, len(files), BATCH):

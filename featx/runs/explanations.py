@@ -144,8 +144,8 @@ def figure_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def require_ours(files: Iterable[Path]) -> None:
-    """Refuse to replace what isn't an explanation.
+def require_replaceable(files: Iterable[Path], force: bool) -> None:
+    """Refuse to replace a file unasked, and one that isn't an explanation at all.
 
     Raises
     ------
@@ -153,21 +153,26 @@ def require_ours(files: Iterable[Path]) -> None:
         Naming the first such file.
     """
     for path in files:
+        if path.exists() and not force:
+            raise InputError(
+                f"{path} exists already", "Give another folder, or --force to replace explanations."
+            )
         if path.exists() and not _is_ours(path):
             raise InputError(
                 f"{path} is there already, and `featx explain` didn't make it",
-                "Give another --out, or --force to replace it.",
+                "Give another folder, or remove it yourself.",
             )
 
 
 def _is_ours(path: Path) -> bool:
     try:
         if path.name == TABLE:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                return file.readline().rstrip("\n") == ",".join(COLUMNS)
+            with open_regular(path) as file:
+                return file.readline().rstrip(b"\n") == ",".join(COLUMNS).encode()
         if path.name == LIST:
-            return bool(json.loads(path.read_text(encoding="utf-8"))["made_by"] == MADE_BY)
-        with open_regular(path) as png, Image.open(png, formats=("PNG",)) as image:
+            with open_regular(path) as file:
+                return bool(json.load(file)["made_by"] == MADE_BY)
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
             return image.info.get("Software") == MADE_BY
     except (OSError, ValueError, KeyError, TypeError, SyntaxError):
         return False

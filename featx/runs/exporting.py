@@ -16,7 +16,7 @@ from featx.errors import FeatxError, InputError
 from featx.extraction import to_storage
 from featx.heads import as_tensors
 from featx.thresholds import Recalibration
-from featx_cache import atomic_path, storage_errors
+from featx_cache import is_stream, output_path
 
 if TYPE_CHECKING:
     from featx.runs.run import Run
@@ -52,7 +52,9 @@ class Export:
     difference: float
 
 
-def export_onnx(run: Run, path: str | Path, *, weights: str | None = None) -> Export:
+def export_onnx(
+    run: Run, path: str | Path, *, weights: str | None = None, force: bool = False
+) -> Export:
     """Write a run as an ONNX file, whole and checked, or not at all.
 
     The graph takes ``pixels``, float32 of shape (images, size, size, 3), RGB values 0..255, and
@@ -68,17 +70,20 @@ def export_onnx(run: Run, path: str | Path, *, weights: str | None = None) -> Ex
         The file.
     weights
         See `Run.backbone`.
+    force
+        Replace a file that is there already.
 
     Raises
     ------
     InputError
-        When a package of ``featx[onnx]`` is missing, or the run can't be written so.
+        When a file is there already, a package of ``featx[onnx]`` is missing, or the run can't be
+        written so.
     FeatxError
         When the graph's scores differ from featx's by more than 0.001; nothing is written then.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"can't write {path}: it is a folder", "Give the path of a file.")
+    if not is_stream(path) and path.exists() and not force:
+        raise InputError(f"{path} exists already", "Give another file, or --force to replace it.")
     _require_packages()
     if run.record.tta:
         raise InputError(
@@ -99,9 +104,7 @@ def export_onnx(run: Run, path: str | Path, *, weights: str | None = None) -> Ex
             f"{TOLERANCE:g}; nothing was written",
             "Please report it with the run's run.json.",
         )
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
+    with output_path(path, replace=force) as temporary:
         temporary.write_bytes(content)
     return Export(path, len(content), metadata, difference)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from featx.errors import InputError
-from featx.runs.record import RECORD_NAME
+from featx.runs.own_files import EARLIER_RUN, RUN_FOLDERS, require_own
+from featx.runs.record import RECORD_NAME, read_record
 from featx_cache import alone, atomic_folder, storage_errors
 
 
@@ -28,6 +30,7 @@ def run_folder(target: Path, *, force: bool) -> Iterator[Path]:
         require_free(target, force)
         with atomic_folder(target, replace=force) as folder:
             yield folder
+            require_free(target, force)  # somebody may have put something there meanwhile
 
 
 def require_free(target: Path, force: bool) -> None:
@@ -36,7 +39,8 @@ def require_free(target: Path, force: bool) -> None:
     Raises
     ------
     InputError
-        When something is there, and not a run that may be replaced.
+        When something is there, and not a run that may be replaced; one that isn't shown to be
+        of featx by its record, or has other files in it, never may.
     StorageError
         When the place can't be written to.
     """
@@ -52,9 +56,25 @@ def require_free(target: Path, force: bool) -> None:
                 f"there is a run at {target} already",
                 "Give another --run, or --force to replace it.",
             )
+        _require_own_run(target)
     nearest = next(path for path in target.parents if path.exists())
     with storage_errors(target):
         if not nearest.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(nearest))
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "not writable", str(nearest))
+
+
+def _require_own_run(target: Path) -> None:
+    """Refuse to replace what can't be shown to be a run, and to delete other files with one."""
+    try:
+        record = read_record(target)
+    except InputError as error:
+        raise InputError(
+            f"{target} can't be shown to be a run of featx, and isn't replaced ({error.what})",
+            "Remove it yourself, or give another --run.",
+        ) from error
+    listed = re.compile("|".join(map(re.escape, (RECORD_NAME, *record.files))))
+    known = (RUN_FOLDERS, listed) if record.files else (RUN_FOLDERS, listed, EARLIER_RUN)
+    # A link is replaced itself, and what it leads to stays.
+    require_own(target.resolve(), *known, hint="Move it elsewhere, or give another --run.")

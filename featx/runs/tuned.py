@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation.figures import front_figure
 from featx.progress import SILENT, Progress
 from featx.runs.final_fit import STUDY_NAME, Chosen, Job, final_head, write_run
+from featx.runs.own_files import ARTIFACTS, STUDY, remove_own, require_own
 from featx.runs.place import require_free
 from featx.runs.record import RECORD_NAME, RunRecord, read_record
 from featx.runs.trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
@@ -183,20 +183,21 @@ def tune(
         search, outcome = _search(cache, spec, place, budget, force, progress)
         with database_errors(place):
             report = _conclude(cache, search, outcome, budget, target, force, progress)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_own(folder, STUDY)
     return report
 
 
 @contextmanager
 def _kept(folder: Path) -> Iterator[None]:
     """Give the folder of a study; it stays as long as something was computed."""
+    require_own(folder, STUDY, hint="Move it elsewhere, or give another --run.")
     new = make_folder(folder)
     drop_torn_line(folder / JOURNAL_NAME)
     try:
         yield
     except FeatxError:
         if new and not any(folder.rglob(RESULT_NAME)):  # nothing is lost with it
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_own(folder, STUDY)
         raise
 
 
@@ -217,7 +218,7 @@ def _search(
             raise
         progress.note(f"Starting over: {place.folder} had another search. Its scores are kept.")
         (place.folder / JOURNAL_NAME).unlink()
-        shutil.rmtree(place.folder / ARTIFACTS_NAME, ignore_errors=True)
+        remove_own(place.folder / ARTIFACTS_NAME, ARTIFACTS)
         return search_heads(cache, spec, place, budget, **how)
 
 

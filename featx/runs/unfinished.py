@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 from featx.errors import FeatxError, InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.progress import Progress
+from featx.runs.own_files import UNFINISHED, remove_own, require_own
 from featx.specs import require_equal
 from featx_cache import WORKING_SECONDS, alone, atomic_path, make_folder, storage_errors
 
@@ -102,20 +102,21 @@ def unfinished(
             progress.note("The finished epochs are kept: the same command with --resume goes on.")
             raise
         except FeatxError:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_own(folder, UNFINISHED)
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_own(folder, UNFINISHED)
 
 
 def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progress) -> None:
     """Make the folder, unless there is the state of the same training to go on with."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder} is in the way", "Remove it, or give another --run.")
+    require_own(folder, UNFINISHED, hint="Move it elsewhere, or give another --run.")
     if folder.is_dir() and resume:
         _require_same(folder, job)
     elif folder.is_dir():
         progress.note(f"Starting over: {folder} had the state of a training (--resume goes on).")
-        shutil.rmtree(folder)
-    elif folder.exists():
-        raise InputError(f"{folder} is in the way", "Remove it, or give another --run.")
+        remove_own(folder, UNFINISHED)
     with storage_errors(folder):
         make_folder(folder)
         with atomic_path(folder / JOB_NAME) as temporary:

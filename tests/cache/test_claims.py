@@ -19,7 +19,7 @@ from pathlib import Path
 from featx_cache import Claims
 claims = Claims(Path(sys.argv[1]))
 assert claims.take(sys.argv[2])
-Path(sys.argv[1], f".{sys.argv[2]}.0a1b.tmp").write_text("half")
+Path(sys.argv[1], f".{sys.argv[2]}.0a1b2c3d.tmp").write_text("half")
 print("taken", flush=True)
 time.sleep(600)
 """

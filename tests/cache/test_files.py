@@ -14,7 +14,7 @@ from featx_cache import (
     atomic_folder,
     atomic_path,
     make_folder,
-    remove_leftovers,
+    remove_leftovers_of,
     storage_errors,
 )
 
@@ -97,7 +97,22 @@ class TestStorageErrors:
 
     def test_other_errors_pass(self) -> None:
         with pytest.raises(OSError, match="text of the system"), storage_errors(Path("/a/b")):
-            raise OSError(errno.EIO, "text of the system")
+            raise OSError(errno.EBADF, "text of the system")
+
+    @pytest.mark.parametrize(
+        ("number", "said"),
+        [
+            (errno.EFBIG, "can't write /a/b: the file would be larger than is allowed here"),
+            (errno.EIO, "can't write /a/b: the disk reports an input/output error"),
+            (errno.ESTALE, "can't write /a/b: the file server no longer knows the folder"),
+            (errno.ELOOP, "can't write /a/b: it is a link that leads back to itself"),
+        ],
+    )
+    def test_what_a_disk_or_a_limit_refuses_is_a_storage_error(
+        self, number: int, said: str
+    ) -> None:
+        with pytest.raises(StorageError, match=said), storage_errors(Path("/a/b")):
+            raise OSError(number, "text of the system")
 
 
 class TestMakeFolder:
@@ -119,11 +134,12 @@ class TestMakeFolder:
                 make_folder(target)
 
 
-def test_remove_leftovers_removes_temporary_files_and_nothing_else(tmp_path: Path) -> None:
-    kept = ["shard-1.h5", ".lock", "notes.tmp", ".hidden"]
-    for name in [*kept, ".shard-2.h5.0a1b2c3d.tmp", ".index.h5.ffffffff.tmp"]:
+def test_leftovers_are_those_of_one_file_and_named_by_featx(tmp_path: Path) -> None:
+    kept = ["shard-1.h5", ".lock", "notes.tmp", ".hidden", ".notes.tmp", ".index.h5.mine.tmp"]
+    kept += [".shard-2.h5.0a1b2c3d.tmp", ".index.h5.0a1b2c3d4e.tmp"]
+    for name in [*kept, ".index.h5.0a1b2c3d.tmp", ".index.h5.ffffffff.tmp"]:
         (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
+    remove_leftovers_of(tmp_path / "index.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 

@@ -130,7 +130,7 @@ def test_json_is_written_whole_or_the_old_file_stays(
     with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(b"x" * 1024)
-    answer = featx("evaluate", tiny_run, "--json", disk / "metrics.json")
+    answer = featx("evaluate", tiny_run, "--json", disk / "metrics.json", "--force")
     assert answer.code == 2
     assert "no room left on the disk" in answer.error
     assert (disk / "metrics.json").read_text() == "old"

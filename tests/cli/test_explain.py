@@ -44,14 +44,19 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(
         assert [bool(line["error"]) for line in csv.DictReader(file)] == [True, False]
 
 
-def test_a_file_in_the_way_is_kept_unless_it_is_forced(
+def test_a_file_in_the_way_is_kept(
     featx: Featx, tiny_run: Path, image: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "explanations.csv").write_text("mine")
     answer = featx("explain", tiny_run, image, "--out", tmp_path)
     assert answer.code == 2
-    assert "`featx explain` didn't make it. Give another --out, or --force" in answer.error
+    assert "explanations.csv exists already. Give another folder, or --force" in answer.error
+    answer = featx("explain", tiny_run, image, "--out", tmp_path, "--force")
+    assert answer.code == 2
+    assert "`featx explain` didn't make it" in answer.error
     assert (tmp_path / "explanations.csv").read_text() == "mine"
+    (tmp_path / "explanations.csv").unlink()
+    assert featx("explain", tiny_run, image, "--out", tmp_path).code == 0
     assert featx("explain", tiny_run, image, "--out", tmp_path, "--force").code == 0
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,6 +100,8 @@ command_line.main({arguments!r})
         ("badly(signal.SIGTERM, InputError('x'))", [], 143),
         ("badly(signal.SIGINT, InputError('x'))", ["--debug"], 130),
         ("badly(signal.SIGTERM, ValueError('x'))", ["--debug"], 143),
+        ("end(signal.SIGHUP)", [], 129),
+        ("badly(signal.SIGHUP, ValueError('x'))", [], 129),
         ("twice()", [], 130),
         ("raise InputError('x')", [], 2),
         ("raise InputError('x')", ["--debug"], 1),
@@ -113,10 +116,97 @@ def test_an_interrupted_process_is_not_taken_apart_under_its_threads(
     assert ("taken apart" in answer.stdout) == (exit_code in (1, 2))
 
 
+WRITE = """
+from pathlib import Path
+from featx_cli.files import text_file
+with text_file(Path("out.csv"), force=True) as file:
+    file.write("half")
+    file.flush()
+    end(signal.SIGHUP)
+    file.write(" and whole")
+"""
+
+
+def test_a_terminal_that_is_closed_leaves_no_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("mine")
+    program = LEAVE.format(code=f"exec({WRITE!r}, globals())", arguments=[])
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
+    assert ended.returncode == 129, ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert (tmp_path / "out.csv").read_text() == "mine"
+    # What `nohup` starts goes on.
+    ended = subprocess.run(["nohup", sys.executable, "-c", program], cwd=tmp_path)
+    assert ended.returncode == 0
+    assert (tmp_path / "out.csv").read_text() == "half and whole"
+
+
+OUTPUTS = {
+    "a table": "cache info {cache}",
+    "JSON": "cache info {cache} --json",
+    "a page of help": "fit --help",
+    "the version": "--version",
+    "a data set's page": "data check {data}",
+    "a data set's JSON": "data check {data} --json",
+    "lines": "heads",
+}
+
+
+@pytest.fixture(scope="module", params=OUTPUTS.values(), ids=OUTPUTS.keys())
+def command(request: pytest.FixtureRequest, tiny_cache: Path, phantom_data: Path) -> str:
+    """A command that prints something, for a shell."""
+    words = request.param.format(cache=tiny_cache, data=phantom_data)
+    return f"{sys.executable} -m featx -q {words}"
+
+
+def shell(command: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, **how
+    )
+
+
+def test_a_full_standard_output_is_one_line_and_exit_code_1(command: str) -> None:
+    answer = shell(f"{command} > /dev/full")
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        "featx: error: can't write to standard output: no space left on device. "
+        "Free some space, or send it elsewhere.\n"
+    )
+
+
+def test_a_reader_that_has_enough_is_no_failure(command: str) -> None:
+    for reader in ("head -1", "true"):  # the latter is gone before anything is written
+        answer = shell(f"{command} | {reader}")
+        assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_a_standard_error_that_fails_changes_nothing(tiny_cache: Path) -> None:
+    whole = shell(f"{sys.executable} -m featx -v cache verify {tiny_cache}")
+    for end in ("2> /dev/full", "2>&1 >&3 3>&- | true"):
+        answer = shell(f"exec 3>&1; {sys.executable} -m featx -v cache verify {tiny_cache} {end}")
+        assert (answer.returncode, answer.stdout) == (0, whole.stdout)
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(
+    tiny_cache: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    for command in (
+        f"data split {phantom_data} --out {tmp_path}/m.csv",
+        f"data show {phantom_data} --out {tmp_path}",
+        f"fit {tiny_cache} --head logreg --run {tmp_path}/run --accuracy-floor 0.5",
+    ):
+        answer = shell(f"ulimit -f 1; {sys.executable} -m featx -q {command}")
+        assert answer.returncode == 2, answer.stderr
+        assert answer.stderr.startswith("featx: error: can't write ")
+        assert "the file would be larger than is allowed here" in answer.stderr
+        assert answer.stderr.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_main_exits_with_the_code_of_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
+    hung_up = signal.getsignal(signal.SIGHUP)
     monkeypatch.setattr("sys.argv", ["featx", "cache", "info", "/nowhere/at/all"])
     try:
         with pytest.raises(SystemExit) as caught:
@@ -124,6 +214,7 @@ def test_main_exits_with_the_code_of_the_command(
         assert signal.getsignal(signal.SIGTERM) is command_line._terminate
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, hung_up)
     assert caught.value.code == 2
     assert "there is no cache at /nowhere/at/all" in capsys.readouterr().err
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"

@@ -217,7 +217,7 @@ class TestWritingToAFile:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr("featx_cli.commands.predict.write_verdicts", half)
-        answer = featx("predict", tiny_run, images, "--format", "csv", "--out", out)
+        answer = featx("predict", tiny_run, images, "--format", "csv", "--out", out, "--force")
         assert answer.code == 2
         assert "no room left on the disk" in answer.error
         assert out.read_text() == "old"

@@ -76,7 +76,8 @@ class Sandbox:
 
     def clear_the_way(self, words: list[str]) -> None:
         """Remove what an earlier page wrote where this command writes."""
-        targets = {"--run", "--out", "--onnx"} | ({"--cache"} if words[1] == "extract" else set())
+        targets = {"--run", "--out", "--onnx", "--fix-splits", "--explain"}
+        targets |= {"extract": {"--cache"}, "evaluate": {"--json", "--csv"}}.get(words[1], set())
         for option, value in itertools.pairwise(words):
             target = self.folder / value
             if option in targets:

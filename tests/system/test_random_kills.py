@@ -165,7 +165,7 @@ def test_report_leaves_whole_files_of_one_report(
             text = page.with_suffix(".md").read_text()
             figures = page.with_name("r_files")
             assert set(re.findall(r"\]\(r_files/([^)]+)\)", text)) == {
-                path.name for path in figures.iterdir()
+                path.name for path in figures.glob("[!.]*")
             }
             assert all(path.stat().st_size for path in figures.iterdir())
 

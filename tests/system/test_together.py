@@ -111,7 +111,7 @@ def assert_whole_report(page: Path, titles: tuple[str, ...]) -> None:
     (title,) = re.findall(r"\A# (\w+)$", text, re.M)
     assert title in titles
     shown = set(re.findall(r"\]\(\w+_files/([^)]+)\)", text))
-    assert shown == {path.name for path in page.with_name(f"{page.stem}_files").iterdir()}
+    assert shown == {path.name for path in page.with_name(f"{page.stem}_files").glob("[!.]*")}
     # The two runs have different names, and so has what is made of them.
     name = {"One": "logreg", "Other": "lda"}[title]
     card = (page.parent / "r_model_card.md").read_text()
@@ -141,7 +141,8 @@ def test_predict(
     orders = [
         ["predict", run, phantom_data / "test", "--format", "csv", "--out", file] for run in runs
     ]
-    both_succeeded(both(commands, *orders))
+    the_winner(both(commands, *orders), "exists already")
+    both_succeeded(both(commands, *([*order, "--force"] for order in orders)))
     assert [path.name for path in file.parent.iterdir()] == ["verdicts.csv"]
     rows = list(csv.DictReader(file.open()))
     assert len(rows) == len(list(phantom_data.glob("test/*/*")))
@@ -169,7 +170,7 @@ def test_data_split(commands: Server, phantom_data: Path, tmp_path: Path) -> Non
 def test_data_show(commands: Server, phantom_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "new"
     order = ["data", "show", phantom_data, "--out", out]
-    the_winner(both(commands, order, [*order, "--seed", 1]), AT_WORK)
+    the_winner(both(commands, order, [*order, "--seed", 1]), f"{AT_WORK}|exists already")
     assert {path.suffix for path in out.iterdir()} == {".png", ".svg"}
     for path in out.glob("*.png"):
         Image.open(path).load()
@@ -181,7 +182,7 @@ def test_explain(
 ) -> None:
     out = tmp_path / "new"
     orders = [["explain", run, phantom_data / "test" / "NORMAL", "--out", out] for run in runs]
-    winner = the_winner(both(commands, *orders), AT_WORK)
+    winner = the_winner(both(commands, *orders), f"{AT_WORK}|exists already")
     about = json.loads((out / "explanations.json").read_text())
     assert about["head"] == runs[winner].name
     assert not list(out.glob(".*"))
@@ -190,7 +191,9 @@ def test_explain(
 @pytest.mark.torture
 def test_export(commands: Server, runs: tuple[Path, Path], tmp_path: Path) -> None:
     file = tmp_path / "new" / "run.onnx"
-    both_succeeded(both(commands, *(["export", run, "--onnx", file] for run in runs)))
+    orders = [["export", run, "--onnx", file] for run in runs]
+    the_winner(both(commands, *orders), "exists already")
+    both_succeeded(both(commands, *([*order, "--force"] for order in orders)))
     onnx.checker.check_model(file)
     assert [path.name for path in file.parent.iterdir()] == ["run.onnx"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.files import ForceOption, require_output, to_standard_output
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
@@ -64,6 +65,7 @@ def check(
             "--sheet", metavar="FILE.png", help="Where the 25 most doubtful labels are drawn."
         ),
     ] = Path("doubtful-labels.png"),
+    force: ForceOption = False,
     root: RootOption = None,
     allow_outside: AllowOutsideOption = False,
     classes: ClassesOption = None,
@@ -80,9 +82,12 @@ def check(
     class. Warnings and notes leave it at 0.
     """
     from featx.inspection import fixed_splits, inspect
+    from featx.inspection.figure_files import require_figures
 
     if fix_splits is not None:
-        _require_new(fix_splits, "--fix-splits")
+        _require_new(fix_splits, "--fix-splits", force, [data])
+    if cache is not None:
+        require_figures([sheet], force)
     manifest = read_manifest(
         data,
         root,
@@ -97,14 +102,16 @@ def check(
     )
     inspection = inspect(manifest, progress=TerminalProgress())
     if cache is not None:
-        inspection = _with_labels(inspection, cache, sheet)
+        inspection = _with_labels(inspection, cache, sheet, force)
     if fix_splits is not None:
         fixed = fixed_splits(inspection).with_columns(keep or ())
         moved = int((fixed.table["split"] != manifest.table["split"]).sum())
-        _save(fixed, fix_splits, "--fix-splits")
+        _save(fixed, fix_splits, "--fix-splits", force, [data])
         say(f"{moved} of {len(fixed)} images are in another split in {fix_splits}.")
     chosen = classes is not None or positive is not None
-    if json:
+    if to_standard_output(fix_splits):
+        pass  # which has room for nothing else
+    elif json:
         typer.echo(json_module.dumps(_as_dict(data, inspection, chosen), indent=2))
     else:
         _print_page(data, inspection, chosen)
@@ -126,7 +133,7 @@ def split(
         typer.Option(help="Number folds in a column `fold` instead, all images in train."),
     ] = None,
     seed: SeedOption = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
+    force: ForceOption = False,
     root: RootOption = None,
     allow_outside: AllowOutsideOption = False,
     classes: ClassesOption = None,
@@ -147,7 +154,7 @@ def split(
 
     if folds is not None and (test is not None or val is not None):
         raise InputError("--folds can't be had with --test or --val", "Leave one of them out.")
-    _require_new(out, "--out", force)
+    _require_new(out, "--out", force, [data])
     manifest = read_manifest(
         data,
         root,
@@ -171,8 +178,10 @@ def split(
             seed=seed,
             near=near,
         )
-    saved = _save(result, out, "--out", force)
+    saved = _save(result, out, "--out", force, [data])
     warn_of_positive(saved.classes, chosen=classes is not None or positive is not None)
+    if to_standard_output(out):
+        return
     tell_positive(saved.classes)
     _print_counts(saved, "fold" if folds is not None else "split")
     more = "" if saved.root == out.resolve().parent else f" --root {saved.root}"
@@ -195,6 +204,9 @@ def show(
         ),
     ] = "study",
     seed: SeedOption = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace figures of an earlier `featx data show`.")
+    ] = False,
     root: RootOption = None,
     allow_outside: AllowOutsideOption = False,
     classes: ClassesOption = None,
@@ -206,8 +218,11 @@ def show(
     """Draw what there is: counts, sizes, sample images, mean images, augmented copies."""
     from featx.images import preset_augmentation
     from featx.inspection import show_data
+    from featx.inspection.figure_files import require_figures
+    from featx.inspection.pictures import FIGURES
 
     augmentation = preset_augmentation(preset, seed=seed)
+    require_figures([out / f"{name}.png" for name in FIGURES], force)
     manifest = read_manifest(
         data,
         root,
@@ -219,7 +234,12 @@ def show(
         group_column=group_column,
     )
     for path in show_data(
-        manifest, out, augmentation=augmentation, seed=seed, progress=TerminalProgress()
+        manifest,
+        out,
+        augmentation=augmentation,
+        seed=seed,
+        force=force,
+        progress=TerminalProgress(),
     ):
         typer.echo(path)
 
@@ -254,29 +274,29 @@ def fetch(
     say(f"Next: featx data check {path}")
 
 
-def _require_new(path: Path, option: str, force: bool = False) -> None:
+def _require_new(path: Path, option: str, force: bool, inputs: list[Path]) -> None:
     """Refuse a manifest's name before the long work: a wrong suffix, a file that is there."""
     from featx.data import require_manifest_name
-    from featx.errors import InputError
 
     require_manifest_name(path)
-    if path.exists() and not force:
-        more = ", or --force to replace it" if option == "--out" else ""
-        raise InputError(f"{path} exists already", f"Give another {option}{more}.")
+    require_output(path, option, force=force, inputs=inputs)
 
 
-def _save(manifest: Manifest, out: Path, option: str, force: bool = False) -> Manifest:
+def _save(manifest: Manifest, out: Path, option: str, force: bool, inputs: list[Path]) -> Manifest:
     """Write a manifest with paths from where it lies, if that leads to the images."""
-    from featx_cache import alone
+    from featx_cache import alone, is_stream
 
-    with alone(out):
-        _require_new(out, option, force)  # somebody else's may be there by now
-        seen = manifest.seen_from(out.parent)
+    seen = manifest.seen_from(out.parent)
+    if is_stream(out):
         seen.save(out)
+        return seen
+    with alone(out):
+        _require_new(out, option, force, inputs)  # somebody else's may be there by now
+        seen.save(out, force=force)
     return seen
 
 
-def _with_labels(inspection: Inspection, cache: Path, sheet: Path) -> Inspection:
+def _with_labels(inspection: Inspection, cache: Path, sheet: Path, force: bool) -> Inspection:
     from dataclasses import replace
 
     from featx.inspection import contact_sheet, worst_first
@@ -287,7 +307,7 @@ def _with_labels(inspection: Inspection, cache: Path, sheet: Path) -> Inspection
     import_quietly()
     ranked = ranked_labels(inspection.manifest, opened, progress=TerminalProgress())
     if not ranked.empty:
-        contact_sheet(inspection.manifest, ranked, sheet)
+        contact_sheet(inspection.manifest, ranked, sheet, force=force)
         say(f"The most doubtful labels are drawn in {sheet}.")
     findings = [*inspection.findings, *check_labels(inspection.manifest, ranked)]
     return replace(inspection, findings=worst_first(findings))

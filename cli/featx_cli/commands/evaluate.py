@@ -16,7 +16,7 @@ from featx_cli.evaluation_tables import (
     subgroup_notes,
     subgroups_table,
 )
-from featx_cli.files import write_text
+from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
@@ -97,12 +97,22 @@ def evaluate(
         ),
     ] = None,
     json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics here too.")
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write the metrics here too; with - they go to standard output alone.",
+        ),
     ] = None,
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write path, label, group, score here."),
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write path, label, group, score here; with - to standard output alone.",
+        ),
     ] = None,
+    force: ForceOption = False,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -140,14 +150,19 @@ def evaluate(
     if seam and protocol is None:
         raise InputError("--seam is for --protocol shift", "Add that, or give --by COLUMN.")
     data, others = _split_runs(sources or [], compare or [])
+    if to_standard_output(json) and to_standard_output(csv):
+        raise InputError("--json - and --csv - would be mixed", "Give one of them a file.")
     if cache is not None and len(data) != 1:
         raise InputError("--cache keeps the embeddings of one DATA", "Give one, or leave it out.")
     runs = [load_run(path) for path in (run, *others)]
     names_of(runs)  # which refuses a run that is there twice
+    inputs = [run, *others, *(data or [Path(runs[0].record.cache)])]
+    for file, option in ((json, "--json"), (csv, "--csv")):
+        require_output(file, option, force=force, inputs=inputs)
     import_quietly()
     if protocol is not None:
         _refuse_with_protocol(split=split, compare=others, by=by, cache=cache)
-        evaluate_protocol(runs[0], data, seam or [], json, csv)
+        evaluate_protocol(runs[0], data, seam or [], json, csv, force=force)
         return
     options = DataOptions(
         root,
@@ -164,9 +179,11 @@ def evaluate(
         _evaluate(runs, source, options, split, by or [], prevalence) for source in data or (None,)
     ]
     if json is not None:
-        write_text(json, as_json(runs[0], results))
+        write_text(json, as_json(runs[0], results), force=force)
     if csv is not None:
-        write_text(csv, as_csv(results))
+        write_text(csv, as_csv(results), force=force)
+    if to_standard_output(json) or to_standard_output(csv):
+        return
     for result in results:
         _show(runs[0], result, titled=len(data) > 1)
 

@@ -30,7 +30,7 @@ def explain(
         typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace files in DIR that aren't explanations.")
+        bool, typer.Option("--force", help="Replace explanations that are in DIR already.")
     ] = False,
 ) -> None:
     """Draw what each verdict came from: a heat map over the image.

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from featx_cli.console import say
+from featx_cli.files import ForceOption, require_output, to_standard_output
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx export runs/logreg --onnx logreg.onnx"
@@ -16,6 +17,7 @@ EPILOG = "\b\nExample:  featx export runs/logreg --onnx logreg.onnx"
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
     onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="The file to write.")],
+    force: ForceOption = False,
     weights: Annotated[
         str | None,
         typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
@@ -31,15 +33,17 @@ def export(
     """
     from featx.runs import export_onnx, load_run
 
+    require_output(onnx, "--onnx", force=force, inputs=[run])
     opened = load_run(run)
     import_quietly()
-    written = export_onnx(opened, onnx, weights=weights)
+    written = export_onnx(opened, onnx, weights=weights, force=force)
+    tell = say if to_standard_output(onnx) else typer.echo
     size = written.metadata["input_size"]
-    typer.echo(
+    tell(
         f"{written.path}: {written.bytes / 1e6:.1f} MB, pixels (images, {size}, {size}, 3) -> "
         f"score (images,), threshold {opened.record.threshold:.6g}"
     )
-    typer.echo(f"Largest difference from featx on drawn images: {written.difference:.1e}")
+    tell(f"Largest difference from featx on drawn images: {written.difference:.1e}")
     precision = opened.record.extraction.backbone.precision
     if precision != "float32":
         say(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from featx_cli.console import TerminalProgress, say
-from featx_cli.files import text_file
+from featx_cli.files import ForceOption, require_output, text_file
 from featx_cli.loading import say_left_out
 from featx_cli.tensorflow import import_quietly
 from featx_cli.verdicts import write_verdicts
@@ -38,7 +37,9 @@ def predict(
     ] = "table",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write here, whole or not at all."),
+        typer.Option(
+            "--out", metavar="FILE", help="Write here, whole or not at all; - is standard output."
+        ),
     ] = None,
     explain: Annotated[
         Path | None,
@@ -52,6 +53,7 @@ def predict(
         str | None,
         typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Decode, embed and score images with the run's own settings; rows are written as they come.
 
@@ -65,7 +67,11 @@ def predict(
     the exit code is 3. Files in a folder that aren't images are left out, and a line counts them.
     """
     from featx.runs import explain_images, find_images, load_run
+    from featx.runs.explanations import LIST, TABLE, require_replaceable
 
+    require_output(out, "--out", force=force, inputs=[run, *images])
+    if explain is not None:
+        require_replaceable([explain / TABLE, explain / LIST], force)
     opened = load_run(run)
     left_out: Counter[str] = Counter()
     paths = find_images(images, left_out)
@@ -76,7 +82,7 @@ def predict(
     count = failed = unlike = 0
     scored: list[str] = []
     with (
-        _destination(out) as file,
+        contextlib.nullcontext(sys.stdout) if out is None else text_file(out, force=force) as file,
         TerminalProgress().task("Predicting", total, "image") as advance,
     ):
         for prediction in write_verdicts(predictions, format, file, opened.record.classes):
@@ -87,21 +93,14 @@ def predict(
                 scored.append(prediction.path)
             advance(1)
     if explain is not None:
-        explain_images(opened, scored, explain, backbone=backbone, progress=TerminalProgress())
+        explain_images(
+            opened, scored, explain, backbone=backbone, force=force, progress=TerminalProgress()
+        )
     _remarks(opened, count - failed, unlike)
     say_left_out(left_out.elements())
     if failed:
         say(f"{failed} of {count} files could not be scored; the column error says why.")
         raise typer.Exit(SOME_FAILED)
-
-
-@contextlib.contextmanager
-def _destination(out: Path | None) -> Iterator[TextIO]:
-    if out is None:
-        yield sys.stdout
-    else:
-        with text_file(out) as file:
-            yield file
 
 
 def _remarks(run: Run, images: int, unlike: int) -> None:

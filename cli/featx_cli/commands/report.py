@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.files import require_output
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx report runs/logreg runs/keras --out report.html"
@@ -83,6 +84,7 @@ def report(
     """
     from featx.reports import write_report
 
+    require_output(out, "--out", force=force, inputs=[*runs, *(cache or ())])
     import_quietly()
     written = write_report(
         runs,

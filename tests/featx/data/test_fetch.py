@@ -109,9 +109,11 @@ class TestArrayFile:
         fetch_file(known(server), tmp_path)
         assert server.requests == 1
 
-    def test_a_damaged_one_is_replaced(self, server: Server, tmp_path: Path) -> None:
-        (tmp_path / "set.npz").write_bytes(b"half")
-        assert fetch_file(known(server), tmp_path).read_bytes() == CONTENT
+    def test_another_file_of_its_name_is_kept(self, server: Server, tmp_path: Path) -> None:
+        (tmp_path / "set.npz").write_bytes(b"mine")
+        with pytest.raises(InputError, match=r"set\.npz is there already"):
+            fetch_file(known(server), tmp_path)
+        assert (tmp_path / "set.npz").read_bytes() == b"mine"
 
     def test_a_server_that_is_busy_is_asked_again(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

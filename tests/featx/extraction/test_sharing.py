@@ -126,7 +126,7 @@ def test_settings_may_change_after_a_start_that_achieved_nothing(
 ) -> None:
     cache = tmp_path / "cache"
     (cache / "shards").mkdir(parents=True)
-    (cache / "spec.json").write_text('{"backbone": "another"}')
+    (cache / "spec.json").write_text('{"backbone": "another", "augmentation": {}}')
     assert run(small_data, cache, tiny_backbone).rows == 16
 
 

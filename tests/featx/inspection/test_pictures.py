@@ -119,7 +119,7 @@ def test_unreadable_images_are_passed_over(phantom_data: Path, tmp_path: Path) -
     assert [path.stem for path in paths] == NAMES[:-1]
     (tmp_path / "data" / manifest.table["path"].iloc[-1]).unlink()
     with pytest.raises(InputError, match=r"no image in .* can be read"):
-        list(show_data(manifest, tmp_path / "figures"))
+        list(show_data(manifest, tmp_path / "figures", force=True))
 
 
 def test_copies_say_how_far_they_may_differ() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import errno
+import hashlib
 import io
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -215,7 +217,7 @@ class TestMarkdown:
 
     def test_its_figures_are_beside_it_and_those_of_the_page(self, made: Made) -> None:
         named = re.findall(r"\]\((report_files/[^)]+)\)", made.written.markdown.read_text())
-        there = {f"report_files/{path.name}" for path in made.written.figures.iterdir()}
+        there = {f"report_files/{path.name}" for path in made.written.figures.glob("[!.]*")}
         assert set(named) == there
         assert len(named) == len(there) == len(made.page.all("img"))
 
@@ -419,12 +421,65 @@ class TestWriting:
 
     @pytest.mark.usefixtures("words_only")
     def test_it_is_replaced_when_asked_and_old_figures_go(self, made: Made, tmp_path: Path) -> None:
+        write_report([made.run], tmp_path / "r.html")
+        old = tmp_path / "r_files" / "old.svg"
+        old.write_text("old")
+        listing = old.with_name(".featx.json")
+        hashes = json.loads(listing.read_text())
+        hashes["old.svg"] = hashlib.sha256(b"old").hexdigest()
+        listing.write_text(json.dumps(hashes))
         (tmp_path / "r.html").write_text("old")
-        (tmp_path / "r_files").mkdir()
-        (tmp_path / "r_files" / "old.svg").write_text("old")
         write_report([made.run], tmp_path / "r.html", force=True)
-        assert not (tmp_path / "r_files" / "old.svg").exists()
+        assert not old.exists()
         assert Page(tmp_path / "r.html").words
+
+    @pytest.mark.usefixtures("words_only")
+    def test_nothing_of_somebody_else_goes_with_it(self, made: Made, tmp_path: Path) -> None:
+        out = tmp_path / "r.html"
+        written = write_report([made.run], out)
+        figure = next(written.figures.glob("*.svg"))
+        for path in (
+            written.markdown, written.card, figure, written.figures / "mine.svg",
+            written.figures / ".DS_Store",
+        ):  # fmt: skip
+            before = path.read_bytes() if path.exists() else None
+            path.write_text("mine")
+            with pytest.raises(InputError, match=f"{path.name} isn't of a report"):
+                write_report([made.run], out, force=True)
+            assert path.read_text() == "mine"
+            path.write_bytes(before) if before is not None else path.unlink()
+        write_report([made.run], out, force=True)
+
+    @pytest.mark.usefixtures("words_only")
+    def test_links_are_followed_to_files_and_never_to_folders(
+        self, made: Made, tmp_path: Path
+    ) -> None:
+        (tmp_path / "there").mkdir()
+        written = write_report([made.run], tmp_path / "r.html")
+        for path in (written.html, written.markdown, written.card):
+            path.rename(tmp_path / "there" / path.name)
+            path.symlink_to(tmp_path / "there" / path.name)
+        written.html.write_text("old")
+        write_report([made.run], written.html, force=True)
+        assert Page(tmp_path / "there" / "r.html").words
+        assert all(p.is_symlink() for p in (written.html, written.markdown, written.card))
+        written.figures.rename(tmp_path / "there" / "figures")
+        written.figures.symlink_to(tmp_path / "there" / "figures")
+        with pytest.raises(InputError, match="r_files is a link"):
+            write_report([made.run], written.html, force=True)
+        assert list((tmp_path / "there" / "figures").iterdir())
+
+    @pytest.mark.usefixtures("words_only")
+    def test_a_report_of_an_earlier_version_is_known_by_its_text(
+        self, made: Made, tmp_path: Path
+    ) -> None:
+        written = write_report([made.run], tmp_path / "r.html")
+        (written.figures / ".featx.json").unlink()
+        write_report([made.run], tmp_path / "r.html", force=True)
+        (written.figures / ".featx.json").unlink()
+        (written.figures / "mine.svg").write_text("mine")
+        with pytest.raises(InputError, match=r"mine\.svg isn't of a report"):
+            write_report([made.run], tmp_path / "r.html", force=True)
 
     @pytest.mark.parametrize("name", ["report", "report.pdf"])
     def test_a_page_has_a_page_s_name(self, made: Made, name: str, tmp_path: Path) -> None:

@@ -86,6 +86,22 @@ def test_runs_that_are_there_are_kept_when_resuming(cache: Cache, tmp_path: Path
         fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.5, resume=True)
 
 
+def test_a_table_is_not_replaced_unasked_and_somebody_else_s_never(
+    cache: Cache, tmp_path: Path
+) -> None:
+    spec = [HeadSpec.choose("lda", settings=FEW)]
+    table = tmp_path / "comparison.csv"
+    table.write_text("mine")
+    for force, said in ((False, "there is a comparison at"), (True, "isn't a comparison of featx")):
+        with pytest.raises(InputError, match=said):
+            fit_heads(cache, spec, tmp_path, accuracy_floor=0.6, force=force)
+        assert [path.name for path in tmp_path.iterdir()] == ["comparison.csv"]
+    table.unlink()
+    for _ in range(2):
+        fit_heads(cache, spec, tmp_path, accuracy_floor=0.6, force=True)
+    assert table.read_text().startswith("head,roc_auc")
+
+
 def test_a_run_of_one_head_is_no_place_for_several(cache: Cache, tmp_path: Path) -> None:
     run = fit(cache, SPECS[0], tmp_path / "run", accuracy_floor=0.6).run
     before = sorted(run.iterdir())

@@ -234,7 +234,7 @@ class TestRefusals:
         assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
     def test_force_replaces_it_whole(self, cache: Cache, copied: Path) -> None:
-        (copied / "notes.txt").write_text("mine")
+        (copied / "oof.csv").write_text("damaged")
         seed = HeadSpec(name="logreg", seed=3)
         fit(cache, seed, copied, accuracy_floor=0.5, force=True)
         assert sorted(path.name for path in copied.iterdir()) == FILES
@@ -249,6 +249,95 @@ class TestRefusals:
         with pytest.raises(InputError, match="not empty and not a run"):
             fit(cache, LOGREG, tmp_path / "photos", accuracy_floor=0.6, force=True)
         assert (tmp_path / "photos" / "cat.jpg").exists()
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "notes.txt",
+            ".git/config",
+            "study/thesis.docx",
+            "study/artifacts/thesis.docx",
+            "tensorboard/final/train/thesis.docx",
+            "empty/",
+        ],
+    )
+    def test_force_deletes_no_files_of_somebody_else(
+        self, cache: Cache, copied: Path, name: str
+    ) -> None:
+        file = copied / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.mkdir() if name.endswith("/") else file.write_text("mine")
+        first = copied / name.split("/")[0] if name[0] in ".e" else file
+        with pytest.raises(InputError, match=f"{first} isn't of featx, and would be deleted"):
+            fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
+        assert file.exists()
+        assert (copied / "run.json").is_file()
+
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_force_follows_no_link_in_a_run(
+        self, cache: Cache, copied: Path, tmp_path: Path, kind: str
+    ) -> None:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "study.journal").write_text("mine")
+        if kind == "file":
+            (copied / "oof.csv").unlink()
+            (copied / "oof.csv").symlink_to(tmp_path / "mine" / "study.journal")
+        else:
+            (copied / "study").symlink_to(tmp_path / "mine")
+        with pytest.raises(InputError, match="isn't of featx"):
+            fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
+        assert (tmp_path / "mine" / "study.journal").read_text() == "mine"
+
+    def test_force_replaces_a_link_to_a_run_and_leaves_the_run(
+        self, cache: Cache, copied: Path
+    ) -> None:
+        link = copied.with_name("link")
+        link.symlink_to(copied)
+        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        fit(cache, LOGREG, link, accuracy_floor=0.5, force=True)
+        assert link.is_dir()
+        assert not link.is_symlink()
+        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+
+    @pytest.mark.parametrize("content", ["{}", "", "[1]", '{"schema_version": 3}', "half"])
+    def test_a_run_json_alone_makes_no_run(
+        self, cache: Cache, copied: Path, tmp_path: Path, content: str
+    ) -> None:
+        if content == "half":
+            content = (copied / "run.json").read_text()[:-20]
+        (tmp_path / "project").mkdir()
+        (tmp_path / "project" / "run.json").write_text(content)
+        with pytest.raises(InputError, match="can't be shown to be a run of featx"):
+            fit(cache, LOGREG, tmp_path / "project", accuracy_floor=0.6, force=True)
+        assert (tmp_path / "project" / "run.json").read_text() == content
+
+    @pytest.mark.parametrize("name", ["run-schema-1", "run-schema-2-keras"])
+    def test_runs_of_earlier_versions_are_replaced_and_files_in_them_kept(
+        self, cache: Cache, tmp_path: Path, name: str
+    ) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(Path(__file__).parent / "fixtures" / name, run)
+        (run / "notes.txt").write_text("mine")
+        with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
+            fit(cache, LOGREG, run, accuracy_floor=0.5, force=True)
+        (run / "notes.txt").unlink()
+        fit(cache, LOGREG, run, accuracy_floor=0.5, force=True)
+        assert sorted(path.name for path in run.iterdir()) == FILES
+
+    def test_a_file_that_comes_while_it_writes_is_kept(
+        self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        log = final_fit._log
+
+        def come(*arguments: Any) -> str:
+            (copied / "notes.txt").write_text("mine")
+            return log(*arguments)
+
+        monkeypatch.setattr(final_fit, "_log", come)
+        with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
+            fit(cache, LOGREG, copied, accuracy_floor=0.5, force=True)
+        assert (copied / "notes.txt").read_text() == "mine"
+        assert [path.name for path in copied.parent.iterdir()] == [copied.name]
 
     def test_an_empty_folder_becomes_the_run(self, cache: Cache, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()

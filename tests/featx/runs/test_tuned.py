@@ -220,6 +220,37 @@ class TestGoingOn:
             tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
         assert "--force" in str(caught.value)
 
+    def test_files_of_somebody_else_beside_the_run_are_kept(
+        self, cache: Cache, tmp_path: Path
+    ) -> None:
+        folder = study_folder(tmp_path / "run")
+        folder.mkdir()
+        (folder / "thesis.docx").write_text("mine")
+        for force in (False, True):
+            with pytest.raises(InputError, match=r"thesis\.docx isn't of featx"):
+                tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2), force=force)
+            assert [path.name for path in folder.iterdir()] == ["thesis.docx"]
+        (folder / "thesis.docx").unlink()
+        folder.rmdir()
+        (tmp_path / "mine").mkdir()
+        folder.symlink_to(tmp_path / "mine")
+        with pytest.raises(InputError, match="isn't of featx"):
+            tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
+        assert folder.is_symlink()
+
+    def test_a_tuned_run_is_replaced_with_its_study(
+        self, tuned: TuneReport, cache: Cache, tmp_path: Path
+    ) -> None:
+        run = Path(shutil.copytree(tuned.run, tmp_path / "run"))
+        (run / "study" / "study.journal.lock").symlink_to("study.journal")
+        (run / "study" / "thesis.docx").write_text("mine")
+        with pytest.raises(InputError, match=r"thesis\.docx isn't of featx"):
+            tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
+        assert (run / "study" / "thesis.docx").read_text() == "mine"
+        (run / "study" / "thesis.docx").unlink()
+        tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
     def test_a_run_is_not_replaced_unasked(
         self, tuned: TuneReport, cache: Cache, tmp_path: Path
     ) -> None:

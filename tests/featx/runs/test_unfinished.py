@@ -44,7 +44,7 @@ def enter(run: Path, job: dict[str, Any], *, resume: bool = False, error: Any = 
     """Open and leave the folder, by an error if there is one; return what was noted."""
     progress = Notes()
     with unfinished(run, job, resume=resume, progress=progress) as folder:
-        (folder / "state").touch()
+        (folder / "final").mkdir()
         if error is not None:
             raise error
     return progress.notes
@@ -64,7 +64,7 @@ class TestFolder:
     ) -> None:
         with pytest.raises(type(error)):
             enter(tmp_path / "run", {"a": 1}, error=error)
-        assert (tmp_path / "run.unfinished" / "state").exists()
+        assert (tmp_path / "run.unfinished" / "final").exists()
 
     @pytest.mark.parametrize("error", [InputError("bad"), StorageError("full")])
     def test_another_error_leaves_nothing(self, tmp_path: Path, error: Exception) -> None:
@@ -82,7 +82,7 @@ class TestFolder:
             enter(tmp_path / "run", {"head": {"seed": 0}}, error=KeyboardInterrupt())
         with pytest.raises(SpecMismatchError, match=r"head\.seed: 0 -> 1"):
             enter(tmp_path / "run", {"head": {"seed": 1}}, resume=True)
-        assert (tmp_path / "run.unfinished" / "state").exists()
+        assert (tmp_path / "run.unfinished" / "final").exists()
 
     def test_resume_with_nothing_there_begins(self, tmp_path: Path) -> None:
         assert enter(tmp_path / "run", {"a": 1}, resume=True) == []
@@ -99,12 +99,39 @@ class TestFolder:
         monkeypatch.setattr("featx.runs.unfinished.WORKING_SECONDS", 0.1)
         run = tmp_path / "run"
         with unfinished(run, {"a": 1}, resume=False, progress=SILENT) as folder:
-            (folder / "mine").touch()
+            (folder / "fold-1").mkdir()
             for resume in (False, True):
                 with pytest.raises(InputError, match=r"another featx is at work on .*unfinished"):
                     enter(run, {"a": 1}, resume=resume)
-            assert (folder / "mine").exists()
+            assert (folder / "fold-1").exists()
         enter(run, {"a": 1})
+
+    @pytest.mark.parametrize("resume", [False, True])
+    @pytest.mark.parametrize("name", ["thesis.docx", "fold-1/thesis.npz", "fold-1/state-0.npz.bak"])
+    def test_files_of_somebody_else_in_it_are_kept(
+        self, tmp_path: Path, name: str, resume: bool
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            enter(tmp_path / "run", {"a": 1}, error=KeyboardInterrupt())
+        file = tmp_path / "run.unfinished" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+        with pytest.raises(InputError, match=f"{name} isn't of featx"):
+            enter(tmp_path / "run", {"a": 1}, resume=resume)
+        assert file.read_text() == "mine"
+
+    def test_a_file_that_comes_meanwhile_is_kept(self, tmp_path: Path) -> None:
+        with unfinished(tmp_path / "run", {}, resume=False, progress=SILENT) as folder:
+            (folder / "final").mkdir()
+            (folder / "thesis.docx").write_text("mine")
+        assert [path.name for path in folder.iterdir()] == ["thesis.docx"]
+
+    def test_a_link_in_the_way_is_kept_and_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "mine" / "final").mkdir(parents=True)
+        (tmp_path / "run.unfinished").symlink_to(tmp_path / "mine")
+        with pytest.raises(InputError, match="in the way"):
+            enter(tmp_path / "run", {"a": 1})
+        assert (tmp_path / "mine" / "final").is_dir()
 
     def test_a_file_in_the_way_is_kept(self, tmp_path: Path) -> None:
         (tmp_path / "run.unfinished").write_text("mine")
