@@ -43,10 +43,10 @@ def clustered_interval(hits: ArrayLike, patients: ArrayLike) -> Interval | None:
     """
     found = np.asarray(hits, np.float64)
     _, place = np.unique(np.asarray(patients), return_inverse=True)
-    images = np.bincount(place).astype(np.float64)
+    images = np.bincount(place, np.ones_like(found)).astype(np.float64)
     if len(images) < 2:
         return None
-    size = effective_size(np.bincount(place, weights=found), images)
+    size = effective_size(np.bincount(place, found).astype(np.float64), images)
     count = float(found.mean()) * size
     low = float(beta.ppf(_TAIL, count, size - count + 1.0)) if count > 0.0 else 0.0
     high = float(beta.ppf(1.0 - _TAIL, count + 1.0, size - count)) if count < size else 1.0

@@ -19,6 +19,7 @@ from featx.evaluation import Metrics, Shift, evaluate_scores
 from featx.evaluation.interval import proportion_interval
 from featx.runs.evaluating import Scored, find_shift
 from featx.runs.final_fit import TRAINING_NAME, write_record
+from featx.runs.left_out import CALIBRATION_NAME
 from featx.runs.place import require_free, run_folder
 from featx.runs.record import RECORD_NAME, RunRecord, versions
 from featx.thresholds import (
@@ -35,7 +36,6 @@ from featx.thresholds import (
 if TYPE_CHECKING:
     from featx.runs.run import Run
 
-CALIBRATION_NAME = "calibration.csv"
 MOST_IMAGES = 1_000_000
 SHOWN = ("accuracy", "recall", "specificity", "precision", "npv")
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from featx_cli.calibration_tables import expected_table, point_table
+from featx_cli.calibration_tables import expected_table, point_table, point_words
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.evaluation_tables import tell_left_out
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
     GroupRegexOption,
     KeepIdentifiersOption,
+    KeepKnownPatientsOption,
     PositiveOption,
     RootOption,
 )
@@ -101,6 +103,7 @@ def calibrate(
     positive: PositiveOption = None,
     group_regex: GroupRegexOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
+    keep_known_patients: KeepKnownPatientsOption = False,
 ) -> None:
     """Choose a run's threshold anew on images of another population.
 
@@ -129,8 +132,9 @@ def calibrate(
                 "--recalibrate and --guarantee need labels",
                 "Leave them out, or leave out --unlabelled.",
             )
-        _unlabelled(opened, data, new_run, floor, force, weights)
+        _unlabelled(opened, data, new_run, floor, force, weights, keep_known_patients)
         return
+    from featx.evaluation import counted
     from featx.runs import calibrate as calibrate_run
     from featx.runs import score_images
 
@@ -139,7 +143,13 @@ def calibrate(
     )
     import_quietly()
     with source_of([opened], data, options, split=split) as source:
-        scored = score_images(opened, source.caches[0], source.split, progress=TerminalProgress())
+        scored = score_images(
+            opened,
+            source.caches[0],
+            source.split,
+            keep_known_patients=keep_known_patients,
+            progress=TerminalProgress(),
+        )
     report = calibrate_run(
         opened,
         scored,
@@ -150,10 +160,12 @@ def calibrate(
         force=force,
     )
     console = output()
+    for line in point_words(report):
+        console.print(line)
     console.print(point_table(report))
     console.print(
-        f"{report.old.images} images of {report.old.patients} patients. The new threshold is the "
-        f"one of highest recall with accuracy ≥ {floor:g} on them"
+        f"{counted(report.old.images, 'image')} of {counted(report.old.patients, 'patient')}. The "
+        f"new threshold is the one of highest recall with accuracy ≥ {floor:g} on them"
         + (" that can be promised." if report.promise is not None else ".")
     )
     if report.promise is None:
@@ -163,8 +175,7 @@ def calibrate(
         )
     else:
         console.print(report.promise.sentence)
-    if scored.excluded:
-        say(f"{scored.excluded} images were left out: the run was fitted on the same files.")
+    tell_left_out(scored.left_out)
     if report.advice:
         console.print(report.advice)
     if report.shift is not None:
@@ -173,19 +184,26 @@ def calibrate(
 
 
 def _unlabelled(
-    run: Run, data: Path, target: Path, floor: float, force: bool, weights: str | None
+    run: Run,
+    data: Path,
+    target: Path,
+    floor: float,
+    force: bool,
+    weights: str | None,
+    keep_known_patients: bool,
 ) -> None:
     """Correct for the share of sick people."""
+    from featx.evaluation import counted
     from featx.runs import calibrate_unlabelled
     from featx.thresholds import ASSUMPTION
 
     import_quietly()
-    images = _score_without_labels(run, data, weights)
+    images = _score_without_labels(run, data, weights, keep_known_patients)
     report = calibrate_unlabelled(run, images, target, accuracy_floor=floor, force=force)
     console, prior = output(), report.prior
     console.print(expected_table(report))
     console.print(
-        f"{len(images)} images without labels: {prior.share:.1%} of them are sick by estimate "
+        f"{counted(len(images), 'image')} without labels: {prior.share:.1%} are sick by estimate "
         f"(95 % interval {prior.low:.1%} – {prior.high:.1%}), of the training images "
         f"{report.training_prior:.1%} were."
     )
@@ -194,7 +212,7 @@ def _unlabelled(
         f"out-of-fold scores at that share, and hold under {ASSUMPTION}."
     )
     console.print(report.shift.sentence)
-    if report.shift.verdict != "alike":
+    if report.shift.speaks:
         console.print(
             "Another share of sick people may not be all that differs: a few dozen labelled images "
             "say more."
@@ -202,7 +220,9 @@ def _unlabelled(
     console.print(f"Run: {report.run}", soft_wrap=True)
 
 
-def _score_without_labels(run: Run, data: Path, weights: str | None) -> DataFrame:
+def _score_without_labels(
+    run: Run, data: Path, weights: str | None, keep_known_patients: bool
+) -> DataFrame:
     """Score images, or those of a cache, whose labels aren't looked at."""
     import pandas as pd
 
@@ -212,7 +232,14 @@ def _score_without_labels(run: Run, data: Path, weights: str | None) -> DataFram
     from featx_cache import open_cache
 
     if is_cache(data):
-        scored = score_images(run, open_cache(data), "all", progress=TerminalProgress())
+        scored = score_images(
+            run,
+            open_cache(data),
+            "all",
+            keep_known_patients=keep_known_patients,
+            progress=TerminalProgress(),
+        )
+        tell_left_out(scored.left_out)
         distance = run.reference.distance(scored.vectors) if run.has_reference else math.nan
         return scored.table[["path", "group", "score"]].assign(distance=distance)
     paths = list(find_images([data]))
