@@ -153,7 +153,7 @@ def evaluate_scores(
     if not len(truth):
         raise InputError("there are no images to evaluate")
     if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} scores are not finite numbers")
+        raise InputError(f"some scores are not finite numbers: {int((~np.isfinite(values)).sum())}")
     called = values >= threshold
     (tn, fp), (fn, tp) = confusion_matrix(truth, called, labels=[False, True]).tolist()
     both = bool(truth.any() and (~truth).any())

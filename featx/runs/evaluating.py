@@ -21,6 +21,7 @@ from featx.evaluation import (
     Subgroups,
     compare_populations,
     compare_runs,
+    counted,
     evaluate_scores,
     evaluate_subgroups,
 )
@@ -180,8 +181,8 @@ def score_images(
     patients = int(table["group"][known].nunique())
     if not keep_known_patients and (same | known).all():
         raise InputError(
-            f"the run {run.path} was fitted on the patients of all {len(table)} images "
-            f"(split {split!r})",
+            f"the run {run.path} was fitted on the patients of all these images (split {split!r}: "
+            f"{counted(len(table), 'image')})",
             "Give images of other patients. If these are other people with the same names, add "
             "--keep-known-patients.",
         )

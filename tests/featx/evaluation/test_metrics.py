@@ -146,7 +146,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("wrong", [np.nan, np.inf])
     def test_scores_that_are_not_finite(self, wrong: float) -> None:
-        with pytest.raises(InputError, match="1 scores are not finite"):
+        with pytest.raises(InputError, match="scores are not finite numbers: 1"):
             evaluate_scores([0, 1], [0.5, wrong], 0.5, [1, 2])
 
 
