@@ -82,10 +82,12 @@ def comparison_notes(comparison: RunComparison) -> list[str]:
 
 def tell_left_out(left_out: LeftOut) -> None:
     """Say which images weren't measured and why, and what to do where that is wrong."""
+    from featx.runs.left_out import ELSE
+
     if left_out.sentence:
         say(left_out.sentence)
     if left_out.known_patient or left_out.near_duplicate:
-        say("If these are other people with the same names, add --keep-known-patients.")
+        say(ELSE)
 
 
 def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:

@@ -21,14 +21,13 @@ from featx.evaluation import (
     Subgroups,
     compare_populations,
     compare_runs,
-    counted,
     evaluate_scores,
     evaluate_subgroups,
 )
 from featx.evaluation.reference import average
 from featx.progress import SILENT, Progress
 from featx.runs.final_fit import OOF_NAME
-from featx.runs.left_out import NOTHING, LeftOut, known_patients
+from featx.runs.left_out import NOTHING, LeftOut, fresh_images, without_near
 from featx.training.data import require_copies
 from featx.training.scoring import mean_by_image
 from featx_cache import Cache
@@ -171,22 +170,7 @@ def score_images(
     split = choose_split(cache.images["split"], split, cache.path)
     rows = cache.row_numbers(splits=None if split == ALL else (split,), copies=False)
     table = cache.table(rows)
-    same = table["sha256"].isin(run.fitted_images).to_numpy(bool)
-    if same.all():
-        raise InputError(
-            f"the run {run.path} was fitted on these very images (split {split!r})",
-            "Its out-of-fold metrics are in run.json; evaluate on the test split.",
-        )
-    known = known_patients(run, cache, table) & ~same
-    patients = int(table["group"][known].nunique())
-    if not keep_known_patients and (same | known).all():
-        raise InputError(
-            f"the run {run.path} was fitted on the patients of all these images (split {split!r}: "
-            f"{counted(len(table), 'image')})",
-            "Give images of other patients. If these are other people with the same names, add "
-            "--keep-known-patients.",
-        )
-    fresh = ~same if keep_known_patients else ~(same | known)
+    fresh, known, left_out = fresh_images(run, cache, table, split, keep=keep_known_patients)
     rows, table = rows[fresh], table[fresh].reset_index(drop=True)
     image = cache.rows["image"].to_numpy()[rows]
     details = cache.details.iloc[image].reset_index(drop=True)
@@ -200,18 +184,11 @@ def score_images(
         )
     columns = [name for name in details.columns if name not in table.columns]
     table = table.drop(columns="copy").assign(score=scores).join(details[columns])
-    near = run.reference.has(vectors) if run.has_reference else np.zeros(len(table), bool)
-    files, others = int(same.sum()), int(known.sum())
-    if keep_known_patients:
-        kept = int((known[fresh] | near).sum())
-        return Scored(split, table, vectors, LeftOut(same_file=files, kept=kept))
-    if near.all():
-        raise InputError(
-            f"the run {run.path} was fitted on nearly the same pictures (split {split!r})",
-            "Give images of other patients.",
-        )
-    out = LeftOut(files, others, int(near.sum()), patients)
-    return Scored(split, table[~near].reset_index(drop=True), vectors[~near], out)
+    if not run.has_reference:
+        return Scored(split, table, vectors, left_out)
+    near = run.reference.has(vectors)
+    stays, left_out = without_near(run, near, known[fresh], left_out, keep=keep_known_patients)
+    return Scored(split, table[stays].reset_index(drop=True), vectors[stays], left_out)
 
 
 def measure(

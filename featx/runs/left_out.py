@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from featx.runs.run import Run
 
 CALIBRATION_NAME = "calibration.csv"
+ELSE = "If these are other people with the same names, add --keep-known-patients."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,85 @@ class LeftOut:
 
 
 NOTHING = LeftOut()
+
+
+def fresh_images(
+    run: Run, cache: Cache, table: pd.DataFrame, split: str, *, keep: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], LeftOut]:
+    """Say which images a run doesn't know, by their bytes and their patients, before the scoring.
+
+    Parameters
+    ----------
+    run, cache, table
+        See `known_patients`; the table has sha256, too.
+    split
+        For messages.
+    keep
+        Whether other images of known patients are to stay.
+
+    Returns
+    -------
+    fresh, known : ndarray of shape (images,), dtype bool
+        Images that stay, and other images of known patients.
+    left_out : LeftOut
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    same = table["sha256"].isin(run.fitted_images).to_numpy(bool)
+    if same.all():
+        raise InputError(
+            f"the run {run.path} was fitted on these very images (split {split!r})",
+            "Its out-of-fold metrics are in run.json; evaluate on the test split.",
+        )
+    known = known_patients(run, cache, table) & ~same
+    files, others = int(same.sum()), int(known.sum())
+    if keep:
+        return ~same, known, LeftOut(same_file=files, kept=others)
+    if (same | known).all():
+        raise InputError(
+            f"the run {run.path} was fitted on the patients of all these images (split {split!r}: "
+            f"{counted(len(table), 'image')})",
+            f"Give images of other patients. {ELSE}",
+        )
+    patients = int(table["group"][known].nunique())
+    return ~(same | known), known, LeftOut(files, others, patients=patients)
+
+
+def without_near(
+    run: Run,
+    near: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    left_out: LeftOut,
+    *,
+    keep: bool,
+) -> tuple[NDArray[np.bool_], LeftOut]:
+    """Say which of the images that stayed still do when near duplicates are left out, too.
+
+    Parameters
+    ----------
+    run, keep
+        See `fresh_images`.
+    near, known : ndarray of shape (images,), dtype bool
+        Near duplicates (see `featx.evaluation.Reference.has`), and images of known patients.
+    left_out
+        So far.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    if keep:
+        return np.ones(len(near), bool), replace(left_out, kept=int((near | known).sum()))
+    if near.all():
+        raise InputError(
+            f"the run {run.path} was fitted on nearly the same pictures as all of these",
+            f"Give images of other patients. {ELSE}",
+        )
+    return ~near, replace(left_out, near_duplicate=int(near.sum()))
 
 
 def known_patients(run: Run, cache: Cache, table: pd.DataFrame) -> NDArray[np.bool_]:
