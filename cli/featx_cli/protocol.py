@@ -29,7 +29,9 @@ def evaluate_protocol(
     InputError
         When something else than one cache was given.
     """
+    from featx.data.positive import positive_sentence
     from featx.errors import InputError
+    from featx.evaluation import counts_in_words
     from featx.runs import shift_protocol
     from featx_cache import open_cache
 
@@ -45,6 +47,7 @@ def evaluate_protocol(
     if csv_file is not None:
         write_text(csv_file, report.table().to_csv(index=False))
     console = output()
+    console.print(positive_sentence(run.record.classes))
     console.print(protocol_table(report))
     console.print(
         "Each seam: trained on one side, used on the other, patients never shared; the threshold "
@@ -59,7 +62,8 @@ def evaluate_protocol(
     worst = report.worst
     console.print(
         f"It loses most across {worst.name}: {report.drop(worst):.4f} ROC AUC, and accuracy is "
-        f"{worst.metrics.accuracy:.4f} there at a threshold that kept {report.accuracy_floor:g}."
+        f"{worst.metrics.accuracy:.4f} there at a threshold that kept {report.accuracy_floor:g}. "
+        + counts_in_words(worst.metrics.confusion, run.record.classes)
     )
 
 

@@ -193,6 +193,7 @@ def _unlabelled(
     keep_known_patients: bool,
 ) -> None:
     """Correct for the share of sick people."""
+    from featx.data.positive import positive_sentence
     from featx.evaluation import counted
     from featx.runs import calibrate_unlabelled
     from featx.thresholds import ASSUMPTION
@@ -201,6 +202,7 @@ def _unlabelled(
     images = _score_without_labels(run, data, weights, keep_known_patients)
     report = calibrate_unlabelled(run, images, target, accuracy_floor=floor, force=force)
     console, prior = output(), report.prior
+    console.print(positive_sentence(run.record.classes))
     console.print(expected_table(report))
     console.print(
         f"{counted(len(images), 'image')} without labels: {prior.share:.1%} are sick by estimate "
