@@ -19,10 +19,15 @@ class OutOfMemoryError(FeatxError):
 
 
 class NoFeasibleThresholdError(FeatxError):
-    """No threshold reaches the accuracy floor; `best_accuracy` is what can be had."""
+    """No threshold reaches the accuracy floor.
 
-    def __init__(self, what: str, hint: str = "", *, best_accuracy: float) -> None:
-        self.best_accuracy = best_accuracy
+    `best_accuracy` is what can be had; `roc_auc` is that of the same scores, where it is known.
+    """
+
+    def __init__(
+        self, what: str, hint: str = "", *, best_accuracy: float, roc_auc: float | None = None
+    ) -> None:
+        self.best_accuracy, self.roc_auc = best_accuracy, roc_auc
         super().__init__(what, hint)
 
 

@@ -22,6 +22,19 @@ _ROWS = (
 )
 
 
+def point_words(report: CalibrationReport) -> tuple[str, ...]:
+    """Say which class is which, and what both points do to the local images."""
+    from featx.data.positive import positive_sentence
+    from featx.evaluation import counts_in_words
+
+    classes = report.record.classes
+    return (
+        positive_sentence(classes),
+        f"Old threshold: {counts_in_words(report.old.confusion, classes)}",
+        f"New threshold: {counts_in_words(report.new.confusion, classes)}",
+    )
+
+
 def point_table(report: CalibrationReport) -> Table:
     """Compare both points on the local images."""
     how = "chosen on these" if report.promise is not None else "cross-validated"

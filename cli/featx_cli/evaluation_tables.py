@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from featx_cli.console import say
 from featx_cli.tables import METRICS, plain_table
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from featx.evaluation import Difference, Interval, Metrics, Shift, Subgroups
     from featx.runs import RunComparison
+    from featx.runs.left_out import LeftOut
 
 SIGNALS = {
     "scores": "scores (KS distance)",
@@ -62,17 +64,30 @@ def comparison_table(comparison: RunComparison, other: str) -> Table:
 
 def comparison_notes(comparison: RunComparison) -> list[str]:
     """Return what has to be known to read these tables."""
+    from featx.evaluation import counted
+
     notes = [
-        f"{comparison.images} images of {comparison.patients} patients, each run at its own "
-        "threshold; difference: other less first. Intervals and p by resampling patients; (DeLong) "
-        "and (McNemar) take images for independent. Holm: p for all of these tests together."
+        f"{counted(comparison.images, 'image')} of {counted(comparison.patients, 'patient')}, each "
+        "run at its own threshold; difference: other less first. Intervals and p by resampling "
+        "patients; (DeLong) and (McNemar) take images for independent. Holm: p for all of these "
+        "tests together."
     ]
     if comparison.excluded:
         notes.append(
-            f"{comparison.excluded} images were left out: another of the runs was fitted on them, "
-            "or has no embedding of them."
+            f"{counted(comparison.excluded, 'image')} left out: another of the runs was fitted on "
+            "the same files or patients, or has no embedding of them."
         )
     return notes
+
+
+def tell_left_out(left_out: LeftOut) -> None:
+    """Say which images weren't measured and why, and what to do where that is wrong."""
+    from featx.runs.left_out import ELSE
+
+    if left_out.sentence:
+        say(left_out.sentence)
+    if left_out.known_patient or left_out.near_duplicate:
+        say(ELSE)
 
 
 def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:

@@ -36,7 +36,9 @@ def evaluate_protocol(
     InputError
         When something else than one cache was given.
     """
+    from featx.data.positive import positive_sentence
     from featx.errors import InputError
+    from featx.evaluation import counts_in_words
     from featx.runs import shift_protocol
     from featx_cache import open_cache
 
@@ -54,6 +56,7 @@ def evaluate_protocol(
     if to_standard_output(json_file) or to_standard_output(csv_file):
         return
     console = output()
+    console.print(positive_sentence(run.record.classes))
     console.print(protocol_table(report))
     console.print(
         "Each seam: trained on one side, used on the other, patients never shared; the threshold "
@@ -68,7 +71,8 @@ def evaluate_protocol(
     worst = report.worst
     console.print(
         f"It loses most across {worst.name}: {report.drop(worst):.4f} ROC AUC, and accuracy is "
-        f"{worst.metrics.accuracy:.4f} there at a threshold that kept {report.accuracy_floor:g}."
+        f"{worst.metrics.accuracy:.4f} there at a threshold that kept {report.accuracy_floor:g}. "
+        + counts_in_words(worst.metrics.confusion, run.record.classes)
     )
 
 

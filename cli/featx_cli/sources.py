@@ -246,9 +246,11 @@ def _require_columns(by: Sequence[str], table: DataFrame) -> None:
 
 def _tell_split(data: str, asked: str | None, split: str, taken: int, images: int) -> None:
     """Say which images were taken, where that wasn't said by whoever typed the command."""
+    from featx.evaluation import counted
+
     if asked is not None:
         return
     if split == "all":
-        say(f"{data} has no test split: all of its {images} images are taken.")
+        say(f"{data} has no test split: all of it is taken ({counted(images, 'image')}).")
     elif taken < images:
         say(f"The test split of {data}: {taken} of {images} images (--split all takes them all).")

@@ -5,7 +5,7 @@ from featx.evaluation.paired import Contender, Difference, compare_runs
 from featx.evaluation.reference import FAR, Reference, average
 from featx.evaluation.shift import Population, Shift, compare_populations
 from featx.evaluation.subgroups import Subgroup, Subgroups, divisible_by, evaluate_subgroups
-from featx.evaluation.wording import counts_in_words
+from featx.evaluation.wording import counted, counts_in_words
 
 __all__ = [
     "FAR",
@@ -21,6 +21,7 @@ __all__ = [
     "average",
     "compare_populations",
     "compare_runs",
+    "counted",
     "counts_in_words",
     "divisible_by",
     "evaluate_scores",

@@ -1,4 +1,4 @@
-"""Curves with the band in which 95 % of those lie that resampled patients give."""
+"""Curves with their 95 % bands: of resampled patients, or the intervals of a proportion."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from featx.errors import InputError
+from featx.evaluation.clustered import clustered_interval
 from featx.evaluation.interval import CONFIDENCE
 from featx.evaluation.resampling import RESAMPLES, resampled_weights
 
@@ -101,16 +102,23 @@ def precision_recall_band(
 
 
 def threshold_bands(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, thresholds: ArrayLike, *, seed: int = 0
+    y: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    seed: int = 0,  # noqa: ARG001
 ) -> dict[str, Band]:
-    """Return recall and accuracy against the threshold, each with its band.
+    """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
 
     Parameters
     ----------
-    y, scores, groups, seed
+    y, scores, groups
         See `roc_band`.
     thresholds : array of shape (places,)
         Where.
+    seed
+        Not used: nothing is drawn. Callers treat all bands alike.
 
     Returns
     -------
@@ -125,20 +133,13 @@ def threshold_bands(
     truth, values = _both_classes(y, scores)
     at = np.asarray(thresholds, np.float64)
     called = values[:, np.newaxis] >= at
-    right = (called == truth[:, np.newaxis]).astype(np.float64)
-    hits = (called & truth[:, np.newaxis]).astype(np.float64)
-    recalls, accuracies = [], []
-    for weights in resampled_weights(_numbered(groups), seed=seed):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            recalls.append(weights @ hits / (weights @ truth.astype(np.float64))[:, np.newaxis])
-        accuracies.append(weights @ right / weights.sum(axis=1, keepdims=True))
+    place = _numbered(groups)
     found = {}
-    for name, parts, value in (
-        ("recall", recalls, hits.sum(axis=0) / truth.sum()),
-        ("accuracy", accuracies, right.mean(axis=0)),
-    ):
-        low, high = _quantiles(np.concatenate(parts))
-        found[name] = Band(at, value, at, low, high)
+    for name, hits in (("recall", called[truth]), ("accuracy", called == truth[:, np.newaxis])):
+        patients = place[truth] if name == "recall" else place
+        intervals = [clustered_interval(each, patients) for each in hits.T]
+        low, high = np.array([(i.low, i.high) if i else (np.nan,) * 2 for i in intervals]).T
+        found[name] = Band(at, hits.mean(axis=0), at, low, high)
     return found
 
 

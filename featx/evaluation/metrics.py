@@ -19,9 +19,10 @@ from sklearn.metrics import (
 )
 
 from featx.errors import InputError
+from featx.evaluation.clustered import added, clustered_interval, extreme_area_interval
 from featx.evaluation.delong import area_interval
 from featx.evaluation.interval import CONFIDENCE, Interval, proportion_interval
-from featx.evaluation.prevalence import predictive_values
+from featx.evaluation.prevalence import predictive_intervals, predictive_values
 from featx.evaluation.resampling import (
     RESAMPLES,
     Statistic,
@@ -30,6 +31,11 @@ from featx.evaluation.resampling import (
     weighted_auc,
     weighted_average_precision,
 )
+
+COUNTED = ("accuracy", "recall", "specificity", "precision", "npv", "balanced_accuracy", "f1")
+"""Metrics whose intervals follow from counts of images and patients, without resampling."""
+
+AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
 
 BINS = 10
 """Of equal width, in which the expected calibration error compares scores and outcomes."""
@@ -58,9 +64,11 @@ class Metrics:
     confusion
         Counts under ``tn``, ``fp``, ``fn``, ``tp``.
     intervals
-        95 % intervals of all of these: percentile bootstrap over patients, each with all their
-        images (Efron and Tibshirani 1993), 2,000 resamples. Absent where fewer than two patients
-        have such images.
+        95 % intervals of these by patients. Accuracy, recall, specificity, precision and NPV: Korn
+        and Graubard's (see `featx.evaluation.clustered`), which holds at 0 and 1, too; balanced
+        accuracy and F1 follow from such. The others: percentile bootstrap over patients, each with
+        all their images (Efron and Tibshirani 1993), 2,000 resamples. Absent where fewer than two
+        patients have such images, and where all resamples have the same value, which says nothing.
     other_intervals
         95 % intervals that take images for independent: ``wilson`` and ``clopper_pearson`` of the
         proportions, ``delong`` of the area under the ROC curve.
@@ -134,7 +142,7 @@ def evaluate_scores(
     prevalence
         Share of the people who are sick where the classifier will be used; None leaves it open.
     resamples
-        Of the bootstrap; 0 leaves its intervals out.
+        Of the bootstrap; 0 leaves `intervals` out.
 
     Raises
     ------
@@ -145,14 +153,23 @@ def evaluate_scores(
     if not len(truth):
         raise InputError("there are no images to evaluate")
     if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} scores are not finite numbers")
+        raise InputError(f"some scores are not finite numbers: {int((~np.isfinite(values)).sum())}")
     called = values >= threshold
     (tn, fp), (fn, tp) = confusion_matrix(truth, called, labels=[False, True]).tolist()
     both = bool(truth.any() and (~truth).any())
     names, place = np.unique(np.asarray(groups), return_inverse=True)
     probabilities = values.clip(0.0, 1.0)
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    statistics = weighted_statistics(truth, values, called, place, prevalence)
+    intervals: dict[str, Interval] = {}
+    if resamples:
+        statistics = weighted_statistics(truth, values, called, place, prevalence)
+        drawn = bootstrap_intervals(
+            {n: s for n, s in statistics.items() if n not in COUNTED},
+            place,
+            seed=seed,
+            resamples=resamples,
+        )
+        intervals = _intervals(truth, values, called, place, drawn, prevalence)
     stated: dict[str, float] = {}
     if prevalence is not None:
         ppv, npv = predictive_values(recall, specificity, prevalence)
@@ -182,7 +199,7 @@ def evaluate_scores(
         log_loss=float(log_loss(truth, probabilities, labels=[False, True])) if both else math.nan,
         calibration_error=_calibration_error(truth, probabilities),
         confusion={"tn": tn, "fp": fp, "fn": fn, "tp": tp},
-        intervals=bootstrap_intervals(statistics, place, seed=seed, resamples=resamples),
+        intervals=intervals,
         other_intervals=_other_intervals(proportions, truth, values),
         at_prevalence=stated,
     )
@@ -272,7 +289,7 @@ def weighted_statistics(
         "calibration_error": (_calibration_statistic(truth, probabilities), []),
     }
     if prevalence is not None:
-        for number, name in enumerate(("ppv_at_prevalence", "npv_at_prevalence")):
+        for number, name in enumerate(AT_PREVALENCE):
             everything[name] = (of_counts(_at(prevalence, number)), [truth, ~truth])
     anybody = np.ones(len(truth), bool)
     return {
@@ -299,6 +316,48 @@ def _at(prevalence: float, number: int) -> Callable[[_Counts], NDArray[np.float6
         return np.asarray(right / (right + wrong), np.float64)
 
     return formula
+
+
+def _intervals(
+    truth: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    called: NDArray[np.bool_],
+    place: NDArray[np.intp],
+    drawn: Mapping[str, Interval],
+    prevalence: float | None,
+) -> dict[str, Interval]:
+    """Return all intervals by patients; those of resamples that are all alike say nothing."""
+    right, anybody = truth == called, np.ones(len(truth), bool)
+    parts = {
+        "accuracy": (right, anybody),
+        "recall": (called, truth),
+        "specificity": (~called, ~truth),
+        "precision": (truth, called),
+        "npv": (~truth, ~called),
+        # Jaccard's index J, of which F1 is 2 J / (1 + J).
+        "f1": (right, truth | called),
+    }
+    found = {
+        name: interval
+        for name, (hits, among) in parts.items()
+        if (interval := clustered_interval(hits[among], place[among])) is not None
+    }
+    if "f1" in found:
+        low, high = (2.0 * j / (1.0 + j) for j in (found["f1"].low, found["f1"].high))
+        found["f1"] = Interval(low, high)
+    found |= {name: interval for name, interval in drawn.items() if interval.low < interval.high}
+    if not {"recall", "specificity"} <= set(found):
+        return found
+    both = found["recall"], found["specificity"]
+    shares = float(called[truth].mean()), float((~called[~truth]).mean())
+    found["balanced_accuracy"] = added(shares, both, (0.5, 0.5))
+    if prevalence is not None:
+        stated = dict(zip(AT_PREVALENCE, predictive_intervals(*both, prevalence), strict=True))
+        found = stated | found
+    if "roc_auc" not in found and (area := float(roc_auc_score(truth, values))) in (0.0, 1.0):
+        sick, healthy = (len(np.unique(place[which])) for which in (truth, ~truth))
+        found["roc_auc"] = extreme_area_interval(area, sick, healthy)
+    return found
 
 
 def _other_intervals(

@@ -48,7 +48,8 @@ class Difference:
     difference
         `other` less `first`.
     interval
-        95 % interval of the difference; None where there is none, as of McNemar's test.
+        95 % interval of the difference; None where there is none, as of McNemar's test, and where
+        all resamples differ alike, which says nothing.
     p_value
         Two-sided, of no difference; None where the metric isn't defined.
     adjusted
@@ -226,7 +227,7 @@ def _by_bootstrap(
         return Difference(run, name, "bootstrap", first, other, math.nan, None, None)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.quantile(draws, (tail, 1.0 - tail))
-    interval = Interval(float(low), float(high))
+    interval = Interval(float(low), float(high)) if low < high else None
     p_value = bootstrap_p_value(draws)
     return Difference(run, name, "bootstrap", first, other, other - first, interval, p_value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from featx.errors import InputError
+from featx.evaluation.interval import Interval
 
 
 def predictive_values(
@@ -34,6 +35,31 @@ def predictive_values(
     cleared, alarms = specificity * (1.0 - prevalence), (1.0 - specificity) * (1.0 - prevalence)
     ppv = hits / (hits + alarms) if hits + alarms > 0.0 else math.nan
     npv = cleared / (cleared + misses) if cleared + misses > 0.0 else math.nan
+    return ppv, npv
+
+
+def predictive_intervals(
+    sensitivity: Interval, specificity: Interval, prevalence: float
+) -> tuple[Interval, Interval]:
+    """Return 95 % intervals of PPV and NPV, for where resamples have none.
+
+    Both grow with sensitivity and with specificity. So their ends are at the ends of both: a little
+    too wide, since it is rare that both are as bad.
+
+    Parameters
+    ----------
+    sensitivity, specificity
+        95 % intervals.
+    prevalence
+        See `predictive_values`.
+
+    Returns
+    -------
+    ppv, npv : Interval
+    """
+    low = predictive_values(sensitivity.low, specificity.low, prevalence)
+    high = predictive_values(sensitivity.high, specificity.high, prevalence)
+    ppv, npv = (Interval(*ends) for ends in zip(low, high, strict=True))
     return ppv, npv
 
 

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import fisher_exact, ks_2samp
 
 from featx.errors import InputError
+from featx.evaluation.wording import counted
 from featx.thresholds.guarantee import one_of_each
 
-Verdict = Literal["alike", "may differ", "differs"]
+Verdict = Literal["alike", "unclear", "may differ", "differs"]
 Values = NDArray[np.float64]
 
 ALPHA = 0.005
@@ -36,6 +37,7 @@ FEW_PATIENTS = 300
 _PERMUTATIONS = 2000
 _SENTENCES: dict[Verdict, str] = {
     "alike": "There is no sign that this population differs from the training population",
+    "unclear": "It is unclear whether this population differs from the training population",
     "may differ": "This population may differ from the training population",
     "differs": "This population differs from the training population",
 }
@@ -99,9 +101,11 @@ class Signal:
 
     @property
     def verdict(self) -> Verdict:
-        """What this signal says; an effect counts only where it can't well be chance."""
-        if self.p_value > ALPHA or self.effect < self.marks[0]:
+        """What this signal says; an effect that may be chance is no sign, and no proof of none."""
+        if self.effect < self.marks[0]:
             return "alike"
+        if self.p_value > ALPHA:
+            return "unclear"
         return "may differ" if self.effect < self.marks[1] else "differs"
 
 
@@ -112,7 +116,8 @@ class Shift:
     Attributes
     ----------
     verdict
-        The gravest of the signals.
+        The gravest of the signals. ``unclear`` where none speaks, and one has a large effect that
+        may be chance.
     reasons
         Why, in words.
     signals
@@ -133,6 +138,11 @@ class Shift:
     distance_ratio: float | None = None
     positives: float | None = None
     training_positives: float | None = None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it says that the population differs, or may."""
+        return self.verdict in ("may differ", "differs")
 
     @property
     def sentence(self) -> str:
@@ -198,11 +208,10 @@ def compare_populations(
         if limit is not None:
             signals.append(_far(one.distances, two.distances, limit))
         signals.append(_ks("distances", one.distances, two.distances, larger=True))
-    ranks: tuple[Verdict, ...] = ("alike", "may differ", "differs")
-    verdict = ranks[max(ranks.index(signal.verdict) for signal in signals)]
+    verdict = _gravest(signals)
     return Shift(
         verdict=verdict,
-        reasons=_reasons(signals, ratio, shares, classes, len(two.scores)),
+        reasons=_reasons(verdict, signals, ratio, shares, classes, len(two.scores)),
         signals=tuple(signals),
         patients=len(two.scores),
         training_patients=len(one.scores),
@@ -262,7 +271,18 @@ def _far(training: Values, here: Values, limit: float) -> Signal:
     return Signal("far", float(counts[0, 0] / len(here)), FAR_MARKS, p_value)
 
 
+def _gravest(signals: list[Signal]) -> Verdict:
+    """Return what all signals say together."""
+    said = {signal.verdict for signal in signals}
+    for verdict in ("differs", "may differ"):
+        if verdict in said:
+            return verdict
+    large = any(s.verdict == "unclear" and s.effect >= s.marks[1] for s in signals)
+    return "unclear" if large else "alike"
+
+
 def _reasons(
+    verdict: Verdict,
     signals: list[Signal],
     ratio: float | None,
     shares: tuple[float, float] | None,
@@ -288,7 +308,11 @@ def _reasons(
             f"{ratio:.2f} times, Kolmogorov-Smirnov {s.effect:.2f})"
         ),
     }
-    speaking = [signal for signal in signals if signal.verdict != "alike"]
+    if verdict == "unclear":
+        large = [s for s in signals if s.verdict == "unclear" and s.effect >= s.marks[1]]
+        chance = f"with {counted(patients, 'patient')} this may be chance"
+        return (*(words[signal.name](signal) for signal in large), chance)
+    speaking = [signal for signal in signals if signal.verdict in ("may differ", "differs")]
     found = [words[signal.name](signal) for signal in speaking]
     names = {signal.name for signal in speaking}
     if shares and names and names <= {"scores", "stability"} and abs(shares[0] - shares[1]) > 0.05:
@@ -297,5 +321,6 @@ def _reasons(
             "alone may be why"
         )
     if not speaking and patients < FEW_PATIENTS:
-        found.append(f"but with {patients} patients only large differences would show")
+        few = counted(patients, "patient")
+        found.append(f"but with {few} only large differences would show")
     return tuple(found)

@@ -25,3 +25,14 @@ def counts_in_words(confusion: Mapping[str, int], classes: tuple[str, str]) -> s
         f"{confusion['fn']} of {sick} sick ({classes[1]}) missed, "
         f"{confusion['fp']} of {healthy} healthy ({classes[0]}) called sick."
     )
+
+
+def counted(count: int, thing: str) -> str:
+    """Write so many things.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

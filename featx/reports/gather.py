@@ -37,12 +37,15 @@ class What:
         False leaves evaluation images alone.
     by
         Columns of the manifest to divide the images by; none for the usual ones.
+    keep_known_patients
+        See `featx.runs.score_images`.
     """
 
     caches: tuple[Path, ...] = ()
     split: str | None = None
     evaluate: bool = True
     by: tuple[str, ...] = ()
+    keep_known_patients: bool = False
 
 
 def gather(runs: Sequence[Run], what: What, progress: Progress = SILENT) -> Facts:
@@ -72,7 +75,14 @@ def gather(runs: Sequence[Run], what: What, progress: Progress = SILENT) -> Fact
             # A run's own cache may hold no other images than those that it was fitted on.
             split = what.split if asked else what.split or "test"
             try:
-                evaluations.append(_evaluate(run, name, source, split, missing, progress))
+                images = score_images(
+                    run,
+                    source.cache,
+                    split,
+                    keep_known_patients=what.keep_known_patients,
+                    progress=progress,
+                )
+                evaluations.append(_evaluate(run, name, source, images, missing))
             except FeatxError as error:
                 missing.append(Missing(f"{name} on {source.name}", str(error)))
                 refused[source.key].append(error)
@@ -115,11 +125,9 @@ def _evaluate(
     run: Run,
     name: str,
     source: Source,
-    split: str | None,
+    images: runs_of.Scored,
     missing: list[Missing],
-    progress: Progress,
 ) -> Scored:
-    images = score_images(run, source.cache, split, progress=progress)
     title, key = _title(images.split, source), f"{slug(images.split)}-{source.key}"
     truth, metrics = _measure(run, images)
     try:
@@ -172,7 +180,7 @@ def _out_of_fold(
         table = run.out_of_fold.assign(sha256="")
         if source is not None:
             table = _with_details(table, source.cache)
-        images = runs_of.Scored(OUT_OF_FOLD, table, np.empty((0, 0), np.float32), 0)
+        images = runs_of.Scored(OUT_OF_FOLD, table, np.empty((0, 0), np.float32))
         truth, metrics = _measure(run, images)
     except FeatxError as error:
         missing.append(Missing(f"{name} {OUT_OF_FOLD}", str(error)))

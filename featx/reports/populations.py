@@ -9,7 +9,7 @@ import numpy as np
 from featx.errors import FeatxError
 from featx.evaluation import Difference, Subgroups, divisible_by, evaluate_subgroups
 from featx.reports.document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
-from featx.reports.facts import Facts, Missing, RunFacts, Scored
+from featx.reports.facts import OUT_OF_FOLD, Facts, Missing, RunFacts, Scored
 from featx.reports.figures import distributions_figure, picture
 from featx.reports.score_axis import logit_span
 from featx.reports.wording import METRICS, listed, number, with_interval
@@ -133,6 +133,7 @@ def comparison_section(facts: Facts, missing: list[Missing]) -> Section | None:
 def _verdict(
     differences: Sequence[Difference], first: str, names: dict[str, str], title: str
 ) -> Text:
+    where = title[:1].upper() + title[1:] if title == OUT_OF_FOLD else f"On {title}"
     real = [
         f"{names[one.run]} in {METRICS.get(one.metric, one.metric.replace('_', ' '))}"
         for one in differences
@@ -140,10 +141,10 @@ def _verdict(
     ]
     if real:
         return Text(
-            f"On {title} what differs from {first} by more than chance (p at most 0.05 by Holm's "
+            f"{where}, what differs from {first} by more than chance (p at most 0.05 by Holm's "
             f"method): {listed(dict.fromkeys(real))}."
         )
-    return Text(f"On {title} no difference from {first} is beyond chance.")
+    return Text(f"{where}, no difference from {first} is beyond chance.")
 
 
 def _difference(one: Difference, names: dict[str, str]) -> tuple[str, ...]:
@@ -166,8 +167,8 @@ def shift_section(facts: Facts) -> Section | None:
             if scored.shift is None:
                 continue
             sentence = f"{run.name}, {scored.title}: {scored.shift.sentence}"
-            alike = scored.shift.verdict == "alike"
-            blocks += [Text(sentence) if alike else Notice(sentence), _signals(scored)]
+            speaks = scored.shift.speaks
+            blocks += [Notice(sentence) if speaks else Text(sentence), _signals(scored)]
             pictures = _distributions(run, scored)
             blocks.append(Gallery(tuple(pictures)))
     if not blocks:

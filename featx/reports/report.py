@@ -97,6 +97,7 @@ def write_report(
     split: str | None = None,
     evaluate: bool = True,
     by: Sequence[str] = (),
+    keep_known_patients: bool = False,
     title: str = DEFAULT_TITLE,
     anonymous: bool = True,
     force: bool = False,
@@ -124,6 +125,8 @@ def write_report(
         False leaves evaluation images alone: the report is on out-of-fold scores.
     by
         Columns of the manifest to divide the images by, or ``size``; none for the usual ones.
+    keep_known_patients
+        See `featx.runs.score_images`.
     title
         Heading of the page.
     anonymous
@@ -146,7 +149,9 @@ def write_report(
     for run in runs:
         loaded = run if isinstance(run, Run) else load_run(run)
         opened.setdefault(loaded.path.resolve(), loaded)
-    what = What(tuple(Path(cache) for cache in caches), split, evaluate, tuple(by))
+    what = What(
+        tuple(Path(cache) for cache in caches), split, evaluate, tuple(by), keep_known_patients
+    )
     facts = gather(list(opened.values()), what, progress)
     names, missing = Names(anonymous, places_of(facts, what)), list(facts.missing)
     steps = SECTIONS + len(facts.sets()) + sum(len(run.scored) for run in facts.runs)

@@ -52,7 +52,7 @@ def glance(facts: Facts) -> Section:
     )  # fmt: skip
     table = Table(columns, tuple(rows), words=frozenset({0, 1}))
     note = Text(
-        "In brackets: 95 % intervals, a bootstrap that resamples patients with all their images. "
+        "In brackets: 95 % intervals by patients, not by images. "
         "Thresholds were chosen on the scores out of fold, so recall and accuracy there are a "
         "little optimistic; they are kept apart from those on other images.",
         small=True,
@@ -175,8 +175,8 @@ def _about(pairs: Sequence[Pair], own: bool) -> Text:
     text = f"{images} of {counted(scored.metrics.patients, 'patient')}"
     text += " that no run here was fitted on, at the threshold chosen out of fold"
     text += f" ({listed(moved)}: on images from elsewhere)." if moved else "."
-    if scored.images.excluded:
-        text += f" {counted(scored.images.excluded, 'image')} left out: the run was fitted on them."
+    if said := scored.images.left_out.sentence:
+        text += f" {said}"
     return Text(text)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from featx.evaluation import Metrics
+from featx.evaluation import counted as counted
 from featx_cache.text import printable
 
 METRICS = {
@@ -72,11 +73,6 @@ def with_interval(metrics: Metrics, name: str) -> str:
     interval = metrics.intervals.get(name)
     between = f" ({interval.low:.3f} – {interval.high:.3f})" if interval else ""
     return number(getattr(metrics, name)) + between
-
-
-def counted(count: int, thing: str) -> str:
-    """Write so many things: one image, 1,200 images."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from featx.runs.predicting import Prediction, find_images, shift_warning
 from featx.runs.protocol import ProtocolReport, shift_protocol
 from featx.runs.record import RunRecord
 from featx.runs.run import Run, load_run
+from featx.runs.tally import Tally
 from featx.runs.tuned import TuneReport, tune
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "RunComparison",
     "RunRecord",
     "Scored",
+    "Tally",
     "TuneReport",
     "calibrate",
     "calibrate_unlabelled",

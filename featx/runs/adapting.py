@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, compare_populations
+from featx.evaluation.clustered import added, clustered_interval
+from featx.evaluation.prevalence import predictive_intervals
 from featx.evaluation.resampling import bootstrap_intervals
 from featx.runs.calibrating import require_other, write_calibrated
 from featx.runs.place import require_free
@@ -41,7 +43,7 @@ class ExpectedPoint:
         On the scores of its run.
     values, intervals
         ``accuracy``, ``recall``, ``specificity``, ``precision`` and ``npv``, from the training
-        population's out-of-fold scores weighted to that share; intervals resample its patients.
+        population's out-of-fold scores weighted to that share; intervals are by its patients.
     """
 
     threshold: float
@@ -205,12 +207,29 @@ def _expected(
 
     values = {name: float(v[0]) for name, v in rates(np.ones((1, len(truth)))).items()}
     _, place = np.unique(groups.astype(str), return_inverse=True)
-    names = tuple(values)
-    intervals = bootstrap_intervals(
-        {name: lambda weights, name=name: rates(weights)[name] for name in names},  # type: ignore[misc]
+    drawn = bootstrap_intervals(
+        {
+            "precision": lambda weights: rates(weights)["precision"],
+            "npv": lambda weights: rates(weights)["npv"],
+        },
         place,
         seed=seed,
     )
+    recall = clustered_interval(called[truth], place[truth])
+    specificity = clustered_interval(~called[~truth], place[~truth])
+    if recall is None or specificity is None:
+        return values, {}
+    shares = (values["recall"], values["specificity"]), (share, 1.0 - share)
+    ppv, npv = predictive_intervals(recall, specificity, share)
+    intervals = {
+        "accuracy": added(shares[0], (recall, specificity), shares[1]),
+        "recall": recall,
+        "specificity": specificity,
+        "precision": ppv,
+        "npv": npv,
+        # Resamples that are all alike say nothing.
+        **{name: found for name, found in drawn.items() if found.low < found.high},
+    }
     return values, intervals
 
 

@@ -15,10 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx.errors import InputError
-from featx.evaluation import Metrics, Shift, evaluate_scores
+from featx.evaluation import Metrics, Shift, counted, evaluate_scores
 from featx.evaluation.interval import proportion_interval
 from featx.runs.evaluating import Scored, find_shift
 from featx.runs.final_fit import TRAINING_NAME, write_record
+from featx.runs.left_out import CALIBRATION_NAME
 from featx.runs.place import require_free, run_folder
 from featx.runs.record import RECORD_NAME, RunRecord, versions
 from featx.thresholds import (
@@ -36,7 +37,6 @@ from featx_cache.spreadsheets import to_csv
 if TYPE_CHECKING:
     from featx.runs.run import Run
 
-CALIBRATION_NAME = "calibration.csv"
 MOST_IMAGES = 1_000_000
 SHOWN = ("accuracy", "recall", "specificity", "precision", "npv")
 
@@ -282,12 +282,19 @@ def _advice(metrics: Metrics, floor: float) -> str:
     low = metrics.intervals["accuracy"].low if "accuracy" in metrics.intervals else 0.0
     if low >= floor:
         return ""
+    high = metrics.intervals["accuracy"].high if "accuracy" in metrics.intervals else 1.0
     said = (
-        f"These {metrics.images} images don't show that accuracy keeps the floor {floor:g}: "
-        f"cross-validated, it is {metrics.accuracy:.4f}, and its 95 % interval begins at {low:.4f}."
+        f"{counted(metrics.images, 'image')} can't show that accuracy keeps the floor {floor:g}: "
+        f"cross-validated, it is {metrics.accuracy:.4f}, and its 95 % interval is {low:.4f} – "
+        f"{high:.4f}."
     )
+    if high < floor:
+        return f"{said} All of it is below the floor: lower --accuracy-floor."
     if (needed := images_needed(metrics.accuracy, floor)) is None:
-        return f"{said} More images wouldn't change that: lower --accuracy-floor."
+        return (
+            f"{said} The floor is in it, so it may be kept or not: label more images to find out, "
+            "or lower --accuracy-floor."
+        )
     return f"{said} About {max(needed, metrics.images + 1):,} images would do at this accuracy."
 
 

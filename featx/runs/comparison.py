@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,10 @@ class Comparison:
     folder
         A run for each head, and ``comparison.csv``.
     table : DataFrame
-        One line a head, best first: head, roc_auc, recall, accuracy, specificity, threshold (empty
-        where no threshold reaches the floor), fit_seconds, predict_microseconds an image.
+        One line a head, best first: head, roc_auc, recall, accuracy, specificity, threshold,
+        fit_seconds, predict_microseconds an image, best_accuracy. Where no threshold reaches the
+        floor, there are roc_auc and best_accuracy, the highest of all thresholds, alone; elsewhere
+        best_accuracy is empty.
     """
 
     folder: Path
@@ -107,9 +110,10 @@ def fit_heads(
                 rows.append(_row(fit_on(read[1], cache, job, progress).record))
             except NoFeasibleThresholdError as error:
                 progress.note(f"{spec.name}: {error}")
-                rows.append({"head": spec.name})
+                reached = {"roc_auc": error.roc_auc, "best_accuracy": error.best_accuracy}
+                rows.append({"head": spec.name, **reached})
                 best = max((best, error), key=lambda e: e.best_accuracy if e else -1.0)
-        if all("roc_auc" not in row for row in rows) and best is not None:
+        if all("threshold" not in row for row in rows) and best is not None:
             raise best
         columns = _row(None)
         table = pd.DataFrame(rows, columns=list(columns))
@@ -171,4 +175,5 @@ def _row(record: RunRecord | None) -> dict[str, Any]:
         "threshold": record.threshold if record is not None else None,
         "fit_seconds": round(fit, 2),
         "predict_microseconds": round(1e6 * seconds.get("predict_image", 0.0), 1),
+        "best_accuracy": math.nan,
     }

@@ -27,6 +27,7 @@ from featx.evaluation import (
 from featx.evaluation.reference import average
 from featx.progress import SILENT, Progress
 from featx.runs.final_fit import OOF_NAME
+from featx.runs.left_out import NOTHING, LeftOut, fresh_images, without_near
 from featx.training.data import require_copies
 from featx.training.scoring import mean_by_image
 from featx_cache import Cache
@@ -51,14 +52,19 @@ class Scored:
         columns.
     vectors : ndarray of shape (images, channels), dtype float32
         Embeddings of the untouched images, averaged over the grid.
-    excluded
-        Images left out because the run was fitted on a byte-identical one.
+    left_out
+        Images that aren't here, because the run was fitted on them or on their patients.
     """
 
     split: str
     table: pd.DataFrame
     vectors: NDArray[np.float32]
-    excluded: int
+    left_out: LeftOut = NOTHING
+
+    @property
+    def excluded(self) -> int:
+        """How many images were left out."""
+        return self.left_out.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,8 @@ class Evaluation:
         See `featx.evaluation.Metrics`.
     scores
         One line an image: path, label, group, score.
-    excluded
-        Images left out because the run was trained on a byte-identical one.
+    left_out
+        See `Scored`.
     subgroups
         The same by each column that was asked for.
     shift
@@ -85,9 +91,14 @@ class Evaluation:
     split: str
     metrics: Metrics
     scores: pd.DataFrame
-    excluded: int
+    left_out: LeftOut = NOTHING
     subgroups: tuple[Subgroups, ...] = ()
     shift: Shift | None = None
+
+    @property
+    def excluded(self) -> int:
+        """How many images were left out."""
+        return self.left_out.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,8 @@ class RunComparison:
     images, patients
         How many there are that none of the runs was fitted on.
     excluded
-        Images that only the first run wasn't fitted on, or that another has no embedding of.
+        Images that another run was fitted on, or on their patients, and the first wasn't; or that
+        another has no embedding of.
     differences
         See `featx.evaluation.compare_runs`.
     """
@@ -124,9 +136,18 @@ class RunComparison:
 
 
 def score_images(
-    run: Run, cache: Cache, split: str | None = "test", *, progress: Progress = SILENT
+    run: Run,
+    cache: Cache,
+    split: str | None = "test",
+    *,
+    keep_known_patients: bool = False,
+    progress: Progress = SILENT,
 ) -> Scored:
     """Score the images of a split that a run wasn't fitted on.
+
+    Left out are images that are byte-identical to one that it was fitted on, other images of the
+    same patients (see `featx.runs.left_out.known_patients`), and near duplicates (see
+    `featx.evaluation.Reference.has`).
 
     Parameters
     ----------
@@ -134,11 +155,14 @@ def score_images(
         The cache must hold embeddings by the run's own backbone.
     split
         ``all`` takes every image; None takes the test split, or every image where there is none.
+    keep_known_patients
+        Score images of the same patients and near duplicates, too: for data in which other people
+        have the same names.
 
     Raises
     ------
     InputError
-        When the split is empty, all its images were used for fitting, or a score isn't a number.
+        When the split is empty, nothing is left of it, or a score isn't a number.
     SpecMismatchError
         When the embeddings are another backbone's.
     """
@@ -146,12 +170,7 @@ def score_images(
     split = choose_split(cache.images["split"], split, cache.path)
     rows = cache.row_numbers(splits=None if split == ALL else (split,), copies=False)
     table = cache.table(rows)
-    fresh = ~table["sha256"].isin(run.fitted_images).to_numpy()
-    if not fresh.any():
-        raise InputError(
-            f"the run {run.path} was fitted on these very images (split {split!r})",
-            "Its out-of-fold metrics are in run.json; evaluate on the test split.",
-        )
+    fresh, known, left_out = fresh_images(run, cache, table, split, keep=keep_known_patients)
     rows, table = rows[fresh], table[fresh].reset_index(drop=True)
     image = cache.rows["image"].to_numpy()[rows]
     details = cache.details.iloc[image].reset_index(drop=True)
@@ -165,7 +184,11 @@ def score_images(
         )
     columns = [name for name in details.columns if name not in table.columns]
     table = table.drop(columns="copy").assign(score=scores).join(details[columns])
-    return Scored(split, table, vectors, int((~fresh).sum()))
+    if not run.has_reference:
+        return Scored(split, table, vectors, left_out)
+    near = run.reference.has(vectors)
+    stays, left_out = without_near(run, near, known[fresh], left_out, keep=keep_known_patients)
+    return Scored(split, table[stays].reset_index(drop=True), vectors[stays], left_out)
 
 
 def measure(
@@ -201,7 +224,7 @@ def measure(
     metrics = evaluate_scores(truth, table["score"], record.threshold, table["group"], **settings)
     scores = table[list(SCORE_COLUMNS)]
     return Evaluation(
-        scored.split, metrics, scores, scored.excluded, subgroups, find_shift(run, scored)
+        scored.split, metrics, scores, scored.left_out, subgroups, find_shift(run, scored)
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import FeatxError
+from featx.evaluation.reference import directions
 from featx.explain import Neighbour
 from featx.images import UnreadableImageError, picture
 from featx.runs.run import Run
@@ -31,7 +32,7 @@ class Neighbourhood:
         self.root: Path | None = None
         if reference is None:
             return
-        self.directions = _directions(reference.vectors)
+        self.directions = directions(reference.vectors)
         with contextlib.suppress(FeatxError):  # the cache may be gone
             self.root = Path(open_cache(run.record.cache).data)
 
@@ -39,7 +40,7 @@ class Neighbourhood:
         """Find the nearest images of the class that an image was called, then of the other."""
         if self.table is None:
             return []
-        distance = 1.0 - self.directions @ _directions(vector[np.newaxis])[0]
+        distance = 1.0 - self.directions @ directions(vector[np.newaxis])[0]
         order = np.argsort(distance, kind="stable")
         order = order[distance[order] > SAME_PICTURE]
         same = self.table["label"].to_numpy()[order] == called
@@ -61,8 +62,3 @@ class Neighbourhood:
             return picture(self.root / neighbour.path, THUMBNAIL)
         except UnreadableImageError:
             return None
-
-
-def _directions(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(length, np.finfo(np.float32).tiny), np.float32)

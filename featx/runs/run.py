@@ -231,6 +231,7 @@ class Run:
         split: str | None = "test",
         by: Sequence[str] = (),
         prevalence: float | None = None,
+        keep_known_patients: bool = False,
         progress: Progress = SILENT,
     ) -> Evaluation:
         """Measure the run on images that it wasn't fitted on.
@@ -245,17 +246,20 @@ class Run:
             Columns of the manifest to divide the images by, or ``size``.
         prevalence
             See `featx.evaluation.evaluate_scores`.
+        keep_known_patients
+            See `featx.runs.score_images`.
 
         Raises
         ------
         InputError
-            When the split is empty, all its images were used for fitting, or there is no such
-            column.
+            When the split is empty, nothing is left of it, or there is no such column.
         SpecMismatchError
             See `require_match`.
         """
         cache = cache if cache is not None else self.own_cache()
-        scored = score_images(self, cache, split, progress=progress)
+        scored = score_images(
+            self, cache, split, keep_known_patients=keep_known_patients, progress=progress
+        )
         return measure(self, scored, by=by, prevalence=prevalence)
 
     def backbone(

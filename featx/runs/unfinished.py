@@ -96,7 +96,7 @@ def unfinished(
         except NoFeasibleThresholdError as error:
             hint = f"{error.hint} The trained folds are kept: --resume takes another floor at once."
             raise NoFeasibleThresholdError(
-                error.what, hint, best_accuracy=error.best_accuracy
+                error.what, hint, best_accuracy=error.best_accuracy, roc_auc=error.roc_auc
             ) from error
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and a polite kill
             progress.note("The finished epochs are kept: the same command with --resume goes on.")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import optuna
 from numpy.typing import ArrayLike
+from sklearn.metrics import roc_auc_score
 
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds.quiet import quiet_optuna
@@ -89,6 +91,7 @@ def choose_threshold(
             f"{points.thresholds[best]:.6g}",
             f"Lower --accuracy-floor to {reachable:.4f} at most, or fit a better head.",
             best_accuracy=float(points.accuracy[best]),
+            roc_auc=float(roc_auc_score(y, scores)) if len(np.unique(y)) == 2 else None,
         )
     with quiet_optuna():
         study = _study(points, accuracy_floor, min(trials, len(points.thresholds)), seed)

@@ -60,7 +60,7 @@ def sweep(y: ArrayLike, scores: ArrayLike) -> Sweep:
             f"labels of shape {truth.shape} and scores of shape {values.shape} don't match"
         )
     if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} scores are not finite numbers")
+        raise InputError(f"some scores are not finite numbers: {int((~np.isfinite(values)).sum())}")
     positives = int(truth.sum())
     if positives in (0, len(truth)):
         raise InputError(

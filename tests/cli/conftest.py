@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,13 +69,18 @@ def networks_are_built_once() -> Iterator[None]:
         yield
 
 
+def other_name(name: str) -> str:
+    """Call a drawn X-ray as one of another patient: drawn patients all begin with number 0."""
+    return re.sub(r"^(IM-|person)", r"\g<1>9", name)
+
+
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn X-rays of eight other patients, in class folders without splits."""
+    """Drawn X-rays of eight other patients, with names of their own, in class folders."""
     root = tmp_path_factory.mktemp("hospital")
     write_phantoms(root / "drawn", patients=8, size=64, seed=9)
     for path in sorted((root / "drawn").rglob("*.png")):
-        target = root / "images" / path.parent.name / path.name
+        target = root / "images" / path.parent.name / other_name(path.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     return root / "images"

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -87,8 +88,47 @@ def test_csv_has_these_columns_and_a_line_an_image(
 def test_all_splits_count_what_was_left_out(featx: Featx, tiny_run: Path, tmp_path: Path) -> None:
     answer = featx("evaluate", tiny_run, "--split", "all", "--json", tmp_path / "m.json")
     images = load_run(tiny_run).record.images
-    assert f"{images} images were left out: the run was fitted on the same files." in answer.err
-    assert json.loads((tmp_path / "m.json").read_text())["excluded"] == images
+    said = f"{images} images left out: {images} files that the run was fitted on."
+    assert said in answer.err.splitlines()
+    content = json.loads((tmp_path / "m.json").read_text())
+    assert content["excluded"] == content["left_out"]["same_file"] == images
+
+
+def test_images_of_training_patients_are_left_out_unless_they_are_to_be_kept(
+    featx: Featx, tiny_run: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    import h5py
+
+    shutil.copytree(tiny_cache, tmp_path / "cache")
+    with h5py.File(tmp_path / "cache" / "index.h5", "r+") as index:
+        split, group = (index[f"images/{name}"][:] for name in ("split", "group"))
+        test, train = np.flatnonzero(split == b"test"), np.flatnonzero(split == b"train")
+        group[test[0]] = group[train[0]]
+        index["images/group"][...] = group
+    arguments = ("evaluate", tiny_run, tmp_path / "cache", "--json", tmp_path / "m.json")
+    answer = featx(*arguments)
+    assert answer.code == 0
+    assert "1 image left out: 1 image of 1 patient that the run was fitted on." in answer.err
+    assert "If these are other people with the same names, add --keep-known-patients." in answer.err
+    content = json.loads((tmp_path / "m.json").read_text())
+    assert content["left_out"]["known_patient"] == content["excluded"] == 1
+    assert content["images"] == len(test) - 1
+    kept = featx(*arguments, "--keep-known-patients")
+    assert "1 image of patients that the run was fitted on is measured, too" in kept.err
+    assert json.loads((tmp_path / "m.json").read_text())["images"] == len(test)
+
+
+def test_the_first_lines_name_the_positive_class_and_count_in_words(
+    featx: Featx, tiny_run: Path, tmp_path: Path
+) -> None:
+    out = featx("-q", "evaluate", tiny_run, "--json", tmp_path / "m.json").out
+    content = json.loads((tmp_path / "m.json").read_text())
+    first, second = out.splitlines()[:2]
+    assert first == "Positive class (sick): PNEUMONIA. Negative class (healthy): NORMAL."
+    n = content["confusion"]
+    assert second == content["in_words"]
+    assert second.startswith(f"{n['fn']} of {n['fn'] + n['tp']} sick (PNEUMONIA) missed")
+    assert content["positive_class"] == "PNEUMONIA"
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -63,7 +63,7 @@ class TestData:
         answer = featx("evaluate", tiny_run, hospital, "--csv", scores)
         assert answer.code == 0
         assert "logreg on all" in answer.out
-        assert "has no test split: all of its" in answer.err
+        assert "has no test split: all of it is taken" in answer.err
         table = pd.read_csv(scores)
         files = [hospital / path for path in table["path"]]
         assert sorted(files) == sorted(hospital.rglob("*.png"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -13,8 +14,12 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from featx.evaluation import counts_in_words
+from featx.runs import load_run
 from featx_cache import open_cache
+from featx_cli.commands.fit import comparison_table
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
@@ -286,3 +291,23 @@ def test_a_keras_head_in_a_process_of_its_own_prints_results_only(
     table = pd.read_csv(tmp_path / "run" / "oof.csv")
     assert list(table.columns) == ["path", "label", "group", "fold", "score"]
     assert (tmp_path / "run" / "head.keras").stat().st_size > 0
+
+
+def test_a_head_that_misses_the_floor_shows_its_area_and_its_best_accuracy() -> None:
+    missing = dict.fromkeys(("recall", "accuracy", "specificity", "threshold"), float("nan"))
+    table = pd.DataFrame([{"head": "knn", "roc_auc": 0.91234, "best_accuracy": 0.8756, **missing}])
+    text = io.StringIO()
+    Console(width=120, file=text).print(comparison_table(table, 0.95))
+    (line,) = (line for line in text.getvalue().splitlines() if "knn" in line)
+    assert line.split() == ["knn", "0.9123", "none", "≤", "0.8756"]
+
+
+def test_counts_in_words_come_first(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+    answer = featx(
+        "-q", "fit", tiny_cache, "--head", "logreg", "--run", tmp_path / "run",
+        "--accuracy-floor", "0.5",
+    )  # fmt: skip
+    assert answer.code == 0
+    confusion = load_run(tmp_path / "run").record.metrics["out_of_fold"]["confusion"]
+    said = counts_in_words(confusion, ("NORMAL", "PNEUMONIA"))
+    assert f"Out of fold: {said}\n" in answer.out.split("logreg, out of fold")[0]

@@ -272,6 +272,18 @@ class TestExplaining:
 
 
 class TestRemarks:
+    def test_verdicts_are_counted_in_words(
+        self, featx: Featx, tiny_run: Path, images: Path
+    ) -> None:
+        code, out, err = featx("predict", tiny_run, images, "--format", "csv")
+        assert code == 3
+        rows = [row for row in csv.DictReader(io.StringIO(out)) if row["score"]]
+        positive = sum(row["prediction"] == "PNEUMONIA" for row in rows)
+        uncertain = sum(row["uncertain"] == "true" for row in rows)
+        said = f"{positive} of 3 called PNEUMONIA, {uncertain} uncertain; 1 file without a score."
+        assert said in err.splitlines()
+        assert "called PNEUMONIA" not in featx("-q", "predict", tiny_run, images).err
+
     def test_many_images_unlike_the_training_set_are_warned_of_in_one_line(
         self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,8 @@ def _stocked(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     )
     extract(scan_folder(data), folder / "embeddings", tiny)
     others = write_phantoms(folder / "other_hospital", patients=12, size=32, seed=1)
+    for image in sorted(others.rglob("*.png")):  # other people have other names
+        image.rename(image.with_name(re.sub(r"^(IM-|person)", r"\g<1>9", image.name)))
     shutil.copytree(others / "train", folder / "our_hospital")
     shutil.copytree(others / "test", folder / "images_without_labels")
     images = list(find_images([others / "test"]))

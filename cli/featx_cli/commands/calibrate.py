@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from featx_cli.calibration_tables import expected_table, point_table
+from featx_cli.calibration_tables import expected_table, point_table, point_words
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.evaluation_tables import tell_left_out
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
     GroupColumnOption,
     GroupRegexOption,
     KeepIdentifiersOption,
+    KeepKnownPatientsOption,
     PositiveOption,
     RootOption,
     say_left_out,
@@ -107,6 +109,7 @@ def calibrate(
     group_regex: GroupRegexOption = None,
     group_column: GroupColumnOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
+    keep_known_patients: KeepKnownPatientsOption = False,
 ) -> None:
     """Choose a run's threshold anew on images of another population.
 
@@ -143,8 +146,9 @@ def calibrate(
                 "made",
                 "Leave it out.",
             )
-        _unlabelled(opened, data, new_run, floor, force, weights)
+        _unlabelled(opened, data, new_run, floor, force, weights, keep_known_patients)
         return
+    from featx.evaluation import counted
     from featx.runs import calibrate as calibrate_run
     from featx.runs import score_images
 
@@ -161,7 +165,13 @@ def calibrate(
     )
     import_quietly()
     with source_of([opened], data, options, split=split) as source:
-        scored = score_images(opened, source.caches[0], source.split, progress=TerminalProgress())
+        scored = score_images(
+            opened,
+            source.caches[0],
+            source.split,
+            keep_known_patients=keep_known_patients,
+            progress=TerminalProgress(),
+        )
     if unknown := unknown_patients(scored.table):
         say(unknown)
     try:
@@ -180,10 +190,12 @@ def calibrate(
         raise
     tell_positive(report.record.classes)
     console = output()
+    for line in point_words(report):
+        console.print(line)
     console.print(point_table(report))
     console.print(
-        f"{report.old.images} images of {report.old.patients} patients. The new threshold is the "
-        f"one of highest recall with accuracy ≥ {floor:g} on them"
+        f"{counted(report.old.images, 'image')} of {counted(report.old.patients, 'patient')}. The "
+        f"new threshold is the one of highest recall with accuracy ≥ {floor:g} on them"
         + (" that can be promised." if report.promise is not None else ".")
     )
     if report.promise is None:
@@ -193,8 +205,7 @@ def calibrate(
         )
     else:
         console.print(report.promise.sentence)
-    if scored.excluded:
-        say(f"{scored.excluded} images were left out: the run was fitted on the same files.")
+    tell_left_out(scored.left_out)
     if report.advice:
         console.print(report.advice)
     if report.shift is not None:
@@ -212,20 +223,27 @@ def _whether_kept(run: Path, cache: Path | None) -> str:
 
 
 def _unlabelled(
-    run: Run, data: Path, target: Path, floor: float, force: bool, weights: str | None
+    run: Run,
+    data: Path,
+    target: Path,
+    floor: float,
+    force: bool,
+    weights: str | None,
+    keep_known_patients: bool,
 ) -> None:
     """Correct for the share of sick people."""
+    from featx.evaluation import counted
     from featx.runs import calibrate_unlabelled
     from featx.thresholds import ASSUMPTION
 
     import_quietly()
-    images = _score_without_labels(run, data, weights)
+    images = _score_without_labels(run, data, weights, keep_known_patients)
     report = calibrate_unlabelled(run, images, target, accuracy_floor=floor, force=force)
     console, prior = output(), report.prior
     tell_positive(run.record.classes)
     console.print(expected_table(report))
     console.print(
-        f"{len(images)} images without labels: {prior.share:.1%} of them are sick by estimate "
+        f"{counted(len(images), 'image')} without labels: {prior.share:.1%} are sick by estimate "
         f"(95 % interval {prior.low:.1%} – {prior.high:.1%}), of the training images "
         f"{report.training_prior:.1%} were."
     )
@@ -234,7 +252,7 @@ def _unlabelled(
         f"out-of-fold scores at that share, and hold under {ASSUMPTION}."
     )
     console.print(report.shift.sentence)
-    if report.shift.verdict != "alike":
+    if report.shift.speaks:
         console.print(
             "Another share of sick people may not be all that differs: a few dozen labelled images "
             "say more."
@@ -242,7 +260,9 @@ def _unlabelled(
     console.print(f"Run: {report.run}", soft_wrap=True)
 
 
-def _score_without_labels(run: Run, data: Path, weights: str | None) -> DataFrame:
+def _score_without_labels(
+    run: Run, data: Path, weights: str | None, keep_known_patients: bool
+) -> DataFrame:
     """Score images, or those of a cache, whose labels aren't looked at."""
     import pandas as pd
 
@@ -252,7 +272,14 @@ def _score_without_labels(run: Run, data: Path, weights: str | None) -> DataFram
     from featx_cache import open_cache
 
     if is_cache(data):
-        scored = score_images(run, open_cache(data), "all", progress=TerminalProgress())
+        scored = score_images(
+            run,
+            open_cache(data),
+            "all",
+            keep_known_patients=keep_known_patients,
+            progress=TerminalProgress(),
+        )
+        tell_left_out(scored.left_out)
         distance = run.reference.distance(scored.vectors) if run.has_reference else math.nan
         return scored.table[["path", "group", "score"]].assign(distance=distance)
     left_out: Counter[str] = Counter()

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from featx_cache.spreadsheets import to_csv
-from featx_cli.console import TerminalProgress, output, say
+from featx_cli.console import TerminalProgress, output
 from featx_cli.evaluation_tables import (
     comparison_notes,
     comparison_table,
     shift_table,
     subgroup_notes,
     subgroups_table,
+    tell_left_out,
 )
 from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
 from featx_cli.loading import (
@@ -23,8 +24,10 @@ from featx_cli.loading import (
     GroupColumnOption,
     GroupRegexOption,
     KeepIdentifiersOption,
+    KeepKnownPatientsOption,
     PositiveOption,
     RootOption,
+    tell_positive,
 )
 from featx_cli.protocol import evaluate_protocol
 from featx_cli.sources import DataOptions, source_of
@@ -132,13 +135,15 @@ def evaluate(
     group_regex: GroupRegexOption = None,
     group_column: GroupColumnOption = None,
     keep_identifiers: KeepIdentifiersOption = False,
+    keep_known_patients: KeepKnownPatientsOption = False,
 ) -> None:
     """Measure a run at its own threshold on images that it wasn't fitted on.
 
-    Everything comes with 95 % intervals: a bootstrap that resamples patients. The file of --json
-    has Wilson's, Clopper and Pearson's and DeLong's as well, which take images for independent.
-    Images that the run was fitted on are left out, and counted. The images are compared with those
-    that the run was fitted on, and it says so when their population differs.
+    Everything comes with 95 % intervals by patients, not by images. The file of --json has
+    Wilson's, Clopper and Pearson's and DeLong's as well, which take images for independent. Images
+    that the run was fitted on, other images of the same patients and near duplicates are left out
+    and counted. The images are compared with those that the run was fitted on, and it says so when
+    their population differs.
     """
     from featx.errors import InputError
     from featx.evaluation.prevalence import require_share
@@ -176,7 +181,8 @@ def evaluate(
         group_column,
     )
     results = [
-        _evaluate(runs, source, options, split, by or [], prevalence) for source in data or (None,)
+        _evaluate(runs, source, options, split, (by or [], prevalence), keep_known_patients)
+        for source in data or (None,)
     ]
     if json is not None:
         write_text(json, as_json(runs[0], results), force=force)
@@ -184,6 +190,7 @@ def evaluate(
         write_text(csv, as_csv(results), force=force)
     if to_standard_output(json) or to_standard_output(csv):
         return
+    tell_positive(runs[0].record.classes)
     for result in results:
         _show(runs[0], result, titled=len(data) > 1)
 
@@ -215,15 +222,21 @@ def _evaluate(
     source: Path | None,
     options: DataOptions,
     split: str | None,
-    by: list[str],
-    prevalence: float | None,
+    how: tuple[list[str], float | None],
+    keep_known_patients: bool,
 ) -> Result:
     from featx.runs import compare, measure, score_images
 
-    progress = TerminalProgress()
+    progress, (by, prevalence) = TerminalProgress(), how
     with source_of(runs, source, options, split=split, by=by) as opened:
         scored = [
-            score_images(run, cache, opened.split, progress=progress)
+            score_images(
+                run,
+                cache,
+                opened.split,
+                keep_known_patients=keep_known_patients,
+                progress=progress,
+            )
             for run, cache in zip(runs, opened.caches, strict=True)
         ]
         evaluation = measure(runs[0], scored[0], by=by, prevalence=prevalence)
@@ -232,15 +245,18 @@ def _evaluate(
 
 
 def _show(run: Run, result: Result, *, titled: bool) -> None:
+    from featx.evaluation import counted, counts_in_words
+
     name, evaluation, comparison = result
     classes, metrics = run.record.classes, evaluation.metrics.as_dict()
     console = output()
     title = f"{run.record.head.name} on {evaluation.split}"
+    console.print(counts_in_words(metrics["confusion"], classes))
     console.print(metrics_table(f"{title} of {name}" if titled else title, metrics))
     console.print(confusion_table(metrics["confusion"], classes))
     console.print(
-        f"{metrics['images']} images of {metrics['patients']} patients at the run's threshold "
-        f"{metrics['threshold']:.6g}."
+        f"{counted(metrics['images'], 'image')} of {counted(metrics['patients'], 'patient')} at "
+        f"the run's threshold {metrics['threshold']:.6g}."
     )
     for subgroups in evaluation.subgroups:
         console.print()
@@ -257,15 +273,14 @@ def _show(run: Run, result: Result, *, titled: bool) -> None:
         console.print()
         console.print(shift_table(evaluation.shift, classes))
         console.print(evaluation.shift.sentence)
-        if evaluation.shift.verdict != "alike":
+        if evaluation.shift.speaks:
             console.print(
                 "The operating point may not hold here: look at recall and specificity above, and "
                 "choose another with `featx calibrate` and some labelled images of this population."
             )
     if run.record.extraction.backbone.weights == "random":
         console.print("The embeddings are untrained (random weights).")
-    if evaluation.excluded:
-        say(f"{evaluation.excluded} images were left out: the run was fitted on the same files.")
+    tell_left_out(evaluation.left_out)
 
 
 def as_json(run: Run, results: list[Result]) -> str:
@@ -277,6 +292,8 @@ def as_json(run: Run, results: list[Result]) -> str:
 
 
 def _plain(run: Run, result: Result) -> dict[str, Any]:
+    from featx.evaluation import counts_in_words
+
     name, evaluation, comparison = result
     return {
         "run": str(run.path),
@@ -284,8 +301,11 @@ def _plain(run: Run, result: Result) -> dict[str, Any]:
         "data": name,
         "split": evaluation.split,
         "classes": list(run.record.classes),
+        "positive_class": run.record.classes[1],
+        "in_words": counts_in_words(evaluation.metrics.confusion, run.record.classes),
         "accuracy_floor": run.record.accuracy_floor,
         "excluded": evaluation.excluded,
+        "left_out": evaluation.left_out.as_dict(),
         "trained_embeddings": run.record.extraction.backbone.weights == "trained",
         **evaluation.metrics.as_dict(),
         "subgroups": [subgroups.as_dict() for subgroups in evaluation.subgroups],

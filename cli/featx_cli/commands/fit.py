@@ -166,6 +166,10 @@ def fit(
         comparison = fit_heads(opened, specs, run, **how)
         tell_positive(opened.classes)
         output().print(comparison_table(comparison.table, accuracy_floor))
+        if comparison.table["threshold"].isna().any():
+            output().print(
+                "none: no threshold reaches the floor. The accuracy is the best of all thresholds."
+            )
         output().print(f"Runs and comparison.csv: {run}", soft_wrap=True)
 
 
@@ -177,8 +181,9 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
     )
     for row in table.to_dict("records"):
         name, numbers = str(row["head"]), [row[c] for c in COMPARED]
-        if numbers[0] != numbers[0]:  # NaN: no threshold reaches the floor
-            shown.add_row(name, "no threshold reaches the floor", *[""] * 5)
+        if row["threshold"] != row["threshold"]:  # NaN: no threshold reaches the floor
+            area = "" if numbers[0] != numbers[0] else f"{numbers[0]:.4f}"
+            shown.add_row(name, area, "none", f"≤ {row['best_accuracy']:.4f}", *[""] * 3)
             continue
         shown.add_row(
             name,
@@ -190,14 +195,19 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
 
 
 def _print_run(report: FitReport, accuracy_floor: float) -> None:
+    from featx.evaluation import counted, counts_in_words
+
     console, record = output(), report.record
     name = record.head.name
     tell_positive(record.classes)
+    found = record.metrics["out_of_fold"]
+    console.print(f"Out of fold: {counts_in_words(found['confusion'], record.classes)}")
     console.print(metrics_table(f"{name}, out of fold", record.metrics["out_of_fold"]))
     console.print(confusion_table(record.metrics["out_of_fold"]["confusion"], record.classes))
     console.print(
         f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-        f"{accuracy_floor:g} on {record.images} images of {record.patients} patients.",
+        f"{accuracy_floor:g} on {counted(record.images, 'image')} of "
+        f"{counted(record.patients, 'patient')}.",
     )
     console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
     console.print(f"Run: {report.run}", soft_wrap=True)

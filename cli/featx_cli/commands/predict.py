@@ -63,10 +63,14 @@ def predict(
     unlike the training set where its embedding is farther from it than those of 99 % of the
     training images.
 
+    Counts of the verdicts go to standard error, and a warning when 30 patients or more have other
+    scores or embeddings than the training images had out of fold.
+
     A file that can't be read gets an empty score and its reason; the others are still scored, and
     the exit code is 3. Files in a folder that aren't images are left out, and a line counts them.
     """
-    from featx.runs import explain_images, find_images, load_run
+    from featx.evaluation import counted
+    from featx.runs import Tally, explain_images, find_images, load_run
     from featx.runs.explanations import LIST, TABLE, require_replaceable
 
     require_output(out, "--out", force=force, inputs=[run, *images])
@@ -79,16 +83,14 @@ def predict(
     backbone = opened.backbone(weights)
     predictions = opened.predict(paths, backbone=backbone)
     total = len(images) if not any(path.is_dir() for path in images) else None
-    count = failed = unlike = 0
+    tally = Tally(opened)
     scored: list[str] = []
     with (
         contextlib.nullcontext(sys.stdout) if out is None else text_file(out, force=force) as file,
         TerminalProgress().task("Predicting", total, "image") as advance,
     ):
         for prediction in write_verdicts(predictions, format, file, opened.record.classes):
-            count += 1
-            failed += bool(prediction.error)
-            unlike += bool(prediction.unlike_training)
+            tally.add(prediction)
             if explain is not None and not prediction.error:
                 scored.append(prediction.path)
             advance(1)
@@ -96,17 +98,19 @@ def predict(
         explain_images(
             opened, scored, explain, backbone=backbone, force=force, progress=TerminalProgress()
         )
-    _remarks(opened, count - failed, unlike)
+    say(tally.in_words)
+    _remarks(opened)
+    if warning := tally.warning:
+        say(warning)
     say_left_out(left_out.elements())
-    if failed:
-        say(f"{failed} of {count} files could not be scored; the column error says why.")
+    if tally.failed:
+        files = counted(tally.images, "file")
+        say(f"{tally.failed} of {files} could not be scored; the column error says why.")
         raise typer.Exit(SOME_FAILED)
 
 
-def _remarks(run: Run, images: int, unlike: int) -> None:
+def _remarks(run: Run) -> None:
     """Say on standard error what the verdicts don't say of themselves."""
-    from featx.runs import shift_warning
-
     if run.record.extraction.backbone.weights == "random":
         say("The run's embeddings are untrained (random weights): these verdicts mean nothing.")
     if not run.record.files:
@@ -114,5 +118,3 @@ def _remarks(run: Run, images: int, unlike: int) -> None:
             "An earlier version of featx fitted this run: it can't tell which verdicts are "
             "uncertain, nor which images are unlike its training images. Fit it again."
         )
-    if warning := shift_warning(unlike, images):
-        say(warning)

@@ -9,6 +9,7 @@ import typer
 
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.files import require_output
+from featx_cli.loading import KeepKnownPatientsOption
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx report runs/logreg runs/keras --out report.html"
@@ -63,6 +64,7 @@ def report(
             help="Leave evaluation images alone: report the out-of-fold scores only.",
         ),
     ] = False,
+    keep_known_patients: KeepKnownPatientsOption = False,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "featx report",
     names: Annotated[
         bool,
@@ -93,6 +95,7 @@ def report(
         split=split,
         evaluate=not out_of_fold,
         by=by or (),
+        keep_known_patients=keep_known_patients,
         title=title,
         anonymous=not names,
         force=force,

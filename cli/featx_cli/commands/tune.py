@@ -196,10 +196,13 @@ def tune(
 
 
 def _print(report: TuneReport, accuracy_floor: float) -> None:
+    from featx.evaluation import counts_in_words
+
     console, record, winner = output(), report.record, report.outcome.winner
     found = report.record.metrics["out_of_fold"]
     name = record.head.name
     tell_positive(record.classes)
+    console.print(f"Fresh folds: {counts_in_words(found['confusion'], record.classes)}")
     console.print(metrics_table(f"{name} of trial {winner.trial}, out of fold, fresh folds", found))
     console.print(confusion_table(found["confusion"], record.classes))
     table = plain_table(

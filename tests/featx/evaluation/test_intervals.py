@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from featx.errors import InputError
+from featx.evaluation.clustered import added, clustered_interval, extreme_area_interval
 from featx.evaluation.delong import area_interval, areas, compare_areas
-from featx.evaluation.interval import proportion_interval
+from featx.evaluation.interval import Interval, proportion_interval
 from featx.evaluation.prevalence import predictive_values
 from featx.evaluation.resampling import (
     bootstrap_intervals,
@@ -238,3 +240,86 @@ class TestResampling:
         undefined = {"x": lambda w: np.full(len(w), np.nan)}
         assert bootstrap_intervals(undefined, np.arange(5), seed=0, resamples=50) == {}
         assert bootstrap_intervals(undefined, np.arange(5), seed=0, resamples=0) == {}
+
+
+class TestClustered:
+    """Korn and Graubard's intervals of proportions of images, where patients have several."""
+
+    @pytest.mark.parametrize("share", [0.6, 0.9, 0.97, 0.995])
+    @pytest.mark.parametrize(
+        ("patients", "images", "alike"), [(15, 6, 0.3), (40, 4, 1.0), (80, 3, 0.1), (60, 1, 0.0)]
+    )
+    def test_it_holds_the_truth_in_93_of_100_at_least(
+        self, share: float, patients: int, images: int, alike: float
+    ) -> None:
+        # Each patient's own share is beta distributed; `alike` is the correlation of their images.
+        random, inside, rounds = np.random.default_rng(11), 0, 400
+        place = np.arange(patients).repeat(images)
+        for _ in range(rounds):
+            if alike in (0.0, 1.0):
+                own = (random.random(patients) < share) if alike else np.full(patients, share)
+            else:
+                size = 1 / alike - 1
+                own = random.beta(share * size, (1 - share) * size, patients)
+            found = clustered_interval(random.random(len(place)) < own[place], place)
+            assert found is not None
+            assert found.low < found.high
+            inside += found.low <= share <= found.high
+        assert inside / rounds >= 0.93
+
+    def test_images_of_their_own_patients_have_clopper_and_pearson_s(self) -> None:
+        found = clustered_interval([True] * 50 + [False] * 3, range(53))
+        exact = proportion_interval(50, 53, "clopper_pearson")
+        assert found is not None
+        assert exact is not None
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+    def test_the_rule_of_three_is_on_patients(self) -> None:
+        found = clustered_interval(np.zeros(1000), np.arange(100).repeat(10))
+        assert found is not None
+        assert found.low == 0.0
+        assert found.high == pytest.approx(1 - 0.025 ** (1 / 100))
+
+    def test_one_miss_doesn_t_tell_more_than_none(self) -> None:
+        place = np.arange(100).repeat(10)
+        none, one, two = (
+            clustered_interval(np.arange(1000) >= misses, place) for misses in (0, 1, 2)
+        )
+        assert none is not None
+        assert one is not None
+        assert two is not None
+        assert two.low < one.low < none.low
+
+    def test_images_that_are_all_alike_are_worth_one(self) -> None:
+        hits = np.arange(30) < 20
+        one = clustered_interval(hits, range(30))
+        many = clustered_interval(hits.repeat(8), np.arange(30).repeat(8))
+        assert one is not None
+        assert many is not None
+        assert (many.low, many.high) == pytest.approx((one.low, one.high), abs=0.02)
+
+    def test_one_patient_has_none(self) -> None:
+        assert clustered_interval([True, False], ["a", "a"]) is None
+
+    def test_a_sum_of_two_is_as_wide_as_both_allow(self) -> None:
+        # Independent errors add in squares: 0.3 and 0.4 make 0.5.
+        found = added((0.5, 0.5), (Interval(0.2, 0.8), Interval(0.1, 0.9)), (1.0, 1.0))
+        assert (found.low, found.high) == pytest.approx((0.5, 1.5))
+
+    def test_perfect_separation_is_no_certainty(self) -> None:
+        few, many = extreme_area_interval(1.0, 10, 10), extreme_area_interval(1.0, 500, 500)
+        assert few.low < 0.85 < 0.99 < many.low < 1.0
+        assert few.high == many.high == 1.0
+        wrong = extreme_area_interval(0.0, 10, 10)
+        assert (wrong.low, wrong.high) == pytest.approx((0.0, 1.0 - few.low))
+
+    def test_a_perfect_area_covers_the_true_one(self) -> None:
+        # Scores of sick and healthy overlap a little: areas of 1 are frequent, and not the truth.
+        random, truth = np.random.default_rng(2), norm.cdf(2.8 / np.sqrt(2))
+        missed = 0
+        for _ in range(400):
+            sick, healthy = random.normal(2.8, 1, 12), random.normal(0, 1, 12)
+            missed += (
+                bool(sick.min() > healthy.max()) and extreme_area_interval(1, 12, 12).low > truth
+            )
+        assert missed == 0

@@ -146,7 +146,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("wrong", [np.nan, np.inf])
     def test_scores_that_are_not_finite(self, wrong: float) -> None:
-        with pytest.raises(InputError, match="1 scores are not finite"):
+        with pytest.raises(InputError, match="scores are not finite numbers: 1"):
             evaluate_scores([0, 1], [0.5, wrong], 0.5, [1, 2])
 
 
@@ -207,21 +207,39 @@ class TestIntervals:
         evaluate_scores(Y, SCORES, 0.5, PATIENTS)
         assert np.random.random() == undisturbed
 
-    def test_a_resample_without_sick_patients_does_not_count_as_missed_ones(self) -> None:
-        # Two of twelve patients are sick, and both are found: a third of the resamples have none.
+    def test_two_of_two_sick_patients_found_say_little(self) -> None:
         y = [1, 1] + [0] * 10
         scores = [0.9, 0.8] + [0.1] * 10
         found = evaluate_scores(y, scores, 0.5, range(12))
-        assert found.intervals["recall"] == Interval(1.0, 1.0)
+        # Clopper and Pearson's of 2 of 2: 0.025 ** (1 / 2).
+        assert found.intervals["recall"].low == pytest.approx(0.025**0.5)
+        assert found.intervals["recall"].high == 1.0
 
-    def test_all_right_or_all_wrong_gives_an_interval_of_one_value_without_a_warning(self) -> None:
+    def test_all_right_or_all_wrong_is_no_certainty(self) -> None:
+        y = [0, 1] * 10
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            right = evaluate_scores([0, 1, 0, 1], [0, 1, 0, 1], 0.5, range(4))
-            wrong = evaluate_scores([0, 1, 0, 1], [1, 0, 1, 0], 0.5, range(4))
-        for name in INTERVALS:
-            assert right.intervals[name] == Interval(1.0, 1.0)
-            assert wrong.intervals[name] == Interval(0.0, 0.0)
+            right = evaluate_scores(y, y, 0.5, range(20), prevalence=0.1)
+            wrong = evaluate_scores(y, [1 - v for v in y], 0.5, range(20), prevalence=0.1)
+        assert right.intervals["accuracy"].low == pytest.approx(0.025 ** (1 / 20))
+        assert right.intervals["recall"].low == pytest.approx(0.025 ** (1 / 10))
+        assert wrong.intervals["accuracy"].high == pytest.approx(1 - 0.025 ** (1 / 20))
+        for found, value in ((right, 1.0), (wrong, 0.0)):
+            assert all(i.low < i.high for i in found.intervals.values())
+            for name in (*INTERVALS, "precision", "npv", "f1", "balanced_accuracy", "roc_auc"):
+                interval = found.intervals[name]
+                assert interval.low <= value <= interval.high
+                assert interval.high - interval.low > 0.1
+        assert right.intervals["npv_at_prevalence"].low < 0.97
+        assert right.intervals["npv_at_prevalence"].high == 1.0
+        # No conservative interval of these is known: none is better than one of no width.
+        assert not {"mcc", "average_precision"} & set(right.intervals)
+
+    def test_without_a_miss_patients_count_and_not_their_images(self) -> None:
+        y = np.repeat([0, 1] * 10, 50)
+        found = evaluate_scores(y, y, 0.5, np.arange(20).repeat(50)).intervals
+        assert found["recall"].low == pytest.approx(0.025 ** (1 / 10))
+        assert found["accuracy"].low == pytest.approx(0.025 ** (1 / 20))
 
     def test_one_patient_has_no_interval(self) -> None:
         assert evaluate_scores([0, 1], [0.1, 0.9], 0.5, ["a", "a"]).intervals == {}

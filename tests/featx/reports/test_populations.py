@@ -85,7 +85,8 @@ def test_a_repaired_operating_point_is_said_to_come_from_elsewhere(
         contents.images["sha256"] = [value[::-1] for value in contents.images["sha256"]]
 
     run = load_run(made.run)
-    images = score_images(run, make_cache(tmp_path / "elsewhere", change=change), "all")
+    there = make_cache(tmp_path / "elsewhere", change=change)
+    images = score_images(run, there, "all", keep_known_patients=True)
     calibrate(run, images, tmp_path / "local", accuracy_floor=0.6)
     text = Page(write_report([tmp_path / "local"], tmp_path / "r.html").html).text
     assert "on 48 images of 24 patients from elsewhere and not out of fold" in text

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from featx.errors import InputError, NoFeasibleThresholdError
+from featx.evaluation import evaluate_scores
 from featx.heads import HeadSpec
 from featx.runs import Run, calibrate, calibrate_unlabelled, fit, load_run, score_images
-from featx.runs.calibrating import images_needed
+from featx.runs.calibrating import _advice, images_needed
 from featx_cache import Cache
 
 
@@ -113,7 +114,28 @@ def test_too_few_images_are_told_how_many_would_do(run: Run, local: Cache, tmp_p
     low = report.new.intervals["accuracy"].low
     assert bool(report.advice) == (low < 0.75)
     assert report.advice
-    assert "images would do" in report.advice or "More images wouldn't" in report.advice
+    assert any(
+        words in report.advice
+        for words in ("images would do", "label more images", "All of it is below the floor")
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "floor", "advice"),
+    [
+        # 50 of 60 right: the interval holds 0.9, so more images may show that the floor is kept.
+        (10, 0.9, "The floor is in it, so it may be kept or not: label more images"),
+        (30, 0.9, "All of it is below the floor: lower --accuracy-floor."),
+        (3, 0.9, "images would do at this accuracy."),
+        (0, 0.9, ""),
+    ],
+)
+def test_advice_claims_no_more_than_the_interval(wrong: int, floor: float, advice: str) -> None:
+    y = np.arange(60) % 2
+    metrics = evaluate_scores(y, np.where(np.arange(60) < wrong, 1 - y, y), 0.5, range(60))
+    said = _advice(metrics, floor)
+    assert advice in said
+    assert bool(said) == bool(advice)
 
 
 @pytest.mark.parametrize(("accuracy", "floor"), [(0.95, 0.9), (0.8, 0.79), (1.0, 0.99)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,20 +111,23 @@ def test_a_run_of_one_head_is_no_place_for_several(cache: Cache, tmp_path: Path)
     assert sorted(run.iterdir()) == before
 
 
-def test_a_head_that_misses_the_floor_is_listed_without_a_threshold(
+def test_a_head_that_misses_the_floor_is_listed_with_its_area_and_best_accuracy(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = comparison.fit_on
 
-    def fail_for_knn(data: Any, cache: Cache, job: Any, progress: Any) -> Any:
-        if job.spec.name == "knn":
-            raise NoFeasibleThresholdError("no threshold", best_accuracy=0.55)
-        return original(data, cache, job, progress)
+    def out_of_reach_for_knn(data: Any, cache: Cache, job: Any, progress: Any) -> Any:
+        floor = 1.0 if job.spec.name == "knn" else job.accuracy_floor
+        return original(data, cache, replace(job, accuracy_floor=floor), progress)
 
-    monkeypatch.setattr(comparison, "fit_on", fail_for_knn)
+    monkeypatch.setattr(comparison, "fit_on", out_of_reach_for_knn)
     table = fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6).table
-    assert table.iloc[-1]["head"] == "knn"
-    assert pd.isna(table.iloc[-1]["threshold"])
+    knn = table.iloc[-1]
+    assert knn["head"] == "knn"
+    assert pd.isna(knn["threshold"])
+    assert 0.5 < knn["roc_auc"] < 1.0
+    assert 0.5 < knn["best_accuracy"] < 1.0
+    assert table["best_accuracy"].notna().sum() == 1
     assert not (tmp_path / "knn").exists()
 
 

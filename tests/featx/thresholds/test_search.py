@@ -175,7 +175,7 @@ class TestRefusals:
             choose_threshold([1, 1], [0.1, 0.9])
 
     def test_scores_that_are_not_numbers(self) -> None:
-        with pytest.raises(InputError, match="1 scores are not finite"):
+        with pytest.raises(InputError, match="scores are not finite numbers: 1"):
             choose_threshold([0, 1], [0.1, float("nan")])
 
     @pytest.mark.parametrize("seed", range(20))

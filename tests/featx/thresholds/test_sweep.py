@@ -125,7 +125,7 @@ def test_no_images_are_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_scores_that_are_not_finite_are_refused_and_counted(wrong: float) -> None:
-    with pytest.raises(InputError, match="2 scores are not finite"):
+    with pytest.raises(InputError, match="scores are not finite numbers: 2"):
         sweep([0, 1, 1], [0.1, wrong, wrong])
 
 

@@ -1,0 +1,249 @@
+"""Images that a run was fitted on in one way or another: they measure nothing, and are left out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from featx.errors import InputError
+from featx.evaluation import counted
+from featx.runs.final_fit import OOF_NAME
+from featx_cache import Cache
+
+if TYPE_CHECKING:
+    from featx.runs.run import Run
+
+CALIBRATION_NAME = "calibration.csv"
+ELSE = "If these are other people with the same names, add --keep-known-patients."
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many images were left out of an evaluation, and why; each is counted once.
+
+    Attributes
+    ----------
+    same_file
+        Images that are byte-identical to one that the run was fitted on.
+    known_patient
+        Other images of patients whom the run was fitted on.
+    near_duplicate
+        Images whose embedding is nearly that of an image that the run was fitted on: the same
+        picture in another format or size, without loss.
+    patients
+        Patients of `known_patient`.
+    kept
+        Images of known patients, and near duplicates, that were kept because it was asked for.
+    """
+
+    same_file: int = 0
+    known_patient: int = 0
+    near_duplicate: int = 0
+    patients: int = 0
+    kept: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many images were left out."""
+        return self.same_file + self.known_patient + self.near_duplicate
+
+    @property
+    def sentence(self) -> str:
+        """What was left out and why, or kept all the same; empty where there is nothing to say.
+
+        Examples
+        --------
+        >>> LeftOut(same_file=3, known_patient=12, patients=5).sentence
+        '15 images left out: 3 files and 12 images of 5 patients that the run was fitted on.'
+        """
+        parts = []
+        if self.same_file:
+            parts.append(counted(self.same_file, "file"))
+        if self.known_patient:
+            patients = counted(self.patients, "patient")
+            parts.append(f"{counted(self.known_patient, 'image')} of {patients}")
+        if self.near_duplicate:
+            parts.append(f"{counted(self.near_duplicate, 'near duplicate')} of images")
+        *first, last = parts or [""]
+        said = f"{', '.join(first)} and {last}" if first else last
+        sentences = []
+        if parts:
+            sentences.append(
+                f"{counted(self.total, 'image')} left out: {said} that the run was fitted on."
+            )
+        if self.kept:
+            sentences.append(
+                f"{counted(self.kept, 'image')} of patients that the run was fitted on "
+                f"{'is' if self.kept == 1 else 'are'} measured, too: the numbers are too good."
+            )
+        return " ".join(sentences)
+
+    def as_dict(self) -> dict[str, int]:
+        """Return plain types for JSON."""
+        return asdict(self)
+
+
+NOTHING = LeftOut()
+
+
+def fresh_images(
+    run: Run, cache: Cache, table: pd.DataFrame, split: str, *, keep: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], LeftOut]:
+    """Say which images a run doesn't know, by their bytes and their patients, before the scoring.
+
+    Parameters
+    ----------
+    run, cache, table
+        See `known_patients`; the table has sha256, too.
+    split
+        For messages.
+    keep
+        Whether other images of known patients are to stay.
+
+    Returns
+    -------
+    fresh, known : ndarray of shape (images,), dtype bool
+        Images that stay, and other images of known patients.
+    left_out : LeftOut
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    same = table["sha256"].isin(run.fitted_images).to_numpy(bool)
+    if same.all():
+        raise InputError(
+            f"the run {run.path} was fitted on these very images (split {split!r})",
+            "Its out-of-fold metrics are in run.json; evaluate on the test split.",
+        )
+    known = known_patients(run, cache, table) & ~same
+    files, others = int(same.sum()), int(known.sum())
+    if keep:
+        return ~same, known, LeftOut(same_file=files, kept=others)
+    if (same | known).all():
+        raise InputError(
+            f"the run {run.path} was fitted on the patients of all these images (split {split!r}: "
+            f"{counted(len(table), 'image')})",
+            f"Give images of other patients. {ELSE}",
+        )
+    patients = int(table["group"][known].nunique())
+    return ~(same | known), known, LeftOut(files, others, patients=patients)
+
+
+def without_near(
+    run: Run,
+    near: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    left_out: LeftOut,
+    *,
+    keep: bool,
+) -> tuple[NDArray[np.bool_], LeftOut]:
+    """Say which of the images that stayed still do when near duplicates are left out, too.
+
+    Parameters
+    ----------
+    run, keep
+        See `fresh_images`.
+    near, known : ndarray of shape (images,), dtype bool
+        Near duplicates (see `featx.evaluation.Reference.has`), and images of known patients.
+    left_out
+        So far.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    if keep:
+        return np.ones(len(near), bool), replace(left_out, kept=int((near | known).sum()))
+    if near.all():
+        raise InputError(
+            f"the run {run.path} was fitted on nearly the same pictures as all of these",
+            f"Give images of other patients. {ELSE}",
+        )
+    return ~near, replace(left_out, near_duplicate=int(near.sum()))
+
+
+def known_patients(run: Run, cache: Cache, table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Say which images are of patients whom a run was fitted on, or who chose its threshold.
+
+    Patients are the same where their names are. Two kinds of evidence count. A cache that holds
+    images which the run was fitted on calls its other images by the same names. Elsewhere the names
+    are compared with those in the run's own files. A name that is merely an image's own path or
+    file name, as images have it whose patient isn't known, says nothing there: `img1.png` of two
+    hospitals are two people. Runs of early versions don't name their patients.
+
+    Parameters
+    ----------
+    run
+        Which run.
+    cache
+        It holds the images.
+    table : DataFrame
+        One line an image: path, group.
+
+    Returns
+    -------
+    ndarray of shape (images,), dtype bool
+    """
+    images = cache.images
+    fitted = images["sha256"].isin(run.fitted_images) & (images["group"] != images["path"])
+    names = set(images["group"][fitted])
+    group = table["group"]
+    own = fitted_table(run)
+    if own is None:
+        return group.isin(names).to_numpy(bool)
+    mere_name = _is_file_name(own)
+    names |= set(own["group"][~mere_name])
+    elsewhere = group.isin(set(own["group"])).to_numpy(bool) & ~_is_file_name(table)
+    return group.isin(names).to_numpy(bool) | elsewhere
+
+
+def fitted_table(run: Run) -> pd.DataFrame | None:
+    """Return path and group of the images that a run was fitted on, or that chose its threshold.
+
+    Returns
+    -------
+    DataFrame or None
+        None in runs of early versions, which have no such file.
+
+    Raises
+    ------
+    InputError
+        When a file of the run is missing or damaged.
+    """
+    if not run.record.files and not (run.path / OOF_NAME).exists():
+        return None
+    table = run.head_out_of_fold[["path", "group"]]
+    if CALIBRATION_NAME in run.record.files:
+        table = pd.concat([table, run.read(CALIBRATION_NAME, _labelled)], ignore_index=True)
+    return table
+
+
+def _labelled(path: Path) -> pd.DataFrame:
+    """Read the images of a calibration; those without labels chose nothing."""
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+        )
+        return table[["path", "group"]][: len(table) if "label" in table else 0]
+    except (ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged: {reason}", "Calibrate the run again.") from error
+
+
+def _is_file_name(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Say whose patient is merely called as the image is, or as another image is by its path."""
+    paths, groups = table["path"].tolist(), table["group"].tolist()
+    every = set(paths)
+    found = [
+        group in every or group in (name := PurePosixPath(path).name, name.split(".")[0])
+        for path, group in zip(paths, groups, strict=True)
+    ]
+    return np.array(found, bool)
