@@ -13,7 +13,7 @@ from featx.backbones import Backbone
 from featx.errors import InputError
 from featx.evaluation import average
 from featx.explain import Verdict, explanation_figure, heat_maps, method_of
-from featx.extraction import stack, to_storage
+from featx.extraction import embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy, picture
 from featx.progress import SILENT, Progress
 from featx.runs.explanations import (
@@ -162,7 +162,7 @@ class _Explainer:
         views = [view for images in decoded.values() for view in images]
         parts = [
             to_storage(
-                self.backbone.embed(stack(views[start : start + BATCH])),
+                embed_filled(self.backbone, views[start : start + BATCH], BATCH),
                 self.run.record.extraction.storage_dtype,
             )
             for start in range(0, len(views), BATCH)
