@@ -16,7 +16,7 @@ import numpy as np
 from featx.backbones.registry import Architecture
 from featx.errors import InputError, WeightsError
 from featx_cache.files import is_there
-from featx_cache.hdf5 import require_own
+from featx_cache.hdf5 import opened, require_own
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
 
@@ -64,7 +64,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         )
     model = _build(network, None, input_size)
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             require_own(file)
         with warnings.catch_warnings():
             # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.

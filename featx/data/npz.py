@@ -21,6 +21,7 @@ from PIL import Image
 
 from featx.archives import require_modest
 from featx.errors import InputError
+from featx_cache import open_regular
 
 SPLITS = ("train", "val", "test")
 _PLACE = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DOTALL)
@@ -78,7 +79,7 @@ def arrays_in(path: Path) -> dict[str, ArrayHeader]:
     InputError
         When the file can't be read as one.
     """
-    with _input_errors(path), zipfile.ZipFile(path) as archive:
+    with _input_errors(path), open_regular(path) as file, zipfile.ZipFile(file) as archive:
         found = {}
         for name in archive.namelist():
             with archive.open(name) as member:
@@ -119,7 +120,7 @@ class _RowStream:
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        self._name, self._archive = name, zipfile.ZipFile(path)
+        self._name, self._archive = name, zipfile.ZipFile(open_regular(path))
         self._member = self._archive.open(f"{name}.npy")
         header = _header(self._member)
         if header.dtype != np.uint8 or len(header.shape) not in (3, 4):

@@ -311,7 +311,7 @@ def embed_filled(
 ) -> NDArray[np.float32]:
     """Embed images in a batch that always has the same size.
 
-    oneDNN and cuDNN choose how they compute by the size of a batch: in float32, a batch of one gives
+    oneDNN and cuDNN choose how they compute by the size of a batch: in float32, a batch of one has
     other last digits than a batch of two. With empty images behind them, images have the same
     embeddings alone as among others.
 

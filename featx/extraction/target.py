@@ -7,8 +7,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 from featx.backbones import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, InputError
 from featx.extraction.spec import ExtractionSpec
@@ -17,8 +15,10 @@ from featx_cache import (
     INDEX_NAME,
     SHARDS_NAME,
     Claims,
+    alone,
     atomic_path,
     make_folder,
+    open_regular,
     remove_leftovers,
     storage_errors,
     verify_shard,
@@ -26,7 +26,10 @@ from featx_cache import (
 
 SPEC_NAME = "spec.json"
 OTHER_SETTINGS = "Use the same settings, or another --cache folder."
+INDEX_SECONDS = 600.0
+"""How long to wait for somebody who writes the index: of a million images it takes a minute."""
 _LOCK_NAME = ".lock"
+"""Of earlier versions."""
 _OWN_NAMES = (SPEC_NAME, STANDARDIZATION_NAME, _LOCK_NAME)
 
 
@@ -64,8 +67,11 @@ def filling(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def index_lock(folder: Path) -> Iterator[None]:
-    """Keep others from writing the index, or agreeing on a spec, for the length of a block."""
-    with storage_errors(folder), filelock.FileLock(folder / _LOCK_NAME):
+    """Keep others from writing the index, or agreeing on a spec, for the length of a block.
+
+    By a claim, which needs no locks of the file system: some network file systems have none.
+    """
+    with storage_errors(folder), alone(folder / INDEX_NAME, wait=INDEX_SECONDS):
         remove_leftovers(folder)
         yield
 
@@ -126,8 +132,9 @@ def _is_whole(path: Path) -> bool:
 def _read_json(path: Path) -> dict[str, object] | None:
     """Read an object; None where there is none, or only a damaged one, which is then replaced."""
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
+        with open_regular(path) as file:
+            value = json.load(file)
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -29,7 +29,7 @@ from featx.runs.explanations import (
 )
 from featx.runs.neighbours import Neighbourhood
 from featx.runs.run import Run
-from featx_cache import WORKING_SECONDS, alone, atomic_path
+from featx_cache import WORKING_SECONDS, alone, atomic_path, open_regular
 
 BATCH = 8
 SIDE = 640
@@ -151,7 +151,8 @@ class _Explainer:
         pixels = decode(path, spec.backbone.input_size, spec=spec.decoding)
         if not self.run.record.tta:
             return [pixels]
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_regular(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         copies = range(self.run.record.tta + 1)
         return [make_copy(pixels, spec.augmentation, sha256, copy) for copy in copies]
 

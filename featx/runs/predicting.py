@@ -20,6 +20,7 @@ from featx.errors import InputError
 from featx.evaluation import FAR, average
 from featx.extraction import DECODERS, embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
+from featx_cache import open_regular
 
 if TYPE_CHECKING:
     from featx.runs.run import Run
@@ -134,7 +135,8 @@ class Predictor:
             pixels = decode(path, self._backbone.spec.input_size, spec=extraction.decoding)
             if not tta:
                 return _Decoded(path, [pixels])
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            with open_regular(path) as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except UnreadableImageError as error:
             return _Decoded(path, [], error.reason)
         except OSError as error:  # it went away between the two reads
