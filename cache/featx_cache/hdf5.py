@@ -70,8 +70,16 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """
     with open_regular(path) as raw:
         require_no_writer(raw, path)
-        with h5py.File(path, "r", locking=False) as file:
+        with _opened_with_or_without_lock(path) as file:
             yield file
+
+
+def _opened_with_or_without_lock(path: Path) -> h5py.File:
+    """Open a file as this process has it open already, if it has; else without a lock at last."""
+    for locking in (None, True):
+        with contextlib.suppress(OSError):
+            return h5py.File(path, "r", locking=locking)
+    return h5py.File(path, "r", locking=False)
 
 
 def require_no_writer(file: BinaryIO, path: Path) -> None:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import pandas as pd
+import numpy as np
 
 from featx.data.build import PROBED
 from featx.data.manifest import COLUMNS
 from featx.errors import InputError
 from featx.progress import Advance, Progress
+from featx_cache import open_regular
 
 SEPARATORS = (",", ";", "\t")
 REQUIRED = ("path", "label")
 _ROWS_BETWEEN_NEWS = 50_000
+
+EXPANSION = 100
+"""How many times its size on disk a Parquet file may have in memory, beyond `SMALL`."""
+SMALL = 2**28
+"""Bytes that it may always have."""
+_ROWS_AT_ONCE = 8192
+_POINTER, _OVERHEAD = 8, 56
+"""Bytes that a value takes in a list, and a text beside its characters."""
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(slots=True)
@@ -169,11 +181,78 @@ def _read_parquet(path: Path) -> Table:
 
 
 def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
-    """Return names with values as text, and how many there are; missing values are empty."""
-    frame = pd.read_parquet(path, engine="pyarrow")
-    columns = []
-    for number, name in enumerate(frame.columns):
-        values = frame.iloc[:, number].tolist()
+    """Return names with values as text, and how many there are; missing values are empty.
+
+    A small file may stand for any amount of text: what it unpacks to is bounded before, by what it
+    says of itself, and while it is read, a few rows at a time. Text that is stored once is held
+    once.
+    """
+    import pyarrow.parquet as pq
+
+    with open_regular(path) as file:
+        # With no threads, and no reading ahead, no more than a few rows are unpacked at a time.
+        parquet = pq.ParquetFile(file, read_dictionary=_texts_in(path, file))
+        room = EXPANSION * os.fstat(file.fileno()).st_size + SMALL
+        rows, step = parquet.metadata.num_rows, _rows_at_once(parquet.metadata, room)
+        names = [name for name in parquet.schema_arrow.names if not _PANDAS_INDEX.match(name)]
+        columns: list[tuple[str, list[str]]] = [(name, []) for name in names]
+        room -= _POINTER * rows * len(names)
+        for batch in parquet.iter_batches(step, use_threads=False) if room >= 0 else ():
+            for (name, values), column in zip(columns, batch.select(names).columns, strict=True):
+                texts, taken = _texts_of(column)
+                values += texts
+                room -= taken
+            if room < 0:
+                break
+        if room < 0:
+            raise ValueError(f"it would be unpacked to more than {EXPANSION} times its size")
+    return columns, rows
+
+
+def _texts_in(path: Path, file: BinaryIO) -> list[str]:
+    """List the columns that hold text, which are read as dictionaries: values, and their numbers."""
+    import pyarrow.parquet as pq
+
+    schema = pq.ParquetFile(file).schema
+    file.seek(0)
+    return [
+        column.path for column in map(schema.column, range(len(schema)))
+        if column.physical_type == "BYTE_ARRAY"
+    ]  # fmt: skip
+
+
+def _rows_at_once(metadata: Any, room: int) -> int:
+    """Choose how many rows are unpacked at a time, so that they can't fill the memory.
+
+    Raises
+    ------
+    ValueError
+        When one column alone says that it is too large.
+    """
+    step = _ROWS_AT_ONCE
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            size = column.total_uncompressed_size
+            if size > room:
+                raise ValueError(f"{column.path_in_schema} is {size} bytes when it is unpacked")
+            # In this encoding each text may begin as the one before it does, however long that is.
+            if size and "DELTA_BYTE_ARRAY" in column.encodings:
+                step = min(step, max(1, room // size))
+    return step
+
+
+def _texts_of(column: Any) -> tuple[list[str], int]:
+    """Return a column's values as text, and how many bytes of memory the texts take."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        values = column.to_pylist()
         texts = ["" if value is None or value != value else str(value) for value in values]
-        columns.append((str(name), texts))
-    return columns, len(frame)
+        return texts, sum(map(len, texts)) + _OVERHEAD * len(texts)
+    number = column.indices.fill_null(-1).to_numpy()
+    used, place = np.unique(number, return_inverse=True)
+    known = column.dictionary.take(pa.array(used[used >= 0])).to_pylist()
+    known = [""] * int(used[:1].tolist() == [-1]) + known
+    different = ["" if value is None or value != value else str(value) for value in known]
+    taken = sum(map(len, different)) + _OVERHEAD * len(different)
+    return [different[each] for each in place.tolist()], taken
