@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from numpy.lib import format as npy
+
+from featx_cache import open_regular
 
 EXPANSION = 20
 """How many times its size on disk an archive may have in memory, beyond `SMALL`. Weights and
@@ -51,8 +54,8 @@ def require_modest(path: Path, only: str | None = None) -> None:
 
 def _look_through(path: Path, only: str | None) -> None:
     seen: set[str] = set()
-    room = EXPANSION * path.stat().st_size + SMALL
-    with zipfile.ZipFile(path) as archive:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        room = EXPANSION * os.fstat(file.fileno()).st_size + SMALL
         for info in archive.infolist():
             if only not in (None, info.filename):
                 continue

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from featx_cache.errors import DamagedShardError, FeatxError, InputError, NotACacheError
 from featx_cache.files import is_there
-from featx_cache.hdf5 import UNREADABLE, dataset, member, text_attribute
+from featx_cache.hdf5 import (
+    UNREADABLE,
+    OpenElsewhereError,
+    dataset,
+    member,
+    opened,
+    text_attribute,
+)
 from featx_cache.index import (
     DETAILS_NAME,
     FORMAT,
@@ -252,7 +259,7 @@ class Cache:
             try:
                 keys, spec = verify_shard(self._shard_path(number))
                 error = self._contradiction(number, keys.pairs(), spec)
-            except DamagedShardError as damage:
+            except InputError as damage:
                 error = damage
             yield name, error
 
@@ -298,8 +305,14 @@ def _readable(index: Path) -> Iterator[h5py.File]:
     """Open an index; whatever HDF5 or this module complains about means that it is none."""
     try:
         require_unchanged(index)
-        with h5py.File(index, "r") as file:
+        with opened(index) as file:
             yield file
+    except OpenElsewhereError as error:
+        raise NotACacheError(
+            str(error),
+            "Close it there. If nothing has it open, delete index.h5 and run the same "
+            "`featx extract` command again: finished shards are kept.",
+        ) from error
     except UNREADABLE as error:
         reason = (str(error).splitlines() or ["no detail"])[0]
         raise NotACacheError(

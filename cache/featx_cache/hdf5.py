@@ -6,13 +6,23 @@ make an array of whatever size the header says before it looks for the data.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
+
+from featx_cache.files import open_regular
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 EXPANSION = 100
 """How many times its size on disk compressed data may have in memory, beyond `SMALL`."""
@@ -31,8 +41,69 @@ UNREADABLE = (
 )
 """What h5py, and code that reads on, make of a damaged or a hostile file."""
 
+_MARKED_FOR_WRITING = 1
+"""In byte 11 of a file of superblock 2 or 3: see "File Consistency Flags" of HDF5's format."""
+
+
+class OpenElsewhereError(OSError):
+    """Another program has the file open for writing."""
+
+
 AllowSource = Callable[[str, str], bool]
 """Says of a file and a dataset whether a virtual dataset may show it."""
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading, where it is a regular file that nobody is writing to.
+
+    HDF5 itself would wait for ever for the writer of a pipe, and can't read at all where the file
+    system has no locks, as some network file systems haven't. Files of featx appear whole, under
+    their names, so they need no lock; it only tells of other programs.
+
+    Raises
+    ------
+    OpenElsewhereError
+        When another program is writing to it.
+    OSError
+        When it can't be opened.
+    """
+    with open_regular(path) as raw:
+        require_no_writer(raw, path)
+        with _opened_with_or_without_lock(path) as file:
+            yield file
+
+
+def _opened_with_or_without_lock(path: Path) -> h5py.File:
+    """Open a file as this process has it open already, if it has; else without a lock at last."""
+    for locking in (None, True):
+        with contextlib.suppress(OSError):
+            return h5py.File(path, "r", locking=locking)
+    return h5py.File(path, "r", locking=False)
+
+
+def require_no_writer(file: BinaryIO, path: Path) -> None:
+    """Refuse an HDF5 file that another program has open for writing.
+
+    Its lock says so, and where there are no locks the flag that HDF5 leaves in the file meanwhile.
+    Until `file` is closed, no other program can open it for writing with a lock.
+
+    Raises
+    ------
+    OpenElsewhereError
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise OpenElsewhereError(f"{path} is open for writing in another program") from error
+    start = file.read(12)
+    file.seek(0)
+    if start[8:9] in (b"\2", b"\3") and start[-1] & _MARKED_FOR_WRITING:
+        raise OpenElsewhereError(
+            f"{path} is open for writing in another program, or was when that died"
+        )
 
 
 def member(file: h5py.File, name: str) -> Any:

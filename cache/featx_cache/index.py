@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from featx_cache.files import atomic_path
+from featx_cache.files import atomic_path, open_regular
+from featx_cache.hdf5 import opened, require_no_writer
 from featx_cache.spool import spooled
 
 FORMAT = "featx-cache-1"
@@ -105,7 +106,7 @@ def write_index(
         When the index can't be written.
     """
     first = folder / SHARDS_NAME / places.shards[0]
-    with h5py.File(first, "r") as shard:
+    with opened(first) as shard:
         shape, dtype = shard["embeddings"].shape[1:], shard["embeddings"].dtype
     with atomic_path(folder / INDEX_NAME) as temporary:
         _write(temporary, images, places, labelling, spec, shape, dtype)
@@ -122,9 +123,12 @@ def require_unchanged(index: Path) -> None:
     ------
     ValueError
         When it was changed.
+    OpenElsewhereError
+        When another program is changing it.
     """
-    size = index.stat().st_size - _SIGNATURE_SIZE
-    with index.open("rb") as file:
+    with open_regular(index) as file:
+        require_no_writer(file, index)
+        size = os.fstat(file.fileno()).st_size - _SIGNATURE_SIZE
         file.seek(max(0, size))
         signature = file.read()
         if signature.startswith(_SIGNATURE) and signature != _signature(index, size):

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from featx_cache.errors import DamagedShardError
+from featx_cache.errors import DamagedShardError, InputError
 from featx_cache.files import atomic_path
-from featx_cache.hdf5 import UNREADABLE, dataset, text_attribute
+from featx_cache.hdf5 import UNREADABLE, OpenElsewhereError, dataset, opened, text_attribute
 
 FORMAT = "featx-shard-1"
 SHA256_DTYPE = np.dtype("S64")
@@ -121,6 +121,8 @@ def read_keys(path: Path) -> tuple[RowKeys, str]:
     ------
     DamagedShardError
         When the file can't be opened or isn't a shard.
+    InputError
+        When another program is writing to it.
     """
     with _opened(path) as file:
         return _keys(file), _spec(file)
@@ -186,10 +188,12 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise _damaged(path, "the file is missing")
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             if text_attribute(file, "format") != FORMAT:
                 raise ValueError(f"it isn't a {FORMAT} file")
             yield file
+    except OpenElsewhereError as error:
+        raise InputError(str(error), "Close it there, and run the command again.") from error
     except UNREADABLE as error:
         raise _damaged(path, _first_line(error)) from error
 

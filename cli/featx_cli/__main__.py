@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # TensorFlow reads these when it is imported, which no command has done yet.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever keras.json says
     # Pillow warns at half of the size at which it refuses: such an image is just large.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     # What it says of damaged tags names no file, and the image is read or refused all the same.

@@ -16,6 +16,7 @@ from featx.backbones.naming import clean_slate
 from featx.backbones.precision import PrecisionChoice, resolve_precision
 from featx.backbones.registry import architecture
 from featx.backbones.saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
+from featx.backbones.settings import own_keras_settings
 from featx.backbones.spec import (
     DEFAULT_INPUT,
     LARGEST_INPUT,
@@ -148,6 +149,7 @@ class Backbone:
         )
 
 
+@own_keras_settings()
 def load_backbone(
     name: str = "vgg19",
     *,
@@ -315,6 +317,7 @@ def _composed(steps: _Steps, *, network: Any, standardization: Standardization |
     """Compose the forward pass; without a network it ends where it would begin."""
     import tensorflow as tf
 
+    @own_keras_settings()
     def forward(images: Any) -> Any:
         images = steps.prepare(images)
         if standardization is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from featx.backbones.naming import clean_slate
 from featx.backbones.registry import Architecture, architecture, architectures
+from featx.backbones.settings import own_keras_settings
 from featx.backbones.spec import DEFAULT_INPUT
 
 _BYTES_OF_FLOAT16 = 2
@@ -62,6 +63,7 @@ def catalogue(names: Sequence[str] = (), input_size: int = DEFAULT_INPUT) -> Ite
         yield _describe(network, input_size)
 
 
+@own_keras_settings()
 def _describe(network: Architecture, input_size: int) -> Entry:
     import keras
 

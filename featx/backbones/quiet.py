@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from featx.backbones.settings import BACKEND
+
 
 def import_quietly() -> None:
     """Import TensorFlow and Keras now, silently.
@@ -16,6 +18,7 @@ def import_quietly() -> None:
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path of ours
         os.dup2(nowhere.fileno(), 2)
+        os.environ["KERAS_BACKEND"] = BACKEND
         try:
             import keras  # noqa: F401
             import tensorflow as tf

@@ -20,7 +20,7 @@ from featx.backbones.catalogue import catalogue
 from featx.backbones.registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache.files import is_there
-from featx_cache.hdf5 import UNREADABLE, require_own
+from featx_cache.hdf5 import UNREADABLE, opened, require_own
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
 MOST_COMPARED = 12
@@ -73,7 +73,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         )
     model = _build(network, None, input_size)
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             require_own(file)
         with warnings.catch_warnings():
             # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.
@@ -117,7 +117,7 @@ def network_of(path: Path, like: str = "") -> str | None:
             sizes.append(math.prod(entry.shape))
 
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             require_own(file)
             file.visititems(count)
     except UNREADABLE:

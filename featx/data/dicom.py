@@ -21,6 +21,7 @@ from typing import IO, Any
 import platformdirs
 
 from featx.errors import FeatxError, InputError
+from featx_cache import open_regular
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
 SALT_VARIABLE = "FEATX_SALT"
@@ -93,7 +94,8 @@ def own_salt() -> bytes:
                 file.flush()
                 with contextlib.suppress(FileExistsError):  # somebody else was faster
                     os.link(file.name, path)
-        salt = path.read_text().strip()
+        with open_regular(path) as secret:
+            salt = secret.read().decode(errors="replace").strip()
     except OSError as error:
         raise InputError(
             f"can't keep the salt of patient pseudonyms in {path}: {error.strerror}",

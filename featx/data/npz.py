@@ -79,7 +79,7 @@ def arrays_in(path: Path) -> dict[str, ArrayHeader]:
     InputError
         When the file can't be read as one.
     """
-    with _input_errors(path), zipfile.ZipFile(path) as archive:
+    with _input_errors(path), open_regular(path) as file, zipfile.ZipFile(file) as archive:
         found = {}
         for name in archive.namelist():
             with archive.open(name) as member:

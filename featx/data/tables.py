@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import Any, BinaryIO
 
 from featx.data.build import PROBED
 from featx.data.manifest import COLUMNS
 from featx.errors import InputError
 from featx.progress import Advance, Progress
+from featx_cache import open_regular
 from featx_cache.spreadsheets import as_text
 
 SEPARATORS = (",", ";", "\t")
 REQUIRED = ("path", "label")
 _ROWS_BETWEEN_NEWS = 50_000
+
+EXPANSION = 100
+"""How many times its size on disk a Parquet file may have in memory, beyond `SMALL`."""
+SMALL = 2**28
+"""Bytes that it may always have."""
+_ROWS_AT_ONCE, _BATCH_BYTES = 8192, 2**27
+_POINTER, _OVERHEAD = 8, 56
+"""Bytes that a value takes in a list, and a text beside its characters."""
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(slots=True)
@@ -172,11 +182,90 @@ def _read_parquet(path: Path) -> Table:
 
 
 def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
-    """Return names with values as text, and how many there are; missing values are empty."""
-    frame = pd.read_parquet(path, engine="pyarrow")
-    columns = []
-    for number, name in enumerate(frame.columns):
-        values = frame.iloc[:, number].tolist()
-        texts = ["" if value is None or value != value else str(value) for value in values]
-        columns.append((str(name), texts))
-    return columns, len(frame)
+    """Return names with values as text, and how many there are; missing values are empty.
+
+    A small file may stand for any amount of text. It is bounded before it is unpacked, by what the
+    file says of itself, and meanwhile, a few rows at a time.
+    """
+    import pyarrow.parquet as pq
+
+    with open_regular(path) as file:
+        room = EXPANSION * os.fstat(file.fileno()).st_size + SMALL
+        parquet = pq.ParquetFile(file)
+        rows, step = parquet.metadata.num_rows, _rows_at_once(parquet.metadata, file, room)
+        names = [name for name in parquet.schema_arrow.names if not _PANDAS_INDEX.match(name)]
+        columns: list[tuple[str, list[str]]] = [(name, []) for name in names]
+        shared: list[dict[str, str]] = [{} for _ in names]
+        room -= _POINTER * rows * len(names)
+        for batch in (
+            parquet.iter_batches(step, columns=names, use_threads=False) if room >= 0 else ()
+        ):
+            for (_, values), column, known in zip(columns, batch.columns, shared, strict=True):
+                texts, taken = _texts_of(column, known)
+                values += texts
+                room -= taken
+            if room < 0:
+                break
+        if room < 0:
+            raise ValueError(f"it would be unpacked to more than {EXPANSION} times its size")
+    return columns, rows
+
+
+def _rows_at_once(metadata: Any, file: BinaryIO, room: int) -> int:
+    """Choose how many rows are unpacked at a time, so that they can't fill the memory.
+
+    Raises
+    ------
+    ValueError
+        When one column alone says that it is too large.
+    """
+    longest = 1
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            size = column.total_uncompressed_size
+            dictionary = 0
+            if column.has_dictionary_page:  # each row may be its longest value
+                dictionary = _page_size(file, column.dictionary_page_offset)
+            if max(size, dictionary) > room:
+                raise ValueError(f"{column.path_in_schema} is {size} bytes when it is unpacked")
+            # In this encoding each text may begin as the one before it does, however long that is.
+            delta = size if "DELTA_BYTE_ARRAY" in column.encodings else 0
+            if column.physical_type == "BYTE_ARRAY":
+                longest = max(longest, dictionary, delta)
+    file.seek(0)
+    return min(_ROWS_AT_ONCE, max(1, _BATCH_BYTES // longest))
+
+
+def _page_size(file: BinaryIO, offset: int) -> int:
+    """Read how large a page is when it is unpacked: the second number of its header.
+
+    Headers are in Thrift's compact protocol: a byte that says which field comes, then 7 bits a byte.
+    """
+    file.seek(offset)
+    header, value = file.read(16), 0
+    number = 1 + next(place for place in range(1, len(header)) if header[place] < 0x80)
+    for place, byte in enumerate(header[number + 1 :]):
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            break
+    return value >> 1
+
+
+def _texts_of(column: Any, known: dict[str, str]) -> tuple[list[str], int]:
+    """Return a column's values as text, and how many bytes they and the new ones among them take."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        values = column.fill_null("").to_numpy(zero_copy_only=False).tolist()
+    else:
+        found = column.to_pylist()
+        values = ["" if value is None or value != value else str(value) for value in found]
+    new = [value for value in set(values) if value not in known]
+    if 2 * len(new) > len(values):  # most are different, such as paths
+        new = values
+    else:
+        known.update(zip(new, new, strict=True))
+        values = [known[value] for value in values]
+    return values, column.nbytes + sum(map(len, new)) + _OVERHEAD * len(new)

@@ -15,7 +15,7 @@ from sklearn.covariance import LedoitWolf
 
 from featx.errors import InputError
 from featx.heads import SpatialPooling
-from featx_cache.hdf5 import UNREADABLE, dataset
+from featx_cache.hdf5 import UNREADABLE, dataset, opened
 
 FAR = 0.99
 """Quantile of the training images' own distances beyond which an image is unlike them."""
@@ -163,7 +163,7 @@ class Reference:
         limit = np.finfo(np.float16).max
         for where, part in parts:
             vectors[where] = part.clip(-limit, limit)
-        with h5py.File(path, "w") as file:
+        with h5py.File(path, "w", locking=False) as file:
             file.create_dataset("vectors", data=vectors, compression="gzip", shuffle=True)
             if np.ndim(total) == 3:
                 mean = np.asarray(total / rows, np.float32)
@@ -186,7 +186,7 @@ class Reference:
             When the file is damaged, or has another number of images than the table.
         """
         try:
-            with h5py.File(path, "r") as file:
+            with opened(path) as file:
                 held = dataset(file, "vectors", "f", 2)
                 if len(held) != len(table):
                     raise ValueError(f"{len(table)} vectors were to be in it, not {held.shape}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from featx.backbones.settings import own_keras_settings
 from featx.errors import InputError
 from featx.explain.gradients import gradient_maps
 from featx.explain.heads import network_of, unit_of
@@ -59,6 +60,7 @@ def method_of(head: Any) -> Method:
     return Method(name, unit_of(head), MEANINGS[name])
 
 
+@own_keras_settings()
 def heat_maps(
     head: Any, embeddings: NDArray[np.floating], *, mean: NDArray[np.floating] | None = None
 ) -> NDArray[np.float32]:

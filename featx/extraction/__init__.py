@@ -2,7 +2,7 @@
 
 from featx.extraction.engines import DaskEngine, LocalEngine
 from featx.extraction.extract import ExtractionOptions, ExtractionReport, extract
-from featx.extraction.pipeline import DECODERS, stack, to_storage
+from featx.extraction.pipeline import DECODERS, embed_filled, stack, to_storage
 from featx.extraction.spec import ExtractionSpec, embedding_fields, spec_of
 from featx.extraction.standardizing import standardize
 
@@ -13,6 +13,7 @@ __all__ = [
     "ExtractionReport",
     "ExtractionSpec",
     "LocalEngine",
+    "embed_filled",
     "embedding_fields",
     "extract",
     "spec_of",

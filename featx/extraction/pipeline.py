@@ -41,7 +41,7 @@ class Workplace:
     spec
         What makes the embeddings.
     batch_size
-        Rows in one forward pass. A shard's last batch may be shorter.
+        Rows in one forward pass; a shard's last batch is filled up.
     compression
         Of the shards; None for none.
     fail_fast
@@ -272,15 +272,18 @@ class Pipeline:
 
     def _embed(self, images: list[NDArray[np.float32]]) -> NDArray[np.floating]:
         """Embed a batch; where the device's memory is too small, by halves from then on."""
-        dtype = self._place.spec.storage_dtype
+        rows = self._batch_size
         try:
-            return to_storage(self._backbone.embed(stack(images)), dtype)
+            parts = [
+                embed_filled(self._backbone, images[start : start + rows], rows)
+                for start in range(0, len(images), rows)
+            ]
         except OutOfMemoryError:
-            if len(images) == 1:
+            if rows == 1:
                 raise
-            half = (len(images) + 1) // 2
-            self._batch_size = min(self._batch_size, half)
-        return np.concatenate([self._embed(images[:half]), self._embed(images[half:])])
+            self._batch_size = min(self._batch_size, (rows + 1) // 2)
+            return self._embed(images)
+        return to_storage(np.concatenate(parts), self._place.spec.storage_dtype)
 
     def _written(self) -> ShardResult:
         """Wait for the oldest shard to be on disk."""
@@ -301,6 +304,34 @@ def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     if len({image.shape[-1] for image in images}) > 1:
         images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
     return np.stack(images)
+
+
+def embed_filled(
+    backbone: Backbone, images: list[NDArray[np.float32]], rows: int
+) -> NDArray[np.float32]:
+    """Embed images in a batch that always has the same size.
+
+    oneDNN and cuDNN choose how they compute by the size of a batch: in float32, a batch of one has
+    other last digits than a batch of two. With empty images behind them, images have the same
+    embeddings alone as among others.
+
+    Parameters
+    ----------
+    backbone
+        The network.
+    images
+        At most `rows`; see `stack`.
+    rows
+        Size of the batch.
+
+    Returns
+    -------
+    ndarray of shape (images, *embedding_shape), dtype float32
+    """
+    batch = stack(images)
+    if empty := rows - len(images):
+        batch = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), np.float32)])
+    return backbone.embed(batch)[: len(images)]
 
 
 def to_storage(embeddings: NDArray[np.float32], dtype: str) -> NDArray[np.floating]:

@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 from featx.backbones import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, FeatxError, InputError
 from featx.extraction.spec import ExtractionSpec
@@ -18,6 +16,7 @@ from featx_cache import (
     INDEX_NAME,
     SHARDS_NAME,
     Claims,
+    alone,
     atomic_path,
     make_folder,
     open_cache,
@@ -30,7 +29,10 @@ from featx_cache.shards import FORMAT
 
 SPEC_NAME = "spec.json"
 OTHER_SETTINGS = "Use the same settings, or another --cache folder."
+INDEX_SECONDS = 600.0
+"""How long to wait for somebody who writes the index: of a million images it takes a minute."""
 _LOCK_NAME = ".lock"
+"""Of earlier versions."""
 _OWN_NAMES = (SPEC_NAME, STANDARDIZATION_NAME, _LOCK_NAME)
 _SHARD = re.compile(r"shard-[0-9a-f]{20}\.h5")
 _SCRATCH = re.compile(
@@ -74,8 +76,11 @@ def filling(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def index_lock(folder: Path) -> Iterator[None]:
-    """Keep others from writing the index, or agreeing on a spec, for the length of a block."""
-    with storage_errors(folder), filelock.FileLock(folder / _LOCK_NAME):
+    """Keep others from writing the index, or agreeing on a spec, for the length of a block.
+
+    A claim does it, which needs no locks of the file system: some network file systems have none.
+    """
+    with storage_errors(folder), alone(folder / INDEX_NAME, wait=INDEX_SECONDS):
         for name in (INDEX_NAME, SPEC_NAME, STANDARDIZATION_NAME):
             remove_leftovers_of(folder / name)
         yield
@@ -149,8 +154,9 @@ def _is_whole(path: Path) -> bool:
 def _read_json(path: Path) -> dict[str, object] | None:
     """Read an object; None where there is none, or only a damaged one, which is then replaced."""
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
+        with open_regular(path) as file:
+            value = json.load(file)
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -15,6 +15,7 @@ from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from featx.backbones.settings import own_keras_settings
 from featx.heads.batches import Batches, Embeddings, rows_of_images
 from featx.heads.folds import PatientFolds
 from featx.heads.keras_network import build_network
@@ -133,6 +134,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.accuracy_floor = accuracy_floor
         self.random_state = random_state
 
+    @own_keras_settings()
     def fit(
         self,
         X: ArrayLike | LazyEmbeddings,
@@ -227,6 +229,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.model_ = average(members, array.shape[1:])
         return self
 
+    @own_keras_settings()
     def predict_proba(self, X: ArrayLike | LazyEmbeddings) -> NDArray[np.float32]:
         """Return the probability of each class.
 
@@ -362,6 +365,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
+@own_keras_settings()
 def _load_network(path: Path) -> Any:
     from featx.backbones.saved import load_safely
 

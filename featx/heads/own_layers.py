@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from featx.backbones.naming import clean_slate
+from featx.backbones.settings import own_keras_settings
 from featx.errors import InputError
 
 FORBIDDEN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "InputLayer")
@@ -92,6 +93,7 @@ def layers_of(network: Any) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
+@own_keras_settings()
 def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
     """Refuse layers that Keras doesn't have or that could run code.
 
@@ -127,6 +129,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
+@own_keras_settings()
 def build_layers(
     described: Sequence[Mapping[str, Any]], embedding_shape: tuple[int, ...], seeds: Iterator[int]
 ) -> Any:

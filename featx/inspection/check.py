@@ -30,7 +30,7 @@ class Inspection:
     measured
         Their numbers.
     near
-        Pairs of images that look the same, as positions.
+        Links between images that look the same, as positions; see `near_pairs`.
     findings
         Worst first.
     """

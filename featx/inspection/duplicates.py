@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx.data import Manifest
+from featx.data.links import linked
 from featx.inspection.findings import Finding, some
 from featx.inspection.measuring import Measurements
 from featx.inspection.pixels import informative
@@ -21,51 +22,78 @@ SMALLEST_CORRELATION = 0.985
 X-ray set (224 pixels), 8,767 are within that distance, and their correlations end at 0.976:
 ``python benchmarks/data.py DATA --part near``."""
 
-_ROWS_AT_ONCE = 512
+NAMES_IN_EXAMPLE = 6
+_ROWS_AT_ONCE = 128
+_PAIRS_AT_ONCE = 4096
 
 
 def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int, int]]:
-    """Find pairs of images that look the same and aren't the same file.
+    """Find images that look the same and aren't the same file, and link them.
 
     Two images are near duplicates when their perceptual hashes are close (`LARGEST_DISTANCE`) and
     their thumbnails correlate (`SMALLEST_CORRELATION`). X-rays are much alike: the hash alone takes
     thousands of different patients for one.
+
+    Of n images that all look the same there are n (n - 1) / 2 pairs. Here are n - 1 of them: enough
+    to tell which images belong together (`featx.data.links.linked`).
 
     Parameters
     ----------
     measured
         See `featx.inspection.measure`.
     sha256
-        Of the images, in the same order.
+        Of the images, in the same order. Of equal files only the first is looked at.
 
     Returns
     -------
     list of (int, int)
-        Positions, the smaller one first.
+        Positions, the smaller one first. No link could be left out.
     """
-    _, content = np.unique(np.asarray(sha256, dtype=object).astype("S64"), return_inverse=True)
     usable = np.flatnonzero(informative(measured))
-    hashes, content = measured.phash[usable], content[usable]
-    flat = measured.thumbnail[usable].reshape(len(usable), -1)
-    pairs = []
+    content = np.asarray(sha256, dtype=object).astype("S64")[usable]
+    usable = usable[np.sort(np.unique(content, return_index=True)[1])]
+    hashes = measured.phash[usable]
+    flat = measured.thumbnail.reshape(len(measured.thumbnail), -1)
+    sets, links = np.arange(len(usable)), []
     for start in range(0, len(usable), _ROWS_AT_ONCE):
         block = hashes[start : start + _ROWS_AT_ONCE, None] ^ hashes[None, start:]
         one, other = np.nonzero(np.bitwise_count(block) <= LARGEST_DISTANCE)
         later = one < other
         one, other = one[later] + start, other[later] + start
-        different = content[one] != content[other]
-        one, other = one[different], other[different]
-        alike = correlation(flat[one], flat[other]) >= SMALLEST_CORRELATION
-        pairs += list(zip(usable[one[alike]].tolist(), usable[other[alike]].tolist(), strict=True))
-    return pairs
+        linked_more = True
+        while len(one):
+            if linked_more:  # those that belong together by now need no look
+                apart = sets[one] != sets[other]
+                one, other = one[apart], other[apart]
+            a, b = one[:_PAIRS_AT_ONCE], other[:_PAIRS_AT_ONCE]
+            alike = correlation(flat[usable[a]], flat[usable[b]]) >= SMALLEST_CORRELATION
+            before = len(links)
+            for i, j in zip(a[alike].tolist(), b[alike].tolist(), strict=True):
+                if sets[i] != sets[j]:
+                    sets[sets == sets[j]] = sets[i]
+                    links.append((int(usable[i]), int(usable[j])))
+            linked_more = len(links) > before
+            one, other = one[_PAIRS_AT_ONCE:], other[_PAIRS_AT_ONCE:]
+    return links
+
+
+def _near_sets(table: pd.DataFrame, links: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Return the positions of images that look the same, equal files among them, set by set."""
+    sets = linked([table["sha256"].tolist()], links)
+    near = np.isin(sets, sets[[one for one, _ in links]])
+    rows = pd.Series(np.flatnonzero(near))
+    return [group.tolist() for _, group in rows.groupby(sets[near], sort=False)]
 
 
 def check_duplicates(manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> list[Finding]:
-    """Look for exact duplicates everywhere, and for near ones across splits and labels."""
+    """Look for exact duplicates everywhere, and for near ones across splits and labels.
+
+    What is counted are sets of images: each looks the same as another one of its set.
+    """
     table = manifest.table
     exact = [list(rows) for rows in table.groupby("sha256", sort=False).indices.values()]
     exact = [sorted(rows) for rows in exact if len(rows) > 1]
-    near = [list(pair) for pair in pairs]
+    near = _near_sets(table, pairs)
     findings = []
     for kind, sets in (("exact", exact), ("near", near)):
         across = [rows for rows in sets if table["split"].iloc[rows].nunique() > 1]
@@ -138,6 +166,8 @@ def _names(table: pd.DataFrame, rows: list[int], column: str | None = None) -> s
     if column is not None:
         values = table[column].iloc[rows]
         names = [f"{name} ({value})" for name, value in zip(names, values, strict=True)]
+    if more := len(names[NAMES_IN_EXAMPLE:]):
+        names[NAMES_IN_EXAMPLE:] = [f"{more} more"]
     return " = ".join(names)
 
 

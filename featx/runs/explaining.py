@@ -13,7 +13,7 @@ from featx.backbones import Backbone
 from featx.errors import InputError
 from featx.evaluation import average
 from featx.explain import Verdict, explanation_figure, heat_maps, method_of
-from featx.extraction import stack, to_storage
+from featx.extraction import embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy, picture
 from featx.progress import SILENT, Progress
 from featx.runs.explanations import (
@@ -29,7 +29,7 @@ from featx.runs.explanations import (
 )
 from featx.runs.neighbours import Neighbourhood
 from featx.runs.run import Run
-from featx_cache import WORKING_SECONDS, alone, atomic_path
+from featx_cache import WORKING_SECONDS, alone, atomic_path, open_regular
 
 BATCH = 8
 SIDE = 640
@@ -151,7 +151,8 @@ class _Explainer:
         pixels = decode(path, spec.backbone.input_size, spec=spec.decoding)
         if not self.run.record.tta:
             return [pixels]
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_regular(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         copies = range(self.run.record.tta + 1)
         return [make_copy(pixels, spec.augmentation, sha256, copy) for copy in copies]
 
@@ -162,7 +163,7 @@ class _Explainer:
         views = [view for images in decoded.values() for view in images]
         parts = [
             to_storage(
-                self.backbone.embed(stack(views[start : start + BATCH])),
+                embed_filled(self.backbone, views[start : start + BATCH], BATCH),
                 self.run.record.extraction.storage_dtype,
             )
             for start in range(0, len(views), BATCH)

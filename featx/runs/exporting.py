@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone
+from featx.backbones.settings import own_keras_settings
 from featx.errors import FeatxError, InputError
 from featx.extraction import to_storage
 from featx.heads import as_tensors
@@ -121,6 +122,7 @@ def _require_packages() -> None:
         ) from error
 
 
+@own_keras_settings()
 def _graph(run: Run, backbone: Backbone) -> Any:
     """Compose all that happens between pixels and score."""
     import tensorflow as tf

@@ -18,8 +18,9 @@ from featx.backbones import Backbone
 from featx.data import in_words, walk_images
 from featx.errors import InputError
 from featx.evaluation import FAR, average
-from featx.extraction import DECODERS, stack, to_storage
+from featx.extraction import DECODERS, embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
+from featx_cache import open_regular
 
 if TYPE_CHECKING:
     from featx.runs.run import Run
@@ -134,7 +135,8 @@ class Predictor:
             pixels = decode(path, self._backbone.spec.input_size, spec=extraction.decoding)
             if not tta:
                 return _Decoded(path, [pixels])
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            with open_regular(path) as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except UnreadableImageError as error:
             return _Decoded(path, [], error.reason)
         except OSError as error:  # it went away between the two reads
@@ -164,15 +166,17 @@ class Predictor:
         scores: list[NDArray[np.float64]] = [np.empty(0)]
         vectors: list[NDArray[np.float32]] = []
         for start in range(0, len(copies), PREDICT_BATCH):
-            embeddings = self._backbone.embed(stack(copies[start : start + PREDICT_BATCH]))
+            part = copies[start : start + PREDICT_BATCH]
+            embeddings = embed_filled(self._backbone, part, PREDICT_BATCH)
             stored = to_storage(embeddings, self._run.record.extraction.storage_dtype)
             # Heads refuse a batch with one bad value in it, and the others are good.
             finite = np.isfinite(stored.reshape(len(stored), -1)).all(axis=1)
-            part = np.full(len(stored), np.nan)
-            if finite.any():
-                part[finite] = self._run.head_scores(stored[finite])
-            scores.append(part)
-            vectors += list(average(stored if finite.all() else np.nan_to_num(stored)))
+            # A head's last digits, too, depend on how many rows it is given.
+            full = np.zeros((PREDICT_BATCH, *stored.shape[1:]), stored.dtype)
+            full[: len(stored)][finite] = stored[finite]
+            scored = self._run.head_scores(full)[: len(stored)]
+            scores.append(np.where(finite, scored, np.nan))
+            vectors += list(average(full)[: len(stored)])
         return np.concatenate(scores), vectors
 
     def _verdict(

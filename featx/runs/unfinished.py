@@ -16,7 +16,14 @@ from featx.heads import HeadSpec
 from featx.progress import Progress
 from featx.runs.own_files import UNFINISHED, remove_own, require_own
 from featx.specs import require_equal
-from featx_cache import WORKING_SECONDS, alone, atomic_path, make_folder, storage_errors
+from featx_cache import (
+    WORKING_SECONDS,
+    alone,
+    atomic_path,
+    make_folder,
+    open_regular,
+    storage_errors,
+)
 
 JOB_NAME = "job.json"
 TENSORBOARD_NAME = "tensorboard"
@@ -125,8 +132,9 @@ def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progr
 
 def _require_same(folder: Path, job: dict[str, Any]) -> None:
     try:
-        before = json.loads((folder / JOB_NAME).read_text())
-    except (OSError, ValueError) as error:
+        with open_regular(folder / JOB_NAME) as file:
+            before = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{folder} has no readable {JOB_NAME}", "Start over without --resume."
         ) from error

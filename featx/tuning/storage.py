@@ -12,7 +12,7 @@ from typing import Any, Literal
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -29,6 +29,7 @@ CONNECT_SECONDS = 10
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 30
 RETRIES = 3
 """Times that a trial whose process died is begun again."""
+_PAUSE = 0.002
 UNCLAIMED_SECONDS = 3.0
 """How long a running trial may be nobody's: between its first line in the journal and its claim."""
 
@@ -113,12 +114,35 @@ def open_storage(place: StudyPlace) -> BaseStorage:
     """
     with quiet_optuna():
         if place.url is None:
-            path = place.folder / JOURNAL_NAME
+            path = place.folder.absolute() / JOURNAL_NAME
             _require_own_file(path)
             hint = "It is damaged; --force starts over."
             with storage_errors(path), _readable(f"the journal {path}", hint):
-                return JournalStorage(JournalFileBackend(str(path)))
+                return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
         return _open_database(place.url)
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Lets one process at a time write to a journal.
+
+    Optuna's own locks don't say whose they are: that of a process that was killed stops everybody
+    for 30 seconds, and for ever where it is a link that leads nowhere. A claim is taken over at
+    once, needs no locks of the file system, and tells other machines that its owner lives.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self._claims, self._name = Claims(journal.parent.absolute()), journal.name
+
+    def acquire(self) -> bool:
+        """Wait for the claim."""
+        while not self._claims.take(self._name):
+            time.sleep(_PAUSE)
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._claims.release(self._name)
 
 
 def _open_database(url: str) -> RDBStorage:

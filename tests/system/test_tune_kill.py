@@ -133,6 +133,54 @@ def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
     assert set(kept) < set(finished(after))
 
 
+STUDY = """
+import os, signal, sys
+from pathlib import Path
+import optuna
+from featx.tuning.storage import StudyPlace, open_storage
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+storage = open_storage(StudyPlace(Path(sys.argv[1]), None, "run"))
+study = optuna.create_study(storage=storage, study_name="run", load_if_exists=True)
+def objective(trial):
+    if sys.argv[2] == "killed":
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # the lock is held here
+    return trial.suggest_float("threshold", 0, 1)
+study.optimize(objective, n_trials=int(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("where", ["relative", "absolute", "relative, by an earlier version"])
+def test_a_lock_of_a_killed_process_stops_nobody(where: str, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    folder = str(tmp_path / "study") if where == "absolute" else "study"
+
+    def run(*more: str) -> int:
+        program = [sys.executable, "-W", "ignore", "-c", STUDY, folder, *more]
+        return subprocess.run(program, cwd=tmp_path, check=False, timeout=25).returncode
+
+    if where.endswith("version"):
+        assert run("well", "1") == 0
+        # Optuna's own lock: a link whose target is relative to the folder that it was made from.
+        (tmp_path / "study" / "study.journal.lock").symlink_to("study/study.journal")
+    else:
+        assert run("killed", "1") == -signal.SIGKILL
+        assert (tmp_path / "study" / ".study.journal.lock").exists()
+    assert run("well", "1") == 0
+    states = [trial.state for trial in study_at(tmp_path / "study", "run").trials]
+    assert states[-1] is TrialState.COMPLETE
+    assert not (tmp_path / "study" / ".study.journal.lock").exists()
+
+
+def test_many_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    program = [sys.executable, "-W", "ignore", "-c", STUDY, str(tmp_path), "well"]
+    assert subprocess.run([*program, "1"], check=False).returncode == 0
+    several = [subprocess.Popen([*program, "40"]) for _ in range(4)]
+    assert [process.wait(100) for process in several] == [0] * 4
+    trials = study_at(tmp_path, "run").trials
+    assert [trial.number for trial in trials] == list(range(161))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+
+
 def test_a_database_finds_dead_trials_by_their_heartbeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
 from featx.data.dicom import own_salt
+from featx.data.tables import read_table
 from featx.errors import InputError
+from featx.progress import SILENT
+from tests.conftest import _megabytes
 from tests.featx.data.test_folders import draw
 
 
@@ -320,3 +325,63 @@ def test_what_is_no_source_at_all(tmp_path: Path) -> None:
         load_manifest(tmp_path / "data.txt")
     with pytest.raises(InputError, match="does not exist"):
         load_manifest(tmp_path / "nowhere.csv")
+
+
+class TestParquetBombs:
+    """A small file that would fill the memory is refused before it does."""
+
+    @pytest.fixture(params=["a dictionary", "compressed", "prefixes", "rows", "a long word"])
+    def bomb(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path, word, rows = tmp_path / "m.parquet", "x" * 40_000, 60_000
+        options: dict[str, Any] = {"compression": "gzip"}
+        if request.param == "a dictionary":
+            names = pa.array([word]).dictionary_encode().take(pa.array([0] * rows))
+        elif request.param == "rows":
+            names = pa.nulls(10**9 // 20, pa.string())
+        elif request.param == "a long word":  # of 30 MB, once, in 400 rows
+            names = pa.array([word * 750]).dictionary_encode().take(pa.array([0] * 400))
+        else:
+            names = pa.array([f"{word}{number}" for number in range(rows // 3)])
+            encoding = "PLAIN" if request.param == "compressed" else "DELTA_BYTE_ARRAY"
+            encodings = {"path": encoding, "label": "PLAIN"}
+            options = {"compression": "zstd", "use_dictionary": False, "column_encoding": encodings}
+        table = pa.table({"path": names, "label": pa.nulls(len(names), pa.string())})
+        pq.write_table(table, path, **options)
+        assert path.stat().st_size < 3e6
+        return path
+
+    def test_is_refused(self, bomb: Path) -> None:
+        import pyarrow as pa
+
+        pa.default_memory_pool().release_unused()  # what writing the bomb took
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here: proc(5)
+        before = _megabytes("VmRSS")
+        with pytest.raises(InputError, match=r"can't be read as Parquet .*unpacked"):
+            load_manifest(bomb)
+        assert _megabytes("VmHWM") - before < 600
+
+
+def test_a_parquet_file_of_any_types_is_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "path": pd.Categorical(["b.png", "a.png"]),
+            "label": ["N", "P"],
+            "count": pd.array([1, None], dtype="Int64"),
+            "share": [0.5, float("nan")],
+            "seen": [True, False],
+        },
+        index=[7, 3],
+    )
+    frame.to_parquet(tmp_path / "m.parquet")
+    table = read_table(tmp_path / "m.parquet", SILENT)
+    assert table.columns == {
+        "path": ["b.png", "a.png"],
+        "label": ["N", "P"],
+        "count": ["1", ""],
+        "share": ["0.5", ""],
+        "seen": ["True", "False"],
+    }
+    assert table.lines == [1, 2]

@@ -16,7 +16,7 @@ from tests.featx.extraction.extracting import run
 
 
 class Counted(NamedTuple):
-    """A backbone and the number of rows in each of its forward passes."""
+    """A backbone and the number of images in each of its forward passes."""
 
     backbone: Backbone
     batches: list[int]
@@ -51,7 +51,7 @@ def counted(tiny_backbone: Backbone) -> Counted:
     batches: list[int] = []
 
     def forward(images: NDArray[np.float32]) -> Any:
-        batches.append(len(images))
+        batches.append(int(images.any(axis=(1, 2, 3)).sum()))  # others fill the batch up
         return tiny_backbone._forward(images)
 
     return Counted(dataclasses.replace(tiny_backbone, _forward=forward), batches)

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.backbones import Backbone
+from featx.backbones import Backbone, load_backbone
 from featx.data import scan_folder
 from featx.errors import OutOfMemoryError
-from featx.extraction import ExtractionOptions, batching, extract
+from featx.extraction import ExtractionOptions, batching, embed_filled, extract
 from featx.extraction.batching import probe_batch_size
+from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
 from featx.progress import Silent
+from featx.runs import fit, load_run
 from featx_cache import open_cache
 
 
@@ -51,7 +53,7 @@ class TestOutOfMemory:
                 augmentation=AugmentationSpec(copies=1),
                 options=options,
             )
-        assert sum(size for size in batches if size > 0) == 16
+        assert {size for size in batches if size > 0} == {2}
         # The next batch may be on its way when the first of four turns out to be too large.
         assert 1 <= sum(size < 0 for size in batches) <= 2
         one, other = (open_cache(tmp_path / name) for name in ("tight", "roomy"))
@@ -68,6 +70,61 @@ class TestOutOfMemory:
         with pytest.raises(OutOfMemoryError, match=r"memory.* smaller --batch-size"):
             extract(scan_folder(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, []))
         assert not (tmp_path / "c").exists()
+
+
+class TestCompany:
+    """Whatever else is in its batch, an image has the same embedding, bit for bit."""
+
+    @pytest.fixture(scope="class")
+    def mobile(self) -> Backbone:
+        """A network that computes a batch of one in another way than a batch of eight."""
+        return load_backbone("mobilenetv2", weights="random", input_size=64, precision="float32")
+
+    def test_alone_or_among_others_in_any_order(self, mobile: Backbone) -> None:
+        random = np.random.default_rng(0)
+        images = [random.integers(0, 256, (64, 64, 1)).astype(np.float32) for _ in range(8)]
+        together = embed_filled(mobile, images, 8)
+        for number, image in enumerate(images):
+            np.testing.assert_array_equal(embed_filled(mobile, [image], 8)[0], together[number])
+        np.testing.assert_array_equal(embed_filled(mobile, images[::-1], 8)[::-1], together)
+        coloured = [*images[:3], np.zeros((64, 64, 3), np.float32)]
+        np.testing.assert_array_equal(embed_filled(mobile, coloured, 8)[:3], together[:3])
+
+    def test_in_whatever_shard(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
+        caches = []
+        for rows in (16, 9, 3):
+            extract(
+                scan_folder(small_data),
+                tmp_path / str(rows),
+                mobile,
+                augmentation=AugmentationSpec(copies=1),
+                storage_dtype="float32",
+                options=ExtractionOptions(rows_per_shard=rows),
+            )
+            caches.append(open_cache(tmp_path / str(rows)).read(np.arange(16)))
+        np.testing.assert_array_equal(caches[1], caches[0])
+        np.testing.assert_array_equal(caches[2], caches[0])
+
+    def test_in_a_prediction(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
+        extract(
+            scan_folder(small_data), tmp_path / "cache", mobile, storage_dtype="float32",
+            augmentation=AugmentationSpec(copies=0),
+        )  # fmt: skip
+        cache, given = open_cache(tmp_path / "cache"), []
+        run = load_run(
+            fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).run
+        )
+
+        def noting(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+            given.append(embeddings.copy())
+            return scores(embeddings)
+
+        scores, run.head_scores = run.head_scores, noting  # type: ignore[method-assign]
+        paths = [small_data / path for path in cache.images["path"]]
+        together = list(run.predict(paths, backbone=mobile))
+        np.testing.assert_array_equal(np.concatenate(given)[:10], cache.read(np.arange(10)))
+        assert [next(run.predict([path], backbone=mobile)) for path in paths] == together
+        assert list(run.predict(paths[::-1], backbone=mobile))[::-1] == together
 
 
 class TestProbe:

@@ -120,7 +120,7 @@ class TestPredicting:
         image = images_of(phantom_data)[0]
         taken = 0
         sizes: list[int] = []
-        stack = predicting.stack
+        embed = predicting.embed_filled
 
         def endless() -> Iterator[Path]:
             nonlocal taken
@@ -128,11 +128,11 @@ class TestPredicting:
                 taken += 1
                 yield image
 
-        def spy(images: list[Any]) -> Any:
+        def spy(backbone: Backbone, images: list[Any], rows: int) -> Any:
             sizes.append(len(images))
-            return stack(images)
+            return embed(backbone, images, rows)
 
-        monkeypatch.setattr(predicting, "stack", spy)
+        monkeypatch.setattr(predicting, "embed_filled", spy)
         predictions = tiny.predict(endless(), backbone=tiny_backbone)
         for _ in range(3 * predicting.PREDICT_BATCH):
             next(predictions)

@@ -1,0 +1,49 @@
+"""Keras's own settings as featx needs them, whatever a keras.json or the caller has chosen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from featx.errors import InputError
+
+BACKEND, FLOAT, CHANNELS = "tensorflow", "float32", "channels_last"
+
+
+@contextlib.contextmanager
+def own_keras_settings() -> Iterator[None]:
+    """Build and run networks with TensorFlow, float32 and channels last; put all back afterwards.
+
+    Keras reads ``floatx``, ``image_data_format`` and its backend from ``keras.json``. They decide
+    what a network computes and aren't part of any spec.
+
+    Raises
+    ------
+    InputError
+        When this process has loaded Keras with another backend.
+    """
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = BACKEND
+    import keras
+
+    if (backend := keras.config.backend()) != BACKEND:
+        raise InputError(
+            f"Keras runs on {backend} in this process, and featx needs TensorFlow",
+            "Import featx before Keras, or set KERAS_BACKEND=tensorflow.",
+        )
+    kept = (
+        keras.config.floatx(),
+        keras.config.image_data_format(),
+        keras.mixed_precision.dtype_policy(),
+    )
+    try:
+        keras.config.set_floatx(FLOAT)
+        keras.config.set_image_data_format(CHANNELS)
+        keras.mixed_precision.set_dtype_policy(FLOAT)
+        yield
+    finally:
+        keras.config.set_floatx(kept[0])
+        keras.config.set_image_data_format(kept[1])
+        keras.mixed_precision.set_dtype_policy(kept[2])
