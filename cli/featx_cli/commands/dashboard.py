@@ -16,7 +16,9 @@ from featx_cli.serving import LOCALHOST, Details, announce, serve, warn_if_open
 DASHBOARD_EPILOG = "\b\nExample:  featx dashboard runs/tuned --open"
 TENSORBOARD_EPILOG = "\b\nExample:  featx tensorboard runs/keras --open"
 
-Host = Annotated[str, typer.Option(help="Address to listen at. There is no log-in.")]
+Host = Annotated[
+    str, typer.Option(help="Address or name to listen at, and to answer to. There is no log-in.")
+]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 
 
@@ -32,7 +34,7 @@ def dashboard(
         typer.Option(
             metavar="URL",
             envvar="FEATX_STORAGE",
-            help="Database of studies, where the run's is in one.",
+            help="Database of the study, if it isn't in the run. What the run says isn't followed.",
             show_default=False,
         ),
     ] = None,
