@@ -353,7 +353,7 @@ class TestParquetBombs:
         pa.default_memory_pool().release_unused()  # what writing the bomb took
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here: proc(5)
         before = _megabytes("VmRSS")
-        with pytest.raises(InputError, match="can't be read as Parquet .*unpacked"):
+        with pytest.raises(InputError, match=r"can't be read as Parquet .*unpacked"):
             load_manifest(bomb)
         assert _megabytes("VmHWM") - before < 600
 
