@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from featx.backbones.registry import Architecture

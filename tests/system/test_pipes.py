@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,12 +58,3 @@ def test_a_salt_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     os.mkfifo(tmp_path / "salt")
     with pytest.raises(FeatxError, match="salt"):
         own_salt()
-
-
-def test_a_file_of_a_run_is_refused(tiny_run: Path, tmp_path: Path) -> None:
-    for name in load_run(tiny_run).record.files:
-        run = Path(shutil.copytree(tiny_run, tmp_path / name))
-        (run / name).unlink()
-        os.mkfifo(run / name)
-        with pytest.raises(FeatxError, match="the run has no"):
-            load_run(run).file(name)
