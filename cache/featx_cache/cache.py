@@ -257,6 +257,7 @@ class Cache:
             for part in member(file, PARTS_NAME) if PARTS_NAME in file else ():
                 dataset(file, f"{PARTS_NAME}/{part}", "f", sources=_own_source)
         for number, name in enumerate(self._shards):
+            error: FeatxError | None
             try:
                 keys, spec = verify_shard(self._shard_path(number))
                 error = self._contradiction(number, keys.pairs(), spec)
