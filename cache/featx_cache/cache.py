@@ -67,6 +67,7 @@ class Cache:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folder = path.absolute()  # so that it is found after a change of the working folder
         index = path / INDEX_NAME
         if not is_there(index, file=True):
             raise _not_a_cache(path)
@@ -111,7 +112,7 @@ class Cache:
         Such as width, height, mode, source, cause, and whatever a CSV manifest had. Empty for a
         cache that was made before there were any.
         """
-        with _readable(self.path / INDEX_NAME) as file:
+        with _readable(self._folder / INDEX_NAME) as file:
             found: dict[str, Any] = {}
             for name in member(file, DETAILS_NAME) if DETAILS_NAME in file else ():
                 column = dataset(file, f"{DETAILS_NAME}/{name}", "Siu", 1)
@@ -252,10 +253,11 @@ class Cache:
         NotACacheError
             When the virtual dataset shows data of other files than the shards.
         """
-        with _readable(self.path / INDEX_NAME) as file:
+        with _readable(self._folder / INDEX_NAME) as file:
             for part in member(file, PARTS_NAME) if PARTS_NAME in file else ():
                 dataset(file, f"{PARTS_NAME}/{part}", "f", sources=_own_source)
         for number, name in enumerate(self._shards):
+            error: FeatxError | None
             try:
                 keys, spec = verify_shard(self._shard_path(number))
                 error = self._contradiction(number, keys.pairs(), spec)
@@ -270,11 +272,12 @@ class Cache:
 
     def bytes_on_disk(self) -> int:
         """Size of the index and the shards in bytes."""
-        files = [self.path / INDEX_NAME, *(self.path / SHARDS_NAME / n for n in self._shards)]
+        folder = self._folder
+        files = [folder / INDEX_NAME, *(folder / SHARDS_NAME / n for n in self._shards)]
         return sum(file.stat().st_size for file in files if file.exists())
 
     def _shard_path(self, number: int) -> Path:
-        return self.path / SHARDS_NAME / self._shards[number]
+        return self._folder / SHARDS_NAME / self._shards[number]
 
     def _contradiction(
         self, number: int, pairs: list[tuple[str, int]], spec: str

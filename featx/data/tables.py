@@ -239,7 +239,7 @@ def _rows_at_once(metadata: Any, file: BinaryIO, room: int) -> int:
 def _page_size(file: BinaryIO, offset: int) -> int:
     """Read how large a page is when it is unpacked: the second number of its header.
 
-    Headers are in Thrift's compact protocol: a byte that says which field comes, then 7 bits a byte.
+    Headers are in Thrift's compact protocol: a byte that names the field, then 7 bits a byte.
     """
     file.seek(offset)
     header, value = file.read(16), 0
@@ -252,7 +252,7 @@ def _page_size(file: BinaryIO, offset: int) -> int:
 
 
 def _texts_of(column: Any, known: dict[str, str]) -> tuple[list[str], int]:
-    """Return a column's values as text, and how many bytes they and the new ones among them take."""
+    """Return a column's values as text, and how many bytes of memory it took to make them."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):

@@ -143,7 +143,7 @@ def _values(column: pd.Series[Any]) -> NDArray[np.object_]:
     numbers = pd.to_numeric(column, errors="coerce")
     if numbers.notna().all() and numbers.nunique() > MOST_VALUES:
         return np.where(numbers > numbers.median(), "high", "low").astype(object)
-    return column.fillna("").astype(str).to_numpy(object)
+    return column.fillna("").map(str).to_numpy(object)
 
 
 def _halves(groups: NDArray[np.object_], seed: int) -> NDArray[np.bool_]:

@@ -192,7 +192,7 @@ def _values(table: pd.DataFrame, column: str) -> NDArray[np.object_]:
         side = table[["width", "height"]].min(axis=1).to_numpy(np.float64)
         return _bands(side, SIZE_BANDS)
     raw = table[column]
-    text = raw.where(raw.notna(), "").astype(str).str.strip().to_numpy(object)
+    text = raw.where(raw.notna(), "").map(str).str.strip().to_numpy(object)
     filled = text != ""
     numbers = pd.to_numeric(pd.Series(text[filled]), errors="coerce").to_numpy(np.float64)
     if not np.isfinite(numbers).all() or len(np.unique(numbers)) < QUARTERS_FROM:

@@ -54,7 +54,8 @@ def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int,
     usable = usable[np.sort(np.unique(content, return_index=True)[1])]
     hashes = measured.phash[usable]
     flat = measured.thumbnail.reshape(len(measured.thumbnail), -1)
-    sets, links = np.arange(len(usable)), []
+    sets = np.arange(len(usable))
+    links: list[tuple[int, int]] = []
     for start in range(0, len(usable), _ROWS_AT_ONCE):
         block = hashes[start : start + _ROWS_AT_ONCE, None] ^ hashes[None, start:]
         one, other = np.nonzero(np.bitwise_count(block) <= LARGEST_DISTANCE)

@@ -152,7 +152,7 @@ class _Explainer:
         if not self.run.record.tta:
             return [pixels]
         with open_regular(path) as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = hashlib.sha256(file.read()).hexdigest()
         copies = range(self.run.record.tta + 1)
         return [make_copy(pixels, spec.augmentation, sha256, copy) for copy in copies]
 

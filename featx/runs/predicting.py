@@ -136,7 +136,7 @@ class Predictor:
             if not tta:
                 return _Decoded(path, [pixels])
             with open_regular(path) as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = hashlib.sha256(file.read()).hexdigest()
         except UnreadableImageError as error:
             return _Decoded(path, [], error.reason)
         except OSError as error:  # it went away between the two reads

@@ -44,7 +44,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.record = read_record(path)
-        self._files = RunFiles(path, self.record)
+        self._files = RunFiles(path.absolute(), self.record)
 
     @cached_property
     def head(self) -> Any:
@@ -359,7 +359,7 @@ def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(
             path,
-            dtype={"path": str, "label": str, "group": str, "fold": int, "score": str},
+            dtype={"path": object, "label": object, "group": object, "fold": int, "score": object},
             keep_default_na=False,
             encoding_errors="surrogateescape",
         )

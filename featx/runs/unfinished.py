@@ -67,7 +67,7 @@ def job_of(
     """
     digest = hashlib.sha256()
     for column in ("sha256", "label", "group", "copy"):
-        digest.update("\n".join(table[column].astype(str)).encode("utf-8", "surrogateescape"))
+        digest.update("\n".join(map(str, table[column])).encode("utf-8", "surrogateescape"))
     looks = spec.keras is not None and spec.keras.stopping == "dual"
     return {
         "head": spec.model_dump(mode="json"),

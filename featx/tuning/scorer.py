@@ -85,10 +85,11 @@ class Scorer:
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
         """What the scores depend on besides a head: embeddings, images, labels, patients, folds."""
-        lines = self.table[["sha256", "label", "group"]].astype(str).agg(" ".join, axis=1)
+        columns = self.table[["sha256", "label", "group"]]
+        lines = [" ".join(map(str, row)) for row in columns.itertuples(index=False)]
         return {
             "embeddings": spec_of(self.cache).fingerprint,
-            "images": fingerprint_of({"images": lines.tolist()}),
+            "images": fingerprint_of({"images": lines}),
         }
 
     def __call__(self, spec: HeadSpec, watch: Watch | None = None) -> Scored:

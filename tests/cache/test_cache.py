@@ -238,3 +238,16 @@ class TestErrors:
             assert getattr(featx_cache, name) is not None
         with pytest.raises(AttributeError, match="no attribute 'open_cach'"):
             _ = featx_cache.open_cach
+
+
+def test_a_relative_path_is_good_after_a_change_of_the_working_folder(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made.folder.parent)
+    cache = open_cache(made.folder.name)
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(cache.read(np.arange(14)), made.embeddings)
+    assert cache.details.empty
+    assert cache.bytes_on_disk() > 0
+    assert [error for _, error in cache.verify()] == [None] * 3
+    assert str(cache.path) == made.folder.name

@@ -111,3 +111,9 @@ class TestSets:
     def test_two_views_of_one_patient_are_that_patients_fault(self) -> None:
         data = manifest(["train", "test"], ["NORMAL"] * 2, ["p", "p"], names(2))
         assert check_duplicates(data, [(0, 1)]) == []
+
+
+def test_images_that_are_all_gone_look_like_nothing() -> None:
+    gone = measured(np.zeros((2, 32, 32), np.uint8), np.zeros(2, np.uint64))
+    gone.high[:] = 0
+    assert near_pairs(gone, names(2)) == []

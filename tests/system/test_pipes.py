@@ -1,0 +1,60 @@
+"""Pipes where files should be: nothing waits for somebody who never writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from featx.archives import require_modest
+from featx.backbones.standardization import load_standardization
+from featx.data.dicom import own_salt
+from featx.data.npz import arrays_in
+from featx.data.tables import read_table
+from featx.errors import FeatxError
+from featx.extraction.target import _read_json
+from featx.heads.own_layers import read_head_config
+from featx.progress import SILENT
+from featx.runs import load_run
+from featx.tuning import StudyPlace, open_storage
+from featx.tuning.storage import drop_torn_line
+from featx_cache import open_cache, verify_shard
+from featx_cache.hdf5 import opened
+
+pytestmark = pytest.mark.timeout(20)
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "m.parquet": lambda path: read_table(path, SILENT),
+    "standardization.npz": load_standardization,
+    "images.npz": arrays_in,
+    "model.keras": require_modest,
+    "head.yaml": read_head_config,
+    "index.h5": lambda path: open_cache(path.parent),
+    "shard-1.h5": verify_shard,
+    "weights.h5": lambda path: opened(path).__enter__(),
+    "run.json": lambda path: load_run(path.parent),
+    "study.journal": lambda path: open_storage(StudyPlace(path.parent, None, "run")),
+    "study.journal ": lambda path: drop_torn_line(path),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_refuses_it(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises((FeatxError, OSError)):
+        READERS[name](tmp_path / name)
+
+
+def test_a_spec_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "spec.json")
+    assert _read_json(tmp_path / "spec.json") is None
+
+
+def test_a_salt_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEATX_SALT", raising=False)
+    monkeypatch.setattr("platformdirs.user_config_path", lambda _: tmp_path)
+    os.mkfifo(tmp_path / "salt")
+    with pytest.raises(FeatxError, match="salt"):
+        own_salt()
