@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from featx.backbones.catalogue import catalogue

@@ -75,7 +75,7 @@ class TestCheck:
         (tmp_path / "m.csv").write_text("mine")
         answer = featx("data", "check", data, "--fix-splits", tmp_path / "m.csv")
         assert answer.code == 2
-        assert "exists already. Give another --fix-splits." in answer.error
+        assert "Give another --fix-splits, or --force to replace it." in answer.error
         assert (tmp_path / "m.csv").read_text() == "mine"
 
     def test_doubtful_labels_of_a_cache(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageEnhance
 
-import featx.data
 from featx.data import group_of
 from featx.demo.phantoms import write_phantoms
 
@@ -92,7 +91,6 @@ def test_a_class_of_one_a_shortcut_equal_names_a_broken_image_and_a_lookalike(
         assert title[:1].upper() + title[1:] in " ".join(answer.out.split())
 
 
-@pytest.mark.skipif(not hasattr(featx.data, "positive_warning"), reason="another branch has it")
 def test_the_alphabet_as_judge_and_unknown_patients(answer: Answer, found: dict[str, Any]) -> None:
     assert answer.out.startswith(
         "Positive class (sick): plain. Negative class (healthy): effusion."
@@ -103,7 +101,6 @@ def test_the_alphabet_as_judge_and_unknown_patients(answer: Answer, found: dict[
     )
 
 
-@pytest.mark.skipif(not hasattr(featx.data, "in_words"), reason="another branch has it")
 def test_a_format_that_is_not_read_masks_and_a_folder_that_is_no_split(
     found: dict[str, Any],
 ) -> None:
