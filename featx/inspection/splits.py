@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import pandas as pd
 from scipy.stats import binomtest, chi2_contingency
@@ -210,8 +211,10 @@ def _equal_names(table: pd.DataFrame) -> list[Finding]:
     unknown = table[(table["group"] == table["path"]) & (table["source"] != "NPZ")]
     # Those with the same content are found as duplicates.
     unknown = unknown[~unknown["sha256"].duplicated(keep=False)]
-    names = unknown["path"].map(lambda path: PurePosixPath(path).stem)
-    alike = [list(rows) for rows in names.groupby(names).groups.values() if len(rows) > 1]
+    rows_of: dict[str, list[Any]] = {}  # pandas groups no names that aren't UTF-8
+    for row, path in unknown["path"].items():
+        rows_of.setdefault(PurePosixPath(path).stem, []).append(row)
+    alike = [rows for rows in rows_of.values() if len(rows) > 1]
     if not alike:
         return []
     across = any(table["split"].loc[rows].nunique() > 1 for rows in alike)
