@@ -184,7 +184,7 @@ def score_images(
         )
     columns = [name for name in details.columns if name not in table.columns]
     table = table.drop(columns="copy").assign(score=scores).join(details[columns])
-    if not run.has_reference:
+    if left_out.unchecked or not run.has_reference:
         return Scored(split, table, vectors, left_out)
     near = run.reference.has(vectors)
     stays, left_out = without_near(run, near, known[fresh], left_out, keep=keep_known_patients)

@@ -39,6 +39,8 @@ class LeftOut:
         Patients of `known_patient`.
     kept
         Images of known patients, and near duplicates, that were kept because it was asked for.
+    unchecked
+        Why patients and near duplicates couldn't be looked for; empty where they could.
     """
 
     same_file: int = 0
@@ -46,6 +48,7 @@ class LeftOut:
     near_duplicate: int = 0
     patients: int = 0
     kept: int = 0
+    unchecked: str = ""
 
     @property
     def total(self) -> int:
@@ -81,9 +84,11 @@ class LeftOut:
                 f"{counted(self.kept, 'image')} of patients that the run was fitted on "
                 f"{'is' if self.kept == 1 else 'are'} measured, too: the numbers are too good."
             )
+        if self.unchecked:
+            sentences.append(f"Patients that the run was fitted on can't be told: {self.unchecked}")
         return " ".join(sentences)
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, int | str]:
         """Return plain types for JSON."""
         return asdict(self)
 
@@ -122,10 +127,14 @@ def fresh_images(
             f"the run {run.path} was fitted on these very images (split {split!r})",
             "Its out-of-fold metrics are in run.json; evaluate on the test split.",
         )
-    known = known_patients(run, cache, table) & ~same
+    unchecked = ""
+    try:
+        known = known_patients(run, cache, table) & ~same
+    except InputError as error:  # a report shows what is left of a damaged run, and says so
+        known, unchecked = np.zeros(len(table), bool), str(error)
     files, others = int(same.sum()), int(known.sum())
     if keep:
-        return ~same, known, LeftOut(same_file=files, kept=others)
+        return ~same, known, LeftOut(same_file=files, kept=others, unchecked=unchecked)
     if (same | known).all():
         raise InputError(
             f"the run {run.path} was fitted on the patients of all these images (split {split!r}: "
@@ -133,7 +142,7 @@ def fresh_images(
             f"Give images of other patients. {ELSE}",
         )
     patients = int(table["group"][known].nunique())
-    return ~(same | known), known, LeftOut(files, others, patients=patients)
+    return ~(same | known), known, LeftOut(files, others, 0, patients, unchecked=unchecked)
 
 
 def without_near(
