@@ -95,17 +95,18 @@ def _columns(manifest: Manifest) -> list[Finding]:
     positive = (table["label"] == manifest.classes[1]).to_numpy()
     findings = []
     for name in map(str, table.columns):
-        values = table[name].fillna("").astype(str)
         if name.lower() in NOT_LOOKED_AT or _IDENTIFIER.search(name.lower()):
             continue
-        known = (values != "").to_numpy()
-        numbers = pd.to_numeric(values[known], errors="coerce").to_numpy(float)
+        # As objects: pandas takes no bytes that aren't UTF-8 for text.
+        values = table[name].fillna("").to_numpy(object)
+        known = values != ""
+        numbers = np.asarray(pd.to_numeric(values[known], errors="coerce"), np.float64)
         different = len(np.unique(numbers))
         if np.isfinite(numbers).all() and different > MOST_NUMBERED:
             # Whole numbers that are all different count the rows.
             if different < len(numbers) or (numbers % 1).any():
                 findings += _by_number(name, numbers, positive[known], manifest.classes)
-        elif values.nunique() * FEWEST_OF_A_KIND <= len(values):
+        elif len(set(values)) * FEWEST_OF_A_KIND <= len(values):
             findings += _by_kind(name, values, positive, manifest.classes)
     return findings
 
@@ -126,9 +127,9 @@ def _by_number(
 
 
 def _by_kind(
-    name: str, values: pd.Series, positive: NDArray[np.bool_], classes: tuple[str, str]
+    name: str, values: NDArray[np.object_], positive: NDArray[np.bool_], classes: tuple[str, str]
 ) -> list[Finding]:
-    kinds, kind = np.unique(values.to_numpy(object), return_inverse=True)
+    kinds, kind = np.unique(values, return_inverse=True)
     counts = np.array([np.bincount(kind[positive == s], minlength=len(kinds)) for s in (0, 1)])
     if len(kinds) < 2 or not counts.sum(axis=1).all():
         return []
