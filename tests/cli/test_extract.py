@@ -53,7 +53,6 @@ class TestOutput:
         assert float(counts["images/s"]) > 0
         assert answer.err.splitlines() == [
             "1 file left out: 1 .txt (not an image).",
-            POSITIVE,
             "train: 3 NORMAL, 3 PNEUMONIA",
             "Backbone vgg16 at 32x32, embedding 1x1x512 from block5_pool, float32 on cpu "
             "(as asked for)",

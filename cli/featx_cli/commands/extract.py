@@ -332,9 +332,8 @@ def _in_order_of(cache: Path, manifest: Manifest) -> tuple[Manifest, bool]:
 
 
 def _introduce(manifest: Manifest, chosen: bool) -> None:
-    from featx.data import positive_sentence, unknown_patients
+    from featx.data import unknown_patients
 
-    say(positive_sentence(manifest.classes))
     warn_of_positive(manifest.classes, chosen=chosen)
     if unknown := unknown_patients(manifest.table):
         say(unknown)
