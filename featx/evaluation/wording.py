@@ -22,8 +22,8 @@ def counts_in_words(confusion: Mapping[str, int], classes: tuple[str, str]) -> s
     """
     sick, healthy = confusion["fn"] + confusion["tp"], confusion["fp"] + confusion["tn"]
     return (
-        f"{confusion['fn']} of {sick} sick ({classes[1]}) missed, "
-        f"{confusion['fp']} of {healthy} healthy ({classes[0]}) called sick."
+        f"{confusion['fn']:,} of {sick:,} sick ({classes[1]}) missed, "
+        f"{confusion['fp']:,} of {healthy:,} healthy ({classes[0]}) called sick."
     )
 
 
