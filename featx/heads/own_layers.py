@@ -129,7 +129,6 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-@own_keras_settings()
 def build_layers(
     described: Sequence[Mapping[str, Any]], embedding_shape: tuple[int, ...], seeds: Iterator[int]
 ) -> Any:

@@ -15,7 +15,7 @@ _TRAINING = (
     rf"|tensorboard-\d+(?:/{_EVENTS})?))?"
 )
 _ARTIFACT = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_STUDY = rf"study\.journal(?:\.lock.*)?|front\.(?:csv|png|svg)|artifacts(?:/{_ARTIFACT})?"
+_STUDY = rf"\.?study\.journal(?:\.lock.*)?|front\.(?:csv|png|svg)|artifacts(?:/{_ARTIFACT})?"
 
 ARTIFACTS = re.compile(_ARTIFACT)
 """Of the figures of a study, which Optuna names by their UUID."""

@@ -145,7 +145,7 @@ class TestGroup:
         first, _ = read(folder, "mrn", ["", *MRN[1:]])
         seen = first.seen_from(folder.parent)
         for manifest in (first, seen):
-            manifest.save(folder.parent / f"saved{suffix}")
+            manifest.save(folder.parent / f"saved{suffix}", force=True)
             again = load_manifest(folder.parent / f"saved{suffix}", root=manifest.root)
             assert again.table.equals(manifest.table)
 
@@ -163,7 +163,7 @@ class TestGroup:
         kaggle = scan_folder(tmp_path / "data")
         named = scan_folder(tmp_path / "data", group_regex=r"(\d+)")
         for manifest in (kaggle, named):
-            manifest.save(tmp_path / "saved.csv")
+            manifest.save(tmp_path / "saved.csv", force=True)
             again = load_manifest(tmp_path / "saved.csv", root=manifest.root)
             assert again.table.equals(manifest.table)
         assert kaggle.table["group"].tolist() == ["IM-0117", "person12_virus"]
@@ -222,5 +222,5 @@ class TestKept:
         manifest.save(tmp_path / "saved.csv")
         assert b"HID-" not in (tmp_path / "saved.csv").read_bytes()
         table = manifest.table.assign(study=[f"1.2.{n}" for n in range(4)])
-        Manifest(tmp_path, table, manifest.classes).save(tmp_path / "saved.csv")
+        Manifest(tmp_path, table, manifest.classes).save(tmp_path / "saved.csv", force=True)
         assert load_manifest(tmp_path / "saved.csv").table["study"].str.fullmatch(HEX).all()

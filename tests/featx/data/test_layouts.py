@@ -250,7 +250,7 @@ class TestMasks:
             draw(tmp_path / label / "images" / "1.png", number)
             draw(tmp_path / label / name, 255)
         manifest = scan_folder(tmp_path)
-        assert manifest.table["path"].tolist() == ["COVID/images/1.png", "Normal/images/1.png"]
+        assert manifest.table["path"].tolist() == ["Normal/images/1.png", "COVID/images/1.png"]
         assert dict(manifest.left_out) == {
             f"{label}/{name}": "named as a mask" for label in ("COVID", "Normal")
         }

@@ -66,7 +66,8 @@ def test_what_a_run_that_was_killed_at_once_left_is_no_hindrance(tmp_path: Path)
     (tmp_path / "cache" / ".lock").touch()
     (tmp_path / "cache" / ".spec.json.0123abcd.tmp").touch()
     with filling(tmp_path / "cache"), index_lock(tmp_path / "cache"):
-        assert {path.name for path in (tmp_path / "cache").iterdir()} == {".lock", "shards"}
+        found = {path.name for path in (tmp_path / "cache").iterdir()}
+        assert found == {".lock", ".index.h5.lock", "shards"}
 
 
 def test_leftovers_go_by_the_names_that_featx_gives(cache: Path) -> None:
