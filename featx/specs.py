@@ -75,13 +75,14 @@ def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "
     Raises
     ------
     InputError
-        With the name that looks like it, or else with `otherwise`, which lists them by default.
+        With the name that looks like it and with `otherwise`; by default a list, if none does.
     """
     known = list(names)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else otherwise
-        raise InputError(f"there is no {what} {name!r}", hint or f"Choose {_one_of(known)}.")
+        hints = [f"Did you mean {near[0]}?"] if near else []
+        hints += [otherwise] if otherwise else [] if near else [f"Choose {_one_of(known)}."]
+        raise InputError(f"there is no {what} {name!r}", " ".join(hints))
 
 
 def _one_of(names: list[str]) -> str:

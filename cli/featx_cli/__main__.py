@@ -105,7 +105,7 @@ def _run(arguments: list[str]) -> int:
             print(error.format_message(), file=sys.stderr)  # noqa: T201
             return error.exit_code
         command = next((f"{a} " for a in arguments if not a.startswith("-")), "")
-        message = error.format_message().rstrip(".")
+        message = error.format_message().rstrip(".").replace("Value error, ", "")
         if message.startswith("No such command"):
             command = ""
         return _complain(f"{message}. See `featx {command}--help`.", error.exit_code)

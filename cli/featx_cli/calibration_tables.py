@@ -23,15 +23,14 @@ _ROWS = (
 
 
 def point_words(report: CalibrationReport) -> tuple[str, ...]:
-    """Say which class is which, and what both points do to the local images."""
-    from featx.data.positive import positive_sentence
+    """Say what both points do to the local images."""
     from featx.evaluation import counts_in_words
 
     classes = report.record.classes
+    how = "New threshold" if report.promise is not None else "New threshold, cross-validated"
     return (
-        positive_sentence(classes),
         f"Old threshold: {counts_in_words(report.old.confusion, classes)}",
-        f"New threshold: {counts_in_words(report.new.confusion, classes)}",
+        f"{how}: {counts_in_words(report.new.confusion, classes)}",
     )
 
 

@@ -144,7 +144,8 @@ def _plain_lines(description: str, total: int | None, unit: str) -> Callable[[in
         state["printed"] = now
         speed = state["done"] / max(now - started, 1e-9)
         if total is None:
-            say(f"{description}: {state['done']} {unit}s, {speed:.1f} {unit}s/s")
+            units = unit if state["done"] == 1 else f"{unit}s"
+            say(f"{description}: {state['done']} {units}, {speed:.1f} {unit}s/s")
             return
         left = (total - state["done"]) / speed
         tail = f"in {now - started:.0f} s" if finished else f"{left:.0f} s left"

@@ -82,17 +82,21 @@ def comparison_notes(comparison: RunComparison) -> list[str]:
 
 def tell_left_out(left_out: LeftOut) -> None:
     """Say which images weren't measured and why, and what to do where that is wrong."""
-    from featx.runs.left_out import ELSE
+    from featx.runs.left_out import ELSE, MORE_COPIES
 
     if left_out.sentence:
         say(left_out.sentence)
-    if left_out.known_patient or left_out.near_duplicate:
+    if left_out.known_patient:
         say(ELSE)
+    if left_out.near_duplicate:
+        say(MORE_COPIES)
 
 
 def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:
     """List in what ways the population was compared with the training population."""
-    table = plain_table("Against the training images", ("", "found", "from", "p", "says"))
+    table = plain_table(
+        "Against the training images", ("", "value", "may differ, differs from", "p", "verdict")
+    )
     for signal in shift.signals:
         low, high = signal.marks
         table.add_row(

@@ -86,7 +86,14 @@ def choose_columns(
     others = [name for name in columns if name not in OWN_COLUMNS]
     for name in keep:
         if name not in OWN_COLUMNS:
-            require_known("column", name, others, f"{table.path.name} has no other columns.")
+            require_known(
+                "column",
+                name,
+                others,
+                f"{table.path.name} has: {', '.join(others)}."
+                if others
+                else f"{table.path.name} has no other columns.",
+            )
     left = [name for name in others if name not in keep]
     for name in left:
         del columns[name]

@@ -133,7 +133,7 @@ def _draw_verdict(place: Any, name: str, verdict: Verdict) -> None:
                  label=f"threshold {_number(verdict.threshold)}")  # fmt: skip
     axes.plot(verdict.score, 0, "D", color=ORANGE, markersize=9, clip_on=False, zorder=5,
               label=f"score {_number(verdict.score)}", linestyle="none")  # fmt: skip
-    axes.set_xlabel(f"score (probability of {_plain(verdict.classes[1])})", fontsize=9)
+    axes.set_xlabel(f"score for {_plain(verdict.classes[1])}", fontsize=9)
     axes.tick_params(labelsize=8)
     place.legend(loc="outside right center", fontsize=8, frameon=False)
     said = f"called {_plain(verdict.called)}"

@@ -123,7 +123,7 @@ def _few(manifest: Manifest) -> list[Finding]:
                 details,
             )
         ]
-    if (example := _uncertain(negative, positive, manifest.classes)) is None:
+    if (example := _uncertain(negative, positive, manifest.classes, "patient")) is None:
         return []
     patients = _counted(table["group"].nunique(), "patient")
     return [
@@ -140,7 +140,7 @@ def _few(manifest: Manifest) -> list[Finding]:
     ]
 
 
-def _uncertain(negative: int, positive: int, classes: Sequence[str]) -> str | None:
+def _uncertain(negative: int, positive: int, classes: Sequence[str], thing: str) -> str | None:
     """Say how uncertain a good result is on so many; None where that can be lived with."""
     metric, count, label = "recall", positive, classes[1]
     if negative < positive:
@@ -150,7 +150,7 @@ def _uncertain(negative: int, positive: int, classes: Sequence[str]) -> str | No
     if interval.high - interval.low <= WIDEST_INTERVAL:
         return None
     return (
-        f"a {metric} of {hits / count:.2f} on {count} {label} would be anything from "
+        f"a {metric} of {hits / count:.2f} on {_counted(count, thing)} of {label} would be anything from "
         f"{interval.low:.2f} to {interval.high:.2f}"
     )
 
@@ -165,7 +165,7 @@ def _small(counts: pd.DataFrame) -> list[Finding]:
         if split not in counts.index or counts.loc[split].min() == 0:
             continue
         negatives, positives = (int(n) for n in counts.loc[split].to_numpy())
-        example = _uncertain(negatives, positives, list(counts.columns))
+        example = _uncertain(negatives, positives, list(counts.columns), "image")
         if example is None:
             continue
         findings.append(

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from featx.runs.run import Run
 
 CALIBRATION_NAME = "calibration.csv"
+MORE_COPIES = (
+    "Smaller or strongly compressed copies are not recognised here: put these images beside the "
+    "training images and run `featx data check`, which compares pictures."
+)
 ELSE = "If these are other people with the same names, add --keep-known-patients."
 
 
@@ -124,8 +128,9 @@ def fresh_images(
     same = table["sha256"].isin(run.fitted_images).to_numpy(bool)
     if same.all():
         raise InputError(
-            f"the run {run.path} was fitted on these very images (split {split!r})",
-            "Its out-of-fold metrics are in run.json; evaluate on the test split.",
+            f"the run {run.path} was fitted on these very images, and they measure nothing",
+            "Give images of other patients, or make a test split with `featx data split` before the "
+            "run is fitted. The out-of-fold metrics are in run.json.",
         )
     unchecked = ""
     try:
@@ -137,8 +142,8 @@ def fresh_images(
         return ~same, known, LeftOut(same_file=files, kept=others, unchecked=unchecked)
     if (same | known).all():
         raise InputError(
-            f"the run {run.path} was fitted on the patients of all these images (split {split!r}: "
-            f"{counted(len(table), 'image')})",
+            f"the run {run.path} was fitted on the patients of all these images "
+            f"({counted(len(table), 'image')})",
             f"Give images of other patients. {ELSE}",
         )
     patients = int(table["group"][known].nunique())

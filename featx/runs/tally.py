@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from featx.data import group_of
-from featx.evaluation import Population, Shift, compare_populations, counted
+from featx.evaluation import Population, Shift, compare_populations
 from featx.runs.final_fit import OOF_NAME
 from featx.runs.predicting import Prediction, shift_warning
 
@@ -70,8 +70,6 @@ class Tally:
         said = f"{self.positive} of {scored} called {self._run.record.classes[1]}"
         if self._run.record.band is not None:
             said += f", {self.uncertain} uncertain"
-        if self.failed:
-            said += f"; {counted(self.failed, 'file')} without a score"
         return f"{said}."
 
     @property

@@ -33,8 +33,12 @@ def predict(
         ),
     ],
     format: Annotated[
-        Literal["table", "csv", "json"], typer.Option(help="Of the output.")
-    ] = "table",
+        Literal["table", "csv", "json"] | None,
+        typer.Option(
+            help="Format of the output. Default: by the suffix of --out, else table.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -76,6 +80,8 @@ def predict(
     require_output(out, "--out", force=force, inputs=[run, *images])
     if explain is not None:
         require_replaceable([explain / TABLE, explain / LIST], force)
+    suffix = out.suffix.lower() if out is not None else ""
+    format = format or ("csv" if suffix == ".csv" else "json" if suffix == ".json" else "table")
     opened = load_run(run)
     left_out: Counter[str] = Counter()
     paths = find_images(images, left_out)

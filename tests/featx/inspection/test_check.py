@@ -317,7 +317,7 @@ class TestTooFew:
             "20 images of 20 patients to fit on, too few to choose a threshold on"
         )
         assert found["too-few"].examples == (
-            "a recall of 0.90 on 10 PNEUMONIA would be anything from 0.60 to 0.98",
+            "a recall of 0.90 on 10 patients of PNEUMONIA would be anything from 0.60 to 0.98",
         )
 
     def test_a_class_with_one_image(self, clean: Path) -> None:
@@ -332,7 +332,9 @@ class TestTooFew:
         for path in images(clean, "test", "NORMAL")[5:]:
             path.unlink()
         (example,) = checked(clean)["test-too-small"].examples
-        assert example.startswith("a specificity of 0.80 on 5 NORMAL would be anything from 0.38")
+        assert example.startswith(
+            "a specificity of 0.80 on 5 images of NORMAL would be anything from 0.38"
+        )
 
 
 class TestEqualNames:
