@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from featx_cli.console import say
+from featx_cli.console import warn
 from featx_cli.tables import METRICS, plain_table
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def tell_left_out(left_out: LeftOut) -> None:
     from featx.runs.left_out import ELSE
 
     if left_out.sentence:
-        say(left_out.sentence)
+        warn(left_out.sentence)
     if left_out.known_patient or left_out.near_duplicate:
-        say(ELSE)
+        warn(ELSE)
 
 
 def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx.data.columns import is_pseudonym
+from featx.data.dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from featx.evaluation import counted
 from featx.runs.final_fit import OOF_NAME
@@ -210,8 +212,22 @@ def known_patients(run: Run, cache: Cache, table: pd.DataFrame) -> NDArray[np.bo
         return group.isin(names).to_numpy(bool)
     mere_name = _is_file_name(own)
     names |= set(own["group"][~mere_name])
-    elsewhere = group.isin(set(own["group"])).to_numpy(bool) & ~_is_file_name(table)
-    return group.isin(names).to_numpy(bool) | elsewhere
+    told = ~_is_file_name(table)
+    elsewhere = group.isin(set(own["group"])).to_numpy(bool) & told
+    hidden = _same_behind_pseudonyms(group[told], set(own["group"][~mere_name]))
+    return group.isin(names | hidden).to_numpy(bool) | elsewhere
+
+
+def _same_behind_pseudonyms(group: pd.Series, known: set[str]) -> set[str]:
+    """Return which names are known ones, if those of one side alone are this user's pseudonyms."""
+    names, pseudonyms = set(group), Pseudonyms(own_salt)
+    if not any(map(is_pseudonym, names | known)):
+        return set()
+    try:
+        same = {name for name in names if not is_pseudonym(name) and pseudonyms.of(name) in known}
+        return same | names & {pseudonyms.of(name) for name in known if not is_pseudonym(name)}
+    except InputError:  # without a salt nothing was hashed here
+        return set()
 
 
 def fitted_table(run: Run) -> pd.DataFrame | None:
