@@ -76,7 +76,7 @@ def say(message: str, *, detail: bool = False) -> None:
 
 def warn(message: str) -> None:
     """Tell the user a line on standard error, also when quiet: a result may mislead."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201
+    print(printable(message), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class TerminalProgress:

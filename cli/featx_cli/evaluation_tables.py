@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from featx_cli.console import say
+from featx_cli.console import warn
 from featx_cli.tables import METRICS, plain_table
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def tell_left_out(left_out: LeftOut) -> None:
     from featx.runs.left_out import ELSE, MORE_COPIES
 
     if left_out.sentence:
-        say(left_out.sentence)
+        warn(left_out.sentence)
     if left_out.known_patient:
-        say(ELSE)
+        warn(ELSE)
     if left_out.near_duplicate:
-        say(MORE_COPIES)
+        warn(MORE_COPIES)
 
 
 def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:

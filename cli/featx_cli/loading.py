@@ -164,6 +164,6 @@ def warn_of_cache(cache: Cache) -> None:
     if shared := shared_patients(cache.images):
         warn(shared)
     if unknown := unknown_patients(cache.images):
-        say(unknown)
+        warn(unknown)
     if cache.spec["backbone"]["weights"] == "random":
         say("The cache was made with random weights: the embeddings are untrained.")

@@ -38,6 +38,7 @@ IDENTIFYING_COLUMNS = PATIENT_COLUMNS | {
 """Names of columns that identify people; their values are hashed wherever they are kept."""
 
 _PSEUDONYM = re.compile(r"[0-9a-f]{16}")
+_FLOAT = re.compile(r"\d+\.0")
 _INDEX = re.compile(r"(Unnamed: \d+(\.\d+)?)?")
 """What pandas calls the row numbers that it writes as a column."""
 
@@ -84,16 +85,10 @@ def choose_columns(
     if keep is None:
         return
     others = [name for name in columns if name not in OWN_COLUMNS]
+    there = f"has: {', '.join(others)}" if others else "has no other columns"
     for name in keep:
         if name not in OWN_COLUMNS:
-            require_known(
-                "column",
-                name,
-                others,
-                f"{table.path.name} has: {', '.join(others)}."
-                if others
-                else f"{table.path.name} has no other columns.",
-            )
+            require_known("column", name, others, f"{table.path.name} {there}.")
     left = [name for name in others if name not in keep]
     for name in left:
         del columns[name]
@@ -188,6 +183,11 @@ def _take_groups(columns: dict[str, list[str]], source: str, pseudonyms: Pseudon
     columns["group"] = _hashed(values, pseudonyms, only=foreign)
 
 
+def is_pseudonym(name: str) -> bool:
+    """Say whether a name is surely one that `featx.data.dicom.Pseudonyms` made."""
+    return _PSEUDONYM.fullmatch(name) is not None and not name.isdecimal()
+
+
 def _hashed(
     values: Sequence[str], pseudonyms: Pseudonyms, only: set[str] | None = None
 ) -> list[str]:
@@ -196,10 +196,17 @@ def _hashed(
     Numbers of 16 digits look like stand-ins. They are none unless others beside them have letters.
     """
     different = set(values)
-    made = any(_PSEUDONYM.fullmatch(v) and not v.isdecimal() for v in different)
+    made = any(map(is_pseudonym, different))
     stay = {v for v in different if made and _PSEUDONYM.fullmatch(v)}
     changed = (different if only is None else different & only) - stay
-    of = {value: pseudonyms.of(unicodedata.normalize("NFC", value.strip())) for value in changed}
+    # Whole numbers beside missing ones are floats to pandas: 7001.0.
+    floats = all(map(_FLOAT.fullmatch, filter(None, different)))
+    of = {
+        value: pseudonyms.of(
+            unicodedata.normalize("NFC", value.strip().removesuffix(".0" if floats else ""))
+        )
+        for value in changed
+    }
     return [of.get(value, value) for value in values]
 
 

@@ -68,9 +68,14 @@ class Pseudonyms:
         return self._find_salt()
 
     def of(self, identifier: str) -> str:
-        """Return the stand-in for an identifier; empty for an empty one."""
+        """Return the stand-in for an identifier; empty for an empty one.
+
+        Zeros in front of a number make no difference: spreadsheets and pandas drop them.
+        """
         if self._find_salt is None or not identifier:
             return identifier
+        if identifier.isascii() and identifier.isdecimal():
+            identifier = identifier.lstrip("0") or "0"
         digest = hmac.new(self._salt, identifier.encode(errors="replace"), hashlib.sha256)
         return digest.hexdigest()[:_PSEUDONYM_DIGITS]
 

@@ -14,6 +14,7 @@ from featx.data.build import build, compile_group
 from featx.data.dicom import Pseudonyms, own_salt
 from featx.data.left_out import CLOSED, MASK, NAMED_LIKE_AN_IMAGE, NO_CLASS, in_words, of_mask
 from featx.data.manifest import ClassesError, Manifest, order_classes
+from featx.data.positive import is_healthy_name
 from featx.data.walking import is_hidden_name, walk
 from featx.errors import InputError
 from featx.progress import SILENT, Progress
@@ -137,7 +138,9 @@ def split_of(name: str) -> str:
     ('train', 'test', 'test', '')
     """
     plain = re.sub(r"[\W_]+", "", name.casefold())
-    return SPLITS.get(plain, "") or SPLITS.get(re.sub(r"(data)?(set|split|data)$", "", plain), "")
+    return SPLITS.get(plain, "") or SPLITS.get(
+        re.sub(r"(data)?(set|split|data|images?|imgs?)$", "", plain), ""
+    )
 
 
 def _require_folder(root: Path) -> None:
@@ -202,13 +205,26 @@ def _split_in_class(image: _Image) -> _Image:
 
 
 def _refuse_several_sets(root: Path, found: Sequence[_Image]) -> None:
-    """Refuse folders that are data sets of their own, SET/{train,val,test}/CLASS/image."""
-    classes: dict[str, set[str]] = {}
+    """Refuse folders that are data sets of their own, SET/[{train,val,test}/]CLASS/image.
+
+    Without split folders they are known by a healthy name that they both have in them, and don't
+    have themselves: `fold1/NORMAL`, `fold1/PNEUMONIA`, `fold2/NORMAL`, `fold2/PNEUMONIA`.
+    """
+    split, whole = dict[str, set[str]](), dict[str, set[str]]()
     for image in found:
         if len(image.parts) > 3 and split_of(image.parts[1]):
-            classes.setdefault(image.parts[0], set()).add(image.parts[2])
-    for one, other in itertools.combinations(sorted(classes), 2):
-        if len(classes[one] & classes[other]) > 1:
+            split.setdefault(image.parts[0], set()).add(_folded(image.parts[2]))
+        elif len(image.parts) > 2 and not split_of(image.parts[1]):
+            whole.setdefault(image.parts[0], set()).add(_folded(image.parts[1]))
+    for classes in (split, whole):
+        for one, other in itertools.combinations(sorted(classes), 2):
+            shared = classes[one] & classes[other]
+            healthy = set(filter(is_healthy_name, shared))
+            if len(shared) < 2 or (
+                classes is whole
+                and (healthy in (set(), shared) or any(map(is_healthy_name, (one, other))))
+            ):
+                continue
             raise InputError(
                 f"{root} has several data sets in it: {_listed(sorted(classes))}",
                 f"Give one of them, for example {root / one}, or list the images in a CSV.",

@@ -9,19 +9,20 @@ from collections.abc import Sequence
 HEALTHY_NAMES = frozenset(
     {
         "0", "0 0", "absent", "benign", "clear", "control", "controls", "disease free", "false",
-        "healthy", "n", "neg", "negative", "no", "none", "nofinding", "nofindings", "normal",
-        "normals", "unremarkable",
+        "healthy", "healthy control", "healthy controls", "n", "neg", "negative", "no",
+        "none", "nofinding", "nofindings", "normal", "normals", "unremarkable",
     }
 )  # fmt: skip
 """Names of the class of healthy people, in lower case, words separated by one space."""
 
 _NEGATION = re.compile(r"(no|non|not|without) (?P<rest>.+)")
+_DENIALS = ("non", "no", "not", "without")
 _NUMBER = re.compile(r"\d+ (?=\D)")
 _NO_MATTER = frozenset(
     {
-        "case", "cases", "chest", "class", "image", "images", "lung", "lungs", "patient",
-        "patients", "people", "ray", "rays", "scan", "scans", "subject", "subjects", "x", "xray",
-        "xrays",
+        "case", "cases", "chest", "class", "cxr", "cxrs", "film", "films", "image", "images",
+        "lung", "lungs", "patient", "patients", "people", "radiograph", "radiographs", "ray",
+        "rays", "scan", "scans", "subject", "subjects", "x", "xray", "xrays",
     }
 )  # fmt: skip
 """Words beside the name of a class that don't say who is healthy."""
@@ -41,16 +42,32 @@ def is_healthy_name(name: str) -> bool:
     >>> is_healthy_name("0_normal"), is_healthy_name("Normal cases"), is_healthy_name("not normal")
     (True, True, False)
     """
-    words = " ".join(re.split(r"[\W_]+", unicodedata.normalize("NFKC", name).casefold())).strip()
-    words = _NUMBER.sub("", words)
+    words = _NUMBER.sub("", _words(name))
     if negated := _NEGATION.fullmatch(words):
         return words in HEALTHY_NAMES or not _is_healthy(negated["rest"])
     return _is_healthy(words)
 
 
+def _words(name: str) -> str:
+    """Return a name in lower case, its words separated by one space."""
+    return " ".join(re.split(r"[\W_]+", unicodedata.normalize("NFKC", name).casefold())).strip()
+
+
 def _is_healthy(words: str) -> bool:
     left = " ".join(word for word in words.split() if word not in _NO_MATTER)
+    if left.startswith("negative for "):
+        return True
     return left in HEALTHY_NAMES or (left.endswith(" negative") and left != "gram negative")
+
+
+def _denies(name: str, other: str) -> bool:
+    """Say whether a name is another one with a negation in it, also without a space: NonCOVID."""
+    said, denied = _words(name).replace(" ", ""), _words(other).replace(" ", "")
+    return any(
+        said[:place] + said[place + len(negation) :] == denied
+        for negation in _DENIALS
+        for place in (found.start() for found in re.finditer(negation, said))
+    )
 
 
 def healthy_first(names: Sequence[str]) -> list[str]:
@@ -66,8 +83,17 @@ def healthy_first(names: Sequence[str]) -> list[str]:
 
 
 def positive_is_known(classes: Sequence[str]) -> bool:
-    """Say whether exactly the negative class of two (negative, positive) has a healthy name."""
-    return is_healthy_name(classes[0]) and not is_healthy_name(classes[1])
+    """Say whether exactly the negative class of two (negative, positive) has a healthy name.
+
+    Examples
+    --------
+    >>> positive_is_known(("CT_NonCOVID", "CT_COVID")), positive_is_known(("a", "b"))
+    (True, False)
+    """
+    negative, positive = classes
+    if is_healthy_name(positive):
+        return False
+    return is_healthy_name(negative) or _denies(negative, positive)
 
 
 def positive_sentence(classes: tuple[str, str]) -> str:

@@ -183,8 +183,8 @@ def _of_column(
         patients,
         f"the column {name} alone tells {classes[1]} from {classes[0]} ({strength})",
         "A model can learn this instead of the disease where the picture shows it: look at each "
-        f"part alone with `featx extract --keep {name}` and then `featx evaluate RUN --by {name}`. If the column says the label in other "
-        "words, nothing needs doing.",
+        f"part alone with `featx extract --keep {name}` and `featx evaluate RUN --by {name}`. If "
+        "the column says the label in other words, nothing needs doing.",
         some(examples),
         {"feature": name, "strength": strength},
     )

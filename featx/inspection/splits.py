@@ -150,8 +150,8 @@ def _uncertain(negative: int, positive: int, classes: Sequence[str], thing: str)
     if interval.high - interval.low <= WIDEST_INTERVAL:
         return None
     return (
-        f"a {metric} of {hits / count:.2f} on {_counted(count, thing)} of {label} would be anything from "
-        f"{interval.low:.2f} to {interval.high:.2f}"
+        f"a {metric} of {hits / count:.2f} on {_counted(count, thing)} of {label} would be "
+        f"anything from {interval.low:.2f} to {interval.high:.2f}"
     )
 
 

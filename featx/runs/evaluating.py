@@ -170,7 +170,7 @@ def score_images(
     split = choose_split(cache.images["split"], split, cache.path)
     rows = cache.row_numbers(splits=None if split == ALL else (split,), copies=False)
     table = cache.table(rows)
-    fresh, known, left_out = fresh_images(run, cache, table, split, keep=keep_known_patients)
+    fresh, known, left_out = fresh_images(run, cache, table, keep=keep_known_patients)
     rows, table = rows[fresh], table[fresh].reset_index(drop=True)
     image = cache.rows["image"].to_numpy()[rows]
     details = cache.details.iloc[image].reset_index(drop=True)

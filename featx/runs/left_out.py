@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx.data.columns import is_pseudonym
+from featx.data.dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from featx.evaluation import counted
 from featx.runs.final_fit import OOF_NAME
@@ -101,7 +103,7 @@ NOTHING = LeftOut()
 
 
 def fresh_images(
-    run: Run, cache: Cache, table: pd.DataFrame, split: str, *, keep: bool
+    run: Run, cache: Cache, table: pd.DataFrame, *, keep: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], LeftOut]:
     """Say which images a run doesn't know, by their bytes and their patients, before the scoring.
 
@@ -109,8 +111,6 @@ def fresh_images(
     ----------
     run, cache, table
         See `known_patients`; the table has sha256, too.
-    split
-        For messages.
     keep
         Whether other images of known patients are to stay.
 
@@ -129,8 +129,8 @@ def fresh_images(
     if same.all():
         raise InputError(
             f"the run {run.path} was fitted on these very images, and they measure nothing",
-            "Give images of other patients, or make a test split with `featx data split` before the "
-            "run is fitted. The out-of-fold metrics are in run.json.",
+            "Give images of other patients, or make a test split with `featx data split` before "
+            "the run is fitted. The out-of-fold metrics are in run.json.",
         )
     unchecked = ""
     try:
@@ -215,8 +215,22 @@ def known_patients(run: Run, cache: Cache, table: pd.DataFrame) -> NDArray[np.bo
         return group.isin(names).to_numpy(bool)
     mere_name = _is_file_name(own)
     names |= set(own["group"][~mere_name])
-    elsewhere = group.isin(set(own["group"])).to_numpy(bool) & ~_is_file_name(table)
-    return group.isin(names).to_numpy(bool) | elsewhere
+    told = ~_is_file_name(table)
+    elsewhere = group.isin(set(own["group"])).to_numpy(bool) & told
+    hidden = _same_behind_pseudonyms(group[told], set(own["group"][~mere_name]))
+    return group.isin(names | hidden).to_numpy(bool) | elsewhere
+
+
+def _same_behind_pseudonyms(group: pd.Series, known: set[str]) -> set[str]:
+    """Return which names are known ones, if those of one side alone are this user's pseudonyms."""
+    names, pseudonyms = set(group), Pseudonyms(own_salt)
+    if not any(map(is_pseudonym, names | known)):
+        return set()
+    try:
+        same = {name for name in names if not is_pseudonym(name) and pseudonyms.of(name) in known}
+        return same | names & {pseudonyms.of(name) for name in known if not is_pseudonym(name)}
+    except InputError:  # without a salt nothing was hashed here
+        return set()
 
 
 def fitted_table(run: Run) -> pd.DataFrame | None:

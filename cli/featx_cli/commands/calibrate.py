@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from featx_cli.calibration_tables import expected_table, point_table, point_words
-from featx_cli.console import TerminalProgress, output, say
+from featx_cli.console import TerminalProgress, output, say, warn
 from featx_cli.evaluation_tables import tell_left_out
 from featx_cli.loading import (
     AllowOutsideOption,
@@ -173,7 +173,7 @@ def calibrate(
             progress=TerminalProgress(),
         )
     if unknown := unknown_patients(scored.table):
-        say(unknown)
+        warn(unknown)
     try:
         report = calibrate_run(
             opened,

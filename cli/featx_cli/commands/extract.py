@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from featx_cli.console import TerminalProgress, output, say
+from featx_cli.console import TerminalProgress, output, say, warn
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
@@ -336,7 +336,7 @@ def _introduce(manifest: Manifest, chosen: bool) -> None:
 
     warn_of_positive(manifest.classes, chosen=chosen)
     if unknown := unknown_patients(manifest.table):
-        say(unknown)
+        warn(unknown)
     counts = manifest.counts()
     for split, row in counts.iterrows():
         say(f"{split}: " + ", ".join(f"{row[label]} {label}" for label in manifest.classes))

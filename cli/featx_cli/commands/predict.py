@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from featx_cli.console import TerminalProgress, say
+from featx_cli.console import TerminalProgress, say, warn
 from featx_cli.files import ForceOption, require_output, text_file
 from featx_cli.loading import say_left_out
 from featx_cli.tensorflow import import_quietly
@@ -107,7 +107,7 @@ def predict(
     say(tally.in_words)
     _remarks(opened)
     if warning := tally.warning:
-        say(warning)
+        warn(warning)
     say_left_out(left_out.elements())
     if tally.failed:
         files = counted(tally.images, "file")

@@ -224,3 +224,21 @@ class TestKept:
         table = manifest.table.assign(study=[f"1.2.{n}" for n in range(4)])
         Manifest(tmp_path, table, manifest.classes).save(tmp_path / "saved.csv", force=True)
         assert load_manifest(tmp_path / "saved.csv").table["study"].str.fullmatch(HEX).all()
+
+
+class TestNumbers:
+    def test_are_the_same_as_pandas_and_spreadsheets_write_them(self, folder: Path) -> None:
+        whole = ["007001", "7002", "0", "10", "11", "12"]
+        of_whole = read(folder, "mrn", whole)[0].table["group"].tolist()
+        for values in (
+            [value.lstrip("0") or "0" for value in whole],
+            [f"{int(value)}.0" for value in whole],
+        ):
+            assert read(folder, "mrn", values)[0].table["group"].tolist() == of_whole
+        assert of("007001") == of("7001") == of_whole[0]
+        assert of("0") == of_whole[2]
+
+    def test_other_texts_stay_as_they_are(self, folder: Path) -> None:
+        values = ["a.0", "a", "1.0", "1", "A-01", "A-1"]
+        groups = read(folder, "mrn", values)[0].table["group"]
+        assert groups.nunique() == 6

@@ -173,6 +173,7 @@ class TestSplits:
             ("TRAIN_SET", "valid", "hold-out"),
             ("train", "Val Set", "test_data"),
             ("trn", "tuning", "Evaluation"),
+            ("train_images", "val-images", "Test Imgs"),
         ],
     )
     def test_have_many_names(self, tmp_path: Path, train: str, val: str, test: str) -> None:
@@ -250,7 +251,7 @@ class TestMasks:
             draw(tmp_path / label / "images" / "1.png", number)
             draw(tmp_path / label / name, 255)
         manifest = scan_folder(tmp_path)
-        assert manifest.table["path"].tolist() == ["Normal/images/1.png", "COVID/images/1.png"]
+        assert sorted(manifest.table["path"]) == ["COVID/images/1.png", "Normal/images/1.png"]
         assert dict(manifest.left_out) == {
             f"{label}/{name}": "named as a mask" for label in ("COVID", "Normal")
         }
@@ -404,3 +405,18 @@ def test_paths_of_files_left_out_are_seen_from_elsewhere(data: Path) -> None:
     (data / "SICK" / "x.txt").write_text("no")
     seen = scan_folder(data).seen_from(data.parent)
     assert dict(seen.left_out) == {"data/SICK/x.txt": ".txt (not an image)"}
+
+
+class TestSeveralSets:
+    def test_without_splits_are_refused(self, tmp_path: Path) -> None:
+        for fold, healthy in (("fold1", "NORMAL"), ("fold2", "Normal")):
+            for label in (healthy, "PNEUMONIA"):
+                draw(tmp_path / fold / label / "1.png")
+        with pytest.raises(InputError, match="several data sets in it: fold1, fold2"):
+            scan_folder(tmp_path)
+
+    def test_classes_with_the_same_folders_in_them_are_none(self, tmp_path: Path) -> None:
+        for label in ("NORMAL", "PNEUMONIA"):
+            for hospital in ("north", "south", "clear", "blurred"):
+                draw(tmp_path / label / hospital / "1.png")
+        assert scan_folder(tmp_path).classes == ("NORMAL", "PNEUMONIA")

@@ -39,6 +39,13 @@ PAIRS = [
     ("tb negative", "tb"),
     ("normal", "not normal"),
     ("Normal", "GRAM negative"),
+    ("NonCOVID", "COVID"),
+    ("CT_NonCOVID", "CT_COVID"),
+    ("nodisease", "disease"),
+    ("nonodule", "nodule"),
+    ("normal CXR", "TB CXR"),
+    ("healthy_controls", "patients"),
+    ("Negative for Pneumonia", "Typical Appearance"),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.data.dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from featx.heads import HeadSpec
 from featx.runs import Run, calibrate, fit, load_run, score_images
@@ -105,6 +106,29 @@ class TestPatients:
         fit(home, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
         found = load_run(tmp_path / "run").evaluate(make_cache(tmp_path / "there", change=there))
         assert found.excluded == 0
+
+    @pytest.mark.parametrize("hashed", ["run", "table"])
+    def test_a_pseudonym_and_its_identifier_are_one_patient(
+        self, make_cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hashed: str
+    ) -> None:
+        monkeypatch.setenv("FEATX_SALT", "of the tests")
+
+        def change(made: Any, hides: bool) -> None:
+            names = made.images["group"] + "/"  # no pseudonym, and nobody's file name
+            made.images["group"] = names.map(Pseudonyms(own_salt).of) if hides else names
+
+        def there(made: Any) -> None:
+            elsewhere(made)
+            change(made, hashed == "table")
+
+        home = make_cache(tmp_path / "home", change=lambda made: change(made, hashed == "run"))
+        fit(home, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+        cache = make_cache(tmp_path / "there", change=there)
+        run = load_run(tmp_path / "run")
+        fitted = int((home.images["split"] != "test").sum())
+        assert run.evaluate(cache, split="all").left_out.known_patient == fitted
+        monkeypatch.setenv("FEATX_SALT", "of somebody else")
+        assert run.evaluate(cache, split="all").left_out.known_patient == 0
 
     def test_in_the_run_s_own_cache_every_name_counts(
         self, make_cache: Any, tmp_path: Path
