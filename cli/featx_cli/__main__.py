@@ -17,6 +17,7 @@ from featx_cache.errors import FeatxError
 from featx_cache.outputs import ReaderLeftError
 from featx_cache.text import printable
 from featx_cli.app import make_command
+from featx_cli.memory import lacks_memory, require_memory
 from featx_cli.streams import guard_standard_streams
 
 INTERRUPTED = 130
@@ -90,6 +91,7 @@ def _run(arguments: list[str]) -> int:
     # What follows `--` is a name, whatever it looks like.
     debug = "--debug" in itertools.takewhile(lambda word: word != "--", arguments)
     try:
+        require_memory()
         result = make_command().main(arguments, prog_name="featx", standalone_mode=False)
         if result == INTERRUPTED:  # which is what Typer makes of Ctrl-C
             raise KeyboardInterrupt
@@ -120,6 +122,12 @@ def _run(arguments: list[str]) -> int:
             raise
         if code := _ended(error):
             return code
+        if lacks_memory(error):
+            return _complain(
+                "there isn't enough memory. Close other programs or raise the limit "
+                "(`ulimit -v`), and run the same command again; finished work is kept.",
+                1,
+            )
         first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
             f"unexpected {type(error).__name__}: {first}. Run it again with --debug and "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.backbones.device import placement, resolve_device
+from featx.backbones.device import placement, require_address_space, resolve_device
 from featx.backbones.layers import cut_at
 from featx.backbones.naming import clean_slate
 from featx.backbones.precision import PrecisionChoice, resolve_precision
@@ -190,9 +190,12 @@ def load_backbone(
     InputError, WeightsError
         For an unknown name, layer or device, an input size that the network can't take, a missing
         or unfit weights file, or a download that fails.
+    OutOfMemoryError
+        When a limit allows the process too little memory.
     """
     if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
         raise InputError(f"--input-size {input_size} is not between 1 and {LARGEST_INPUT} pixels")
+    require_address_space()
     where = resolve_device(device)
     chosen, reason = resolve_precision(precision, where)
     saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None

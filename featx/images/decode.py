@@ -154,6 +154,7 @@ def _resize_samples(image: Image.Image, size: int, samples: Samples) -> NDArray[
     if samples.low:
         values -= np.float32(samples.low)
     wide = Image.fromarray(values).resize((size, size), Image.Resampling.BILINEAR)
-    scaled = np.asarray(wide, np.float32) * np.float32(255.0 / (samples.high - samples.low))
+    with np.errstate(over="ignore"):  # what is far out of range is white or black
+        scaled = np.asarray(wide, np.float32) * np.float32(255.0 / (samples.high - samples.low))
     scaled = scaled.clip(0.0, 255.0).reshape(size, size, 1)
     return np.float32(255.0) - scaled if samples.negative else scaled

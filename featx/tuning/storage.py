@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning, SQLAlchemyError
 
 from featx.errors import InputError, StorageError
 from featx.specs import require_equal
@@ -151,15 +152,22 @@ def _open_database(url: str) -> RDBStorage:
     if parsed.get_backend_name() == "postgresql":
         options["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
     try:
-        return RDBStorage(
-            url,
-            engine_kwargs=options,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
-                RETRIES
-            ),
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Query string argument", SAWarning)
+            return RDBStorage(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
+                    RETRIES
+                ),
+            )
+    except SAWarning as error:
+        raise InputError(
+            f"{parsed.drivername} doesn't know the options in {masked(url)}",
+            "Leave out what follows the question mark.",
+        ) from error
     except NoSuchModuleError as error:
         raise InputError(
             f"there is no kind of database {parsed.drivername}",

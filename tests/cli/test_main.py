@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -39,6 +40,50 @@ def test_an_error_that_nobody_foresaw_is_one_line_too(featx: Featx, broken: Any)
     assert len(answer.err.splitlines()) == 1
     assert answer.err.startswith("featx: error: unexpected KeyError: ")
     assert "Run it again with --debug" in answer.err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libtensorflow_cc.so.2: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor"),
+        OSError("Unable to synchronously open file (memory allocation failed for raw data chunk)"),
+    ],
+)
+def test_too_little_memory_is_one_line(featx: Featx, broken: Any, error: Exception) -> None:
+    later = ValueError("something that comes of it")
+    later.__context__ = error
+    for each in (error, later):
+        broken(each)
+        answer = featx("doctor")
+        assert (answer.code, answer.err.count("\n")) == (1, 1)
+        assert answer.err.startswith("featx: error: there isn't enough memory. ")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ulimit -v is of Linux")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "extract {data} --cache {new} --backbone vgg16",
+        "fit {cache} --head logreg --run {new}",
+        "predict {run} {data}",
+        "data check {data}",
+    ],
+)
+def test_a_limit_on_memory_is_one_line(
+    command: str, tiny_cache: Path, tiny_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    line = command.format(data=phantom_data, new=tmp_path / "new", cache=tiny_cache, run=tiny_run)
+    for size in (400_000, 1_500_000, *([3_400_000] if command.startswith("extract") else [])):
+        answer = shell(f"ulimit -v {size}; {sys.executable} -m featx -q {line} > {os.devnull}")
+        assert answer.returncode in (0, 1)
+        assert answer.stderr.count("\n") == answer.returncode, answer.stderr
+        assert (answer.returncode == 1) == ("featx: error: " in answer.stderr), answer.stderr
+        assert "unexpected" not in answer.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_is_told_to_the_letter(featx: Featx, broken: Any) -> None:

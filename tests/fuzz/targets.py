@@ -6,6 +6,7 @@ way that there is, and says what is wrong with a result that is none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ class Prepared:
             said = str(error)
             assert said.strip()
             assert "\n" not in said
+            assert re.search(r"unexpected \w+: ", said) is None, said
             return said
         return ""
 

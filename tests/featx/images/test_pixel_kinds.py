@@ -330,3 +330,14 @@ def test_every_opening_of_an_image_names_the_formats() -> None:
             assert "imread(" not in text, path
             assert "load_img(" not in text, path
     assert found >= 3
+
+
+def test_numbers_far_out_of_range_are_white_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    image = Image.fromarray(np.full((4, 4), 3e38, np.float32))
+    image.save(
+        tmp_path / "x.tif", tiffinfo={340: 0.0, 341: 1.0}
+    )  # SMinSampleValue, SMaxSampleValue
+    assert (decode(tmp_path / "x.tif", 8) == 255).all()
+    assert not [each for each in recwarn if each.category is RuntimeWarning]

@@ -1,0 +1,68 @@
+"""Telling that memory was refused: by the machine, or by a limit such as ``ulimit -v``."""
+
+from __future__ import annotations
+
+import errno
+
+from featx_cache.errors import FeatxError
+
+LEAST = 1_000_000_000
+"""Bytes. With 400 MB, OpenBLAS asks the system for memory again and again, for ever."""
+
+
+def require_memory() -> None:
+    """Refuse a limit (``ulimit -v``) under which libraries can't even be loaded.
+
+    Raises
+    ------
+    FeatxError
+        When less than `LEAST` is allowed.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if allowed != resource.RLIM_INFINITY and allowed < LEAST:
+        raise FeatxError(
+            f"the limit on memory (`ulimit -v`) is {allowed / 1e9:.1f} GB, and featx needs "
+            f"{LEAST / 1e9:.0f} GB at least",
+            "Raise the limit and run the same command again.",
+        )
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Say whether a lack of memory is behind an error; libraries have many words for it.
+
+    Parameters
+    ----------
+    error
+        What was raised. What it was raised from counts too.
+
+    Examples
+    --------
+    >>> lacks_memory(ImportError("x.so: failed to map segment from shared object"))
+    True
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
+            return True
+        if isinstance(error, ImportError | RuntimeError | SystemError | OSError) and any(
+            sign in str(error).lower() for sign in _SIGNS
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+_SIGNS = (
+    "failed to map segment",  # ld.so, of a library to be imported
+    "cannot allocate memory",
+    "unable to allocate",  # HDF5, which raises OSError and RuntimeError
+    "can't allocate",
+    "memory allocation failed",
+    "can't start new thread",
+    "error return without exception set",  # CPython, when an import couldn't be told to have failed
+)
