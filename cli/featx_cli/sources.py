@@ -104,12 +104,15 @@ def source_of(
         yield _cached(runs, data, options, split=split, by=by)
         return
     from featx.runs import embedded, only_split, relabelled
+    from featx.runs.left_out import require_other_files
 
     labelled = read_labelled(runs[0], data, options, keep=_further(data, by))
     manifest = relabelled(labelled, runs[0].record.classes)
     _require_columns(by, manifest.table)
     chosen, name = only_split(manifest, split, data)
     _tell_split(str(data), split, name, len(chosen), len(manifest))
+    for run in runs:  # before the long work
+        require_other_files(run, chosen.table["sha256"])
     import_quietly()
     with embedded(
         runs, chosen, folder=options.cache, weights=options.weights, progress=TerminalProgress()

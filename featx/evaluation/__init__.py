@@ -5,7 +5,7 @@ from featx.evaluation.paired import Contender, Difference, compare_runs
 from featx.evaluation.reference import FAR, Reference, average
 from featx.evaluation.shift import Population, Shift, compare_populations
 from featx.evaluation.subgroups import Subgroup, Subgroups, divisible_by, evaluate_subgroups
-from featx.evaluation.wording import counted, counts_in_words
+from featx.evaluation.wording import cautions, counted, counts_in_words
 
 __all__ = [
     "FAR",
@@ -19,6 +19,7 @@ __all__ = [
     "Subgroup",
     "Subgroups",
     "average",
+    "cautions",
     "compare_populations",
     "compare_runs",
     "counted",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+WIDEST_INTERVAL = 0.2
+"""Width of a 95 % interval of recall or specificity from which on it says little."""
 
 
 def counts_in_words(confusion: Mapping[str, int], classes: tuple[str, str]) -> str:
@@ -25,6 +29,39 @@ def counts_in_words(confusion: Mapping[str, int], classes: tuple[str, str]) -> s
         f"{confusion['fn']:,} of {sick:,} sick ({classes[1]}) missed, "
         f"{confusion['fp']:,} of {healthy:,} healthy ({classes[0]}) called sick."
     )
+
+
+def cautions(metrics: Mapping[str, Any], classes: tuple[str, str]) -> list[str]:
+    """Say what these metrics can't tell: a class is missing, or there are few patients.
+
+    Parameters
+    ----------
+    metrics
+        What `featx.evaluation.Metrics.as_dict` returns.
+    classes
+        The negative and the positive class.
+
+    Examples
+    --------
+    >>> few = {"recall": {"low": 0.4, "high": 1.0}, "specificity": {"low": 0.8, "high": 0.9}}
+    >>> both = {"tn": 30, "fp": 5, "fn": 0, "tp": 5}
+    >>> cautions({"confusion": both, "intervals": few}, ("NORMAL", "PNEUMONIA"))
+    ['Few patients: recall may be anything from 0.40 to 1.00.']
+    """
+    confusion, said, wide = metrics["confusion"], [], []
+    for name, label, cells in (
+        ("recall", classes[1], ("fn", "tp")),
+        ("specificity", classes[0], ("fp", "tn")),
+    ):
+        if not sum(confusion[cell] for cell in cells):
+            said.append(f"There is no image of {label}: {name} and ROC AUC are unknown.")
+        elif (between := metrics["intervals"].get(name)) is None:
+            continue
+        elif between["high"] - between["low"] > WIDEST_INTERVAL:
+            wide.append(
+                f"{name} may be anything from {between['low']:.2f} to {between['high']:.2f}"
+            )
+    return said + ([f"Few patients: {', '.join(wide)}."] if wide else [])
 
 
 def counted(count: int, thing: str) -> str:

@@ -11,13 +11,11 @@ from scipy.stats import binomtest, chi2_contingency
 
 from featx.data import Manifest
 from featx.data.patients import FEW_UNKNOWN, own_patients
+from featx.evaluation.wording import WIDEST_INTERVAL
 from featx.inspection.findings import Finding, some
 
 SPLIT_ORDER = ("train", "val", "test")
 TYPICAL_RECALL = 0.9
-WIDEST_INTERVAL = 0.2
-"""Width of the 95 % interval of a recall of 0.9 from which on a split is too small to choose on."""
-
 FEWEST_PATIENTS = 2
 """Of a class. One alone can't be scored by a head that knows the class."""
 

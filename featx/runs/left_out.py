@@ -125,13 +125,7 @@ def fresh_images(
     InputError
         When there is none.
     """
-    same = table["sha256"].isin(run.fitted_images).to_numpy(bool)
-    if same.all():
-        raise InputError(
-            f"the run {run.path} was fitted on these very images, and they measure nothing",
-            "Give images of other patients, or make a test split with `featx data split` before "
-            "the run is fitted. The out-of-fold metrics are in run.json.",
-        )
+    same = require_other_files(run, table["sha256"])
     unchecked = ""
     try:
         known = known_patients(run, cache, table) & ~same
@@ -148,6 +142,24 @@ def fresh_images(
         )
     patients = int(table["group"][known].nunique())
     return ~(same | known), known, LeftOut(files, others, 0, patients, unchecked=unchecked)
+
+
+def require_other_files(run: Run, sha256: pd.Series[str]) -> NDArray[np.bool_]:
+    """Say which files a run was fitted on, by their hashes.
+
+    Raises
+    ------
+    InputError
+        When it was fitted on all of them.
+    """
+    same = sha256.isin(run.fitted_images).to_numpy(bool)
+    if same.all():
+        raise InputError(
+            f"the run {run.path} was fitted on these very images, and they measure nothing",
+            "Give images of other patients, or make a test split with `featx data split` before "
+            "the run is fitted. The out-of-fold metrics are in run.json.",
+        )
+    return same
 
 
 def without_near(

@@ -245,7 +245,7 @@ def _evaluate(
 
 
 def _show(run: Run, result: Result, *, titled: bool) -> None:
-    from featx.evaluation import counted, counts_in_words
+    from featx.evaluation import cautions, counted, counts_in_words
 
     name, evaluation, comparison = result
     classes, metrics = run.record.classes, evaluation.metrics.as_dict()
@@ -258,6 +258,8 @@ def _show(run: Run, result: Result, *, titled: bool) -> None:
         f"{counted(metrics['images'], 'image')} of {counted(metrics['patients'], 'patient')} at "
         f"the run's threshold {metrics['threshold']:.6g}."
     )
+    for caution in cautions(metrics, classes):
+        console.print(caution)
     for subgroups in evaluation.subgroups:
         console.print()
         console.print(subgroups_table(subgroups, classes))

@@ -195,7 +195,7 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
 
 
 def _print_run(report: FitReport, accuracy_floor: float) -> None:
-    from featx.evaluation import counted, counts_in_words
+    from featx.evaluation import cautions, counted, counts_in_words
 
     console, record = output(), report.record
     name = record.head.name
@@ -209,6 +209,8 @@ def _print_run(report: FitReport, accuracy_floor: float) -> None:
         f"{accuracy_floor:g} on {counted(record.images, 'image')} of "
         f"{counted(record.patients, 'patient')}.",
     )
+    for caution in cautions(found, record.classes):
+        console.print(caution)
     console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
     console.print(f"Run: {report.run}", soft_wrap=True)
     if report.point.snapped:

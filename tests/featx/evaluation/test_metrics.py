@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as reference
 
 from featx.errors import InputError
-from featx.evaluation import Interval, Metrics, evaluate_scores
+from featx.evaluation import Interval, Metrics, cautions, evaluate_scores
 from featx.evaluation.prevalence import predictive_values
 
 # Eight images: of five sick ones three are called sick, of three healthy ones one.
@@ -278,3 +278,22 @@ class TestIntervals:
         delong = others["delong"]["roc_auc"]
         assert found.intervals["roc_auc"].low == pytest.approx(delong.low, abs=0.02)
         assert found.intervals["roc_auc"].high == pytest.approx(delong.high, abs=0.02)
+
+
+class TestCautions:
+    CLASSES = ("NORMAL", "PNEUMONIA")
+
+    def test_few_patients_and_a_class_that_is_missing_are_said(self) -> None:
+        few = evaluate_scores([0] * 5 + [1] * 5, [0.1] * 5 + [0.9] * 5, 0.5, range(10)).as_dict()
+        (said,) = cautions(few, self.CLASSES)
+        assert said.startswith("Few patients: recall may be anything from 0.")
+        assert ", specificity may be" in said
+        one = evaluate_scores([0] * 90, [0.1] * 90, 0.5, range(90)).as_dict()
+        assert cautions(one, self.CLASSES) == [
+            "There is no image of PNEUMONIA: recall and ROC AUC are unknown."
+        ]
+
+    def test_many_are_not(self) -> None:
+        scores = [0.1] * 100 + [0.9] * 100
+        many = evaluate_scores([0] * 100 + [1] * 100, scores, 0.5, range(200)).as_dict()
+        assert cautions(many, self.CLASSES) == []
