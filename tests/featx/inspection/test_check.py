@@ -175,7 +175,7 @@ class TestPlanted:
             for path in images(clean, "val", label)[8:]:
                 path.unlink()
         finding = self.only(clean, "val-too-small", 16, "warning")
-        assert finding.examples[0].startswith("a recall of 0.88 on 8 PNEUMONIA")
+        assert finding.examples[0].startswith("a recall of 0.88 on 8 images of PNEUMONIA")
 
     def test_class_balance_that_differs(self, clean: Path) -> None:
         for path in images(clean, "train", "NORMAL")[: len(images(clean, "train", "NORMAL")) // 2]:
