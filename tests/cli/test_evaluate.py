@@ -113,6 +113,9 @@ def test_images_of_training_patients_are_left_out_unless_they_are_to_be_kept(
     content = json.loads((tmp_path / "m.json").read_text())
     assert content["left_out"]["known_patient"] == content["excluded"] == 1
     assert content["images"] == len(test) - 1
+    quiet = featx("-q", *arguments[:-1], "-")
+    assert json.loads(quiet.out) == content
+    assert quiet.err.splitlines() == answer.err.splitlines()[-2:]
     kept = featx(*arguments, "--keep-known-patients", "--force")
     assert "1 image of patients that the run was fitted on is measured, too" in kept.err
     assert json.loads((tmp_path / "m.json").read_text())["images"] == len(test)

@@ -201,6 +201,6 @@ def test_a_process_of_its_own_writes_the_table_to_standard_output_alone(
     assert result.returncode == 0
     assert cells(result.stdout)["embeddings"] == "30"
     # Nothing of what TensorFlow's libraries log on their way in.
-    assert len(result.stderr.splitlines()) == 6, result.stderr
+    assert len(result.stderr.splitlines()) == 5, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]
     assert data.exists()

@@ -189,6 +189,8 @@ def evaluate(
     if csv is not None:
         write_text(csv, as_csv(results), force=force)
     if to_standard_output(json) or to_standard_output(csv):
+        for _, evaluation, _ in results:
+            tell_left_out(evaluation.left_out)
         return
     tell_positive(runs[0].record.classes)
     for result in results:
