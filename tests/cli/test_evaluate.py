@@ -178,3 +178,12 @@ def test_json_is_written_whole_or_the_old_file_stays(
     assert "no room left on the disk" in answer.error
     assert (disk / "metrics.json").read_text() == "old"
     assert sorted(path.name for path in disk.iterdir()) == ["filler", "metrics.json"]
+
+
+def test_a_run_whose_positive_class_is_healthy_is_warned_of(
+    featx: Featx, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.data.positive.is_healthy_name", lambda name: name == "PNEUMONIA")
+    said = "WARNING: the positive class PNEUMONIA has the name of healthy people"
+    assert featx("evaluate", tiny_run, "-q").err.startswith(said)
+    assert featx("evaluate", tiny_run, "--json", "-", "-q").err.startswith(said)
