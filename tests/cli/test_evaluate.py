@@ -113,6 +113,9 @@ def test_images_of_training_patients_are_left_out_unless_they_are_to_be_kept(
     content = json.loads((tmp_path / "m.json").read_text())
     assert content["left_out"]["known_patient"] == content["excluded"] == 1
     assert content["images"] == len(test) - 1
+    quiet = featx("-q", *arguments[:-1], "-")
+    assert json.loads(quiet.out) == content
+    assert quiet.err.splitlines() == answer.err.splitlines()[-2:]
     kept = featx(*arguments, "--keep-known-patients", "--force")
     assert "1 image of patients that the run was fitted on is measured, too" in kept.err
     assert json.loads((tmp_path / "m.json").read_text())["images"] == len(test)
@@ -175,3 +178,12 @@ def test_json_is_written_whole_or_the_old_file_stays(
     assert "no room left on the disk" in answer.error
     assert (disk / "metrics.json").read_text() == "old"
     assert sorted(path.name for path in disk.iterdir()) == ["filler", "metrics.json"]
+
+
+def test_a_run_whose_positive_class_is_healthy_is_warned_of(
+    featx: Featx, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.data.positive.is_healthy_name", lambda name: name == "PNEUMONIA")
+    said = "WARNING: the positive class PNEUMONIA has the name of healthy people"
+    assert featx("evaluate", tiny_run, "-q").err.startswith(said)
+    assert featx("evaluate", tiny_run, "--json", "-", "-q").err.startswith(said)

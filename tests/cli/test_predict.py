@@ -292,6 +292,7 @@ class TestRemarks:
         assert code == 3
         (line,) = (line for line in err.splitlines() if "unlike" in line)
         assert line.startswith("3 of 3 images are unlike those that the run was fitted on")
+        assert featx("predict", tiny_run, images, "-q").err.splitlines() == [line]
 
     def test_images_like_the_training_set_are_not(
         self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch

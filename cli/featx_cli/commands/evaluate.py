@@ -28,6 +28,7 @@ from featx_cli.loading import (
     PositiveOption,
     RootOption,
     tell_positive,
+    warn_of_positive,
 )
 from featx_cli.protocol import evaluate_protocol
 from featx_cli.sources import DataOptions, source_of
@@ -188,7 +189,10 @@ def evaluate(
         write_text(json, as_json(runs[0], results), force=force)
     if csv is not None:
         write_text(csv, as_csv(results), force=force)
+    warn_of_positive(runs[0].record.classes)
     if to_standard_output(json) or to_standard_output(csv):
+        for _, evaluation, _ in results:
+            tell_left_out(evaluation.left_out)
         return
     tell_positive(runs[0].record.classes)
     for result in results:

@@ -12,7 +12,7 @@ import typer
 
 from featx_cli.console import TerminalProgress, say, warn
 from featx_cli.files import ForceOption, require_output, text_file
-from featx_cli.loading import say_left_out
+from featx_cli.loading import say_left_out, warn_of_positive
 from featx_cli.tensorflow import import_quietly
 from featx_cli.verdicts import write_verdicts
 
@@ -104,6 +104,7 @@ def predict(
         explain_images(
             opened, scored, explain, backbone=backbone, force=force, progress=TerminalProgress()
         )
+    warn_of_positive(opened.record.classes)
     say(tally.in_words)
     _remarks(opened)
     if warning := tally.warning:
