@@ -113,6 +113,13 @@ def open_storage(place: StudyPlace) -> BaseStorage:
     StorageError
         When the database or the folder can't be reached. Passwords aren't repeated.
     """
+    try:
+        f"{place.name}{place.url}".encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the name of the study, {place.name}, or of its database is not UTF-8",
+            "Name the run and the database in UTF-8.",
+        ) from error
     with quiet_optuna():
         if place.url is None:
             path = place.folder.absolute() / JOURNAL_NAME

@@ -56,6 +56,8 @@ class TestTerminals:
         [
             ["data", "check", "{data}"],
             ["-v", "data", "split", "{data}", "--out", "{tmp}/m.csv", "--test", "0.2"],
+            ["data", "show", "{data}", "--out", "{tmp}/" + NAME],
+            ["export", "{run}", "--onnx", "{tmp}/" + NAME + ".onnx"],
             ["predict", "{run}", "{data}/test"],
             ["predict", "{run}", "{tmp}/" + NAME],
             ["cache", "info", "{tmp}/" + NAME],
@@ -74,6 +76,17 @@ class TestTerminals:
         answer = featx(*(a.format(data=data, tmp=tmp_path, run=tiny_run) for a in arguments))
         assert obeyed(answer.out + answer.err) == []
         assert "unexpected" not in answer.err
+
+    def test_see_question_marks_in_the_names_of_damaged_shards(
+        self, featx: Featx, tiny_cache: Path, tmp_path: Path
+    ) -> None:
+        cache = Path(shutil.copytree(tiny_cache, tmp_path / NAME))
+        for shard in (cache / "shards").iterdir():
+            shard.write_bytes(b"")
+        answer = featx("cache", "verify", cache)
+        assert answer.code == 2
+        assert "a?]0;b???gnp" in answer.out
+        assert obeyed(answer.out + answer.err) == []
 
     def test_see_question_marks_in_lines_tables_and_bars(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -102,6 +103,18 @@ class TestBadInput:
         assert said in answer.error
         assert "pass-word" not in answer.err
         assert answer.out == ""
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("name", [b"run\xff", b"run"])
+    def test_a_name_that_is_not_utf_8_is_one_line(
+        self, name: bytes, featx: Featx, tiny_cache: Path, tmp_path: Path
+    ) -> None:
+        place = os.fsdecode(os.fsencode(tmp_path / "new") + b"/" + name)
+        database = os.fsdecode(b"sqlite:///" + os.fsencode(tmp_path) + b"/x\xff.db")
+        more = ["--storage", database] if name == b"run" else []
+        answer = featx("tune", tiny_cache, "--run", place, *BASE, *more)
+        assert answer.code == 2
+        assert "is not UTF-8. Name the run" in answer.error
         assert not list(tmp_path.iterdir())
 
     def test_a_gaussian_process_says_what_it_needs(

@@ -206,7 +206,10 @@ def test_fit_of_a_keras_head(
     run = tmp_path / "runs" / "new"
     order = ["fit", tiny_cache, "--head", "keras", "--run", run, *FLOOR, "--epochs", "1", *more]
     order += ["--set", "architecture=gap", "--set", "dense_units=4"]
-    the_winner(both(commands, order, order), f"{AT_WORK}|there is a run at .* already")
+    pair = both(commands, order, order)
+    one_after_the_other = more == ["--force"] and [each.code for each in pair] == [0, 0]
+    if not one_after_the_other:  # a training is so short that one may end before the other begins
+        the_winner(pair, f"{AT_WORK}|there is a run at .* already")
     assert_whole_run(run, "keras")
 
 

@@ -84,7 +84,7 @@ def verify(cache: CacheArgument) -> None:
         for _, error in opened.verify():
             if error is not None:
                 damaged += 1
-                typer.echo(error.what)
+                output().print(error.what, soft_wrap=True)
             advance(1)
     if damaged:
         raise DamagedShardError(

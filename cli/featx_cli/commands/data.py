@@ -241,7 +241,7 @@ def show(
         force=force,
         progress=TerminalProgress(),
     ):
-        typer.echo(path)
+        output().print(str(path), soft_wrap=True)
 
 
 @app.command(epilog="\b\nExample:  featx data fetch pneumoniamnist-224 --out data")
@@ -270,7 +270,7 @@ def fetch(
     from featx.data.fetch import fetch as run_fetch
 
     path = run_fetch(name, out, mirror=mirror, progress=TerminalProgress())
-    typer.echo(path)
+    output().print(str(path), soft_wrap=True)
     say(f"Next: featx data check {path}")
 
 

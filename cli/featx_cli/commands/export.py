@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from featx_cli.console import say
+from featx_cli.console import output, say
 from featx_cli.files import ForceOption, require_output, to_standard_output
 from featx_cli.tensorflow import import_quietly
 
@@ -37,7 +38,7 @@ def export(
     opened = load_run(run)
     import_quietly()
     written = export_onnx(opened, onnx, weights=weights, force=force)
-    tell = say if to_standard_output(onnx) else typer.echo
+    tell = say if to_standard_output(onnx) else partial(output().print, soft_wrap=True)
     size = written.metadata["input_size"]
     tell(
         f"{written.path}: {written.bytes / 1e6:.1f} MB, pixels (images, {size}, {size}, 3) -> "
