@@ -26,8 +26,8 @@ NEAR = 0.35
 images have from those of other folds. On the public chest X-ray set (VGG16, 5,232 images of 224
 pixels) that distance is 0.039, and the nearest two patients are at 0.029. Of 40 images, copies of
 180 pixels (PNG) are at 0.006 to 0.014 from their originals, copies of 160 pixels (JPEG, quality 90)
-at 0.010 to 0.038 (2 of 40 below the mark), copies of 112 pixels at 0.06 to 0.18: embeddings don't tell the last from other
-patients."""
+at 0.010 to 0.038 (2 of 40 below the mark), copies of 112 pixels at 0.06 to 0.18: embeddings don't
+tell the last from other patients."""
 
 _SAMPLE = 2000
 _ROWS_AT_ONCE = 512
