@@ -191,7 +191,8 @@ def without_near(
     if near.all():
         raise InputError(
             f"the run {run.path} was fitted on nearly the same pictures as all of these",
-            f"Give images of other patients. {ELSE}",
+            "Give images of other patients. If these are other pictures, add "
+            "--keep-known-patients.",
         )
     return ~near, replace(left_out, near_duplicate=int(near.sum()))
 
