@@ -72,7 +72,8 @@ def test_evaluation_leaves_out_the_images_that_chose_the_threshold(
     new = load_run(tmp_path / "new")
     with pytest.raises(InputError, match="fitted on these very images"):
         new.evaluate(local, split="test")
-    assert new.evaluate(local, split="all").excluded == (local.images["split"] == "test").sum()
+    left_out = new.evaluate(local, split="all").left_out
+    assert left_out.same_file == (local.images["split"] == "test").sum()
 
 
 def test_recalibrated_scores_keep_their_order_and_become_probabilities(
