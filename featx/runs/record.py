@@ -87,13 +87,13 @@ class RunRecord(BaseModel):
     fingerprint: str
     cache: str
     weights: str
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
     fitted_splits: tuple[str, ...]
     images: int
     patients: int
     folds: int
     copies: int
-    tta: int = 0
+    tta: int = Field(0, ge=0)
     metrics: dict[str, dict[str, Any]]
     search: dict[str, Any]
     tuning: dict[str, Any] | None = None
