@@ -80,7 +80,7 @@ def comparison_notes(comparison: RunComparison) -> list[str]:
     return notes
 
 
-def tell_left_out(left_out: LeftOut) -> None:
+def tell_known_images(left_out: LeftOut) -> None:
     """Say which images weren't measured and why, and what to do where that is wrong."""
     from featx.runs.left_out import ELSE, MORE_COPIES
 

@@ -107,7 +107,7 @@ def read_manifest(
     group_column: str | None = None,
     keep: Sequence[str] | None = (),
     both_classes: bool = True,
-    tell_left_out: bool = True,
+    tell_unused: bool = True,
 ) -> Manifest:
     """Read labelled images as the options say, and say which files of a folder aren't used.
 
@@ -128,12 +128,12 @@ def read_manifest(
         both_classes=both_classes,
         progress=TerminalProgress(),
     )
-    if tell_left_out:
-        say_left_out(manifest.left_out.values())
+    if tell_unused:
+        tell_unused_files(manifest.left_out.values())
     return manifest
 
 
-def say_left_out(reasons: Iterable[str]) -> None:
+def tell_unused_files(reasons: Iterable[str]) -> None:
     """Say in a line how many files of a folder aren't used, by kind; nothing where all are."""
     from featx.data import in_words
 

@@ -11,7 +11,7 @@ import typer
 
 from featx_cli.calibration_tables import expected_table, point_table, point_words
 from featx_cli.console import TerminalProgress, output, say, warn
-from featx_cli.evaluation_tables import tell_left_out
+from featx_cli.evaluation_tables import tell_known_images
 from featx_cli.loading import (
     AllowOutsideOption,
     ClassesOption,
@@ -21,8 +21,8 @@ from featx_cli.loading import (
     KeepKnownPatientsOption,
     PositiveOption,
     RootOption,
-    say_left_out,
     tell_positive,
+    tell_unused_files,
     warn_of_positive,
 )
 from featx_cli.sources import DataOptions, is_cache, source_of
@@ -205,7 +205,7 @@ def calibrate(
         )
     else:
         console.print(report.promise.sentence)
-    tell_left_out(scored.left_out)
+    tell_known_images(scored.left_out)
     if report.advice:
         console.print(report.advice)
     if report.shift is not None:
@@ -279,12 +279,12 @@ def _score_without_labels(
             keep_known_patients=keep_known_patients,
             progress=TerminalProgress(),
         )
-        tell_left_out(scored.left_out)
+        tell_known_images(scored.left_out)
         distance = run.reference.distance(scored.vectors) if run.has_reference else math.nan
         return scored.table[["path", "group", "score"]].assign(distance=distance)
     left_out: Counter[str] = Counter()
     paths = list(find_images([data], left_out))
-    say_left_out(left_out.elements())
+    tell_unused_files(left_out.elements())
     rows, failed = [], []
     with TerminalProgress().task("Scoring", len(paths), "image") as advance:
         for prediction in run.predict(paths, backbone=run.backbone(weights)):

@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 
 
 @app.command(epilog="\b\nExample:  featx data check chest_xray --fix-splits manifest.csv")
@@ -96,7 +96,7 @@ def check(
         positive,
         group_regex,
         keep_identifiers,
-        tell_left_out=False,
+        tell_unused=False,
         group_column=group_column,
         keep=None,  # all are looked at, and none but these is written
     )

@@ -22,7 +22,7 @@ def demo(
     tiny: Annotated[
         bool, typer.Option("--tiny", help="A few images only, to see that everything works.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the drawings, the copies, the heads.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the drawings, the copies and the heads.")] = 0,
 ) -> None:
     """Run the whole main job on drawn chest X-rays, offline.
 

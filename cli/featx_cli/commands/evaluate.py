@@ -15,7 +15,7 @@ from featx_cli.evaluation_tables import (
     shift_table,
     subgroup_notes,
     subgroups_table,
-    tell_left_out,
+    tell_known_images,
 )
 from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
 from featx_cli.loading import (
@@ -192,7 +192,7 @@ def evaluate(
     warn_of_positive(runs[0].record.classes)
     if to_standard_output(json) or to_standard_output(csv):
         for _, evaluation, _ in results:
-            tell_left_out(evaluation.left_out)
+            tell_known_images(evaluation.left_out)
         return
     tell_positive(runs[0].record.classes)
     for result in results:
@@ -286,7 +286,7 @@ def _show(run: Run, result: Result, *, titled: bool) -> None:
             )
     if run.record.extraction.backbone.weights == "random":
         console.print("The embeddings are untrained (random weights).")
-    tell_left_out(evaluation.left_out)
+    tell_known_images(evaluation.left_out)
 
 
 def as_json(run: Run, results: list[Result]) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from featx_cli.commands.predict import SOME_FAILED
 from featx_cli.console import TerminalProgress, output, say
-from featx_cli.loading import say_left_out
+from featx_cli.loading import tell_unused_files
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx explain runs/logreg new_patients/ --out explained"
@@ -59,7 +59,7 @@ def explain(
         force=force,
         progress=TerminalProgress(),
     )
-    say_left_out(left_out.elements())
+    tell_unused_files(left_out.elements())
     failed = [explanation for explanation in explanations if explanation.error]
     drawn = len(explanations) - len(failed)
     figures = "1 figure" if drawn == 1 else f"{drawn} figures"

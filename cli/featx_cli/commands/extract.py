@@ -73,7 +73,7 @@ def extract(
     ] = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Of the forward pass; auto takes the fastest that the hardware has."),
+        typer.Option(help="Precision of the forward pass; auto takes the fastest of the hardware."),
     ] = "auto",
     jpeg_reduction: Annotated[
         int,
@@ -86,7 +86,7 @@ def extract(
         str, typer.Option(help="auto (a GPU if there is one), cpu, or gpu:N.")
     ] = "auto",
     storage_dtype: Annotated[
-        Literal["float16", "float32"], typer.Option(help="Of the embeddings on disk.")
+        Literal["float16", "float32"], typer.Option(help="Type of the embeddings on disk.")
     ] = "float16",
     augment: Annotated[
         str,
@@ -103,7 +103,7 @@ def extract(
         Literal["train", "all"],
         typer.Option(help="Which images get copies: `featx fit --tta` needs them of all."),
     ] = "train",
-    seed: Annotated[int, typer.Option(help="Of the augmentation, and of random weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the augmentation and of random weights.")] = 0,
     rotation: Annotated[
         float | None, typer.Option(help="Largest rotation, degrees. Default: 30; chest: 10.")
     ] = None,
@@ -172,7 +172,9 @@ def extract(
     ] = "skip",
     compression: Annotated[
         Literal["none", "lzf", "gzip"],
-        typer.Option(help="Of the shards: gzip makes a fifth of the size, none reads fastest."),
+        typer.Option(
+            help="Compression of the shards: gzip needs a fifth of the disk, none reads fastest."
+        ),
     ] = "gzip",
     shard_rows: Annotated[
         int, typer.Option(help="Embeddings in one shard: what a crash can lose at most.")

@@ -62,12 +62,12 @@ def fit(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Of the Keras head. Default: 8.", show_default=False)
+        int | None, typer.Option(help="Epochs of the Keras head. Default: 8.", show_default=False)
     ] = None,
     copies_per_epoch: Annotated[
         str | None,
         typer.Option(
-            help="Of the Keras head: an epoch sees one copy of each image, drawn at random, or "
+            help="Copies of each image that the Keras head sees in an epoch: one, drawn at random, or "
             "all. Default: one.",
             show_default=False,
         ),
@@ -84,7 +84,7 @@ def fit(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Of the Keras head's arithmetic: float32, bfloat16, or auto, which takes the "
+            help="Arithmetic of the Keras head: float32, bfloat16, or auto, which takes the "
             "faster. Default: auto.",
             show_default=False,
         ),
@@ -97,7 +97,7 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the folds, the head and the search.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the folds, the head and the search.")] = 0,
     use_copies: Annotated[
         bool | None,
         typer.Option(

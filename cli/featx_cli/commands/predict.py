@@ -12,7 +12,7 @@ import typer
 
 from featx_cli.console import TerminalProgress, say, warn
 from featx_cli.files import ForceOption, require_output, text_file
-from featx_cli.loading import say_left_out, warn_of_positive
+from featx_cli.loading import tell_unused_files, warn_of_positive
 from featx_cli.tensorflow import import_quietly
 from featx_cli.verdicts import write_verdicts
 
@@ -109,7 +109,7 @@ def predict(
     _remarks(opened)
     if warning := tally.warning:
         warn(warning)
-    say_left_out(left_out.elements())
+    tell_unused_files(left_out.elements())
     if tally.failed:
         files = counted(tally.images, "file")
         say(f"{tally.failed} of {files} could not be scored; the column error says why.")

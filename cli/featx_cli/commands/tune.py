@@ -137,7 +137,7 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the folds, the heads and the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the folds, the heads and the sampler.")] = 0,
     force: Annotated[
         bool,
         typer.Option(
