@@ -67,7 +67,7 @@ def fit(
     copies_per_epoch: Annotated[
         str | None,
         typer.Option(
-            help="Copies of each image that the Keras head sees in an epoch: one, drawn at random, or "
+            help="Copies of each image in an epoch of the Keras head: one, drawn at random, or "
             "all. Default: one.",
             show_default=False,
         ),
