@@ -17,9 +17,9 @@ from statistics import median
 import numpy as np
 
 import featx
-from featx.extraction.extract import ROWS_PER_SHARD
+from featx.extraction._extract import ROWS_PER_SHARD
 from featx_cache import RowKeys, write_shard
-from featx_cache.shards import read_embeddings
+from featx_cache._shards import read_embeddings
 
 KINDS = (None, "lzf", "gzip")
 

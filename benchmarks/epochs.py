@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import featx
 from featx.backbones import resolve_precision
 from featx.heads import KerasHead, KerasSettings
-from featx.heads.keras_network import build_network
+from featx.heads._keras_network import build_network
 from featx_cache import LazyEmbeddings
 
 BATCH, LEARNING_RATE = 32, 5e-4

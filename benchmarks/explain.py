@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from featx._run import load_run
 from featx.explain import Verdict, explanation_figure, heat_maps, method_of
 from featx.extraction import stack, to_storage
 from featx.images import decode, picture
-from featx.runs import find_images, load_run
+from featx.scoring import find_images
 
 BATCH = 8
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from featx._run import load_run
 from featx.errors import NoFeasibleThresholdError
-from featx.runs import load_run
 from featx.thresholds import choose_threshold
 
 

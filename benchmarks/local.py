@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 import featx
 from featx.errors import NoFeasibleThresholdError
-from featx.evaluation.seams import with_kaggle_columns
+from featx.evaluation._seams import with_kaggle_columns
 from featx.heads import HeadSpec
 from featx.thresholds import choose_locally, choose_threshold
 from featx.training import fit_head, load_training_data, out_of_fold

@@ -26,7 +26,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 import featx
-from featx.demo.phantoms import write_phantoms
+from featx.demo._phantoms import write_phantoms
 from featx.explain import heat_maps, peak
 from featx.heads import HeadSpec, PatientFolds, build, fit_arguments
 

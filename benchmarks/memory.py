@@ -42,8 +42,8 @@ GROUP = Path("/sys/fs/cgroup/memory/featx-benchmark")
 FIT = """
 import sys, json, numpy as np, time
 from featx.heads import HeadSpec
-from featx.training.data import load_training_data
-from featx.training.scoring import fit_head
+from featx.training._data import load_training_data
+from featx.training._scoring import fit_head
 from featx_cache import LazyEmbeddings, open_cache
 name, settings, rows = sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
 cache = open_cache(sys.argv[1])

@@ -125,8 +125,8 @@ def _step(step: str, folder: Path, records: int) -> None:
     from featx.backbones import BackboneSpec
     from featx.data import Manifest
     from featx.extraction import ExtractionSpec
-    from featx.extraction.extract import ROWS_PER_SHARD
-    from featx.extraction.plan import Survey, place_rows
+    from featx.extraction._extract import ROWS_PER_SHARD
+    from featx.extraction._plan import Survey, place_rows
     from featx.images import AugmentationSpec
     from featx_cache import Labelling, RowKeys, write_index, write_shard
 

@@ -23,7 +23,7 @@ from featx.backbones import load_backbone
 from featx.data import Manifest, scan_folder
 from featx.extraction import extract
 from featx.heads import HeadSpec, KerasSettings, build
-from featx.heads.keras_network import build_network
+from featx.heads._keras_network import build_network
 from featx.images import AugmentationSpec
 
 INPUT, BATCH, LEARNING_RATE = 300, 32, 5e-4

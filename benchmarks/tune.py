@@ -18,13 +18,13 @@ from typing import Any
 import optuna
 
 import featx
+from featx._progress import SILENT
 from featx.heads import HeadSpec
-from featx.progress import SILENT
 from featx.thresholds import sweep
-from featx.thresholds.quiet import quiet_optuna
+from featx.thresholds._quiet import quiet_optuna
 from featx.tuning import Budget, Search, SearchSpec, StudyPlace, search_heads
-from featx.tuning.samplers import make_sampler
-from featx.tuning.workers import Work, Worker, run_trials
+from featx.tuning._samplers import make_sampler
+from featx.tuning._workers import Work, Worker, run_trials
 from featx_cache import Cache
 
 SECONDS = 0.2

@@ -1,6 +1,6 @@
 """The errors of featx, in one place; the cache defines them because it is the lowest floor."""
 
-from featx_cache.errors import (
+from featx_cache._errors import (
     DamagedShardError,
     FeatxError,
     InputError,

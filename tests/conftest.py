@@ -14,7 +14,7 @@ import pytest
 
 from featx.backbones import Backbone, load_backbone
 from featx.data import scan_folder
-from featx.demo.phantoms import write_phantoms
+from featx.demo._phantoms import write_phantoms
 from featx.extraction import ExtractionOptions, extract
 from featx.images import AugmentationSpec
 from tests.archives import EXPLODED
@@ -77,7 +77,7 @@ def tiny_cache(
 @pytest.fixture
 def two_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Score out of two folds where five would be three more trainings of the same."""
-    monkeypatch.setattr("featx.training.scoring.FOLDS", 2)
+    monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import warnings
 
 import optuna
 
-from featx.tuning.storage import (
+from featx.tuning._storage import (
     JOURNAL_NAME,
     StudyPlace,
     database_errors,

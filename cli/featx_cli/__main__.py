@@ -13,9 +13,9 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from featx_cache.errors import FeatxError
-from featx_cache.outputs import ReaderLeftError
-from featx_cache.text import printable
+from featx_cache._errors import FeatxError
+from featx_cache._text import printable
+from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
 from featx_cli.memory import lacks_memory, require_memory
 from featx_cli.streams import guard_standard_streams

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from featx.evaluation import Interval
-    from featx.runs import CalibrationReport, PriorReport
+    from featx.populations import CalibrationReport, PriorReport
 
 _ROWS = (
     ("accuracy", "Accuracy"),

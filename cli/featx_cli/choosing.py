@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def head_names(head: str) -> list[str]:
     """Split what was typed for --head."""
-    from featx.heads.spec import HEADS, require_head
+    from featx.heads._spec import HEADS, require_head
 
     if head == "all":
         return list(HEADS)
@@ -25,7 +25,7 @@ def head_settings(config: Path | None, pairs: list[str]) -> dict[str, Any]:
 
     settings: dict[str, Any] = {}
     if config is not None:
-        from featx.heads.own_layers import read_head_config
+        from featx.heads._own_layers import read_head_config
 
         settings = read_head_config(config)
     for pair in pairs:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from featx_cache.text import printable, printable_lines
+from featx_cache._text import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from featx.progress import Advance
+    from featx._progress import Advance
 
 PLAIN_SECONDS = 10.0
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from featx.evaluation import Difference, Interval, Metrics, Shift, Subgroups
-    from featx.runs import RunComparison
-    from featx.runs.left_out import LeftOut
+    from featx.scoring import RunComparison
+    from featx.scoring._left_out import LeftOut
 
 SIGNALS = {
     "scores": "scores (KS distance)",
@@ -82,7 +82,7 @@ def comparison_notes(comparison: RunComparison) -> list[str]:
 
 def tell_known_images(left_out: LeftOut) -> None:
     """Say which images weren't measured and why, and what to do where that is wrong."""
-    from featx.runs.left_out import ELSE, MORE_COPIES
+    from featx.scoring._left_out import ELSE, MORE_COPIES
 
     if left_out.sentence:
         warn(left_out.sentence)

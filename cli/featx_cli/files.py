@@ -11,8 +11,8 @@ from typing import Annotated, TextIO
 
 import typer
 
-from featx_cache.errors import InputError
-from featx_cache.outputs import STANDARD_OUTPUT, is_stream, output_path, output_stream
+from featx_cache._errors import InputError
+from featx_cache.files._outputs import STANDARD_OUTPUT, is_stream, output_path, output_stream
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace files that are there already; never an input.")
@@ -62,7 +62,7 @@ def require_output(
 
 def _files_of(inputs: Iterable[Path]) -> Iterator[Path]:
     """List the inputs, and the files of the runs and caches among them."""
-    from featx.runs.record import RECORD_NAME
+    from featx.runs._record import RECORD_NAME
     from featx_cache import INDEX_NAME, SHARDS_NAME
 
     for each in inputs:
@@ -77,8 +77,8 @@ def _is_image(path: Path) -> bool:
     from PIL import Image
 
     from featx.data import PILLOW_FORMATS, is_image
-    from featx.data.dicom import looks_like_dicom
-    from featx_cache import open_regular
+    from featx.data._dicom import looks_like_dicom
+    from featx_cache.files import open_regular
 
     if is_image(Path(os.path.realpath(path))):
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from featx_cache.errors import FeatxError
+from featx_cache._errors import FeatxError
 
 LEAST = 1_000_000_000
 """Bytes. With 400 MB, OpenBLAS asks the system for memory again and again, for ever."""

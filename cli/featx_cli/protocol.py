@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx_cache.spreadsheets import to_csv
+from featx_cache._spreadsheets import to_csv
 from featx_cli.console import TerminalProgress, output
 from featx_cli.files import to_standard_output, write_text
 from featx_cli.sources import is_cache
@@ -15,7 +15,8 @@ from featx_cli.tables import plain_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from featx.runs import ProtocolReport, Run
+    from featx._run import Run
+    from featx.populations import ProtocolReport
 
 COLUMNS = ("", "images", "ROC AUC", "less", "recall", "accuracy", "specificity")
 
@@ -36,10 +37,10 @@ def evaluate_protocol(
     InputError
         When something else than one cache was given.
     """
-    from featx.data.positive import positive_sentence
+    from featx.data._positive import positive_sentence
     from featx.errors import InputError
     from featx.evaluation import counts_in_words
-    from featx.runs import shift_protocol
+    from featx.populations import shift_protocol
     from featx_cache import open_cache
 
     if len(data) > 1 or (data and not is_cache(data[0])):

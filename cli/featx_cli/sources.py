@@ -15,8 +15,8 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from featx._run import Run
     from featx.data import Manifest
-    from featx.runs import Run
     from featx_cache import Cache
 
 
@@ -103,8 +103,8 @@ def source_of(
     if data is None or is_cache(data):
         yield _cached(runs, data, options, split=split, by=by)
         return
-    from featx.runs import embedded, only_split, relabelled
-    from featx.runs.left_out import require_other_files
+    from featx.scoring import embedded, only_split, relabelled
+    from featx.scoring._left_out import require_other_files
 
     labelled = read_labelled(runs[0], data, options, keep=_further(data, by))
     manifest = relabelled(labelled, runs[0].record.classes)
@@ -129,9 +129,9 @@ def is_cache(path: Path) -> bool:
 
 def _further(data: Path, by: Sequence[str]) -> list[str]:
     """Return the columns that a listing must have besides featx's own, to be divided by."""
-    from featx.data.load import LISTINGS
-    from featx.data.manifest import OWN_COLUMNS
-    from featx.evaluation.subgroups import SIZE
+    from featx.data._load import LISTINGS
+    from featx.data._manifest import OWN_COLUMNS
+    from featx.evaluation._subgroups import SIZE
 
     listed = data.is_file() and data.suffix.lower() in LISTINGS
     return [name for name in by if listed and name not in OWN_COLUMNS | {SIZE}]
@@ -207,7 +207,7 @@ def _cached(
     by: Sequence[str],
 ) -> Source:
     from featx.errors import SpecMismatchError
-    from featx.runs.evaluating import choose_split
+    from featx.scoring._evaluate import choose_split
     from featx_cache import open_cache
 
     path = data if data is not None else Path(runs[0].record.cache)
@@ -233,8 +233,8 @@ def _cached(
 
 def _require_columns(by: Sequence[str], table: DataFrame) -> None:
     """Refuse columns that there aren't before the long work."""
+    from featx._specs import require_known
     from featx.evaluation import divisible_by
-    from featx.specs import require_known
 
     known = divisible_by(table)
     for column in by:

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from featx_cache.errors import FeatxError
-from featx_cache.outputs import ReaderLeftError
+from featx_cache._errors import FeatxError
+from featx_cache.files._outputs import ReaderLeftError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

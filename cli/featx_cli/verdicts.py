@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from featx_cache.spreadsheets import path_cell, row_writer, text_cell
-from featx_cache.text import printable
+from featx_cache._spreadsheets import path_cell, row_writer, text_cell
+from featx_cache._text import printable
 
 if TYPE_CHECKING:
-    from featx.runs import Prediction
+    from featx.scoring import Prediction
 
 COLUMNS = (
     "path",
@@ -122,7 +122,7 @@ def write_verdicts(
     Parameters
     ----------
     predictions
-        See `featx.runs.Run.predict`.
+        See `featx.Run.predict`.
     format
         ``table``, ``csv`` or ``json``.
     file

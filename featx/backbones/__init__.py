@@ -1,20 +1,20 @@
 """From a spec to a frozen Keras network and its fingerprint."""
 
-from featx.backbones.backbone import Backbone, load_backbone, load_recipe
-from featx.backbones.catalogue import Entry, catalogue
-from featx.backbones.device import gpu_count
-from featx.backbones.precision import PrecisionChoice, resolve_precision
-from featx.backbones.registry import architecture, architectures
-from featx.backbones.saved import SUFFIX
-from featx.backbones.spec import BackboneRecipe, BackboneSpec, Precision, Preprocess
-from featx.backbones.standardization import (
+from featx.backbones._backbone import Backbone, load_backbone, load_recipe
+from featx.backbones._catalogue import Entry, catalogue
+from featx.backbones._device import gpu_count
+from featx.backbones._precision import PrecisionChoice, resolve_precision
+from featx.backbones._registry import architecture, architectures
+from featx.backbones._saved import SUFFIX
+from featx.backbones._spec import BackboneRecipe, BackboneSpec, Precision, Preprocess
+from featx.backbones._standardization import (
     STANDARDIZATION_NAME,
     Standardization,
     StandardizationSpec,
     fit_standardization,
     load_standardization,
 )
-from featx.backbones.weights import has_imagenet_weights
+from featx.backbones._weights import has_imagenet_weights
 
 __all__ = [
     "STANDARDIZATION_NAME",

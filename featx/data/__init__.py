@@ -1,22 +1,22 @@
 """From files to a manifest: which images there are, their labels, splits and patients."""
 
-from featx.data.dicom import Pseudonyms
-from featx.data.folders import scan_folder
-from featx.data.formats import PILLOW_FORMATS
-from featx.data.left_out import in_words
-from featx.data.load import load_manifest
-from featx.data.manifest import ClassesError, Manifest, require_manifest_name
-from featx.data.patients import group_of, shared_patients, unknown_patients
-from featx.data.positive import (
+from featx.data._dicom import Pseudonyms
+from featx.data._folders import scan_folder
+from featx.data._formats import PILLOW_FORMATS
+from featx.data._left_out import in_words
+from featx.data._load import load_manifest
+from featx.data._manifest import ClassesError, Manifest, require_manifest_name
+from featx.data._patients import group_of, shared_patients, unknown_patients
+from featx.data._positive import (
     healthy_first,
     is_healthy_name,
     positive_is_known,
     positive_sentence,
     positive_warning,
 )
-from featx.data.probe import reason_of
-from featx.data.split import fold_manifest, split_manifest
-from featx.data.walking import is_image, is_image_name, walk_images
+from featx.data._probe import reason_of
+from featx.data._split import fold_manifest, split_manifest
+from featx.data._walking import is_image, is_image_name, walk_images
 
 __all__ = [
     "PILLOW_FORMATS",

@@ -1,7 +1,7 @@
 """Drawn chest X-rays, and the whole main job on them."""
 
-from featx.demo.phantoms import Phantom, draw_phantom, write_phantoms
-from featx.demo.walkthrough import DEFAULT_SIZE, TINY_SIZE, DemoResult, DemoSize, run_demo
+from featx.demo._phantoms import Phantom, draw_phantom, write_phantoms
+from featx.demo._walkthrough import DEFAULT_SIZE, TINY_SIZE, DemoResult, DemoSize, run_demo
 
 __all__ = [
     "DEFAULT_SIZE",

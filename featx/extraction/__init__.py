@@ -1,10 +1,11 @@
 """From a manifest and a backbone to a filled cache."""
 
-from featx.extraction.engines import DaskEngine, LocalEngine
-from featx.extraction.extract import ExtractionOptions, ExtractionReport, extract
-from featx.extraction.pipeline import DECODERS, embed_filled, stack, to_storage
-from featx.extraction.spec import ExtractionSpec, embedding_fields, spec_of
-from featx.extraction.standardizing import standardize
+from featx.extraction._engines import DaskEngine, LocalEngine
+from featx.extraction._extract import ExtractionOptions, ExtractionReport, extract
+from featx.extraction._pipeline import DECODERS, embed_filled, stack, to_storage
+from featx.extraction._spec import ExtractionSpec, embedding_fields, spec_of
+from featx.extraction._standardization import standardize
+from featx_cache import open_cache as load_cache
 
 __all__ = [
     "DECODERS",
@@ -16,6 +17,7 @@ __all__ = [
     "embed_filled",
     "embedding_fields",
     "extract",
+    "load_cache",
     "spec_of",
     "stack",
     "standardize",

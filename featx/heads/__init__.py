@@ -1,22 +1,22 @@
 """From cached embeddings to scikit-learn classifiers."""
 
-from featx.heads.building import build, fit_arguments, pooling_of
-from featx.heads.calibration import CalibratedHead
-from featx.heads.folds import PatientFolds
-from featx.heads.keras_head import KerasHead
-from featx.heads.own_layers import layers_of, read_head_config
-from featx.heads.pooling import SpatialPooling
-from featx.heads.reduction import Reduction
-from featx.heads.settings import (
+from featx.heads._building import build, fit_arguments, pooling_of
+from featx.heads._calibration import CalibratedHead
+from featx.heads._components import Reduction
+from featx.heads._folds import PatientFolds
+from featx.heads._keras_head import KerasHead
+from featx.heads._own_layers import layers_of, read_head_config
+from featx.heads._pooling import SpatialPooling
+from featx.heads._settings import (
     SETTINGS,
     TITLES,
     BaselineSettings,
     HeadName,
     KerasSettings,
 )
-from featx.heads.spec import HEADS, HeadSpec
-from featx.heads.storage import head_file, load_head, save_head
-from featx.heads.tensors import as_tensors
+from featx.heads._spec import HEADS, HeadSpec
+from featx.heads._storage import head_file, load_head, save_head
+from featx.heads._tensors import as_tensors
 
 __all__ = [
     "HEADS",

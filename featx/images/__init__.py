@@ -1,6 +1,6 @@
 """From an image file to a resized array and its augmented copies."""
 
-from featx.images.augment import (
+from featx.images._augment import (
     PRESETS,
     AugmentationSpec,
     CopyParameters,
@@ -10,8 +10,8 @@ from featx.images.augment import (
     make_copy,
     preset_augmentation,
 )
-from featx.images.decode import DecodingSpec, UnreadableImageError, decode
-from featx.images.picture import picture
+from featx.images._decode import DecodingSpec, UnreadableImageError, decode
+from featx.images._picture import picture
 
 __all__ = [
     "PRESETS",

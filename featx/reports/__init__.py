@@ -1,5 +1,5 @@
 """From runs to pages that people read."""
 
-from featx.reports.report import Written, write_report
+from featx.reports._report import Written, write_report
 
 __all__ = ["Written", "write_report"]

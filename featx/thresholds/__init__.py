@@ -1,24 +1,24 @@
 """From labels and scores to the operating point."""
 
-from featx.thresholds.band import uncertain_band
-from featx.thresholds.calibrators import fit_recalibration, learn_platt
-from featx.thresholds.guarantee import (
-    Promise,
-    candidate_thresholds,
-    promise_threshold,
-    spread_thresholds,
-)
-from featx.thresholds.local import LocalPoint, choose_locally
-from featx.thresholds.prior import (
+from featx.thresholds._calibrators import fit_recalibration, learn_platt
+from featx.thresholds._choose import OperatingPoint, check_accuracy_floor, choose_threshold
+from featx.thresholds._cross_validated import LocalPoint, choose_locally
+from featx.thresholds._label_shift import (
     ASSUMPTION,
     Prior,
     choose_threshold_at,
     estimate_prior,
     sweep_at,
 )
-from featx.thresholds.recalibration import Recalibration
-from featx.thresholds.search import OperatingPoint, check_accuracy_floor, choose_threshold
-from featx.thresholds.sweep import Sweep, sweep
+from featx.thresholds._promise import (
+    Promise,
+    candidate_thresholds,
+    promise_threshold,
+    spread_thresholds,
+)
+from featx.thresholds._recalibration import Recalibration
+from featx.thresholds._sweep import Sweep, sweep
+from featx.thresholds._uncertain_range import uncertain_band
 
 __all__ = [
     "ASSUMPTION",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from featx_cache import Claims, claims
+from featx_cache.files import Claims
+from featx_cache.files import _claims as claims
 
 NAME = "shard-0123.h5"
 HOLD = """

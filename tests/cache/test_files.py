@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from featx_cache import (
-    StorageError,
+from featx_cache import StorageError
+from featx_cache.files import (
     atomic_folder,
     atomic_path,
     make_folder,
@@ -217,7 +217,7 @@ class TestAtomicFolder:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanging: bool
     ) -> None:
         if not exchanging:
-            monkeypatch.setattr("featx_cache.files.exchange", lambda *_: False)
+            monkeypatch.setattr("featx_cache.files._atomic.swap_paths", lambda *_: False)
         target, gone = tmp_path / "run", 0
 
         def replace(name: str) -> None:

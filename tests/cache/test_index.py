@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx_cache import Labelling, RowKeys, RowPlaces, index, open_cache, write_index, write_shard
-from featx_cache.spool import Spool, spooled
+from featx_cache import Labelling, RowKeys, RowPlaces, open_cache, write_index, write_shard
+from featx_cache import _index as index
+from featx_cache._spool import Spool, spooled
 
 ROWS = 60
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from featx_cache import InputError, StorageError, is_stream, output_path
-from featx_cache.outputs import ReaderLeftError
+from featx_cache import InputError, StorageError
+from featx_cache.files import is_stream, output_path
+from featx_cache.files._outputs import ReaderLeftError
 
 
 def write(target: Path, content: str = "new", *, replace: bool = True) -> None:

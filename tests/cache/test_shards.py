@@ -23,7 +23,7 @@ from featx_cache import (
     verify_shard,
     write_shard,
 )
-from featx_cache.shards import read_embeddings
+from featx_cache._shards import read_embeddings
 
 SPEC = json.dumps({"name": "vgg16", "input_size": 32})
 PAIRS = [("ab" * 32, 0), ("ab" * 32, 1), ("cd" * 32, 0), ("0f" * 32, 999)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featx_cache.spreadsheets import as_cells, as_path, as_text, path_cell, text_cell, to_csv
+from featx_cache._spreadsheets import as_cells, as_path, as_text, path_cell, text_cell, to_csv
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "+ve"]
 STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from featx_cache.errors import FeatxError
-from featx_cache.text import printable, printable_lines
+from featx_cache._errors import FeatxError
+from featx_cache._text import printable, printable_lines
 
 CONTROLS = [*map(chr, range(32)), *map(chr, range(0x7F, 0xA0))]
 REORDERING = ["\u202a", "\u202b", "\u202c", "\u202d", "\u202e", *map(chr, range(0x2066, 0x206A))]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from featx.backbones import load_backbone
-from featx.demo.phantoms import write_phantoms
+from featx.demo._phantoms import write_phantoms
+from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.runs import fit
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
@@ -65,7 +65,7 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def networks_are_built_once() -> Iterator[None]:
     """A network with random weights takes seconds to build; the tests need two."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.runs.run.load_backbone", functools.lru_cache(load_backbone))
+        patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
         yield
 
 

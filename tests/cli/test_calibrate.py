@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx.demo.phantoms import write_phantoms
-from featx.runs import load_run
-from featx.runs.final_fit import write_record
+from featx._run import load_run
+from featx.demo._phantoms import write_phantoms
+from featx.runs._record import write_record
 
 Featx = Callable[..., Any]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from featx.data import group_of
-from featx.demo.phantoms import write_phantoms
+from featx.demo._phantoms import write_phantoms
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Answer, Featx

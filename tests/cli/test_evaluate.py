@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx.runs import load_run
+from featx._run import load_run
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
@@ -183,7 +183,7 @@ def test_json_is_written_whole_or_the_old_file_stays(
 def test_a_run_whose_positive_class_is_healthy_is_warned_of(
     featx: Featx, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.data.positive.is_healthy_name", lambda name: name == "PNEUMONIA")
+    monkeypatch.setattr("featx.data._positive.is_healthy_name", lambda name: name == "PNEUMONIA")
     said = "WARNING: the positive class PNEUMONIA has the name of healthy people"
     assert featx("evaluate", tiny_run, "-q").err.startswith(said)
     assert featx("evaluate", tiny_run, "--json", "-", "-q").err.startswith(said)

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from featx._run import load_run
 from featx.backbones import load_backbone
 from featx.data import scan_folder
 from featx.extraction import extract
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
-from featx.runs import fit, load_run
 from featx_cache import open_cache
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class TestRefusals:
         def load(*_: object, **__: object) -> None:
             pytest.fail("the backbone was loaded")
 
-        monkeypatch.setattr("featx.runs.run.load_backbone", load)
+        monkeypatch.setattr("featx.runs._fitted.load_backbone", load)
 
     def refused(self, featx: Featx, *arguments: str | Path) -> str:
         answer = featx("evaluate", *arguments)
@@ -226,7 +227,8 @@ class TestRefusals:
         assert "contains NaN" in error
         # Of a head that doesn't look at what it is given.
         monkeypatch.setattr(
-            "featx.runs.run.Run.head_scores", lambda _, embeddings: np.full(len(embeddings), np.nan)
+            "featx.runs._fitted.Run.head_scores",
+            lambda _, embeddings: np.full(len(embeddings), np.nan),
         )
         error = self.refused(featx, tiny_run)
         assert "are not finite numbers (the first is that of test/" in error

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from featx._run import load_run
 from featx.backbones import Backbone
 from featx.data import scan_folder
 from featx.extraction import ExtractionOptions, extract
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec, decode
-from featx.runs import fit, load_run
 from featx_cache import open_cache
 from tests.dicoms import dicom
 

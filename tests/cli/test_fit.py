@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from featx._run import load_run
 from featx.evaluation import counts_in_words
-from featx.runs import load_run
 from featx_cache import open_cache
 from featx_cli.commands.fit import comparison_table
 
@@ -258,8 +258,8 @@ def test_quiet_prints_the_results_alone(featx: Featx, tiny_cache: Path, tmp_path
 
 
 ONE_LAYER = """
-import featx.heads.keras_head as module
-import featx.training.scoring as scoring
+import featx.heads._keras_head as module
+import featx.training._scoring as scoring
 
 def build_network(shape, settings, seed, *, steps):
     from keras import Input, Sequential, layers

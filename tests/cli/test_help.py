@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from featx_cache.errors import FeatxError
+from featx_cache._errors import FeatxError
 from featx_cli.app import make_command
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from featx._run import load_run
 from featx.backbones import load_backbone
 from featx.data import load_manifest
-from featx.runs import load_run
-from featx.runs.record import checksum
+from featx.runs._record import checksum
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.tables import plain_table
 from featx_cli.verdicts import write_verdicts
@@ -31,7 +31,7 @@ FORMULA = "=cmd|' C calc'!A0"
 def _the_network_is_built_once() -> Iterator[None]:
     """A network with random weights takes seconds to build."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.runs.run.load_backbone", functools.lru_cache(load_backbone))
+        patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
         yield
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from featx._run import load_run
 from featx.backbones import load_backbone
-from featx.runs import Prediction, load_run
+from featx.scoring import Prediction
 from featx_cli.verdicts import write_verdicts
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 def _the_network_is_built_once() -> Iterator[None]:
     """A network with random weights takes seconds to build."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.runs.run.load_backbone", functools.lru_cache(load_backbone))
+        patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
         yield
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from featx._run import load_run
 from featx.reports import write_report
-from featx.runs import load_run
 from featx_cli.serving import warn_if_open
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from featx.backbones import load_backbone
 from featx.data import scan_folder
-from featx.demo.phantoms import write_phantoms
+from featx.demo._phantoms import write_phantoms
 from featx.extraction import extract
 from featx.reports import Written
-from featx.runs import find_images
+from featx.scoring import find_images
 from featx_cli.__main__ import _run
 from tests.cli.conftest import featx
 from tests.dicoms import dicom

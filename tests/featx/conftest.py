@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.extraction import ExtractionSpec
+from featx.fitting import FitReport, fit
 from featx.heads import HeadSpec
-from featx.runs import fit
 from featx_cache import (
     TEXT,
     Cache,
@@ -187,10 +187,17 @@ def one_layer(
     small_network: Callable[[tuple[int, ...], int], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Give the Keras head that network."""
-    monkeypatch.setattr("featx.heads.keras_head.build_network", small_network)
+    monkeypatch.setattr("featx.heads._keras_head.build_network", small_network)
 
 
 @pytest.fixture(scope="session")
 def cache(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Cache:
     """The made cache as it is. Only read it."""
     return make_cache(tmp_path_factory.mktemp("made") / "cache")
+
+
+@pytest.fixture(scope="session")
+def report(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
+    """A logistic regression on the made cache. Copy the run before a change."""
+    run: Path = tmp_path_factory.mktemp("made-run") / "logreg"
+    return fit(cache, HeadSpec(name="logreg"), run, accuracy_floor=0.6)

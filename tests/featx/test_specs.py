@@ -7,9 +7,9 @@ import hashlib
 import pytest
 from pydantic import ValidationError
 
+from featx._specs import differences, require_equal, spec_error
 from featx.errors import InputError, SpecMismatchError
 from featx.images import AugmentationSpec
-from featx.specs import differences, require_equal, spec_error
 
 
 class TestSpec:

@@ -13,8 +13,8 @@ from pathlib import Path
 import atheris
 
 LOOKED_AT = [
-    *("featx.data", "featx.images", "featx.archives", "featx.heads.own_layers", "featx_cache"),
-    *("featx.runs.record", "featx.tuning.storage", "PIL", "yaml", "pydicom", "csv", "zipfile"),
+    *("featx.data", "featx.images", "featx.archives", "featx.heads._own_layers", "featx_cache"),
+    *("featx.runs._record", "featx.tuning._storage", "PIL", "yaml", "pydicom", "csv", "zipfile"),
 ]
 ONLY_TABLES = ["pydicom._dicom_dict", "pydicom._private_dict", "pydicom._uid_dict", "pydicom.sr"]
 

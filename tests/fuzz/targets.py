@@ -14,19 +14,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from featx._run import load_run
 from featx.data import load_manifest
-from featx.data.dicom import Pseudonyms
-from featx.data.probe import Probe, probe
+from featx.data._dicom import Pseudonyms
+from featx.data._probe import Probe, probe
 from featx.errors import FeatxError
 from featx.extraction import ExtractionSpec
+from featx.fitting import fit
 from featx.heads import HeadSpec, load_head
-from featx.heads.own_layers import read_head_config
+from featx.heads._own_layers import read_head_config
 from featx.images import decode
-from featx.images.picture import picture
-from featx.runs import fit, load_run
-from featx.tuning.storage import JOURNAL_NAME, StudyPlace
+from featx.images._picture import picture
+from featx.tuning._storage import JOURNAL_NAME, StudyPlace
 from featx_cache import Cache, open_cache
-from featx_cache.shards import read_embeddings, read_keys, verify_shard
+from featx_cache._shards import read_embeddings, read_keys, verify_shard
 from tests import archives
 from tests.featx.conftest import BACKBONE, CLASSES, contents, write
 from tests.fuzz import images

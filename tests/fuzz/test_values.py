@@ -12,11 +12,11 @@ import yaml
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from featx._run import load_run
 from featx.heads import HeadSpec
-from featx.heads.own_layers import build_layers
-from featx.heads.settings import KerasSettings
-from featx.runs import load_run
-from featx.runs.record import checksum
+from featx.heads._own_layers import build_layers
+from featx.heads._settings import KerasSettings
+from featx.runs._record import checksum
 from tests.fuzz.conftest import FORMS, Watch, try_all
 from tests.fuzz.mutations import ANY, ODD, as_json, changed
 from tests.fuzz.targets import TARGETS, Prepared, make_run, use_head_config

@@ -17,9 +17,9 @@ import pytest
 from featx.backbones import load_backbone
 from featx.data import scan_folder
 from featx.extraction import extract
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
-from featx.runs import fit
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from featx._run import load_run
 from featx.backbones import StandardizationSpec, load_backbone
 from featx.data import scan_folder
 from featx.errors import InputError
 from featx.extraction import extract, standardize
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
-from featx.runs import fit, load_run
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
@@ -74,7 +75,7 @@ def runs(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     cache = open_cache(folder / "cache")
     settings = {"keras": {"architecture": "gap", "epochs": 1}, "logreg": {}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training.scoring.FOLDS", 2)
+        patch.setattr("featx.training._scoring.FOLDS", 2)
         for name in FILES:
             spec = HeadSpec.choose(name, settings=settings[name])
             fit(cache, spec, folder / name, accuracy_floor=0.1)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from featx.fitting import tune
 from featx.heads import HeadSpec
-from featx.runs import tune
 from featx.tuning import Budget, SearchSpec
 from featx_cache import open_cache
 from tests.postgres import free_port
@@ -137,7 +137,7 @@ class TestTensorBoard:
             threshold_only=True,
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("featx.training.scoring.FOLDS", 2)
+            patch.setattr("featx.training._scoring.FOLDS", 2)
             tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
         return folder
 

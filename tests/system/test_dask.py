@@ -20,7 +20,7 @@ from featx.backbones import load_backbone
 from featx.data import scan_folder
 from featx.errors import FeatxError, InputError
 from featx.extraction import ExtractionOptions, extract
-from featx.extraction.engines import DaskEngine, _dask_failures
+from featx.extraction._engines import DaskEngine, _dask_failures
 from featx.images import AugmentationSpec
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
@@ -139,7 +139,7 @@ def test_a_scheduler_of_one_s_own_is_used(
 def test_a_scheduler_that_is_not_there_is_one_line(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.extraction.engines.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("featx.extraction._engines.CONNECT_SECONDS", 1)
     with (
         pytest.raises(InputError, match=r"no Dask scheduler at .* `dask scheduler`"),
         DaskEngine(address)._client(),

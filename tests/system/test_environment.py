@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from featx.runs import load_run
-from featx_cache import Claims, StorageError, atomic_path, claims, open_cache
+from featx._run import load_run
+from featx_cache import StorageError, open_cache
+from featx_cache.files import Claims, atomic_path
+from featx_cache.files import _claims as claims
 from tests.conftest import MakeDisk
 from tests.system.conftest import Server
 

@@ -19,9 +19,9 @@ from featx_cli.__main__ import _run
 
 # Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
 PROGRAM = (
-    "import runpy, signal, featx.training.scoring\n"
+    "import runpy, signal, featx.training._scoring\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "featx.training.scoring.FOLDS = 2\n"
+    "featx.training._scoring.FOLDS = 2\n"
     "runpy.run_module('featx', run_name='__main__', alter_sys=True)\n"
 )
 SETTINGS = {

@@ -180,7 +180,7 @@ KERAS: dict[str, Spoil] = {
         layer={"module": "keras.layers", "class_name": "Lambda", "config": {"function": LAMBDA}},
     ),
     "a process": layer("subprocess", "Popen", args=["touch", "FOLDER/escaped"]),
-    "a class of the library": layer("featx_cache.claims", "Claims", folder="FOLDER/escaped"),
+    "a class of the library": layer("featx_cache.files._claims", "Claims", folder="FOLDER/escaped"),
     "a saved model of TensorFlow": layer("keras.layers", "TFSMLayer", filepath="FOLDER"),
     "a model of PyTorch": layer("keras.layers", "TorchModuleWrapper", module="gASV"),
     "a vocabulary in a file": layer("keras.layers", "StringLookup", vocabulary="FOLDER/secret"),

@@ -17,8 +17,8 @@ import optuna
 import pytest
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
-from featx.tuning.dashboard import dashboard
-from featx.tuning.storage import JOURNAL_NAME, StudyPlace, open_storage
+from featx.tuning._dashboard import dashboard
+from featx.tuning._storage import JOURNAL_NAME, StudyPlace, open_storage
 from featx_cli.guard import guarded
 from featx_cli.serving import _Handler, _Server
 from tests.studies import use_study

@@ -12,10 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
+from featx._run import load_run
 from featx.errors import FeatxError
+from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.runs import fit, load_run
-from featx.runs.record import checksum
+from featx.runs._record import checksum
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity

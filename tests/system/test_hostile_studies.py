@@ -20,8 +20,8 @@ import optuna
 import pytest
 
 from featx.errors import FeatxError
-from featx.tuning.memo import memory_at
-from featx.tuning.storage import JOURNAL_NAME, StudyPlace, drop_torn_line, open_storage
+from featx.tuning._score_cache import memory_at
+from featx.tuning._storage import JOURNAL_NAME, StudyPlace, drop_torn_line, open_storage
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
 from tests.archives import Bomb, npy, objects_in_npy, write

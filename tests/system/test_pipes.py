@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from featx.archives import require_modest
-from featx.backbones.standardization import load_standardization
-from featx.data.dicom import own_salt
-from featx.data.npz import arrays_in
-from featx.data.tables import read_table
+from featx._archives import require_modest
+from featx._progress import SILENT
+from featx._run import load_run
+from featx.backbones._standardization import load_standardization
+from featx.data._dicom import own_salt
+from featx.data._npz import arrays_in
+from featx.data._tables import read_table
 from featx.errors import FeatxError
-from featx.extraction.target import _read_json
-from featx.heads.own_layers import read_head_config
-from featx.progress import SILENT
-from featx.runs import load_run
+from featx.extraction._target import _read_json
+from featx.heads._own_layers import read_head_config
 from featx.tuning import StudyPlace, open_storage
-from featx.tuning.storage import drop_torn_line
+from featx.tuning._storage import drop_torn_line
 from featx_cache import open_cache, verify_shard
-from featx_cache.hdf5 import opened
+from featx_cache._hdf5 import opened
 
 pytestmark = pytest.mark.timeout(20)
 

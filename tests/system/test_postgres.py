@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from featx.heads import HeadSpec
 from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
-from featx.tuning.workers import Work, Worker, run_trials
+from featx.tuning._workers import Work, Worker, run_trials
 from tests.conftest import RunFeatx
 from tests.postgres import PASSWORD, server
 

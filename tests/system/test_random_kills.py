@@ -16,7 +16,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from featx.runs import load_run
+from featx._run import load_run
 from featx.tuning import StudyPlace, open_storage
 from tests.system.conftest import Server
 

@@ -19,8 +19,8 @@ import onnx
 import pytest
 from PIL import Image
 
+from featx._run import load_run
 from featx.errors import InputError
-from featx.runs import load_run
 from featx_cache import open_cache
 from tests.system.conftest import Command, Server
 
@@ -216,12 +216,12 @@ def test_fit_of_a_keras_head(
 REPLACE = """
 import shutil, sys, time
 from pathlib import Path
-from featx_cache import alone, atomic_folder
+from featx_cache import lock, atomic_folder
 target, *sources = map(Path, sys.argv[1:])
 end = time.monotonic() + 2
 while time.monotonic() < end:
     for source in sources:
-        with alone(target), atomic_folder(target) as folder:
+        with lock(target), atomic_folder(target) as folder:
             shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
 """
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from featx.runs import load_run
+from featx._run import load_run
 from featx.tuning import StudyPlace, open_storage
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
@@ -137,7 +137,7 @@ STUDY = """
 import os, signal, sys
 from pathlib import Path
 import optuna
-from featx.tuning.storage import StudyPlace, open_storage
+from featx.tuning._storage import StudyPlace, open_storage
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 storage = open_storage(StudyPlace(Path(sys.argv[1]), None, "run"))
 study = optuna.create_study(storage=storage, study_name="run", load_if_exists=True)
@@ -184,11 +184,11 @@ def test_many_at_once_wait_for_each_other(tmp_path: Path) -> None:
 def test_a_database_finds_dead_trials_by_their_heartbeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.tuning.storage.HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr("featx.tuning.storage.GRACE_SECONDS", 2)
+    monkeypatch.setattr("featx.tuning._storage.HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr("featx.tuning._storage.GRACE_SECONDS", 2)
     url = f"sqlite:///{tmp_path}/study.db"
     code = (
-        "import os, signal, sys; from pathlib import Path; import featx.tuning.storage as s;"
+        "import os, signal, sys; from pathlib import Path; import featx.tuning._storage as s;"
         "s.HEARTBEAT_SECONDS, s.GRACE_SECONDS = 1, 2;"
         "import optuna;"
         "study = optuna.create_study(storage=s.open_storage(s.StudyPlace(Path('.'), sys.argv[1],"

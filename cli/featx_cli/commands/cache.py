@@ -26,7 +26,7 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Tell what a cache holds and what made it."""
-    from featx.specs import fingerprint_of
+    from featx._specs import fingerprint_of
     from featx_cache import open_cache
 
     opened = open_cache(cache)

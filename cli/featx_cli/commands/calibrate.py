@@ -31,7 +31,7 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from featx.runs import Run
+    from featx._run import Run
 
 EPILOG = (
     "\b\nExample:  featx calibrate runs/logreg our_hospital/ --accuracy-floor 0.90 "
@@ -117,11 +117,11 @@ def calibrate(
     are shown side by side; the new one is cross-validated, because it was chosen on these images.
     RUN stays as it is; evaluation of NEW_RUN leaves out the images that chose its threshold.
     """
+    from featx._run import load_run
     from featx.data import unknown_patients
     from featx.errors import FeatxError, InputError
-    from featx.runs import load_run
-    from featx.runs.calibrating import require_other
-    from featx.runs.place import require_free
+    from featx.populations._calibrate import require_other
+    from featx.runs._folder import require_free
     from featx.thresholds import check_accuracy_floor
 
     opened = load_run(run)
@@ -149,8 +149,8 @@ def calibrate(
         _unlabelled(opened, data, new_run, floor, force, weights, keep_known_patients)
         return
     from featx.evaluation import counted
-    from featx.runs import calibrate as calibrate_run
-    from featx.runs import score_images
+    from featx.populations import calibrate as calibrate_run
+    from featx.scoring import score_images
 
     options = DataOptions(
         root,
@@ -233,7 +233,7 @@ def _unlabelled(
 ) -> None:
     """Correct for the share of sick people."""
     from featx.evaluation import counted
-    from featx.runs import calibrate_unlabelled
+    from featx.populations import calibrate_unlabelled
     from featx.thresholds import ASSUMPTION
 
     import_quietly()
@@ -268,7 +268,7 @@ def _score_without_labels(
 
     from featx.data import group_of
     from featx.errors import InputError
-    from featx.runs import find_images, score_images
+    from featx.scoring import find_images, score_images
     from featx_cache import open_cache
 
     if is_cache(data):

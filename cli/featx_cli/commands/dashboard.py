@@ -47,8 +47,8 @@ def dashboard(
     Besides Optuna's own plots, trials that were the best when they finished show their ROC curve,
     recall and accuracy against the threshold, and their confusion matrix.
     """
-    from featx.runs.tuned import study_place
-    from featx.tuning.dashboard import dashboard as make
+    from featx.fitting._tune import study_place
+    from featx.tuning._dashboard import dashboard as make
 
     logging.getLogger("optuna_dashboard").addHandler(logging.StreamHandler(Details()))
     place, artifacts = study_place(run, storage)
@@ -69,7 +69,7 @@ def tensorboard(
     import tensorboard.program as program
 
     from featx.errors import InputError
-    from featx.runs.unfinished import training_logs
+    from featx.runs._unfinished import training_logs
 
     logs = training_logs(run)
     warn_if_open(host, "TensorBoard")

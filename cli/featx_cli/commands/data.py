@@ -82,7 +82,7 @@ def check(
     class. Warnings and notes leave it at 0.
     """
     from featx.inspection import fixed_splits, inspect
-    from featx.inspection.figure_files import require_figures
+    from featx.inspection._figure_files import require_figures
 
     if fix_splits is not None:
         _require_new(fix_splits, "--fix-splits", force, [data])
@@ -218,8 +218,8 @@ def show(
     """Draw what there is: counts, sizes, sample images, mean images, augmented copies."""
     from featx.images import preset_augmentation
     from featx.inspection import show_data
-    from featx.inspection.figure_files import require_figures
-    from featx.inspection.pictures import FIGURES
+    from featx.inspection._contact_sheet import FIGURES
+    from featx.inspection._figure_files import require_figures
 
     augmentation = preset_augmentation(preset, seed=seed)
     require_figures([out / f"{name}.png" for name in FIGURES], force)
@@ -267,7 +267,7 @@ def fetch(
     All three are the same children's X-rays: Kermany, Zhang, Goldbaum, "Labeled Optical Coherence
     Tomography (OCT) and Chest X-Ray Images for Classification", Mendeley Data, CC BY 4.0.
     """
-    from featx.data.fetch import fetch as run_fetch
+    from featx.data._fetch import fetch as run_fetch
 
     path = run_fetch(name, out, mirror=mirror, progress=TerminalProgress())
     output().print(str(path), soft_wrap=True)
@@ -284,13 +284,13 @@ def _require_new(path: Path, option: str, force: bool, inputs: list[Path]) -> No
 
 def _save(manifest: Manifest, out: Path, option: str, force: bool, inputs: list[Path]) -> Manifest:
     """Write a manifest with paths from where it lies, if that leads to the images."""
-    from featx_cache import alone, is_stream
+    from featx_cache.files import is_stream, lock
 
     seen = manifest.seen_from(out.parent)
     if is_stream(out):
         seen.save(out)
         return seen
-    with alone(out):
+    with lock(out):
         _require_new(out, option, force, inputs)  # somebody else's may be there by now
         seen.save(out, force=force)
     return seen
@@ -300,7 +300,7 @@ def _with_labels(inspection: Inspection, cache: Path, sheet: Path, force: bool) 
     from dataclasses import replace
 
     from featx.inspection import contact_sheet, worst_first
-    from featx.inspection.labels import check_labels, ranked_labels
+    from featx.inspection._labels import check_labels, ranked_labels
     from featx_cache import open_cache
 
     opened = open_cache(cache)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from featx_cache.spreadsheets import to_csv
+from featx_cache._spreadsheets import to_csv
 from featx_cli.console import TerminalProgress, output
 from featx_cli.evaluation_tables import (
     comparison_notes,
@@ -36,7 +36,8 @@ from featx_cli.tables import confusion_table, metrics_table
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
-    from featx.runs import Evaluation, Run, RunComparison
+    from featx._run import Run
+    from featx.scoring import Evaluation, RunComparison
 
     Result = tuple[str, Evaluation, RunComparison | None]
 
@@ -146,10 +147,10 @@ def evaluate(
     and counted. The images are compared with those that the run was fitted on, and it says so when
     their population differs.
     """
+    from featx._run import load_run
     from featx.errors import InputError
-    from featx.evaluation.prevalence import require_share
-    from featx.runs import load_run
-    from featx.runs.evaluating import names_of
+    from featx.evaluation._prevalence import require_share
+    from featx.scoring._evaluate import names_of
 
     if prevalence is not None:
         require_share(prevalence)
@@ -211,7 +212,7 @@ def _refuse_with_protocol(**given: object) -> None:
 def _split_runs(sources: list[Path], compare: list[Path]) -> tuple[list[Path], list[Path]]:
     """Tell data from runs, which may follow --compare."""
     from featx.errors import InputError
-    from featx.runs.record import RECORD_NAME
+    from featx.runs._record import RECORD_NAME
 
     runs = [path for path in sources if (path / RECORD_NAME).is_file()]
     if runs and not compare:
@@ -229,7 +230,7 @@ def _evaluate(
     how: tuple[list[str], float | None],
     keep_known_patients: bool,
 ) -> Result:
-    from featx.runs import compare, measure, score_images
+    from featx.scoring import compare, measure, score_images
 
     progress, (by, prevalence) = TerminalProgress(), how
     with source_of(runs, source, options, split=split, by=by) as opened:

@@ -45,7 +45,9 @@ def explain(
 
     A file that can't be read doesn't stop the others, and the exit code is 3.
     """
-    from featx.runs import explain_images, find_images, load_run
+    from featx._run import load_run
+    from featx.explain import explain_images
+    from featx.scoring import find_images
 
     opened = load_run(run)
     left_out: Counter[str] = Counter()

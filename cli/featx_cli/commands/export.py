@@ -32,7 +32,8 @@ def export(
 
     It takes the packages of `pip install 'featx[onnx]'`.
     """
-    from featx.runs import export_onnx, load_run
+    from featx._run import load_run
+    from featx.exporting import export_onnx
 
     require_output(onnx, "--onnx", force=force, inputs=[run])
     opened = load_run(run)

@@ -215,12 +215,12 @@ def extract(
     """
     from pydantic import ValidationError
 
+    from featx._specs import spec_error
     from featx.backbones import StandardizationSpec, gpu_count, load_backbone
     from featx.errors import InputError
     from featx.extraction import DaskEngine, ExtractionOptions, LocalEngine, standardize
     from featx.extraction import extract as run_extraction
     from featx.images import DecodingSpec, preset_augmentation
-    from featx.specs import spec_error
 
     counts = (("batch-size", batch_size), ("shard-rows", shard_rows), ("workers", workers))
     for name, number in counts:

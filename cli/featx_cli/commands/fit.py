@@ -16,7 +16,7 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     import pandas as pd
 
-    from featx.runs import FitReport
+    from featx.fitting import FitReport
 
 EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
 
@@ -157,11 +157,11 @@ def fit(
         "progress": TerminalProgress(),
     }
     if len(specs) == 1:
-        from featx.runs import fit as run_fit
+        from featx.fitting import fit as run_fit
 
         _print_run(run_fit(opened, specs[0], run, **how), accuracy_floor)
     else:
-        from featx.runs import fit_heads
+        from featx.fitting import fit_heads
 
         comparison = fit_heads(opened, specs, run, **how)
         tell_positive(opened.classes)

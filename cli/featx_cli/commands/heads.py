@@ -21,8 +21,8 @@ def heads(
 
     `featx fit --set NAME=VALUE` changes a setting, `--head-config FILE` many of them.
     """
-    from featx.heads.settings import SETTINGS, TITLES
-    from featx.heads.spec import require_head
+    from featx.heads._settings import SETTINGS, TITLES
+    from featx.heads._spec import require_head
 
     console = output()
     if head is None:

@@ -17,7 +17,7 @@ from featx_cli.tensorflow import import_quietly
 from featx_cli.verdicts import write_verdicts
 
 if TYPE_CHECKING:
-    from featx.runs import Run
+    from featx._run import Run
 
 EPILOG = "\b\nExample:  featx predict runs/logreg new_patients/ --format csv --out verdicts.csv"
 SOME_FAILED = 3
@@ -73,9 +73,11 @@ def predict(
     A file that can't be read gets an empty score and its reason; the others are still scored, and
     the exit code is 3. Files in a folder that aren't images are left out, and a line counts them.
     """
+    from featx._run import load_run
     from featx.evaluation import counted
-    from featx.runs import Tally, explain_images, find_images, load_run
-    from featx.runs.explanations import LIST, TABLE, require_replaceable
+    from featx.explain import explain_images
+    from featx.explain._explanations import LIST, TABLE, require_replaceable
+    from featx.scoring import Tally, find_images
 
     require_output(out, "--out", force=force, inputs=[run, *images])
     if explain is not None:

@@ -14,7 +14,7 @@ from featx_cli.tables import confusion_table, metrics_table, plain_table
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
-    from featx.runs import TuneReport
+    from featx.fitting import TuneReport
 
 EPILOG = (
     "\b\nExample:  featx tune embeddings --head logreg --run runs/tuned --accuracy-floor 0.95 "
@@ -162,9 +162,9 @@ def tune(
         head_spec(name, typed, {}, {"seed": seed, "calibration": calibration}, len(names) > 1)
         for name in names
     ]
-    from featx.runs import tune as run_tune
+    from featx.fitting import tune as run_tune
     from featx.tuning import Budget, SearchSpec
-    from featx.tuning.spec import check_objective, check_pruner, check_sampler
+    from featx.tuning._spec import check_objective, check_pruner, check_sampler
 
     kind = check_objective(objective)
     chosen = check_sampler(sampler or ("nsga2" if kind == "pareto" else "tpe"), kind)

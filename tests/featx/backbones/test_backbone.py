@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone, architecture, load_backbone
-from featx.backbones.weights import build_network
+from featx.backbones._weights import build_network
 from featx.errors import InputError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from featx.backbones import gpu_count, load_backbone, load_recipe
-from featx.backbones.device import capability, placement, resolve_device
+from featx.backbones._device import capability, placement, resolve_device
 from featx.errors import InputError
 
 

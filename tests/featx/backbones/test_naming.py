@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import catalogue, load_backbone, load_recipe
-from featx.backbones.naming import clean_slate
+from featx.backbones._layer_names import clean_slate
 
 SMALL: Any = {"weights": "random", "input_size": 32, "precision": "float32"}
 # The catalogue of a network of 350 million parameters, and what memory it took on top.

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from featx.backbones import precision, resolve_precision
-from featx.backbones.precision import PrecisionChoice
+from featx.backbones import _precision as precision
+from featx.backbones import resolve_precision
+from featx.backbones._precision import PrecisionChoice
 
 
 @pytest.fixture

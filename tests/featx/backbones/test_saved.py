@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx._run import load_run
 from featx.backbones import load_backbone, load_recipe
 from featx.data import scan_folder
 from featx.errors import InputError
 from featx.extraction import extract
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
-from featx.runs import fit, load_run
 from featx_cache import open_cache
 
 

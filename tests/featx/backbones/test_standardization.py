@@ -154,12 +154,12 @@ class TestBackbone:
 
 
 def test_from_images_to_verdicts(phantom_data: Path, tmp_path: Path, tiny_backbone: Any) -> None:
+    from featx._run import load_run
     from featx.data import Manifest, scan_folder
     from featx.extraction import extract, standardize
+    from featx.fitting import fit as fit_run
     from featx.heads import HeadSpec
     from featx.images import AugmentationSpec
-    from featx.runs import fit as fit_run
-    from featx.runs import load_run
     from featx_cache import open_cache
 
     manifest, cache = scan_folder(phantom_data), tmp_path / "cache"

@@ -12,8 +12,8 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
 from featx.backbones import architecture, has_imagenet_weights, load_backbone
-from featx.backbones.registry import Architecture
-from featx.backbones.weights import build_network, network_of, weights_sha256
+from featx.backbones._registry import Architecture
+from featx.backbones._weights import build_network, network_of, weights_sha256
 from featx.errors import InputError, WeightsError
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx._progress import Advance
 from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
-from featx.data.dicom import own_salt
+from featx.data._dicom import own_salt
 from featx.errors import InputError
-from featx.progress import Advance
 from tests.dicoms import dicom
 from tests.featx.data.test_folders import draw
 

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
-from featx.data.dicom import NoPictureError, NotAnImageError, own_salt, read_header
+from featx.data._dicom import NoPictureError, NotAnImageError, own_salt, read_header
 from featx.errors import InputError
 from featx.images import UnreadableImageError, decode
 from tests.dicoms import PATIENT, Raw, dicom

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from featx.data.fetch import ArrayFile, DownloadError, fetch, fetch_file
+from featx.data._fetch import ArrayFile, DownloadError, fetch, fetch_file
 from featx.errors import InputError, StorageError
 
 CONTENT = b"an archive " * 20_000

@@ -16,7 +16,7 @@ from PIL import Image
 
 from featx.data import Manifest, in_words, scan_folder, walk_images
 from featx.errors import InputError
-from featx.runs import find_images
+from featx.scoring import find_images
 from tests.dicoms import dicom
 from tests.featx.data.test_folders import draw
 
@@ -96,8 +96,8 @@ class TestContent:
         }
 
     def test_a_dicom_object_that_is_no_image_is_left_out(self, data: Path) -> None:
-        from featx.data import walking
-        from featx.data.dicom import NotAnImageError
+        from featx.data import _walking as walking
+        from featx.data._dicom import NotAnImageError
 
         dicom(data / "SICK" / "SR0001", np.zeros((8, 8), np.uint8), PatientID="SR")
         dicom(data / "SICK" / "IM0001", np.zeros((8, 8), np.uint8))
@@ -108,7 +108,7 @@ class TestContent:
                 raise NotAnImageError("a DICOM report, not an image")
             return header
 
-        from featx.data import probe
+        from featx.data import _probe as probe
 
         real = probe.read_header
         with pytest.MonkeyPatch.context() as patch:
@@ -136,7 +136,7 @@ class TestContent:
     def test_only_files_of_other_names_are_opened(
         self, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from featx.data import walking
+        from featx.data import _walking as walking
 
         (data / "SICK" / "notes.txt").write_text("x" * 100_000)
         opened: list[str] = []

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from featx._progress import SILENT
 from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
-from featx.data.dicom import own_salt
-from featx.data.tables import read_table
+from featx.data._dicom import own_salt
+from featx.data._tables import read_table
 from featx.errors import InputError
-from featx.progress import SILENT
 from tests.conftest import _megabytes
 from tests.featx.data.test_folders import draw
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from featx.data import Manifest
-from featx.data.manifest import order_classes
+from featx.data._manifest import order_classes
 from featx.errors import InputError
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.data import load_manifest, npz
+from featx.data import _npz as npz
+from featx.data import load_manifest
 from featx.errors import InputError
 from featx.images import UnreadableImageError, decode
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from featx.data import group_of
-from featx.data.patients import cause_of
+from featx.data._patients import cause_of
 from featx.errors import InputError
 
 

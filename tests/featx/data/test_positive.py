@@ -14,7 +14,7 @@ from featx.data import (
     positive_warning,
     scan_folder,
 )
-from featx.data.manifest import order_classes
+from featx.data._manifest import order_classes
 from tests.featx.data.test_folders import draw
 
 PAIRS = [

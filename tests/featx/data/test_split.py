@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from featx.data import Manifest, fold_manifest, split_manifest
-from featx.data.links import linked, merged_groups
-from featx.data.manifest import typed
+from featx.data._links import linked, merged_groups
+from featx.data._manifest import typed
 from featx.errors import InputError
 
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from featx.demo.phantoms import Phantom, draw_phantom, write_phantoms
+from featx.demo._phantoms import Phantom, draw_phantom, write_phantoms
 
 SMALL = 48
 LABELS = ("NORMAL", "PNEUMONIA")

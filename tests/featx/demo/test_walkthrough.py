@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx.demo import DemoResult, DemoSize, run_demo, walkthrough
+from featx._run import load_run
+from featx.demo import DemoResult, DemoSize, run_demo
+from featx.demo import _walkthrough as walkthrough
 from featx.errors import InputError
-from featx.runs import load_run
 from featx_cache import open_cache
 
 SIZE = DemoSize(patients=12, input_size=32, copies=1, epochs=1)
@@ -35,7 +36,7 @@ class Notes:
         self.lines: list[str] = []
 
     def task(self, description: str, total: int, unit: str) -> Any:
-        from featx.progress import SILENT
+        from featx._progress import SILENT
 
         return SILENT.task(description, total, unit)
 
@@ -54,8 +55,8 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
 def _quick(small_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two folds, one layer in the Keras head, and no pretrained weights on the machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training.scoring.FOLDS", 2)
-        patch.setattr("featx.heads.keras_head.build_network", small_network)
+        patch.setattr("featx.training._scoring.FOLDS", 2)
+        patch.setattr("featx.heads._keras_head.build_network", small_network)
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.delenv("FEATX_WEIGHTS_DIR", raising=False)
         yield

@@ -9,7 +9,7 @@ from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
 from featx.errors import InputError
 from featx.evaluation import evaluate_scores
-from featx.evaluation.bands import (
+from featx.evaluation._confidence_bands import (
     FALSE_ALARMS,
     Band,
     precision_recall_band,

@@ -11,11 +11,11 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from featx.errors import InputError
-from featx.evaluation.clustered import added, clustered_interval, extreme_area_interval
-from featx.evaluation.delong import area_interval, areas, compare_areas
-from featx.evaluation.interval import Interval, proportion_interval
-from featx.evaluation.prevalence import predictive_values
-from featx.evaluation.resampling import (
+from featx.evaluation._clustered import added, clustered_interval, extreme_area_interval
+from featx.evaluation._delong import area_interval, areas, compare_areas
+from featx.evaluation._interval import Interval, proportion_interval
+from featx.evaluation._prevalence import predictive_values
+from featx.evaluation._resampling import (
     bootstrap_intervals,
     resampled_weights,
     weighted_auc,

@@ -13,7 +13,7 @@ from sklearn import metrics as reference
 
 from featx.errors import InputError
 from featx.evaluation import Interval, Metrics, cautions, evaluate_scores
-from featx.evaluation.prevalence import predictive_values
+from featx.evaluation._prevalence import predictive_values
 
 # Eight images: of five sick ones three are called sick, of three healthy ones one.
 Y = [1, 1, 1, 1, 1, 0, 0, 0]

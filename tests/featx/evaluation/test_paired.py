@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from featx.errors import InputError
-from featx.evaluation.paired import (
+from featx.evaluation._paired import (
     Contender,
     Difference,
     bootstrap_p_value,

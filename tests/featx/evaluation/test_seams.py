@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from featx.errors import InputError
-from featx.evaluation.seams import find_seams
+from featx.evaluation._seams import find_seams
 
 
 def kaggle() -> pd.DataFrame:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from featx.errors import InputError
-from featx.evaluation.shift import (
+from featx.evaluation._shift import (
     ALPHA,
     FAR_MARKS,
     KS_MARKS,

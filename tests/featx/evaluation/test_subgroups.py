@@ -11,7 +11,7 @@ import pytest
 
 from featx.errors import InputError
 from featx.evaluation import evaluate_scores
-from featx.evaluation.subgroups import divisible_by, evaluate_subgroups
+from featx.evaluation._subgroups import divisible_by, evaluate_subgroups
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from featx.demo.phantoms import LABELS, Phantom, draw_phantom
+from featx.demo._phantoms import LABELS, Phantom, draw_phantom
 from featx.explain import heat_maps, peak
 from featx.heads import HeadSpec, build
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from featx.explain.linear import Linear, linear_maps
+from featx.explain._linear import Linear, linear_maps
 from featx.heads import HeadSpec, build
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ def test_peaks_of_networks_lie_in_lesions(lesions: Lesions) -> None:
 
 
 def test_a_map_of_a_member_s_average_is_the_average_of_maps(lesions: Lesions) -> None:
-    from featx.explain.gradients import gradient_maps
+    from featx.explain._gradients import gradient_maps
 
     settings = {"architecture": "gap", "epochs": 2, "dense_units": (8,)}
     both = KerasHead(ensemble=2, **settings).fit(lesions.X, lesions.y)
@@ -111,9 +111,9 @@ def test_the_study_s_network_in_half_precision_has_maps_in_single(lesions: Lesio
 def test_grad_cam_is_for_networks_that_begin_as_the_study_s(
     settings: dict[str, Any], layers: int
 ) -> None:
-    from featx.explain.gradients import _stem
+    from featx.explain._gradients import _stem
     from featx.heads import KerasSettings
-    from featx.heads.keras_network import build_network
+    from featx.heads._keras_network import build_network
 
     network = build_network((9, 9, 16), KerasSettings(**settings), 0)
     assert _stem(network.layers[:-1]) == layers
@@ -198,7 +198,7 @@ class TestBadInput:
 
 def test_what_hides_a_cell_is_pooled_as_the_head_pools(lesions: Lesions) -> None:
     """The short cut of means against pooling the grid anew."""
-    from featx.explain import occlusion
+    from featx.explain import _occlusion as occlusion
 
     head = fitted(lesions, "svm", components=10)
     pooling, image = head.named_steps["pooling"], lesions.X[1].astype(np.float32)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone
-from featx.demo.phantoms import draw_phantom
+from featx.demo._phantoms import draw_phantom
 from tests.featx.extraction.extracting import run
 
 

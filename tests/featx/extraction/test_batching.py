@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from featx._progress import Silent
+from featx._run import load_run
 from featx.backbones import Backbone, load_backbone
 from featx.data import scan_folder
 from featx.errors import OutOfMemoryError
-from featx.extraction import ExtractionOptions, batching, embed_filled, extract
-from featx.extraction.batching import probe_batch_size
+from featx.extraction import ExtractionOptions, embed_filled, extract
+from featx.extraction import _batching as batching
+from featx.extraction._batching import probe_batch_size
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
-from featx.progress import Silent
-from featx.runs import fit, load_run
 from featx_cache import open_cache
 
 
@@ -176,7 +178,7 @@ class TestProbe:
         extract(scan_folder(small_data), tmp_path / "a", tiny_backbone, progress=Noting())
         assert notes == []
         # The module has the name of its function.
-        module = sys.modules["featx.extraction.extract"]
+        module = sys.modules["featx.extraction._extract"]
         monkeypatch.setattr(module, "ROWS_PER_PROBED_ROW", 1)
         extract(scan_folder(small_data), tmp_path / "b", tiny_backbone, progress=Noting())
         assert len(notes) == 1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbones import architecture, load_backbone
-from featx.backbones.weights import build_network
+from featx.backbones._weights import build_network
 from featx.data import scan_folder
 from featx.extraction import extract
 from featx.images import AugmentationSpec, DecodingSpec

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from featx.extraction.packing import ShardTask, pack
-from featx.extraction.plan import ImageTask
+from featx.extraction._packing import ShardTask, pack
+from featx.extraction._plan import ImageTask
 
 
 def images(*copies: int) -> list[ImageTask]:

@@ -12,8 +12,9 @@ import pytest
 
 from featx.backbones import BackboneSpec
 from featx.data import Manifest
-from featx.extraction import ExtractionSpec, plan
-from featx.extraction.plan import ImageTask, Survey, missing_tasks, place_rows
+from featx.extraction import ExtractionSpec
+from featx.extraction import _plan as plan
+from featx.extraction._plan import ImageTask, Survey, missing_tasks, place_rows
 from featx.images import AugmentationSpec
 from featx_cache import RowKeys
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from featx._progress import Silent
 from featx.backbones import Backbone
 from featx.data import scan_folder
 from featx.errors import SpecMismatchError
 from featx.extraction import ExtractionOptions, ExtractionReport, extract
 from featx.images import AugmentationSpec
-from featx.progress import Silent
-from featx_cache import Claims, open_cache
+from featx_cache import open_cache
+from featx_cache.files import Claims
 
 if TYPE_CHECKING:
     from tests.featx.extraction.conftest import Counted

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.heads import batches as module
-from featx.heads.batches import Batches, Embeddings, feeding, rows_of_images
+from featx.heads import _batches as module
+from featx.heads._batches import Batches, Embeddings, feeding, rows_of_images
 from featx_cache import Cache
 
 if TYPE_CHECKING:

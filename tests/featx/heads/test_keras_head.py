@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx.heads import KerasHead
-from featx.heads.batches import Batches
+from featx.heads._batches import Batches
 
 SHAPE = (3, 3, 8)
 EPOCHS = 5

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.heads.keras_network import build_network
-from featx.heads.settings import KerasSettings
+from featx.heads._keras_network import build_network
+from featx.heads._settings import KerasSettings
 
 STUDY = KerasSettings()
 

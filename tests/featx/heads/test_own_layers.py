@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 from featx.errors import InputError
 from featx.heads import KerasHead
-from featx.heads.own_layers import (
+from featx.heads._own_layers import (
     FORBIDDEN,
     build_layers,
     check_layers,
@@ -243,8 +243,8 @@ class TestBuilding:
         assert network(X).dtype == "float32"
 
     def test_there_may_be_more_than_a_hundred_layers(self) -> None:
-        from featx.heads.keras_network import build_network
-        from featx.heads.settings import KerasSettings
+        from featx.heads._keras_network import build_network
+        from featx.heads._settings import KerasSettings
 
         deep = KerasSettings(layers=(layer("Dropout", rate=0.5),) * 101)
         assert len(build_network((8,), deep, 0).layers) == 102

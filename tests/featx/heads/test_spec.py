@@ -24,7 +24,7 @@ from featx.heads import (
     pooling_of,
     save_head,
 )
-from featx.heads.spec import OPTIONS
+from featx.heads._spec import OPTIONS
 
 BASELINES = tuple(name for name in HEADS if name != "keras")
 SMALL: dict[str, dict[str, Any]] = {

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.heads.settings import KerasSettings
-from featx.heads.stopping import BestEpoch, DualMetricEarlyStopping, Logs, MetricPatience, make_rule
+from featx.heads._settings import KerasSettings
+from featx.heads._stopping import (
+    BestEpoch,
+    DualMetricEarlyStopping,
+    Logs,
+    MetricPatience,
+    make_rule,
+)
 
 
 class Model:

@@ -27,9 +27,9 @@ from featx.heads import (
     load_head,
     save_head,
 )
-from featx.heads.keras_network import build_network
-from featx.training.data import TrainingData
-from featx.training.scoring import fit_head
+from featx.heads._keras_network import build_network
+from featx.training._data import TrainingData
+from featx.training._scoring import fit_head
 from tests.refusing import refused
 
 SHAPE = (3, 3, 8)

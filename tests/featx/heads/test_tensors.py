@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 
 from featx.errors import InputError
 from featx.heads import HeadSpec, as_tensors, build, fit_arguments
-from featx.heads.pooling import POOLINGS
+from featx.heads._pooling import POOLINGS
 
 KERAS = {"architecture": "gap", "dense_units": (4,), "epochs": 20, "learning_rate": 0.05}
 KERAS |= {"precision": "float32", "dropout": 0.0}

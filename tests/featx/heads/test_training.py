@@ -15,10 +15,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from featx.heads import KerasHead
-from featx.heads.batches import Batches
-from featx.heads.checkpoint import Checkpoint
-from featx.heads.settings import KerasSettings
-from featx.heads.training import Logging, train
+from featx.heads._batches import Batches
+from featx.heads._checkpoint import Checkpoint
+from featx.heads._settings import KerasSettings
+from featx.heads._training import Logging, train
 
 EPOCHS = 4
 Epoch = dict[str, float]

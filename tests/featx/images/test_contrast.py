@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.exposure import equalize_adapthist
 
 from featx.images import DecodingSpec, decode
-from featx.images.contrast import Contrast, apply_contrast
+from featx.images._contrast import Contrast, apply_contrast
 
 RANDOM = np.random.default_rng(5)
 DULL = (100 + 20 * RANDOM.random((64, 64, 1))).astype(np.float32)

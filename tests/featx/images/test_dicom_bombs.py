@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom import uid
 
 from featx.images import UnreadableImageError, decode
-from featx.images.codestreams import CodestreamError, read_codestream
+from featx.images._codestreams import CodestreamError, read_codestream
 from tests.dicoms import dicom
 from tests.fuzz.conftest import at_most
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 import featx
 from featx.data import Pseudonyms
-from featx.data.probe import probe
+from featx.data._probe import probe
 from featx.images import UnreadableImageError, decode, picture
 from tests.tiffs import CMYK, LAB, MIN_IS_WHITE, PALETTE, RGB, tiff
 
@@ -287,7 +287,7 @@ class TestOtherFiles:
         program = (
             "import sys; from PIL import Image, EpsImagePlugin\n"
             "from pathlib import Path; from featx.images import decode, picture\n"
-            "from featx.data.probe import probe; from featx.data import Pseudonyms\n"
+            "from featx.data._probe import probe; from featx.data import Pseudonyms\n"
             "image = Path(sys.argv[1])\n"
             "print(probe(image, Pseudonyms(None)).problem)\n"
             "for read in (decode, picture):\n"

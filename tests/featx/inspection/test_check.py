@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from featx.data import group_of, load_manifest, scan_folder
-from featx.demo.phantoms import write_phantoms
+from featx.demo._phantoms import write_phantoms
 from featx.inspection import Finding, fixed_splits, inspect
 
 SIZE = 64

@@ -11,16 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.data import Manifest
-from featx.data.links import linked
+from featx.data._links import linked
 from featx.inspection import near_pairs
-from featx.inspection.duplicates import (
+from featx.inspection._duplicates import (
     LARGEST_DISTANCE,
     NAMES_IN_EXAMPLE,
     SMALLEST_CORRELATION,
     check_duplicates,
     correlation,
 )
-from featx.inspection.measuring import Measurements
+from featx.inspection._measure_images import Measurements
 
 
 def measured(thumbnail: NDArray[np.uint8], phash: NDArray[np.uint64]) -> Measurements:
@@ -49,8 +49,8 @@ def manifest(split: list[str], label: list[str], group: list[str], sha256: list[
 
 class TestLinks:
     def test_join_what_all_pairs_would_join(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("featx.inspection.duplicates._ROWS_AT_ONCE", 7)
-        monkeypatch.setattr("featx.inspection.duplicates._PAIRS_AT_ONCE", 5)
+        monkeypatch.setattr("featx.inspection._duplicates._ROWS_AT_ONCE", 7)
+        monkeypatch.setattr("featx.inspection._duplicates._PAIRS_AT_ONCE", 5)
         random = np.random.default_rng(0)
         # Noise so strong that not all of those of one kind correlate enough.
         kinds = [lookalikes(random, 25, noise) for noise in (3, 18, 26, 30)]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from featx.data import Manifest
-from featx.data.manifest import typed
-from featx.inspection.labels import check_labels, ranked_labels
+from featx.data._manifest import typed
+from featx.inspection._labels import check_labels, ranked_labels
 from featx_cache import IMAGE_COLUMNS
 from tests.featx.conftest import Contents, MakeCache
 

@@ -15,7 +15,7 @@ from featx.data import Manifest, load_manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, preset_augmentation
 from featx.inspection import contact_sheet, show_data
-from featx.inspection.pictures import (
+from featx.inspection._contact_sheet import (
     copies_figure,
     counts_figure,
     image_figure,

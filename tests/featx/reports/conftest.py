@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.reports import Written, write_report
-from featx.runs import fit
 from featx_cache import Cache
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def draw_images(cache: Cache, folder: Path) -> None:
     """Put an image where the cache says each is, of the content that it says."""
     import h5py
 
-    from featx_cache.index import INDEX_NAME
+    from featx_cache._index import INDEX_NAME
 
     hashes = []
     for number, path in enumerate(cache.images["path"]):

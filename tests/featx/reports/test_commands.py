@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from featx._run import load_run
 from featx.backbones import StandardizationSpec
 from featx.heads import HeadSpec
-from featx.reports.commands import Places, commands
-from featx.runs import RunRecord, load_run
+from featx.reports._commands import Places, commands
+from featx.runs import RunRecord
 from featx_cli import app
 from tests.featx.reports.conftest import Made
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featx._run import load_run
+from featx.fitting import fit
 from featx.heads import HeadSpec
+from featx.populations import calibrate
 from featx.reports import write_report
-from featx.reports.heat import overlaid
-from featx.runs import calibrate, compare, fit, load_run, score_images
+from featx.reports._heat import overlaid
+from featx.scoring import compare, score_images
 from tests.featx.reports.conftest import Made, Page
 
 if TYPE_CHECKING:

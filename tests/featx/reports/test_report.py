@@ -18,16 +18,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featx._run import load_run
 from featx.data import positive_sentence
 from featx.errors import InputError, StorageError
 from featx.evaluation import counts_in_words
+from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.reports import write_report
-from featx.reports.document import Notice
-from featx.reports.figures import calibration_figure, scores_figure
-from featx.reports.gather import What, gather
-from featx.reports.results import glance
-from featx.runs import fit, load_run
+from featx.reports._document import Notice
+from featx.reports._figures import calibration_figure, scores_figure
+from featx.reports._gather import What, gather
+from featx.reports._results import glance
 from tests.featx.reports.conftest import Made, Page
 
 if TYPE_CHECKING:
@@ -414,7 +415,7 @@ class TestWriting:
             raise AssertionError("the refusal comes before the work")
 
         (tmp_path / name).mkdir() if "files" in name else (tmp_path / name).write_text("mine")
-        monkeypatch.setattr("featx.reports.report.gather", work)
+        monkeypatch.setattr("featx.reports._report.gather", work)
         with pytest.raises(InputError, match=f"{name} exists already"):
             write_report([made.run], tmp_path / "r.html")
         assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from featx._run import load_run
 from featx.errors import InputError
+from featx.fitting import FitReport, fit
 from featx.heads import HeadSpec
-from featx.runs import FitReport, fit, load_run
-from featx_cache import Cache, atomic_folder
+from featx_cache import Cache
+from featx_cache.files import atomic_folder
 
 
 @pytest.fixture(scope="module")

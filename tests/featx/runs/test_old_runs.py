@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.runs import load_run
+from featx._run import load_run
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SCORES = json.loads((FIXTURES / "scores.json").read_text())

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from featx.runs import FitReport, load_run
-from featx.runs.record import RunRecord, versions
+from featx._run import load_run
+from featx.fitting import FitReport
+from featx.runs._record import RunRecord, versions
 from tests.refusing import refused
 
 
@@ -101,7 +102,7 @@ def test_versions_name_python_and_the_packages_that_decide_results() -> None:
 
 
 def test_a_package_that_is_not_installed_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.runs.record._PACKAGES", ("no-such-package",))
+    monkeypatch.setattr("featx.runs._record._PACKAGES", ("no-such-package",))
     assert versions()["no-such-package"] == "not installed"
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featx._run import load_run
 from featx.errors import InputError
-from featx.runs import load_run
 from featx_cache import open_cache
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from featx._progress import SILENT
 from featx.errors import InputError, NoFeasibleThresholdError, SpecMismatchError, StorageError
+from featx.fitting import fit
 from featx.heads import HeadSpec, KerasHead, load_head
-from featx.progress import SILENT
-from featx.runs import fit
-from featx.runs.unfinished import job_of, unfinished
+from featx.runs._unfinished import job_of, unfinished
 from featx_cache import Cache
 
 SPEC = HeadSpec.choose(
@@ -96,7 +96,7 @@ class TestFolder:
     def test_two_do_not_train_for_one_run(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.runs.unfinished.WORKING_SECONDS", 0.1)
+        monkeypatch.setattr("featx.runs._unfinished.LOCK_WAIT_SECONDS", 0.1)
         run = tmp_path / "run"
         with unfinished(run, {"a": 1}, resume=False, progress=SILENT) as folder:
             (folder / "fold-1").mkdir()

@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from featx.thresholds import learn_platt
-from featx.thresholds.recalibration import logits
+from featx.thresholds._recalibration import logits
 
 
 def test_a_known_map_is_recovered() -> None:

@@ -11,7 +11,7 @@ from scipy.stats import binom, norm
 
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds import candidate_thresholds, promise_threshold, sweep
-from featx.thresholds.guarantee import one_of_each
+from featx.thresholds._promise import one_of_each
 
 SICK, SHIFT = 0.6, 1.5
 REPEATS, PATIENTS, FLOOR, CONFIDENCE = 500, 400, 0.9, 0.9

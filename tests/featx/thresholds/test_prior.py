@@ -14,7 +14,7 @@ TRAINING = 0.7
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make intervals that are a little rougher, in a fifth of the time."""
-    monkeypatch.setattr("featx.thresholds.prior.RESAMPLES", 100)
+    monkeypatch.setattr("featx.thresholds._label_shift.RESAMPLES", 100)
 
 
 def posteriors(images: int, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

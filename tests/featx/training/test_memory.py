@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from featx.training import memory
-from featx.training.memory import available_memory
+from featx.training import _memory as memory
+from featx.training._memory import available_memory
 
 LIMITED = """
 import resource
-from featx.training.memory import available_memory
+from featx.training._memory import available_memory
 free = available_memory()
 resource.setrlimit(resource.RLIMIT_DATA, (2**34, 2**34))
 large = available_memory()

@@ -13,8 +13,8 @@ import pytest
 
 from featx.errors import DamagedShardError, InputError
 from featx.heads import HeadSpec, build
-from featx.training.data import TrainingData, load_training_data
-from featx.training.scoring import fit_head, out_of_fold
+from featx.training._data import TrainingData, load_training_data
+from featx.training._scoring import fit_head, out_of_fold
 from featx_cache import Cache
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from featx.errors import FeatxError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.thresholds import sweep
 from featx.tuning import Budget, SearchSpec, StudyPlace
-from featx.tuning.objective import Objective
-from featx.tuning.scorer import Scored
-from featx.tuning.winner import best_trial, choose_winner
-from featx.tuning.workers import Work, Worker, run_trials
+from featx.tuning._objective import Objective
+from featx.tuning._scorer import Scored
+from featx.tuning._winner import best_trial, choose_winner
+from featx.tuning._workers import Work, Worker, run_trials
 
 LOGREG = HeadSpec.choose("logreg")
 

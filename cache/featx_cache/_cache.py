@@ -1,0 +1,402 @@
+"""Reading a finished cache: tables, embeddings, facts, and a check of every byte."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from featx_cache._embeddings import LazyEmbeddings
+from featx_cache._errors import DamagedShardError, FeatxError, InputError, NotACacheError
+from featx_cache._hdf5 import (
+    UNREADABLE,
+    OpenElsewhereError,
+    dataset,
+    member,
+    opened,
+    text_attribute,
+)
+from featx_cache._index import (
+    DETAILS_NAME,
+    FORMAT,
+    IMAGE_COLUMNS,
+    INDEX_NAME,
+    PARTS_NAME,
+    SHARDS_NAME,
+    TEXT,
+    require_unchanged,
+)
+from featx_cache._shards import read_embeddings, verify_shard
+from featx_cache.files._atomic import is_there
+
+LARGEST_EMBEDDING = 2**28
+"""Numbers in one embedding at most; the largest layer of a network at 1024 pixels has 2**26."""
+
+_TEXTS_AT_ONCE = 65_536
+
+
+class Cache:
+    """A folder of embeddings that was finished by ``featx extract``; open it with `open_cache`.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    spec : dict
+        What made the embeddings: backbone, preprocessing, augmentation, precision.
+    classes : tuple of (str, str)
+        The negative and the positive class.
+    skipped : dict of str to str
+        Images that could not be read, with the reason.
+    weights, data : str
+        Where the backbone's weights and the images were found when the cache was made.
+    images : DataFrame
+        One row an image: path, sha256, label, split, group (all text).
+    rows : DataFrame
+        One row an embedding: image (position in `images`), copy (0 is the untouched image).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder = path.absolute()  # so that it is found after a change of the working folder
+        index = path / INDEX_NAME
+        if not is_there(index, file=True):
+            raise _not_a_cache(path)
+        with _readable(index) as file:
+            if text_attribute(file, "format") != FORMAT:
+                raise ValueError("unknown format")
+            self._read_index(file)
+
+    def _read_index(self, file: h5py.File) -> None:
+        self.spec: dict[str, Any] = _json(text_attribute(file, "spec"), dict)
+        negative, positive = _json(text_attribute(file, "classes"), list)
+        self.classes: tuple[str, str] = (str(negative), str(positive))
+        self.skipped: dict[str, str] = {
+            path: str(why) for path, why in _json(_one_text(member(file, "skipped")), dict).items()
+        }
+        self.weights, self.data = text_attribute(file, "weights"), text_attribute(file, "data")
+        self.images = pd.DataFrame(
+            {c: pd.array(_column(file, f"images/{c}"), dtype=TEXT) for c in IMAGE_COLUMNS}
+        )
+        self._shards: list[str] = _column(file, "shards/name").tolist()
+        if any(_leads_away(name) for name in self._shards):
+            raise ValueError("a shard lies outside the cache")
+        embeddings = dataset(file, "embeddings", "f", sources=_own_source)
+        self.shape: tuple[int, ...] = tuple(embeddings.shape)
+        self.dtype: np.dtype[np.generic] = embeddings.dtype
+        if len(self.shape) < 2 or math.prod(self.shape[1:]) > LARGEST_EMBEDDING:
+            raise ValueError(f"embeddings of the shape {self.shape[1:]}")
+        rows = self.shape[0]
+        self.rows = pd.DataFrame(
+            {
+                "image": _numbers(file, "rows/image", rows, below=len(self.images)),
+                "copy": _numbers(file, "rows/copy", rows),
+            }
+        )
+        self._shard: NDArray[np.int32] = _numbers(file, "rows/shard", rows, len(self._shards))
+        self._shard_row: NDArray[np.int32] = _numbers(file, "rows/shard_row", rows)
+
+    @cached_property
+    def details(self) -> pd.DataFrame:
+        """Further columns of the manifest, one row an image; read when they are asked for.
+
+        Such as width, height, mode, source, cause, and whatever a CSV manifest had. Empty for a
+        cache that was made before there were any.
+        """
+        with _readable(self._folder / INDEX_NAME) as file:
+            found: dict[str, Any] = {}
+            for name in member(file, DETAILS_NAME) if DETAILS_NAME in file else ():
+                column = dataset(file, f"{DETAILS_NAME}/{name}", "Siu", 1)
+                if len(column) != len(self.images):
+                    raise ValueError(f"{len(column)} values of {name}")
+                text = column.dtype.kind == "S"
+                found[name] = pd.array(_text(column), dtype=TEXT) if text else column[...]
+        return pd.DataFrame(found, index=self.images.index)
+
+    @property
+    def embedding_shape(self) -> tuple[int, ...]:
+        """Shape of one embedding, such as (9, 9, 512)."""
+        return self.shape[1:]
+
+    def row_numbers(self, *, splits: tuple[str, ...] | None, copies: bool) -> NDArray[np.intp]:
+        """Select rows by split, with or without the augmented copies.
+
+        Parameters
+        ----------
+        splits
+            Names such as ``("train", "val")``; None takes every split.
+        copies
+            False takes only copy 0, the untouched image.
+
+        Returns
+        -------
+        ndarray of shape (rows,), dtype intp
+            Row numbers in ascending order.
+
+        Raises
+        ------
+        InputError
+            When no image is in those splits.
+        """
+        wanted = np.ones(len(self.rows), bool)
+        if splits is not None:
+            split = self.images["split"].to_numpy()[self.rows["image"].to_numpy()]
+            wanted = np.isin(split, splits)
+        if not wanted.any():
+            raise InputError(
+                f"{self.path} has no image in split {' or '.join(splits or ())!r}",
+                f"Its splits are: {', '.join(sorted(self.images['split'].unique()))}.",
+            )
+        if not copies:
+            wanted &= self.rows["copy"].to_numpy() == 0
+        return np.flatnonzero(wanted)
+
+    def table(self, rows: NDArray[np.intp]) -> pd.DataFrame:
+        """Return path, sha256, label, split, group and copy of the given rows."""
+        chosen = self.rows.iloc[rows]
+        table = self.images.iloc[chosen["image"].to_numpy()].reset_index(drop=True)
+        return table.assign(copy=chosen["copy"].to_numpy())
+
+    def as_arrays(
+        self, split: str | tuple[str, ...] | None = "train", *, copies: int | None = 0
+    ) -> tuple[LazyEmbeddings, NDArray[np.int64], NDArray[np.object_]]:
+        """Return embeddings, labels and patients, for anyone's own scikit-learn code.
+
+        Parameters
+        ----------
+        split
+            One or more; None takes every split.
+        copies
+            How many augmented copies of an image to take besides the untouched one, at most; None
+            takes all there are.
+
+        Returns
+        -------
+        X : LazyEmbeddings of shape (rows, *embedding_shape)
+            Read when it is used: ``X[fold]`` reads those rows, ``np.asarray(X)`` all of them.
+        y : ndarray of shape (rows,), dtype int64
+            1 for the positive class.
+        groups : ndarray of shape (rows,), dtype object
+            The patient of each row: give it to cross-validation, so that none is split.
+
+        Raises
+        ------
+        InputError
+            When no image is in the split.
+        """
+        splits = (split,) if isinstance(split, str) else split
+        rows = self.row_numbers(splits=splits, copies=copies != 0)
+        if copies:
+            rows = rows[self.rows["copy"].to_numpy()[rows] <= copies]
+        table = self.table(rows)
+        y = (table["label"] == self.classes[1]).to_numpy().astype(np.int64)
+        return LazyEmbeddings(self, rows), y, table["group"].to_numpy(dtype=object)
+
+    def shard_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Return the number of the shard that each row lies in."""
+        return self._shard[rows]
+
+    def blocks(
+        self, rows: NDArray[np.intp]
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
+        """Read rows shard by shard, so that memory holds one shard at a time.
+
+        Yields
+        ------
+        positions : ndarray of shape (block,), dtype intp
+            Which of `rows` these are.
+        embeddings : ndarray of shape (block, *embedding_shape)
+
+        Raises
+        ------
+        DamagedShardError
+            When a shard is missing, truncated or unreadable.
+        """
+        shards = self._shard[rows]
+        for shard in np.unique(shards):
+            positions = np.flatnonzero(shards == shard)
+            path = self._shard_path(shard)
+            embeddings = read_embeddings(path, self._shard_row[rows[positions]])
+            if embeddings.shape[1:] != self.embedding_shape or embeddings.dtype != self.dtype:
+                raise _other_rows(path)
+            yield positions, embeddings
+
+    def read(self, rows: NDArray[np.intp]) -> NDArray[np.floating]:
+        """Read rows into one array, in the order asked for.
+
+        Returns
+        -------
+        ndarray of shape (rows, *embedding_shape)
+            In the cache's own dtype (float16 unless it was made otherwise).
+        """
+        result: NDArray[np.floating] | None = None
+        for positions, embeddings in self.blocks(rows):
+            if result is None:  # not before a shard has shown that it is as large as the index says
+                result = np.empty((len(rows), *self.embedding_shape), self.dtype)
+            result[positions] = embeddings
+        return np.empty((0, *self.embedding_shape), self.dtype) if result is None else result
+
+    def verify(self) -> Iterator[tuple[str, FeatxError | None]]:
+        """Recompute the checksum of each shard; yield its name and its error, if any.
+
+        Raises
+        ------
+        NotACacheError
+            When the virtual dataset shows data of other files than the shards.
+        """
+        with _readable(self._folder / INDEX_NAME) as file:
+            for part in member(file, PARTS_NAME) if PARTS_NAME in file else ():
+                dataset(file, f"{PARTS_NAME}/{part}", "f", sources=_own_source)
+        for number, name in enumerate(self._shards):
+            error: FeatxError | None
+            try:
+                keys, spec = verify_shard(self._shard_path(number))
+                error = self._contradiction(number, keys.pairs(), spec)
+            except InputError as damage:
+                error = damage
+            yield name, error
+
+    @property
+    def shard_names(self) -> tuple[str, ...]:
+        """File names of the shards."""
+        return tuple(self._shards)
+
+    def bytes_on_disk(self) -> int:
+        """Size of the index and the shards in bytes."""
+        folder = self._folder
+        files = [folder / INDEX_NAME, *(folder / SHARDS_NAME / n for n in self._shards)]
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def _shard_path(self, number: int) -> Path:
+        return self._folder / SHARDS_NAME / self._shards[number]
+
+    def _contradiction(
+        self, number: int, pairs: list[tuple[str, int]], spec: str
+    ) -> DamagedShardError | None:
+        """Say whether a whole shard holds something else than the index believes."""
+        rows = np.flatnonzero(self._shard == number)
+        table = self.table(rows)
+        believed = list(zip(table["sha256"], table["copy"].tolist(), strict=True))
+        held = [pairs[i] if i < len(pairs) else None for i in self._shard_row[rows].tolist()]
+        if json.loads(spec) == self.spec and believed == held:
+            return None
+        return _other_rows(self._shard_path(number))
+
+
+def open_cache(path: str | Path) -> Cache:
+    """Open the cache that ``featx extract`` made in the folder `path`.
+
+    Raises
+    ------
+    NotACacheError
+        When the folder is missing, holds no index, or the index can't be read.
+    """
+    return Cache(Path(path))
+
+
+@contextlib.contextmanager
+def _readable(index: Path) -> Iterator[h5py.File]:
+    """Open an index; whatever HDF5 or this module complains about means that it is none."""
+    try:
+        require_unchanged(index)
+        with opened(index) as file:
+            yield file
+    except OpenElsewhereError as error:
+        raise NotACacheError(
+            str(error),
+            "Close it there. If nothing has it open, delete index.h5 and run the same "
+            "`featx extract` command again: finished shards are kept.",
+        ) from error
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or ["no detail"])[0]
+        raise NotACacheError(
+            f"{index} can't be read as a featx cache index ({type(error).__name__}: {reason})",
+            "Delete index.h5 and run the same `featx extract` command again: "
+            "finished shards are kept.",
+        ) from error
+
+
+def _own_source(file: str, name: str) -> bool:
+    """Say whether the virtual dataset of an index may show a dataset: shards and parts only."""
+    if file == ".":
+        return name.lstrip("/").startswith(f"{PARTS_NAME}/")
+    folder, _, shard = file.rpartition("/")
+    return folder == SHARDS_NAME and not _leads_away(shard)
+
+
+def _leads_away(name: str) -> bool:
+    return name in ("", ".", "..") or Path(name).name != name or "\0" in name
+
+
+def _json(text: str, kind: type) -> Any:
+    value = json.loads(text)
+    if not isinstance(value, kind):
+        raise ValueError(f"{text[:40]!r} is not what featx writes there")
+    return value
+
+
+def _one_text(held: h5py.Dataset) -> str:
+    if held.shape != ():
+        raise ValueError(f"a text of the shape {held.shape}")
+    return str(held.asstr()[()])
+
+
+def _column(file: h5py.File, name: str) -> NDArray[np.object_]:
+    return _text(dataset(file, name, "S", 1))
+
+
+def _numbers(file: h5py.File, name: str, length: int, below: int | None = None) -> NDArray[Any]:
+    """Read a column of numbers that are not negative and, where it is given, below a limit."""
+    column = dataset(file, name, "iu", 1)
+    if len(column) != length:
+        raise ValueError(f"{len(column)} values of {name}, and not {length}")
+    values: NDArray[Any] = column[...]
+    if length and (values.min() < 0 or (below is not None and values.max() >= below)):
+        raise ValueError(f"a value of {name} is out of range")
+    return values
+
+
+def _other_rows(shard: Path) -> DamagedShardError:
+    return DamagedShardError(
+        f"shard {shard} holds other rows than the index says",
+        "Run the same `featx extract` command again.",
+    )
+
+
+def _not_a_cache(path: Path) -> NotACacheError:
+    if not is_there(path):
+        return NotACacheError(
+            f"there is no cache at {path}", "Make one with `featx extract DATA --cache CACHE`."
+        )
+    if (path / SHARDS_NAME).is_dir():
+        return NotACacheError(
+            f"the cache at {path} is unfinished",
+            "Run the same `featx extract` command again: it goes on where it stopped.",
+        )
+    return NotACacheError(
+        f"{path} is not a featx cache (it has no {INDEX_NAME})",
+        "Make one with `featx extract DATA --cache CACHE`.",
+    )
+
+
+def _text(column: h5py.Dataset) -> NDArray[np.object_]:
+    """Decode a column; equal texts are one object, since most columns have few different ones."""
+    texts = np.empty(len(column), object)
+    known: dict[bytes, str] = {}
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        block = column[start : start + _TEXTS_AT_ONCE].tolist()
+        texts[start : start + len(block)] = [
+            known.setdefault(value, value.decode("utf-8", "surrogateescape")) for value in block
+        ]
+        if len(known) > _TEXTS_AT_ONCE:  # all different: remembering them is of no use
+            known.clear()
+    return texts

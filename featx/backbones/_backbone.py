@@ -1,0 +1,354 @@
+"""A frozen network that turns images into embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.backbones._device import placement, require_address_space, resolve_device
+from featx.backbones._layer_names import clean_slate
+from featx.backbones._layers import cut_at
+from featx.backbones._precision import PrecisionChoice, resolve_precision
+from featx.backbones._registry import architecture
+from featx.backbones._saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
+from featx.backbones._settings import own_keras_settings
+from featx.backbones._spec import (
+    DEFAULT_INPUT,
+    LARGEST_INPUT,
+    BackboneRecipe,
+    BackboneSpec,
+    Precision,
+    Preprocess,
+)
+from featx.backbones._standardization import Standardization, load_standardization
+from featx.backbones._weights import build_network, weights_sha256
+from featx.errors import InputError, OutOfMemoryError
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen Keras network; make one with `load_backbone`.
+
+    Attributes
+    ----------
+    spec
+        What it is; its fingerprint tells embeddings apart.
+    embedding_shape
+        Shape of one embedding, such as (9, 9, 512).
+    reason
+        Why its precision was chosen.
+    recipe
+        How another process loads it again.
+    device
+        Where it runs: ``cpu`` or ``gpu:N``.
+    channels
+        Of the network's input.
+    standardization
+        What is done to the preprocessed image; None for nothing.
+    """
+
+    spec: BackboneSpec
+    embedding_shape: tuple[int, ...]
+    reason: str
+    recipe: BackboneRecipe
+    device: str
+    channels: int
+    _compose: Any
+    _trace: Any
+    _forward: Any
+    standardization: Standardization | None = None
+
+    @property
+    def weights_location(self) -> str:
+        """Where to find the weights: ``imagenet``, ``random`` or the absolute path of a file."""
+        saved = self.spec.architecture_sha256 is not None
+        return self.recipe.name if saved else self.recipe.weights
+
+    def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network once over a batch.
+
+        Parameters
+        ----------
+        images : ndarray of shape (rows, input_size, input_size, 1 or 3), dtype float32
+            Grey or RGB values 0..255. The batch may have any length without retracing. A network
+            of three channels gets grey three times; a saved model of one channel gets RGB as its
+            luminance (0.2989 R + 0.5870 G + 0.1140 B, see ``tf.image.rgb_to_grayscale``).
+
+        Returns
+        -------
+        ndarray of shape (rows, *embedding_shape), dtype float32
+
+        Raises
+        ------
+        OutOfMemoryError
+            When the batch doesn't fit in the device's memory.
+        """
+        import tensorflow as tf
+
+        try:
+            return np.asarray(self._forward(images).numpy())
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemoryError(
+                f"a forward pass over {len(images)} images is too much for {self.device}'s memory",
+                "Use a smaller --batch-size or --input-size.",
+            ) from error
+
+    def as_tensors(self, images: Any) -> Any:
+        """Do what `embed` does with TensorFlow operations, to be part of a larger graph.
+
+        Parameters
+        ----------
+        images : tensor of shape (rows, input_size, input_size, 1 or 3), float32
+            See `embed`.
+
+        Returns
+        -------
+        tensor of shape (rows, *embedding_shape), float32
+        """
+        return self._compose(standardization=self.standardization)(images)
+
+    def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the network is given for a batch, before any standardization.
+
+        Parameters
+        ----------
+        images
+            See `embed`.
+
+        Returns
+        -------
+        ndarray of shape (rows, input_size, input_size, channels), dtype float32
+        """
+        return np.asarray(self._preparation(images).numpy(), np.float32)
+
+    @cached_property
+    def _preparation(self) -> Any:
+        return self._trace(network=None, standardization=None)
+
+    def with_standardization(self, standardization: Standardization, file: Path) -> Backbone:
+        """Return the same network, its input standardized.
+
+        Parameters
+        ----------
+        standardization
+            See `featx.backbones._standardization`.
+        file
+            Where other processes will find it.
+        """
+        return replace(
+            self,
+            spec=self.spec.model_copy(update={"standardization": standardization.spec}),
+            recipe=self.recipe.model_copy(update={"standardization": str(file.resolve())}),
+            standardization=standardization,
+            _forward=self._trace(standardization=standardization),
+        )
+
+
+@own_keras_settings()
+def load_backbone(
+    name: str = "vgg19",
+    *,
+    weights: str = "imagenet",
+    input_size: int | None = None,
+    preprocess: Preprocess | None = None,
+    precision: PrecisionChoice = "auto",
+    seed: int = 0,
+    layer: str | None = None,
+    device: str = "auto",
+) -> Backbone:
+    """Build a frozen backbone: a network of ``keras.applications``, or a saved model.
+
+    Parameters
+    ----------
+    name
+        Such as ``vgg19``, ``vgg16``, ``resnet50``, ``efficientnetb0``; or the path of a ``.keras``
+        file, which is loaded without running foreign code.
+    weights
+        ``imagenet`` (Keras's download, or a file in the folder named by ``FEATX_WEIGHTS_DIR``),
+        ``random`` (seeded, untrained), or the path of a weights file. A saved model has its own.
+    input_size
+        Side of the square input in pixels; None is 300, or what a saved model takes.
+    preprocess
+        ``imagenet`` is the network's own ``preprocess_input``; ``rescale`` divides by 255, as the
+        study did; ``none`` leaves 0..255. None is ``imagenet``, and ``none`` for a saved model.
+    precision
+        See `featx.backbones._precision.resolve_precision`.
+    seed
+        Of random weights.
+    layer
+        The layer whose output is the embedding; None is the last before the top.
+    device
+        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``.
+
+    Raises
+    ------
+    InputError, WeightsError
+        For an unknown name, layer or device, an input size that the network can't take, a missing
+        or unfit weights file, or a download that fails.
+    OutOfMemoryError
+        When a limit allows the process too little memory.
+    """
+    if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
+        raise InputError(f"--input-size {input_size} is not between 1 and {LARGEST_INPUT} pixels")
+    require_address_space()
+    where = resolve_device(device)
+    chosen, reason = resolve_precision(precision, where)
+    saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None
+    with placement(where):
+        if saved is None:
+            input_size = input_size or DEFAULT_INPUT
+            model, own_preprocess = _named(name, weights, input_size, seed, chosen)
+        else:
+            _require_saved_options(weights, preprocess)
+            model, own_preprocess = load_saved(saved, chosen), None
+            input_size = saved_input_size(model, input_size, saved)
+        preprocess = preprocess or ("none" if saved else "imagenet")
+        network, layer, shape = cut_at(model, layer, input_size)
+        network.trainable = False
+        takes = int(network.inputs[0].shape[-1])
+        steps = _Steps(takes, own_preprocess, preprocess, input_size, where)
+        compose = partial(_composed, steps, network=network)
+        trace = partial(_traced, steps, network=network)
+        forward = trace(standardization=None)
+    in_file = weights not in ("imagenet", "random")
+    recipe = BackboneRecipe(
+        name=str(saved or architecture(name).name),
+        weights=str(Path(weights).resolve()) if in_file else weights,
+        input_size=input_size,
+        preprocess=preprocess,
+        precision=chosen,
+        seed=seed,
+        layer=layer,
+        device="cpu" if device == "cpu" else "auto",
+    )
+    random = weights == "random"
+    spec = BackboneSpec(
+        name=recipe.name if saved is None else str(model.name),
+        architecture_sha256=None if saved is None else architecture_sha256(saved),
+        layer=layer,
+        weights="random" if random else "trained",
+        weights_seed=seed if random else None,
+        weights_sha256=weights_sha256(network),
+        input_size=input_size,
+        preprocess=preprocess,
+        precision=chosen,
+    )
+    return Backbone(spec, shape, reason, recipe, where, takes, compose, trace, forward)
+
+
+def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
+    """Load a backbone as another process did.
+
+    Parameters
+    ----------
+    recipe
+        That process's `Backbone.recipe`.
+    device
+        Where it runs here; None is what the recipe says.
+
+    Raises
+    ------
+    InputError, WeightsError
+        See `load_backbone`.
+    """
+    options = recipe.model_dump() | ({} if device is None else {"device": device})
+    file = options.pop("standardization")
+    backbone = load_backbone(**options)
+    if not file:
+        return backbone
+    return backbone.with_standardization(load_standardization(Path(file)), Path(file))
+
+
+def _named(
+    name: str, weights: str, input_size: int, seed: int, precision: Precision
+) -> tuple[Any, Any]:
+    """Build a network of ``keras.applications``; return it and its own preprocessing."""
+    import keras
+
+    network = architecture(name)
+    before = keras.mixed_precision.dtype_policy()
+    try:
+        keras.mixed_precision.set_dtype_policy(
+            "float32" if precision == "float32" else f"mixed_{precision}"
+        )
+        with clean_slate():
+            return build_network(network, weights, input_size, seed), network.preprocess_input
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
+    """Refuse what a saved model has of its own, or hasn't."""
+    if weights != "imagenet":
+        raise InputError("a saved model has its own weights", "Leave --weights out.")
+    if preprocess == "imagenet":
+        raise InputError(
+            "--preprocess imagenet is for the networks of keras.applications",
+            "Give --preprocess rescale or none, as the saved model was trained.",
+        )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """How images become a network's input: its channels, and its preprocessing."""
+
+    channels: int
+    own_preprocess: Any
+    preprocess: Preprocess
+    input_size: int
+    device: str
+
+    def prepare(self, images: Any) -> Any:
+        import tensorflow as tf
+
+        # Grey images travel in one channel and are tripled only here.
+        if images.shape[-1] < self.channels:
+            images = tf.repeat(images, self.channels, axis=-1)
+        elif images.shape[-1] > self.channels:
+            images = tf.image.rgb_to_grayscale(images)
+        if self.preprocess == "rescale":
+            return images / 255.0
+        return self.own_preprocess(images) if self.preprocess == "imagenet" else images
+
+
+def _composed(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
+    """Compose the forward pass; without a network it ends where it would begin."""
+    import tensorflow as tf
+
+    @own_keras_settings()
+    def forward(images: Any) -> Any:
+        images = steps.prepare(images)
+        if standardization is not None:
+            images = standardization.apply(images)
+        if network is not None:
+            images = network(images, training=False)
+        return tf.cast(images, tf.float32)
+
+    return forward
+
+
+def _traced(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
+    """Trace the forward pass for grey and for colour images, for batches of any length."""
+    import tensorflow as tf
+
+    size = steps.input_size
+    forward = _composed(steps, network=network, standardization=standardization)
+
+    def trace(channels: int) -> Any:
+        # The batch has any length, so that a short last batch is not traced anew.
+        images = tf.TensorSpec((None, size, size, channels), tf.float32)
+        return tf.function(forward, input_signature=[images]).get_concrete_function()
+
+    with placement(steps.device):
+        traced = {channels: trace(channels) for channels in (1, 3)}
+
+    def run(images: NDArray[np.float32]) -> Any:
+        with placement(steps.device):
+            return traced[images.shape[-1]](tf.constant(images))
+
+    return run

@@ -1,0 +1,80 @@
+"""What a backbone is, as a spec whose fingerprint tells embeddings apart, and how to get it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from featx._specs import Spec
+from featx.backbones._standardization import StandardizationSpec
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Preprocess = Literal["imagenet", "rescale", "none"]
+WeightsKind = Literal["trained", "random"]
+
+LARGEST_INPUT = 4096
+DEFAULT_INPUT = 300
+"""The study's; an embedding of VGG19 is then 9x9x512."""
+
+
+class BackboneSpec(Spec):
+    """A frozen network, and all that decides what it makes of an image.
+
+    Attributes
+    ----------
+    name
+        A network of ``keras.applications``, in lower case, or a saved model's own name.
+    architecture_sha256
+        SHA-256 of a saved model's layers; None for a network of ``keras.applications``.
+    layer
+        The layer whose output is the embedding.
+    weights
+        Whether the weights know anything. Where trained ones came from isn't part of the spec:
+        equal weights make equal embeddings.
+    weights_seed
+        Seed of random weights; None for trained ones.
+    weights_sha256
+        SHA-256 over the weights that were really loaded, up to the layer.
+    input_size
+        Side of the square input in pixels.
+    preprocess
+        ``imagenet`` is Keras's ``preprocess_input`` for the network, ``rescale`` is 1/255,
+        ``none`` leaves 0..255.
+    precision
+        Of the forward pass.
+    standardization
+        What is done to the preprocessed image; None for nothing.
+    """
+
+    added: ClassVar[frozenset[str]] = frozenset({"standardization"})
+
+    name: str
+    architecture_sha256: str | None = None
+    layer: str
+    weights: WeightsKind
+    weights_seed: int | None = None
+    weights_sha256: str
+    input_size: int = Field(ge=1, le=LARGEST_INPUT)
+    preprocess: Preprocess = "imagenet"
+    precision: Precision = "float32"
+    standardization: StandardizationSpec | None = None
+
+
+class BackboneRecipe(Spec):
+    """What another process needs to load the same backbone: the arguments of `load_backbone`.
+
+    Nothing is left to be chosen: paths are absolute, and precision and layer are named. Only the
+    GPU is left open, because each process may see another one; ``cpu`` stays ``cpu``.
+    `standardization` is the path of a file, or empty.
+    """
+
+    name: str
+    weights: str
+    input_size: int
+    preprocess: Preprocess
+    precision: Precision
+    seed: int
+    layer: str
+    device: str = "auto"
+    standardization: str = ""

@@ -1,0 +1,254 @@
+"""Centring, scaling and whitening of what a network is given, as Keras's generator does it."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
+
+from featx._archives import require_modest
+from featx._specs import Spec
+from featx.errors import InputError
+from featx_cache.files import atomic_path
+
+STANDARDIZATION_NAME = "standardization.npz"
+_TINY = 1e-6
+_LARGEST_SHARE = 0.5
+_COPIES_OF_IMAGES = 4
+
+
+class StandardizationSpec(Spec):
+    """What is done to a network's input, after its own preprocessing.
+
+    The words, order and constants are those of Keras's ``ImageDataGenerator.standardize``.
+
+    Attributes
+    ----------
+    samplewise_center, samplewise_std
+        Take each image's mean away; divide by its standard deviation, too.
+    featurewise_center, featurewise_std
+        Take the training images' mean of each channel away; divide by their standard deviation,
+        too.
+    zca_whitening
+        Take the correlations between the training images' pixels away, their mean first; instead
+        of dividing by the standard deviation. Only for tiny inputs.
+    zca_epsilon
+        Keeps whitening from dividing by nothing.
+    statistics_sha256
+        SHA-256 of what was measured on the training images; None where nothing had to be.
+    """
+
+    samplewise_center: bool = False
+    samplewise_std: bool = False
+    featurewise_center: bool = False
+    featurewise_std: bool = False
+    zca_whitening: bool = False
+    zca_epsilon: float = Field(1e-6, gt=0.0)
+    statistics_sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _centred(cls, values: Any) -> Any:
+        """Dividing and whitening take centring along, and whitening divides, as in Keras."""
+        if not isinstance(values, dict):
+            return values
+        implied = {
+            "samplewise_center": ("samplewise_std",),
+            "featurewise_center": ("featurewise_std", "zca_whitening"),
+        }
+        asked = {name for name, by in implied.items() if any(values.get(each) for each in by)}
+        scaled = {"featurewise_std": False} if values.get("zca_whitening") else {}
+        return values | dict.fromkeys(asked, True) | scaled
+
+    @property
+    def does_something(self) -> bool:
+        """Whether anything is done at all."""
+        return self.samplewise_center or self.samplewise_std or self.needs_statistics
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether training images have to be measured first."""
+        return self.featurewise_center or self.featurewise_std or self.zca_whitening
+
+    def asks_for_the_same(self, other: StandardizationSpec) -> bool:
+        """Say whether two differ in nothing but what was measured."""
+        return self.without_statistics() == other.without_statistics()
+
+    def without_statistics(self) -> StandardizationSpec:
+        """Return it as it was before anything was measured."""
+        return self.model_copy(update={"statistics_sha256": None})
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """A spec and what was measured for it.
+
+    Attributes
+    ----------
+    spec
+        What to do.
+    statistics
+        ``mean`` and ``std``, arrays of shape (channels,), and ``zca``, of shape (pixels, pixels),
+        where pixels is height x width x channels; float32; those that are needed.
+    """
+
+    spec: StandardizationSpec
+    statistics: dict[str, NDArray[np.float32]]
+
+    def apply(self, images: Any) -> Any:
+        """Standardize a batch.
+
+        Parameters
+        ----------
+        images : tensor of shape (rows, height, width, channels), float32
+            Preprocessed.
+        """
+        import tensorflow as tf
+
+        spec, found = self.spec, self.statistics
+        images = tf.convert_to_tensor(images)
+        if spec.samplewise_center:
+            images -= tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+        if spec.samplewise_std:
+            images /= tf.math.reduce_std(images, axis=(1, 2, 3), keepdims=True) + _TINY
+        if spec.featurewise_center:
+            images -= found["mean"]
+        if spec.featurewise_std:
+            images /= found["std"] + np.float32(_TINY)
+        if spec.zca_whitening:
+            shape = tf.shape(images)
+            flat = tf.reshape(images, (shape[0], found["zca"].shape[0]))
+            images = tf.reshape(flat @ tf.constant(found["zca"]), shape)
+        return images
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all.
+
+        Raises
+        ------
+        StorageError
+            When it can't be written.
+        """
+        text = np.frombuffer(self.spec.canonical_json().encode(), np.uint8)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, spec=text, **self.statistics)
+
+
+def load_standardization(path: Path) -> Standardization:
+    """Read what `Standardization.save` wrote.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged.
+    """
+    try:
+        require_modest(path)
+        with np.load(path, allow_pickle=False) as archive:
+            spec = StandardizationSpec.model_validate_json(archive["spec"].tobytes())
+            statistics = {name: archive[name] for name in archive.files if name != "spec"}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ValidationError) as error:
+        raise InputError(
+            f"{path}, how the network's input was standardized, is missing or damaged",
+            "Extract, and fit, again into new folders.",
+        ) from error
+    if _sha256(statistics) != spec.statistics_sha256:
+        raise InputError(
+            f"{path} is damaged: its numbers don't have the hash that it says",
+            "Extract, and fit, again into new folders.",
+        )
+    return Standardization(spec, statistics)
+
+
+def fit_standardization(
+    spec: StandardizationSpec,
+    batches: Iterable[NDArray[np.float32]],
+    shape: tuple[int, int, int],
+    count: int,
+) -> Standardization:
+    """Measure what a standardization needs to know of the training images.
+
+    Parameters
+    ----------
+    spec
+        What is asked for.
+    batches
+        The network's preprocessed input for the training images, each batch an array of shape
+        (rows, height, width, channels), float32. Not read where nothing has to be measured.
+    shape
+        (height, width, channels) of the network's input.
+    count
+        How many images will come.
+
+    Raises
+    ------
+    InputError
+        When whitening would take more memory than there is.
+    """
+    spec = spec.without_statistics()
+    if not spec.needs_statistics:
+        return Standardization(spec, {})
+    if spec.zca_whitening:
+        _require_memory(shape, count)
+    flat: list[NDArray[np.float32]] = []
+    total, squares = np.zeros(shape[-1]), np.zeros(shape[-1])
+    pixels = 0
+    for batch in batches:
+        images = batch.astype(np.float64)
+        if spec.samplewise_center:
+            images -= images.mean(axis=(1, 2, 3), keepdims=True)
+        if spec.samplewise_std:
+            images /= images.std(axis=(1, 2, 3), keepdims=True) + _TINY
+        total += images.sum(axis=(0, 1, 2))
+        squares += (images**2).sum(axis=(0, 1, 2))
+        pixels += images[..., 0].size
+        if spec.zca_whitening:
+            flat.append(images.reshape(len(images), -1).astype(np.float32))
+    mean = total / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0.0))
+    statistics = {}
+    if spec.featurewise_center:
+        statistics["mean"] = mean.astype(np.float32)
+    if spec.featurewise_std:
+        statistics["std"] = std.astype(np.float32)
+    if spec.zca_whitening:
+        images = np.concatenate(flat).reshape(-1, *shape).astype(np.float64) - mean
+        statistics["zca"] = _whitening(images.reshape(len(images), -1), spec.zca_epsilon)
+    known = spec.model_copy(update={"statistics_sha256": _sha256(statistics)})
+    return Standardization(known, statistics)
+
+
+def _whitening(flat: NDArray[np.float64], epsilon: float) -> NDArray[np.float32]:
+    """Return the matrix that whitens images of shape (images, pixels)."""
+    u, s, _ = np.linalg.svd(flat.T, full_matrices=False)
+    return np.asarray((u * (np.sqrt(len(flat)) / (s + epsilon))) @ u.T, np.float32)
+
+
+def _require_memory(shape: tuple[int, int, int], count: int) -> None:
+    pixels = int(np.prod(shape))
+    needed = 8 * (pixels * pixels + _COPIES_OF_IMAGES * pixels * count)
+    free = psutil.virtual_memory().available
+    if needed > _LARGEST_SHARE * free:
+        raise InputError(
+            f"--zca-whitening of {shape[0]}x{shape[1]}x{shape[2]} images needs a matrix of "
+            f"{pixels:,} x {pixels:,} and {needed / 1e9:,.0f} GB of memory; "
+            f"{free / 1e9:,.0f} GB are free",
+            "Leave it out, or take a much smaller --input-size.",
+        )
+
+
+def _sha256(statistics: dict[str, NDArray[np.float32]]) -> str | None:
+    if not statistics:
+        return None
+    digest = hashlib.sha256()
+    for name in sorted(statistics):
+        digest.update(name.encode() + np.ascontiguousarray(statistics[name]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,213 @@
+"""Putting weights into a network: Keras's download, a file, or a seeded draw."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import re
+import sys
+import warnings
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from featx.backbones._catalogue import catalogue
+from featx.backbones._registry import Architecture, architectures
+from featx.errors import InputError, WeightsError
+from featx_cache._hdf5 import UNREADABLE, opened, require_own
+from featx_cache.files import is_there
+
+WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
+MOST_COMPARED = 12
+"""Networks of Keras that a file is compared with: some take a second to build."""
+
+_NO_WEIGHTS = re.compile(r"(^|/)(optimizer\w*|seed_generator)(/|$)")
+"""Parts of a file that a network's number of parameters doesn't count."""
+
+
+def build_network(network: Architecture, weights: str, input_size: int, seed: int) -> Any:
+    """Build a network without its top and fill it.
+
+    Parameters
+    ----------
+    network
+        Which one.
+    weights
+        ``imagenet``, ``random``, or the path of a weights file (``.weights.h5`` or ``.h5``).
+    input_size
+        Side of the square input in pixels.
+    seed
+        Seed of random weights; not used by the others.
+
+    Returns
+    -------
+    keras.Model
+        Takes (rows, input_size, input_size, 3).
+
+    Raises
+    ------
+    WeightsError
+        When ImageNet weights can't be reached, or a file doesn't fit the network.
+    InputError
+        When the file is missing or the input is too small for the network.
+    """
+    if weights == "imagenet":
+        local = _in_weights_folder(network.name)
+        if local is None:
+            return _download(network, input_size)
+        weights = str(local)
+    if weights == "random":
+        model = _build(network, None, input_size)
+        _draw(model, seed)
+        return model
+    path = Path(weights)
+    if not is_there(path, file=True):
+        raise InputError(
+            f"there is no weights file {weights}",
+            "Give --weights a Keras weights file, imagenet or random.",
+        )
+    model = _build(network, None, input_size)
+    try:
+        with opened(path) as file:
+            require_own(file)
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.
+            warnings.filterwarnings("error", message=".*freshly-initialized.*")
+            model.load_weights(path)
+    except Exception as error:
+        what = f"the weights in {path} don't fit {network.name} without its top"
+        owner = network_of(path, like=network.name)
+        if owner not in (None, network.name):
+            raise WeightsError(
+                f"{what}: they are those of {owner}",
+                f"Give --backbone {owner}, or the weights of {network.name}.",
+            ) from error
+        raise WeightsError(
+            f"{what} ({(str(error).splitlines() or ['unreadable'])[0][:160]})",
+            "Give the weights of that network, saved with include_top=False.",
+        ) from error
+    return model
+
+
+def network_of(path: Path, like: str = "") -> str | None:
+    """Find the network without its top whose weights a file holds, by how many numbers they are.
+
+    Parameters
+    ----------
+    path
+        A Keras weights file.
+    like
+        Name of a network. The file is compared with the ones whose names are most like it, or are
+        in the file's name.
+
+    Returns
+    -------
+    str or None
+        None where the file fits none of them, or can't be read.
+    """
+    sizes: list[int] = []
+
+    def count(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset) and not _NO_WEIGHTS.search(name):
+            sizes.append(math.prod(entry.shape))
+
+    try:
+        with opened(path) as file:
+            require_own(file)
+            file.visititems(count)
+    except UNREADABLE:
+        return None
+    if not sizes:
+        return None
+
+    def likeness(name: str) -> float:
+        return (name in path.name.lower()) + SequenceMatcher(a=like, b=name).ratio()
+
+    names = sorted(architectures(), key=likeness, reverse=True)[:MOST_COMPARED]
+    return next((e.name for e in catalogue(names) if e.parameters == sum(sizes)), None)
+
+
+def weights_sha256(model: Any) -> str:
+    """Hash a model's weights: names of place, shapes and float32 values in the order of layers.
+
+    Returns
+    -------
+    str
+        Hexadecimal SHA-256, the same for the same values whatever file they came from.
+    """
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        values = np.ascontiguousarray(np.asarray(variable.numpy(), np.float32))
+        digest.update(f"{variable.name}{values.shape}".encode())
+        digest.update(values.data)
+    return digest.hexdigest()
+
+
+def _draw(model: Any, seed: int) -> None:
+    """Fill a network's kernels from a seed (Glorot and Bengio 2010).
+
+    Not by seeding Keras: its initializers take their seeds from Python's global generator, which
+    other threads, such as those of a Dask worker, draw from too.
+    """
+    import keras
+
+    seeds = np.random.SeedSequence(seed).generate_state(len(model.weights))
+    for variable, own in zip(model.weights, seeds.tolist(), strict=True):
+        if len(variable.shape) > 1:
+            variable.assign(keras.initializers.GlorotUniform(own)(variable.shape))
+
+
+def _build(network: Architecture, weights: str | None, input_size: int) -> Any:
+    shape = (input_size, input_size, 3)
+    try:
+        return network.build(weights=weights, include_top=False, input_shape=shape)
+    except ValueError as error:
+        if "nput size" not in str(error) and "input_shape" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--input-size {input_size} doesn't suit {network.name}: {reason}"
+        ) from error
+
+
+def _download(network: Architecture, input_size: int) -> Any:
+    try:
+        # Keras reports its download on standard output, which belongs to the results.
+        with contextlib.redirect_stdout(sys.stderr):
+            return _build(network, "imagenet", input_size)
+    except InputError:
+        raise
+    except Exception as error:
+        # Keras: "URL fetch failure on ADDRESS: CODE -- REASON".
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rsplit(" -- ")[-1][:160]
+        raise WeightsError(
+            f"the ImageNet weights of {network.name} can't be downloaded ({reason})",
+            f"Give a weights file (--weights FILE), or a folder that holds it "
+            f"({WEIGHTS_DIR_VARIABLE}), or try things out untrained (--weights random).",
+        ) from error
+
+
+def has_imagenet_weights(name: str) -> bool:
+    """Say whether ImageNet weights of a network are on this machine already."""
+    if _in_weights_folder(name) is not None:
+        return True
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return any((home / "models").glob(f"{name}_weights_*notop*.h5"))
+
+
+def _in_weights_folder(name: str) -> Path | None:
+    """Find a network's weights without top in the user's own weights folder."""
+    folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
+    if not folder:
+        return None
+    found = [
+        path
+        for path in sorted(Path(folder).glob("*.h5"))
+        if path.name.lower().startswith((f"{name}_", f"{name}.")) and "notop" in path.name.lower()
+    ]
+    return found[0] if found else None

@@ -1,0 +1,95 @@
+"""A manifest of the images in an ``.npz`` file of the MedMNIST layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from featx._progress import SILENT, Progress
+from featx.data import _npz as npz
+from featx.data._build import build
+from featx.data._dicom import Pseudonyms
+from featx.data._manifest import Manifest, order_classes
+from featx.errors import InputError
+
+# What the labels of MedMNIST's pneumonia set stand for, in the words of the set that it comes from:
+# Yang et al., MedMNIST v2, Scientific Data 2023.
+_CLASS_NAMES = {"pneumoniamnist": ("NORMAL", "PNEUMONIA")}
+
+
+def read_npz(
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    both_classes: bool = True,
+    progress: Progress = SILENT,
+) -> Manifest:
+    """List the images in an ``.npz`` file; they are read one at a time, here and later.
+
+    Parameters
+    ----------
+    path
+        Holds ``{train,val,test}_images`` (images, height, width[, 3]), 8 bit, and
+        ``{train,val,test}_labels`` (images,) or (images, 1), whole numbers.
+    classes, positive
+        See `featx.data._manifest.order_classes`. Classes are called by their numbers; those of a
+        file called ``pneumoniamnist*.npz`` NORMAL and PNEUMONIA.
+    both_classes
+        See `featx.data.load_manifest`.
+    progress
+        Shows how many images have been hashed.
+
+    Returns
+    -------
+    Manifest
+        Its paths are ``FILE.npz#train_images/17``. Every image is a patient of its own, because
+        the layout has no patients.
+
+    Raises
+    ------
+    InputError
+        When the file isn't in that layout.
+    """
+    arrays = npz.arrays_in(path)
+    splits = [split for split in npz.SPLITS if f"{split}_images" in arrays]
+    if not splits:
+        raise InputError(
+            f"{path} has no train_images, val_images or test_images",
+            f"It has: {', '.join(arrays) or 'nothing'}. featx reads the layout of MedMNIST.",
+        )
+    listed: dict[str, list[str]] = {"path": [], "label": [], "split": []}
+    for split in splits:
+        count = (*arrays[f"{split}_images"].shape, 0)[0]
+        labels = _labels(path, arrays, split, count)
+        listed["path"] += [npz.place(path.name, f"{split}_images", row) for row in range(count)]
+        listed["label"] += labels
+        listed["split"] += [split] * count
+    order = order_classes(sorted(set(listed["label"])), classes, positive, both=both_classes)
+    wanted = [i for i, label in enumerate(listed["label"]) if label in order]
+    chosen = {name: [values[i] for i in wanted] for name, values in listed.items()}
+    return build(
+        path.parent,
+        chosen,
+        order,
+        group_regex=None,
+        pseudonyms=Pseudonyms(None),
+        progress=progress,
+    )
+
+
+def _labels(path: Path, arrays: dict[str, npz.ArrayHeader], split: str, count: int) -> list[str]:
+    name = f"{split}_labels"
+    if name not in arrays:
+        raise InputError(f"{path} has {split}_images and no {name}", "featx needs labels.")
+    header = arrays[name]
+    if header.shape not in ((count,), (count, 1)) or header.dtype.kind not in "iub":
+        raise InputError(
+            f"{name} in {path} is {header.dtype} of shape {header.shape}",
+            f"featx needs one whole number for each of the {count} images.",
+        )
+    numbers = np.asarray(npz.read_array(path, name)).reshape(-1).astype(np.int64).tolist()
+    names = next((n for stem, n in _CLASS_NAMES.items() if path.stem.startswith(stem)), ())
+    return [names[n] if 0 <= n < len(names) else str(n) for n in numbers]

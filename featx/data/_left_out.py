@@ -1,0 +1,93 @@
+"""Why a file in a folder of images isn't used, in words that can be counted."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from featx.data._formats import TEXT, UNREAD_IMAGES
+
+HIDDEN = "hidden"
+MASK = "named as a mask"
+NO_CLASS = "in no class folder"
+LINK_OUT = "behind a link to a folder elsewhere"
+LINK_AGAIN = "behind a link to a folder that is read already"
+CLOSED = "in a folder that can't be read"
+NAMED_LIKE_AN_IMAGE = "a folder with the name of an image"
+NOT_REGULAR = "not a regular file"
+_NO_IMAGE = "(not an image)"
+_UNREAD = "(an image format that featx doesn't read)"
+_MOST_KINDS = 10
+_LONGEST_SUFFIX = 5
+_MASK_FOLDER = re.compile(r"(.*[\W_])?(masks?|segmentations?)", re.IGNORECASE)
+_MASK_STEM = re.compile(r".*[\W_](masks?|seg|segmentation)", re.IGNORECASE | re.DOTALL)
+
+
+def of_format(path: Path, name: str) -> str:
+    """Give the reason for a file that isn't an image that featx reads.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Its format, see `featx.data._formats.format_of`.
+    """
+    if path.name.lower().endswith(".nii.gz"):
+        name = "NIfTI"
+    if name in UNREAD_IMAGES:
+        return f"{name} {_UNREAD}"
+    if name in ("", TEXT):
+        suffix = path.suffix.lower()  # of a long one, much of the name may be in it
+        name = suffix if 1 < len(suffix) <= _LONGEST_SUFFIX else name or "unknown format"
+    return f"{name} {_NO_IMAGE}"
+
+
+def of_mask(parts: Sequence[str]) -> str:
+    """Give the reason for a mask beside images, by its name or its folders'; empty for an image.
+
+    Parameters
+    ----------
+    parts
+        Of its path below the class folder.
+
+    Examples
+    --------
+    >>> of_mask(["masks", "1.png"]), of_mask(["1_mask.png"]), of_mask(["unmasked.png"])
+    ('named as a mask', 'named as a mask', '')
+    """
+    masked = any(map(_MASK_FOLDER.fullmatch, parts[:-1])) or _MASK_STEM.fullmatch(
+        Path(parts[-1]).stem
+    )
+    return MASK if masked else ""
+
+
+def is_expected(reason: str) -> bool:
+    """Say whether a file that was left out was no image, or wasn't to be used."""
+    return reason in (HIDDEN, MASK) or reason.endswith(_NO_IMAGE) or "not chosen" in reason
+
+
+def in_words(reasons: Mapping[str, int] | Iterable[str]) -> str:
+    """Say how many files are left out, by kind; empty where there are none.
+
+    Parameters
+    ----------
+    reasons
+        How often there is which reason; or one of each file.
+
+    Examples
+    --------
+    >>> in_words(["named as a mask", ".txt (not an image)", ".txt (not an image)"])
+    '3 files left out: 2 .txt (not an image), 1 named as a mask'
+    """
+    counts = Counter(reasons)
+    if not counts:
+        return ""
+    kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
+    said = [f"{number} {reason}" for reason, number in kinds[:_MOST_KINDS]]
+    if rest := sum(number for _, number in kinds[_MOST_KINDS:]):
+        said.append(f"{rest} for other reasons")
+    total = counts.total()
+    return f"{total} file{'s' * (total != 1)} left out: {', '.join(said)}"

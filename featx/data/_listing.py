@@ -1,0 +1,296 @@
+"""CSV and Parquet manifests: reading them strictly, with a line number in every complaint."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from featx._progress import SILENT, Progress
+from featx._specs import require_known
+from featx.data._build import PROBED, build, regroup, require_classes
+from featx.data._columns import choose_columns, hide_identifiers
+from featx.data._dicom import Pseudonyms
+from featx.data._folders import DEFAULT_SPLIT, SPLITS
+from featx.data._manifest import (
+    NUMBERS,
+    ClassesError,
+    ImageInputError,
+    Manifest,
+    order_classes,
+    typed,
+)
+from featx.data._paths import WrittenPaths
+from featx.data._tables import Table, read_table
+from featx.errors import InputError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def read_listing(
+    path: Path,
+    *,
+    root: Path | None = None,
+    allow_outside: bool = False,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    group_regex: str | None = None,
+    group_column: str | None = None,
+    keep: Sequence[str] | None = (),
+    pseudonyms: Pseudonyms | None = None,
+    both_classes: bool = True,
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Read a manifest from a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path
+        Has the columns path and label; split (train, val, test; empty is train) and group, where
+        they are known. Where it has sha256, width, height, mode and source
+        of every image, as a manifest that featx saved does, no image is opened.
+    root
+        What its paths are relative to; None is the folder that it lies in.
+    allow_outside
+        Whether paths may lead out of `root`: absolute, by ``..`` or by a symbolic link.
+    classes, positive
+        See `featx.data._manifest.order_classes`; rows of other classes are left out.
+    group_regex
+        Finds the patient in a path, for rows without a group.
+    group_column
+        The column that tells the patient. None takes ``group``, or the one that has a usual name,
+        such as ``patient_id``, ``subject`` or ``mrn``.
+    keep
+        Further columns to keep; None keeps all. Those that identify people are hashed.
+    pseudonyms
+        For identifiers in DICOM headers and columns; None keeps them. A ``group`` that featx wrote
+        stays as it is.
+    both_classes
+        See `featx.data.load_manifest`.
+    progress
+        Shows how far it got.
+
+    Raises
+    ------
+    InputError
+        When something is wrong with the file, with the number of the line.
+    """
+    root = root if root is not None else path.parent
+    if not root.is_dir():
+        raise InputError(f"the folder {root} does not exist", "Give --root the images' folder.")
+    table = read_table(path, progress)
+    if "sha256" in table.columns:
+        table.columns["sha256"] = [value.lower() for value in table.columns["sha256"]]
+    _check_labels(table)
+    _check_splits(table)
+    _check_paths(table, root, allow_outside)
+    pseudonyms = pseudonyms or Pseudonyms(None)
+    choose_columns(
+        table, group_column=group_column, keep=keep, pseudonyms=pseudonyms, progress=progress
+    )
+    order = _order_classes(table, classes, positive, both_classes)
+    _keep_classes(table, order)
+    try:
+        manifest = _manifest(table, root, order, group_regex, pseudonyms, progress)
+        return hide_identifiers(manifest, pseudonyms)
+    except ImageInputError as error:
+        row = table.columns["path"].index(error.path)
+        raise table.complaint(row, error.what, error.hint) from None
+
+
+def _manifest(
+    table: Table,
+    root: Path,
+    order: tuple[str, str],
+    group_regex: str | None,
+    pseudonyms: Pseudonyms,
+    progress: Progress,
+) -> Manifest:
+    if all(table.columns.get(name) and all(table.columns[name]) for name in PROBED):
+        return _finished(table, root, order, group_regex)
+    listed = {n: v for n, v in table.columns.items() if n not in PROBED and n != "study"}
+    manifest = build(
+        root,
+        listed,
+        order,
+        group_regex=group_regex,
+        pseudonyms=pseudonyms,
+        progress=progress,
+    )
+    return _without_changed(manifest, table)
+
+
+def _check_labels(table: Table) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    known: set[str] = set()
+    for row, label in enumerate(table.columns["label"]):
+        if label in known:
+            continue
+        if not label:
+            raise table.complaint(row, "no label", "Every image needs a label.")
+        folded = " ".join(unicodedata.normalize("NFC", label).casefold().split())
+        if folded in seen:
+            other, line = seen[folded]
+            raise table.complaint(
+                row,
+                f"the label {label!r} is almost {other!r} ({table.unit} {line})",
+                "Write both in the same way.",
+            )
+        seen[folded] = (label, table.lines[row])
+        known.add(label)
+
+
+def _check_splits(table: Table) -> None:
+    given = table.columns.get("split")
+    if given is None:
+        table.columns["split"] = [DEFAULT_SPLIT] * len(table.lines)
+        return
+    names = SPLITS | {"": DEFAULT_SPLIT}
+    for row, split in enumerate(given):
+        if split not in names and split.lower() not in names:
+            try:
+                require_known("split", split, SPLITS)
+            except InputError as error:
+                raise table.complaint(row, error.what, error.hint) from None
+    table.columns["split"] = [names[split.lower()] for split in given]
+
+
+def _check_paths(table: Table, root: Path, allow_outside: bool) -> None:
+    top = os.path.abspath(root)  # noqa: PTH100 - links are looked at later
+    paths, written = table.columns["path"], WrittenPaths(root)
+    for row, path in enumerate(paths):
+        if not path or "\0" in path:
+            raise table.complaint(row, "no path" if not path else "a path with a zero byte in it")
+        if written.is_of_windows(path):
+            raise table.complaint(
+                row,
+                f"the path {path!r} is of a Windows computer",
+                f"Write it relative to {root}, or give --root the images' folder.",
+            )
+        paths[row] = path = written.on_disk(path)
+        if path[:1] != "/" and "./" not in path and "//" not in path and path[-2:] != "..":
+            continue
+        full = os.path.normpath(os.path.join(top, path))  # noqa: PTH118
+        below = _below(full, top)
+        if below is None and not allow_outside:
+            raise _outside(table, row, root)
+        paths[row] = below or full
+    duplicated = pd.Series(paths, dtype=object).duplicated().to_numpy()
+    if duplicated.any():
+        row = int(np.argmax(duplicated))
+        first = paths.index(paths[row])
+        raise table.complaint(
+            row,
+            f"the path {paths[row]!r} was there before ({table.unit} {table.lines[first]})",
+            "List every image once.",
+        )
+    if not allow_outside:
+        _refuse_links(table, root)
+
+
+def _refuse_links(table: Table, root: Path) -> None:
+    """Refuse paths that links lead out of the root, looking once into each folder."""
+    real_root = os.path.realpath(root)
+    verdicts: dict[str, tuple[bool, frozenset[str]]] = {}
+    for row, path in enumerate(table.columns["path"]):
+        folder, name = posixpath.split(path)
+        if folder not in verdicts:
+            full = root / folder
+            inside = _below(os.path.realpath(full), real_root) is not None
+            verdicts[folder] = inside, _links(full) if inside else frozenset()
+        inside, links = verdicts[folder]
+        if inside and name in links:
+            inside = _below(os.path.realpath(root / path), real_root) is not None
+        if not inside:
+            raise _outside(table, row, root)
+
+
+def _outside(table: Table, row: int, root: Path) -> InputError:
+    return table.complaint(
+        row,
+        f"the path {table.columns['path'][row]!r} leads out of {root.resolve()}",
+        "Give --root a folder that all images are below, or --allow-outside.",
+    )
+
+
+def _below(path: str, root: str) -> str | None:
+    """Return a path relative to a root that it lies below; else None."""
+    if path == root:
+        return "."
+    prefix = root.rstrip("/") + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+def _links(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:  # what isn't there is said when the image is read
+        return frozenset()
+
+
+def _order_classes(
+    table: Table, classes: Sequence[str] | None, positive: str | None, both: bool
+) -> tuple[str, str]:
+    labels = table.columns["label"]
+    found = list(dict.fromkeys(labels))
+    try:
+        return order_classes(sorted(found), classes, positive, both=both)
+    except ClassesError as error:
+        if classes is None and positive in (None, *found) and len(found) > 2:
+            raise table.complaint(labels.index(found[2]), error.what, error.hint) from None
+        raise ClassesError(f"{table.path}: {error.what}", error.hint) from None
+
+
+def _keep_classes(table: Table, order: tuple[str, str]) -> None:
+    """Leave out rows of other classes."""
+    rows = [row for row, label in enumerate(table.columns["label"]) if label in order]
+    for name, values in table.columns.items():
+        table.columns[name] = [values[row] for row in rows]
+    table.lines = [table.lines[row] for row in rows]
+
+
+def _finished(
+    table: Table, root: Path, order: tuple[str, str], group_regex: str | None
+) -> Manifest:
+    """Make a manifest of a file that has everything already."""
+    for name in NUMBERS:
+        for row, value in enumerate(table.columns[name]):
+            if not (value.isascii() and value.isdigit()) or len(value) > 9:
+                raise table.complaint(row, f"the {name} {value!r} is not a number of pixels")
+    for row, value in enumerate(table.columns["sha256"]):
+        if not _SHA256.fullmatch(value):
+            raise table.complaint(row, f"the sha256 {value[:70]!r} is not 64 hexadecimal digits")
+    groups = table.columns.get("group") or [""] * len(table.lines)
+    if not all(groups):
+        groups = regroup(table.columns["path"], groups, group_regex)
+    numbers = {name: np.array(table.columns[name], np.int32) for name in NUMBERS}
+    manifest = Manifest(root, typed({**table.columns, **numbers, "group": groups}), order)
+    require_classes(manifest, {})
+    return manifest
+
+
+def _without_changed(manifest: Manifest, table: Table) -> Manifest:
+    """Leave out files that aren't what the listing says they are."""
+    if not any(table.columns.get("sha256", [])):
+        return manifest
+    listed = dict(zip(table.columns["path"], table.columns["sha256"], strict=True))
+    same = [
+        listed[path] in ("", sha256)
+        for path, sha256 in zip(manifest.table["path"], manifest.table["sha256"], strict=True)
+    ]
+    if all(same):
+        return manifest
+    changed = manifest.table["path"][~np.array(same)]
+    reason = "its content is not what the manifest's sha256 says"
+    unreadable = {**manifest.unreadable, **dict.fromkeys(changed, reason)}
+    kept = manifest.table[np.array(same)].reset_index(drop=True)
+    result = Manifest(manifest.root, kept, manifest.classes, unreadable)
+    require_classes(result, dict(zip(table.columns["path"], table.columns["label"], strict=True)))
+    return result

@@ -1,0 +1,189 @@
+"""Curves with their 95 % bands: of resampled patients, or the intervals of a proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from featx.errors import InputError
+from featx.evaluation._clustered import clustered_interval
+from featx.evaluation._interval import CONFIDENCE
+from featx.evaluation._resampling import RESAMPLES, resampled_weights
+
+# Good classifiers have all their bends near false alarms of 0: points are denser there.
+FALSE_ALARMS = np.union1d(np.linspace(0.0, 0.1, 101), np.linspace(0.0, 1.0, 201))
+RECALLS = np.union1d(np.linspace(0.9, 1.0, 101), np.linspace(0.0, 1.0, 201))
+
+_Curve = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A curve and the pointwise 95 % band around it.
+
+    Attributes
+    ----------
+    x, y : ndarray of shape (points,), dtype float64
+        The curve itself.
+    at, low, high : ndarray of shape (places,), dtype float64
+        The band; NaN where resamples have no curve.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    at: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def roc_band(y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> Band:
+    """Return the ROC curve, recall against false alarms, with its band.
+
+    Parameters
+    ----------
+    y : array of shape (images,), bool or 0/1
+        1 for the positive class.
+    scores : array of shape (images,)
+        Probability of the positive class.
+    groups : array of shape (images,)
+        The patient of each image; patients are resampled with all their images.
+    seed
+        Of the bootstrap; equal seeds draw equal patients as in `featx.evaluation.Metrics`.
+
+    Raises
+    ------
+    InputError
+        When a class is missing.
+    """
+    truth, values = _both_classes(y, scores)
+
+    def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.interp(FALSE_ALARMS, alarms / alarms[-1], hits / hits[-1])
+        return np.asarray(found, np.float64)
+
+    low, high = _band(truth, values, groups, curve, len(FALSE_ALARMS), seed)
+    false_alarms, recall, _ = roc_curve(truth, values)
+    return Band(false_alarms, recall, FALSE_ALARMS, low, high)
+
+
+def precision_recall_band(
+    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, seed: int = 0
+) -> Band:
+    """Return precision against recall, with its band.
+
+    Steps, not lines, lie between the points: lines between them would promise too much (Davis and
+    Goadrich, ICML 2006).
+
+    Parameters
+    ----------
+    y, scores, groups, seed
+        See `roc_band`.
+
+    Raises
+    ------
+    InputError
+        When a class is missing.
+    """
+    truth, values = _both_classes(y, scores)
+
+    def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = hits / (hits + alarms)
+        first = np.searchsorted(hits / hits[-1], RECALLS - 1e-12)
+        return np.asarray(precision[first.clip(1, len(hits) - 1)], np.float64)
+
+    low, high = _band(truth, values, groups, curve, len(RECALLS), seed)
+    precision, recall, _ = precision_recall_curve(truth, values, drop_intermediate=True)
+    return Band(recall[::-1], precision[::-1], RECALLS, low, high)
+
+
+def threshold_bands(
+    y: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    seed: int = 0,  # noqa: ARG001
+) -> dict[str, Band]:
+    """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
+
+    Parameters
+    ----------
+    y, scores, groups
+        See `roc_band`.
+    thresholds : array of shape (places,)
+        Where.
+    seed
+        Not used: nothing is drawn. Callers treat all bands alike.
+
+    Returns
+    -------
+    dict of str to Band
+        ``recall`` and ``accuracy``.
+
+    Raises
+    ------
+    InputError
+        When a class is missing.
+    """
+    truth, values = _both_classes(y, scores)
+    at = np.asarray(thresholds, np.float64)
+    called = values[:, np.newaxis] >= at
+    place = _numbered(groups)
+    found = {}
+    for name, hits in (("recall", called[truth]), ("accuracy", called == truth[:, np.newaxis])):
+        patients = place[truth] if name == "recall" else place
+        intervals = [clustered_interval(each, patients) for each in hits.T]
+        low, high = np.array([(i.low, i.high) if i else (np.nan,) * 2 for i in intervals]).T
+        found[name] = Band(at, hits.mean(axis=0), at, low, high)
+    return found
+
+
+def _band(
+    truth: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    groups: ArrayLike,
+    curve: _Curve,
+    places: int,
+    seed: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw a curve of each resample: from the counts at or above each score, highest first."""
+    order = np.argsort(-values, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(values[order]) != 0, True])
+    sick = truth[order]
+    curves = np.full((RESAMPLES, places), np.nan)
+    number = 0
+    for weights in resampled_weights(_numbered(groups), seed=seed):
+        ranked = weights[:, order]
+        hits = np.cumsum(ranked * sick, axis=1)[:, ends]
+        alarms = np.cumsum(ranked * ~sick, axis=1)[:, ends]
+        for one, other in zip(hits, alarms, strict=True):
+            if one[-1] and other[-1]:
+                curves[number] = curve(np.r_[0.0, one], np.r_[0.0, other])
+            number += 1
+    return _quantiles(curves)
+
+
+def _quantiles(curves: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    whole = curves[np.isfinite(curves).all(axis=1)]
+    if not len(whole):
+        nothing = np.full(curves.shape[1], np.nan)
+        return nothing, nothing
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(whole, (tail, 1.0 - tail), axis=0)
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)
+
+
+def _numbered(groups: ArrayLike) -> NDArray[np.intp]:
+    return np.unique(np.asarray(groups), return_inverse=True)[1]
+
+
+def _both_classes(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
+    if truth.all() or not truth.any():
+        raise InputError(f"all {len(truth)} images are of one class, so there is no curve to draw")
+    return truth, values

@@ -1,0 +1,116 @@
+"""From a fitted head and embeddings to heat maps, by the method that suits the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from featx.backbones._settings import own_keras_settings
+from featx.errors import InputError
+from featx.explain._gradients import gradient_maps
+from featx.explain._heads import network_of, unit_of
+from featx.explain._linear import Linear, linear_maps
+from featx.explain._occlusion import occlusion_maps
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a head's heat maps are made.
+
+    Attributes
+    ----------
+    name
+        ``class activation``, ``gradient`` or ``occlusion``.
+    unit
+        ``logit`` of the positive class's score, or ``margin`` of a support vector machine whose
+        calibration isn't linear in the logit.
+    meaning
+        What a cell's value is, in a few words.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+
+
+MEANINGS = {
+    "class activation": "the cell's share of the score",
+    "gradient": "the cell's share of the score, to first order",
+    "occlusion": "fall of the score when the cell and its neighbours are hidden",
+}
+
+
+def method_of(head: Any) -> Method:
+    """Say how `heat_maps` explains a head.
+
+    Parameters
+    ----------
+    head
+        A fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
+    """
+    name = "occlusion"
+    if network_of(head) is not None:
+        name = "gradient"
+    elif isinstance(head, Pipeline) and Linear.of(head) is not None:
+        name = "class activation"
+    return Method(name, unit_of(head), MEANINGS[name])
+
+
+@own_keras_settings()
+def heat_maps(
+    head: Any, embeddings: NDArray[np.floating], *, mean: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
+    """Say which cells of the grid speak for the positive class, and which against it.
+
+    Linear heads are divided among the cells exactly: a map and a constant sum up to the logit of
+    the score. Networks are explained by gradient times activation, everything else by occlusion.
+
+    Parameters
+    ----------
+    head
+        A fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
+    embeddings : ndarray of shape (images, rows, columns, channels)
+        As the head was fitted on.
+    mean : ndarray of shape (rows, columns, channels), optional
+        The average embedding of the training images (`featx.evaluation.Reference.mean`). A map
+        then says what sets the image apart from that one, place by place: without it, what every
+        chest has at some place (a border, the heart) counts too, and peaks lie in lesions less
+        often.
+
+    Returns
+    -------
+    ndarray of shape (images, rows, columns), dtype float32
+        In units of the positive class's logit (see `method_of`): above 0 speaks for it.
+
+    Raises
+    ------
+    InputError
+        When embeddings have no grid, or another one than `mean`.
+    """
+    if embeddings.ndim != 4:
+        raise InputError(
+            f"embeddings of shape {embeddings.shape[1:]} have no grid, so there is no map of them",
+            "Extract again with a layer whose output has rows and columns.",
+        )
+    if mean is not None and mean.shape != embeddings.shape[1:]:
+        raise InputError(
+            f"the average embedding has the shape {mean.shape}, and these {embeddings.shape[1:]}",
+            "Give the average of embeddings that the same backbone made.",
+        )
+    if not len(embeddings):
+        return np.zeros(embeddings.shape[:3], np.float32)
+    if (network := network_of(head)) is not None:
+        return gradient_maps(network, embeddings, mean)
+    if isinstance(head, Pipeline) and (linear := Linear.of(head)) is not None:
+        return linear_maps(head, linear, embeddings, mean)[0]
+    return occlusion_maps(head, embeddings, mean)
+
+
+def peak(heat: NDArray[np.floating]) -> tuple[int, int]:
+    """Return row and column of a map's largest value."""
+    row, column = np.unravel_index(int(np.argmax(heat)), heat.shape)
+    return int(row), int(column)

@@ -1,0 +1,91 @@
+"""Packing images into shards, so that everyone who fills a cache packs alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from featx.extraction._plan import ImageTask, RowKey
+from featx_cache import RowKeys, shard_name
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """A shard to make: the unit of work of every engine.
+
+    Attributes
+    ----------
+    name
+        File name, from the fingerprint and the rows that it is to hold.
+    images
+        What to decode and embed.
+    """
+
+    name: str
+    images: tuple[ImageTask, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many embeddings the shard holds when every image can be read."""
+        return sum(len(image.copies) for image in self.images)
+
+    @classmethod
+    def of(cls, images: Iterable[ImageTask], fingerprint: str) -> ShardTask:
+        """Name a shard."""
+        images = tuple(images)
+        keys: list[RowKey] = [(i.sha256, copy) for i in images for copy in i.copies]
+        return cls(shard_name(fingerprint, RowKeys.of(keys)), images)
+
+
+def pack(
+    wanted: list[ImageTask], missing: list[ImageTask], rows_per_shard: int, fingerprint: str
+) -> list[ShardTask]:
+    """Divide what is missing into shards.
+
+    The shards of a whole new cache are always the same, and those of them that are wholly missing
+    stay as they are, whatever else is done already: so two processes that started at different
+    times still mean the same work by the same name. Other images are packed together.
+
+    Parameters
+    ----------
+    wanted
+        Every image of the manifest with all its copies.
+    missing
+        The part of it that is in no shard.
+    rows_per_shard
+        The most rows of a shard; an image is never divided.
+    fingerprint
+        Of the extraction.
+    """
+    home = {
+        image.sha256: number
+        for number, images in enumerate(_fill(wanted, rows_per_shard))
+        for image in images
+    }
+    whole: dict[int, int] = defaultdict(int)
+    for image in wanted:
+        whole[home[image.sha256]] += len(image.copies)
+    parts: dict[int, list[ImageTask]] = defaultdict(list)
+    for image in missing:
+        parts[home[image.sha256]].append(image)
+    shards: list[list[ImageTask]] = []
+    rest: list[ImageTask] = []
+    for number, images in parts.items():
+        complete = sum(len(image.copies) for image in images) == whole[number]
+        (shards.append if complete else rest.extend)(images)
+    shards += _fill(rest, rows_per_shard)
+    return [ShardTask.of(images, fingerprint) for images in shards]
+
+
+def _fill(images: list[ImageTask], rows_per_shard: int) -> list[list[ImageTask]]:
+    """Fill shards in order, each with one image at least."""
+    shards: list[list[ImageTask]] = []
+    room = 0
+    for image in images:
+        if len(image.copies) > room:
+            shards.append([])
+            room = max(rows_per_shard, len(image.copies))
+        shards[-1].append(image)
+        room -= len(image.copies)
+    return shards

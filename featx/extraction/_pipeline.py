@@ -1,0 +1,343 @@
+"""The pipeline that makes shards: decoding ahead in threads, forward passes, writing behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx._progress import Advance
+from featx.backbones import Backbone
+from featx.errors import DamagedShardError, OutOfMemoryError
+from featx.extraction._packing import ShardTask
+from featx.extraction._plan import ImageTask, RowKey
+from featx.extraction._spec import ExtractionSpec
+from featx.images import UnreadableImageError, decode, make_copy
+from featx_cache import SHARDS_NAME, RowKeys, verify_shard, write_shard
+from featx_cache.files import Claims, storage_errors
+
+DECODERS = 2
+SHARDS_BEING_WRITTEN = 2
+BATCHES_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where the images and the shards are, and how the shards are made.
+
+    Attributes
+    ----------
+    root
+        What the paths of images are relative to; absolute where other machines work too.
+    cache
+        Folder of the cache.
+    spec
+        What makes the embeddings.
+    batch_size
+        Rows in one forward pass; a shard's last batch is filled up.
+    compression
+        Of the shards; None for none.
+    fail_fast
+        Whether an unreadable image is an error, or just left out.
+    """
+
+    root: Path
+    cache: Path
+    spec: ExtractionSpec
+    batch_size: int
+    compression: str | None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """What became of a shard.
+
+    Attributes
+    ----------
+    task
+        Which shard.
+    keys
+        Its rows, safely on disk; None when there is no such shard, because no image of it can be
+        read or because someone else is making it.
+    computed
+        How many of the rows were computed here.
+    unreadable
+        (path, reason) of the images that were left out.
+    busy
+        Whether someone else is making it.
+    """
+
+    task: ShardTask
+    keys: RowKeys | None = None
+    computed: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """An image's copies, ready for the network, or the reason why there are none."""
+
+    shard: ShardTask
+    image: ImageTask
+    copies: list[NDArray[np.float32]]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    """Who does the forward passes, how many of them may wait, and who writes."""
+
+    network: ThreadPoolExecutor
+    passes: int
+    writer: ThreadPoolExecutor
+
+
+class Pipeline:
+    """Make shards one after another, none of which anybody else is making.
+
+    Parameters
+    ----------
+    place
+        Where and how.
+    backbone
+        The network.
+    """
+
+    def __init__(self, place: Workplace, backbone: Backbone) -> None:
+        self._place, self._backbone = place, backbone
+        self._batch_size = place.batch_size
+        self._claims = Claims(place.cache / SHARDS_NAME)
+        self._aside: deque[ShardResult] = deque()
+        self._writes: deque[tuple[Future[None], ShardResult]] = deque()
+
+    def run(
+        self, tasks: Iterable[ShardTask], advance: Advance
+    ) -> Generator[ShardResult, None, None]:
+        """Embed and write every shard that isn't taken; yield what became of each.
+
+        Parameters
+        ----------
+        tasks
+            Shards to make. Decoding runs ahead from one into the next.
+        advance
+            Is given the number of rows done.
+
+        Raises
+        ------
+        StorageError
+            When the disk is full or the folder can't be written.
+        OutOfMemoryError
+            When not even one row fits in the device's memory.
+        UnreadableImageError
+            At the first unreadable image, where the workplace says so.
+        """
+        # On a GPU one batch travels there while the other is computed.
+        passes = 1 if self._backbone.device == "cpu" else 2
+        with (
+            contextlib.ExitStack() as stack,
+            ThreadPoolExecutor(1) as writer,
+            ThreadPoolExecutor(DECODERS) as decoders,
+            ThreadPoolExecutor(passes) as network,
+        ):
+            stack.callback(self._claims.release_all)
+            try:
+                decoded = self._decode_ahead(self._claimed(tasks), decoders)
+                for task, images in groupby(decoded, attrgetter("shard")):
+                    self._make(task, images, _Threads(network, passes, writer), advance)
+                    while len(self._writes) >= SHARDS_BEING_WRITTEN:
+                        yield self._written()
+                    yield from self._set_aside(advance)
+                while self._writes:
+                    yield self._written()
+                yield from self._set_aside(advance)
+            finally:
+                decoders.shutdown(wait=False, cancel_futures=True)
+
+    def _claimed(self, tasks: Iterable[ShardTask]) -> Iterator[ShardTask]:
+        """Pass on the shards that are to be made here; set the others aside."""
+        for task in tasks:
+            if not self._claims.take(task.name):
+                self._aside.append(ShardResult(task, busy=True))
+                continue
+            path = self._place.cache / SHARDS_NAME / task.name
+            try:
+                # Someone else may have made it since this process looked.
+                keys = verify_shard(path)[0] if path.exists() else None
+            except DamagedShardError:
+                keys = None
+            if keys is None:
+                yield task
+            else:
+                self._claims.release(task.name)
+                self._aside.append(ShardResult(task, keys))
+
+    def _set_aside(self, advance: Advance) -> Iterator[ShardResult]:
+        """Pass on what became of shards that weren't made here."""
+        while self._aside:
+            result = self._aside.popleft()
+            if result.keys is not None:  # made by someone else
+                advance(result.task.rows)
+            yield result
+
+    def _decode_ahead(
+        self, tasks: Iterable[ShardTask], decoders: ThreadPoolExecutor
+    ) -> Iterator[_Decoded]:
+        """Decode in order, a few batches ahead of the network and no more."""
+        waiting: deque[Future[_Decoded]] = deque()
+        rows = 0
+        for task in tasks:
+            for image in task.images:
+                waiting.append(decoders.submit(self._decode, task, image))
+                # What is ahead is counted in rows: each image brings all its copies along.
+                rows += len(image.copies)
+                while rows > BATCHES_AHEAD * self._place.batch_size and len(waiting) > DECODERS:
+                    decoded = waiting.popleft().result()
+                    rows -= len(decoded.image.copies)
+                    yield decoded
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _decode(self, task: ShardTask, image: ImageTask) -> _Decoded:
+        spec = self._place.spec
+        try:
+            pixels = decode(
+                self._place.root / image.path,
+                spec.backbone.input_size,
+                spec=spec.decoding,
+                sha256=image.sha256,
+            )
+        except UnreadableImageError as error:
+            return _Decoded(task, image, [], error.reason)
+        copies = [make_copy(pixels, spec.augmentation, image.sha256, c) for c in image.copies]
+        return _Decoded(task, image, copies)
+
+    def _make(
+        self,
+        task: ShardTask,
+        images: Iterator[_Decoded],
+        threads: _Threads,
+        advance: Advance,
+    ) -> None:
+        """Run the network over the rows of one shard and hand them to the writer."""
+        keys: list[RowKey] = []
+        unreadable: list[tuple[str, str]] = []
+        batch: list[NDArray[np.float32]] = []
+        done: list[NDArray[np.floating]] = []
+        running: deque[Future[NDArray[np.floating]]] = deque()
+
+        def flush(most: int) -> None:
+            if batch:
+                running.append(threads.network.submit(self._embed, batch.copy()))
+                batch.clear()
+            while len(running) > most:
+                done.append(running.popleft().result())
+                advance(len(done[-1]))
+
+        for decoded in images:
+            if decoded.error:
+                if self._place.fail_fast:
+                    raise UnreadableImageError(self._place.root / decoded.image.path, decoded.error)
+                unreadable.append((decoded.image.path, decoded.error))
+                advance(len(decoded.image.copies))
+                continue
+            for copy, pixels in zip(decoded.image.copies, decoded.copies, strict=True):
+                keys.append((decoded.image.sha256, copy))
+                batch.append(pixels)
+                if len(batch) >= self._batch_size:
+                    flush(threads.passes)
+        flush(0)
+        if not keys:
+            self._claims.release(task.name)
+            self._aside.append(ShardResult(task, unreadable=unreadable))
+            return
+        rows = RowKeys.of(keys)
+        future = threads.writer.submit(
+            write_shard,
+            self._place.cache / SHARDS_NAME / task.name,
+            np.concatenate(done),
+            rows,
+            spec=self._place.spec.canonical_json(),
+            compression=self._place.compression,
+        )
+        self._writes.append((future, ShardResult(task, rows, len(keys), unreadable)))
+
+    def _embed(self, images: list[NDArray[np.float32]]) -> NDArray[np.floating]:
+        """Embed a batch; where the device's memory is too small, by halves from then on."""
+        rows = self._batch_size
+        try:
+            parts = [
+                embed_filled(self._backbone, images[start : start + rows], rows)
+                for start in range(0, len(images), rows)
+            ]
+        except OutOfMemoryError:
+            if rows == 1:
+                raise
+            self._batch_size = min(self._batch_size, (rows + 1) // 2)
+            return self._embed(images)
+        return to_storage(np.concatenate(parts), self._place.spec.storage_dtype)
+
+    def _written(self) -> ShardResult:
+        """Wait for the oldest shard to be on disk."""
+        future, result = self._writes.popleft()
+        with storage_errors(self._place.cache / SHARDS_NAME / result.task.name):
+            future.result()
+        self._claims.release(result.task.name)
+        return result
+
+
+def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Make one batch; grey images are tripled only when a colour image is in the same batch.
+
+    Returns
+    -------
+    ndarray of shape (rows, size, size, 1 or 3), dtype float32
+    """
+    if len({image.shape[-1] for image in images}) > 1:
+        images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
+    return np.stack(images)
+
+
+def embed_filled(
+    backbone: Backbone, images: list[NDArray[np.float32]], rows: int
+) -> NDArray[np.float32]:
+    """Embed images in a batch that always has the same size.
+
+    oneDNN and cuDNN choose how they compute by the size of a batch: in float32, a batch of one has
+    other last digits than a batch of two. With empty images behind them, images have the same
+    embeddings alone as among others.
+
+    Parameters
+    ----------
+    backbone
+        The network.
+    images
+        At most `rows`; see `stack`.
+    rows
+        Size of the batch.
+
+    Returns
+    -------
+    ndarray of shape (images, *embedding_shape), dtype float32
+    """
+    batch = stack(images)
+    if empty := rows - len(images):
+        batch = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), np.float32)])
+    return backbone.embed(batch)[: len(images)]
+
+
+def to_storage(embeddings: NDArray[np.float32], dtype: str) -> NDArray[np.floating]:
+    """Convert for the disk; values beyond float16's range become its largest, not infinite."""
+    if dtype == "float32":
+        return embeddings
+    limit = float(np.finfo(np.float16).max)
+    return embeddings.clip(-limit, limit).astype(np.float16)

@@ -1,0 +1,200 @@
+"""The cache folder while it is being filled: who may, with which spec, and what is taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from featx._specs import require_equal
+from featx.backbones import STANDARDIZATION_NAME, Standardization
+from featx.errors import DamagedShardError, FeatxError, InputError
+from featx.extraction._spec import ExtractionSpec
+from featx_cache import INDEX_NAME, SHARDS_NAME, open_cache, verify_shard
+from featx_cache._shards import FORMAT
+from featx_cache.files import (
+    Claims,
+    atomic_path,
+    lock,
+    make_folder,
+    open_regular,
+    remove_leftovers_of,
+    storage_errors,
+)
+
+SPEC_NAME = "spec.json"
+OTHER_SETTINGS = "Use the same settings, or another --cache folder."
+INDEX_SECONDS = 600.0
+"""How long to wait for somebody who writes the index: of a million images it takes a minute."""
+_LOCK_NAME = ".lock"
+"""Of earlier versions."""
+_OWN_NAMES = (SPEC_NAME, STANDARDIZATION_NAME, _LOCK_NAME)
+_SHARD = re.compile(r"shard-[0-9a-f]{20}\.h5")
+_SCRATCH = re.compile(
+    r"\.(?:shard-[0-9a-f]{20}\.h5|index\.h5|spec\.json|standardization\.npz)\.(?:lock|[0-9a-f]).*"
+)
+"""What featx puts beside its files while it makes them."""
+
+
+@contextlib.contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Prepare a cache folder; take away what this call created if it achieved nothing.
+
+    Several commands may fill one folder at once: what they share is claimed shard by shard.
+
+    Raises
+    ------
+    InputError
+        When the folder is a file, or has other things in it and isn't shown to be a cache.
+    StorageError
+        When it can't be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder", "Give --cache a folder.")
+    shards = folder / SHARDS_NAME
+    new = [path for path in (shards, folder, *folder.parents) if not path.exists()]
+    _refuse_foreign(folder)
+    mine = [folder / name for name in _OWN_NAMES if not (folder / name).exists()]
+    try:
+        make_folder(shards)
+        Claims(shards).sweep()
+        yield
+    finally:
+        if new and not any(shards.glob("*shard-*")):
+            for path in mine:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            for path in new:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+
+@contextlib.contextmanager
+def index_lock(folder: Path) -> Iterator[None]:
+    """Keep others from writing the index, or agreeing on a spec, for the length of a block.
+
+    A claim does it, which needs no locks of the file system: some network file systems have none.
+    """
+    with storage_errors(folder), lock(folder / INDEX_NAME, wait=INDEX_SECONDS):
+        for name in (INDEX_NAME, SPEC_NAME, STANDARDIZATION_NAME):
+            remove_leftovers_of(folder / name)
+        yield
+
+
+def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
+    """Write down what fills a cache, so that nobody fills it with something else meanwhile.
+
+    Raises
+    ------
+    SpecMismatchError
+        When the folder has shards by other settings, or someone is making some.
+    """
+    path = folder / SPEC_NAME
+    with index_lock(folder):
+        written = _read_json(path)
+        mine = spec.model_dump(mode="json")
+        if written == mine:
+            return
+        if written is not None and any((folder / SHARDS_NAME).glob("*shard-*")):
+            require_equal(
+                f"the cache {folder} is being made with other settings",
+                written,
+                mine,
+                OTHER_SETTINGS,
+            )
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(mine, indent=2) + "\n")
+
+
+def keep_standardization(folder: Path, standardization: Standardization) -> None:
+    """Put down what the network's input was standardized with; a run takes it along."""
+    path = folder / STANDARDIZATION_NAME
+    with index_lock(folder):
+        if not path.is_file():
+            standardization.save(path)
+
+
+def discard(damaged: list[Path]) -> int:
+    """Delete damaged shards, unless someone else has repaired them by now; count the deleted.
+
+    Raises
+    ------
+    InputError
+        When one of them can't be shown to be a shard at all; then none is deleted.
+    """
+    for path in damaged:
+        if path.exists() and not _is_own_shard(path):
+            raise InputError(
+                f"{path} isn't a shard that featx wrote, and would be deleted",
+                "Move it elsewhere, or give another --cache.",
+            )
+    deleted = 0
+    for path in damaged:
+        with Claims(path.parent).held(path.name) as mine:
+            if mine and path.exists() and not _is_whole(path):
+                with storage_errors(path):
+                    path.unlink()
+                deleted += 1
+    return deleted
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        verify_shard(path)
+    except DamagedShardError:
+        return False
+    return True
+
+
+def _read_json(path: Path) -> dict[str, object] | None:
+    """Read an object; None where there is none, or only a damaged one, which is then replaced."""
+    try:
+        with open_regular(path) as file:
+            value = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_own_shard(path: Path) -> bool:
+    """Say whether a shard, however damaged, is featx's: by name, and content or index."""
+    if not _SHARD.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+        return False
+    with contextlib.suppress(FeatxError):
+        if path.name in open_cache(path.parent.parent).shard_names:
+            return True
+    with open_regular(path) as file:
+        content = file.read()
+    return not content or FORMAT.encode() in content
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to fill a folder that has something else in it, or leads elsewhere."""
+    shards = folder / SHARDS_NAME
+    if shards.is_symlink():
+        raise InputError(
+            f"{shards} is a link, and what it leads to isn't featx's to delete",
+            "Put the folder itself in its place, or give another --cache.",
+        )
+    if not folder.is_dir() or _is_cache(folder):
+        return
+    for path in (*folder.iterdir(), *(shards.iterdir() if shards.is_dir() else ())):
+        if path.name not in (SHARDS_NAME, _LOCK_NAME) and not _SCRATCH.fullmatch(path.name):
+            raise InputError(
+                f"{folder} is not empty and not a featx cache (it has {path.name})",
+                "Give --cache a new folder.",
+            )
+
+
+def _is_cache(folder: Path) -> bool:
+    """Say whether a spec, an index or a shard shows that featx has filled a folder."""
+    written = _read_json(folder / SPEC_NAME)
+    if written is not None and {"backbone", "augmentation"} <= written.keys():
+        return True
+    with contextlib.suppress(FeatxError):
+        open_cache(folder)
+        return True
+    shards = (folder / SHARDS_NAME).glob("shard-*.h5")
+    return any(_is_own_shard(path) and path.stat().st_size for path in shards)

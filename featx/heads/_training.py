@@ -1,0 +1,226 @@
+"""Training one network on batches: optimizer, stopping rule, logs, and going on after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.heads._batches import Batches, Embeddings, feeding
+from featx.heads._checkpoint import Checkpoint, History
+from featx.heads._settings import KerasSettings
+from featx.heads._stopping import make_rule
+
+OnEpoch = Callable[[dict[str, float]], None]
+STEP_EPOCHS, STEP_FACTOR = 10, 0.5
+VALIDATION_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained network.
+
+    Attributes
+    ----------
+    network
+        A Keras Sequential, not compiled.
+    history
+        One dict an epoch: loss, accuracy, recall, the same with ``val_``, and seconds.
+    outcome
+        What the stopping rule kept; empty where there is none.
+    """
+
+    network: Any
+    history: History
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """Where a training tells how far it is; None for nowhere.
+
+    Attributes
+    ----------
+    on_epoch
+        Called after each epoch.
+    tensorboard
+        Folder for TensorBoard's event files.
+    checkpoint
+        File of the state after each epoch; a training that finds one goes on from there.
+    callbacks
+        Keras callbacks besides.
+    """
+
+    on_epoch: OnEpoch | None = None
+    tensorboard: Path | None = None
+    checkpoint: Path | None = None
+    callbacks: tuple[Any, ...] = ()
+
+
+def train(
+    network: Any,
+    batches: Batches,
+    settings: KerasSettings,
+    *,
+    validation: tuple[Embeddings, NDArray[np.float32]] | None = None,
+    accuracy_floor: float = 0.9,
+    logging: Logging = Logging(),
+) -> Trained:
+    """Train a network with binary cross-entropy, watching accuracy and recall.
+
+    Parameters
+    ----------
+    network
+        A Keras Sequential, not compiled.
+    batches
+        Training images.
+    settings
+        Optimizer, schedule, epochs, stopping rule and so on.
+    validation
+        Embeddings and targets that the stopping rule goes by.
+    accuracy_floor
+        See `featx.heads._stopping.DualMetricEarlyStopping`.
+    logging
+        Where to tell how far it is.
+    """
+    network.compile(
+        _optimizer(settings, batches.steps),
+        keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy", keras.metrics.Recall(name="recall")],
+    )
+    _make_variables(network)
+    rule = make_rule(settings, accuracy_floor) if validation is not None else None
+    history: History = []
+    recorder = _Recorder(history, logging.on_epoch)
+    callbacks = [recorder, *([rule] if rule else []), *logging.callbacks]
+    checkpoint = None
+    if logging.checkpoint is not None:
+        checkpoint = Checkpoint(logging.checkpoint, history, rule)
+        callbacks.append(checkpoint)
+        state = checkpoint.load(network)
+        recorder.replay(settings.epochs if state and state.finished else len(history))
+        if state is not None and state.finished:
+            return Trained(_plain(network), history, state.outcome)
+    if logging.tensorboard is not None:
+        callbacks.append(keras.callbacks.TensorBoard(logging.tensorboard, write_graph=False))
+    over = rule is not None and rule.exhausted
+    row, one = (None, *batches.X.shape[1:]), (None,)
+    with contextlib.ExitStack() as feeds:
+        fed = feeds.enter_context(
+            feeding(
+                functools.partial(batches.forever, len(history)),
+                (row, batches.X.dtype),
+                (one, np.float32),
+                (one, np.float32),
+            )
+        )
+        held_out = None
+        if validation is not None:
+            in_order = functools.partial(_in_order, *validation)
+            held_out = feeds.enter_context(
+                feeding(
+                    in_order,
+                    (row, batches.X.dtype),
+                    (one, np.float32),
+                    steps=-(-len(validation[1]) // VALIDATION_BATCH),
+                )
+            )
+        try:
+            network.fit(
+                fed,
+                initial_epoch=settings.epochs if over else len(history),
+                epochs=settings.epochs,
+                steps_per_epoch=batches.steps,
+                validation_data=held_out,
+                # `Batches` shuffles; Keras would warn that it can't.
+                shuffle=False,
+                verbose=0,
+                callbacks=callbacks,
+            )
+        except Exception:
+            if batches.failures:
+                raise batches.failures[0] from None
+            raise
+    recorder.replay(settings.epochs - len(history))  # epochs that the stopping rule saved
+    if checkpoint is not None:
+        checkpoint.finish()
+    return Trained(_plain(network), history, rule.outcome if rule is not None else "")
+
+
+def average(networks: list[Any], embedding_shape: tuple[int, ...]) -> Any:
+    """Put networks side by side into one whose output is the mean of theirs."""
+    if len(networks) == 1:
+        return networks[0]
+    inputs = keras.Input(embedding_shape)
+    for number, network in enumerate(networks):
+        network.name = f"member_{number}"
+    mean = keras.layers.Average(dtype="float32")([network(inputs) for network in networks])
+    return keras.Model(inputs, mean)
+
+
+def _make_variables(network: Any) -> None:
+    """Make those of the optimizer and of the metrics.
+
+    Else the first step makes them, and TensorFlow traces that step twice.
+    """
+    network.optimizer.build(network.trainable_variables)
+    nothing = np.zeros((1, 1), np.float32)
+    network.compute_metrics(None, nothing, nothing)
+    network.reset_metrics()
+
+
+def _optimizer(settings: KerasSettings, steps: int) -> Any:
+    schedules = keras.optimizers.schedules
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        rate = schedules.CosineDecay(rate, settings.epochs * steps)
+    elif settings.schedule == "step":
+        rate = schedules.ExponentialDecay(rate, STEP_EPOCHS * steps, STEP_FACTOR, staircase=True)
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9)
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    return kinds[settings.optimizer](rate)
+
+
+class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Append each epoch to the history, and tell the caller."""
+
+    def __init__(self, history: History, on_epoch: OnEpoch | None) -> None:
+        super().__init__()
+        self.history, self.on_epoch = history, on_epoch
+
+    def replay(self, epochs: int) -> None:
+        """Count epochs that needn't be trained any more."""
+        for _ in range(epochs if self.on_epoch is not None else 0):
+            assert self.on_epoch is not None
+            self.on_epoch({})
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        seconds = time.perf_counter() - self.started
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        self.history.append({"epoch": epoch + 1} | numbers | {"seconds": seconds})
+        if self.on_epoch is not None:
+            self.on_epoch(self.history[-1])
+
+
+def _plain(network: Any) -> Any:
+    """Return the same layers without the optimizer, which would triple the file."""
+    return keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers])
+
+
+def _in_order(X: Embeddings, targets: NDArray[np.float32]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield validation images in their order, a batch at a time."""
+    for start in range(0, len(targets), VALIDATION_BATCH):
+        part = slice(start, start + VALIDATION_BATCH)
+        yield X[part], targets[part]

@@ -1,0 +1,230 @@
+"""Augmented copies of an image: stateless, one composed affine map and one interpolation each."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from scipy.ndimage import affine_transform
+
+from featx._specs import Spec, require_known
+
+FillMode = Literal["nearest", "constant", "reflect", "wrap"]
+
+
+class AugmentationSpec(Spec):
+    """How copies differ from their image. Defaults are the study's.
+
+    The words, units and order are those of Keras's ``ImageDataGenerator``.
+
+    Attributes
+    ----------
+    copies
+        Augmented copies of each training image, besides the untouched image.
+    seed
+        Seed of the parameters.
+    rotation
+        Largest rotation in degrees, either way.
+    zoom
+        Largest zoom as a fraction; each axis is drawn from ``[1 - zoom, 1 + zoom]``.
+    width_shift, height_shift
+        Largest shift as a fraction of the image's side, either way.
+    horizontal_flip
+        Mirror half of the copies. The heart is then on the right.
+    shear
+        Largest shear angle in degrees, either way.
+    brightness
+        Grey values are multiplied by a factor drawn from this range, and end at 255.
+    vertical_flip
+        Turn half of the copies upside down.
+    fill_mode
+        What is outside the image: its ``nearest`` pixel, black (``constant``), its mirror image
+        (``reflect``) or the image again (``wrap``).
+    """
+
+    copies: int = Field(4, ge=0, le=1000)
+    seed: int = Field(0, ge=0)
+    rotation: float = Field(30.0, ge=0.0, le=180.0)
+    zoom: float = Field(0.2, ge=0.0, lt=1.0)
+    width_shift: float = Field(0.1, ge=0.0, le=1.0)
+    height_shift: float = Field(0.1, ge=0.0, le=1.0)
+    horizontal_flip: bool = True
+    shear: float = Field(0.0, ge=0.0, lt=90.0)
+    brightness: tuple[float, float] = (1.0, 1.0)
+    vertical_flip: bool = False
+    fill_mode: FillMode = "nearest"
+
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"shear", "brightness", "vertical_flip", "fill_mode"}
+    )
+
+    @field_validator("brightness")
+    @classmethod
+    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = value
+        if not 0.0 <= low <= high <= 100.0:
+            raise ValueError("give two factors, the smaller one first, between 0 and 100")
+        return value
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "none": {"copies": 0},
+    "study": {},
+    "chest": {
+        "rotation": 10.0,
+        "zoom": 0.1,
+        "width_shift": 0.05,
+        "height_shift": 0.05,
+        "horizontal_flip": False,
+        "brightness": (0.9, 1.1),
+    },
+}
+"""``none``: no copies. ``study``: the defaults. ``chest``: what another technician, patient or
+machine might do to a chest X-ray, and the heart stays on its side."""
+
+
+def preset_augmentation(name: str, **changes: object) -> AugmentationSpec:
+    """Return the augmentation of a preset, with some of its values changed.
+
+    Parameters
+    ----------
+    name
+        One of `PRESETS`.
+    changes
+        Fields of `AugmentationSpec`; None leaves the preset's.
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    pydantic.ValidationError
+        For a value out of range.
+    """
+    require_known("augmentation preset", name, PRESETS)
+    given = {field: value for field, value in changes.items() if value is not None}
+    return AugmentationSpec.model_validate(PRESETS[name] | given)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyParameters:
+    """One copy's parameters, in the words and units of Keras's ``ImageDataGenerator``.
+
+    Attributes
+    ----------
+    theta
+        Rotation in degrees.
+    tx, ty
+        Shift along x (columns) and y (rows), in pixels.
+    zx, zy
+        Zoom along x and y.
+    flip_horizontal, flip_vertical
+        Whether the copy is mirrored, or upside down.
+    shear
+        Shear angle in degrees.
+    brightness
+        What grey values are multiplied by.
+    """
+
+    theta: float
+    tx: float
+    ty: float
+    zx: float
+    zy: float
+    flip_horizontal: bool
+    flip_vertical: bool = False
+    shear: float = 0.0
+    brightness: float = 1.0
+
+
+def draw_parameters(
+    spec: AugmentationSpec, image_sha256: str, copy: int, size: int
+) -> CopyParameters:
+    """Draw the parameters of copy `copy`, from the seed, the image's content and `copy` alone."""
+    key = hashlib.sha256(f"{spec.seed}:{image_sha256}:{copy}".encode()).digest()
+    random = np.random.default_rng(int.from_bytes(key, "little"))
+    # New parameters are drawn last, so that the old ones stay what they were.
+    theta, tx, ty, zx, zy, flip, shear, upside, light = random.uniform(-1.0, 1.0, 9)
+    darkest, brightest = spec.brightness
+    return CopyParameters(
+        theta=float(theta * spec.rotation),
+        tx=float(tx * spec.width_shift * size),
+        ty=float(ty * spec.height_shift * size),
+        zx=float(1.0 + zx * spec.zoom),
+        zy=float(1.0 + zy * spec.zoom),
+        flip_horizontal=bool(spec.horizontal_flip and flip < 0.0),
+        flip_vertical=bool(spec.vertical_flip and upside < 0.0),
+        shear=float(shear * spec.shear),
+        brightness=float(darkest + (light + 1.0) / 2.0 * (brightest - darkest)),
+    )
+
+
+def apply_affine(
+    pixels: NDArray[np.float32], parameters: CopyParameters, fill_mode: FillMode = "nearest"
+) -> NDArray[np.float32]:
+    """Rotate, shift, shear, zoom and mirror an image about its centre in one interpolation.
+
+    The order (rotate, then shift, shear, zoom, mirror), the centre and the signs are those of
+    Keras's ``ImageDataGenerator.apply_transform``.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (size, size, channels), dtype float32
+    parameters
+        What to do; brightness isn't done here.
+    fill_mode
+        See `AugmentationSpec`.
+
+    Returns
+    -------
+    ndarray of shape (size, size, channels), dtype float32
+        Bilinear.
+    """
+    height, width = pixels.shape[:2]
+    # Arrays count (row, column) where the parameters say (x, y), so a turn has the other sign.
+    angle, shear = np.deg2rad(-parameters.theta), np.deg2rad(parameters.shear)
+    rotate = np.array(
+        [[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0, 0, 1.0]]
+    )
+    shift = np.array([[1.0, 0.0, parameters.ty], [0.0, 1.0, parameters.tx], [0, 0, 1.0]])
+    slant = np.array([[np.cos(shear), 0.0, 0.0], [-np.sin(shear), 1.0, 0.0], [0, 0, 1.0]])
+    zoom = np.diag([parameters.zy, parameters.zx, 1.0])
+    centre = np.array([[1.0, 0.0, height / 2 - 0.5], [0.0, 1.0, width / 2 - 0.5], [0, 0, 1.0]])
+    uncentre = np.array([[1.0, 0.0, 0.5 - height / 2], [0.0, 1.0, 0.5 - width / 2], [0, 0, 1.0]])
+    matrix = centre @ rotate @ shift @ slant @ zoom @ uncentre
+    if parameters.flip_horizontal:
+        matrix = matrix @ np.array([[1.0, 0.0, 0.0], [0.0, -1.0, width - 1.0], [0, 0, 1.0]])
+    if parameters.flip_vertical:
+        matrix = matrix @ np.array([[-1.0, 0.0, height - 1.0], [0.0, 1.0, 0.0], [0, 0, 1.0]])
+    channels = [
+        affine_transform(pixels[..., c], matrix[:2, :2], matrix[:2, 2], order=1, mode=fill_mode)
+        for c in range(pixels.shape[2])
+    ]
+    return np.stack(channels, axis=-1)
+
+
+def make_copy(
+    pixels: NDArray[np.float32], spec: AugmentationSpec, image_sha256: str, copy: int
+) -> NDArray[np.float32]:
+    """Return copy `copy` of an image; copy 0 is the image itself.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (size, size, channels), dtype float32
+    spec
+        Ranges and seed.
+    image_sha256
+        SHA-256 of the image file, hexadecimal.
+    copy
+        0 for the untouched image.
+    """
+    if copy == 0:
+        return pixels
+    parameters = draw_parameters(spec, image_sha256, copy, pixels.shape[0])
+    changed = apply_affine(pixels, parameters, spec.fill_mode)
+    if parameters.brightness != 1.0:
+        changed = (changed * np.float32(parameters.brightness)).clip(0.0, 255.0)
+    return changed

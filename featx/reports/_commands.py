@@ -1,0 +1,195 @@
+"""The commands that make a run anew, from what it says of itself."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from featx.backbones._spec import DEFAULT_INPUT
+from featx.data import positive_is_known
+from featx.heads._settings import SETTINGS
+from featx.images import AugmentationSpec
+from featx.runs import RunRecord
+
+LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
+"""The last layer before the top, of networks where that is known without building them."""
+
+_LIKE_OPTIONS = ("rotation", "zoom", "width_shift", "height_shift", "shear", "fill_mode")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What files and folders are called in the commands.
+
+    Attributes
+    ----------
+    data, cache, run
+        The images, the embeddings and the run.
+    weights
+        The weights file, or the saved model.
+    calibrated
+        The run that this one was calibrated from, and the images of that.
+    """
+
+    data: str = "DATA"
+    cache: str = "CACHE"
+    run: str = "RUN"
+    weights: str = "FILE"
+    calibrated: tuple[str, str] = ("RUN", "IMAGES")
+
+
+def commands(record: RunRecord, places: Places) -> str:
+    """Return the commands from images to a run, one a line.
+
+    Parameters
+    ----------
+    record
+        Of the run.
+    places
+        What files and folders are called.
+    """
+    first = ["featx", "extract", places.data, "--cache", places.cache]
+    lines = [first + _extraction(record, places.weights)]
+    if record.calibrated is None:
+        lines.append(_fit(record, places.cache, places.run))
+    else:
+        lines += [_fit(record, places.cache, places.calibrated[0]), _calibrate(record, places)]
+    return "\n".join(map(shlex.join, lines))
+
+
+def _extraction(record: RunRecord, weights: str) -> list[str]:
+    spec = record.extraction
+    backbone, augmentation = spec.backbone, spec.augmentation
+    saved = backbone.architecture_sha256 is not None
+    options = ["--backbone", weights if saved else backbone.name]
+    if not saved and record.weights not in ("imagenet", "random"):
+        options += ["--weights", weights]
+    options += ["--precision", backbone.precision]
+    if backbone.layer != LAYERS.get(backbone.name):
+        options += ["--layer", backbone.layer]
+    if _usual_classes(record.classes) != record.classes:
+        options += ["--positive", record.classes[1]]
+    if backbone.input_size != DEFAULT_INPUT:
+        options += ["--input-size", str(backbone.input_size)]
+    if backbone.weights == "random":
+        options += ["--weights", "random"]
+    if backbone.preprocess != "imagenet":
+        options += ["--preprocess", backbone.preprocess]
+    if backbone.standardization is not None:
+        given = backbone.standardization.model_dump()
+        options += [_option(name) for name, value in given.items() if value is True]
+    if spec.decoding.contrast != "none":
+        options += ["--contrast", spec.decoding.contrast]
+    if spec.decoding.jpeg_reduction != type(spec.decoding)().jpeg_reduction:
+        options += ["--jpeg-reduction", str(spec.decoding.jpeg_reduction)]
+    if spec.storage_dtype != "float16":
+        options += ["--storage-dtype", spec.storage_dtype]
+    options += ["--copies", str(augmentation.copies)]
+    if augmentation.copies:
+        options += _augmentation(augmentation)
+    if record.tta:
+        options += ["--copies-of", "all"]
+    if seed := augmentation.seed or (backbone.weights_seed or 0):
+        options += ["--seed", str(seed)]
+    return options
+
+
+def _augmentation(spec: AugmentationSpec) -> list[str]:
+    usual, options = AugmentationSpec(), []
+    for name in _LIKE_OPTIONS:
+        if getattr(spec, name) != getattr(usual, name):
+            options += [_option(name), f"{getattr(spec, name)}"]
+    if spec.brightness != usual.brightness:
+        options += ["--brightness", ",".join(f"{factor:g}" for factor in spec.brightness)]
+    if not spec.horizontal_flip:
+        options.append("--no-horizontal-flip")
+    if spec.vertical_flip:
+        options.append("--vertical-flip")
+    return options
+
+
+def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
+    head, tuning = record.head, record.tuning
+    heads = [head.name] if tuning is None else tuning.get("heads", [head.name])
+    words = ["featx", "fit" if tuning is None else "tune", cache, "--head", ",".join(heads)]
+    words += ["--run", run, "--accuracy-floor", f"{record.accuracy_floor:g}"]
+    if tuning is not None:
+        words += _search(record, tuning)
+    else:
+        for name, value in changed_settings(record).items():
+            words += _setting(name, value)
+        if head.calibration is not None and head.name != "svm":
+            words += ["--calibration", head.calibration]
+        words.append("--use-copies" if record.copies else "--no-use-copies")
+        if record.tta:
+            words.append("--tta")
+    if record.seed:
+        words += ["--seed", str(record.seed)]
+    return words
+
+
+def _search(record: RunRecord, tuning: Mapping[str, Any]) -> list[str]:
+    """Return the options of a search, as far as the run notes them; processes are no part of it."""
+    search, words = tuning.get("search", {}), []
+    trials = tuning.get("trials")
+    if isinstance(trials, Mapping):
+        words += ["--trials", str(trials.get("complete", 0) + trials.get("pruned", 0))]
+    for name in ("sampler", "pruner"):
+        if name in tuning:
+            words += [f"--{name}", str(tuning[name])]
+    if search.get("objective", "constrained") != "constrained":
+        words += ["--objective", search["objective"]]
+    if search.get("threshold_only"):
+        words.append("--threshold-only")
+    if search.get("use_copies") is not None:
+        words.append("--use-copies" if search["use_copies"] else "--no-use-copies")
+    for name in ("guarantee", "recall_floor"):
+        if search.get(name) is not None:
+            words += [_option(name), f"{search[name]:g}"]
+    fixed = search.get("fixed", {}).get(record.head.name, ())
+    for name, value in changed_settings(record).items():
+        if name in fixed or search.get("threshold_only"):
+            words += _setting(name, value)
+    if record.head.calibration is not None and record.head.name != "svm":
+        words += ["--calibration", record.head.calibration]
+    return words
+
+
+def _calibrate(record: RunRecord, places: Places) -> list[str]:
+    """Return the command that chose the operating point anew."""
+    words = ["featx", "calibrate", *places.calibrated, "--run", places.run]
+    words += ["--accuracy-floor", f"{record.accuracy_floor:g}"]
+    if not str((record.calibrated or {}).get("method", "")).startswith("labelled images"):
+        return [*words, "--unlabelled"]
+    if record.recalibration is not None:
+        words += ["--recalibrate", record.recalibration.method]
+    if record.promise is not None and "confidence" in record.promise:
+        words += ["--guarantee", f"{record.promise['confidence']:g}"]
+    return words
+
+
+def _usual_classes(classes: tuple[str, str]) -> tuple[str, str]:
+    """Return the order that the classes have where nobody says which is the positive one."""
+    first, last = sorted(classes)
+    return (last, first) if positive_is_known((last, first)) else (first, last)
+
+
+def _setting(name: str, value: Any) -> list[str]:
+    if name == "layers":  # too long for a line; run.json has them
+        return ["--head-config", "LAYERS.yaml"]
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    return ["--set", f"{name}={'none' if value is None else value}"]
+
+
+def changed_settings(record: RunRecord) -> dict[str, Any]:
+    """Return the settings of the head that aren't its defaults."""
+    usual = SETTINGS[record.head.name]().model_dump(mode="json")
+    given = record.head.settings.model_dump(mode="json")
+    return {name: value for name, value in given.items() if value != usual.get(name)}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,167 @@
+"""What a report says of how the runs were made: settings, backbone, commands, learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from featx.heads import TITLES
+from featx.reports._commands import Places, changed_settings, commands
+from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
+from featx.reports._facts import Facts, RunFacts
+from featx.reports._figures import learning_figures, picture
+from featx.reports._wording import METRICS, Names, counted
+from featx.runs import RunRecord
+
+
+def making_section(facts: Facts, names: Names) -> Section:
+    """Tell how the runs were made, and how to make them again."""
+    runs = facts.runs
+    rows = [[name] for name in _facts_of(runs[0], names)]
+    for run in runs:
+        for row, value in zip(rows, _facts_of(run, names).values(), strict=True):
+            row.append(value)
+    table = Table(
+        ("", *(run.name for run in runs)),
+        tuple(tuple(row) for row in rows),
+        words=frozenset(range(len(runs) + 1)),
+    )
+    blocks: list[Block] = [table]
+    promised = [
+        f"{run.name}: {run.record.promise['sentence']}"
+        for run in runs
+        if run.record.promise is not None and "sentence" in run.record.promise
+    ]
+    if promised:
+        blocks += [Text("What is promised of the operating point:"), Items(tuple(promised))]
+    blocks += [
+        Text(
+            "The threshold is the one of highest recall among those whose accuracy out of fold is "
+            "at or above the accuracy floor. Folds keep each patient together."
+        ),
+        *(block for run in runs for block in _calibrated(run)),
+        Text(
+            "Commands that make the runs anew, put together from what the runs note. They don't "
+            "note how the images were listed: which options say who the patient is "
+            "(--group-regex), where paths of a table begin (--root)."
+        ),
+        Code("\n".join(_unique_lines([_commands(run, names) for run in runs]))),
+    ]
+    blocks += _learning(facts)
+    return Section(
+        "How it was made", "making", tuple(blocks), "TRIPOD+AI items 12 and 22; CLAIM: model"
+    )
+
+
+def _facts_of(run: RunFacts, names: Names) -> dict[str, str]:
+    record = run.record
+    backbone, augmentation = record.extraction.backbone, record.extraction.augmentation
+    settings = ", ".join(f"{k} {v}" for k, v in changed_settings(record).items())
+    mapped, band = record.recalibration, record.band
+    copies = "none"
+    if record.copies:
+        copies = f"{record.copies} of each training image, rotation up to {augmentation.rotation:g}"
+        copies += f"°, zoom up to {augmentation.zoom:g}"
+    return {
+        "head": f"{record.head.name}: {TITLES[record.head.name]}",
+        "settings that aren't the defaults": settings or "none",
+        "scores become probabilities by": _probabilities(record),
+        "recalibrated": "no"
+        if mapped is None
+        else f"score → sigmoid({mapped.slope:.4g} · "
+        f"logit(score) + {mapped.intercept:.4g}), {mapped.method}",
+        "threshold": f"{record.threshold:.6g}",
+        "uncertain band": "not noted" if band is None else f"{band[0]:.4g} to {band[1]:.4g}",
+        "accuracy floor": f"{record.accuracy_floor:g}",
+        "folds": f"{record.folds}, seed {record.seed}",
+        "augmented copies": copies,
+        "test-time augmentation": f"{record.tta} copies" if record.tta else "no",
+        "backbone": f"{backbone.name}, layer {backbone.layer}, {backbone.weights} weights",
+        "SHA-256 of the weights": backbone.weights_sha256,
+        "input": f"{backbone.input_size} x {backbone.input_size} pixels, {backbone.preprocess} "
+        f"preprocessing, {backbone.precision}",
+        "fingerprint of the embeddings": record.fingerprint,
+        "made": record.created,
+        "versions": ", ".join(f"{k} {v}" for k, v in record.versions.items()),
+        "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in record.seconds.items()),
+        "folder": names.folder(str(run.run.path.resolve()), "RUN"),
+    }
+
+
+def _probabilities(record: RunRecord) -> str:
+    """Say how the probability of `featx predict` follows from the score; see `Run.calibration`."""
+    if record.recalibration is not None:
+        return "the recalibration: they are probabilities"
+    if record.head.calibration is not None:
+        return f"{record.head.calibration}, on held-out patients: they are probabilities"
+    return "Platt's map of the out-of-fold scores; the threshold is for scores"
+
+
+def _calibrated(run: RunFacts) -> list[Block]:
+    """Say how the operating point of a run was repaired on local images, where it was."""
+    how = run.record.calibrated
+    if how is None:
+        return []
+    where = f"{counted(int(how['images']), 'image')} of {counted(int(how['patients']), 'patient')}"
+    blocks: list[Block] = [
+        Notice(
+            f"{run.name}: the threshold was chosen anew, on {where} from elsewhere and not out of "
+            f"fold ({how['method']})."
+        )
+    ]
+    blocks += [Text(str(how[key])) for key in ("assumption", "shift", "advice") if how.get(key)]
+    old, new = how.get("old", {}), how.get("new", {})
+    rows = tuple(
+        (METRICS.get(name, name), *(f"{point[name]:.4g}" for point in (old, new)))
+        for name in ("threshold", *METRICS)
+        if all(isinstance(point.get(name), float) for point in (old, new))
+    )
+    if rows:
+        caption = f"The operating point of {run.name} on those images, before and after."
+        blocks.append(Table(("", "before", "after"), rows, caption))
+    return blocks
+
+
+def _commands(run: RunFacts, names: Names) -> str:
+    data = run.fitted_on.cache.data if run.fitted_on is not None else ""
+    record = run.record
+    before = str((record.calibrated or {}).get("from", ""))
+    places = Places(
+        data=names.folder(data, "DATA"),
+        cache=names.folder(str(Path(record.cache)), "CACHE"),
+        run=names.folder(str(run.run.path.resolve()), run.name),
+        weights=names.folder(record.weights, "FILE"),
+        calibrated=(names.folder(before, "RUN"), "IMAGES"),
+    )
+    return commands(record, places)
+
+
+def _unique_lines(texts: list[str]) -> list[str]:
+    """Keep the first of equal lines: runs share an extraction."""
+    return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
+
+
+def _learning(facts: Facts) -> list[Block]:
+    blocks: list[Block] = []
+    for run in facts.runs:
+        if run.history is None:
+            continue
+        history = run.history
+        final = history[history["training"] == "final"]
+        last = (final if len(final) else history).iloc[-1]
+        pictures = tuple(
+            picture(
+                figure,
+                f"learning-{run.key}-{name}",
+                f"{name} of {run.name} by epoch, on training images and held-out patients; "
+                f"{last[name]:.4f} in the last epoch of the final fit",
+            )
+            for name, figure in learning_figures(history).items()
+        )
+        trainings = history.groupby(["training", "member"]).ngroups
+        text = f"Learning curves of {run.name}: {counted(trainings, 'training')}, thin lines are "
+        blocks.append(Gallery(pictures, caption=f"{text}folds, the bold one is the final fit."))
+    if not blocks:
+        blocks.append(
+            Text("Learning curves: only Keras heads learn by epochs, and none has a history here.")
+        )
+    return blocks

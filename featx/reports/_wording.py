@@ -1,0 +1,98 @@
+"""How numbers, paths and names are written in a report."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from featx.evaluation import Metrics
+from featx.evaluation import counted as counted
+from featx_cache._text import printable
+
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "recall": "recall (sensitivity)",
+    "specificity": "specificity",
+    "precision": "precision (PPV)",
+    "npv": "NPV",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_error": "expected calibration error",
+}
+
+_PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What images and folders are called.
+
+    Attributes
+    ----------
+    anonymous
+        Hide file names: images get numbers, folders placeholders.
+    places
+        Files and folders that messages may name, and that are hidden then.
+    """
+
+    anonymous: bool = False
+    places: tuple[str, ...] = ()
+
+    def image(self, path: str, number: int) -> str:
+        """Call an image by its path in the manifest, or by its number in the table at hand."""
+        return f"image {number}" if self.anonymous else printable(path)
+
+    def folder(self, path: str, placeholder: str) -> str:
+        """Call a folder by its path, or by what it is."""
+        return placeholder if self.anonymous or not path else printable(path)
+
+    def told(self, message: str) -> str:
+        """Repeat a message, which may have paths in it."""
+        if not self.anonymous:
+            return printable(message)
+        # A name may have spaces in it, where the pattern would take it to end.
+        for place in sorted(filter(None, self.places), key=len, reverse=True):
+            message = message.replace(place, "…")
+        return _PATH.sub("…", printable(message))
+
+
+def number(value: float | None) -> str:
+    """Write a metric."""
+    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def with_interval(metrics: Metrics, name: str) -> str:
+    """Write a metric with its 95 % interval, where it has one."""
+    interval = metrics.intervals.get(name)
+    between = f" ({interval.low:.3f} – {interval.high:.3f})" if interval else ""
+    return number(getattr(metrics, name)) + between
+
+
+def listed(words: Iterable[str]) -> str:
+    """Join words as one does in a sentence."""
+    *first, last = list(words)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def keys(names: Iterable[str]) -> list[str]:
+    """Return different names for anchors and files."""
+    found: list[str] = []
+    for name in names:
+        key, number = slug(name), 1
+        while key in found:
+            number += 1
+            key = f"{slug(name)}-{number}"
+        found.append(key)
+    return found
+
+
+def slug(text: str) -> str:
+    """Return a name for an anchor or a file: lower case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"

@@ -1,0 +1,228 @@
+"""What a run directory says of itself: ``run.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from featx.errors import InputError
+from featx.extraction import ExtractionSpec
+from featx.heads import HeadSpec
+from featx.thresholds import Recalibration
+from featx_cache._text import printable
+
+SCHEMA: Literal[3] = 3
+RECORD_NAME = "run.json"
+OOF_NAME = "oof.csv"
+TRAINING_NAME = "training.txt"
+REFERENCE_NAME = "reference.h5"
+CALIBRATION_NAME = "calibration.csv"
+LOG_NAME = "fit.log"
+HISTORY_NAME, CURVES_NAME = "history.csv", "curves.png"
+STUDY_NAME = "study"
+TENSORBOARD_NAME = "tensorboard"
+CHECKSUM = "checksum"
+_PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", "h5py", "pillow")
+
+
+class RunRecord(BaseModel):
+    """What was fitted, on what, with what result.
+
+    Attributes
+    ----------
+    threshold, accuracy_floor
+        The operating point, and what its accuracy had to reach out of fold.
+    classes
+        The negative and the positive class.
+    head, extraction, fingerprint
+        Specs of the head and of the embeddings, and the latter's fingerprint.
+    head_file
+        ``head.keras`` or ``head.skops``.
+    cache, weights
+        Where the embeddings and the backbone's weights were when it was fitted.
+    fitted_splits, images, patients, folds, copies
+        What it was fitted on; `copies` is the number of augmented copies of each training image.
+    tta
+        Copies that each score is averaged over, besides the untouched image.
+    metrics
+        ``out_of_fold``: see `featx.evaluation.Metrics`.
+    search
+        How the threshold was found.
+    tuning
+        Of a run that `featx tune` made: the study, its trials, the winner's recall and accuracy on
+        the folds of the search, and how much less they are on fresh ones. None for a fit.
+    promise
+        What is promised of the operating point; see `featx.thresholds.Promise`. None for nothing.
+    band
+        The uncertain band around the threshold; see `featx.thresholds.uncertain_band`. None in runs
+        of earlier versions.
+    recalibration
+        How the head's scores become this run's; None leaves them as they are.
+    calibrated
+        Of a run that `featx calibrate` made: from which run, on what, old and new operating point.
+    files
+        Name -> SHA-256 of the other files of the run; empty in runs of earlier versions.
+    seconds
+        Of the out-of-fold scores, the final fit, and a prediction of one image's embedding.
+    versions
+        Of Python and the packages that matter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: Literal[3] = SCHEMA
+    created: str
+    threshold: float = Field(allow_inf_nan=False)
+    accuracy_floor: float = Field(ge=0, le=1)
+    classes: tuple[str, str]
+    head: HeadSpec
+    head_file: Literal["head.keras", "head.skops"]
+    extraction: ExtractionSpec
+    fingerprint: str
+    cache: str
+    weights: str
+    seed: int = Field(ge=0, lt=2**32)
+    fitted_splits: tuple[str, ...]
+    images: int
+    patients: int
+    folds: int
+    copies: int
+    tta: int = Field(0, ge=0)
+    metrics: dict[str, dict[str, Any]]
+    search: dict[str, Any]
+    tuning: dict[str, Any] | None = None
+    promise: dict[str, Any] | None = None
+    band: tuple[float, float] | None = None
+    recalibration: Recalibration | None = None
+    calibrated: dict[str, Any] | None = None
+    files: dict[str, str] = Field(default_factory=dict)
+    seconds: dict[str, float]
+    versions: dict[str, str]
+
+    @field_validator("files")
+    @classmethod
+    def _beside_it(cls, files: dict[str, str]) -> dict[str, str]:
+        """Refuse files that lie elsewhere: what is named here is read and copied."""
+        for name in files:
+            if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+                raise ValueError(f"{name!r} is not a file beside it")
+        return files
+
+    @field_validator("classes")
+    @classmethod
+    def _of_plain_text(cls, classes: tuple[str, str]) -> tuple[str, str]:
+        """Refuse names that a terminal would obey: they stand in tables, figures and reports."""
+        for name in classes:
+            if printable(name) != name:
+                raise ValueError(f"{name!r} is not printable text")
+        return classes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier(cls, values: Any) -> Any:
+        """Read runs of schema 1, in which epochs and precision stood beside the head's name, and 2.
+
+        Schema 3 added fields only.
+        """
+        if not isinstance(values, dict) or values.get("schema_version") not in (1, 2):
+            return values
+        if values["schema_version"] == 2:
+            return values | {"schema_version": SCHEMA}
+        head = dict(values["head"])
+        settings = {name: head.pop(name) for name in ("epochs", "precision") if name in head}
+        if head.get("name") == "keras":
+            head["settings"] = settings
+        return values | {"schema_version": SCHEMA, "head": head}
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read ``run.json``.
+
+    Raises
+    ------
+    InputError
+        When the folder isn't a run, or the file is damaged or of an unknown schema.
+    """
+    path = folder / RECORD_NAME
+    again = "It is damaged or from another version of featx; fit the run again."
+    if not path.is_file():
+        what = f"{folder} is not a run (it has no {RECORD_NAME})"
+        if not folder.exists():
+            what = f"there is no run at {folder}"
+        raise InputError(what, "Make one with `featx fit CACHE --head logreg --run RUN`.")
+    require_inside(folder, path)
+    try:
+        content = path.read_bytes()
+        record = RunRecord.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise InputError(f"{path} can't be used: {where}: {first['msg']}", again) from error
+    values = json.loads(content)
+    if values.get(CHECKSUM, wanted := checksum(values)) != wanted:
+        raise InputError(f"{path} is damaged: it isn't what featx wrote", again)
+    return record
+
+
+def require_inside(folder: Path, path: Path) -> None:
+    """Refuse a file of a run that is a link: in a run of somebody else's it could show any file.
+
+    Raises
+    ------
+    InputError
+        When the file isn't in the folder, whatever the folder itself is a link to.
+    """
+    if path.resolve().parent != folder.resolve():
+        raise InputError(
+            f"{path} leads out of the run, to {path.resolve()}",
+            "Put the file itself in its place, if you trust the run.",
+        )
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a record says: its fields but for the checksum, keys sorted.
+
+    A digit of the threshold that a bad disk changed would else go unnoticed.
+    """
+    said = {name: value for name, value in values.items() if name != CHECKSUM}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def record_text(record: RunRecord) -> str:
+    """Return the content of ``run.json``, its checksum included."""
+    values = json.loads(record.model_dump_json())
+    return json.dumps(values | {CHECKSUM: checksum(values)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_record(folder: Path, record: RunRecord) -> RunRecord:
+    """Write ``run.json`` as the last file of a run, with the hashes of the others."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    whole = record.model_copy(update={"files": hashes})
+    (folder / RECORD_NAME).write_text(record_text(whole), encoding="utf-8")
+    return whole
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide results."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,112 @@
+"""Maps from scores to probabilities, learnt on patients that nobody was fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+
+from featx.errors import InputError
+from featx.thresholds._recalibration import Method, Recalibration, logits
+
+_FLATTEST = 1e-9
+
+
+def learn_platt(y: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Recalibration:
+    """Learn the map from scores to the share of positives, each patient counted once.
+
+    Logistic regression on the scores' log odds with the targets of Platt (1999), which are a little
+    less sure than 0 and 1, so that scores without an error don't become certainties.
+
+    Parameters
+    ----------
+    y : array of shape (images,), bool or 0/1
+        1 for the positive class.
+    scores : array of shape (images,)
+        Out of fold, 0..1.
+    groups : array of shape (images,)
+        The patient of each image.
+
+    Returns
+    -------
+    Recalibration
+        Of scores that order the patients no better than chance, one that gives all of them the
+        share of positives.
+    """
+    truth = np.asarray(y).astype(bool)
+    _, patient, size = np.unique(
+        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
+    )
+    weight = 1.0 / size[patient]
+    sick, healthy = weight[truth].sum(), weight[~truth].sum()
+    target = np.where(truth, (sick + 1.0) / (sick + 2.0), 1.0 / (healthy + 2.0))
+    values = logits(scores)
+    model = LogisticRegression(C=np.inf).fit(
+        np.concatenate([values, values])[:, None],
+        np.repeat([1, 0], len(values)),
+        sample_weight=np.concatenate([weight * target, weight * (1.0 - target)]),
+    )
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope < _FLATTEST:
+        slope, intercept = _FLATTEST, float(logit((sick + 1.0) / (sick + healthy + 2.0)))
+    return Recalibration(method="sigmoid", slope=slope, intercept=intercept)
+
+
+def fit_recalibration(
+    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, method: Method
+) -> Recalibration:
+    """Learn a map on labelled images; see `learn_platt` for ``sigmoid``.
+
+    Parameters
+    ----------
+    y, scores, groups
+        See `learn_platt`.
+    method
+        ``sigmoid``, or ``temperature`` (Guo et al. 2017; scikit-learn's).
+
+    Raises
+    ------
+    InputError
+        When a class is missing, or the sick have the lower scores.
+    """
+    truth = np.asarray(y).astype(bool)
+    if truth.all() or not truth.any():
+        raise InputError("a recalibration needs images of both classes")
+    found = (
+        _learn_temperature(truth, scores)
+        if method == "temperature"
+        else learn_platt(truth, scores, groups)
+    )
+    if found.slope <= _FLATTEST:
+        raise InputError(
+            "the sick have no higher scores here than the healthy: these are no probabilities",
+            "Check the labels and the order of the classes (--positive).",
+        )
+    return found
+
+
+def _learn_temperature(truth: NDArray[np.bool_], scores: ArrayLike) -> Recalibration:
+    values = logits(scores)[:, np.newaxis]
+    head = FrozenEstimator(_Logits().fit(values, truth.astype(int)))
+    model = CalibratedClassifierCV(head, method="temperature").fit(values, truth.astype(int))
+    (calibrated,) = model.calibrated_classifiers_
+    slope = float(calibrated.calibrators[0].beta_)
+    return Recalibration(method="temperature", slope=max(slope, _FLATTEST), intercept=0.0)
+
+
+class _Logits(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier whose decision function is what it is given."""
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> _Logits:  # noqa: ARG002
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(X, np.float64)[:, 0]
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        return (self.decision_function(X) >= 0.0).astype(np.int64)

@@ -1,0 +1,306 @@
+"""A threshold whose accuracy on new patients is promised, with a stated confidence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from mapie.risk_control import BinaryClassificationController
+from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+from featx.errors import InputError, NoFeasibleThresholdError
+from featx.thresholds._recalibration import logits
+from featx.thresholds._sweep import sweep
+
+PATH_THRESHOLDS = 200
+PATH_THRESHOLDS_OF_TWO = 20
+"""With two floors MAPIE tests thresholds by Holm's method, which pays for each of them."""
+
+SPREAD_THRESHOLDS = 10
+SPREAD_TAIL = 0.01
+
+SET_ASIDE = (
+    "Since one patient in five is set aside, that takes about {five_times:,} more patients in "
+    "train and val; or lower --accuracy-floor or --guarantee."
+)
+
+MOST_PATIENTS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is promised of a threshold.
+
+    Attributes
+    ----------
+    threshold
+        An image is positive when its score is at least this.
+    confidence
+        Of the promise: the share of calibration sets for which it would hold.
+    accuracy_floor, recall_floor
+        What accuracy, and recall where it isn't None, reach on new patients.
+    patients
+        How many it was calibrated on, with one image each.
+    accuracy, recall
+        On those; the threshold was chosen on them.
+    """
+
+    threshold: float
+    confidence: float
+    accuracy_floor: float
+    recall_floor: float | None
+    patients: int
+    accuracy: float
+    recall: float
+
+    @property
+    def sentence(self) -> str:
+        """The promise and its assumption."""
+        floors = f"accuracy is at least {self.accuracy_floor:g}"
+        if self.recall_floor is not None:
+            floors += f" and recall at least {self.recall_floor:g}"
+        return (
+            f"With {self.confidence:.0%} confidence, {floors} on new patients (one image of each), "
+            f"provided that they come from the same population as the {self.patients} patients "
+            "that the threshold was calibrated on (exchangeability)."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON, the sentence among them."""
+        return {**asdict(self), "sentence": self.sentence}
+
+
+def candidate_thresholds(
+    y: ArrayLike, scores: ArrayLike, *, most: int = PATH_THRESHOLDS
+) -> NDArray[np.float64]:
+    """Order thresholds for a promise, by scores that have no part in it.
+
+    The first is the one of highest accuracy; those after it are lower and lower, with ever higher
+    recall, so that a test which goes down until it fails needs no correction for their number.
+
+    Parameters
+    ----------
+    y : array of shape (images,), bool or 0/1
+        Labels of the training images.
+    scores : array of shape (images,)
+        Their out-of-fold scores.
+    most
+        How many thresholds, at most.
+
+    Returns
+    -------
+    ndarray of shape (thresholds,), dtype float64
+        Descending.
+    """
+    points = sweep(y, scores)
+    best = int(points.accuracy.argmax())
+    path = points.thresholds[best::-1]
+    places = np.unique(np.linspace(0, len(path) - 1, most).round().astype(int))
+    ordered: NDArray[np.float64] = path[places]
+    return ordered
+
+
+def spread_thresholds(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """Spread thresholds for a promise to another population, whose scores may lie elsewhere.
+
+    Where the order of `candidate_thresholds` begins may be far off there, and a test that goes down
+    it would fail at once. These are few, at equal distances of log odds from where hardly a sick
+    image lies below to where hardly a healthy one lies above, and are tested each for itself.
+
+    Parameters
+    ----------
+    y : array of shape (images,), bool or 0/1
+        Labels of the training images.
+    scores : array of shape (images,)
+        Their out-of-fold scores.
+
+    Returns
+    -------
+    ndarray of shape (thresholds,), dtype float64
+        Descending.
+    """
+    truth, odds = np.asarray(y).astype(bool), logits(scores)
+    ends = [np.quantile(odds[truth], SPREAD_TAIL), np.quantile(odds[~truth], 1 - SPREAD_TAIL)]
+    # Healthy people of another population often have higher scores than those that it knows.
+    ends.append(np.quantile(odds[truth], 0.5))
+    spread: NDArray[np.float64] = expit(np.linspace(max(ends), min(ends), SPREAD_THRESHOLDS))
+    return spread
+
+
+def promise_threshold(
+    y: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    candidates: NDArray[np.float64],
+    *,
+    accuracy_floor: float,
+    confidence: float = 0.9,
+    recall_floor: float | None = None,
+    sequence: bool = True,
+    seed: int = 0,
+    advice: str = SET_ASIDE,
+) -> Promise:
+    """Pick the threshold of highest recall whose accuracy on new patients can be promised.
+
+    MAPIE tests the candidates by Learn then Test (Angelopoulos et al. 2021, arXiv:2110.01052) on
+    one image of each patient, drawn at random: images of one patient are no independent evidence.
+
+    Parameters
+    ----------
+    y : array of shape (images,), bool or 0/1
+        Labels of patients whom the head never saw.
+    scores : array of shape (images,)
+        Probability of the positive class, by the very head that will be used.
+    groups : array of shape (images,)
+        The patient of each image.
+    candidates : array of shape (thresholds,)
+        See `candidate_thresholds` and `spread_thresholds`; chosen without these images.
+    accuracy_floor, recall_floor
+        What is to be promised; None promises nothing of recall.
+    confidence
+        Between 0 and 1.
+    sequence
+        Whether the candidates are in the order of `candidate_thresholds`, so that they may be
+        tested one after another until one fails; else each pays for the others (Holm 1979).
+    seed
+        Of the drawing.
+    advice
+        What to do where more patients would be needed; ``{five_times}`` is five times their number.
+
+    Raises
+    ------
+    InputError
+        When confidence is no fraction.
+    NoFeasibleThresholdError
+        When nothing can be promised; it says how many more patients would do.
+    """
+    if not 0.0 < confidence < 1.0:
+        raise InputError(
+            f"the confidence {confidence:g} is not between 0 and 1", "Give --guarantee 0.9."
+        )
+    drawn = one_of_each(groups, seed)
+    truth = np.asarray(y).astype(bool)[drawn]
+    values = np.asarray(scores, np.float64)[drawn]
+    floors = {"accuracy": accuracy_floor}
+    if recall_floor is not None:
+        floors["recall"] = recall_floor
+        places = np.linspace(0, len(candidates) - 1, PATH_THRESHOLDS_OF_TWO).round().astype(int)
+        candidates = candidates[np.unique(places)]
+    in_sequence = sequence and len(floors) == 1
+    controller = BinaryClassificationController(
+        predict_function=lambda X: np.column_stack([1 - X[:, 0], X[:, 0]]),
+        risk=list(floors),
+        target_level=[float(floor) for floor in floors.values()],
+        confidence_level=confidence,
+        best_predict_param_choice="recall",
+        list_predict_params=candidates,
+        fwer_method="fixed_sequence" if in_sequence else "bonferroni_holm",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where nothing can be promised; so do we
+        controller.calibrate(values[:, None], truth)
+    if controller.best_predict_param is None:
+        # In a sequence the first test decides whether there is a second.
+        tested = candidates[:1] if in_sequence else candidates
+        level = (1 - confidence) / len(tested)
+        raise _too_few(truth, values, tested, floors, level, advice)
+    threshold = float(controller.best_predict_param)
+    called = values >= threshold
+    return Promise(
+        threshold=threshold,
+        confidence=confidence,
+        accuracy_floor=accuracy_floor,
+        recall_floor=recall_floor,
+        patients=len(drawn),
+        accuracy=float((called == truth).mean()),
+        recall=float(called[truth].mean()) if truth.any() else float("nan"),
+    )
+
+
+def one_of_each(groups: ArrayLike, seed: int) -> NDArray[np.intp]:
+    """Draw one image of each patient.
+
+    Returns
+    -------
+    ndarray of shape (patients,), dtype intp
+        Places in `groups`.
+    """
+    names = np.asarray(groups).astype(str)
+    order = np.random.default_rng(seed).permutation(len(names))
+    _, first = np.unique(names[order], return_index=True)
+    return np.sort(order[first])
+
+
+def _too_few(
+    truth: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    candidates: NDArray[np.float64],
+    floors: dict[str, float],
+    level: float,
+    advice: str,
+) -> NoFeasibleThresholdError:
+    """Say how many patients would do, if all went on as it is on these."""
+    needed: list[tuple[float, float]] = []
+    for threshold in candidates:
+        called = values >= threshold
+        reached = {"accuracy": (called == truth).mean(), "recall": called[truth].mean()}
+        shares = {"accuracy": 1.0, "recall": truth.mean()}
+        patients = max(
+            _patients(1 - reached[name], 1 - floor, level, int(shares[name] * len(truth)))
+            / max(shares[name], 1e-9)
+            for name, floor in floors.items()
+        )
+        needed.append((patients, float(reached["accuracy"])))
+    fewest, accuracy = min(needed)
+    what = " and ".join(f"{name} {floor:g}" for name, floor in floors.items())
+    apart = " that were set aside" if advice == SET_ASIDE else ""
+    message = f"{what} can't be promised from {len(truth)} patients{apart}"
+    best = max(float(((values >= t) == truth).mean()) for t in candidates)
+    if fewest > MOST_PATIENTS:
+        return NoFeasibleThresholdError(
+            f"{message}: on them the head reaches accuracy {best:.4f}; if that is all it can do, "
+            "more patients wouldn't help",
+            "Lower --accuracy-floor (or --recall-floor), or search a better head.",
+            best_accuracy=best,
+        )
+    more = int(np.ceil(fewest)) - len(truth)
+    return NoFeasibleThresholdError(
+        f"{message}: at accuracy {accuracy:.4f}, as on these, about {more:,} more would do",
+        advice.format(five_times=5 * more),
+        best_accuracy=best,
+    )
+
+
+def _patients(risk: float, most: float, level: float, there: int) -> float:
+    """Return how many patients make a risk significantly lower than what is allowed.
+
+    Where as many as there are do for this risk, another is what fails.
+    """
+
+    def enough(patients: int) -> bool:
+        p = compute_hoeffding_bentkus_p_value(
+            np.array([risk]), np.array([patients]), np.array([most]), True
+        )
+        return bool(p[0, 0] <= level)
+
+    if risk >= most:
+        return float("inf")
+    return float(there) if enough(there) else _least(enough, there)
+
+
+def _least(enough: Callable[[int], bool], low: int) -> float:
+    """Return the least number that is enough and above `low`, by doubling and then halving."""
+    high = low + 1
+    while not enough(high):
+        low, high = high, 2 * high
+        if high > MOST_PATIENTS:
+            return float("inf")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return float(high)

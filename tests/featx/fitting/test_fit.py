@@ -1,0 +1,487 @@
+"""Fitting a run: what is written, that it repeats, and that it is written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from featx._run import load_run
+from featx.errors import InputError, NoFeasibleThresholdError, StorageError
+from featx.evaluation import Metrics, evaluate_scores
+from featx.fitting import FitReport, fit
+from featx.fitting import _final_fit as final_fit
+from featx.fitting import _fit as fitting
+from featx.heads import HeadSpec, load_head
+from featx.thresholds import sweep
+from featx_cache import Cache
+
+if TYPE_CHECKING:
+    from tests.featx.conftest import Contents, MakeCache
+
+LOGREG = HeadSpec(name="logreg")
+FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "training.txt"]
+
+
+def record_of(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "run.json").read_text())
+    return content
+
+
+def without_time(record: dict[str, Any]) -> dict[str, Any]:
+    # The log and the head's archive have times in them, too, and hashes follow.
+    changing = ("created", "seconds", "cache", "files", "checksum")
+    return {k: v for k, v in record.items() if k not in changing}
+
+
+def flat(metrics: Metrics) -> dict[str, float]:
+    """Return metrics without nesting, for comparison."""
+    values: dict[str, float] = pd.json_normalize(metrics.as_dict()).iloc[0].to_dict()
+    return values
+
+
+def in_cache(cache: Cache, path: Path) -> Any:
+    """Score all untouched images of a cache with a run's head."""
+    rows = cache.row_numbers(splits=None, copies=False)
+    name = record_of(path)["head_file"]
+    return load_head(path / name).predict_proba(cache.read(rows))
+
+
+class TestWhatIsWritten:
+    def test_the_run_has_these_files_and_no_others(self, report: FitReport) -> None:
+        assert sorted(path.name for path in report.run.iterdir()) == FILES
+
+    def test_nothing_is_left_beside_it(self, report: FitReport) -> None:
+        assert [path.name for path in report.run.parent.iterdir()] == [report.run.name]
+
+    def test_run_json_says_what_was_fitted_on_what_with_what_result(
+        self, report: FitReport, cache: Cache
+    ) -> None:
+        record = record_of(report.run)
+        assert record["schema_version"] == 3
+        assert record["head"] == {"name": "logreg"} | LOGREG.model_dump()
+        assert record["head_file"] == "head.skops"
+        assert record["extraction"] == cache.spec
+        assert record["cache"] == str(cache.path.resolve())
+        assert record["weights"] == cache.weights
+        assert record["classes"] == ["NORMAL", "PNEUMONIA"]
+        assert record["fitted_splits"] == ["train", "val"]
+        assert (record["images"], record["patients"], record["copies"]) == (40, 20, 0)
+        assert record["folds"] == 5
+        assert record["seed"] == 0
+        assert record["threshold"] == report.point.threshold
+        assert record["accuracy_floor"] == 0.6
+        assert record["metrics"]["out_of_fold"] == report.metrics.as_dict()
+        assert len(record["fingerprint"]) == 64
+        assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
+            record["versions"]
+        )
+        assert set(record["seconds"]) == {"out_of_fold", "final_fit", "predict_image"}
+
+    def test_oof_csv_has_these_columns_in_this_order(self, report: FitReport) -> None:
+        lines = (report.run / "oof.csv").read_text().splitlines()
+        assert lines[0] == "path,label,group,fold,score"
+        assert len(lines) == 41
+
+    def test_threshold_and_metrics_follow_from_the_out_of_fold_scores(
+        self, report: FitReport
+    ) -> None:
+        table = pd.read_csv(report.run / "oof.csv")
+        truth = table["label"] == "PNEUMONIA"
+        points = sweep(truth, table["score"])
+        best = points.best(0.6)
+        assert best is not None
+        assert report.point.threshold == pytest.approx(points.thresholds[best])
+        assert report.metrics.recall == points.recall[best]
+        assert report.metrics.accuracy >= 0.6
+        again = evaluate_scores(truth, table["score"], report.point.threshold, table["group"])
+        assert flat(again) == pytest.approx(flat(report.metrics))
+
+    def test_the_log_tells_the_story_in_plain_lines(self, report: FitReport) -> None:
+        log = (report.run / "fit.log").read_text()
+        assert "fitted logreg" in log
+        assert "40 images of 20 patients" in log
+        assert f"{report.point.threshold:.6g}" in log
+        assert record_of(report.run)["fingerprint"] in log
+
+    def test_the_training_images_are_listed_by_their_sha256(
+        self, report: FitReport, cache: Cache
+    ) -> None:
+        kept = cache.images[cache.images["split"] != "test"]
+        listed = (report.run / "training.txt").read_text().split()
+        assert sorted(listed) == sorted(kept["sha256"])
+
+    def test_the_head_was_fitted_on_all_of_train_and_val(
+        self, report: FitReport, cache: Cache
+    ) -> None:
+        from featx.heads import build
+
+        rows = cache.row_numbers(splits=("train", "val"), copies=False)
+        y = (cache.table(rows)["label"] == "PNEUMONIA").astype(int)
+        by_hand = build(LOGREG).fit(cache.read(rows), y)
+        everything = cache.read(cache.row_numbers(splits=None, copies=False))
+        assert in_cache(cache, report.run) == pytest.approx(
+            by_hand.predict_proba(everything), abs=1e-6
+        )
+
+    def test_a_file_name_that_is_not_utf8_survives(
+        self, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        def change(made: Contents) -> None:
+            made.images.loc[0, "path"] = "train/NORMAL/\udcff.png"
+
+        run = fit(
+            make_cache(tmp_path / "cache", change=change),
+            LOGREG,
+            tmp_path / "run",
+            accuracy_floor=0.5,
+        ).run
+        assert b"train/NORMAL/\xff.png,NORMAL" in (run / "oof.csv").read_bytes()
+
+
+class TestRepeating:
+    @pytest.mark.parametrize("name", ["logreg", "svm"])
+    def test_two_fits_are_identical(self, cache: Cache, tmp_path: Path, name: Any) -> None:
+        runs = [tmp_path / "one", tmp_path / "other"]
+        for run in runs:
+            fit(cache, HeadSpec(name=name), run, accuracy_floor=0.5)
+        one, other = runs
+        assert (one / "oof.csv").read_bytes() == (other / "oof.csv").read_bytes()
+        assert without_time(record_of(one)) == without_time(record_of(other))
+        assert np.array_equal(in_cache(cache, one), in_cache(cache, other))
+
+    def test_another_seed_gives_another_fit(
+        self, cache: Cache, report: FitReport, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        fit(cache, HeadSpec(name="logreg", seed=1), run, accuracy_floor=0.6)
+        assert (run / "oof.csv").read_bytes() != (report.run / "oof.csv").read_bytes()
+
+    def test_the_test_split_is_never_looked_at(
+        self, report: FitReport, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        def change(made: Contents) -> None:
+            made.embeddings[made.rows(split="test")] = np.nan
+            of_test = made.images["split"] == "test"
+            made.images.loc[of_test, "label"] = "NORMAL"
+            made.images.loc[of_test, "group"] = "p00"
+
+        changed = make_cache(tmp_path / "cache", change=change)
+        run = fit(changed, LOGREG, tmp_path / "run", accuracy_floor=0.6).run
+        assert (run / "oof.csv").read_bytes() == (report.run / "oof.csv").read_bytes()
+        assert without_time(record_of(run)) == without_time(record_of(report.run))
+        rows = changed.row_numbers(splits=("train", "val"), copies=False)
+        one, other = (load_head(r / "head.skops") for r in (run, report.run))
+        X = changed.read(rows)
+        assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
+
+    @pytest.mark.parametrize(("use_copies", "copies"), [(None, 0), (False, 0), (True, 1)])
+    def test_logreg_trains_on_copies_only_when_told_to(
+        self, cache: Cache, tmp_path: Path, use_copies: bool | None, copies: int
+    ) -> None:
+        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, use_copies=use_copies).run
+        assert record_of(run)["copies"] == copies
+        assert len((run / "oof.csv").read_text().splitlines()) == 41
+
+
+class TestKeras:
+    @pytest.mark.usefixtures("one_layer")
+    def test_a_keras_run_repeats_and_is_read_back(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        spec = HeadSpec.choose("keras", settings={"epochs": 2})
+        one, other = (
+            fit(cache, spec, tmp_path / name, accuracy_floor=0.0) for name in ("one", "other")
+        )
+        assert record_of(one.run)["copies"] == 1  # unlike the others, unless told otherwise
+        assert sorted(path.name for path in one.run.iterdir()) == [
+            "curves.png",
+            "fit.log",
+            "head.keras",
+            "history.csv",
+            "oof.csv",
+            "reference.h5",
+            "run.json",
+            "tensorboard",
+            "training.txt",
+        ]
+        assert flat(one.metrics) == pytest.approx(flat(other.metrics), abs=1e-6)
+        tables = [pd.read_csv(report.run / "oof.csv") for report in (one, other)]
+        pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
+        log = (one.run / "fit.log").read_text().splitlines()
+        assert [line.split(":")[0] for line in log[-2:]] == ["epoch 1", "epoch 2"]
+        assert "recall" in log[-1]
+
+        run = load_run(one.run)
+        evaluation = run.evaluate(cache)
+        assert evaluation.metrics.images == 8
+        assert evaluation.scores["score"].between(0, 1).all()
+        assert evaluation.scores["score"].to_numpy() == pytest.approx(
+            load_run(other.run).evaluate(cache).scores["score"].to_numpy(), abs=1e-6
+        )
+
+
+class TestRefusals:
+    def test_a_run_that_is_there_is_kept(self, cache: Cache, copied: Path) -> None:
+        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        with pytest.raises(InputError, match=f"there is a run at {copied} already.*--force"):
+            fit(cache, LOGREG, copied, accuracy_floor=0.6)
+        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+
+    def test_force_replaces_it_whole(self, cache: Cache, copied: Path) -> None:
+        (copied / "oof.csv").write_text("damaged")
+        seed = HeadSpec(name="logreg", seed=3)
+        fit(cache, seed, copied, accuracy_floor=0.5, force=True)
+        assert sorted(path.name for path in copied.iterdir()) == FILES
+        assert record_of(copied)["seed"] == 3
+        assert [path.name for path in copied.parent.iterdir()] == [copied.name]
+
+    def test_force_does_not_replace_a_folder_that_is_no_run(
+        self, cache: Cache, tmp_path: Path
+    ) -> None:
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "photos" / "cat.jpg").touch()
+        with pytest.raises(InputError, match="not empty and not a run"):
+            fit(cache, LOGREG, tmp_path / "photos", accuracy_floor=0.6, force=True)
+        assert (tmp_path / "photos" / "cat.jpg").exists()
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "notes.txt",
+            ".git/config",
+            "study/thesis.docx",
+            "study/artifacts/thesis.docx",
+            "tensorboard/final/train/thesis.docx",
+            "empty/",
+        ],
+    )
+    def test_force_deletes_no_files_of_somebody_else(
+        self, cache: Cache, copied: Path, name: str
+    ) -> None:
+        file = copied / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.mkdir() if name.endswith("/") else file.write_text("mine")
+        first = copied / name.split("/")[0] if name[0] in ".e" else file
+        with pytest.raises(InputError, match=f"{first} isn't of featx, and would be deleted"):
+            fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
+        assert file.exists()
+        assert (copied / "run.json").is_file()
+
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_force_follows_no_link_in_a_run(
+        self, cache: Cache, copied: Path, tmp_path: Path, kind: str
+    ) -> None:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "study.journal").write_text("mine")
+        if kind == "file":
+            (copied / "oof.csv").unlink()
+            (copied / "oof.csv").symlink_to(tmp_path / "mine" / "study.journal")
+        else:
+            (copied / "study").symlink_to(tmp_path / "mine")
+        with pytest.raises(InputError, match="isn't of featx"):
+            fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
+        assert (tmp_path / "mine" / "study.journal").read_text() == "mine"
+
+    def test_force_replaces_a_link_to_a_run_and_leaves_the_run(
+        self, cache: Cache, copied: Path
+    ) -> None:
+        link = copied.with_name("link")
+        link.symlink_to(copied)
+        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        fit(cache, LOGREG, link, accuracy_floor=0.5, force=True)
+        assert link.is_dir()
+        assert not link.is_symlink()
+        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+
+    @pytest.mark.parametrize("content", ["{}", "", "[1]", '{"schema_version": 3}', "half"])
+    def test_a_run_json_alone_makes_no_run(
+        self, cache: Cache, copied: Path, tmp_path: Path, content: str
+    ) -> None:
+        if content == "half":
+            content = (copied / "run.json").read_text()[:-20]
+        (tmp_path / "project").mkdir()
+        (tmp_path / "project" / "run.json").write_text(content)
+        with pytest.raises(InputError, match="can't be shown to be a run of featx"):
+            fit(cache, LOGREG, tmp_path / "project", accuracy_floor=0.6, force=True)
+        assert (tmp_path / "project" / "run.json").read_text() == content
+
+    @pytest.mark.parametrize("name", ["run-schema-1", "run-schema-2-keras"])
+    def test_runs_of_earlier_versions_are_replaced_and_files_in_them_kept(
+        self, cache: Cache, tmp_path: Path, name: str
+    ) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(Path(__file__).parent / "fixtures" / name, run)
+        (run / "notes.txt").write_text("mine")
+        with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
+            fit(cache, LOGREG, run, accuracy_floor=0.5, force=True)
+        (run / "notes.txt").unlink()
+        fit(cache, LOGREG, run, accuracy_floor=0.5, force=True)
+        assert sorted(path.name for path in run.iterdir()) == FILES
+
+    def test_a_file_that_comes_while_it_writes_is_kept(
+        self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        log = final_fit._log
+
+        def come(*arguments: Any) -> str:
+            (copied / "notes.txt").write_text("mine")
+            return log(*arguments)
+
+        monkeypatch.setattr(final_fit, "_log", come)
+        with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
+            fit(cache, LOGREG, copied, accuracy_floor=0.5, force=True)
+        assert (copied / "notes.txt").read_text() == "mine"
+        assert [path.name for path in copied.parent.iterdir()] == [copied.name]
+
+    def test_an_empty_folder_becomes_the_run(self, cache: Cache, tmp_path: Path) -> None:
+        (tmp_path / "run").mkdir()
+        assert (fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.6).run / "run.json").exists()
+
+    def test_a_file_in_the_way_is_kept(self, cache: Cache, tmp_path: Path) -> None:
+        (tmp_path / "run").write_text("mine")
+        with pytest.raises(InputError, match="is a file"):
+            fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.6, force=True)
+        with pytest.raises(StorageError, match="a file is in the way"):
+            fit(cache, LOGREG, tmp_path / "run" / "below", accuracy_floor=0.6)
+        assert (tmp_path / "run").read_text() == "mine"
+
+    @pytest.mark.parametrize("run", [".", "..", "/"])
+    def test_a_folder_that_cannot_be_swapped_for_a_run(
+        self, cache: Cache, tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path / "empty")
+        with pytest.raises(InputError, match="Give --run a new folder"):
+            fit(cache, LOGREG, run, accuracy_floor=0.6)
+
+    @pytest.mark.parametrize("floor", [-0.01, 1.5, float("nan")])
+    def test_a_floor_outside_0_to_1(self, cache: Cache, tmp_path: Path, floor: float) -> None:
+        with pytest.raises(InputError, match="not between 0 and 1"):
+            fit(cache, LOGREG, tmp_path / "run", accuracy_floor=floor)
+        assert not list(tmp_path.iterdir())
+
+    def test_no_feasible_threshold_leaves_nothing(
+        self, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        def scramble(made: Contents) -> None:
+            random = np.random.default_rng(0)
+            made.embeddings[:] = random.normal(size=made.embeddings.shape)
+
+        cache = make_cache(tmp_path / "cache", change=scramble)
+        with pytest.raises(NoFeasibleThresholdError, match=r"the best is 0\.\d+"):
+            fit(cache, LOGREG, tmp_path / "runs" / "run", accuracy_floor=0.99)
+        assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+    @pytest.mark.parametrize("reason", ["floor", "feasible", "target"])
+    def test_what_can_be_refused_before_the_work_is(
+        self,
+        cache: Cache,
+        copied: Path,
+        tmp_path: Path,
+        reason: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def work(*_: Any, **__: Any) -> NoReturn:
+            raise AssertionError("it began to work")
+
+        monkeypatch.setattr(fitting, "load_training_data", work)
+        floor = {"floor": 2.0}.get(reason, 0.6)
+        run = copied if reason == "target" else tmp_path / "new"
+        expected = AssertionError if reason == "feasible" else InputError
+        with pytest.raises(expected):
+            fit(cache, LOGREG, run, accuracy_floor=floor)
+
+
+class TestWholeOrNotAtAll:
+    @pytest.mark.parametrize(
+        ("failure", "raised"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device"), StorageError),
+            (PermissionError(errno.EACCES, "Permission denied"), StorageError),
+            (KeyboardInterrupt(), KeyboardInterrupt),
+        ],
+        ids=["disk full", "no permission", "Ctrl-C"],
+    )
+    def test_a_failure_while_writing_leaves_nothing(
+        self,
+        cache: Cache,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        failure: BaseException,
+        raised: type[BaseException],
+    ) -> None:
+        def fail(*_: Any) -> NoReturn:
+            raise failure
+
+        monkeypatch.setattr(final_fit, "_log", fail)  # the last file to be written
+        with pytest.raises(raised):
+            fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
+        assert not list(tmp_path.iterdir())
+
+    def test_folders_that_were_there_stay(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> NoReturn:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        (tmp_path / "a").mkdir()
+        monkeypatch.setattr(final_fit, "save_head", fail)
+        with pytest.raises(StorageError, match="no room"):
+            fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        assert not list((tmp_path / "a").iterdir())
+
+    @pytest.mark.parametrize("failing", ["_log", "rename"])
+    def test_a_run_that_was_to_be_replaced_survives_a_failure(
+        self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+    ) -> None:
+        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        rename: Callable[..., Path] = Path.rename
+
+        def fail(*_: Any) -> NoReturn:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def fail_on_the_new(self: Path, target: Path) -> Path:
+            return (
+                fail() if (self / "run.json").is_file() and _is_new(self) else rename(self, target)
+            )
+
+        def _is_new(path: Path) -> bool:
+            return path.name.endswith(".tmp") and not path.name.endswith(".old.tmp")
+
+        if failing == "rename":
+            monkeypatch.setattr(Path, "rename", fail_on_the_new)
+        else:
+            monkeypatch.setattr(final_fit, "_log", fail)
+        with pytest.raises(StorageError):
+            fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
+        assert [path.name for path in copied.parent.iterdir()] == [copied.name]
+        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+
+    def test_a_target_that_cannot_be_written_is_refused_before_the_work(
+        self, cache: Cache, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def work(*_: Any, **__: Any) -> NoReturn:
+            raise AssertionError("it began to work")
+
+        monkeypatch.setattr(fitting, "load_training_data", work)
+        with pytest.raises(StorageError, match="no permission"):
+            fit(cache, LOGREG, read_only_folder / "runs" / "run", accuracy_floor=0.6)
+        assert not list(read_only_folder.iterdir())
+
+
+@pytest.fixture
+def copied(report: FitReport, tmp_path: Path) -> Path:
+    """A run that may be changed, alone in its folder."""
+    run = tmp_path / "runs" / "logreg"
+    shutil.copytree(report.run, run)
+    return run

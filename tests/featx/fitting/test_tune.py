@@ -1,0 +1,441 @@
+"""Tuning from a cache to a run: what is searched, scored, kept and promised."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from featx._run import load_run
+from featx.errors import InputError, NoFeasibleThresholdError, SpecMismatchError
+from featx.fitting import TuneReport, tune
+from featx.fitting._tune import study_folder, study_place
+from featx.heads import HeadSpec
+from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
+from featx_cache import Cache
+from featx_cache.files import lock
+
+LOGREG = HeadSpec.choose("logreg")
+THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True)
+
+
+def studied(run: Path, name: str | None = None) -> optuna.Study:
+    """Load the study that a run keeps."""
+    storage = open_storage(StudyPlace(run / "study", None, ""))
+    return optuna.load_study(study_name=name or run.name, storage=storage)
+
+
+@pytest.fixture(scope="module")
+def tuned(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> TuneReport:
+    spec = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6)
+    return tune(cache, spec, tmp_path_factory.mktemp("tuned") / "run", budget=Budget(12))
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[HeadSpec]:
+    """Record which settings were scored out of fold."""
+    from featx.tuning import _scorer as scorer
+
+    seen: list[HeadSpec] = []
+    real = scorer.out_of_fold
+
+    def count(spec: HeadSpec, *arguments: Any, **options: Any) -> Any:
+        seen.append(spec)
+        return real(spec, *arguments, **options)
+
+    monkeypatch.setattr(scorer, "out_of_fold", count)
+    return seen
+
+
+class TestRun:
+    def test_it_is_a_run_like_any_other(self, tuned: TuneReport, cache: Cache) -> None:
+        run = load_run(tuned.run)
+        evaluation = run.evaluate(cache)
+        assert evaluation.metrics.threshold == tuned.outcome.winner.threshold
+        assert evaluation.metrics.images == (cache.images["split"] == "test").sum()
+        assert sorted(path.name for path in tuned.run.iterdir()) == [
+            "fit.log",
+            "head.skops",
+            "oof.csv",
+            "reference.h5",
+            "run.json",
+            "study",
+            "training.txt",
+        ]
+        assert not study_folder(tuned.run).exists()
+
+    def test_its_metrics_are_of_fresh_folds(self, tuned: TuneReport, cache: Cache) -> None:
+        scores = pd.read_csv(tuned.run / "oof.csv")
+        truth = scores["label"] == cache.classes[1]
+        called = scores["score"] >= tuned.record.threshold
+        assert tuned.metrics.recall == pytest.approx(called[truth].mean())
+        searched = tuned.outcome.winner
+        assert tuned.optimism == {
+            "recall": pytest.approx(searched.recall - tuned.metrics.recall),
+            "accuracy": pytest.approx(searched.accuracy - tuned.metrics.accuracy),
+        }
+        again = tune_scores(cache, searched.spec, seed=0)
+        assert not np.allclose(again, scores["score"])
+        assert np.allclose(tune_scores(cache, searched.spec, seed=1), scores["score"])
+
+    def test_the_record_says_how_it_was_found(self, tuned: TuneReport) -> None:
+        record = json.loads((tuned.run / "run.json").read_text())
+        assert record["tuning"]["sampler"] == "tpe"
+        assert record["tuning"]["trials"]["complete"] >= 12
+        assert record["tuning"]["recall"] == tuned.outcome.winner.recall
+        assert record["promise"] is None
+
+    def test_trials_say_what_they_achieve(self, tuned: TuneReport) -> None:
+        study = studied(tuned.run)
+        for trial in study.trials:
+            assert set(trial.user_attrs) - {"source"} == {
+                "accuracy",
+                "specificity",
+                "roc_auc",
+                "fit_seconds",
+                "feasible",
+            }
+            assert trial.constraints == {
+                "accuracy_floor": pytest.approx(0.6 - trial.user_attrs["accuracy"])
+            }
+        assert study.metric_names == ["recall"]
+        first = study.trials[0].params
+        assert first["logreg.C"] == LOGREG.settings.C  # type: ignore[union-attr]
+
+    def test_the_same_search_repeats(self, tuned: TuneReport, cache: Cache, tmp_path: Path) -> None:
+        spec = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6)
+        again = tune(cache, spec, tmp_path / "run", budget=Budget(12))
+        first, second = (studied(r).trials[:12] for r in (tuned.run, again.run))
+        assert [t.params for t in first] == [t.params for t in second]
+        assert [t.values for t in first] == [t.values for t in second]
+
+
+def tune_scores(cache: Cache, spec: HeadSpec, seed: int) -> Any:
+    from featx.training import load_training_data, out_of_fold
+
+    data = load_training_data(cache, spec, use_copies=False)
+    return out_of_fold(spec, data, seed=seed)[0]["score"]
+
+
+class TestMemory:
+    def test_a_setting_is_fitted_once_for_all_its_thresholds(
+        self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
+    ) -> None:
+        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(40))
+        assert fits == [LOGREG]
+        assert len({t.params["threshold"] for t in studied(report.run).trials}) >= 40
+
+    def test_scores_outlive_the_process_and_the_floor(
+        self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
+    ) -> None:
+        run = tmp_path / "run"
+        high = THRESHOLDS.model_copy(update={"accuracy_floor": 1.0})
+        with pytest.raises(NoFeasibleThresholdError, match="the nearest is 0") as caught:
+            tune(cache, high, run, budget=Budget(5))
+        assert caught.value.best_accuracy < 1.0
+        assert not run.exists()
+        with pytest.raises(SpecMismatchError, match=r"accuracy_floor: 1.0 -> 0.6"):
+            tune(cache, THRESHOLDS, run, budget=Budget(5))
+        tune(cache, THRESHOLDS, run, budget=Budget(5), force=True)
+        assert len(fits) == 1
+        assert {t.number for t in studied(run).trials} <= set(range(6))
+
+    def test_what_is_kept_is_no_pickle(self, cache: Cache, tmp_path: Path) -> None:
+        high = THRESHOLDS.model_copy(update={"accuracy_floor": 1.0})
+        with pytest.raises(NoFeasibleThresholdError):
+            tune(cache, high, tmp_path / "run", budget=Budget(2))
+        kept = [p for p in study_folder(tmp_path / "run").rglob("*") if p.is_file()]
+        assert [p.name for p in kept if p.suffix in (".pkl", ".npz")] == ["result.npz"]
+        (result,) = [p for p in kept if p.suffix == ".npz"]
+        with np.load(result, allow_pickle=False) as arrays:
+            assert arrays["scores"].dtype == np.float64
+
+    def test_a_damaged_result_is_computed_again(
+        self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
+    ) -> None:
+        high = THRESHOLDS.model_copy(update={"accuracy_floor": 1.0})
+        with pytest.raises(NoFeasibleThresholdError):
+            tune(cache, high, tmp_path / "run", budget=Budget(2))
+        (result,) = study_folder(tmp_path / "run").rglob("result.npz")
+        result.write_bytes(result.read_bytes()[:50])
+        tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2), force=True)
+        assert len(fits) == 2
+
+
+class TestGoingOn:
+    def test_a_study_that_another_search_made_is_refused(
+        self, cache: Cache, tmp_path: Path
+    ) -> None:
+        url = f"sqlite:///{tmp_path}/study.db"
+        tune(cache, THRESHOLDS, tmp_path / "a", budget=Budget(3), study="s", storage=url)
+        other = THRESHOLDS.model_copy(update={"seed": 1})
+        with pytest.raises(SpecMismatchError, match="seed: 0 -> 1"):
+            tune(cache, other, tmp_path / "b", budget=Budget(3), study="s", storage=url)
+        pareto = THRESHOLDS.model_copy(update={"objective": "pareto"})
+        with pytest.raises(InputError, match="objective: constrained -> pareto"):
+            tune(cache, pareto, tmp_path / "b", budget=Budget(3), study="s", storage=url)
+        assert not study_folder(tmp_path / "b").exists()
+
+    def test_a_study_of_other_embeddings_is_refused(
+        self, cache: Cache, make_cache: Any, tmp_path: Path
+    ) -> None:
+        url = f"sqlite:///{tmp_path}/study.db"
+        tune(cache, THRESHOLDS, tmp_path / "a", budget=Budget(2), study="s", storage=url)
+
+        def fewer(contents: Any) -> None:
+            contents.images.loc[contents.images.index[0], "label"] = "PNEUMONIA"
+
+        other = make_cache(tmp_path / "other", change=fewer)
+        with pytest.raises(SpecMismatchError, match="images: "):
+            tune(other, THRESHOLDS, tmp_path / "b", budget=Budget(2), study="s", storage=url)
+
+    def test_trials_are_counted_over_all_who_search(self, cache: Cache, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path}/study.db"
+        options: dict[str, Any] = {"study": "s", "storage": url}
+        tune(cache, THRESHOLDS, tmp_path / "a", budget=Budget(4), **options)
+        tune(cache, THRESHOLDS, tmp_path / "b", budget=Budget(9), **options)
+        tune(cache, THRESHOLDS, tmp_path / "c", budget=Budget(9), **options)
+        study = optuna.load_study(study_name="s", storage=url)
+        assert sum("source" not in t.user_attrs for t in study.trials) == 9
+        records = [json.loads((tmp_path / r / "run.json").read_text()) for r in "bc"]
+        assert records[0]["threshold"] == records[1]["threshold"]
+        assert records[0]["tuning"]["storage"] == url
+
+    def test_a_study_that_featx_did_not_make_is_refused(self, cache: Cache, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path}/study.db"
+        study = optuna.create_study(storage=url, study_name="s", direction="maximize")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        with pytest.raises(InputError, match="was not made by featx"):
+            tune(cache, THRESHOLDS, tmp_path / "b", budget=Budget(2), study="s", storage=url)
+
+    def test_a_damaged_journal_is_named(self, cache: Cache, tmp_path: Path) -> None:
+        folder = study_folder(tmp_path / "run")
+        folder.mkdir()
+        (folder / "study.journal").write_text("not a journal\n{}\n")
+        with pytest.raises(Exception, match=r"study.journal can't be read") as caught:
+            tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
+        assert "--force" in str(caught.value)
+
+    def test_files_of_somebody_else_beside_the_run_are_kept(
+        self, cache: Cache, tmp_path: Path
+    ) -> None:
+        folder = study_folder(tmp_path / "run")
+        folder.mkdir()
+        (folder / "thesis.docx").write_text("mine")
+        for force in (False, True):
+            with pytest.raises(InputError, match=r"thesis\.docx isn't of featx"):
+                tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2), force=force)
+            assert [path.name for path in folder.iterdir()] == ["thesis.docx"]
+        (folder / "thesis.docx").unlink()
+        folder.rmdir()
+        (tmp_path / "mine").mkdir()
+        folder.symlink_to(tmp_path / "mine")
+        with pytest.raises(InputError, match="isn't of featx"):
+            tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
+        assert folder.is_symlink()
+
+    def test_a_tuned_run_is_replaced_with_its_study(
+        self, tuned: TuneReport, cache: Cache, tmp_path: Path
+    ) -> None:
+        run = Path(shutil.copytree(tuned.run, tmp_path / "run"))
+        (run / "study" / "study.journal.lock").symlink_to("study.journal")
+        (run / "study" / "thesis.docx").write_text("mine")
+        with pytest.raises(InputError, match=r"thesis\.docx isn't of featx"):
+            tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
+        assert (run / "study" / "thesis.docx").read_text() == "mine"
+        (run / "study" / "thesis.docx").unlink()
+        tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    def test_a_run_is_not_replaced_unasked(
+        self, tuned: TuneReport, cache: Cache, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(tuned.run, run)
+        with pytest.raises(InputError, match="there is a run"):
+            tune(cache, THRESHOLDS, run, budget=Budget(2))
+        tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
+        assert len(studied(run).trials) <= 3
+
+
+class TestPareto:
+    def test_the_front_is_a_table_and_a_figure(self, cache: Cache, tmp_path: Path) -> None:
+        spec = THRESHOLDS.model_copy(update={"objective": "pareto"})
+        report = tune(cache, spec, tmp_path / "run", budget=Budget(40, sampler="nsga2"))
+        front = pd.read_csv(report.run / "study" / "front.csv")
+        assert list(front.columns[:3]) == ["trial", "recall", "accuracy"]
+        assert front["accuracy"].is_monotonic_increasing
+        assert front["recall"].is_monotonic_decreasing
+        trials = studied(report.run).trials
+        for row in front.itertuples():
+            assert not any(
+                t.values[0] >= row.recall
+                and t.values[1] >= row.accuracy
+                and t.values != [row.recall, row.accuracy]
+                for t in trials
+            )
+        for suffix in ("png", "svg"):
+            assert (report.run / "study" / f"front.{suffix}").stat().st_size > 5000
+        assert report.outcome.winner.accuracy >= 0.6
+        assert any(t.values[1] < 0.6 for t in trials)
+
+
+class TestGuarantee:
+    def test_the_promise_is_calibrated_on_patients_that_nobody_saw(
+        self, cache: Cache, tmp_path: Path
+    ) -> None:
+        spec = THRESHOLDS.model_copy(update={"accuracy_floor": 0.3, "guarantee": 0.6})
+        report = tune(cache, spec, tmp_path / "run", budget=Budget(5))
+        promise = report.promise
+        assert promise is not None
+        record = json.loads((report.run / "run.json").read_text())
+        assert record["threshold"] == promise.threshold == report.metrics.threshold
+        assert record["promise"]["sentence"] == promise.sentence
+        scored = pd.read_csv(report.run / "oof.csv")
+        fitted = cache.images[cache.images["split"].isin(["train", "val"])]
+        apart = set(fitted["group"]) - set(scored["group"])
+        assert len(apart) == promise.patients > 0
+        assert not set(scored["group"]) & apart
+        known = (report.run / "training.txt").read_text().split()
+        assert set(known) == set(fitted["sha256"])
+
+    def test_what_cant_be_promised_says_what_would_do(self, cache: Cache, tmp_path: Path) -> None:
+        spec = THRESHOLDS.model_copy(update={"guarantee": 0.999})
+        with pytest.raises(NoFeasibleThresholdError, match="can't be promised from"):
+            tune(cache, spec, tmp_path / "run", budget=Budget(5))
+        assert not (tmp_path / "run").exists()
+
+
+class TestKeras:
+    def test_hopeless_trainings_are_stopped_and_the_time_is_told(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        # The median of so few images says little: every second trial falls behind after an epoch.
+        monkeypatch.setattr(
+            optuna.pruners.MedianPruner, "prune", lambda *given: given[-1].number % 2 == 1
+        )
+        settings = {"architecture": "gap", "epochs": 3, "precision": "float32"}
+        spec = SearchSpec(
+            heads=(HeadSpec.choose("keras", settings=settings),),
+            fixed={"keras": ("architecture", "epochs", "dense_units", "label_smoothing")},
+            accuracy_floor=0.5,
+        )
+        report = tune(cache, spec, tmp_path / "run", budget=Budget(8, sampler="random"))
+        study = studied(report.run)
+        pruned = study.get_trials(states=(optuna.trial.TrialState.PRUNED,))
+        assert len(pruned) == report.outcome.trials["pruned"] > 0
+        for trial in pruned:
+            assert list(trial.intermediate_values) == [1]
+            assert trial.user_attrs["seconds_saved"] > 0
+        assert report.outcome.seconds_saved > 0
+        complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        assert {tuple(t.intermediate_values) for t in complete if "source" not in t.user_attrs} == {
+            (1, 2, 3)
+        }
+        assert (report.run / "tensorboard").is_dir()
+
+
+class TestSeveral:
+    def test_all_heads_are_searched_together(self, cache: Cache, tmp_path: Path) -> None:
+        heads = tuple(HeadSpec.choose(name) for name in ("logreg", "knn", "lda"))
+        spec = SearchSpec(heads=heads, accuracy_floor=0.5)
+        report = tune(cache, spec, tmp_path / "run", budget=Budget(9))
+        trials = studied(report.run).trials
+        assert [t.params["head"] for t in trials[:3]] == ["logreg", "knn", "lda"]
+        for trial in trials:
+            head = trial.params["head"]
+            rest = set(trial.params) - {"head", "threshold"}
+            assert rest
+            assert all(name.startswith(f"{head}.") for name in rest)
+
+    def test_two_processes_share_the_trials(self, cache: Cache, tmp_path: Path) -> None:
+        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(20, jobs=2))
+        trials = [t for t in studied(report.run).trials if "source" not in t.user_attrs]
+        assert [t.number for t in trials] == list(range(20))
+        assert len({t.params["threshold"] for t in trials}) >= 19
+
+    def test_a_grid_ends_where_it_has_no_more_points(self, cache: Cache, tmp_path: Path) -> None:
+        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(50, sampler="grid"))
+        own = [t for t in studied(report.run).trials if "source" not in t.user_attrs]
+        assert {t.params["threshold"] for t in own} >= {0.05, 0.5, 0.95}
+        assert 19 <= len(own) <= 20
+
+    def test_time_ends_a_search(self, cache: Cache, tmp_path: Path) -> None:
+        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(100000, timeout=1.0))
+        assert 0 < report.outcome.trials["complete"] < 2000
+
+
+class TestSamplers:
+    @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp"])
+    def test_each_finds_a_feasible_trial(self, sampler: Any, cache: Cache, tmp_path: Path) -> None:
+        if sampler == "gp":
+            pytest.importorskip("torch", reason="the sampler gp needs PyTorch")
+        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(24, sampler=sampler))
+        own = [t for t in studied(report.run).trials if "source" not in t.user_attrs]
+        assert len(own) == 24
+        assert any(t.user_attrs["feasible"] for t in own)
+        assert report.outcome.winner.accuracy >= 0.6
+
+    def test_a_sampler_learns_of_the_floor(self, cache: Cache, tmp_path: Path) -> None:
+        shares = {}
+        for sampler in ("random", "tpe"):
+            report = tune(
+                cache,
+                THRESHOLDS,
+                tmp_path / sampler,
+                budget=Budget(60, sampler=sampler),  # type: ignore[arg-type]
+            )
+            late = studied(report.run).trials[30:60]
+            shares[sampler] = np.mean([t.user_attrs["feasible"] for t in late])
+        assert shares["tpe"] > shares["random"]
+
+    def test_hyperband_goes_with_keras(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        settings = {"architecture": "gap", "epochs": 3, "precision": "float32"}
+        spec = SearchSpec(
+            heads=(HeadSpec.choose("keras", settings=settings),),
+            fixed={"keras": tuple(settings)},
+            accuracy_floor=0.4,
+        )
+        report = tune(
+            cache, spec, tmp_path / "run", budget=Budget(4, sampler="random", pruner="hyperband")
+        )
+        trials = report.outcome.trials
+        assert trials["complete"] + trials["pruned"] >= 4
+
+
+class TestTogether:
+    def test_one_command_at_a_time_works_on_a_run(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("featx.fitting._tune.LOCK_WAIT_SECONDS", 0.1)
+        with (
+            lock(study_folder(tmp_path / "run")),
+            pytest.raises(InputError, match=r"another featx is at work on .*help with its trials"),
+        ):
+            tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
+        tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
+
+
+class TestPlace:
+    def test_a_study_that_goes_on_is_found_beside_its_run(self, tmp_path: Path) -> None:
+        folder = study_folder(tmp_path / "run")
+        folder.mkdir()
+        (folder / "study.journal").touch()
+        place, artifacts = study_place(tmp_path / "run", "sqlite:///of-other-studies.db")
+        assert place.url is None
+        assert (place.folder, place.name) == (folder, "run")
+        assert artifacts == folder / "artifacts"
+
+    def test_a_fitted_run_has_none(self, report: Any) -> None:
+        with pytest.raises(InputError, match="has no study"):
+            study_place(report.run, None)
