@@ -60,13 +60,13 @@ def _canonical(values: dict[str, Any]) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
-def spec_error(error: ValidationError, options: bool = True) -> InputError:
-    """Turn pydantic's report on a spec into one line that names the option and the value."""
+def spec_error(error: ValidationError) -> InputError:
+    """Turn pydantic's report on a spec into one line that names the parameter and the value."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if options:
-        name = "--" + name.split(".")[-1].replace("_", "-")
-    return InputError(f"{name} can't be {first['input']!r}: {first['msg'].lower()}")
+    name = str(first["loc"][-1]) if first["loc"] else "spec"
+    return InputError(
+        f"`{name}` can't be {first['input']!r}: {first['msg'].lower()}", parameter=name
+    )
 
 
 def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "") -> None:

@@ -13,9 +13,13 @@ from featx_cache._errors import (
 class WeightsError(FeatxError):
     """Pretrained weights can't be reached or don't fit the backbone."""
 
+    code = "weights"
+
 
 class OutOfMemoryError(FeatxError):
     """A forward pass needs more memory than the device has."""
+
+    code = "out-of-memory"
 
 
 class NoFeasibleThresholdError(FeatxError):
@@ -23,6 +27,8 @@ class NoFeasibleThresholdError(FeatxError):
 
     `best_accuracy` is what can be had; `roc_auc` is that of the same scores, where it is known.
     """
+
+    code = "no-feasible-threshold"
 
     def __init__(
         self, what: str, hint: str = "", *, best_accuracy: float, roc_auc: float | None = None

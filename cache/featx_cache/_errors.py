@@ -14,18 +14,37 @@ class FeatxError(Exception):
         What went wrong and where, quoting the offending value or path.
     hint
         What to do next, as a sentence.
+    parameter
+        Name of the parameter that was given a wrong value; the command line shows its option.
 
     Attributes
     ----------
+    code : str
+        Kind of the error, for programs: they never read its text.
     exit_code : int
-        What the command line exits with: 1 for a failure, 2 for misuse or unusable input.
+        Exit code of the command line: 1 for a failure, 2 for misuse or unusable input.
+
+    Notes
+    -----
+    Both texts write parameters in backticks, as Python knows them: "Lower `accuracy_floor`." The
+    command line turns these into its options.
+
+    Examples
+    --------
+    >>> error = InputError("0 is no floor", "Give a fraction.", parameter="accuracy_floor")
+    >>> print(error)
+    0 is no floor. Give a fraction.
+    >>> error.code, error.parameter, error.exit_code
+    ('input', 'accuracy_floor', 2)
     """
 
+    code = "failure"
     exit_code = 1
 
-    def __init__(self, what: str, hint: str = "") -> None:
+    def __init__(self, what: str, hint: str = "", *, parameter: str | None = None) -> None:
         self.what = what
         self.hint = hint
+        self.parameter = parameter
         said = f"{what.rstrip('.')}. {hint}".strip() if hint else what
         # A name may have a line break in it, or what a terminal would obey.
         one_line = " ".join(line.strip() for line in said.splitlines() if line.strip())
@@ -35,22 +54,30 @@ class FeatxError(Exception):
 class InputError(FeatxError):
     """Input or options that featx can't work with; nothing was changed on disk."""
 
+    code = "input"
     exit_code = 2
 
 
 class StorageError(FeatxError):
     """The target can't be written: no permission, no room, or not a folder."""
 
+    code = "storage"
     exit_code = 2
 
 
 class NotACacheError(InputError):
     """A path that was given as a cache holds none, or an unfinished one."""
 
+    code = "not-a-cache"
+
 
 class DamagedShardError(InputError):
     """A shard is missing, truncated, or doesn't match its checksum."""
 
+    code = "damaged-shard"
+
 
 class SpecMismatchError(InputError):
     """Two fingerprints differ that have to be equal; the message names the fields."""
+
+    code = "spec-mismatch"

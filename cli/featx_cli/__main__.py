@@ -17,6 +17,7 @@ from featx_cache._errors import FeatxError
 from featx_cache._text import printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
+from featx_cli.options import option_of, with_options
 from featx_cli.memory import lacks_memory, require_memory
 from featx_cli.streams import guard_standard_streams
 
@@ -100,8 +101,7 @@ def _run(arguments: list[str]) -> int:
     except FeatxError as error:
         if debug:
             raise
-        message = " ".join([str(error), *getattr(error, "__notes__", ())])
-        return _ended(error) or _complain(message, error.exit_code)
+        return _ended(error) or _complain(_message(error), error.exit_code)
     except TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # private to Typer; it holds the help page
             print(error.format_message(), file=sys.stderr)  # noqa: T201
@@ -134,6 +134,13 @@ def _run(arguments: list[str]) -> int:
             "report what it prints.",
             1,
         )
+
+
+def _message(error: FeatxError) -> str:
+    """Return what an error says, in the words of the command line."""
+    message = with_options(" ".join([str(error), *getattr(error, "__notes__", ())]))
+    option = option_of(error.parameter or "")
+    return message if option in message else f"{option}: {message}"
 
 
 def _interrupted() -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +28,7 @@ from featx_cli.commands import (
     tune,
 )
 from featx_cli.console import Verbosity, set_verbosity
+from featx_cli.options import use_options_of
 
 HELP = """Chest X-ray classifiers on frozen embeddings.
 
@@ -132,8 +135,14 @@ def _accept(group: Any, shared: list[Any]) -> None:
     """Let every command below a group take the shared options, too."""
     for command in group.commands.values():
         command.params = [*command.params, *shared]
+        command.invoke = partial(_invoke, command, group, command.invoke)
         if hasattr(command, "commands"):
             _accept(command, shared)
+
+
+def _invoke(command: Any, group: Any, invoke: Callable[[Any], Any], context: Any) -> Any:
+    use_options_of(command, group.commands.values())
+    return invoke(context)
 
 
 def _after_the_command(_: Any, option: Any, given: bool) -> None:

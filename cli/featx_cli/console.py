@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from featx_cache._text import printable, printable_lines
+from featx_cli.options import with_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +58,7 @@ def _console(**options: Any) -> Console:
 
     class Printable(Console):
         def render_str(self, text: str, **options: Any) -> Text:  # before columns get their width
-            return super().render_str(printable_lines(text), **options)
+            return super().render_str(printable_lines(with_options(text)), **options)
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -71,12 +72,12 @@ def _console(**options: Any) -> Console:
 def say(message: str, *, detail: bool = False) -> None:
     """Tell the user a line on standard error; `detail` only when verbose."""
     if _verbosity >= (Verbosity.VERBOSE if detail else Verbosity.NORMAL):
-        print(printable(message), file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(with_options(message)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def warn(message: str) -> None:
     """Tell the user a line on standard error, also when quiet: a result may mislead."""
-    print(printable(message), file=sys.stderr, flush=True)  # noqa: T201
+    print(printable(with_options(message)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class TerminalProgress:

@@ -95,7 +95,7 @@ class Backbone:
         except tf.errors.ResourceExhaustedError as error:
             raise OutOfMemoryError(
                 f"a forward pass over {len(images)} images is too much for {self.device}'s memory",
-                "Use a smaller --batch-size or --input-size.",
+                "Use a smaller `batch_size` or `input_size`.",
             ) from error
 
     def as_tensors(self, images: Any) -> Any:
@@ -194,7 +194,7 @@ def load_backbone(
         When a limit allows the process too little memory.
     """
     if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
-        raise InputError(f"--input-size {input_size} is not between 1 and {LARGEST_INPUT} pixels")
+        raise InputError(f"`input_size` {input_size} is not between 1 and {LARGEST_INPUT} pixels")
     require_address_space()
     where = resolve_device(device)
     chosen, reason = resolve_precision(precision, where)
@@ -285,11 +285,11 @@ def _named(
 def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
     """Refuse what a saved model has of its own, or hasn't."""
     if weights != "imagenet":
-        raise InputError("a saved model has its own weights", "Leave --weights out.")
+        raise InputError("a saved model has its own weights", "Leave `weights` out.")
     if preprocess == "imagenet":
         raise InputError(
-            "--preprocess imagenet is for the networks of keras.applications",
-            "Give --preprocess rescale or none, as the saved model was trained.",
+            "`preprocess` imagenet is for the networks of keras.applications",
+            "Give `preprocess` rescale or none, as the saved model was trained.",
         )
 
 

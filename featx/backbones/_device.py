@@ -39,7 +39,7 @@ def resolve_device(choice: str) -> str:
         return "cpu"
     if number >= count:
         seen = {0: "no GPU", 1: "one GPU, gpu:0"}.get(count, f"{count} GPUs, gpu:0 and up")
-        raise InputError(f"there is no {choice}: TensorFlow sees {seen}", "Use --device cpu.")
+        raise InputError(f"there is no {choice}: TensorFlow sees {seen}", "Use `device` cpu.")
     _grow_memory()
     return f"gpu:{number}"
 

@@ -42,7 +42,7 @@ def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tu
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"--input-size {input_size} doesn't suit {model.name}: {reason}"
+            f"`input_size` {input_size} doesn't suit {model.name}: {reason}"
         ) from error
     if not isinstance(shape, tuple) or len(shape) < 2 or None in shape[1:]:
         raise InputError(

@@ -39,7 +39,7 @@ def load_saved(path: Path, precision: Precision) -> Any:
     import keras
 
     if not path.is_file():
-        raise InputError(f"there is no saved model {path}", "Check the path given to --backbone.")
+        raise InputError(f"there is no saved model {path}", "Check the path given to `backbone`.")
     try:
         model = load_safely(path)
     except Exception as error:
@@ -111,8 +111,8 @@ def saved_input_size(model: Any, asked: int | None, path: Path) -> int:
         return asked or DEFAULT_INPUT
     if asked not in (None, height):
         raise InputError(
-            f"--input-size {asked} doesn't suit the model in {path}, which takes {height}",
-            "Leave --input-size out.",
+            f"`input_size` {asked} doesn't suit the model in {path}, which takes {height}",
+            "Leave `input_size` out.",
         )
     return int(height)
 

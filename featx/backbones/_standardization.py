@@ -238,10 +238,10 @@ def _require_memory(shape: tuple[int, int, int], count: int) -> None:
     free = psutil.virtual_memory().available
     if needed > _LARGEST_SHARE * free:
         raise InputError(
-            f"--zca-whitening of {shape[0]}x{shape[1]}x{shape[2]} images needs a matrix of "
+            f"`zca_whitening` of {shape[0]}x{shape[1]}x{shape[2]} images needs a matrix of "
             f"{pixels:,} x {pixels:,} and {needed / 1e9:,.0f} GB of memory; "
             f"{free / 1e9:,.0f} GB are free",
-            "Leave it out, or take a much smaller --input-size.",
+            "Leave it out, or take a much smaller `input_size`.",
         )
 
 

@@ -69,7 +69,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
     if not is_there(path, file=True):
         raise InputError(
             f"there is no weights file {weights}",
-            "Give --weights a Keras weights file, imagenet or random.",
+            "Give `weights` a Keras weights file, imagenet or random.",
         )
     model = _build(network, None, input_size)
     try:
@@ -85,7 +85,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         if owner not in (None, network.name):
             raise WeightsError(
                 f"{what}: they are those of {owner}",
-                f"Give --backbone {owner}, or the weights of {network.name}.",
+                f"Give `backbone` {owner}, or the weights of {network.name}.",
             ) from error
         raise WeightsError(
             f"{what} ({(str(error).splitlines() or ['unreadable'])[0][:160]})",
@@ -171,7 +171,7 @@ def _build(network: Architecture, weights: str | None, input_size: int) -> Any:
             raise
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"--input-size {input_size} doesn't suit {network.name}: {reason}"
+            f"`input_size` {input_size} doesn't suit {network.name}: {reason}"
         ) from error
 
 
@@ -187,8 +187,8 @@ def _download(network: Architecture, input_size: int) -> Any:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rsplit(" -- ")[-1][:160]
         raise WeightsError(
             f"the ImageNet weights of {network.name} can't be downloaded ({reason})",
-            f"Give a weights file (--weights FILE), or a folder that holds it "
-            f"({WEIGHTS_DIR_VARIABLE}), or try things out untrained (--weights random).",
+            f"Give a weights file (`weights` FILE), or a folder that holds it "
+            f"({WEIGHTS_DIR_VARIABLE}), or try things out untrained (`weights` random).",
         ) from error
 
 

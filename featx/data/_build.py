@@ -124,7 +124,7 @@ def compile_group(group_regex: str | None) -> re.Pattern[str] | None:
         return re.compile(group_regex)
     except re.error as error:
         raise InputError(
-            f"--group-regex {group_regex!r} is not a regular expression: {error}"
+            f"`group_regex` {group_regex!r} is not a regular expression: {error}"
         ) from error
 
 

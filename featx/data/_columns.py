@@ -95,7 +95,7 @@ def choose_columns(
     if told := [name for name in left if name != source]:
         progress.note(
             f"Columns of {table.path.name} that are left out: {', '.join(told)}. "
-            "--keep COLUMN keeps one."
+            "`keep` COLUMN keeps one."
         )
 
 
@@ -132,7 +132,7 @@ def _patient_column(table: Table, asked: str | None, progress: Progress) -> str 
     if len({tuple(_numbered(columns[name])) for name in usable}) > 1:
         raise InputError(
             f"{table.path.name} has several columns that may tell the patient: {', '.join(usable)}",
-            "Say which with --group-column.",
+            "Say which with `group_column`.",
         )
     if usable:
         progress.note(f"The column {usable[0]!r} of {table.path.name} tells the patient.")
@@ -146,7 +146,7 @@ def _patient_column(table: Table, asked: str | None, progress: Progress) -> str 
     ]
     if near:
         progress.note(
-            f"No column of {table.path.name} is taken for the patient. Did you mean --group-column "
+            f"No column of {table.path.name} is taken for the patient. Did you mean `group_column` "
             f"{near[0]}?"
         )
     return None

@@ -95,7 +95,7 @@ def fetch(
     require_known("data set", name, NAMES)
     if name in KAGGLE_SETS:
         if mirror is not None:
-            raise InputError(f"--mirror is for {' and '.join(ARRAY_FILES)}", "Leave it out.")
+            raise InputError(f"`mirror` is for {' and '.join(ARRAY_FILES)}", "Leave it out.")
         return _fetch_kaggle(KAGGLE_SETS[name], Path(folder) / name, progress)
     file = ARRAY_FILES[name]
     if mirror is not None:
@@ -122,7 +122,7 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
     if place.exists() and not pooch.hashes.hash_matches(place, file.known_hash):
         raise InputError(
             f"{place} is there already, and doesn't have the pinned hash {file.known_hash}",
-            "Move it elsewhere, or give another --out.",
+            "Move it elsewhere, or give another `out`.",
         )
     make_folder(folder)
     registry = pooch.create(
@@ -135,12 +135,12 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
     except requests.RequestException as error:
         raise DownloadError(
             f"{file.file} can't be downloaded from {file.url} ({_reason(error)})",
-            "Try again later, give --mirror URL, or put the file there by hand.",
+            "Try again later, give `mirror` URL, or put the file there by hand.",
         ) from error
     except ValueError as error:
         raise DownloadError(
             f"what {file.url} gives as {file.file} doesn't have the pinned hash {file.known_hash}",
-            "It was altered or cut off on its way; it was deleted. Try again, or another --mirror.",
+            "It was altered or cut off on its way; it was deleted. Try again, or another `mirror`.",
         ) from error
     finally:
         for path in new:  # those that are empty

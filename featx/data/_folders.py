@@ -274,7 +274,7 @@ def _refuse_class_folder(root: Path, found: Sequence[_Image]) -> None:
         raise InputError(
             f"the folders in {root} aren't classes by their names: {_listed(labels)}",
             f"If it is the folder of one class, give the one above, {root.resolve().parent}. "
-            "Else say --classes NEGATIVE,POSITIVE.",
+            "Else say `classes` NEGATIVE,POSITIVE.",
         )
 
 

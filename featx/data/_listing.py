@@ -83,7 +83,7 @@ def read_listing(
     """
     root = root if root is not None else path.parent
     if not root.is_dir():
-        raise InputError(f"the folder {root} does not exist", "Give --root the images' folder.")
+        raise InputError(f"the folder {root} does not exist", "Give `root` the images' folder.")
     table = read_table(path, progress)
     if "sha256" in table.columns:
         table.columns["sha256"] = [value.lower() for value in table.columns["sha256"]]
@@ -171,7 +171,7 @@ def _check_paths(table: Table, root: Path, allow_outside: bool) -> None:
             raise table.complaint(
                 row,
                 f"the path {path!r} is of a Windows computer",
-                f"Write it relative to {root}, or give --root the images' folder.",
+                f"Write it relative to {root}, or give `root` the images' folder.",
             )
         paths[row] = path = written.on_disk(path)
         if path[:1] != "/" and "./" not in path and "//" not in path and path[-2:] != "..":
@@ -215,7 +215,7 @@ def _outside(table: Table, row: int, root: Path) -> InputError:
     return table.complaint(
         row,
         f"the path {table.columns['path'][row]!r} leads out of {root.resolve()}",
-        "Give --root a folder that all images are below, or --allow-outside.",
+        "Give `root` a folder that all images are below, or `allow_outside=True`.",
     )
 
 

@@ -84,12 +84,12 @@ def load_manifest(
         )
     if group_column is not None or keep:
         raise InputError(
-            f"--group-column and --keep are for CSV and Parquet manifests, not for {data}",
-            "Leave them out, or give --group-regex if the names of files tell the patient.",
+            f"`group_column` and `keep` are for CSV and Parquet manifests, not for {data}",
+            "Leave them out, or give `group_regex` if the names of files tell the patient.",
         )
     if root is not None or allow_outside:
         raise InputError(
-            f"--root and --allow-outside are for CSV and Parquet manifests, not for {data}",
+            f"`root` and `allow_outside=True` are for CSV and Parquet manifests, not for {data}",
             "Leave them out.",
         )
     if data.is_file() and data.suffix.lower() == ".npz":

@@ -206,12 +206,12 @@ def order_classes(
                 f"there is no class {name!r} in the data", f"It has: {_listed(sorted(found))}."
             )
     if positive is not None and positive not in names:
-        raise ClassesError(f"--positive {positive!r} is not one of --classes {','.join(names)}")
+        raise ClassesError(f"`positive` {positive!r} is not one of `classes` {','.join(names)}")
     if len(set(names)) != 2:
         raise ClassesError(
             f"featx needs exactly two classes, and here there "
             f"{'is' if len(set(names)) == 1 else 'are'} {len(set(names))}: {_listed(names)}",
-            "Choose two with --classes NEGATIVE,POSITIVE."
+            "Choose two with `classes` NEGATIVE,POSITIVE."
             if len(set(names)) > 2
             else "Add images of the other class.",
         )

@@ -59,7 +59,7 @@ def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
         if not group:
             raise ImageInputError(
                 path,
-                f"--group-regex {pattern.pattern!r} doesn't match {path!r}",
+                f"`group_regex` {pattern.pattern!r} doesn't match {path!r}",
                 "Every image needs a patient.",
             )
         return group
@@ -110,7 +110,7 @@ def unknown_patients(table: pd.DataFrame) -> str:
     who = "No patient is known: every image" if unknown == len(table) else few
     return (
         f"{who} counts as a patient of its own. Intervals and folds may be too optimistic. Give "
-        "--group-column or --group-regex when the images are read, if a column of a CSV file or "
+        "`group_column` or `group_regex` when the images are read, if a column of a CSV file or "
         "the names of files tell the patient."
     )
 

@@ -57,7 +57,7 @@ def split_manifest(
             raise InputError(f"--{name} {share:g} is not a share between 0 and 1")
     if test + val >= 1.0:
         raise InputError(
-            f"--test {test:g} and --val {val:g} leave nothing to train on", "Make them smaller."
+            f"`test` {test:g} and `val` {val:g} leave nothing to train on", "Make them smaller."
         )
     names = ["train", *(n for n, share in (("val", val), ("test", test)) if share > 0.0)]
     y, sets = _sets(manifest, near)
@@ -100,7 +100,7 @@ def fold_manifest(
     from sklearn.model_selection import StratifiedGroupKFold
 
     if folds < 2:
-        raise InputError(f"--folds {folds} is fewer than two")
+        raise InputError(f"`folds` {folds} is fewer than two")
     y, sets = _sets(manifest, near)
     _require_patients(manifest, y, sets, folds, f"{folds} folds")
     fold = np.empty(len(y), np.int64)
@@ -154,7 +154,7 @@ def _require_patients(
         if count < fewest:
             raise InputError(
                 f"class {label!r} has {count} patient{'s' * (count != 1)}, too few for {what}",
-                "Add images of more patients, ask for fewer splits, or check --group-regex.",
+                "Add images of more patients, ask for fewer splits, or check `group_regex`.",
             )
 
 
@@ -165,5 +165,5 @@ def _require_classes(manifest: Manifest, names: list[str]) -> None:
         split, label = empty[0]
         raise InputError(
             f"with these shares the split {split!r} gets no image of class {label!r}",
-            "Ask for a larger share or another --seed, or add images of more patients.",
+            "Ask for a larger share or another `seed`, or add images of more patients.",
         )

@@ -93,14 +93,14 @@ def run_demo(
         When `out` has something else in it.
     """
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file, not a folder", "Give --out a new folder.")
+        raise InputError(f"{out} is a file, not a folder", "Give `out` a new folder.")
     if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise InputError(f"{out} is not empty and not a demo", "Give --out a new folder.")
+        raise InputError(f"{out} is not empty and not a demo", "Give `out` a new folder.")
     make_folder(out)
     settings = f"{size} seed={seed}\n"
     if (out / MARKER).is_file() and (out / MARKER).read_text() != settings:
         raise InputError(
-            f"{out} holds a demo of another size or seed", "Delete it, or give --out a new folder."
+            f"{out} holds a demo of another size or seed", "Delete it, or give `out` a new folder."
         )
     if not (out / MARKER).exists():
         with atomic_path(out / MARKER) as temporary:

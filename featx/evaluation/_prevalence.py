@@ -73,5 +73,5 @@ def require_share(prevalence: float) -> None:
     """
     if not 0.0 < prevalence < 1.0:
         raise InputError(
-            f"--prevalence {prevalence:g} is not between 0 and 1", "Give a fraction such as 0.05."
+            f"`prevalence` {prevalence:g} is not between 0 and 1", "Give a fraction such as 0.05."
         )

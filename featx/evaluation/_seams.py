@@ -76,7 +76,7 @@ def find_seams(
     if not wanted:
         raise InputError(
             "these images have no seam that featx knows by itself",
-            "Name a column of the manifest with --seam COLUMN, such as the hospital or the device.",
+            "Name a column of the manifest with `seam` COLUMN, such as the hospital or the device.",
         )
     seams: list[Seam] = []
     for column in wanted:
@@ -90,7 +90,7 @@ def find_seams(
             raise InputError(
                 f"the column {column!r} doesn't divide these images into two sides with "
                 f"{FEWEST_PATIENTS} patients of each class",
-                "Name another column with --seam.",
+                "Name another column with `seam`.",
             )
         seams += found
     return seams

@@ -135,7 +135,7 @@ def evaluate_subgroups(
     label = table["label"].to_numpy(object).astype(str)
     empty = values == ""
     if empty.all():
-        raise InputError(f"no image has a value in the column {column!r}", "Choose another --by.")
+        raise InputError(f"no image has a value in the column {column!r}", "Choose another `by`.")
     # With one class alone there is nobody to be told from.
     both = all((label == name).any() for name in classes)
     shared = next((name for name in classes if both and empty[label == name].all()), "")
@@ -144,7 +144,7 @@ def evaluate_subgroups(
     if len(names) > MOST_SUBGROUPS:
         raise InputError(
             f"the column {column!r} has {len(names)} values, and a subgroup needs many images",
-            "Choose another --by.",
+            "Choose another `by`.",
         )
     parts = [
         _measure(

@@ -156,7 +156,8 @@ def require_replaceable(files: Iterable[Path], force: bool) -> None:
     for path in files:
         if path.exists() and not force:
             raise InputError(
-                f"{path} exists already", "Give another folder, or --force to replace explanations."
+                f"{path} exists already",
+                "Give another folder, or `force=True` to replace explanations.",
             )
         if path.exists() and not _is_ours(path):
             raise InputError(

@@ -84,13 +84,15 @@ def export_onnx(
     """
     path = Path(path)
     if not is_stream(path) and path.exists() and not force:
-        raise InputError(f"{path} exists already", "Give another file, or --force to replace it.")
+        raise InputError(
+            f"{path} exists already", "Give another file, or `force=True` to replace it."
+        )
     _require_packages()
     if run.record.tta:
         raise InputError(
             f"the run {run.path} averages over {run.record.tta} augmented copies of each image, "
             "which a graph can't make",
-            "Fit it without --tta.",
+            "Fit it without `tta=True`.",
         )
     backbone = run.backbone(weights, precision="float32")
     model = _convert(_graph(run, backbone), backbone.spec.input_size)

@@ -99,8 +99,8 @@ class DaskEngine:
             import distributed
         except ImportError as error:
             raise InputError(
-                "--engine dask needs Dask, which isn't installed",
-                "Install it with `pip install 'featx[dask]'`, or use --engine local.",
+                "`engine` dask needs Dask, which isn't installed",
+                "Install it with `pip install 'featx[dask]'`, or use `engine` local.",
             ) from error
         if self.scheduler is None:
             with (
@@ -208,7 +208,7 @@ def _dask_failures(client: Any) -> Iterator[None]:
     except distributed.KilledWorker as error:
         raise FeatxError(
             f"one worker after another of {client.scheduler.address} died on the same shard",
-            "Look at their logs: most often memory ran out (lower --batch-size or --workers). "
+            "Look at their logs: most often memory ran out (lower `batch_size` or `workers`). "
             "Finished shards are kept.",
         ) from error
     except TimeoutError as error:

@@ -126,7 +126,7 @@ def survey(folder: Path, spec: ExtractionSpec, progress: Progress) -> Survey:
                     f"the cache {folder} was made with other settings",
                     json.loads(made_by),
                     spec.model_dump(mode="json"),
-                    "Use the same settings, or another --cache folder.",
+                    "Use the same settings, or another `cache` folder.",
                 )
                 result.add(path.name, keys)
             advance(1)

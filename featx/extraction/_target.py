@@ -25,7 +25,7 @@ from featx_cache.files import (
 )
 
 SPEC_NAME = "spec.json"
-OTHER_SETTINGS = "Use the same settings, or another --cache folder."
+OTHER_SETTINGS = "Use the same settings, or another `cache` folder."
 INDEX_SECONDS = 600.0
 """How long to wait for somebody who writes the index: of a million images it takes a minute."""
 _LOCK_NAME = ".lock"
@@ -52,7 +52,7 @@ def filling(folder: Path) -> Iterator[None]:
         When it can't be written.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, not a folder", "Give --cache a folder.")
+        raise InputError(f"{folder} is a file, not a folder", "Give `cache` a folder.")
     shards = folder / SHARDS_NAME
     new = [path for path in (shards, folder, *folder.parents) if not path.exists()]
     _refuse_foreign(folder)
@@ -128,7 +128,7 @@ def discard(damaged: list[Path]) -> int:
         if path.exists() and not _is_own_shard(path):
             raise InputError(
                 f"{path} isn't a shard that featx wrote, and would be deleted",
-                "Move it elsewhere, or give another --cache.",
+                "Move it elsewhere, or give another `cache`.",
             )
     deleted = 0
     for path in damaged:
@@ -176,7 +176,7 @@ def _refuse_foreign(folder: Path) -> None:
     if shards.is_symlink():
         raise InputError(
             f"{shards} is a link, and what it leads to isn't featx's to delete",
-            "Put the folder itself in its place, or give another --cache.",
+            "Put the folder itself in its place, or give another `cache`.",
         )
     if not folder.is_dir() or _is_cache(folder):
         return
@@ -184,7 +184,7 @@ def _refuse_foreign(folder: Path) -> None:
         if path.name not in (SHARDS_NAME, _LOCK_NAME) and not _SCRATCH.fullmatch(path.name):
             raise InputError(
                 f"{folder} is not empty and not a featx cache (it has {path.name})",
-                "Give --cache a new folder.",
+                "Give `cache` a new folder.",
             )
 
 

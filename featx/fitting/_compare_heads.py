@@ -84,7 +84,7 @@ def fit_heads(
     check_accuracy_floor(accuracy_floor)
     if (folder / RECORD_NAME).is_file():
         raise InputError(
-            f"{folder} is a run of one head", "Give --run a new folder: each head gets a run in it."
+            f"{folder} is a run of one head", "Give `run` a new folder: each head gets a run in it."
         )
     for spec in specs:
         require_free(folder / spec.name, force or resume)
@@ -137,11 +137,11 @@ def require_replaceable(path: Path, allowed: bool) -> None:
     if not allowed:
         raise InputError(
             f"there is a comparison at {path} already",
-            "Give another --run, or --force to replace it.",
+            "Give another `run`, or `force=True` to replace it.",
         )
     with open_regular(path) as file:
         if file.readline().rstrip(b"\r\n") != ",".join(_row(None)).encode():
-            raise InputError(f"{path} isn't a comparison of featx", "Give another --run.")
+            raise InputError(f"{path} isn't a comparison of featx", "Give another `run`.")
 
 
 def _reading(spec: HeadSpec) -> tuple[bool, str, bool]:
@@ -157,7 +157,7 @@ def _same_run(run: Path, spec: HeadSpec, accuracy_floor: float) -> RunRecord:
     if record.head != spec or record.accuracy_floor != accuracy_floor:
         raise InputError(
             f"the run {run} was fitted with other settings",
-            "Give another --run, or --force to fit it again.",
+            "Give another `run`, or `force=True` to fit it again.",
         )
     return record
 

@@ -40,7 +40,7 @@ from featx_cache.files import LOCK_WAIT_SECONDS, lock, make_folder
 
 FRONT_NAME = "front"
 HELP = (
-    "Wait for it; or give another --run, and the same --study and --storage to help with its "
+    "Wait for it; or give another `run`, and the same `study` and `storage` to help with its "
     "trials."
 )
 
@@ -105,7 +105,7 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
     if run is None:
         if storage is None:
             raise InputError(
-                "there is no study to show", "Give a RUN that `featx tune` made, or --storage URL."
+                "there is no study to show", "Give a RUN that `featx tune` made, or `storage` URL."
             )
         return StudyPlace(Path(), storage, ""), Path(ARTIFACTS_NAME)
     record = read_record(run) if (run / RECORD_NAME).is_file() else None
@@ -123,7 +123,7 @@ def study_place(run: Path | None, storage: str | None) -> tuple[StudyPlace, Path
         where = f"; the run says that it is in {known}" if known else ""
         raise InputError(
             f"the study of {run} isn't in the run{where}",
-            "Give --storage URL, or set FEATX_STORAGE: featx connects only where you say.",
+            "Give `storage` URL, or set FEATX_STORAGE: featx connects only where you say.",
         )
     return StudyPlace(folder, storage, str(tuning.get("study", run.name))), folder / ARTIFACTS_NAME
 
@@ -191,7 +191,7 @@ def tune(
 @contextmanager
 def _kept(folder: Path) -> Iterator[None]:
     """Give the folder of a study; it stays as long as something was computed."""
-    require_own(folder, STUDY, hint="Move it elsewhere, or give another --run.")
+    require_own(folder, STUDY, hint="Move it elsewhere, or give another `run`.")
     new = make_folder(folder)
     drop_torn_line(folder / JOURNAL_NAME)
     try:

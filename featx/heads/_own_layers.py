@@ -42,7 +42,7 @@ def read_head_config(path: Path) -> dict[str, Any]:
         When the file is missing or isn't a YAML mapping.
     """
     if not path.is_file():
-        raise InputError(f"there is no head config {path}", "Give --head-config a YAML file.")
+        raise InputError(f"there is no head config {path}", "Give `head_config` a YAML file.")
     if path.stat().st_size > LARGEST_CONFIG:
         raise InputError(f"{path} is too large for a head config", "docs/heads.md shows one.")
     try:

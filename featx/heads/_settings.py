@@ -50,7 +50,7 @@ class KerasSettings(Spec):
     dropout: float = Field(0.5, ge=0, lt=1, description="before the last layer")
     batch_normalization: bool = Field(True, description="after the study's first convolutions")
     layers: tuple[dict[str, Any], ...] | None = Field(
-        None, description="a network of your own, from --head-config; see docs/heads.md"
+        None, description="a network of your own, from `head_config`; see docs/heads.md"
     )
     optimizer: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="sgd has momentum 0.9")
     learning_rate: float = Field(5e-4, gt=0, le=10, description="at the first step")

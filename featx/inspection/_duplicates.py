@@ -134,7 +134,7 @@ def _across(kind: str, sets: list[list[int]], table: pd.DataFrame) -> list[Findi
             "error",
             len(sets),
             f"{_groups(len(sets))} of {what} in different splits",
-            "The same picture is learnt and tested. Keep each in one split: --fix-splits OUT.csv.",
+            "The same picture is learnt and tested. Keep each in one split: `fix_splits` OUT.csv.",
             some([_names(table, rows, "split") for rows in sets]),
             {"groups": [table["path"].iloc[rows].tolist() for rows in sets]},
         )

@@ -39,7 +39,7 @@ def require_figures(paths: Iterable[Path], force: bool) -> None:
             continue
         if not force:
             raise InputError(
-                f"{file} exists already", "Give another place, or --force to replace figures."
+                f"{file} exists already", "Give another place, or `force=True` to replace figures."
             )
         with open_regular(file) as opened:
             if MADE_BY.encode() not in opened.read(_HEAD_BYTES):

@@ -52,7 +52,7 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
             f"{len(crossing)} patient{'s' * (len(crossing) != 1)} in more than one split "
             f"({images} images)",
             "The model is tested on patients that it knows. Keep each in one split: "
-            "--fix-splits OUT.csv.",
+            "`fix_splits` OUT.csv.",
             some([f"{group} ({', '.join(names)})" for group, names in crossing.items()]),
             {"groups": crossing.index.tolist()},
         )
@@ -72,8 +72,8 @@ def _no_patients(table: pd.DataFrame) -> list[Finding]:
             "no patient is known: every image counts as its own"
             if whole
             else f"{images} image{'s' * (images != 1)} of unknown patients: each counts as its own",
-            "Intervals and folds may be too optimistic. Give --group-column if a column of a CSV "
-            "file tells the patient, --group-regex if the names of files do.",
+            "Intervals and folds may be too optimistic. Give `group_column` if a column of a CSV "
+            "file tells the patient, `group_regex` if the names of files do.",
             some(table["path"][unknown].tolist()),
             {"images": images},
         )
@@ -224,7 +224,7 @@ def _equal_names(table: pd.DataFrame) -> list[Finding]:
             f"{_counted(len(alike), 'file name')} in more than one folder, for different images",
             "If the name says the patient, one patient counts as several"
             + (" and is in several splits" if across else "")
-            + ": give --group-regex. If each folder numbers its images anew, nothing needs doing.",
+            + ": give `group_regex`. If each folder numbers its images anew, nothing needs doing.",
             some([" and ".join(table["path"].loc[rows]) for rows in alike]),
             {"groups": [table["path"].loc[rows].tolist() for rows in alike]},
         )

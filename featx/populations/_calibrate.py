@@ -154,7 +154,7 @@ def calibrate(
             confidence=guarantee,
             sequence=False,
             seed=seed,
-            advice="Label images of more patients; or lower --accuracy-floor or --guarantee.",
+            advice="Label images of more patients; or lower `accuracy_floor` or `guarantee`.",
         )
         threshold = promise.threshold
     old = evaluate_scores(truth, scores, record.threshold, groups, seed=seed)
@@ -210,7 +210,7 @@ def require_other(run: FittedRun, target: Path) -> None:
     if target.resolve() == run.path.resolve():
         raise InputError(
             f"{target} is the run that is calibrated, which is kept as it is",
-            "Give --run a new folder.",
+            "Give `run` a new folder.",
         )
 
 
@@ -294,11 +294,11 @@ def _advice(metrics: Metrics, floor: float) -> str:
         f"{high:.4f}."
     )
     if high < floor:
-        return f"{said} All of it is below the floor: lower --accuracy-floor."
+        return f"{said} All of it is below the floor: lower `accuracy_floor`."
     if (needed := images_needed(metrics.accuracy, floor)) is None:
         return (
             f"{said} The floor is in it, so it may be kept or not: label more images to find out, "
-            "or lower --accuracy-floor."
+            "or lower `accuracy_floor`."
         )
     return f"{said} About {max(needed, metrics.images + 1):,} images would do at this accuracy."
 

@@ -103,7 +103,7 @@ def gather(runs: Sequence[FittedRun], what: What, progress: Progress = SILENT) -
     if all(not one.scored for one in facts):
         raise InputError(
             f"there are no scores to report on: {missing[-1].why}",
-            "Give --cache CACHE, or fit the run again.",
+            "Give `cache` CACHE, or fit the run again.",
         )
     return Facts(tuple(facts), tuple(sources.values()), tuple(missing))
 

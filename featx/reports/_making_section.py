@@ -42,7 +42,7 @@ def making_section(facts: Facts, names: Names) -> Section:
         Text(
             "Commands that make the runs anew, put together from what the runs note. They don't "
             "note how the images were listed: which options say who the patient is "
-            "(--group-regex), where paths of a table begin (--root)."
+            "(`group_regex`), where paths of a table begin (`root`)."
         ),
         Code("\n".join(_unique_lines([_commands(run, names) for run in runs]))),
     ]

@@ -39,7 +39,7 @@ def require_own_text(path: Path) -> None:
     if not any(beginning.match(start) for beginning in _BEGINNINGS):
         raise InputError(
             f"{path} isn't of a report that featx wrote, and is not replaced",
-            "Move it elsewhere, or give another --out.",
+            "Move it elsewhere, or give another `out`.",
         )
 
 
@@ -58,7 +58,7 @@ def require_own_figures(folder: Path, markdown: Path) -> None:
     InputError
         Naming the first foreign file.
     """
-    hint = "Move it elsewhere, or give another --out."
+    hint = "Move it elsewhere, or give another `out`."
     if folder.is_symlink():
         raise InputError(f"{folder} is a link, and is not replaced", hint)
     listed = _listed(folder / LISTING_NAME)

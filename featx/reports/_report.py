@@ -221,17 +221,18 @@ def require_free(files: Written, force: bool) -> None:
     """
     if files.html.suffix.lower() not in (".html", ".htm"):
         raise InputError(
-            f"{files.html} is not the name of a page", "Give one that ends in .html to --out."
+            f"{files.html} is not the name of a page", "Give one that ends in .html to `out`."
         )
     for path, folder in (
         (files.html, False), (files.markdown, False), (files.figures, True), (files.card, False)
     ):  # fmt: skip
         if path.exists() and path.is_dir() != folder:
             kind = "a folder" if path.is_dir() else "a file"
-            raise InputError(f"{path} is {kind}", "Give another --out.")
+            raise InputError(f"{path} is {kind}", "Give another `out`.")
         if path.exists() and not force:
             raise InputError(
-                f"{path} exists already", "Give another --out, or --force to replace the report."
+                f"{path} exists already",
+                "Give another `out`, or `force=True` to replace the report.",
             )
     for path in (files.markdown, files.card):
         if path.exists():

@@ -20,7 +20,11 @@ def wrong_section(facts: Facts, names: Names, missing: list[Missing]) -> Section
             "Misses are positive images below the threshold, false alarms negative ones at or "
             "above it; those furthest from it come first. A wrong label is as good an explanation "
             "as a wrong classifier: look at each."
-            + (" With --names the report says which files they are." if names.anonymous else "")
+            + (
+                " With `names=True` the report says which files they are."
+                if names.anonymous
+                else ""
+            )
         )
     ]
     for run in facts.runs:

@@ -217,7 +217,7 @@ class FittedRun:
             raise InputError(
                 f"the run {self.path} tells {' from '.join(self.record.classes)}, and the cache "
                 f"{cache.path} has {' and '.join(cache.classes)}",
-                "Extract the images again with --classes NEGATIVE,POSITIVE as in the run.",
+                "Extract the images again with `classes` NEGATIVE,POSITIVE as in the run.",
             )
 
     def backbone(
@@ -247,7 +247,7 @@ class FittedRun:
         if saved and not location.endswith(SUFFIX):
             raise InputError(
                 f"the backbone of the run {self.path} is a saved model, which {location} is not",
-                f"Give its {SUFFIX} file with --weights FILE.",
+                f"Give its {SUFFIX} file with `weights` FILE.",
             )
         backbone = load_backbone(
             location if saved else spec.name,
@@ -265,7 +265,7 @@ class FittedRun:
             f"{location} is not the backbone that the run {self.path} was fitted with",
             spec.model_dump(mode="json"),
             backbone.spec.model_dump(mode="json"),
-            "Give the run's own weights with --weights FILE.",
+            "Give the run's own weights with `weights` FILE.",
         )
         return backbone
 

@@ -45,16 +45,16 @@ def require_free(target: Path, force: bool) -> None:
         When the place can't be written to.
     """
     if target.name in ("", ".."):
-        raise InputError(f"{str(target)!r} can't be replaced by a run", "Give --run a new folder.")
+        raise InputError(f"{str(target)!r} can't be replaced by a run", "Give `run` a new folder.")
     if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file, not a folder", "Give --run a new folder.")
+        raise InputError(f"{target} is a file, not a folder", "Give `run` a new folder.")
     if target.is_dir() and any(target.iterdir()):
         if not (target / RECORD_NAME).is_file():
-            raise InputError(f"{target} is not empty and not a run", "Give --run a new folder.")
+            raise InputError(f"{target} is not empty and not a run", "Give `run` a new folder.")
         if not force:
             raise InputError(
                 f"there is a run at {target} already",
-                "Give another --run, or --force to replace it.",
+                "Give another `run`, or `force=True` to replace it.",
             )
         _require_own_run(target)
     nearest = next(path for path in target.parents if path.exists())
@@ -72,9 +72,9 @@ def _require_own_run(target: Path) -> None:
     except InputError as error:
         raise InputError(
             f"{target} can't be shown to be a run of featx, and isn't replaced ({error.what})",
-            "Remove it yourself, or give another --run.",
+            "Remove it yourself, or give another `run`.",
         ) from error
     listed = re.compile("|".join(map(re.escape, (RECORD_NAME, *record.files))))
     known = (RUN_FOLDERS, listed) if record.files else (RUN_FOLDERS, listed, EARLIER_RUN)
     # A link is replaced itself, and what it leads to stays.
-    require_own(target.resolve(), *known, hint="Move it elsewhere, or give another --run.")
+    require_own(target.resolve(), *known, hint="Move it elsewhere, or give another `run`.")

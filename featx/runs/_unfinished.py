@@ -95,18 +95,23 @@ def unfinished(
         When another process is training for the same run.
     """
     folder = unfinished_folder(run)
-    with lock(folder, wait=LOCK_WAIT_SECONDS, hint="Wait for it, or give another --run."):
+    with lock(folder, wait=LOCK_WAIT_SECONDS, hint="Wait for it, or give another `run`."):
         _prepare(folder, job, resume=resume, progress=progress)
         try:
             with storage_errors(folder):
                 yield folder
         except NoFeasibleThresholdError as error:
-            hint = f"{error.hint} The trained folds are kept: --resume takes another floor at once."
+            kept = "The trained folds are kept: `resume=True` takes another floor at once."
             raise NoFeasibleThresholdError(
-                error.what, hint, best_accuracy=error.best_accuracy, roc_auc=error.roc_auc
+                error.what,
+                f"{error.hint} {kept}",
+                best_accuracy=error.best_accuracy,
+                roc_auc=error.roc_auc,
             ) from error
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and a polite kill
-            progress.note("The finished epochs are kept: the same command with --resume goes on.")
+            progress.note(
+                "The finished epochs are kept: the same command with `resume=True` goes on."
+            )
             raise
         except FeatxError:
             remove_own(folder, UNFINISHED)
@@ -117,12 +122,14 @@ def unfinished(
 def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progress) -> None:
     """Make the folder, unless there is the state of the same training to go on with."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{folder} is in the way", "Remove it, or give another --run.")
-    require_own(folder, UNFINISHED, hint="Move it elsewhere, or give another --run.")
+        raise InputError(f"{folder} is in the way", "Remove it, or give another `run`.")
+    require_own(folder, UNFINISHED, hint="Move it elsewhere, or give another `run`.")
     if folder.is_dir() and resume:
         _require_same(folder, job)
     elif folder.is_dir():
-        progress.note(f"Starting over: {folder} had the state of a training (--resume goes on).")
+        progress.note(
+            f"Starting over: {folder} had the state of a training (`resume=True` goes on)."
+        )
         remove_own(folder, UNFINISHED)
     with storage_errors(folder):
         make_folder(folder)
@@ -136,11 +143,11 @@ def _require_same(folder: Path, job: dict[str, Any]) -> None:
             before = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{folder} has no readable {JOB_NAME}", "Start over without --resume."
+            f"{folder} has no readable {JOB_NAME}", "Start over without `resume=True`."
         ) from error
     require_equal(
         f"{folder} is of another training",
         before,
         job,
-        "Give the same settings, or start over without --resume.",
+        "Give the same settings, or start over without `resume=True`.",
     )

@@ -330,7 +330,7 @@ def names_of(runs: Sequence[FittedRun]) -> tuple[str, ...]:
         if path in paths[:number]:
             raise InputError(
                 f"the run {runs[number].path} would be compared with itself",
-                "Give --compare other runs.",
+                "Give `compare` other runs.",
             )
     for parts in range(1, max(len(path.parts) for path in paths)):
         names = tuple("/".join(path.parts[-parts:]) for path in paths)
@@ -362,7 +362,7 @@ def choose_split(splits: pd.Series[str], split: str | None, where: Path) -> str:
     if split != ALL and split not in names:
         raise InputError(
             f"{where} has no image in split {split!r}",
-            f"Its splits are: {', '.join(names)}. --split all takes every image.",
+            f"Its splits are: {', '.join(names)}. `split` all takes every image.",
         )
     return split
 
@@ -386,7 +386,7 @@ def _scores(
             raise InputError(
                 f"the run {run.path} averages over {tta} copies of each image, and {cache.path} "
                 "has fewer",
-                f"Extract again with --copies {tta} --copies-of all.",
+                f"Extract again with `copies` {tta} `copies_of` all.",
             )
     else:
         scored = rows

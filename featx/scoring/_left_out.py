@@ -24,7 +24,7 @@ MORE_COPIES = (
     "Smaller or strongly compressed copies are not recognised here: put these images beside the "
     "training images and run `featx data check`, which compares pictures."
 )
-ELSE = "If these are other people with the same names, add --keep-known-patients."
+ELSE = "If these are other people with the same names, add `keep_known_patients=True`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def without_near(
         raise InputError(
             f"the run {run.path} was fitted on nearly the same pictures as all of these",
             "Give images of other patients. If these are other pictures, add "
-            "--keep-known-patients.",
+            "`keep_known_patients=True`.",
         )
     return ~near, replace(left_out, near_duplicate=int(near.sum()))
 

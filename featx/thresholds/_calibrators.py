@@ -84,7 +84,7 @@ def fit_recalibration(
     if found.slope <= _FLATTEST:
         raise InputError(
             "the sick have no higher scores here than the healthy: these are no probabilities",
-            "Check the labels and the order of the classes (--positive).",
+            "Check the labels and the order of the classes (`positive`).",
         )
     return found
 

@@ -89,7 +89,7 @@ def choose_threshold(
             f"no threshold reaches accuracy {accuracy_floor:g}: the best is "
             f"{points.accuracy[best]:.4f} (recall {points.recall[best]:.4f}) at threshold "
             f"{points.thresholds[best]:.6g}",
-            f"Lower --accuracy-floor to {reachable:.4f} at most, or fit a better head.",
+            f"Lower `accuracy_floor` to {reachable:.4f} at most, or fit a better head.",
             best_accuracy=float(points.accuracy[best]),
             roc_auc=float(roc_auc_score(y, scores)) if len(np.unique(y)) == 2 else None,
         )
@@ -120,7 +120,7 @@ def check_accuracy_floor(accuracy_floor: float) -> None:
     if not 0.0 <= accuracy_floor <= 1.0:
         raise InputError(
             f"the accuracy floor {accuracy_floor} is not between 0 and 1",
-            "Give --accuracy-floor a fraction such as 0.90.",
+            "Give `accuracy_floor` a fraction such as 0.90.",
         )
 
 

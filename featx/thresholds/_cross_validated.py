@@ -78,7 +78,7 @@ def choose_locally(
     except NoFeasibleThresholdError as error:
         raise NoFeasibleThresholdError(
             f"on these {len(truth)} images {str(error).split('. ')[0]}",
-            "Lower --accuracy-floor, or fit a head on images of this population.",
+            "Lower `accuracy_floor`, or fit a head on images of this population.",
             best_accuracy=error.best_accuracy,
         ) from error
     splitter = PatientFolds(FOLDS, seed)

@@ -143,7 +143,7 @@ def choose_threshold_at(
         raise NoFeasibleThresholdError(
             f"where {prevalence:.1%} are sick, no threshold reaches accuracy {accuracy_floor:g}: "
             f"the best is {highest:.4f}",
-            "Lower --accuracy-floor.",
+            "Lower `accuracy_floor`.",
             best_accuracy=highest,
         )
     return float(points.thresholds[best])

@@ -26,7 +26,7 @@ SPREAD_TAIL = 0.01
 
 SET_ASIDE = (
     "Since one patient in five is set aside, that takes about {five_times:,} more patients in "
-    "train and val; or lower --accuracy-floor or --guarantee."
+    "train and val; or lower `accuracy_floor` or `guarantee`."
 )
 
 MOST_PATIENTS = 10_000_000
@@ -181,7 +181,7 @@ def promise_threshold(
     """
     if not 0.0 < confidence < 1.0:
         raise InputError(
-            f"the confidence {confidence:g} is not between 0 and 1", "Give --guarantee 0.9."
+            f"the confidence {confidence:g} is not between 0 and 1", "Give `guarantee` 0.9."
         )
     drawn = one_of_each(groups, seed)
     truth = np.asarray(y).astype(bool)[drawn]
@@ -265,7 +265,7 @@ def _too_few(
         return NoFeasibleThresholdError(
             f"{message}: on them the head reaches accuracy {best:.4f}; if that is all it can do, "
             "more patients wouldn't help",
-            "Lower --accuracy-floor (or --recall-floor), or search a better head.",
+            "Lower `accuracy_floor` (or `recall_floor`), or search a better head.",
             best_accuracy=best,
         )
     more = int(np.ceil(fewest)) - len(truth)

@@ -157,9 +157,9 @@ def require_copies(cache: Cache, rows: NDArray[np.intp]) -> int:
         fewest = np.flatnonzero(counts == of_image.min())
         split = cache.images["split"].iloc[int(fewest[0])]
         raise InputError(
-            f"--tta averages over stored copies, and {len(fewest)} of {len(of_image)} images have "
-            f"{'none' if of_image.min() < 2 else 'fewer than others'} (split {split})",
-            "Extract again into the same cache with --copies-of all; what is there is kept.",
+            f"`tta=True` averages over stored copies, and {len(fewest)} of {len(of_image)} images "
+            f"have {'none' if of_image.min() < 2 else 'fewer than others'} (split {split})",
+            "Extract again into the same cache with `copies_of` all; what is there is kept.",
         )
     return int(table["copy"].max())
 
@@ -172,7 +172,7 @@ def _read(lazy: LazyEmbeddings, pooling: Any, progress: Progress) -> NDArray[Any
             if not all_finite(embeddings):
                 raise InputError(
                     f"the cache {lazy.cache.path} holds embeddings that are not finite numbers",
-                    "Extract it again with --precision float32 --storage-dtype float32.",
+                    "Extract it again with `precision` float32 `storage_dtype` float32.",
                 )
             part = embeddings if pooling is None else pooling.transform(embeddings)
             if X is None:
@@ -189,7 +189,7 @@ def _room(rows: int, part: NDArray[Any], pooled: bool) -> NDArray[Any]:
         raise InputError(
             f"{rows:,} vectors of {part.shape[1]:,} features need {needed * POOLED_SHARE / 1e9:.1f}"
             f" GB to fit a head on, and {available_memory() / 1e9:.1f} GB are free",
-            "Take a shorter representation (--set representation=average), or --head keras, which "
+            "Take a shorter representation (`set` representation=average), or `head` keras, which "
             "reads from disk.",
         )
     return np.empty((rows, *part.shape[1:]), part.dtype)

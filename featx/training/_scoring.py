@@ -62,7 +62,7 @@ def fit_head(
         raise InputError(
             f"a calibrated {spec.name} needs three patients of each class: one to hold out, two to "
             "calibrate on",
-            "Add images of more patients, or take --head logreg.",
+            "Add images of more patients, or take `head` logreg.",
         )
     head = build(spec, accuracy_floor=accuracy_floor)
     y = data.y[rows]
@@ -174,7 +174,7 @@ def out_of_fold(
     if folds < 2:
         raise InputError(
             "a class has images of one patient only, so no patient can be held out",
-            "Add images of more patients, or check --group-regex.",
+            "Add images of more patients, or check `group_regex`.",
         )
     fold_of, scores = np.empty(len(originals), np.int64), np.empty(len(originals))
     history = History()

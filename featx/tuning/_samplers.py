@@ -54,7 +54,7 @@ def make_sampler(name: SamplerName, search: SearchSpec, seed: int) -> BaseSample
                 if importlib.util.find_spec("torch") is None:
                     raise InputError(
                         "the sampler gp needs PyTorch, which isn't installed",
-                        "Install it with `pip install 'featx[gp]'`, or take --sampler tpe.",
+                        "Install it with `pip install 'featx[gp]'`, or take `sampler` tpe.",
                     )
                 return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
             case "random":
@@ -63,7 +63,7 @@ def make_sampler(name: SamplerName, search: SearchSpec, seed: int) -> BaseSample
                 if len(search.heads) > 1:
                     raise InputError(
                         "the sampler grid searches one head, and heads have different settings",
-                        "Give one --head, or take --sampler tpe.",
+                        "Give one `head`, or take `sampler` tpe.",
                     )
                 return GridSampler(grid_of(search), seed=search.seed)
             case "nsga2":

@@ -173,7 +173,7 @@ def _held_out(originals: pd.DataFrame, search: SearchSpec) -> NDArray[Any]:
     except ValueError as error:
         raise InputError(
             "a guarantee sets patients aside, and a class has images of one patient only",
-            "Add images of more patients, or leave --guarantee out.",
+            "Add images of more patients, or leave `guarantee` out.",
         ) from error
     return np.unique(groups[apart].astype(str)).astype(object)
 

@@ -100,13 +100,13 @@ def check_budget(budget: Budget) -> None:
     """
     if budget.trials < 1:
         raise InputError(
-            f"--trials {budget.trials} searches nothing", "Give it a number such as 100."
+            f"`trials` {budget.trials} searches nothing", "Give it a number such as 100."
         )
     if budget.jobs < 1:
-        raise InputError(f"--jobs {budget.jobs} runs nothing", "Give it a number such as 2.")
+        raise InputError(f"`jobs` {budget.jobs} runs nothing", "Give it a number such as 2.")
     if budget.timeout is not None and budget.timeout <= 0:
         raise InputError(
-            f"--timeout {budget.timeout:g} leaves no time", "Give it a number of seconds."
+            f"`timeout` {budget.timeout:g} leaves no time", "Give it a number of seconds."
         )
 
 

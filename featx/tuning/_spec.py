@@ -70,8 +70,8 @@ class SearchSpec(Spec):
         check_accuracy_floor(typed.get("accuracy_floor", 0.9))
         if typed.get("recall_floor") is not None and typed.get("guarantee") is None:
             raise InputError(
-                "--recall-floor is part of a promise and there is none",
-                "Add --guarantee 0.9, or leave it out: the search maximises recall anyway.",
+                "`recall_floor` is part of a promise and there is none",
+                "Add `guarantee` 0.9, or leave it out: the search maximises recall anyway.",
             )
         try:
             return cls(**typed)
@@ -116,7 +116,7 @@ def check_sampler(sampler: str, objective: ObjectiveName) -> SamplerName:
     if objective == "pareto" and sampler not in PARETO_SAMPLERS:
         raise InputError(
             f"the sampler {sampler} doesn't follow two objectives",
-            f"With --objective pareto take {' or '.join(PARETO_SAMPLERS)}.",
+            f"With `objective` pareto take {' or '.join(PARETO_SAMPLERS)}.",
         )
     return cast(SamplerName, sampler)
 

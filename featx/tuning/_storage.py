@@ -97,7 +97,7 @@ def _parsed(url: str) -> URL:
         if not (has_server and "@" in f"{parsed.host}/{parsed.database}"):
             return parsed
     raise InputError(
-        "what --storage or FEATX_STORAGE gives is not the URL of a database",
+        "what `storage` or FEATX_STORAGE gives is not the URL of a database",
         "Write it like sqlite:///study.db or postgresql+psycopg://user@host:5432/database. In a "
         "password, write @ as %40, / as %2F and : as %3A.",
     )
@@ -124,7 +124,7 @@ def open_storage(place: StudyPlace) -> BaseStorage:
         if place.url is None:
             path = place.folder.absolute() / JOURNAL_NAME
             _require_own_file(path)
-            hint = "It is damaged; --force starts over."
+            hint = "It is damaged; `force=True` starts over."
             with storage_errors(path), _readable(f"the journal {path}", hint):
                 return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
         return _open_database(place.url)
@@ -231,10 +231,10 @@ def _require_own_file(journal: Path) -> None:
         if path.is_symlink():
             raise InputError(
                 f"{path} is a link, to {path.readlink()}",
-                "Put what it leads to in its place, or give another --run.",
+                "Put what it leads to in its place, or give another `run`.",
             )
     if journal.exists() and not journal.is_file():
-        raise InputError(f"the journal {journal} is not a file", "Give another --run.")
+        raise InputError(f"the journal {journal} is not a file", "Give another `run`.")
 
 
 @contextlib.contextmanager
@@ -277,7 +277,7 @@ def open_study(
     SpecMismatchError
         When there is a study of this name that searches something else.
     """
-    hint = "Give another --study or --run (or --force, for a study that lies beside the run)."
+    hint = "Give another `study` or `run` (or `force=True`, for a study that lies beside the run)."
     shown = f"the study {place.name!r} in {place.shown}"
     with quiet_optuna(), database_errors(place), _readable(shown, hint):
         try:

@@ -94,7 +94,7 @@ def choose_winner(worker: Worker, search: SearchSpec, scorer: Scorer) -> Winner:
     candidates = _candidates(study, search, scorer, best)
     if not candidates and best is None:
         raise FeatxError(
-            "no trial was finished", "Give it more time (--timeout) or other settings."
+            "no trial was finished", "Give it more time (`timeout`) or other settings."
         )
     feasible = [c for c in candidates if c.point >= 0]
     if not feasible:
@@ -142,7 +142,7 @@ def require_own_trials(study: optuna.Study, search: SearchSpec) -> None:
         if not own:
             raise InputError(
                 f"trial {trial.number} of the study {study.study_name!r} was not made by featx",
-                "Give another --study or --run (or --force, for a study that lies beside the run).",
+                "Give another `study` or `run`, or `force=True` if the study lies beside the run.",
             )
 
 
@@ -244,7 +244,7 @@ def _nearest_miss(candidates: list[_Candidate], floor: float) -> NoFeasibleThres
         f"no trial reaches accuracy {floor:g}: the nearest is {accuracy:.4f} (recall "
         f"{miss.points.recall[point]:.4f}) by the {miss.spec.name} of trial {miss.trial.number} at "
         f"threshold {miss.points.thresholds[point]:.6g}",
-        f"Lower --accuracy-floor to {math.floor(accuracy * 1e4) / 1e4:.4f} at most (with --force: "
-        "the scores are kept), or search more heads.",
+        f"Lower `accuracy_floor` to {math.floor(accuracy * 1e4) / 1e4:.4f} at most (with "
+        "`force=True`: the scores are kept), or search more heads.",
         best_accuracy=accuracy,
     )

@@ -219,7 +219,7 @@ def _elsewhere(work: Work, before: int, goes_on: Callable[[], bool]) -> Iterator
     except (TerminatedWorkerError, BrokenProcessPool) as error:
         raise FeatxError(
             "a worker process died",
-            "Most often memory ran out: lower --jobs. Finished trials are kept; the same command "
+            "Most often memory ran out: lower `jobs`. Finished trials are kept; the same command "
             "goes on.",
         ) from error
 

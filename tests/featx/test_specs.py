@@ -64,11 +64,11 @@ class TestSpecError:
     @pytest.mark.parametrize(
         ("field", "value", "message"),
         [
-            ("copies", -1, "--copies can't be -1: .*greater than or equal to 0"),
-            ("zoom", 1.0, "--zoom can't be 1.0: .*less than 1"),
-            ("width_shift", 2.5, "--width-shift can't be 2.5"),
-            ("rotation", float("nan"), "--rotation can't be nan"),
-            ("seed", -3, "--seed can't be -3"),
+            ("copies", -1, "`copies` can't be -1: .*greater than or equal to 0"),
+            ("zoom", 1.0, "`zoom` can't be 1.0: .*less than 1"),
+            ("width_shift", 2.5, "`width_shift` can't be 2.5"),
+            ("rotation", float("nan"), "`rotation` can't be nan"),
+            ("seed", -3, "`seed` can't be -3"),
         ],
     )
     def test_names_the_option_and_quotes_the_value(

@@ -132,11 +132,11 @@ class TestPrecision:
 
 @pytest.mark.parametrize("size", [10, 0, -5])
 def test_an_input_too_small_for_the_network_is_bad_input(size: int) -> None:
-    with pytest.raises(InputError, match=f"--input-size {size} ") as caught:
+    with pytest.raises(InputError, match=f"`input_size` {size} ") as caught:
         load_backbone("vgg16", weights="random", input_size=size)
     assert "\n" not in str(caught.value)
 
 
 def test_an_input_too_large_to_be_meant_is_bad_input() -> None:
-    with pytest.raises(InputError, match="--input-size 5000 is not between 1 and 4096 pixels"):
+    with pytest.raises(InputError, match="`input_size` 5000 is not between 1 and 4096 pixels"):
         load_backbone("vgg16", weights="random", input_size=5000)

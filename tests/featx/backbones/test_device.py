@@ -36,7 +36,7 @@ def test_without_a_gpu_auto_is_the_cpu() -> None:
         pytest.skip("this machine has a GPU")
     assert resolve_device("auto") == "cpu"
     assert load_backbone("vgg16", weights="random", input_size=32).device == "cpu"
-    with pytest.raises(InputError, match=r"no gpu:0: TensorFlow sees no GPU\. Use --device cpu"):
+    with pytest.raises(InputError, match=r"no gpu:0: TensorFlow sees no GPU\. Use `device` cpu"):
         resolve_device("gpu:0")
 
 

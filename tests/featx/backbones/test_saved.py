@@ -163,7 +163,7 @@ class TestRefused:
     def test_options_of_other_networks_are_refused(self, saved: Path) -> None:
         for options, message in (
             ({"weights": "random"}, "has its own weights"),
-            ({"preprocess": "imagenet"}, "--preprocess imagenet is for"),
+            ({"preprocess": "imagenet"}, "`preprocess` imagenet is for"),
             ({"input_size": 64}, "which takes 32"),
             ({"layer": "grind"}, "Did you mean grid"),
         ):

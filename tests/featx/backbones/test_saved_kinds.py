@@ -184,7 +184,7 @@ class TestRefused:
 
         layers = [keras.layers.Conv2D(4, 3), keras.layers.MaxPooling2D(4)]
         keras.Sequential([keras.Input((None, None, 3)), *layers], name="flexible").save(path)
-        with pytest.raises(InputError, match=f"--input-size {size} doesn't suit flex") as caught:
+        with pytest.raises(InputError, match=f"`input_size` {size} doesn't suit flex") as caught:
             load_backbone(str(path), input_size=size)
         assert "\n" not in str(caught.value)
 

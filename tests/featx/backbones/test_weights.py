@@ -95,7 +95,7 @@ class TestFile:
         with pytest.raises(
             WeightsError,
             match=r"vgg16_notop\.weights\.h5 don't fit vgg19 without its top: they are those of "
-            r"vgg16\. Give --backbone vgg16, or the weights of vgg19\.",
+            r"vgg16\. Give `backbone` vgg16, or the weights of vgg19\.",
         ):
             build_network(architecture("vgg19"), str(folder / "vgg16_notop.weights.h5"), 32, 0)
 
@@ -145,12 +145,12 @@ class TestImagenet:
         message = str(caught.value)
         assert "\n" not in message
         assert "ImageNet weights of vgg16 can't be downloaded" in message
-        assert re.search(r"--weights FILE.*FEATX_WEIGHTS_DIR.*--weights random", message)
+        assert re.search(r"`weights` FILE.*FEATX_WEIGHTS_DIR.*`weights` random", message)
         assert len(unreachable) == 1
         assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop" in unreachable[0]
 
     def test_an_input_too_small_is_found_before_the_download(self, unreachable: list[str]) -> None:
-        with pytest.raises(InputError, match="--input-size 10 doesn't suit vgg16"):
+        with pytest.raises(InputError, match="`input_size` 10 doesn't suit vgg16"):
             load_backbone("vgg16", input_size=10)
         assert unreachable == []
 

@@ -90,12 +90,12 @@ class TestPatient:
     def test_a_name_that_is_almost_one_is_asked_about(self, folder: Path, name: str) -> None:
         manifest, notes = read(folder, name, MRN)
         assert manifest.table["group"].tolist() == manifest.table["path"].tolist()
-        assert f"Did you mean --group-column {name}?" in notes.lines[0]
+        assert f"Did you mean `group_column` {name}?" in notes.lines[0]
 
     def test_case_and_control_are_no_patients(self, folder: Path) -> None:
         manifest, notes = read(folder, "case", ["0", "0", "0", "1", "1", "1"])
         assert manifest.table["group"].nunique() == 6
-        assert "Did you mean --group-column case?" in notes.lines[0]
+        assert "Did you mean `group_column` case?" in notes.lines[0]
 
     def test_age_and_sex_of_patients_are_none(self, folder: Path) -> None:
         manifest, notes = read(folder, "Patient Age,Patient Gender", ["50,M"] * 6)
@@ -106,7 +106,7 @@ class TestPatient:
     def test_several_that_differ_are_refused_and_those_that_agree_are_not(
         self, folder: Path
     ) -> None:
-        with pytest.raises(InputError, match=r"patient_id, case\. Say which with --group-column"):
+        with pytest.raises(InputError, match=r"patient_id, case\. Say which with `group_column`"):
             read(folder, "patient_id,case", [f"{m},{n}" for n, m in enumerate(MRN)])
         manifest, _ = read(folder, "patient_id,case", [f"{m},c{m}" for m in MRN])
         assert manifest.table["group"].tolist() == [of(m) for m in MRN]
@@ -122,7 +122,7 @@ class TestPatient:
 
     def test_folders_have_no_columns(self, folder: Path) -> None:
         for option in ({"group_column": "mrn"}, {"keep": ["mrn"]}):
-            with pytest.raises(InputError, match="--group-column and --keep are for CSV"):
+            with pytest.raises(InputError, match="`group_column` and `keep` are for CSV"):
                 load_manifest(folder, **option)  # type: ignore[arg-type]
 
 
@@ -182,7 +182,7 @@ class TestKept:
     def test_no_other_column_unless_asked_for(self, folder: Path) -> None:
         manifest, notes = read(folder, "hospital,mrn", [*self.VALUES])
         assert "hospital" not in manifest.table
-        assert "left out: hospital. --keep COLUMN" in notes.lines[1]
+        assert "left out: hospital. `keep` COLUMN" in notes.lines[1]
         manifest, notes = read(folder, "hospital,mrn", [*self.VALUES], keep=["hospital"])
         assert manifest.table["hospital"].tolist() == ["x", "x", "y", "x", "y", "y"]
         assert len(notes.lines) == 1

@@ -159,7 +159,7 @@ def test_a_mirror_must_have_the_publisher_s_file(
 def test_unknown_names_and_mirrors_of_kaggle(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Did you mean pneumoniamnist"):
         fetch("pneumonia-mnist", tmp_path)
-    with pytest.raises(InputError, match="--mirror is for"):
+    with pytest.raises(InputError, match="`mirror` is for"):
         fetch("chest-xray-pneumonia", tmp_path, mirror="http://127.0.0.1")
 
 
@@ -190,7 +190,7 @@ class TestKaggle:
         environment = {**os.environ, "KAGGLE_API_ENVIRONMENT": "TEST", "HOME": str(folder.parent)}
         program = "import sys; from featx_cli.__main__ import main; sys.exit(main())"
         return subprocess.run(
-            [sys.executable, "-c", program, "data", "fetch", "chest-xray-pneumonia", "--out",
+            [sys.executable, "-c", program, "data", "fetch", "chest-xray-pneumonia", "`out`",
              str(folder)],
             env=environment, capture_output=True, text=True, timeout=120,
         )  # fmt: skip

@@ -176,7 +176,7 @@ class TestClasses:
 
     def test_positive_outside_the_chosen_ones_is_an_error(self, flat: Path) -> None:
         draw(flat / "COVID" / "x.png")
-        with pytest.raises(InputError, match=r"--positive 'COVID' is not one of --classes"):
+        with pytest.raises(InputError, match=r"`positive` 'COVID' is not one of `classes`"):
             scan_folder(flat, classes=["HEALTHY", "SICK"], positive="COVID")
 
     def test_one_alone_is_an_error(self, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ class TestClasses:
 
     def test_three_are_an_error_that_tells_how_to_choose(self, flat: Path) -> None:
         draw(flat / "COVID" / "x.png")
-        with pytest.raises(InputError, match=r"are 3: COVID, HEALTHY, SICK.*--classes NEG"):
+        with pytest.raises(InputError, match=r"are 3: COVID, HEALTHY, SICK.*`classes` NEG"):
             scan_folder(flat)
 
     def test_the_same_one_twice_is_an_error(self, flat: Path) -> None:
@@ -299,7 +299,7 @@ class TestGroups:
         assert manifest.table["group"].tolist() == ["c", "a", "b"]
 
     def test_bad_regular_expression_is_quoted(self, flat: Path) -> None:
-        with pytest.raises(InputError, match=r"--group-regex '\(' is not a regular expression"):
+        with pytest.raises(InputError, match=r"`group_regex` '\(' is not a regular expression"):
             scan_folder(flat, group_regex="(")
 
     def test_an_image_without_one_is_named(self, flat: Path) -> None:

@@ -170,7 +170,7 @@ class TestComplaints:
 
     def test_group_regex_that_does_not_match(self, images: Path) -> None:
         said = complaint(images, GOOD, group_regex="p(.)x")
-        assert "line 2: --group-regex 'p(.)x' doesn't match 'a.png'" in said
+        assert "line 2: `group_regex` 'p(.)x' doesn't match 'a.png'" in said
 
     def test_class_without_a_readable_image(self, images: Path) -> None:
         text = "path,label\na.png,A\n missing.png,B\n"
@@ -219,7 +219,7 @@ class TestOutside:
         assert table["sha256"].iloc[2] == table["sha256"].iloc[3]
 
     def test_options_of_listings_are_refused_for_folders(self, images: Path) -> None:
-        with pytest.raises(InputError, match="--root and --allow-outside are for CSV"):
+        with pytest.raises(InputError, match="`root` and `allow_outside=True` are for CSV"):
             load_manifest(images, root=images)
 
 

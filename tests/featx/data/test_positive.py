@@ -69,7 +69,7 @@ def test_the_alphabet_decides_where_both_or_none_is_known_and_that_is_said(
     assert order_classes(found[::-1], None, None) == found
     said = positive_warning(found, chosen=False)
     assert said.startswith("WARNING: the alphabet alone made")
-    assert said.endswith(f"give --positive {found[0]}.")
+    assert said.endswith(f"give `positive` {found[0]}.")
     assert positive_warning(found, chosen=True) == ""
 
 
@@ -78,7 +78,7 @@ def test_what_was_asked_for_wins_and_a_healthy_positive_class_is_warned_of() -> 
     assert order_classes(found, ["abnormal", "normal"], None) == found
     assert order_classes(found, None, "normal") == found
     assert order_classes(found, ["normal", "abnormal"], "normal") == found
-    assert "--positive abnormal" in positive_warning(found)
+    assert "`positive` abnormal" in positive_warning(found)
 
 
 def test_a_run_that_is_evaluated_keeps_its_own_order() -> None:

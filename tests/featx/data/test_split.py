@@ -84,8 +84,8 @@ class TestSplit:
     @pytest.mark.parametrize(
         ("shares", "said"),
         [
-            ({"test": 1.0}, "--test 1 is not a share"),
-            ({"val": -0.1}, "--val -0.1 is not a share"),
+            ({"test": 1.0}, "`test` 1 is not a share"),
+            ({"val": -0.1}, "`val` -0.1 is not a share"),
             ({"test": 0.5, "val": 0.5}, "leave nothing to train on"),
         ],
     )
@@ -128,7 +128,7 @@ class TestFolds:
     def test_too_few_patients(self) -> None:
         with pytest.raises(InputError, match=r"class 'WELL' has 4 patients, too few for 5 folds"):
             fold_manifest(manifest(patients=20, sick=0.8), 5)
-        with pytest.raises(InputError, match="--folds 1 is fewer than two"):
+        with pytest.raises(InputError, match="`folds` 1 is fewer than two"):
             fold_manifest(manifest(), 1)
 
 

@@ -195,7 +195,7 @@ class TestPrevalence:
 
     @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, 5.0, math.nan])
     def test_prevalence_is_a_share(self, prevalence: float) -> None:
-        with pytest.raises(InputError, match="--prevalence"):
+        with pytest.raises(InputError, match="`prevalence`"):
             predictive_values(0.9, 0.9, prevalence)
 
 

@@ -69,7 +69,7 @@ class TestOutOfMemory:
     def test_where_not_even_one_image_fits_the_error_says_what_to_do(
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
-        with pytest.raises(OutOfMemoryError, match=r"memory.* smaller --batch-size"):
+        with pytest.raises(OutOfMemoryError, match=r"memory.* smaller `batch_size`"):
             extract(scan_folder(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, []))
         assert not (tmp_path / "c").exists()
 

@@ -232,7 +232,7 @@ class TestKeras:
 class TestRefusals:
     def test_a_run_that_is_there_is_kept(self, cache: Cache, copied: Path) -> None:
         before = {path.name: path.read_bytes() for path in copied.iterdir()}
-        with pytest.raises(InputError, match=f"there is a run at {copied} already.*--force"):
+        with pytest.raises(InputError, match=f"there is a run at {copied} already.*`force=True`"):
             fit(cache, LOGREG, copied, accuracy_floor=0.6)
         assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
@@ -360,7 +360,7 @@ class TestRefusals:
     ) -> None:
         (tmp_path / "empty").mkdir()
         monkeypatch.chdir(tmp_path / "empty")
-        with pytest.raises(InputError, match="Give --run a new folder"):
+        with pytest.raises(InputError, match="Give `run` a new folder"):
             fit(cache, LOGREG, run, accuracy_floor=0.6)
 
     @pytest.mark.parametrize("floor", [-0.01, 1.5, float("nan")])

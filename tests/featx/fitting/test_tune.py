@@ -220,7 +220,7 @@ class TestGoingOn:
         (folder / "study.journal").write_text("not a journal\n{}\n")
         with pytest.raises(Exception, match=r"study.journal can't be read") as caught:
             tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
-        assert "--force" in str(caught.value)
+        assert "`force=True`" in str(caught.value)
 
     def test_files_of_somebody_else_beside_the_run_are_kept(
         self, cache: Cache, tmp_path: Path

@@ -108,7 +108,7 @@ class TestChoosing:
 
     @pytest.mark.parametrize("seed", [-1, 2**32])
     def test_a_seed_out_of_range_is_refused(self, seed: int) -> None:
-        with pytest.raises(InputError, match="--seed can't be"):
+        with pytest.raises(InputError, match="`seed` can't be"):
             HeadSpec.choose("logreg", seed=seed)
 
     def test_values_may_be_words_as_they_are_typed(self) -> None:

@@ -129,7 +129,7 @@ def test_too_few_images_are_told_how_many_would_do(run: Run, local: Cache, tmp_p
     [
         # 50 of 60 right: the interval holds 0.9, so more images may show that the floor is kept.
         (10, 0.9, "The floor is in it, so it may be kept or not: label more images"),
-        (30, 0.9, "All of it is below the floor: lower --accuracy-floor."),
+        (30, 0.9, "All of it is below the floor: lower `accuracy_floor`."),
         (3, 0.9, "images would do at this accuracy."),
         (0, 0.9, ""),
     ],

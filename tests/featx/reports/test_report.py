@@ -97,8 +97,8 @@ class TestThePage:
         text = made.page.text
         assert record.fingerprint in text
         assert f"scikit-learn {record.versions['scikit-learn']}" in text
-        assert f"featx fit {made.cache.path.resolve()} --head logreg" in text
-        assert "--accuracy-floor 0.6 --no-use-copies" in text
+        assert f"featx fit {made.cache.path.resolve()} `head` logreg" in text
+        assert "`accuracy_floor` 0.6 `no_use_copies`" in text
         assert "untrained" not in text
 
     def test_the_operating_point_is_told_with_the_floor(self, made: Made) -> None:
@@ -387,7 +387,7 @@ class TestNamesFromOutside:
         gone = shutil.copytree(made.run, tmp_path / "Doe, Jane 1970" / "gone")
         (gone / "oof.csv").unlink()
         written = write_report([made.run, gone], tmp_path / "r.html")
-        assert "With --names" in Page(written.html).text
+        assert "With `names=True`" in Page(written.html).text
         for path in (written.html, written.markdown, written.card):
             text = path.read_text()
             assert not re.search(r"p\d\d-\d\.png", text)

@@ -84,7 +84,7 @@ class TestPatients:
         there = make_cache(tmp_path / "cache", change=elsewhere)
         with pytest.raises(InputError, match="on the patients of all these images") as caught:
             run.evaluate(there, split="train")
-        assert "--keep-known-patients" in caught.value.hint
+        assert "`keep_known_patients=True`" in caught.value.hint
 
     @pytest.mark.parametrize("name", ["path", "name", "stem"])
     def test_a_name_of_a_file_says_nothing_about_patients_of_elsewhere(

@@ -190,7 +190,7 @@ class TestRefusals:
             choose_threshold(y, scores, accuracy_floor=1.0)
         said = re.search(
             r"the best is ([\d.]+) \(recall [\d.]+\) at threshold ([\d.e-]+)\. "
-            r"Lower --accuracy-floor to ([\d.]+) at most",
+            r"Lower `accuracy_floor` to ([\d.]+) at most",
             str(caught.value),
         )
         assert said is not None

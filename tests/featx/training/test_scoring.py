@@ -88,7 +88,7 @@ class TestTrainingData:
         def change(made: Contents) -> None:
             made.embeddings[made.rows(split="train")[5], 0, 1, 2] = value
 
-        with pytest.raises(InputError, match=r"not finite.*--storage-dtype float32"):
+        with pytest.raises(InputError, match=r"not finite.*`storage_dtype` float32"):
             load(make_cache(tmp_path / "cache", change=change), HeadSpec(name=name))
 
     def test_a_truncated_shard_is_named(self, make_cache: MakeCache, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ class TestFolds:
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache", patients=4)
-        with pytest.raises(InputError, match=r"three patients of each class.*--head logreg"):
+        with pytest.raises(InputError, match=r"three patients of each class.*`head` logreg"):
             scored(cache, SVM)
 
     def test_one_patient_of_a_class_is_refused(self, make_cache: MakeCache, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ class TestFolds:
             made.images.loc[made.images["label"] == "PNEUMONIA", "group"] = "the only one"
 
         data = load(make_cache(tmp_path / "cache", change=change))
-        with pytest.raises(InputError, match=r"one patient only.*--group-regex"):
+        with pytest.raises(InputError, match=r"one patient only.*`group_regex`"):
             out_of_fold(LOGREG, data, seed=0)
 
     def test_another_seed_makes_other_folds(self, cache: Cache) -> None:
