@@ -1,8 +1,9 @@
-"""How long work reports that it gets on; the command line turns it into a bar or plain lines."""
+"""How long work reports that it gets on: a bar by default, nothing, or what a caller shows."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -22,7 +23,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Show nothing: the library's default."""
+    """Show nothing."""
 
     @contextlib.contextmanager
     def task(self, description: str, total: int, unit: str) -> Iterator[Advance]:  # noqa: ARG002
@@ -34,3 +35,31 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class Bars:
+    """Show a bar on a terminal and in a notebook, once a task has taken a second."""
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int, unit: str) -> Iterator[Advance]:
+        """Show a bar while the block runs."""
+        from tqdm.auto import tqdm
+
+        hidden = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        with tqdm(
+            desc=description, total=total, unit=f" {unit}s", delay=1.0, disable=hidden
+        ) as bar:
+            yield lambda done: bar.update(done) and None
+
+    def note(self, message: str) -> None:
+        """Print a line to standard error, above the bar."""
+        from tqdm.auto import tqdm
+
+        tqdm.write(message, file=sys.stderr)
+
+
+def progress_of(progress: Progress | bool) -> Progress:
+    """Return what shows the progress of a public function: bars, nothing, or what was given."""
+    if isinstance(progress, bool):
+        return Bars() if progress else SILENT
+    return progress

@@ -121,7 +121,6 @@ def as_cells(table: pd.DataFrame, *, paths: Collection[str] = ("path",)) -> pd.D
     paths
         Columns that hold paths.
     """
-
     import pandas as pd
 
     cells = {}

@@ -58,3 +58,14 @@ def printable_lines(text: str) -> str:
     '1 image:?\nscan.png'
     """
     return "\n".join(map(printable, text.split("\n")))
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of what an error says, or its type's name if it says nothing.
+
+    Examples
+    --------
+    >>> first_line(ValueError("it is odd\\nand long")), first_line(KeyError())
+    ('it is odd', 'KeyError')
+    """
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

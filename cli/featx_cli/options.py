@@ -27,7 +27,7 @@ def use_options_of(command: Any, others: Iterable[Any] = ()) -> None:
             _typed[parameter.name] = (_long(parameter.opts), _long(parameter.secondary_opts))
     for parameter in command.params:
         if parameter.param_type_name == "argument":
-            _typed[parameter.name] = (parameter.make_metavar(None), "")
+            _typed[parameter.name] = (parameter.metavar or parameter.name.upper(), "")
 
 
 def _long(options: list[str]) -> str:

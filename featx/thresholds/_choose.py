@@ -15,6 +15,8 @@ from featx.thresholds._quiet import quiet_optuna
 from featx.thresholds._sweep import Sweep, sweep
 
 DEFAULT_TRIALS = 100
+ACCURACY_FLOOR = 0.9
+"""Default of the accuracy floor, everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
