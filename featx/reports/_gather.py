@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from featx import scoring
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.errors import FeatxError, InputError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.reports._facts import OUT_OF_FOLD, Facts, Missing, RunFacts, Scored, Source
@@ -19,7 +20,7 @@ from featx.reports._wording import keys, slug
 from featx.runs import FittedRun
 from featx.runs._record import HISTORY_NAME
 from featx.scoring import score_images
-from featx.scoring._evaluate import find_shift
+from featx.scoring._evaluation import find_shift
 from featx_cache import Cache, open_cache
 
 
@@ -141,10 +142,8 @@ def _evaluate(
 
 def _measure(run: FittedRun, images: scoring.Scored) -> tuple[NDArray[np.bool_], Metrics]:
     record, table = run.record, images.table
-    truth = (table["label"] == record.classes[1]).to_numpy(bool)
-    return truth, evaluate_scores(
-        truth, table["score"], record.threshold, table["group"], seed=record.seed
-    )
+    scores = Scores.from_table(table, record.classes, images.split)
+    return scores.positive, evaluate_scores(scores, record.threshold, seed=record.seed)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -181,7 +180,7 @@ def _out_of_fold(
         table = run.out_of_fold.assign(sha256="")
         if source is not None:
             table = _with_details(table, source.cache)
-        images = scoring.Scored(OUT_OF_FOLD, table, np.empty((0, 0), np.float32))
+        images = scoring.Scored(OUT_OF_FOLD, table, np.empty((0, 0), np.float32), run.record.classes)
         truth, metrics = _measure(run, images)
     except FeatxError as error:
         missing.append(Missing(f"{name} {OUT_OF_FOLD}", str(error)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from featx._scores import Scores
 from featx.errors import FeatxError
 from featx.evaluation import Difference, Subgroups, divisible_by, evaluate_subgroups
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
@@ -13,7 +14,7 @@ from featx.reports._facts import OUT_OF_FOLD, Facts, Missing, RunFacts, Scored
 from featx.reports._figures import distributions_figure, picture
 from featx.reports._score_axis import logit_span
 from featx.reports._wording import METRICS, listed, number, with_interval
-from featx.scoring import compare
+from featx.scoring._comparison import compare_scored
 
 USUAL_COLUMNS = ("cause", "size", "mode", "sex", "view")
 """What images are divided by unless columns are named, as far as a manifest has them."""
@@ -63,7 +64,11 @@ def _subgroups(
     record = run.record
     try:
         found = evaluate_subgroups(
-            scored.table, column, record.threshold, record.classes, seed=record.seed
+            Scores.from_table(scored.table, record.classes),
+            record.threshold,
+            scored.table,
+            column,
+            seed=record.seed,
         )
     except FeatxError as error:
         if asked:
@@ -104,7 +109,7 @@ def comparison_section(facts: Facts, missing: list[Missing]) -> Section | None:
         if len(pairs) < 2:
             continue
         try:
-            found = compare([(run.run, scored.images) for run, scored in pairs])
+            found = compare_scored([(run.run, scored.images) for run, scored in pairs])
         except FeatxError as error:
             missing.append(Missing(f"the comparison of runs {title}", str(error)))
             continue
