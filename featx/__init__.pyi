@@ -4,10 +4,7 @@ from ._scores import Scores as Scores
 from ._version import __version__ as __version__
 from .backbones import load_backbone as load_backbone
 from .data import Manifest as Manifest
-from .data import fold_manifest as fold_manifest
 from .data import load_manifest as load_manifest
-from .data import scan_folder as scan_folder
-from .data import split_manifest as split_manifest
 from .errors import FeatxError as FeatxError
 from .extraction import extract as extract
 from .extraction import load_cache as load_cache
@@ -16,7 +13,10 @@ from .fitting import fit_heads as fit_heads
 from .fitting import tune as tune
 from .heads import HeadSpec as HeadSpec
 from .images import AugmentationSpec as AugmentationSpec
+from .inspection import fold_manifest as fold_manifest
 from .inspection import inspect as inspect
+from .inspection import show_data as show_data
+from .inspection import split_manifest as split_manifest
 from .thresholds import choose_threshold as choose_threshold
 from .tuning import Budget as Budget
 from .tuning import SearchSpec as SearchSpec

@@ -28,7 +28,7 @@ from featx.explain._figure import Verdict, explanation_figure
 from featx.explain._maps import heat_maps, method_of
 from featx.explain._nearest import Neighbourhood
 from featx.extraction import embed_filled, to_storage
-from featx.images import UnreadableImageError, decode, make_copy, picture
+from featx.images import UnreadableImageError, decode, decode_for_display, make_copy
 from featx.runs._fitted import FittedRun
 from featx_cache.files import LOCK_WAIT_SECONDS, atomic_path, lock, open_regular
 
@@ -204,7 +204,7 @@ class _Explainer:
         neighbours = self.neighbourhood.of(vector, verdict.called)
         figure = explanation_figure(
             path.name,
-            picture(path, SIDE),
+            decode_for_display(path, SIDE),
             heat,
             self.method,
             verdict,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from featx.errors import FeatxError
 from featx.evaluation._reference import directions
 from featx.explain._figure import Neighbour
-from featx.images import UnreadableImageError, picture
+from featx.images import UnreadableImageError, decode_for_display
 from featx.runs._fitted import FittedRun
 from featx_cache import open_cache
 
@@ -59,6 +59,6 @@ class Neighbourhood:
         if self.root is None:
             return None
         try:
-            return picture(self.root / neighbour.path, THUMBNAIL)
+            return decode_for_display(self.root / neighbour.path, THUMBNAIL)
         except UnreadableImageError:
             return None

@@ -143,7 +143,7 @@ def test_a_demo_that_was_interrupted_while_drawing_draws_anew(
         draw(*arguments, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(walkthrough, "scan_folder", interrupt)  # the next step
+    monkeypatch.setattr(walkthrough, "load_manifest", interrupt)  # the next step
     monkeypatch.setattr(walkthrough, "write_phantoms", draw_and_stop)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path / "out", SIZE, seed=3)
