@@ -66,6 +66,24 @@ class HeadSpec(Spec):
         """Settings of a head of scikit-learn; None for the Keras head."""
         return self.settings if isinstance(self.settings, BaselineSettings) else None
 
+    @property
+    def trains_in_epochs(self) -> bool:
+        """Whether a fit has epochs to follow, to stop early and to resume after.
+
+        A calibrated Keras head fits its network on several folds, so it has none.
+        """
+        return self.keras is not None and self.calibration is None
+
+    @property
+    def uses_copies_by_default(self) -> bool:
+        """Whether the head trains on augmented copies if the user doesn't say."""
+        return self.name == "keras"
+
+    @property
+    def stops_by_accuracy_floor(self) -> bool:
+        """Whether the accuracy floor changes the fit: the dual stopping rule looks at it."""
+        return self.keras is not None and self.keras.stopping == "dual"
+
     @classmethod
     def choose(
         cls,
