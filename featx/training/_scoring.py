@@ -129,6 +129,7 @@ def out_of_fold(
     data: TrainingData,
     *,
     seed: int,
+    folds: int = FOLDS,
     tta: bool = False,
     accuracy_floor: float = 0.9,
     workplace: Path | None = None,
@@ -143,6 +144,8 @@ def out_of_fold(
         Which head, on what.
     seed
         Of the folds.
+    folds
+        Number of folds, at most.
     tta
         Average each score over the image's copies.
     accuracy_floor, workplace
@@ -158,7 +161,7 @@ def out_of_fold(
     scores : DataFrame
         One line an image: path, label, group, fold, score.
     folds : int
-        How many there were: five, or as many as the rarer class has patients.
+        Number of folds: as many as were asked for, or as the rarer class has patients.
     history : History
         Of each fold's training, where it has epochs.
 
@@ -169,7 +172,7 @@ def out_of_fold(
     """
     originals = data.originals
     y, groups = data.y[originals], data.groups[originals]
-    splitter = PatientFolds(FOLDS, seed)
+    splitter = PatientFolds(folds, seed)
     folds = splitter.get_n_splits(None, y, groups)
     if folds < 2:
         raise InputError(

@@ -20,6 +20,7 @@ from featx.heads import HeadSpec
 from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
 from featx_cache import Cache
 from featx_cache.files import lock
+from tests.folds import use_two_folds
 
 LOGREG = HeadSpec.choose("logreg")
 THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True)
@@ -316,7 +317,7 @@ class TestKeras:
     def test_hopeless_trainings_are_stopped_and_the_time_is_told(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(monkeypatch)
         # The median of so few images says little: every second trial falls behind after an epoch.
         monkeypatch.setattr(
             optuna.pruners.MedianPruner, "prune", lambda *given: given[-1].number % 2 == 1
@@ -399,7 +400,7 @@ class TestSamplers:
     def test_hyperband_goes_with_keras(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(monkeypatch)
         settings = {"architecture": "gap", "epochs": 3, "precision": "float32"}
         spec = SearchSpec(
             heads=(HeadSpec.choose("keras", settings=settings),),

@@ -159,7 +159,7 @@ def test_a_floor_out_of_reach_is_lowered_without_training_again(
 ) -> None:
     with pytest.raises(NoFeasibleThresholdError):
         fit(cache, SPEC, tmp_path / "run", accuracy_floor=1.0)
-    whole = fit(cache, SPEC, tmp_path / "whole", accuracy_floor=0.0).run
+    whole = fit(cache, SPEC, tmp_path / "whole", accuracy_floor=0.0).path
 
     import keras
 
@@ -168,7 +168,7 @@ def test_a_floor_out_of_reach_is_lowered_without_training_again(
     monkeypatch.setattr(
         keras.Sequential, "fit", lambda self, *a, **k: epochs.append(1) or train(self, *a, **k)
     )
-    run = fit(cache, SPEC, tmp_path / "run", accuracy_floor=0.0, resume=True).run
+    run = fit(cache, SPEC, tmp_path / "run", accuracy_floor=0.0, resume=True).path
     assert len(epochs) == 1  # the final fit, which had not begun
     assert (run / "oof.csv").read_bytes() == (whole / "oof.csv").read_bytes()
     one, other = (load_head(r / "head.keras") for r in (run, whole))
@@ -188,5 +188,5 @@ def test_tensorboard_has_a_folder_for_each_training_and_each_member(
         (2, [f"{training}-member-{m}" for training in trainings for m in (1, 2)]),
     ):
         spec = HeadSpec.choose("keras", settings=settings | {"ensemble": ensemble})
-        run = fit(cache, spec, tmp_path / f"{ensemble}", accuracy_floor=0.0).run
+        run = fit(cache, spec, tmp_path / f"{ensemble}", accuracy_floor=0.0).path
         assert sorted(p.name for p in (run / "tensorboard").iterdir()) == sorted(names)
