@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from featx._progress import Progress, progress_of
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import evaluate_scores
 from featx.extraction import spec_of
@@ -143,13 +144,9 @@ def fit_on(
             workplace=state,
             progress=progress,
         )
-        positive = scores["label"] == cache.classes[1]
-        point = choose_threshold(
-            positive, scores["score"], accuracy_floor=settings.accuracy_floor, seed=spec.seed
-        )
-        metrics = evaluate_scores(
-            positive, scores["score"], point.threshold, scores["group"], seed=spec.seed
-        )
+        known = Scores.from_table(scores, cache.classes, "out of fold")
+        point = choose_threshold(known, accuracy_floor=settings.accuracy_floor, seed=spec.seed)
+        metrics = evaluate_scores(known, point.threshold, seed=spec.seed)
         chosen = ChosenPoint(
             metrics=metrics,
             scores=scores,

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.backbones import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
@@ -40,7 +41,7 @@ from featx.runs._record_parts import (
     SecondsRecord,
     TuningRecord,
 )
-from featx.thresholds import uncertain_band
+from featx.thresholds import uncertain_range
 from featx.training import (
     FITTED_SPLITS,
     History,
@@ -200,10 +201,8 @@ class RunWriter:
             search=point.search,
             tuning=point.tuning,
             promise=point.promise,
-            band=uncertain_band(
-                point.scores["label"] == cache.classes[1],
-                point.scores["score"],
-                point.scores["group"],
+            band=uncertain_range(
+                Scores.from_table(point.scores, cache.classes),
                 metrics.threshold,
                 accuracy_floor=settings.accuracy_floor,
                 seed=settings.head.seed,

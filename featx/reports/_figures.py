@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx.evaluation import Metrics
 from featx.evaluation._confidence_bands import (
     Band,
@@ -110,18 +111,20 @@ def _zoom(
 
 def roc_of(scored: Any, seed: int) -> Band:
     """Return the ROC band of some scores."""
-    return roc_band(scored.truth, scored.table["score"], scored.table["group"], seed=seed)
+    return roc_band(_scores_of(scored), seed=seed)
 
 
 def precision_recall_of(scored: Any, seed: int) -> Band:
     """Return the precision-recall band of some scores."""
-    return precision_recall_band(
-        scored.truth, scored.table["score"], scored.table["group"], seed=seed
-    )
+    return precision_recall_band(_scores_of(scored), seed=seed)
+
+
+def _scores_of(scored: Any) -> Scores:
+    return Scores.from_arrays(scored.truth, scored.table["score"], scored.table["group"])
 
 
 def operating_point_figure(
-    scored: Any, floor: float, uncertain: tuple[float, float] | None, seed: int
+    scored: Any, floor: float, uncertain: tuple[float, float] | None
 ) -> Figure:
     """Draw recall and accuracy against the threshold with the floor and the uncertain band."""
     figure, axes = _figure()
@@ -129,9 +132,7 @@ def operating_point_figure(
     span = logit_span(threshold)
     place = within(span, threshold)
     places = np.union1d(THRESHOLDS if span is None else even_logits(*span, 201), [threshold])
-    bands = threshold_bands(
-        scored.truth, scored.table["score"], scored.table["group"], places, seed=seed
-    )
+    bands = threshold_bands(_scores_of(scored), places)
     if uncertain is not None:
         axes.axvspan(
             *np.clip(uncertain, *(span or (0.0, 1.0))),

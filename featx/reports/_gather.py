@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from featx import scoring
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.errors import FeatxError, InputError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.reports._facts import OUT_OF_FOLD, Facts, Missing, RunFacts, Scored, Source
@@ -141,10 +142,8 @@ def _evaluate(
 
 def _measure(run: FittedRun, images: scoring.Scored) -> tuple[NDArray[np.bool_], Metrics]:
     record, table = run.record, images.table
-    truth = (table["label"] == record.classes[1]).to_numpy(bool)
-    return truth, evaluate_scores(
-        truth, table["score"], record.threshold, table["group"], seed=record.seed
-    )
+    scores = Scores.from_table(table, record.classes, images.split)
+    return scores.positive, evaluate_scores(scores, record.threshold, seed=record.seed)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

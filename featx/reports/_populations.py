@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from featx._scores import Scores
 from featx.errors import FeatxError
 from featx.evaluation import Difference, Subgroups, divisible_by, evaluate_subgroups
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
@@ -63,7 +64,11 @@ def _subgroups(
     record = run.record
     try:
         found = evaluate_subgroups(
-            scored.table, column, record.threshold, record.classes, seed=record.seed
+            Scores.from_table(scored.table, record.classes),
+            record.threshold,
+            scored.table,
+            column,
+            seed=record.seed,
         )
     except FeatxError as error:
         if asked:

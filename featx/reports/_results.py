@@ -251,7 +251,7 @@ def _pictures(run: RunFacts, scored: Scored, *, alone: bool) -> list[Picture]:
     if scored.both_classes:
         found += _curves([(run, scored)], scored.title) if alone else []
         band = record.band
-        figure = figures.operating_point_figure(scored, record.accuracy_floor, band, record.seed)
+        figure = figures.operating_point_figure(scored, record.accuracy_floor, band)
         uncertain = f", uncertain band {band[0]:.4g} to {band[1]:.4g}" if band else ""
         alt = (
             f"Recall and accuracy of {on} against the threshold, with 95 % bands; accuracy floor "

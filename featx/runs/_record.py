@@ -76,8 +76,8 @@ class RunRecord(BaseModel):
     promise
         Promise of the operating point. None if nothing is promised.
     band
-        Uncertain range around the threshold; see `featx.thresholds.uncertain_band`. None in runs of
-        earlier versions.
+        Uncertain range around the threshold; see `featx.thresholds.uncertain_range`. None in runs
+        of earlier versions.
     recalibration
         Map from the head's scores to this run's. None leaves the scores as they are.
     calibrated

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from featx._scores import Scores
 from featx.data import group_of
 from featx.evaluation import Population, Shift, compare_populations
 from featx.runs._record import OOF_NAME
@@ -87,13 +88,13 @@ class Tally:
         known_scores = bool(record.files) or (run.path / OOF_NAME).exists()
         if not known_scores or len(set(self._patients)) < FEWEST_TO_COMPARE:
             return None
-        known = run.out_of_fold
+        known = Scores.from_table(run.out_of_fold, record.classes, "out of fold")
         distances = limit = here = None
         if run.has_reference:
             distances, limit = run.reference.distances, run.reference.limit
             here = np.array(self._distances)
         return compare_populations(
-            Population(known["score"].to_numpy(np.float64), known["group"], None, distances),
+            Population.labelled(known, distances),
             Population(np.array(self._scores), np.array(self._patients), None, here),
             limit=limit,
             classes=record.classes,

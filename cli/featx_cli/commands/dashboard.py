@@ -47,11 +47,11 @@ def dashboard(
     Besides Optuna's own plots, trials that were the best when they finished show their ROC curve,
     recall and accuracy against the threshold, and their confusion matrix.
     """
-    from featx.fitting._tune import study_place
+    from featx.fitting._tune import find_study
     from featx.tuning._dashboard import dashboard as make
 
     logging.getLogger("optuna_dashboard").addHandler(logging.StreamHandler(Details()))
-    place, artifacts = study_place(run, storage)
+    place, artifacts = find_study(run, storage)
     application, path = make(place, artifacts)
     warn_if_open(host, "the dashboard")
     serve(application, host, port, path, title="Dashboard", open_browser=open_browser)

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 from featx._run import load_run
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError, StorageError
-from featx.evaluation import Metrics, evaluate_scores
-from featx.fitting import _final_fit as final_fit
+from featx.evaluation import evaluate_scores
 from featx.fitting import _fit as fitting
+from featx.fitting import _write_run as write_run
 from featx.fitting import fit
 from featx.heads import HeadSpec, load_head
 from featx.runs import FittedRun
@@ -43,9 +44,9 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if k not in changing}
 
 
-def flat(metrics: Metrics) -> dict[str, float]:
+def flat(metrics: dict[str, Any]) -> dict[str, float]:
     """Return metrics without nesting, for comparison."""
-    values: dict[str, float] = pd.json_normalize(metrics.as_dict()).iloc[0].to_dict()
+    values: dict[str, float] = pd.json_normalize(metrics).iloc[0].to_dict()
     return values
 
 
@@ -85,7 +86,7 @@ class TestWhatIsWritten:
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
             record["versions"]
         )
-        assert set(record["seconds"]) == {"out_of_fold", "final_fit", "predict_image"}
+        assert set(record["seconds"]) == {"out_of_fold", "write_run", "predict_image"}
 
     def test_oof_csv_has_these_columns_in_this_order(self, fitted: FittedRun) -> None:
         lines = (fitted.path / "oof.csv").read_text().splitlines()
@@ -95,16 +96,17 @@ class TestWhatIsWritten:
     def test_threshold_and_metrics_follow_from_the_out_of_fold_scores(
         self, fitted: FittedRun
     ) -> None:
-        table = pd.read_csv(fitted.path / "oof.csv")
-        truth = table["label"] == "PNEUMONIA"
-        points = sweep(truth, table["score"])
+        scores = Scores.from_table(pd.read_csv(fitted.path / "oof.csv"), fitted.record.classes)
+        points = sweep(scores)
         best = points.best(0.6)
         assert best is not None
+        found = fitted.record.metrics.out_of_fold
         assert fitted.record.threshold == pytest.approx(points.thresholds[best])
-        assert fitted.record.metrics.out_of_fold.recall == points.recall[best]
-        assert fitted.record.metrics.out_of_fold.accuracy >= 0.6
-        again = evaluate_scores(truth, table["score"], fitted.record.threshold, table["group"])
-        assert flat(again) == pytest.approx(flat(fitted.record.metrics.out_of_fold))
+        assert found.recall == points.recall[best]
+        assert found.accuracy is not None
+        assert found.accuracy >= 0.6
+        again = evaluate_scores(scores, fitted.record.threshold)
+        assert flat(again.as_dict()) == pytest.approx(flat(found.model_dump()))
 
     def test_the_log_tells_the_story_in_plain_lines(self, fitted: FittedRun) -> None:
         log = (fitted.path / "fit.log").read_text()
@@ -215,7 +217,7 @@ class TestKeras:
             "tensorboard",
             "training.txt",
         ]
-        assert flat(one) == pytest.approx(flat(other), abs=1e-6)
+        assert flat(one.record.metrics.model_dump()) == pytest.approx(flat(other.record.metrics.model_dump()), abs=1e-6)
         tables = [pd.read_csv(run.path / "oof.csv") for run in (one, other)]
         pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
         log = (one.path / "fit.log").read_text().splitlines()
@@ -332,13 +334,13 @@ class TestRefusals:
     def test_a_file_that_comes_while_it_writes_is_kept(
         self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        log = final_fit._log
+        log = write_run._log
 
         def come(*arguments: Any) -> str:
             (copied / "notes.txt").write_text("mine")
             return log(*arguments)
 
-        monkeypatch.setattr(final_fit, "_log", come)
+        monkeypatch.setattr(write_run, "_log", come)
         with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
             fit(cache, LOGREG, copied, accuracy_floor=0.5, force=True)
         assert (copied / "notes.txt").read_text() == "mine"
@@ -424,7 +426,7 @@ class TestWholeOrNotAtAll:
         def fail(*_: Any) -> NoReturn:
             raise failure
 
-        monkeypatch.setattr(final_fit, "_log", fail)  # the last file to be written
+        monkeypatch.setattr(write_run, "_log", fail)  # the last file to be written
         with pytest.raises(raised):
             fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
         assert not list(tmp_path.iterdir())
@@ -436,7 +438,7 @@ class TestWholeOrNotAtAll:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         (tmp_path / "a").mkdir()
-        monkeypatch.setattr(final_fit, "save_head", fail)
+        monkeypatch.setattr(write_run, "save_head", fail)
         with pytest.raises(StorageError, match="no room"):
             fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -463,7 +465,7 @@ class TestWholeOrNotAtAll:
         if failing == "rename":
             monkeypatch.setattr(Path, "rename", fail_on_the_new)
         else:
-            monkeypatch.setattr(final_fit, "_log", fail)
+            monkeypatch.setattr(write_run, "_log", fail)
         with pytest.raises(StorageError):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
         assert [path.name for path in copied.parent.iterdir()] == [copied.name]
