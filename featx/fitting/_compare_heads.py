@@ -13,9 +13,9 @@ import pandas as pd
 from featx._progress import Progress, progress_of
 from featx.data._links import merged_groups
 from featx.errors import InputError, NoFeasibleThresholdError
-from featx.fitting._fit import check_folds, fit_on, head_spec
+from featx.fitting._fit import check_folds, fit_on
 from featx.fitting._write_run import FitSettings
-from featx.heads import HeadSpec, PatientFolds
+from featx.heads import HeadSpec, PatientFolds, head_spec
 from featx.runs._folder import require_free
 from featx.runs._record import RECORD_NAME, RunRecord, read_record
 from featx.thresholds import check_accuracy_floor

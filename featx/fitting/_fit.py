@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
+
+from sklearn.base import BaseEstimator
 
 from featx._progress import Progress, progress_of
 from featx._scores import Scores
@@ -12,7 +15,7 @@ from featx.errors import InputError
 from featx.evaluation import evaluate_scores
 from featx.extraction import spec_of
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
-from featx.heads import HeadSpec
+from featx.heads import HeadSpec, head_spec
 from featx.runs import FittedRun
 from featx.runs._folder import require_free
 from featx.runs._record_parts import SearchRecord
@@ -26,7 +29,7 @@ from featx_cache import Cache
 
 def fit(  # noqa: PLR0913
     cache: Cache,
-    head: str | HeadSpec,
+    head: str | HeadSpec | BaseEstimator,
     run: str | Path,
     *,
     accuracy_floor: float = ACCURACY_FLOOR,
@@ -35,6 +38,7 @@ def fit(  # noqa: PLR0913
     tta: bool = False,
     resume: bool = False,
     force: bool = False,
+    trusted: Iterable[str] = (),
     progress: Progress | bool = True,
 ) -> FittedRun:
     """Fit a head on the train and val images of a cache and choose its operating point.
@@ -47,7 +51,8 @@ def fit(  # noqa: PLR0913
     cache
         Cache of embeddings; see `featx.load_cache`.
     head
-        Name of a head, such as ``logreg``, or a spec with its settings.
+        Name of a head, such as ``logreg``, a spec with its settings, or any unfitted classifier of
+        scikit-learn; see `featx.heads.head_spec`.
     run
         Directory to write. It appears whole or not at all.
     accuracy_floor
@@ -64,6 +69,9 @@ def fit(  # noqa: PLR0913
         Whether a Keras training that was interrupted goes on. It ends as it would have.
     force
         Whether a run that is there already is replaced.
+    trusted
+        Types in your own classifier that skops reads from a file only if they are trusted. The
+        error of a fit lists them.
     progress
         Bars (True), nothing (False), or an object that shows progress.
 
@@ -86,9 +94,14 @@ def fit(  # noqa: PLR0913
     >>> run = featx.fit(cache, "logreg", "runs/logreg", accuracy_floor=0.95)  # doctest: +SKIP
     >>> run.record.threshold, run.record.metrics.out_of_fold.recall  # doctest: +SKIP
     (0.412, 0.968)
+
+    With a classifier of scikit-learn:
+
+    >>> forest = sklearn.ensemble.ExtraTreesClassifier()  # doctest: +SKIP
+    >>> featx.fit(cache, forest, "runs/forest", trusted=["sklearn.tree._tree.Tree"])  # doctest: +SKIP
     """
     settings = FitSettings(
-        head=head_spec(head),
+        head=head_spec(head, trusted=trusted),
         run=Path(run),
         accuracy_floor=accuracy_floor,
         folds=folds,
@@ -106,11 +119,6 @@ def fit(  # noqa: PLR0913
         cache, settings.head, use_copies=use_copies, tta=tta, progress=shown
     )
     return fit_on(data, cache, settings, shown)
-
-
-def head_spec(head: str | HeadSpec) -> HeadSpec:
-    """Return the spec of a head that a user named."""
-    return HeadSpec.choose(head) if isinstance(head, str) else head
 
 
 def check_folds(folds: int) -> None:
