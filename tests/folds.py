@@ -9,4 +9,4 @@ from featx.heads import PatientFolds
 
 def use_two_folds(patch: pytest.MonkeyPatch) -> None:
     """Let every fit have two folds."""
-    patch.setattr("featx.training._scoring.PatientFolds", lambda _, seed: PatientFolds(2, seed))
+    patch.setattr("featx.training._scoring.PatientFolds", lambda _, seed=0: PatientFolds(2, seed))

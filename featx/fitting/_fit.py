@@ -98,7 +98,8 @@ def fit(  # noqa: PLR0913
     With a classifier of scikit-learn:
 
     >>> forest = sklearn.ensemble.ExtraTreesClassifier()  # doctest: +SKIP
-    >>> featx.fit(cache, forest, "runs/forest", trusted=["sklearn.tree._tree.Tree"])  # doctest: +SKIP
+    >>> tree = "sklearn.tree._tree.Tree"
+    >>> featx.fit(cache, forest, "runs/forest", trusted=[tree])  # doctest: +SKIP
     """
     settings = FitSettings(
         head=head_spec(head, trusted=trusted),
@@ -115,9 +116,7 @@ def fit(  # noqa: PLR0913
     shown = progress_of(progress)
     if use_copies is None:
         use_copies = settings.head.uses_copies_by_default
-    data = load_training_data(
-        cache, settings.head, use_copies=use_copies, tta=tta, progress=shown
-    )
+    data = load_training_data(cache, settings.head, use_copies=use_copies, tta=tta, progress=shown)
     return fit_on(data, cache, settings, shown)
 
 

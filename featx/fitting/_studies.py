@@ -49,7 +49,10 @@ def find_study(run: Path | None, storage: str | None) -> ShownStudy:
     """
     if run is None:
         if storage is None:
-            raise InputError("there is no study to show", "Give a RUN, or the URL of a `storage`.")
+            raise InputError(
+                "there is no study to show",
+                "Give a RUN that `featx fit` or `featx tune` made, or `storage=URL`.",
+            )
         return ShownStudy(StudyLocation(Path(), storage, ""), Path(ARTIFACTS_NAME))
     record = read_record(run) if (run / RECORD_NAME).is_file() else None
     tuning = record.tuning if record is not None else None
@@ -66,8 +69,7 @@ def find_study(run: Path | None, storage: str | None) -> ShownStudy:
         where = "" if known == JOURNAL_NAME else f"; the run says that it is in {masked(known)}"
         raise InputError(
             f"the study of {run} isn't in the run{where}",
-            "Give the URL of its `storage`, or set FEATX_STORAGE: featx connects only where you "
-            "say.",
+            "Give `storage=URL`, or set FEATX_STORAGE: featx connects only where you say.",
         )
     # FEATX_STORAGE may be set for other studies.
     location = StudyLocation(folder, None if in_journal else storage, name)

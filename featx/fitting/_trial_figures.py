@@ -66,7 +66,11 @@ class TrialFigures:
         return {
             "roc": roc_figure(truth, scores, metrics, f"ROC of {subject}"),
             "operating-point": threshold_figure(
-                truth, scores, metrics.threshold, self.accuracy_floor, f"Operating point of {subject}"
+                truth,
+                scores,
+                metrics.threshold,
+                self.accuracy_floor,
+                f"Operating point of {subject}",
             ),
             "confusion-matrix": confusion_figure(
                 metrics.confusion, self.classes, f"Confusion matrix of {subject}"
@@ -99,8 +103,8 @@ def write_note(search: Search, found: str = "The search goes on.") -> None:
     """Write a note for the dashboard: what the study is for, and what it has found."""
     study, spec, images = search.study, search.spec, search.scorer.table
     goal = (
-        f"Among all settings and thresholds whose accuracy is at least **{spec.accuracy_floor:g}**, "
-        "find the one of highest **recall** (sensitivity): recall alone would call everybody sick."
+        f"Find the settings and the threshold of highest **recall** (sensitivity) with accuracy of "
+        f"at least **{spec.accuracy_floor:g}**: recall alone would call everybody sick."
     )
     if spec.objective == "pareto":
         goal = (

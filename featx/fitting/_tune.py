@@ -190,9 +190,7 @@ class _TunedRun:
         scores = Scores.from_table(table, self.cache.classes, "out of fold")
         metrics = evaluate_scores(scores, best.threshold, seed=spec.seed)
         tuning = self._tuning(metrics)
-        head = fit_final_head(
-            data.searched, settings, history, state=state, progress=self.progress
-        )
+        head = fit_final_head(data.searched, settings, history, state=state, progress=self.progress)
         promise = None
         if data.set_aside is not None:
             promise = self._promise(head.classifier, data.set_aside, scores)

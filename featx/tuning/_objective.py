@@ -50,9 +50,7 @@ class Objective:
         aren't drawn.
     """
 
-    def __init__(
-        self, search: SearchSpec, scorer: Scorer, draw: DrawTrial | None = None
-    ) -> None:
+    def __init__(self, search: SearchSpec, scorer: Scorer, draw: DrawTrial | None = None) -> None:
         self.search, self.scorer, self._draw_trial = search, scorer, draw
         self._best = (-1.0, -1.0)
         self._started, self._drawing = time.perf_counter(), 0.0
@@ -92,7 +90,9 @@ class Objective:
 
     def _draw(self, trial: optuna.Trial, scores: NDArray[np.float64], threshold: float) -> None:
         now = time.perf_counter()
-        wanted = SOURCE in trial.user_attrs or self._drawing <= DRAWING_TIME_SHARE * (now - self._started)
+        wanted = SOURCE in trial.user_attrs or self._drawing <= DRAWING_TIME_SHARE * (
+            now - self._started
+        )
         if self._draw_trial is None or not wanted:
             return
         self._draw_trial(trial, self.scorer.truth, scores, threshold)

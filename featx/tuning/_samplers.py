@@ -31,8 +31,8 @@ def make_sampler(name: SamplerName, search: SearchSpec, seed: int) -> BaseSample
     Parameters
     ----------
     name
-        Name of the sampler: ``tpe`` (Bergstra et al. 2011), ``gp`` (a Gaussian process; needs PyTorch), ``random``,
-        ``grid``, or ``nsga2`` (Deb et al. 2002).
+        Name of the sampler: ``tpe`` (Bergstra et al. 2011), ``gp`` (a Gaussian process, which needs
+        PyTorch), ``random``, ``grid``, or ``nsga2`` (Deb et al. 2002).
     search
         Search whose settings are sampled.
     seed

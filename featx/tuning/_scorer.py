@@ -75,7 +75,7 @@ class Scorer:
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        """All that the scores depend on besides a head: embeddings, images, labels, patients, folds."""
+        """Description of all that the scores depend on, besides the head and the seed."""
         columns = self.table[["sha256", "label", "group"]]
         lines = [" ".join(map(str, row)) for row in columns.itertuples(index=False)]
         return {

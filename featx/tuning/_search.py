@@ -22,9 +22,9 @@ from featx.tuning._best_trial import (
 from featx.tuning._objective import DrawTrial, Objective
 from featx.tuning._scorer import Scorer
 from featx.tuning._spaces import starting_points
-from featx.tuning._spec import SearchSpec
+from featx.tuning._spec import Budget, SearchSpec
 from featx.tuning._storage import StudyLocation
-from featx.tuning._workers import Budget, Task, TrialFunction, Worker, run_trials
+from featx.tuning._workers import Task, TrialFunction, Worker, run_trials
 from featx_cache import Cache, open_cache
 from featx_cache.files import make_folder, storage_errors
 

@@ -64,8 +64,8 @@ SPACES: dict[HeadName, dict[str, BaseDistribution]] = {
         "l2_regularization": FloatDistribution(0.01, 10.0, log=True),
     },
 }
-"""Search space of each head, with the names of `featx.heads.SETTINGS`. C, gamma, rates and shrinkage
-have a logarithmic scale. `standardize` isn't searched: it is there for other hospitals' exposure and
+"""Search space of each head, with the names of its settings. C, gamma, rates and shrinkage have a
+logarithmic scale. `standardize` isn't searched: it is there for other hospitals' exposure and
 contrast, and out-of-fold recall in one hospital can't measure what it is worth."""
 
 

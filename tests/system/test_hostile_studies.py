@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from featx.tuning._score_cache import memory_at
 
 from featx.errors import FeatxError
-from featx.tuning._score_cache import memory_at
 from featx.tuning._storage import JOURNAL_NAME, StudyLocation, drop_torn_line, open_storage
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
@@ -281,7 +281,9 @@ class TestDatabases:
     @pytest.mark.parametrize("content", [b"hello" * 1000, b"SQLite format 3\0" + bytes(5000)])
     def test_that_are_none_are_refused(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "none.db").write_bytes(content)
-        assert "none.db" in outcome(StudyLocation(tmp_path, f"sqlite:///{tmp_path}/none.db", "study"))
+        assert "none.db" in outcome(
+            StudyLocation(tmp_path, f"sqlite:///{tmp_path}/none.db", "study")
+        )
 
 
 class TestRememberedScores:

@@ -18,8 +18,7 @@ from featx.data._tables import read_table
 from featx.errors import FeatxError
 from featx.extraction._target import _read_json
 from featx.heads._own_layers import read_head_config
-from featx.tuning._storage import StudyLocation, open_storage
-from featx.tuning._storage import drop_torn_line
+from featx.tuning._storage import StudyLocation, drop_torn_line, open_storage
 from featx_cache import open_cache, verify_shard
 from featx_cache._hdf5 import opened
 

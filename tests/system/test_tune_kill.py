@@ -37,7 +37,9 @@ def command(cache: Path, run: Path, *more: str) -> list[str]:
 
 
 def study_at(folder: Path, name: str, url: str | None = None) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=open_storage(StudyLocation(folder, url, name)))
+    return optuna.load_study(
+        study_name=name, storage=open_storage(StudyLocation(folder, url, name))
+    )
 
 
 def finished(study: optuna.Study) -> list[int]:

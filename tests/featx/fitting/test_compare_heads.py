@@ -119,7 +119,7 @@ def test_a_head_that_misses_the_floor_is_listed_with_its_area_and_best_accuracy(
     original = comparison.fit_on
 
     def out_of_reach_for_knn(data: Any, cache: Cache, job: Any, progress: Any) -> Any:
-        floor = 1.0 if job.spec.name == "knn" else job.accuracy_floor
+        floor = 1.0 if job.head.name == "knn" else job.accuracy_floor
         return original(data, cache, replace(job, accuracy_floor=floor), progress)
 
     monkeypatch.setattr(comparison, "fit_on", out_of_reach_for_knn)

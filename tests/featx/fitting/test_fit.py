@@ -81,7 +81,7 @@ class TestWhatIsWritten:
         assert record["seed"] == 0
         assert record["threshold"] == fitted.record.threshold
         assert record["accuracy_floor"] == 0.6
-        assert record["metrics"]["out_of_fold"] == fitted.record.metrics.out_of_fold.as_dict()
+        assert record["metrics"]["out_of_fold"] == fitted.record.metrics.out_of_fold.model_dump()
         assert len(record["fingerprint"]) == 64
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
             record["versions"]
@@ -217,7 +217,9 @@ class TestKeras:
             "tensorboard",
             "training.txt",
         ]
-        assert flat(one.record.metrics.model_dump()) == pytest.approx(flat(other.record.metrics.model_dump()), abs=1e-6)
+        assert flat(one.record.metrics.model_dump()) == pytest.approx(
+            flat(other.record.metrics.model_dump()), abs=1e-6
+        )
         tables = [pd.read_csv(run.path / "oof.csv") for run in (one, other)]
         pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
         log = (one.path / "fit.log").read_text().splitlines()
@@ -323,7 +325,7 @@ class TestRefusals:
         self, cache: Cache, tmp_path: Path, name: str
     ) -> None:
         run = tmp_path / "run"
-        shutil.copytree(Path(__file__).parent / "fixtures" / name, run)
+        shutil.copytree(Path(__file__).parents[1] / "runs/fixtures" / name, run)
         (run / "notes.txt").write_text("mine")
         with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
             fit(cache, LOGREG, run, accuracy_floor=0.5, force=True)

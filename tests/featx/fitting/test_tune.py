@@ -15,7 +15,7 @@ import pytest
 from featx._run import load_run
 from featx.errors import InputError, NoFeasibleThresholdError, SpecMismatchError
 from featx.fitting import TuneReport, tune
-from featx.fitting._tune import study_folder, find_study
+from featx.fitting._tune import find_study, study_folder
 from featx.heads import HeadSpec
 from featx.tuning import Budget, SearchSpec
 from featx.tuning._storage import StudyLocation, open_storage

@@ -15,10 +15,10 @@ from featx.errors import FeatxError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.thresholds import sweep
 from featx.tuning import Budget, SearchSpec
-from featx.tuning._storage import StudyLocation
+from featx.tuning._best_trial import best_feasible_trial, choose_best_trial
 from featx.tuning._objective import Objective
 from featx.tuning._score_store import HeadScores
-from featx.tuning._best_trial import best_feasible_trial, choose_best_trial
+from featx.tuning._storage import StudyLocation
 from featx.tuning._workers import Task, Worker, run_trials
 
 LOGREG = HeadSpec.choose("logreg")
