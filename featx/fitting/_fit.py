@@ -119,7 +119,7 @@ def fit_on(data: TrainingData, cache: Cache, job: Job, progress: Progress) -> Fi
             progress=progress,
         )
         known = Scores.from_table(scores, cache.classes, "out of fold")
-        point = choose_threshold(known, accuracy_floor=job.accuracy_floor, seed=spec.seed)
+        point = choose_threshold(known, accuracy_floor=job.accuracy_floor)
         metrics = evaluate_scores(known, point.threshold, seed=spec.seed)
         chosen = Chosen(
             threshold=point.threshold,
@@ -127,7 +127,7 @@ def fit_on(data: TrainingData, cache: Cache, job: Job, progress: Progress) -> Fi
             scores=scores,
             folds=folds,
             history=history,
-            search={"method": "optuna", "trials": point.trials, "snapped_to_sweep": point.snapped},
+            search={"method": "optuna", "trials": point.trials},
             seconds=time.perf_counter() - started,
         )
         fitted = final_head(data, job, history, workplace=workplace, progress=progress)

@@ -213,5 +213,3 @@ def _print_run(report: FitReport, accuracy_floor: float) -> None:
         console.print(caution)
     console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
     console.print(f"Run: {report.run}", soft_wrap=True)
-    if report.point.snapped:
-        say("The search's last trial is the exact optimum of a full sweep.", detail=True)
