@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from featx._html import html_table
 from featx._progress import Progress, progress_of
 from featx.data._links import merged_groups
 from featx.errors import InputError, NoFeasibleThresholdError
@@ -77,7 +78,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         shown = self.table[[name for name in SHOWN_COLUMNS if name in self.table]]
-        return shown.to_html(index=False, float_format="{:.4f}".format, na_rep="", border=0)
+        return html_table(shown, [f"Runs and {COMPARISON_NAME}: {self.folder}"])
 
 
 def fit_heads(  # noqa: PLR0913

@@ -20,10 +20,11 @@ from featx.runs import FittedRun
 from featx.runs._folder import require_free
 from featx.runs._record_parts import SearchRecord
 from featx.runs._unfinished import describe_training, unfinished
-from featx.thresholds import check_accuracy_floor, choose_threshold
+from featx.thresholds import check_accuracy_floor, choose_threshold, write_study
 from featx.thresholds._choose import ACCURACY_FLOOR
 from featx.training import TrainingData, load_training_data, out_of_fold
 from featx.training._scoring import FOLDS
+from featx.tuning._spec import JOURNAL_NAME
 from featx_cache import Cache
 
 
@@ -152,18 +153,16 @@ def fit_on(
             progress=progress,
         )
         known = Scores.from_table(scores, cache.classes, "out of fold")
-        point = choose_threshold(known, accuracy_floor=settings.accuracy_floor, seed=spec.seed)
+        point = choose_threshold(known, accuracy_floor=settings.accuracy_floor)
         metrics = evaluate_scores(known, point.threshold, seed=spec.seed)
         chosen = ChosenPoint(
             metrics=metrics,
             scores=scores,
             folds=folds,
             history=history,
-            search=SearchRecord(
-                method="optuna", trials=point.trials, snapped_to_sweep=point.snapped
-            ),
+            search=SearchRecord(method="optuna", trials=point.trials, snapped_to_sweep=False),
             seconds=time.perf_counter() - started,
-            write_study=lambda _: None,
+            write_study=lambda folder: write_study(point, folder / JOURNAL_NAME),
         )
         head = fit_final_head(data, settings, history, state=state, progress=progress)
         for outcome in history.outcomes:

@@ -9,10 +9,8 @@ from pathlib import Path
 from featx.errors import InputError
 from featx.fitting._trial_figures import ARTIFACTS_NAME
 from featx.runs._record import RECORD_NAME, STUDY_NAME, read_record
+from featx.thresholds._choose import STUDY_NAME as THRESHOLD_STUDY_NAME
 from featx.tuning._storage import JOURNAL_NAME, StudyLocation, masked
-
-THRESHOLD_STUDY = "threshold"
-"""Name of the study that chose the threshold of a fitted run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def find_study(run: Path | None, storage: str | None) -> ShownStudy:
             f"{run} has no study",
             "`featx fit CACHE --head logreg --run RUN` makes a run that has one.",
         )
-    name = run.name if record is None else THRESHOLD_STUDY if tuning is None else tuning.study
+    name = run.name if record is None else THRESHOLD_STUDY_NAME if tuning is None else tuning.study
     if not in_journal and storage is None:
         known = tuning.storage if tuning is not None else JOURNAL_NAME
         where = "" if known == JOURNAL_NAME else f"; the run says that it is in {masked(known)}"

@@ -21,6 +21,9 @@ OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 PRUNERS: tuple[PrunerName, ...] = get_args(PrunerName)
 PARETO_SAMPLERS: tuple[SamplerName, ...] = ("nsga2", "tpe")
+JOURNAL_NAME = "study.journal"
+"""Name of the file of a study, in a run and beside it."""
+
 UNCONSTRAINED_SAMPLERS = ("cmaes", "qmc", "bruteforce", "partialfixed")
 
 

@@ -21,11 +21,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning, SQLAlche
 from featx._specs import require_equal
 from featx.errors import InputError, StorageError
 from featx.thresholds._quiet import quiet_optuna
+from featx.tuning._spec import JOURNAL_NAME as JOURNAL_NAME
 from featx_cache._text import first_line, printable
 from featx_cache.files import storage_errors
 from featx_cache.files._claims import Claims
 
-JOURNAL_NAME = "study.journal"
 CONNECT_SECONDS = 10
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 30
 MAX_RETRIES = 3
