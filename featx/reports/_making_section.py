@@ -124,7 +124,7 @@ def _calibrated(run: RunFacts) -> list[Block]:
 def _commands(run: RunFacts, names: Names) -> str:
     data = run.fitted_on.cache.data if run.fitted_on is not None else ""
     record = run.record
-    before = str((record.calibrated or {}).get("from", ""))
+    before = record.calibrated.source if record.calibrated is not None else ""
     places = Places(
         data=names.folder(data, "DATA"),
         cache=names.folder(str(Path(record.cache)), "CACHE"),

@@ -103,7 +103,7 @@ def _worse_than_promised(run: RunFacts, scored: Scored) -> list[Block]:
         before = {name: getattr(run.out_of_fold.metrics, name) for name in MEANING}
     else:
         before = {}
-    floor = (record.promise or {}).get("recall_floor")
+    floor = record.promise.recall_floor if record.promise is not None else None
     for name, meaning in MEANING.items():
         value, interval = getattr(metrics, name), metrics.intervals.get(name)
         promised = before.get(name)

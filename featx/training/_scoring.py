@@ -39,7 +39,7 @@ class OutOfFold(NamedTuple):
     scores : DataFrame
         One line an image: path, label, group, fold, score.
     folds
-        Number of folds: five, or as many as the rarer class has patients.
+        Number of folds: as many as were asked for, or as the rarer class has patients.
     history
         Epochs of each fold's training, if the head trains in epochs.
 
@@ -173,6 +173,7 @@ def out_of_fold(  # noqa: PLR0913
     data: TrainingData,
     *,
     seed: int,
+    folds: int = FOLDS,
     tta: bool = False,
     accuracy_floor: float = 0.9,
     workplace: Path | None = None,
@@ -189,6 +190,8 @@ def out_of_fold(  # noqa: PLR0913
         Training data.
     seed
         Seed of the folds.
+    folds
+        Number of folds, at most.
     tta
         Whether each score is averaged over the image's copies.
     accuracy_floor, workplace
@@ -218,7 +221,7 @@ def out_of_fold(  # noqa: PLR0913
     """
     originals = data.originals
     y, groups = data.y[originals], data.groups[originals]
-    splitter = PatientFolds(FOLDS, seed)
+    splitter = PatientFolds(folds, seed)
     folds = splitter.get_n_splits(None, y, groups)
     if folds < 2:
         raise InputError(

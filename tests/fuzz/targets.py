@@ -25,7 +25,7 @@ from featx.heads import HeadSpec, load_head
 from featx.heads._own_layers import read_head_config
 from featx.images import decode
 from featx.images._display import decode_for_display
-from featx.tuning._storage import JOURNAL_NAME, StudyPlace
+from featx.tuning._storage import JOURNAL_NAME, StudyLocation
 from featx_cache import Cache, open_cache
 from featx_cache._shards import read_embeddings, read_keys, verify_shard
 from tests import archives
@@ -230,7 +230,7 @@ def _index(folder: Path) -> Prepared:
 
 
 def _journal(folder: Path) -> Prepared:
-    place = StudyPlace(folder, None, "study")
+    place = StudyLocation(folder, None, "study")
     for _ in range(2):
         use_study(place)
     path = folder / JOURNAL_NAME

@@ -20,6 +20,7 @@ from featx.images import AugmentationSpec
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
+from tests.folds import use_two_folds
 
 COMMON = [
     "fit.log",
@@ -75,7 +76,7 @@ def runs(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     cache = open_cache(folder / "cache")
     settings = {"keras": {"architecture": "gap", "epochs": 1}, "logreg": {}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(patch)
         for name in FILES:
             spec = HeadSpec.choose(name, settings=settings[name])
             fit(cache, spec, folder / name, accuracy_floor=0.1)

@@ -98,7 +98,7 @@ def test_scores_are_featx_s(
     name: str, small_cache: Path, phantom_data: Path, tmp_path: Path
 ) -> None:
     spec = HeadSpec.choose(name, settings=SETTINGS.get(name))
-    run = load_run(fit(open_cache(small_cache), spec, tmp_path / "run", accuracy_floor=0.1).run)
+    run = load_run(fit(open_cache(small_cache), spec, tmp_path / "run", accuracy_floor=0.1).path)
     written = export_onnx(run, tmp_path / "new" / "run.onnx")
     assert written.difference <= 1e-3
     assert written.bytes == written.path.stat().st_size
@@ -109,7 +109,7 @@ def test_scores_are_featx_s(
 def logreg(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("logreg") / "run"
     spec = HeadSpec.choose("logreg", settings={"C": 1.0})
-    return fit(open_cache(small_cache), spec, folder, accuracy_floor=0.1).run
+    return fit(open_cache(small_cache), spec, folder, accuracy_floor=0.1).path
 
 
 def test_it_says_what_a_program_has_to_know(logreg: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class TestCompany:
         )  # fmt: skip
         cache, given = open_cache(tmp_path / "cache"), []
         run = load_run(
-            fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).run
+            fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).path
         )
 
         def noting(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

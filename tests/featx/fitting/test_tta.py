@@ -46,7 +46,7 @@ def copied(
 @pytest.fixture(scope="module")
 def run(copied: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("tta") / "run"
-    return load_run(fit(copied, LOGREG, folder, accuracy_floor=0.4, tta=True).run)
+    return load_run(fit(copied, LOGREG, folder, accuracy_floor=0.4, tta=True).path)
 
 
 def test_every_image_has_copies(copied: Cache) -> None:
@@ -82,7 +82,7 @@ def test_files_are_scored_as_their_images_in_the_cache(
     files = [phantom_data / path for path in cached["path"]]
     predicted = [p.score for p in run.predict(files, backbone=tiny_backbone)]
     assert predicted == pytest.approx(cached["score"].to_numpy(), abs=2e-3)
-    plain = fit(copied, LOGREG, run.path.with_name("plain"), accuracy_floor=0.4).run
+    plain = fit(copied, LOGREG, run.path.with_name("plain"), accuracy_floor=0.4).path
     untouched = load_run(plain).evaluate(copied).scores["score"].to_numpy()
     assert np.abs(untouched - cached["score"].to_numpy()).max() > 0.01
 

@@ -91,5 +91,5 @@ def made(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Mad
     folder = tmp_path_factory.mktemp("report")
     draw_images(make_cache(folder / "cache"), folder / "data")
     cache = open_cache(folder / "cache")
-    run = fit(cache, HeadSpec(name="logreg"), folder / "logreg", accuracy_floor=0.6).run
+    run = fit(cache, HeadSpec(name="logreg"), folder / "logreg", accuracy_floor=0.6).path
     return Made(cache, run, write_report([run], folder / "out" / "report.html", anonymous=False))
