@@ -1,6 +1,8 @@
+from ._fit import fit as fit
 from ._run import Run as Run
 from ._run import load_run as load_run
 from ._scores import Scores as Scores
+from ._tune import tune as tune
 from ._version import __version__ as __version__
 from .backbones import load_backbone as load_backbone
 from .data import Manifest as Manifest
@@ -8,9 +10,7 @@ from .data import load_manifest as load_manifest
 from .errors import FeatxError as FeatxError
 from .extraction import extract as extract
 from .extraction import load_cache as load_cache
-from .fitting import fit as fit
 from .fitting import fit_heads as fit_heads
-from .fitting import tune as tune
 from .heads import HeadSpec as HeadSpec
 from .images import AugmentationSpec as AugmentationSpec
 from .inspection import fold_manifest as fold_manifest
