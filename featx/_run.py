@@ -237,7 +237,7 @@ class Run(FittedRun):
             cast(Any, out),
             backbone=backbone or self.backbone(weights),
             force=force,
-            progress=cast(Any, progress),
+            progress=progress_of(progress),
         )
 
     def calibrate(  # noqa: PLR0913
