@@ -55,7 +55,9 @@ class TestEvaluating:
         self, tiny: featx.Run, tiny_cache: Path, phantom_data: Path
     ) -> None:
         manifest = featx.load_manifest(phantom_data, progress=False)
-        table = manifest.to_frame().assign(path=[str(phantom_data / p) for p in manifest.table.path])
+        table = manifest.to_frame().assign(
+            path=[str(phantom_data / p) for p in manifest.table.path]
+        )
         reading = ReadingOptions(allow_outside=True)
         found = [
             tiny.evaluate(progress=False),
