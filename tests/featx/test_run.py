@@ -126,7 +126,7 @@ class TestEvaluating:
 
 class TestPredicting:
     def test_a_folder_a_path_and_a_list_give_rows(
-        self, tiny: featx.Run, phantom_data: Path, tmp_path: Path
+        self, tiny: featx.Run, phantom_data: Path
     ) -> None:
         folder = phantom_data / "test"
         files = sorted(folder.rglob("*.png"))
