@@ -64,17 +64,17 @@ def comparison_table(comparison: RunComparison, other: str) -> Table:
 
 def comparison_notes(comparison: RunComparison) -> list[str]:
     """Return what has to be known to read these tables."""
-    from featx.evaluation import counted
+    from featx.evaluation import plural
 
     notes = [
-        f"{counted(comparison.images, 'image')} of {counted(comparison.patients, 'patient')}, each "
+        f"{plural(comparison.images, 'image')} of {plural(comparison.patients, 'patient')}, each "
         "run at its own threshold; difference: other less first. Intervals and p by resampling "
         "patients; (DeLong) and (McNemar) take images for independent. Holm: p for all of these "
         "tests together."
     ]
     if comparison.excluded:
         notes.append(
-            f"{counted(comparison.excluded, 'image')} left out: another of the runs was fitted on "
+            f"{plural(comparison.excluded, 'image')} left out: another of the runs was fitted on "
             "the same files or patients, or has no embedding of them."
         )
     return notes

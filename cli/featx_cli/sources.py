@@ -234,9 +234,9 @@ def _cached(
 def _require_columns(by: Sequence[str], table: DataFrame) -> None:
     """Refuse columns that there aren't before the long work."""
     from featx._specs import require_known
-    from featx.evaluation import divisible_by
+    from featx.evaluation import subgroup_columns
 
-    known = divisible_by(table)
+    known = subgroup_columns(table)
     for column in by:
         require_known(
             "column",
@@ -249,11 +249,11 @@ def _require_columns(by: Sequence[str], table: DataFrame) -> None:
 
 def _tell_split(data: str, asked: str | None, split: str, taken: int, images: int) -> None:
     """Say which images were taken, where that wasn't said by whoever typed the command."""
-    from featx.evaluation import counted
+    from featx.evaluation import plural
 
     if asked is not None:
         return
     if split == "all":
-        say(f"{data} has no test split: all of it is taken ({counted(images, 'image')}).")
+        say(f"{data} has no test split: all of it is taken ({plural(images, 'image')}).")
     elif taken < images:
         say(f"The test split of {data}: {taken} of {images} images (--split all takes them all).")

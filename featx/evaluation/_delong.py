@@ -21,9 +21,9 @@ class AreaDifference:
     difference
         First area less the second.
     interval
-        95 % interval of it.
+        95 % interval of the difference.
     p_value
-        Two-sided; 1 where the two rank all pairs alike.
+        Two-sided p-value. It is 1 if the two rank all pairs alike.
     """
 
     difference: float
@@ -34,9 +34,9 @@ class AreaDifference:
 def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the areas under the ROC curves of some classifiers, and their covariance.
 
-    DeLong, DeLong and Clarke-Pearson, Biometrics 1988, by way of mid-ranks as in Sun and Xu, IEEE
-    Signal Processing Letters 2014. Images are taken for independent: where patients have several,
-    resampling patients is more honest.
+    The method is DeLong, DeLong and Clarke-Pearson's (Biometrics 1988), by way of mid-ranks as in
+    Sun and Xu (IEEE Signal Processing Letters 2014). Images are taken for independent. If patients
+    have several, resampling patients is more honest.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     Raises
     ------
     InputError
-        When a class has fewer than two images.
+        If a class has fewer than two images.
     """
     truth = np.asarray(y).astype(bool)
     values = np.atleast_2d(np.asarray(scores, np.float64))

@@ -12,7 +12,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval."""
+    """A 95 % confidence interval.
+
+    Examples
+    --------
+    >>> Interval(0.84, 0.97)
+    Interval(low=0.84, high=0.97)
+    """
 
     low: float
     high: float
@@ -26,20 +32,17 @@ def proportion_interval(
     Parameters
     ----------
     hits, total
-        Counts.
+        Numbers of images.
     method
         ``wilson`` (Wilson 1927) or ``clopper_pearson`` (exact, Clopper and Pearson 1934).
 
     Returns
     -------
     Interval or None
-        None where there are no images.
+        None if there are no images.
     """
     if not total:
         return None
-    test = binomtest(hits, total)
-    if method == "wilson":
-        found = test.proportion_ci(CONFIDENCE, method="wilson")
-    else:
-        found = test.proportion_ci(CONFIDENCE, method="exact")
+    name: Literal["wilson", "exact"] = "wilson" if method == "wilson" else "exact"
+    found = binomtest(hits, total).proportion_ci(CONFIDENCE, method=name)
     return Interval(float(found.low), float(found.high))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
@@ -18,11 +19,17 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from featx._html import html_table
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation._clustered import added, clustered_interval, extreme_area_interval
+from featx.evaluation._clustered import (
+    clustered_interval,
+    extreme_area_interval,
+    weighted_sum_interval,
+)
 from featx.evaluation._delong import area_interval
-from featx.evaluation._interval import CONFIDENCE, Interval, proportion_interval
+from featx.evaluation._interval import Interval, proportion_interval
+from featx.evaluation._metrics_frame import metrics_frame
 from featx.evaluation._prevalence import predictive_intervals, predictive_values
 from featx.evaluation._resampling import (
     RESAMPLES,
@@ -33,50 +40,88 @@ from featx.evaluation._resampling import (
     weighted_average_precision,
 )
 
-COUNTED = ("accuracy", "recall", "specificity", "precision", "npv", "balanced_accuracy", "f1")
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "recall": "recall (sensitivity)",
+    "specificity": "specificity",
+    "precision": "precision (PPV)",
+    "npv": "NPV",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_error": "expected calibration error",
+}
+"""Display names of the metrics, for all tables and figures."""
+
+FORMULA_INTERVALS = (
+    "accuracy",
+    "recall",
+    "specificity",
+    "precision",
+    "npv",
+    "balanced_accuracy",
+    "f1",
+)
 """Metrics whose intervals follow from counts of images and patients, without resampling."""
 
 AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
 
 BINS = 10
-"""Of equal width, in which the expected calibration error compares scores and outcomes."""
-
-__all__ = ["CONFIDENCE", "RESAMPLES", "Interval", "Metrics", "evaluate_scores"]
+"""Number of bins of equal width, in which the calibration error compares scores and outcomes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Metrics:
-    """What a classifier achieved on a set of images.
+    """Results of a classifier on a set of images.
 
     Attributes
     ----------
     images, patients
-        How many there were.
+        Numbers of images and patients.
     threshold
         The operating point.
     accuracy, balanced_accuracy, recall, specificity, precision, npv, f1, mcc
-        At the threshold; NaN where a class that they need is missing. Recall is sensitivity,
-        precision the positive predictive value, mcc Matthews's correlation coefficient.
+        Metrics at the threshold. They are NaN if a class that they need is missing. Recall is
+        sensitivity, precision the positive predictive value, mcc Matthews's correlation
+        coefficient.
     roc_auc, average_precision
-        Of the scores; NaN when one class is missing.
+        Metrics of the scores. They are NaN if one class is missing.
     brier, log_loss, calibration_error
-        Of the scores as probabilities; the last is the expected calibration error over ten bins of
-        equal width (Naeini et al., AAAI 2015). Log loss is NaN when one class is missing.
+        Metrics of the scores as probabilities. The last is the expected calibration error over ten
+        bins of equal width (Naeini et al., AAAI 2015). Log loss is NaN if one class is missing.
     confusion
         Counts under ``tn``, ``fp``, ``fn``, ``tp``.
     intervals
-        95 % intervals of these by patients. Accuracy, recall, specificity, precision and NPV: Korn
-        and Graubard's (see `featx.evaluation._clustered`), which holds at 0 and 1, too; balanced
-        accuracy and F1 follow from such. The others: percentile bootstrap over patients, each with
-        all their images (Efron and Tibshirani 1993), 2,000 resamples. Absent where fewer than two
-        patients have such images, and where all resamples have the same value, which says nothing.
+        95 % intervals of these metrics by patients. Accuracy, recall, specificity, precision and
+        NPV have Korn and Graubard's (see `featx.evaluation._clustered`), which holds at 0 and 1,
+        too. Those of balanced accuracy and F1 follow from such intervals. The others have a
+        percentile bootstrap over patients, each with all their images (Efron and Tibshirani 1993),
+        with 2,000 resamples. A metric has none if fewer than two patients have such images, or if
+        all resamples have the same value, which says nothing.
     other_intervals
         95 % intervals that take images for independent: ``wilson`` and ``clopper_pearson`` of the
         proportions, ``delong`` of the area under the ROC curve.
     at_prevalence
-        ``prevalence`` as it was stated, and ``ppv`` and ``npv`` there, with `recall` and
-        `specificity` as they are here; empty where none was stated. Their intervals are in
-        `intervals` as ``ppv_at_prevalence`` and ``npv_at_prevalence``.
+        Stated ``prevalence``, and ``ppv`` and ``npv`` there, if `recall` and `specificity` are as
+        they are here. It is empty if no prevalence was stated. Their intervals are in `intervals`
+        as ``ppv_at_prevalence`` and ``npv_at_prevalence``.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9])
+    >>> metrics = evaluate_scores(scores, 0.5)
+    >>> metrics
+    Metrics(4 images of 4 patients, recall 1.0000, accuracy 0.7500, ROC AUC 1.0000)
+    >>> metrics.confusion
+    {'tn': 1, 'fp': 1, 'fn': 0, 'tp': 2}
+    >>> metrics.to_frame().head(2).round(2)
+                  metric  value   low  high
+    0           accuracy   0.75  0.19  0.99
+    1  balanced_accuracy   0.75  0.26  0.99
     """
 
     images: int
@@ -105,6 +150,20 @@ class Metrics:
         plain: dict[str, Any] = asdict(self)
         plain["at_prevalence"] = _without_nan(plain["at_prevalence"])
         return _without_nan(plain)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a metric: metric, value, and the ends of its 95 % interval."""
+        return metrics_frame(self.as_dict())
+
+    def __repr__(self) -> str:
+        return (
+            f"Metrics({self.images:,} images of {self.patients:,} patients, recall "
+            f"{self.recall:.4f}, accuracy {self.accuracy:.4f}, ROC AUC {self.roc_auc:.4f})"
+        )
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame()
+        return html_table(table.assign(metric=table["metric"].replace(METRIC_NAMES)), [repr(self)])
 
 
 class _Counts(NamedTuple):
@@ -135,14 +194,20 @@ def evaluate_scores(
     seed
         Seed of the bootstrap.
     prevalence
-        Share of the people who are sick where the classifier will be used; None leaves it open.
+        Share of the people who are sick where the classifier will be used. None leaves it open.
     resamples
-        Of the bootstrap; 0 leaves `intervals` out.
+        Number of resamples of the bootstrap. 0 leaves `intervals` out.
 
     Raises
     ------
     InputError
-        When there are no images, a score is not finite, or the prevalence isn't a share.
+        If there are no images, a score is not finite, or the prevalence isn't a share.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9], ["a", "b", "c", "c"])
+    >>> evaluate_scores(scores, 0.5, resamples=0).specificity
+    0.5
     """
     truth, values = scores.positive, scores.score
     if not len(scores):
@@ -152,19 +217,19 @@ def evaluate_scores(
     called = scores.called(threshold)
     (tn, fp), (fn, tp) = confusion_matrix(truth, called, labels=[False, True]).tolist()
     both = bool(truth.any() and (~truth).any())
-    place = scores.patient_number
+    patient = scores.patient_number
     probabilities = values.clip(0.0, 1.0)
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
     intervals: dict[str, Interval] = {}
     if resamples:
         statistics = weighted_statistics(scores, threshold, prevalence)
         drawn = bootstrap_intervals(
-            {n: s for n, s in statistics.items() if n not in COUNTED},
-            place,
+            {n: s for n, s in statistics.items() if n not in FORMULA_INTERVALS},
+            patient,
             seed=seed,
             resamples=resamples,
         )
-        intervals = _intervals(truth, values, called, place, drawn, prevalence)
+        intervals = _intervals(scores, threshold, drawn, prevalence)
     stated: dict[str, float] = {}
     if prevalence is not None:
         ppv, npv = predictive_values(recall, specificity, prevalence)
@@ -178,7 +243,7 @@ def evaluate_scores(
     }
     return Metrics(
         images=len(truth),
-        patients=int(place.max()) + 1,
+        patients=int(patient.max()) + 1,
         threshold=float(threshold),
         accuracy=_ratio(tp + tn, len(truth)),
         balanced_accuracy=(recall + specificity) / 2.0,
@@ -237,7 +302,7 @@ def weighted_statistics(
     scores, threshold, prevalence
         See `evaluate_scores`.
     """
-    truth, values, place = scores.positive, scores.score, scores.patient_number
+    truth, values, patient = scores.positive, scores.score, scores.patient_number
     called = scores.called(threshold)
     probabilities = values.clip(0.0, 1.0)
     cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
@@ -280,7 +345,7 @@ def weighted_statistics(
     return {
         name: statistic
         for name, (statistic, needed) in everything.items()
-        if all(len(np.unique(place[which])) >= 2 for which in (anybody, *needed))
+        if all(len(np.unique(patient[which])) >= 2 for which in (anybody, *needed))
     }
 
 
@@ -304,14 +369,10 @@ def _at(prevalence: float, number: int) -> Callable[[_Counts], NDArray[np.float6
 
 
 def _intervals(
-    truth: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    called: NDArray[np.bool_],
-    place: NDArray[np.intp],
-    drawn: Mapping[str, Interval],
-    prevalence: float | None,
+    scores: Scores, threshold: float, drawn: Mapping[str, Interval], prevalence: float | None
 ) -> dict[str, Interval]:
     """Return all intervals by patients; those of resamples that are all alike say nothing."""
+    truth, called, patient = scores.positive, scores.called(threshold), scores.patient_number
     right, anybody = truth == called, np.ones(len(truth), bool)
     parts = {
         "accuracy": (right, anybody),
@@ -325,7 +386,7 @@ def _intervals(
     found = {
         name: interval
         for name, (hits, among) in parts.items()
-        if (interval := clustered_interval(hits[among], place[among])) is not None
+        if (interval := clustered_interval(hits[among], patient[among])) is not None
     }
     if "f1" in found:
         low, high = (2.0 * j / (1.0 + j) for j in (found["f1"].low, found["f1"].high))
@@ -335,12 +396,12 @@ def _intervals(
         return found
     both = found["recall"], found["specificity"]
     shares = float(called[truth].mean()), float((~called[~truth]).mean())
-    found["balanced_accuracy"] = added(shares, both, (0.5, 0.5))
+    found["balanced_accuracy"] = weighted_sum_interval(shares, both, (0.5, 0.5))
     if prevalence is not None:
         stated = dict(zip(AT_PREVALENCE, predictive_intervals(*both, prevalence), strict=True))
         found = stated | found
-    if "roc_auc" not in found and (area := float(roc_auc_score(truth, values))) in (0.0, 1.0):
-        sick, healthy = (len(np.unique(place[which])) for which in (truth, ~truth))
+    if "roc_auc" not in found and (area := float(roc_auc_score(truth, scores.score))) in (0.0, 1.0):
+        sick, healthy = (len(np.unique(patient[which])) for which in (truth, ~truth))
         found["roc_auc"] = extreme_area_interval(area, sick, healthy)
     return found
 

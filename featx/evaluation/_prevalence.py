@@ -16,19 +16,19 @@ def predictive_values(
     Parameters
     ----------
     sensitivity, specificity
-        Of the test, 0..1; they are taken to stay what they are.
+        Rates of the test, 0..1. They are taken to be the same at every prevalence.
     prevalence
         Share of the people who are sick, between 0 and 1.
 
     Returns
     -------
     ppv, npv : float
-        NaN where nobody is called positive, or nobody negative.
+        NaN if nobody is called positive, or nobody negative.
 
     Raises
     ------
     InputError
-        When the prevalence isn't between 0 and 1.
+        If the prevalence isn't between 0 and 1.
     """
     require_share(prevalence)
     hits, misses = sensitivity * prevalence, (1.0 - sensitivity) * prevalence
@@ -41,10 +41,10 @@ def predictive_values(
 def predictive_intervals(
     sensitivity: Interval, specificity: Interval, prevalence: float
 ) -> tuple[Interval, Interval]:
-    """Return 95 % intervals of PPV and NPV, for where resamples have none.
+    """Return 95 % intervals of PPV and NPV, for classifiers whose resamples have none.
 
-    Both grow with sensitivity and with specificity. So their ends are at the ends of both: a little
-    too wide, since it is rare that both are as bad.
+    PPV and NPV grow with sensitivity and with specificity. So the ends of their intervals are at
+    the ends of both. They are a little too wide, since it is rare that both are as bad.
 
     Parameters
     ----------
@@ -69,9 +69,11 @@ def require_share(prevalence: float) -> None:
     Raises
     ------
     InputError
-        When it isn't.
+        If it isn't.
     """
     if not 0.0 < prevalence < 1.0:
         raise InputError(
-            f"`prevalence` {prevalence:g} is not between 0 and 1", "Give a fraction such as 0.05."
+            f"`prevalence` {prevalence:g} is not between 0 and 1",
+            "Give a fraction such as 0.05.",
+            parameter="prevalence",
         )

@@ -10,34 +10,36 @@ from numpy.typing import NDArray
 from featx.evaluation._interval import CONFIDENCE, Interval
 
 RESAMPLES = 2000
-_AT_ONCE = 100
+_RESAMPLES_AT_ONCE = 100
 
 Weights = NDArray[np.float64]
 """How often each image is in each resample: shape (resamples, images)."""
 
 Statistic = Callable[[Weights], NDArray[np.float64]]
-"""Returns one value a resample; NaN where the resample has none."""
+"""Function that returns one value a resample, or NaN if the resample has none."""
 
 
 def resampled_weights(
     groups: NDArray[np.intp], *, seed: int, resamples: int = RESAMPLES
 ) -> Iterator[Weights]:
-    """Draw patients with replacement, each with all their images; a block of resamples at a time.
+    """Draw patients with replacement, each with all their images, in blocks of resamples.
 
     Parameters
     ----------
     groups : ndarray of shape (images,), dtype intp
         Number of each image's patient, from 0 on.
     seed
-        Of the drawing.
+        Seed of the drawing.
     resamples
-        How many.
+        Number of resamples.
     """
     patients = int(groups.max()) + 1
     random = np.random.default_rng(seed)
     chances = np.full(patients, 1.0 / patients)
-    for start in range(0, resamples, _AT_ONCE):
-        drawn = random.multinomial(patients, chances, size=min(_AT_ONCE, resamples - start))
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        drawn = random.multinomial(
+            patients, chances, size=min(_RESAMPLES_AT_ONCE, resamples - start)
+        )
         yield drawn[:, groups].astype(np.float64)
 
 
@@ -50,19 +52,20 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Return percentile intervals of some statistics on the same resamples of the patients.
 
-    Efron and Tibshirani 1993. A resample in which a statistic isn't defined doesn't count for it.
+    See Efron and Tibshirani 1993. If a statistic isn't defined in a resample, the resample doesn't
+    count for it.
 
     Parameters
     ----------
     statistics
-        By name.
+        Statistics by name.
     groups, seed, resamples
         See `resampled_weights`.
 
     Returns
     -------
     dict of str to Interval
-        Without those that no resample has.
+        Intervals of the statistics that some resample has.
     """
     values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
     for weights in resampled_weights(groups, seed=seed, resamples=resamples):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Metrics, Shift, counted, evaluate_scores
+from featx.evaluation import Metrics, Shift, evaluate_scores, plural
 from featx.evaluation._interval import proportion_interval
 from featx.runs._folder import require_free, run_folder
 from featx.runs._record import (
@@ -275,7 +275,7 @@ def _advice(metrics: Metrics, floor: float) -> str:
         return ""
     high = metrics.intervals["accuracy"].high if "accuracy" in metrics.intervals else 1.0
     said = (
-        f"{counted(metrics.images, 'image')} can't show that accuracy keeps the floor {floor:g}: "
+        f"{plural(metrics.images, 'image')} can't show that accuracy keeps the floor {floor:g}: "
         f"cross-validated, it is {metrics.accuracy:.4f}, and its 95 % interval is {low:.4f} – "
         f"{high:.4f}."
     )

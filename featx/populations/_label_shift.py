@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, compare_populations
-from featx.evaluation._clustered import added, clustered_interval
+from featx.evaluation._clustered import clustered_interval, weighted_sum_interval
 from featx.evaluation._prevalence import predictive_intervals
 from featx.evaluation._resampling import bootstrap_intervals
 from featx.populations._calibrate import require_other, write_calibrated
 from featx.runs._folder import require_free
 from featx.runs._record import RunRecord
 from featx.thresholds import (
-    ASSUMPTION,
+    LABEL_SHIFT_ASSUMPTION,
     Prior,
     Recalibration,
     check_accuracy_floor,
-    choose_threshold_at,
+    choose_threshold_at_prevalence,
     estimate_prior,
     fit_recalibration,
     uncertain_range,
@@ -130,13 +130,13 @@ def calibrate_unlabelled(
     odds = np.log(share / (1 - share)) - np.log(training_prior / (1 - training_prior))
     fitted = Recalibration(method="prior", slope=1.0, intercept=float(odds)).after(platt)
     mapped = replace(before, score=fitted.apply(before.score))
-    threshold = choose_threshold_at(mapped, share, accuracy_floor=accuracy_floor)
+    threshold = choose_threshold_at_prevalence(mapped, share, accuracy_floor=accuracy_floor)
     old = _expected(before, record.threshold, share, seed)
     new = _expected(mapped, threshold, share, seed)
     shift = _shift(run, images)
     calibrated = {
         "method": "unlabelled images: label shift (Saerens et al. 2002)",
-        "assumption": ASSUMPTION,
+        "assumption": LABEL_SHIFT_ASSUMPTION,
         "from": str(run.path),
         "images": len(images),
         "patients": int(images["group"].nunique()),
@@ -212,7 +212,7 @@ def _expected(
     shares = (values["recall"], values["specificity"]), (share, 1.0 - share)
     ppv, npv = predictive_intervals(recall, specificity, share)
     intervals = {
-        "accuracy": added(shares[0], (recall, specificity), shares[1]),
+        "accuracy": weighted_sum_interval(shares[0], (recall, specificity), shares[1]),
         "recall": recall,
         "specificity": specificity,
         "precision": ppv,

@@ -26,7 +26,7 @@ from featx.evaluation import (
     evaluate_scores,
     evaluate_subgroups,
 )
-from featx.evaluation._reference import average
+from featx.evaluation._reference import average_over_grid
 from featx.runs._record import OOF_NAME
 from featx.scoring._left_out import NOTHING, LeftOut, fresh_images, without_near
 from featx.training._data import require_copies
@@ -385,7 +385,7 @@ def _scores(
     with progress.task("Scoring", len(scored), "row") as advance:
         for positions, embeddings in cache.blocks(scored):
             scores[positions] = run.head_scores(embeddings)
-            vectors[positions] = average(embeddings)
+            vectors[positions] = average_over_grid(embeddings)
             advance(len(positions))
     found = run.recalibrated(mean_by_image(scores, image[scored], image[rows]))
     return found, vectors[np.searchsorted(scored, rows)]

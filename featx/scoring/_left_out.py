@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from featx.data._columns import is_pseudonym
 from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
-from featx.evaluation import counted
+from featx.evaluation import plural
 from featx.runs._record import CALIBRATION_NAME, OOF_NAME
 from featx_cache import Cache
 
@@ -71,22 +71,22 @@ class LeftOut:
         """
         parts = []
         if self.same_file:
-            parts.append(counted(self.same_file, "file"))
+            parts.append(plural(self.same_file, "file"))
         if self.known_patient:
-            patients = counted(self.patients, "patient")
-            parts.append(f"{counted(self.known_patient, 'image')} of {patients}")
+            patients = plural(self.patients, "patient")
+            parts.append(f"{plural(self.known_patient, 'image')} of {patients}")
         if self.near_duplicate:
-            parts.append(f"{counted(self.near_duplicate, 'near duplicate')} of images")
+            parts.append(f"{plural(self.near_duplicate, 'near duplicate')} of images")
         *first, last = parts or [""]
         said = f"{', '.join(first)} and {last}" if first else last
         sentences = []
         if parts:
             sentences.append(
-                f"{counted(self.total, 'image')} left out: {said} that the run was fitted on."
+                f"{plural(self.total, 'image')} left out: {said} that the run was fitted on."
             )
         if self.kept:
             sentences.append(
-                f"{counted(self.kept, 'image')} of patients that the run was fitted on "
+                f"{plural(self.kept, 'image')} of patients that the run was fitted on "
                 f"{'is' if self.kept == 1 else 'are'} measured, too: the numbers are too good."
             )
         if self.unchecked:
@@ -136,7 +136,7 @@ def fresh_images(
     if (same | known).all():
         raise InputError(
             f"the run {run.path} was fitted on the patients of all these images "
-            f"({counted(len(table), 'image')})",
+            f"({plural(len(table), 'image')})",
             f"Give images of other patients. {ELSE}",
         )
     patients = int(table["group"][known].nunique())

@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from featx.backbones import Backbone
 from featx.data import in_words, walk_images
 from featx.errors import InputError
-from featx.evaluation import FAR, average
+from featx.evaluation import DISTANCE_QUANTILE, average_over_grid
 from featx.extraction import DECODERS, embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
 from featx_cache.files import open_regular
@@ -176,7 +176,7 @@ class Predictor:
             full[: len(stored)][finite] = stored[finite]
             scored = self._run.head_scores(full)[: len(stored)]
             scores.append(np.where(finite, scored, np.nan))
-            vectors += list(average(full)[: len(stored)])
+            vectors += list(average_over_grid(full)[: len(stored)])
         return np.concatenate(scores), vectors
 
     def _verdict(
@@ -221,7 +221,7 @@ def shift_warning(unlike: int, images: int) -> str:
     str
         One line; empty when there is nothing to say.
     """
-    expected = 1.0 - FAR
+    expected = 1.0 - DISTANCE_QUANTILE
     if unlike < 2 or binomtest(unlike, images, expected, "greater").pvalue >= SURPRISE:
         return ""
     return (

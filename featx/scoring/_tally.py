@@ -105,7 +105,7 @@ class Tally:
     def warning(self) -> str:
         """One line where the images look like another population; empty where they don't."""
         shift = self.shift
-        if shift is None or not shift.speaks:
+        if shift is None or not shift.suspected:
             return shift_warning(self.unlike, self.images - self.failed)
         record = self._run.record
         called = self.positive / len(self._scores)

@@ -148,7 +148,7 @@ def calibrate(
             )
         _unlabelled(opened, data, new_run, floor, force, weights, keep_known_patients)
         return
-    from featx.evaluation import counted
+    from featx.evaluation import plural
     from featx.populations import calibrate as calibrate_run
     from featx.scoring import score_images
 
@@ -194,7 +194,7 @@ def calibrate(
         console.print(line)
     console.print(point_table(report))
     console.print(
-        f"{counted(report.old.images, 'image')} of {counted(report.old.patients, 'patient')}. The "
+        f"{plural(report.old.images, 'image')} of {plural(report.old.patients, 'patient')}. The "
         f"new threshold is the one of highest recall with accuracy ≥ {floor:g} on them"
         + (" that can be promised." if report.promise is not None else ".")
     )
@@ -232,9 +232,9 @@ def _unlabelled(
     keep_known_patients: bool,
 ) -> None:
     """Correct for the share of sick people."""
-    from featx.evaluation import counted
+    from featx.evaluation import plural
     from featx.populations import calibrate_unlabelled
-    from featx.thresholds import ASSUMPTION
+    from featx.thresholds import LABEL_SHIFT_ASSUMPTION
 
     import_quietly()
     images = _score_without_labels(run, data, weights, keep_known_patients)
@@ -243,16 +243,16 @@ def _unlabelled(
     tell_positive(run.record.classes)
     console.print(expected_table(report))
     console.print(
-        f"{counted(len(images), 'image')} without labels: {prior.share:.1%} are sick by estimate "
+        f"{plural(len(images), 'image')} without labels: {prior.share:.1%} are sick by estimate "
         f"(95 % interval {prior.low:.1%} – {prior.high:.1%}), of the training images "
         f"{report.training_prior:.1%} were."
     )
     console.print(
         "These numbers are no measurement here: they are those of the training population's "
-        f"out-of-fold scores at that share, and hold under {ASSUMPTION}."
+        f"out-of-fold scores at that share, and hold under {LABEL_SHIFT_ASSUMPTION}."
     )
     console.print(report.shift.sentence)
-    if report.shift.speaks:
+    if report.shift.suspected:
         console.print(
             "Another share of sick people may not be all that differs: a few dozen labelled images "
             "say more."

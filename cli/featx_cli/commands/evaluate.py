@@ -250,7 +250,7 @@ def _evaluate(
 
 
 def _show(run: Run, result: Result, *, titled: bool) -> None:
-    from featx.evaluation import cautions, counted, counts_in_words
+    from featx.evaluation import caveats, counts_in_words, plural
 
     name, evaluation, comparison = result
     classes, metrics = run.record.classes, evaluation.metrics.as_dict()
@@ -260,10 +260,10 @@ def _show(run: Run, result: Result, *, titled: bool) -> None:
     console.print(metrics_table(f"{title} of {name}" if titled else title, metrics))
     console.print(confusion_table(metrics["confusion"], classes))
     console.print(
-        f"{counted(metrics['images'], 'image')} of {counted(metrics['patients'], 'patient')} at "
+        f"{plural(metrics['images'], 'image')} of {plural(metrics['patients'], 'patient')} at "
         f"the run's threshold {metrics['threshold']:.6g}."
     )
-    for caution in cautions(metrics, classes):
+    for caution in caveats(metrics, classes):
         console.print(caution)
     for subgroups in evaluation.subgroups:
         console.print()
@@ -280,7 +280,7 @@ def _show(run: Run, result: Result, *, titled: bool) -> None:
         console.print()
         console.print(shift_table(evaluation.shift, classes))
         console.print(evaluation.shift.sentence)
-        if evaluation.shift.speaks:
+        if evaluation.shift.suspected:
             console.print(
                 "The operating point may not hold here: look at recall and specificity above, and "
                 "choose another with `featx calibrate` and some labelled images of this population."

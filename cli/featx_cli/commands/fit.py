@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx_cli.choosing import head_names, head_settings, head_spec
-from featx_cli.console import TerminalProgress, output, say
+from featx_cli.console import TerminalProgress, output
 from featx_cli.loading import tell_positive, warn_of_cache
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 from featx_cli.tensorflow import import_quietly
@@ -195,7 +195,7 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
 
 
 def _print_run(report: FitReport, accuracy_floor: float) -> None:
-    from featx.evaluation import cautions, counted, counts_in_words
+    from featx.evaluation import caveats, counts_in_words, plural
 
     console, record = output(), report.record
     name = record.head.name
@@ -206,10 +206,10 @@ def _print_run(report: FitReport, accuracy_floor: float) -> None:
     console.print(confusion_table(record.metrics["out_of_fold"]["confusion"], record.classes))
     console.print(
         f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-        f"{accuracy_floor:g} on {counted(record.images, 'image')} of "
-        f"{counted(record.patients, 'patient')}.",
+        f"{accuracy_floor:g} on {plural(record.images, 'image')} of "
+        f"{plural(record.patients, 'patient')}.",
     )
-    for caution in cautions(found, record.classes):
+    for caution in caveats(found, record.classes):
         console.print(caution)
     console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
     console.print(f"Run: {report.run}", soft_wrap=True)

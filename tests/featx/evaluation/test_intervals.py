@@ -11,7 +11,11 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from featx.errors import InputError
-from featx.evaluation._clustered import added, clustered_interval, extreme_area_interval
+from featx.evaluation._clustered import (
+    clustered_interval,
+    extreme_area_interval,
+    weighted_sum_interval,
+)
 from featx.evaluation._delong import area_interval, areas, compare_areas
 from featx.evaluation._interval import Interval, proportion_interval
 from featx.evaluation._prevalence import predictive_values
@@ -303,7 +307,9 @@ class TestClustered:
 
     def test_a_sum_of_two_is_as_wide_as_both_allow(self) -> None:
         # Independent errors add in squares: 0.3 and 0.4 make 0.5.
-        found = added((0.5, 0.5), (Interval(0.2, 0.8), Interval(0.1, 0.9)), (1.0, 1.0))
+        found = weighted_sum_interval(
+            (0.5, 0.5), (Interval(0.2, 0.8), Interval(0.1, 0.9)), (1.0, 1.0)
+        )
         assert (found.low, found.high) == pytest.approx((0.5, 1.5))
 
     def test_perfect_separation_is_no_certainty(self) -> None:

@@ -13,7 +13,7 @@ from sklearn import metrics as reference
 
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Interval, Metrics, cautions, evaluate_scores
+from featx.evaluation import Interval, Metrics, caveats, evaluate_scores
 from featx.evaluation._prevalence import predictive_values
 
 # Eight images: of five sick ones three are called sick, of three healthy ones one.
@@ -290,15 +290,15 @@ class TestCautions:
 
     def test_few_patients_and_a_class_that_is_missing_are_said(self) -> None:
         few = measured([0] * 5 + [1] * 5, [0.1] * 5 + [0.9] * 5).as_dict()
-        (said,) = cautions(few, self.CLASSES)
+        (said,) = caveats(few, self.CLASSES)
         assert said.startswith("Few patients: recall may be anything from 0.")
         assert ", specificity may be" in said
         one = measured([0] * 90, [0.1] * 90).as_dict()
-        assert cautions(one, self.CLASSES) == [
+        assert caveats(one, self.CLASSES) == [
             "There is no image of PNEUMONIA: recall and ROC AUC are unknown."
         ]
 
     def test_many_are_not(self) -> None:
         scores = [0.1] * 100 + [0.9] * 100
         many = measured([0] * 100 + [1] * 100, scores).as_dict()
-        assert cautions(many, self.CLASSES) == []
+        assert caveats(many, self.CLASSES) == []

@@ -12,7 +12,7 @@ from scipy.stats import binom, norm
 from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds import candidate_thresholds, promise_threshold, sweep
-from featx.thresholds._promise import one_of_each
+from featx.thresholds._promise import one_image_per_patient
 
 SICK, SHIFT = 0.6, 1.5
 REPEATS, PATIENTS, FLOOR, CONFIDENCE = 500, 400, 0.9, 0.9
@@ -180,6 +180,6 @@ class TestCandidates:
 
     def test_one_image_of_each_patient_is_drawn(self) -> None:
         groups = np.array(["a", "b", "a", "c", "b", "a"])
-        drawn = one_of_each(groups, seed=0)
+        drawn = one_image_per_patient(groups, seed=0)
         assert sorted(groups[drawn]) == ["a", "b", "c"]
-        assert len({tuple(one_of_each(groups, seed)) for seed in range(20)}) > 1
+        assert len({tuple(one_image_per_patient(groups, seed)) for seed in range(20)}) > 1
