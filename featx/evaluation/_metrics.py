@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,15 +30,10 @@ from featx.evaluation._clustered import (
 from featx.evaluation._delong import area_interval
 from featx.evaluation._interval import Interval, proportion_interval
 from featx.evaluation._metrics_frame import metrics_frame
-from featx.evaluation._prevalence import predictive_intervals, predictive_values
-from featx.evaluation._resampling import (
-    RESAMPLES,
-    Statistic,
-    Weights,
-    bootstrap_intervals,
-    weighted_auc,
-    weighted_average_precision,
-)
+from featx.evaluation._prevalence import AT_PREVALENCE, predictive_intervals, predictive_values
+from featx.evaluation._resampling import RESAMPLES, bootstrap_intervals
+from featx.evaluation._weighted_metrics import BINS as BINS
+from featx.evaluation._weighted_metrics import weighted_calibration_error, weighted_statistics
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -67,11 +62,6 @@ FORMULA_INTERVALS = (
     "f1",
 )
 """Metrics whose intervals follow from counts of images and patients, without resampling."""
-
-AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
-
-BINS = 10
-"""Number of bins of equal width, in which the calibration error compares scores and outcomes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -166,15 +156,6 @@ class Metrics:
         return html_table(table.assign(metric=table["metric"].replace(METRIC_NAMES)), [repr(self)])
 
 
-class _Counts(NamedTuple):
-    """The confusion matrices of many resamples."""
-
-    tp: NDArray[np.float64]
-    fn: NDArray[np.float64]
-    fp: NDArray[np.float64]
-    tn: NDArray[np.float64]
-
-
 def evaluate_scores(
     scores: Scores,
     threshold: float,
@@ -219,6 +200,7 @@ def evaluate_scores(
     both = bool(truth.any() and (~truth).any())
     patient = scores.patient_number
     probabilities = values.clip(0.0, 1.0)
+    calibration_error = weighted_calibration_error(truth, probabilities)
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
     intervals: dict[str, Interval] = {}
     if resamples:
@@ -232,7 +214,7 @@ def evaluate_scores(
         intervals = _intervals(scores, threshold, drawn, prevalence)
     stated: dict[str, float] = {}
     if prevalence is not None:
-        ppv, npv = predictive_values(recall, specificity, prevalence)
+        ppv, npv = map(float, predictive_values(recall, specificity, prevalence))
         stated = {"prevalence": prevalence, "ppv": ppv, "npv": npv}
     proportions = {
         "accuracy": (tp + tn, len(truth)),
@@ -257,7 +239,7 @@ def evaluate_scores(
         average_precision=float(average_precision_score(truth, values)) if both else math.nan,
         brier=float(brier_score_loss(truth, probabilities, labels=[False, True])),
         log_loss=float(log_loss(truth, probabilities, labels=[False, True])) if both else math.nan,
-        calibration_error=_calibration_error(truth, probabilities),
+        calibration_error=float(calibration_error(np.ones((1, len(scores))))[0]),
         confusion={"tn": tn, "fp": fp, "fn": fn, "tp": tp},
         intervals=intervals,
         other_intervals=_other_intervals(proportions, truth, values),
@@ -271,101 +253,6 @@ def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else math.nan
-
-
-def _calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
-    """Average over bins how far the mean score is from the share of the sick."""
-    ones = np.ones((1, len(truth)))
-    return float(_calibration_statistic(truth, probabilities)(ones)[0])
-
-
-def _calibration_statistic(
-    truth: NDArray[np.bool_], probabilities: NDArray[np.float64]
-) -> Statistic:
-    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    members = np.eye(BINS)[bins]
-    gap = members * (probabilities - truth)[:, np.newaxis]
-
-    def statistic(weights: Weights) -> NDArray[np.float64]:
-        return np.asarray(np.abs(weights @ gap).sum(axis=1) / weights.sum(axis=1), np.float64)
-
-    return statistic
-
-
-def weighted_statistics(
-    scores: Scores, threshold: float, prevalence: float | None = None
-) -> dict[str, Statistic]:
-    """Return the metrics that can be resampled: those which two patients at least have images for.
-
-    Parameters
-    ----------
-    scores, threshold, prevalence
-        See `evaluate_scores`.
-    """
-    truth, values, patient = scores.positive, scores.score, scores.patient_number
-    called = scores.called(threshold)
-    probabilities = values.clip(0.0, 1.0)
-    cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
-    cells = cells.astype(np.float64)
-
-    def of_counts(formula: Callable[[_Counts], NDArray[np.float64]]) -> Statistic:
-        def statistic(weights: Weights) -> NDArray[np.float64]:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(formula(_Counts(*(weights @ cells).T)), np.float64)
-
-        return statistic
-
-    def mean_of(losses: NDArray[np.float64]) -> Statistic:
-        return lambda weights: np.asarray(weights @ losses / weights.sum(axis=1), np.float64)
-
-    outcome = np.where(truth, probabilities, 1.0 - probabilities)
-    tiny = np.finfo(np.float64).eps
-    everything: dict[str, tuple[Statistic, list[NDArray[np.bool_]]]] = {
-        "accuracy": (of_counts(lambda n: (n.tp + n.tn) / (n.tp + n.fn + n.fp + n.tn)), []),
-        "balanced_accuracy": (
-            of_counts(lambda n: (n.tp / (n.tp + n.fn) + n.tn / (n.fp + n.tn)) / 2.0),
-            [truth, ~truth],
-        ),
-        "recall": (of_counts(lambda n: n.tp / (n.tp + n.fn)), [truth]),
-        "specificity": (of_counts(lambda n: n.tn / (n.fp + n.tn)), [~truth]),
-        "precision": (of_counts(lambda n: n.tp / (n.tp + n.fp)), [called]),
-        "npv": (of_counts(lambda n: n.tn / (n.fn + n.tn)), [~called]),
-        "f1": (of_counts(lambda n: 2 * n.tp / (2 * n.tp + n.fn + n.fp)), [truth | called]),
-        "mcc": (of_counts(_mcc), [truth, ~truth, called, ~called]),
-        "roc_auc": (weighted_auc(truth, values), [truth, ~truth]),
-        "average_precision": (weighted_average_precision(truth, values), [truth, ~truth]),
-        "brier": (mean_of((probabilities - truth) ** 2), []),
-        "log_loss": (mean_of(-np.log(outcome.clip(tiny, 1.0))), [truth, ~truth]),
-        "calibration_error": (_calibration_statistic(truth, probabilities), []),
-    }
-    if prevalence is not None:
-        for number, name in enumerate(AT_PREVALENCE):
-            everything[name] = (of_counts(_at(prevalence, number)), [truth, ~truth])
-    anybody = np.ones(len(truth), bool)
-    return {
-        name: statistic
-        for name, (statistic, needed) in everything.items()
-        if all(len(np.unique(patient[which])) >= 2 for which in (anybody, *needed))
-    }
-
-
-def _mcc(n: _Counts) -> NDArray[np.float64]:
-    product = (n.tp + n.fn) * (n.tp + n.fp) * (n.tn + n.fn) * (n.tn + n.fp)
-    return np.asarray((n.tp * n.tn - n.fn * n.fp) / np.sqrt(product), np.float64)
-
-
-def _at(prevalence: float, number: int) -> Callable[[_Counts], NDArray[np.float64]]:
-    """Return the formula of a predictive value at a prevalence: 0 is PPV, 1 is NPV."""
-
-    def formula(n: _Counts) -> NDArray[np.float64]:
-        sensitivity, specificity = n.tp / (n.tp + n.fn), n.tn / (n.fp + n.tn)
-        if number == 0:
-            right, wrong = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-        else:
-            right, wrong = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-        return np.asarray(right / (right + wrong), np.float64)
-
-    return formula
 
 
 def _intervals(

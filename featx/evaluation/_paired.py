@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -14,9 +14,15 @@ from scipy.stats import binomtest
 from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._delong import compare_areas
-from featx.evaluation._interval import CONFIDENCE, Interval
-from featx.evaluation._metrics import Metrics, evaluate_scores, weighted_statistics
-from featx.evaluation._resampling import RESAMPLES, Statistic, Weights, resampled_weights
+from featx.evaluation._interval import Interval
+from featx.evaluation._metrics import Metrics, evaluate_scores
+from featx.evaluation._resampling import (
+    RESAMPLES,
+    percentile_interval,
+    resample,
+    resampled_weights,
+)
+from featx.evaluation._weighted_metrics import weighted_statistics
 
 Method = Literal["bootstrap", "delong", "mcnemar"]
 
@@ -134,9 +140,12 @@ def compare_runs(
     if len(contenders) < 2:
         raise InputError("a comparison needs two runs")
     metrics = [evaluate_scores(c.scores, c.threshold, resamples=0) for c in contenders]
-    place = contenders[0].scores.patient_number
-    weights = resampled_weights(place, seed=seed, resamples=resamples)
-    resampled = _resample(contenders, weights)
+    patient = contenders[0].scores.patient_number
+    statistics = [weighted_statistics(c.scores, c.threshold) for c in contenders]
+    # All runs are measured on the same resamples, so they are looked at in one pass.
+    together = {(n, name): s for n, each in enumerate(statistics) for name, s in each.items()}
+    drawn = resample(together, resampled_weights(patient, seed=seed, resamples=resamples))
+    resampled = [{name: drawn[n, name] for name in each} for n, each in enumerate(statistics)]
     found = []
     for number in range(1, len(contenders)):
         found += [
@@ -199,23 +208,6 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def _resample(
-    contenders: Sequence[Contender], blocks: Iterator[Weights]
-) -> list[dict[str, NDArray[np.float64]]]:
-    """Measure every run on the same resamples of the patients."""
-    statistics: list[dict[str, Statistic]] = [
-        weighted_statistics(c.scores, c.threshold) for c in contenders
-    ]
-    parts: list[dict[str, list[NDArray[np.float64]]]] = [
-        {name: [] for name in each} for each in statistics
-    ]
-    for weights in blocks:
-        for each, collected in zip(statistics, parts, strict=True):
-            for name, statistic in each.items():
-                collected[name].append(statistic(weights))
-    return [{name: np.concatenate(p) for name, p in each.items()} for each in parts]
-
-
 def _draws_of(
     first: dict[str, NDArray[np.float64]], other: dict[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
@@ -236,10 +228,9 @@ def _by_bootstrap(
     first, other = (float(getattr(each, name)) for each in metrics)
     if not len(draws) or math.isnan(other - first):
         return Difference(run, name, "bootstrap", first, other, math.nan, None, None)
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(draws, (tail, 1.0 - tail))
-    interval = Interval(float(low), float(high)) if low < high else None
-    p_value = bootstrap_p_value(draws)
+    interval, p_value = percentile_interval(draws), bootstrap_p_value(draws)
+    if interval is not None and interval.low == interval.high:
+        interval = None
     return Difference(run, name, "bootstrap", first, other, other - first, interval, p_value)
 
 

@@ -1,28 +1,30 @@
-"""Predictive values where another share of the people is sick."""
+"""Predictive values if another share of the people is sick."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
+
+import numpy as np
 
 from featx.errors import InputError
 from featx.evaluation._interval import Interval
 
+AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
 
-def predictive_values(
-    sensitivity: float, specificity: float, prevalence: float
-) -> tuple[float, float]:
+
+def predictive_values(sensitivity: Any, specificity: Any, prevalence: float) -> tuple[Any, Any]:
     """Return PPV and NPV at a prevalence, by Bayes' theorem.
 
     Parameters
     ----------
-    sensitivity, specificity
+    sensitivity, specificity : float or ndarray
         Rates of the test, 0..1. They are taken to be the same at every prevalence.
     prevalence
         Share of the people who are sick, between 0 and 1.
 
     Returns
     -------
-    ppv, npv : float
+    ppv, npv : float or ndarray
         NaN if nobody is called positive, or nobody negative.
 
     Raises
@@ -33,9 +35,8 @@ def predictive_values(
     require_share(prevalence)
     hits, misses = sensitivity * prevalence, (1.0 - sensitivity) * prevalence
     cleared, alarms = specificity * (1.0 - prevalence), (1.0 - specificity) * (1.0 - prevalence)
-    ppv = hits / (hits + alarms) if hits + alarms > 0.0 else math.nan
-    npv = cleared / (cleared + misses) if cleared + misses > 0.0 else math.nan
-    return ppv, npv
+    with np.errstate(invalid="ignore"):
+        return np.divide(hits, hits + alarms), np.divide(cleared, cleared + misses)
 
 
 def predictive_intervals(
@@ -45,21 +46,10 @@ def predictive_intervals(
 
     PPV and NPV grow with sensitivity and with specificity. So the ends of their intervals are at
     the ends of both. They are a little too wide, since it is rare that both are as bad.
-
-    Parameters
-    ----------
-    sensitivity, specificity
-        95 % intervals.
-    prevalence
-        See `predictive_values`.
-
-    Returns
-    -------
-    ppv, npv : Interval
     """
     low = predictive_values(sensitivity.low, specificity.low, prevalence)
     high = predictive_values(sensitivity.high, specificity.high, prevalence)
-    ppv, npv = (Interval(*ends) for ends in zip(low, high, strict=True))
+    ppv, npv = (Interval(float(a), float(b)) for a, b in zip(low, high, strict=True))
     return ppv, npv
 
 

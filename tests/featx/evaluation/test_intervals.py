@@ -19,12 +19,8 @@ from featx.evaluation._clustered import (
 from featx.evaluation._delong import area_interval, areas, compare_areas
 from featx.evaluation._interval import Interval, proportion_interval
 from featx.evaluation._prevalence import predictive_values
-from featx.evaluation._resampling import (
-    bootstrap_intervals,
-    resampled_weights,
-    weighted_auc,
-    weighted_average_precision,
-)
+from featx.evaluation._resampling import bootstrap_intervals, resampled_weights
+from featx.evaluation._weighted_metrics import weighted_auc, weighted_average_precision
 
 
 def drawn(count: int, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
