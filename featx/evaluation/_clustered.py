@@ -62,12 +62,7 @@ def effective_size(hits: NDArray[np.float64], images: NDArray[np.float64]) -> fl
     Coull add two of each (The American Statistician 1998). Korn and Graubard's factor accounts for
     few patients. The result is at most the number of images, and at least what it is if a
     patient's images are all alike (Kish, Survey Sampling, 1965). If there is no hit or no miss, it
-    is the number of patients.
-
-    Parameters
-    ----------
-    hits, images : ndarray of shape (patients,), dtype float64
-        Numbers of each patient, who has an image at least.
+    is the number of patients. Each patient has an image at least.
     """
     total, patients = float(images.sum()), len(images)
     if total == patients or not 0.0 < hits.sum() < total:
@@ -87,14 +82,7 @@ def weighted_sum_interval(
 ) -> Interval:
     """Return the interval of a weighted sum of two independent estimates, from those of both.
 
-    The method is MOVER (Zou and Donner, Statistics in Medicine 2008).
-
-    Parameters
-    ----------
-    values, intervals
-        The two estimates and their intervals.
-    weights
-        Weights of the two, not negative.
+    The method is MOVER (Zou and Donner, Statistics in Medicine 2008). No weight is negative.
     """
     below = above = 0.0
     for value, interval, weight in zip(values, intervals, weights, strict=True):
@@ -105,17 +93,10 @@ def weighted_sum_interval(
 
 
 def extreme_area_interval(area: float, sick: int, healthy: int) -> Interval:
-    """Return the 95 % interval of an area under the ROC curve of 0 or 1, where resamples have one.
+    """Return the 95 % interval of an area under the ROC curve of 0 or 1, by patients of each class.
 
     Newcombe's method 5 (Statistics in Medicine 2006, part 2) takes the areas that lie no farther
     from the one found than 1.96 of their own standard errors, which are Hanley and McNeil's (1982).
-
-    Parameters
-    ----------
-    area
-        Area that was found: 0 or 1.
-    sick, healthy
-        Number of patients of each class.
 
     Examples
     --------

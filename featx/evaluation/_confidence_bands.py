@@ -73,15 +73,7 @@ def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
     The points are joined by steps. Lines between them would promise too much (Davis and Goadrich,
     ICML 2006).
 
-    Parameters
-    ----------
-    scores, seed
-        See `roc_band`.
-
-    Raises
-    ------
-    InputError
-        If a class is missing.
+    Parameters and errors are those of `roc_band`.
     """
     _require_both_classes(scores)
 
@@ -101,22 +93,7 @@ def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
 def threshold_bands(scores: Scores, thresholds: ArrayLike) -> dict[str, Band]:
     """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
 
-    Parameters
-    ----------
-    scores
-        See `roc_band`.
-    thresholds : array of shape (positions,)
-        Thresholds to measure at.
-
-    Returns
-    -------
-    dict of str to Band
-        Bands of ``recall`` and ``accuracy``.
-
-    Raises
-    ------
-    InputError
-        If a class is missing.
+    The names are ``recall`` and ``accuracy``. A missing class is an error, as of `roc_band`.
     """
     _require_both_classes(scores)
     truth, patient = scores.positive, scores.patient_number

@@ -27,19 +27,9 @@ class Interval:
 def proportion_interval(
     hits: int, total: int, method: Literal["wilson", "clopper_pearson"] = "wilson"
 ) -> Interval | None:
-    """Return the 95 % interval of a proportion of independent images.
+    """Return the 95 % interval of a proportion of independent images, or None if there are none.
 
-    Parameters
-    ----------
-    hits, total
-        Numbers of images.
-    method
-        ``wilson`` (Wilson 1927) or ``clopper_pearson`` (exact, Clopper and Pearson 1934).
-
-    Returns
-    -------
-    Interval or None
-        None if there are no images.
+    The methods are Wilson's (1927) and Clopper and Pearson's exact one (1934).
     """
     if not total:
         return None

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -242,7 +241,7 @@ def evaluate_scores(
         calibration_error=float(calibration_error(np.ones((1, len(scores))))[0]),
         confusion={"tn": tn, "fp": fp, "fn": fn, "tp": tp},
         intervals=intervals,
-        other_intervals=_other_intervals(proportions, truth, values),
+        other_intervals=_other_intervals(scores, proportions),
         at_prevalence=stated,
     )
 
@@ -294,16 +293,17 @@ def _intervals(
 
 
 def _other_intervals(
-    proportions: Mapping[str, tuple[int, int]],
-    truth: NDArray[np.bool_],
-    values: NDArray[np.float64],
+    scores: Scores, proportions: Mapping[str, tuple[int, int]]
 ) -> dict[str, dict[str, Interval]]:
-    found: dict[str, dict[str, Interval]] = {"wilson": {}, "clopper_pearson": {}, "delong": {}}
-    for name, (hits, total) in proportions.items():
-        if (wilson := proportion_interval(hits, total, "wilson")) is not None:
-            found["wilson"][name] = wilson
-        if (exact := proportion_interval(hits, total, "clopper_pearson")) is not None:
-            found["clopper_pearson"][name] = exact
-    if min(truth.sum(), (~truth).sum()) >= 2:
-        found["delong"]["roc_auc"] = area_interval(truth, values)
-    return found
+    methods: tuple[Literal["wilson", "clopper_pearson"], ...] = ("wilson", "clopper_pearson")
+    found: dict[str, dict[str, Interval]] = {
+        method: {
+            name: interval
+            for name, counts in proportions.items()
+            if (interval := proportion_interval(*counts, method)) is not None
+        }
+        for method in methods
+    }
+    enough = min(scores.positive.sum(), (~scores.positive).sum()) >= 2
+    area = {"roc_auc": area_interval(scores.positive, scores.score)} if enough else {}
+    return {**found, "delong": area}

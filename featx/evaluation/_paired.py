@@ -163,10 +163,6 @@ def bootstrap_p_value(differences: NDArray[np.float64]) -> float:
 
     It inverts the percentile interval (Efron and Tibshirani 1993, section 15.4). One is added above
     and below, so that it is never 0 (Davison and Hinkley 1997, section 4.2).
-
-    Parameters
-    ----------
-    differences : ndarray of shape (resamples,), dtype float64
     """
     low, high = int((differences <= 0).sum()), int((differences >= 0).sum())
     return min(1.0, 2.0 * (min(low, high) + 1) / (len(differences) + 1))
@@ -176,11 +172,6 @@ def mcnemar(only_first_wrong: int, only_other_wrong: int) -> float:
     """Return the exact two-sided p-value of McNemar's test (Psychometrika 1947).
 
     If both runs were as good, half of the images that only one gets wrong would be the first's.
-
-    Parameters
-    ----------
-    only_first_wrong, only_other_wrong
-        Numbers of images.
     """
     discordant = only_first_wrong + only_other_wrong
     return float(binomtest(only_first_wrong, discordant).pvalue) if discordant else 1.0
@@ -190,15 +181,6 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values for their number (Holm, Scandinavian Journal of Statistics 1979).
 
     If those at most 0.05 are called real, there is any mistake at all in 5 % of such families.
-
-    Parameters
-    ----------
-    p_values : array of shape (tests,)
-
-    Returns
-    -------
-    ndarray of shape (tests,), dtype float64
-        Adjusted p-values in the same order.
     """
     values = np.asarray(p_values, np.float64)
     order = np.argsort(values, kind="stable")

@@ -74,10 +74,6 @@ class Reference:
 
         The images of its own patient would draw the mean and the covariance towards it. Distances
         of new images would look larger than they are.
-
-        Returns
-        -------
-        ndarray of shape (images,), dtype float64
         """
         fold = self.table["fold"].to_numpy()
         found = np.empty(len(fold))
@@ -95,16 +91,7 @@ class Reference:
         """Return the Mahalanobis distance of images to the training images.
 
         The covariance is shrunk as Ledoit and Wolf do (Journal of Multivariate Analysis 2004),
-        since there may be fewer images than channels.
-
-        Parameters
-        ----------
-        vectors : ndarray of shape (images, channels)
-            See `average_over_grid`.
-
-        Returns
-        -------
-        ndarray of shape (images,), dtype float64
+        since there may be fewer images than channels. Vectors are those of `average_over_grid`.
         """
         return _distance(self._population, vectors)
 
@@ -112,15 +99,6 @@ class Reference:
         """Say which images are nearly the same picture as a training image.
 
         That finds copies in another format or size, if little was lost. See `NEAR_DUPLICATE_SHARE`.
-
-        Parameters
-        ----------
-        vectors : ndarray of shape (images, channels)
-            See `average_over_grid`.
-
-        Returns
-        -------
-        ndarray of shape (images,), dtype bool
         """
         return _nearest(vectors, self.vectors) < self._near
 
@@ -146,14 +124,7 @@ class Reference:
         """Write embeddings averaged over the grid and over the images into an HDF5 file.
 
         The first are the dataset ``vectors``, float16. The second are ``mean``, float32, if there
-        is a grid.
-
-        Parameters
-        ----------
-        path
-            File to write.
-        blocks
-            Positions and embeddings, as `featx_cache.Cache.blocks` yields them.
+        is a grid. Blocks are positions and embeddings, as `featx_cache.Cache.blocks` yields them.
         """
         parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
         total: NDArray[np.float64] | float = 0.0
@@ -173,14 +144,7 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, table: pd.DataFrame) -> Reference:
-        """Read what `write` wrote.
-
-        Parameters
-        ----------
-        path
-            File to read.
-        table
-            See the attributes.
+        """Read a file of `write`; the table is that of the attributes.
 
         Raises
         ------

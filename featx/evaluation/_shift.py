@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -44,6 +43,19 @@ _SENTENCES: dict[Verdict, str] = {
     "unclear": "It is unclear whether this population differs from the training population",
     "may differ": "This population may differ from the training population",
     "differs": "This population differs from the training population",
+}
+_REASONS = {
+    "scores": "scores are distributed otherwise (Kolmogorov-Smirnov {effect:.2f})",
+    "stability": "the population stability index of scores is {effect:.2f}",
+    "scores_of_negatives": "scores of {negative} moved by {effect:.2f} (Kolmogorov-Smirnov)",
+    "scores_of_positives": "scores of {positive} moved by {effect:.2f} (Kolmogorov-Smirnov)",
+    "far": (
+        "{effect:.0%} of the patients lie farther from the training images than 99 % of those do"
+    ),
+    "distances": (
+        "embeddings lie farther from the training images (median {ratio:.2f} times, "
+        "Kolmogorov-Smirnov {effect:.2f})"
+    ),
 }
 
 
@@ -280,14 +292,7 @@ def stability_index(training: Values, here: Values, *, seed: int = 0) -> Signal:
     population and of this one in ten bins between quantiles of the former (Siddiqi 2006). There
     are fewer bins if scores are tied. Half an image is added to every bin, so that none is empty.
     By chance alone the index grows as patients get fewer (Yurdakul 2018). So marks alone won't do,
-    and p-values come from permuting the pooled images.
-
-    Parameters
-    ----------
-    training, here : ndarray of shape (patients,), dtype float64
-        Scores of independent images.
-    seed
-        Seed of the permutations.
+    and p-values come from permuting the pooled images. Images are taken for independent.
     """
     edges = np.unique(np.quantile(training, np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
     bins = len(edges) + 1
@@ -343,30 +348,17 @@ def _reasons(
     patients: int,
 ) -> tuple[str, ...]:
     """Put the signs of a difference into words, and what to know if there is none."""
-    words: dict[str, Callable[[Signal], str]] = {
-        "scores": lambda s: f"scores are distributed otherwise (Kolmogorov-Smirnov {s.effect:.2f})",
-        "stability": lambda s: f"the population stability index of scores is {s.effect:.2f}",
-        "scores_of_negatives": lambda s: (
-            f"scores of {classes[0]} moved by {s.effect:.2f} (Kolmogorov-Smirnov)"
-        ),
-        "scores_of_positives": lambda s: (
-            f"scores of {classes[1]} moved by {s.effect:.2f} (Kolmogorov-Smirnov)"
-        ),
-        "far": lambda s: (
-            f"{s.effect:.0%} of the patients lie farther from the training images "
-            "than 99 % of those do"
-        ),
-        "distances": lambda s: (
-            "embeddings lie farther from the training images (median "
-            f"{ratio:.2f} times, Kolmogorov-Smirnov {s.effect:.2f})"
-        ),
-    }
+    known = {"negative": classes[0], "positive": classes[1], "ratio": ratio}
+
+    def in_words(signal: Signal) -> str:
+        return _REASONS[signal.name].format(effect=signal.effect, **known)
+
     if verdict == "unclear":
         large = [s for s in signals if s.verdict == "unclear" and s.effect >= s.marks[1]]
         chance = f"with {plural(patients, 'patient')} this may be chance"
-        return (*(words[signal.name](signal) for signal in large), chance)
+        return (*map(in_words, large), chance)
     signs = [signal for signal in signals if signal.verdict in ("may differ", "differs")]
-    found = [words[signal.name](signal) for signal in signs]
+    found = [in_words(signal) for signal in signs]
     names = {signal.name for signal in signs}
     if shares and names and names <= {"scores", "stability"} and abs(shares[0] - shares[1]) > 0.05:
         found.append(

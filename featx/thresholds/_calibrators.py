@@ -24,17 +24,8 @@ def learn_platt(scores: Scores) -> Recalibration:
     a little less sure than 0 and 1, so that scores without an error don't become certainties.
     `CalibratedClassifierCV` minimizes the same loss, but stops earlier (the slope differs in the
     third digit) and warns of the patients' weights.
-
-    Parameters
-    ----------
-    scores
-        Scores of patients that nobody was fitted on, 0..1.
-
-    Returns
-    -------
-    Recalibration
-        The map. If scores order the patients no better than chance, it gives all of them the share
-        of positives.
+    If scores order the patients no better than chance, the map gives all of them the share of
+    positives.
     """
     truth, patient = scores.positive, scores.patient_number
     weight = 1.0 / np.bincount(patient)[patient]

@@ -241,13 +241,7 @@ def promise_threshold(  # noqa: PLR0913
 
 
 def one_image_per_patient(groups: ArrayLike, seed: int) -> NDArray[np.intp]:
-    """Draw one image of each patient.
-
-    Returns
-    -------
-    ndarray of shape (patients,), dtype intp
-        Positions in `groups`.
-    """
+    """Draw one image of each patient, and return their positions."""
     names = np.asarray(groups).astype(str)
     order = np.random.default_rng(seed).permutation(len(names))
     _, first = np.unique(names[order], return_index=True)
