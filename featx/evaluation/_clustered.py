@@ -28,18 +28,7 @@ def clustered_interval(hits: ArrayLike, patients: ArrayLike) -> Interval | None:
     hits : array of shape (images,), bool or 0/1
         Whether an image counts as a success.
     patients : array of shape (images,)
-        Patient of each image.
-
-    Returns
-    -------
-    Interval or None
-        None if there are fewer than two patients.
-
-    Examples
-    --------
-    >>> found = clustered_interval([True] * 21, range(21))
-    >>> round(found.low, 3), found.high
-    (0.839, 1.0)
+        Patient of each image. If there are fewer than two, there is no interval.
     """
     found = np.asarray(hits, np.float64)
     _, patient = np.unique(np.asarray(patients), return_inverse=True)

@@ -44,12 +44,8 @@ class Band:
 def roc_band(scores: Scores, *, seed: int = 0) -> Band:
     """Return the ROC curve, recall against false alarms, with its band.
 
-    Parameters
-    ----------
-    scores
-        Scores of labelled images. Patients are resampled with all their images.
-    seed
-        Seed of the bootstrap. Equal seeds draw equal patients as in `featx.evaluation.Metrics`.
+    Patients are resampled with all their images. Equal seeds draw equal patients as in
+    `featx.evaluation.Metrics`.
 
     Raises
     ------

@@ -14,17 +14,7 @@ from featx.evaluation._interval import CONFIDENCE, Interval
 
 @dataclass(frozen=True, slots=True)
 class AreaDifference:
-    """How the areas of two classifiers on the same images differ.
-
-    Attributes
-    ----------
-    difference
-        First area less the second.
-    interval
-        95 % interval of the difference.
-    p_value
-        Two-sided p-value. It is 1 if the two rank all pairs alike.
-    """
+    """First area less the second, its 95 % interval, and the two-sided p-value of no difference."""
 
     difference: float
     interval: Interval
@@ -41,13 +31,7 @@ def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     Parameters
     ----------
     y : array of shape (images,), bool or 0/1
-        1 for the positive class.
     scores : array of shape (images,) or (classifiers, images)
-
-    Returns
-    -------
-    areas : ndarray of shape (classifiers,), dtype float64
-    covariance : ndarray of shape (classifiers, classifiers), dtype float64
 
     Raises
     ------

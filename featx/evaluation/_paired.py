@@ -227,19 +227,7 @@ def _by_formula(one: Contender, two: Contender, first: Metrics, other: Metrics) 
         )
     wrong = [c.scores.called(c.threshold) != truth for c in (one, two)]
     counts = int((wrong[0] & ~wrong[1]).sum()), int((wrong[1] & ~wrong[0]).sum())
-    rates = [float(each.mean()) for each in wrong]
-    found.append(
-        Difference(
-            run=two.name,
-            metric="error_rate",
-            method="mcnemar",
-            first=rates[0],
-            other=rates[1],
-            difference=rates[1] - rates[0],
-            interval=None,
-            p_value=mcnemar(*counts),
-            only_first_wrong=counts[0],
-            only_other_wrong=counts[1],
-        )
-    )
-    return found
+    one_rate, two_rate = (float(each.mean()) for each in wrong)
+    rates, p_value = (one_rate, two_rate, two_rate - one_rate), mcnemar(*counts)
+    errors = Difference(two.name, "error_rate", "mcnemar", *rates, None, p_value, None, *counts)
+    return [*found, errors]

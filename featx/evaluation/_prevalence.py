@@ -15,17 +15,8 @@ AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
 def predictive_values(sensitivity: Any, specificity: Any, prevalence: float) -> tuple[Any, Any]:
     """Return PPV and NPV at a prevalence, by Bayes' theorem.
 
-    Parameters
-    ----------
-    sensitivity, specificity : float or ndarray
-        Rates of the test, 0..1. They are taken to be the same at every prevalence.
-    prevalence
-        Share of the people who are sick, between 0 and 1.
-
-    Returns
-    -------
-    ppv, npv : float or ndarray
-        NaN if nobody is called positive, or nobody negative.
+    Sensitivity and specificity, floats or arrays, are taken to be the same at every prevalence. A
+    value is NaN if nobody is called positive, or nobody negative.
 
     Raises
     ------

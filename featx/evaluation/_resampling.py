@@ -27,12 +27,7 @@ def resampled_weights(
 ) -> Iterator[Weights]:
     """Draw patients with replacement, each with all their images, in blocks of resamples.
 
-    Parameters
-    ----------
-    groups : ndarray of shape (images,), dtype intp
-        Number of each image's patient, from 0 on.
-    seed, resamples
-        Seed of the drawing, and number of resamples.
+    Groups are numbers of the images' patients, from 0 on.
     """
     patients = int(groups.max()) + 1
     random = np.random.default_rng(seed)

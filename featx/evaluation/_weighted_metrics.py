@@ -42,13 +42,7 @@ class _Counts(NamedTuple):
 def weighted_statistics(
     scores: Scores, threshold: float, prevalence: float | None = None
 ) -> dict[str, Statistic]:
-    """Return the metrics that can be resampled: those which two patients at least have images for.
-
-    Parameters
-    ----------
-    scores, threshold, prevalence
-        See `featx.evaluation.evaluate_scores`.
-    """
+    """Return the metrics that can be resampled: two patients at least have images for them."""
     truth, values, patient = scores.positive, scores.score, scores.patient_number
     called = scores.called(threshold)
     probabilities = values.clip(0.0, 1.0)

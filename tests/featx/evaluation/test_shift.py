@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,9 +90,7 @@ class TestRule:
             ({"sick": 0.1}, "stability"),
         ],
     )
-    def test_a_large_difference_is_found_and_named(
-        self, change: dict[str, float], name: str
-    ) -> None:
+    def test_a_large_difference_is_found_and_named(self, change: dict[str, Any], name: str) -> None:
         shift = compared(drawn(600, 0), drawn(150, 1, **change))
         assert shift.verdict == "differs"
         assert signal(shift, name).verdict == "differs"
