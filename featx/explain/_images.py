@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featx._progress import SILENT, Progress
 from featx.backbones import Backbone
 from featx.errors import InputError
-from featx.evaluation import average
+from featx.evaluation import average_over_grid
 from featx.explain._explanations import (
     LIST,
     MADE_BY,
@@ -187,7 +187,11 @@ class _Explainer:
             for views in embeddings.values()
         ]
         return dict(
-            zip(embeddings, zip(scores, maps, average(untouched), strict=True), strict=True)
+            zip(
+                embeddings,
+                zip(scores, maps, average_over_grid(untouched), strict=True),
+                strict=True,
+            )
         )
 
     def _draw(

@@ -10,7 +10,7 @@ from featx.reports._document import Block, Gallery, Notice, Section, Table, Text
 from featx.reports._facts import Facts, Missing, RunFacts, Source
 from featx.reports._figures import balance_figure, picture
 from featx.reports._images import photograph, read_images, sample
-from featx.reports._wording import Names, counted, listed
+from featx.reports._wording import Names, listed, plural
 
 
 def data_section(facts: Facts, names: Names, missing: list[Missing]) -> Section:
@@ -86,7 +86,7 @@ def _of_source(facts: Facts, source: Source, names: Names, missing: list[Missing
     )
     blocks: list[Block] = [table, Gallery((balance,))]
     if cache.skipped:
-        blocks.append(Text(f"{counted(len(cache.skipped), 'image')} could not be read."))
+        blocks.append(Text(f"{plural(len(cache.skipped), 'image')} could not be read."))
     for run in facts.runs:
         if run.fitted_on is source:
             blocks += _samples(run, source, names, missing)
@@ -124,5 +124,5 @@ def _samples(
                     f"{label}, {split}: {name}",
                 )
             )
-    text = f"Images that were trained on, drawn at random: {counted(len(pictures), 'image')}."
+    text = f"Images that were trained on, drawn at random: {plural(len(pictures), 'image')}."
     return [Gallery(tuple(pictures), "small", text)]

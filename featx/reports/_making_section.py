@@ -9,7 +9,7 @@ from featx.reports._commands import Places, changed_settings, commands
 from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
 from featx.reports._facts import Facts, RunFacts
 from featx.reports._figures import learning_figures, picture
-from featx.reports._wording import METRICS, Names, counted
+from featx.reports._wording import METRICS, Names, plural
 from featx.runs import RunRecord
 
 
@@ -101,7 +101,7 @@ def _calibrated(run: RunFacts) -> list[Block]:
     how = run.record.calibrated
     if how is None:
         return []
-    where = f"{counted(int(how['images']), 'image')} of {counted(int(how['patients']), 'patient')}"
+    where = f"{plural(int(how['images']), 'image')} of {plural(int(how['patients']), 'patient')}"
     blocks: list[Block] = [
         Notice(
             f"{run.name}: the threshold was chosen anew, on {where} from elsewhere and not out of "
@@ -158,7 +158,7 @@ def _learning(facts: Facts) -> list[Block]:
             for name, figure in learning_figures(history).items()
         )
         trainings = history.groupby(["training", "member"]).ngroups
-        text = f"Learning curves of {run.name}: {counted(trainings, 'training')}, thin lines are "
+        text = f"Learning curves of {run.name}: {plural(trainings, 'training')}, thin lines are "
         blocks.append(Gallery(pictures, caption=f"{text}folds, the bold one is the final fit."))
     if not blocks:
         blocks.append(

@@ -8,7 +8,7 @@ import numpy as np
 
 from featx._scores import Scores
 from featx.errors import FeatxError
-from featx.evaluation import Difference, Subgroups, divisible_by, evaluate_subgroups
+from featx.evaluation import Difference, Subgroups, evaluate_subgroups, subgroup_columns
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
 from featx.reports._facts import OUT_OF_FOLD, Facts, Missing, RunFacts, Scored
 from featx.reports._figures import distributions_figure, picture
@@ -44,7 +44,7 @@ def subgroups_section(facts: Facts, by: Sequence[str], missing: list[Missing]) -
     blocks: list[Block] = []
     for run in facts.runs:
         for scored in run.evaluations or run.scored:
-            there = divisible_by(scored.table)
+            there = subgroup_columns(scored.table)
             for column in by or [name for name in USUAL_COLUMNS if name in there]:
                 table = _subgroups(run, scored, column, bool(by), missing)
                 if table is not None:
@@ -172,7 +172,7 @@ def shift_section(facts: Facts) -> Section | None:
             if scored.shift is None:
                 continue
             sentence = f"{run.name}, {scored.title}: {scored.shift.sentence}"
-            speaks = scored.shift.speaks
+            speaks = scored.shift.suspected
             blocks += [Notice(sentence) if speaks else Text(sentence), _signals(scored)]
             pictures = _distributions(run, scored)
             blocks.append(Gallery(tuple(pictures)))

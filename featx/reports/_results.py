@@ -16,7 +16,7 @@ from featx.evaluation import counts_in_words
 from featx.reports import _figures as figures
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
 from featx.reports._facts import OUT_OF_FOLD, Facts, RunFacts, Scored
-from featx.reports._wording import METRICS, counted, listed, number, with_interval
+from featx.reports._wording import METRICS, listed, number, plural, with_interval
 
 Pair = tuple[RunFacts, Scored]
 
@@ -171,8 +171,8 @@ def _about(pairs: Sequence[Pair], own: bool) -> Text:
         if moved:
             text += f" Not so {listed(moved)}: that threshold was chosen on images from elsewhere."
         return Text(text)
-    images = counted(scored.metrics.images, "image")
-    text = f"{images} of {counted(scored.metrics.patients, 'patient')}"
+    images = plural(scored.metrics.images, "image")
+    text = f"{images} of {plural(scored.metrics.patients, 'patient')}"
     text += " that no run here was fitted on, at the threshold chosen out of fold"
     text += f" ({listed(moved)}: on images from elsewhere)." if moved else "."
     if said := scored.images.left_out.sentence:
@@ -202,7 +202,7 @@ def _intervals_note(pairs: Sequence[Pair]) -> list[Block]:
         return []
     return [
         Notice(
-            f"These are {counted(few, 'patient')} only: the intervals are wide, and themselves "
+            f"These are {plural(few, 'patient')} only: the intervals are wide, and themselves "
             "uncertain."
         )
     ]

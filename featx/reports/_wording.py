@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from featx.evaluation import Metrics
-from featx.evaluation import counted as counted
+from featx.evaluation import plural as plural
 from featx_cache._text import printable
 
 METRICS = {

@@ -15,7 +15,7 @@ from featx.data import ClassesError, Manifest, ReadingOptions, in_words, is_imag
 from featx.data._load import LISTINGS, ImageSource, read_manifest
 from featx.data._manifest import OWN_COLUMNS
 from featx.errors import InputError, NoLabelsError, SpecMismatchError
-from featx.evaluation import counted, divisible_by
+from featx.evaluation import plural, subgroup_columns
 from featx.evaluation._subgroups import SIZE
 from featx.runs._fitted import FittedRun
 from featx.scoring._embed import embed_for_runs
@@ -285,7 +285,7 @@ def _kept_columns(
 
 def _require_columns(by: Sequence[str], table: pd.DataFrame) -> None:
     """Refuse missing columns before the long work."""
-    known = divisible_by(table)
+    known = subgroup_columns(table)
     for column in by:
         require_known(
             "column",
@@ -304,7 +304,7 @@ def _tell_split(
     if options.split is not None:
         return
     if split == ALL:
-        progress.note(f"{name} has no test split: all of it is taken ({counted(images, 'image')}).")
+        progress.note(f"{name} has no test split: all of it is taken ({plural(images, 'image')}).")
     elif taken < images:
         progress.note(
             f'The test split of {name}: {taken} of {images} images (`split="all"` takes them all).'

@@ -74,7 +74,7 @@ def predict(
     the exit code is 3. Files in a folder that aren't images are left out, and a line counts them.
     """
     from featx._run import load_run
-    from featx.evaluation import counted
+    from featx.evaluation import plural
     from featx.explain import explain_images
     from featx.explain._explanations import LIST, TABLE, require_replaceable
     from featx.scoring import ImageScorer, PredictionCounts, find_images, predict_images
@@ -113,7 +113,7 @@ def predict(
         warn(warning)
     tell_unused_files(left_out.elements())
     if counts.failed:
-        files = counted(counts.images, "file")
+        files = plural(counts.images, "file")
         say(f"{counts.failed} of {files} could not be scored; the column error says why.")
         raise typer.Exit(SOME_FAILED)
 
