@@ -13,14 +13,14 @@ from featx.heads._settings import SETTINGS
 from featx.images import AugmentationSpec
 from featx.runs import RunRecord
 
-LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
+LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
 """The last layer before the top, of networks where that is known without building them."""
 
 _LIKE_OPTIONS = ("rotation", "zoom", "width_shift", "height_shift", "shear", "fill_mode")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class CommandPaths:
     """What files and folders are called in the commands.
 
     Attributes
@@ -40,7 +40,7 @@ class Places:
     calibrated: tuple[str, str] = ("RUN", "IMAGES")
 
 
-def commands(record: RunRecord, places: Places) -> str:
+def rebuild_commands(record: RunRecord, places: CommandPaths) -> str:
     """Return the commands from images to a run, one a line.
 
     Parameters
@@ -67,7 +67,7 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
     if not saved and record.weights not in ("imagenet", "random"):
         options += ["--weights", weights]
     options += ["--precision", backbone.precision]
-    if backbone.layer != LAYERS.get(backbone.name):
+    if backbone.layer != LAST_LAYERS.get(backbone.name):
         options += ["--layer", backbone.layer]
     if _usual_classes(record.classes) != record.classes:
         options += ["--positive", record.classes[1]]
@@ -157,7 +157,7 @@ def _search(record: RunRecord, tuning: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _calibrate(record: RunRecord, places: Places) -> list[str]:
+def _calibrate(record: RunRecord, places: CommandPaths) -> list[str]:
     """Return the command that chose the operating point anew."""
     words = ["featx", "calibrate", *places.calibrated, "--run", places.run]
     words += ["--accuracy-floor", f"{record.accuracy_floor:g}"]

@@ -16,10 +16,10 @@ from featx.errors import InputError
 from featx.reports._card import as_card
 from featx.reports._data_section import data_section
 from featx.reports._document import Block, Document, Notice, Section
-from featx.reports._facts import Facts, Missing
-from featx.reports._gather import What, gather
+from featx.reports._report_data import ReportData, Missing
+from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._html import as_html
-from featx.reports._limits import (
+from featx.reports._limits_sections import (
     NOT_A_DEVICE,
     ONLY_OUT_OF_FOLD,
     UNTRAINED,
@@ -27,13 +27,13 @@ from featx.reports._limits import (
     missing_section,
     references_section,
 )
-from featx.reports._making_section import making_section
+from featx.reports._methods_section import methods_section
 from featx.reports._markdown import as_markdown
-from featx.reports._own_files import require_own_figures, require_own_text, write_listing
-from featx.reports._populations import comparison_section, shift_section, subgroups_section
-from featx.reports._results import first_lines, glance, performance
-from featx.reports._wording import Names
-from featx.reports._wrong_section import wrong_section
+from featx.reports._files import require_own_figures, require_own_text, write_listing
+from featx.reports._comparison_sections import comparison_section, shift_section, subgroups_section
+from featx.reports._results_sections import headline_blocks, summary_section, performance_section
+from featx.reports._wording import DisplayNames
+from featx.reports._errors_section import errors_section
 from featx.runs import FittedRun
 from featx_cache.files import atomic_folder, lock, output_path
 
@@ -149,54 +149,54 @@ def write_report(
     for run in runs:
         loaded = run if isinstance(run, FittedRun) else FittedRun(run)
         opened.setdefault(loaded.path.resolve(), loaded)
-    what = What(
+    what = ReportRequest(
         tuple(Path(cache) for cache in caches), split, evaluate, tuple(by), keep_known_patients
     )
-    facts = gather(list(opened.values()), what, progress)
-    names, missing = Names(anonymous, places_of(facts, what)), list(facts.missing)
-    steps = SECTIONS + len(facts.sets()) + sum(len(run.scored) for run in facts.runs)
+    data = collect_data(list(opened.values()), what, progress)
+    names, missing = DisplayNames(anonymous, places_of(data, what)), list(data.missing)
+    steps = SECTIONS + len(data.sets()) + sum(len(run.scored) for run in data.runs)
     with progress.task("Writing the report", steps, "part") as advance:
-        document = make_document(facts, names, missing, what, title=title, advance=advance)
-        _write(files, document, as_card(facts, document, names), force=force)
+        document = make_document(data, names, missing, what, title=title, advance=advance)
+        _write(files, document, as_card(data, document, names), force=force)
     return Written(files.html, files.markdown, files.figures, files.card, tuple(missing))
 
 
-def places_of(facts: Facts, what: What) -> tuple[str, ...]:
+def places_of(data: ReportData, what: ReportRequest) -> tuple[str, ...]:
     """Return the files and folders that a report's messages may name."""
     places = [str(path) for path in what.caches]
-    for run in facts.runs:
+    for run in data.runs:
         places += [str(run.run.path), run.record.cache, run.record.weights]
-    for source in facts.sources:
+    for source in data.sources:
         places += [str(source.cache.path), source.cache.data, source.cache.weights]
     return tuple(dict.fromkeys([*places, *(str(Path(place).resolve()) for place in places)]))
 
 
 def make_document(
-    facts: Facts,
-    names: Names,
+    data: ReportData,
+    names: DisplayNames,
     missing: list[Missing],
-    what: What,
+    what: ReportRequest,
     *,
     title: str,
     advance: Advance,
 ) -> Document:
     """Put the report together; what can't be shown is added to `missing`."""
     notices: list[Block] = [Notice(NOT_A_DEVICE)]
-    if any(run.record.extraction.backbone.weights == "random" for run in facts.runs):
+    if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
         notices.append(Notice(UNTRAINED))
-    if not facts.evaluated:
+    if not data.evaluated:
         notices.append(Notice(ONLY_OUT_OF_FOLD))
-    notices += first_lines(facts)
+    notices += headline_blocks(data)
     makers: list[Callable[[], Section | None]] = [
-        lambda: glance(facts),
-        lambda: data_section(facts, names, missing),
-        lambda: making_section(facts, names),
-        *(partial(performance, facts, name, advance) for name in facts.sets()),
-        lambda: comparison_section(facts, missing),
-        lambda: subgroups_section(facts, what.by, missing),
-        lambda: shift_section(facts),
-        lambda: wrong_section(facts, names, missing),
-        lambda: limits_section(facts),
+        lambda: summary_section(data),
+        lambda: data_section(data, names, missing),
+        lambda: methods_section(data, names),
+        *(partial(performance_section, data, name, advance) for name in data.sets()),
+        lambda: comparison_section(data, missing),
+        lambda: subgroups_section(data, what.by, missing),
+        lambda: shift_section(data),
+        lambda: errors_section(data, names, missing),
+        lambda: limits_section(data),
         lambda: missing_section(missing, names),
         references_section,
     ]

@@ -11,7 +11,7 @@ from featx.evaluation import Metrics
 from featx.evaluation import counted as counted
 from featx_cache._text import printable
 
-METRICS = {
+METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "recall": "recall (sensitivity)",
@@ -31,7 +31,7 @@ _PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class DisplayNames:
     """What images and folders are called.
 
     Attributes

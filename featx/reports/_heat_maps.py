@@ -12,14 +12,14 @@ from PIL import Image
 
 from featx.errors import FeatxError, InputError
 from featx.explain import Method, draw_overlay, heat_maps, method_of
-from featx.reports._facts import RunFacts, Source
+from featx.reports._report_data import RunData, NamedCache
 from featx_cache import Cache
 
 _DPI = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
+class HeatMaps:
     """Heat maps of some images.
 
     Attributes
@@ -37,7 +37,7 @@ class Heat:
     reason: str = ""
 
 
-def heat_of(run: RunFacts, source: Source, paths: Sequence[str]) -> Heat:
+def make_heat_maps(run: RunData, source: NamedCache, paths: Sequence[str]) -> HeatMaps:
     """Make the heat maps of images from their cached embeddings."""
     try:
         known, rows = _rows(source.cache, paths)
@@ -48,8 +48,8 @@ def heat_of(run: RunFacts, source: Source, paths: Sequence[str]) -> Heat:
         mean = run.run.reference.mean if run.run.has_reference else None
         maps = heat_maps(head, embeddings, mean=mean)
     except FeatxError as error:
-        return Heat({}, reason=str(error))
-    return Heat(dict(zip(known, maps, strict=True)), method_of(head))
+        return HeatMaps({}, reason=str(error))
+    return HeatMaps(dict(zip(known, maps, strict=True)), method_of(head))
 
 
 def _rows(cache: Cache, paths: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
@@ -60,7 +60,7 @@ def _rows(cache: Cache, paths: Sequence[str]) -> tuple[list[str], NDArray[np.int
     return known, np.array([row_of[path] for path in known], np.intp)
 
 
-def overlaid(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
+def side_by_side(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return an image beside itself with its heat map over it.
 
     Parameters
