@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from featx._progress import SILENT, Progress
+from featx._progress import SILENT, Progress, progress_of
 from featx.backbones import Backbone
 from featx.runs import FittedRun
-from featx.scoring import Evaluation, Prediction, Predictor, measure, score_images
+from featx.scoring import (
+    Evaluation,
+    ImageScorer,
+    PredictionCounts,
+    Predictions,
+    find_images,
+    measure,
+    predict_images,
+    score_images,
+)
 from featx_cache import Cache
 
 
@@ -54,30 +64,59 @@ class Run(FittedRun):
         return measure(self, scored, by=by, prevalence=prevalence)
 
     def predict(
-        self, paths: Iterable[str | Path], *, backbone: Backbone | None = None
-    ) -> Iterator[Prediction]:
-        """Decode, embed and score image files, a few at a time.
+        self,
+        images: str | Path | Iterable[str | Path],
+        *,
+        backbone: Backbone | None = None,
+        weights: str | None = None,
+        progress: Progress | bool = True,
+    ) -> Predictions:
+        """Decode, embed and score image files with the run's own settings.
 
         Parameters
         ----------
-        paths
-            Image files; see `find_images` for folders.
+        images
+            Image file, folder with images anywhere below it, or several of these.
         backbone
-            None loads the run's own.
+            The run's backbone, if it is loaded already.
+        weights
+            Place of the backbone's weights, if they were moved since the fit.
+        progress
+            Bars by default; False is silent.
 
         Returns
         -------
-        iterator of Prediction
-            In the order of `paths`; a file that can't be read has an error and no score.
+        Predictions
+            One row an image, in the order of `images`. A file that can't be read has an error and
+            no score.
 
         Raises
         ------
         InputError
-            When a file of the run is missing or damaged.
+            If a path doesn't exist, a folder has no images, or a file of the run is damaged.
         SpecMismatchError, WeightsError
             See `FittedRun.backbone`.
+
+        Notes
+        -----
+        `featx.scoring.predict_images` takes any number of files, and yields predictions one after
+        another.
+
+        Examples
+        --------
+        >>> found = run.predict("new_patients/")  # doctest: +SKIP
+        >>> found.to_frame()  # doctest: +SKIP
         """
-        return Predictor(self, backbone or self.backbone()).predict(paths)
+        left_out: Counter[str] = Counter()
+        paths = [*find_images([images] if isinstance(images, str | Path) else images, left_out)]
+        scorer = ImageScorer(self, backbone or self.backbone(weights))
+        rows, counts = [], PredictionCounts(self)
+        with progress_of(progress).task("Predicting", len(paths), "image") as advance:
+            for prediction in predict_images(scorer, paths):
+                rows.append(prediction)
+                counts.add(prediction)
+                advance(1)
+        return Predictions(rows, counts, left_out)
 
 
 def load_run(path: str | Path) -> Run:

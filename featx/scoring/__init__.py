@@ -10,25 +10,29 @@ from featx.scoring._evaluate import (
     measure,
     score_images,
 )
+from featx.scoring._find_images import find_images
+from featx.scoring._image_scorer import ImageScorer, ScoredImage
 from featx.scoring._left_out import LeftOut
-from featx.scoring._predict import Prediction, Predictor, find_images, shift_warning
-from featx.scoring._tally import Tally
+from featx.scoring._predict import Prediction, predict_images
+from featx.scoring._predictions import PredictionCounts, Predictions
 
 __all__ = [
     "Evaluation",
+    "ImageScorer",
     "LeftOut",
     "Prediction",
-    "Predictor",
+    "PredictionCounts",
+    "Predictions",
     "RunComparison",
     "Scored",
-    "Tally",
+    "ScoredImage",
     "compare",
     "embedded",
     "find_images",
     "find_shift",
     "measure",
     "only_split",
+    "predict_images",
     "relabelled",
     "score_images",
-    "shift_warning",
 ]

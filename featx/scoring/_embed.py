@@ -7,17 +7,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx._progress import SILENT, Progress
 from featx.data import Manifest
 from featx.errors import InputError
 from featx.extraction import ExtractionOptions, embedding_fields, extract
+from featx.runs._fitted import FittedRun
 from featx.scoring._evaluate import ALL, choose_split, names_of
 from featx_cache import Cache, open_cache
-
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
 
 
 @contextlib.contextmanager

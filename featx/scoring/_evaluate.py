@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,14 +26,12 @@ from featx.evaluation import (
     evaluate_subgroups,
 )
 from featx.evaluation._reference import average
+from featx.runs._fitted import FittedRun
 from featx.runs._record import OOF_NAME
 from featx.scoring._left_out import NOTHING, LeftOut, fresh_images, without_near
 from featx.training._data import require_copies
 from featx.training._scoring import mean_by_image
 from featx_cache import Cache
-
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
 
 ALL = "all"
 SCORE_COLUMNS = ("path", "label", "group", "score")

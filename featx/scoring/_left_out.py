@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,9 @@ from featx.data._columns import is_pseudonym
 from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from featx.evaluation import counted
+from featx.runs._fitted import FittedRun
 from featx.runs._record import CALIBRATION_NAME, OOF_NAME
 from featx_cache import Cache
-
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
 
 MORE_COPIES = (
     "Smaller or strongly compressed copies are not recognised here: put these images beside the "

@@ -77,7 +77,7 @@ def predict(
     from featx.evaluation import counted
     from featx.explain import explain_images
     from featx.explain._explanations import LIST, TABLE, require_replaceable
-    from featx.scoring import Tally, find_images
+    from featx.scoring import ImageScorer, PredictionCounts, find_images, predict_images
 
     require_output(out, "--out", force=force, inputs=[run, *images])
     if explain is not None:
@@ -89,16 +89,16 @@ def predict(
     paths = find_images(images, left_out)
     import_quietly()
     backbone = opened.backbone(weights)
-    predictions = opened.predict(paths, backbone=backbone)
+    predictions = predict_images(ImageScorer(opened, backbone), paths)
     total = len(images) if not any(path.is_dir() for path in images) else None
-    tally = Tally(opened)
+    counts = PredictionCounts(opened)
     scored: list[str] = []
     with (
         contextlib.nullcontext(sys.stdout) if out is None else text_file(out, force=force) as file,
         TerminalProgress().task("Predicting", total, "image") as advance,
     ):
         for prediction in write_verdicts(predictions, format, file, opened.record.classes):
-            tally.add(prediction)
+            counts.add(prediction)
             if explain is not None and not prediction.error:
                 scored.append(prediction.path)
             advance(1)
@@ -107,14 +107,14 @@ def predict(
             opened, scored, explain, backbone=backbone, force=force, progress=TerminalProgress()
         )
     warn_of_positive(opened.record.classes)
-    say(tally.in_words)
+    say(counts.in_words)
     _remarks(opened)
-    if warning := tally.warning:
+    if warning := counts.warning:
         warn(warning)
     tell_unused_files(left_out.elements())
-    if tally.failed:
-        files = counted(tally.images, "file")
-        say(f"{tally.failed} of {files} could not be scored; the column error says why.")
+    if counts.failed:
+        files = counted(counts.images, "file")
+        say(f"{counts.failed} of {files} could not be scored; the column error says why.")
         raise typer.Exit(SOME_FAILED)
 
 

@@ -125,7 +125,7 @@ class TestCompany:
         paths = [small_data / path for path in cache.images["path"]]
         together = list(run.predict(paths, backbone=mobile))
         np.testing.assert_array_equal(np.concatenate(given)[:10], cache.read(np.arange(10)))
-        assert [next(run.predict([path], backbone=mobile)) for path in paths] == together
+        assert [run.predict(path, backbone=mobile)[0] for path in paths] == together
         assert list(run.predict(paths[::-1], backbone=mobile))[::-1] == together
 
 

@@ -12,7 +12,7 @@ from featx._run import Run, load_run
 from featx.evaluation import average
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.scoring import Prediction, Tally
+from featx.scoring import Prediction, PredictionCounts
 
 PATIENTS = 500
 
@@ -33,15 +33,15 @@ def run(make_cache: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
         sick = (made.images["label"] == "PNEUMONIA").to_numpy()[:, None, None, None]
         made.embeddings = drawn(len(sick), 0, 0.0) + 0.6 * sick * (np.arange(8) < 3)
 
-    folder = tmp_path_factory.mktemp("tally")
+    folder = tmp_path_factory.mktemp("counts")
     cache = make_cache(folder / "cache", patients=PATIENTS, copies=0, change=change)
     fit(cache, HeadSpec(name="logreg"), folder / "run", accuracy_floor=0.6)
     return load_run(folder / "run")
 
 
-def tally(run: Run, embeddings: Any, name: str = "image{}.png") -> Tally:
+def counted(run: Run, embeddings: Any, name: str = "image{}.png") -> PredictionCounts:
     """Count predictions of images with these embeddings, as `Run.predict` makes them."""
-    found, record = Tally(run), run.record
+    found, record = PredictionCounts(run), run.record
     scores, distances = run.score(embeddings), run.reference.distance(average(embeddings))
     low, high = record.band or (1.0, 0.0)
     for number, (score, distance) in enumerate(zip(scores, distances, strict=True)):
@@ -56,14 +56,14 @@ def tally(run: Run, embeddings: Any, name: str = "image{}.png") -> Tally:
 
 
 def test_the_run_s_own_population_is_no_alarm_in_97_of_100(run: Run) -> None:
-    alarms = [tally(run, drawn(150, seed)).shift for seed in range(1, 101)]
+    alarms = [counted(run, drawn(150, seed)).shift for seed in range(1, 101)]
     assert sum(shift is not None and shift.speaks for shift in alarms) <= 3
 
 
 def test_scores_of_elsewhere_are_warned_of_with_the_words_of_evaluate(run: Run) -> None:
     moved = drawn(150, 1)
     moved[..., :3] += 0.6  # the healthy look sick, as the sick do
-    found = tally(run, moved)
+    found = counted(run, moved)
     assert found.shift is not None
     assert found.shift.speaks
     assert {"scores", "stability", "far", "distances"} == {s.name for s in found.shift.signals}
@@ -78,16 +78,16 @@ def test_scores_of_elsewhere_are_warned_of_with_the_words_of_evaluate(run: Run) 
 def test_few_images_are_no_population(run: Run) -> None:
     moved = drawn(29, 1)
     moved[..., :3] += 0.6
-    assert tally(run, moved).shift is None
+    assert counted(run, moved).shift is None
 
 
 def test_images_of_one_patient_count_as_one(run: Run) -> None:
-    assert tally(run, drawn(200, 1), name="person1_bacteria_{}.jpeg").shift is None
-    assert tally(run, drawn(200, 1), name="person{}_bacteria_1.jpeg").shift is not None
+    assert counted(run, drawn(200, 1), name="person1_bacteria_{}.jpeg").shift is None
+    assert counted(run, drawn(200, 1), name="person{}_bacteria_1.jpeg").shift is not None
 
 
 def test_words(run: Run) -> None:
-    found = tally(run, drawn(40, 1))
+    found = counted(run, drawn(40, 1))
     assert found.in_words == (
         f"{found.positive} of 40 called PNEUMONIA, {found.uncertain} uncertain."
     )
@@ -97,6 +97,6 @@ def test_words(run: Run) -> None:
 
 
 def test_a_name_that_is_not_utf8_is_counted(run: Run, tmp_path: Path) -> None:
-    found = Tally(run)
+    found = PredictionCounts(run)
     found.add(Prediction(str(tmp_path / "\udcff.png"), 0.9, 0.9, 0.5, "PNEUMONIA"))
     assert found.images == 1
