@@ -20,16 +20,16 @@ INTENDED = (
 
 
 def as_card(data: ReportData, document: Document, names: DisplayNames) -> str:
-    """Return the model card as Markdown; what it has in common with the report is the report's.
+    """Return the model card as Markdown, made of parts of the report.
 
     Parameters
     ----------
-    facts
-        Of the runs.
+    data
+        Data of the report.
     document
         The report.
     names
-        How images and folders are called.
+        Names of images and folders.
     """
     by_anchor = {section.anchor: section for section in document.sections}
     told: dict[str, Sequence[Block]] = {
@@ -79,7 +79,7 @@ def _usage(data: ReportData, names: DisplayNames) -> str:
 
 
 def _words(section: Section) -> tuple[Block, ...]:
-    """Leave the pictures to the report."""
+    """Return a section without its pictures."""
     return tuple(
         block for block in section.blocks if block.kind not in ("gallery", "picture", "section")
     )

@@ -1,4 +1,4 @@
-"""The commands that make a run anew, from what it says of itself."""
+"""The commands that make a run again, from its record."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from featx.images import AugmentationSpec
 from featx.runs import RunRecord
 
 LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
-"""The last layer before the top, of networks where that is known without building them."""
+"""Last layer before the top of networks whose layers are known without building them."""
 
-_LIKE_OPTIONS = ("rotation", "zoom", "width_shift", "height_shift", "shear", "fill_mode")
+_SAME_NAME_AS_OPTION = ("rotation", "zoom", "width_shift", "height_shift", "shear", "fill_mode")
 
 
 @dataclass(frozen=True, slots=True)
 class CommandPaths:
-    """What files and folders are called in the commands.
+    """Names of files and folders in the commands.
 
     Attributes
     ----------
     data, cache, run
-        The images, the embeddings and the run.
+        Images, embeddings and run.
     weights
-        The weights file, or the saved model.
+        Weights file, or saved model.
     calibrated
-        The run that this one was calibrated from, and the images of that.
+        Run that this one was calibrated from, and the images of the calibration.
     """
 
     data: str = "DATA"
@@ -40,22 +40,22 @@ class CommandPaths:
     calibrated: tuple[str, str] = ("RUN", "IMAGES")
 
 
-def rebuild_commands(record: RunRecord, places: CommandPaths) -> str:
+def rebuild_commands(record: RunRecord, paths: CommandPaths) -> str:
     """Return the commands from images to a run, one a line.
 
     Parameters
     ----------
     record
-        Of the run.
-    places
-        What files and folders are called.
+        Record of the run.
+    paths
+        Names of files and folders.
     """
-    first = ["featx", "extract", places.data, "--cache", places.cache]
-    lines = [first + _extraction(record, places.weights)]
+    first = ["featx", "extract", paths.data, "--cache", paths.cache]
+    lines = [first + _extraction(record, paths.weights)]
     if record.calibrated is None:
-        lines.append(_fit(record, places.cache, places.run))
+        lines.append(_fit(record, paths.cache, paths.run))
     else:
-        lines += [_fit(record, places.cache, places.calibrated[0]), _calibrate(record, places)]
+        lines += [_fit(record, paths.cache, paths.calibrated[0]), _calibrate(record, paths)]
     return "\n".join(map(shlex.join, lines))
 
 
@@ -98,7 +98,7 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
 
 def _augmentation(spec: AugmentationSpec) -> list[str]:
     usual, options = AugmentationSpec(), []
-    for name in _LIKE_OPTIONS:
+    for name in _SAME_NAME_AS_OPTION:
         if getattr(spec, name) != getattr(usual, name):
             options += [_option(name), f"{getattr(spec, name)}"]
     if spec.brightness != usual.brightness:
@@ -157,9 +157,9 @@ def _search(record: RunRecord, tuning: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _calibrate(record: RunRecord, places: CommandPaths) -> list[str]:
+def _calibrate(record: RunRecord, paths: CommandPaths) -> list[str]:
     """Return the command that chose the operating point anew."""
-    words = ["featx", "calibrate", *places.calibrated, "--run", places.run]
+    words = ["featx", "calibrate", *paths.calibrated, "--run", paths.run]
     words += ["--accuracy-floor", f"{record.accuracy_floor:g}"]
     if not str((record.calibrated or {}).get("method", "")).startswith("labelled images"):
         return [*words, "--unlabelled"]
@@ -171,7 +171,7 @@ def _calibrate(record: RunRecord, places: CommandPaths) -> list[str]:
 
 
 def _usual_classes(classes: tuple[str, str]) -> tuple[str, str]:
-    """Return the order that the classes have where nobody says which is the positive one."""
+    """Return the order of the classes if nobody says which is the positive one."""
     first, last = sorted(classes)
     return (last, first) if positive_is_known((last, first)) else (first, last)
 

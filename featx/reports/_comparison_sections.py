@@ -14,7 +14,7 @@ from featx.reports._report_data import OUT_OF_FOLD, ReportData, Missing, RunData
 from featx.plots._style import new_axes
 from featx.reports._pictures import svg_picture
 from featx.plots._score_axis import logit_span
-from featx.reports._wording import METRIC_NAMES, listed, number, with_interval
+from featx.reports._wording import listed, metric_name, number, with_interval
 from featx.scoring import compare
 
 DEFAULT_COLUMNS = ("cause", "size", "mode", "sex", "view")

@@ -111,9 +111,9 @@ def _samples(
     drawn = sample_images(source, run.record.fitted_splits, seed=run.record.seed)
     shown = read_images(source, drawn["path"].tolist())
     what = f"sample images of {source.name}"
-    missing += [Missing(what, names.told(reason)) for reason in shown.reasons]
+    missing += [Missing(what, names.message(reason)) for reason in shown.reasons]
     if not shown.pixels:
-        return [Notice(f"The images themselves can't be shown: {names.told(shown.reasons[0])}.")]
+        return [Notice(f"The images themselves can't be shown: {names.message(shown.reasons[0])}.")]
     pictures = []
     for number, (path, label, split) in enumerate(
         zip(drawn["path"], drawn["label"], drawn["split"], strict=True), start=1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.explain import peak
+from featx.explain._maps import peak
 from featx.reports._document import Block, Gallery, Notice, Picture, Section, Table, Text
 from featx.reports._report_data import ReportData, Missing, RunData, EvaluatedSplit
 from featx.reports._heat_maps import HeatMaps, make_heat_maps, side_by_side
@@ -20,11 +20,7 @@ def errors_section(data: ReportData, names: DisplayNames, missing: list[Missing]
             "Misses are positive images below the threshold, false alarms negative ones at or "
             "above it; those furthest from it come first. A wrong label is as good an explanation "
             "as a wrong classifier: look at each."
-            + (
-                " With `names=True` the report says which files they are."
-                if names.anonymous
-                else ""
-            )
+            + (" File names are left out here." if names.anonymous else "")
         )
     ]
     for run in data.runs:
@@ -48,7 +44,7 @@ def _of(run: RunData, split: EvaluatedSplit, names: DisplayNames, missing: list[
     blocks: list[Block] = []
     heat = HeatMaps({})
     if not shown.pixels:
-        blocks.append(Notice(f"The images can't be shown: {names.told(shown.reasons[0])}."))
+        blocks.append(Notice(f"The images can't be shown: {names.message(shown.reasons[0])}."))
     elif split.source is not None:
         heat = make_heat_maps(run, split.source, list(shown.pixels))
         if heat.reason:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.errors import FeatxError, InputError
-from featx.explain import Method, draw_overlay, heat_maps, method_of
+from featx.explain import Method, heat_maps
+from featx.explain._maps import method_of
+from featx.plots import heat_map_overlay
 from featx.reports._report_data import RunData, NamedCache
 from featx_cache import Cache
 
@@ -25,11 +27,11 @@ class HeatMaps:
     Attributes
     ----------
     maps
-        By path: float32 of shape (rows, columns), above 0 for the positive class.
+        Maps by path: float32 of shape (rows, columns), above 0 for the positive class.
     method
-        How they were made; None where there are none.
+        Method of the maps. None if there are none.
     reason
-        Why there are none; empty where there are.
+        Reason why there are none; empty if there are some.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -77,7 +79,7 @@ def side_by_side(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDAr
 
     side = pixels.shape[0]
     figure = Figure(figsize=(side / _DPI, side / _DPI), dpi=_DPI)
-    draw_overlay(figure.add_axes((0.0, 0.0, 1.0, 1.0)), pixels, heat)
+    heat_map_overlay(pixels, heat, figure.add_axes((0.0, 0.0, 1.0, 1.0)))
     content = io.BytesIO()
     figure.savefig(content, format="png")
     drawn = Image.open(content, formats=("PNG",)).convert("RGB").resize((side, side))
