@@ -1,5 +1,6 @@
 from ._run import Run as Run
 from ._run import load_run as load_run
+from ._scores import Scores as Scores
 from ._version import __version__ as __version__
 from .backbones import load_backbone as load_backbone
 from .data import Manifest as Manifest

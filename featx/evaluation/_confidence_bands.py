@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._clustered import clustered_interval
 from featx.evaluation._interval import CONFIDENCE
@@ -40,39 +41,33 @@ class Band:
     high: NDArray[np.float64]
 
 
-def roc_band(y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> Band:
+def roc_band(scores: Scores, *, seed: int = 0) -> Band:
     """Return the ROC curve, recall against false alarms, with its band.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        Probability of the positive class.
-    groups : array of shape (images,)
-        The patient of each image; patients are resampled with all their images.
+    scores
+        Scores of labelled images. Patients are resampled with all their images.
     seed
-        Of the bootstrap; equal seeds draw equal patients as in `featx.evaluation.Metrics`.
+        Seed of the bootstrap. Equal seeds draw equal patients as in `featx.evaluation.Metrics`.
 
     Raises
     ------
     InputError
         When a class is missing.
     """
-    truth, values = _both_classes(y, scores)
+    _require_both_classes(scores)
 
     def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
         found = np.interp(FALSE_ALARMS, alarms / alarms[-1], hits / hits[-1])
         return np.asarray(found, np.float64)
 
-    low, high = _band(truth, values, groups, curve, len(FALSE_ALARMS), seed)
-    false_alarms, recall, _ = roc_curve(truth, values)
+    low, high = _band(scores, curve, len(FALSE_ALARMS), seed)
+    false_alarms, recall, _ = roc_curve(scores.positive, scores.score)
     return Band(false_alarms, recall, FALSE_ALARMS, low, high)
 
 
-def precision_recall_band(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, seed: int = 0
-) -> Band:
+def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
     """Return precision against recall, with its band.
 
     Steps, not lines, lie between the points: lines between them would promise too much (Davis and
@@ -80,7 +75,7 @@ def precision_recall_band(
 
     Parameters
     ----------
-    y, scores, groups, seed
+    scores, seed
         See `roc_band`.
 
     Raises
@@ -88,7 +83,7 @@ def precision_recall_band(
     InputError
         When a class is missing.
     """
-    truth, values = _both_classes(y, scores)
+    _require_both_classes(scores)
 
     def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -96,29 +91,22 @@ def precision_recall_band(
         first = np.searchsorted(hits / hits[-1], RECALLS - 1e-12)
         return np.asarray(precision[first.clip(1, len(hits) - 1)], np.float64)
 
-    low, high = _band(truth, values, groups, curve, len(RECALLS), seed)
-    precision, recall, _ = precision_recall_curve(truth, values, drop_intermediate=True)
+    low, high = _band(scores, curve, len(RECALLS), seed)
+    precision, recall, _ = precision_recall_curve(
+        scores.positive, scores.score, drop_intermediate=True
+    )
     return Band(recall[::-1], precision[::-1], RECALLS, low, high)
 
 
-def threshold_bands(
-    y: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike,
-    thresholds: ArrayLike,
-    *,
-    seed: int = 0,  # noqa: ARG001
-) -> dict[str, Band]:
+def threshold_bands(scores: Scores, thresholds: ArrayLike) -> dict[str, Band]:
     """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
 
     Parameters
     ----------
-    y, scores, groups
+    scores
         See `roc_band`.
     thresholds : array of shape (places,)
         Where.
-    seed
-        Not used: nothing is drawn. Callers treat all bands alike.
 
     Returns
     -------
@@ -130,10 +118,10 @@ def threshold_bands(
     InputError
         When a class is missing.
     """
-    truth, values = _both_classes(y, scores)
+    _require_both_classes(scores)
+    truth, place = scores.positive, scores.patient_number
     at = np.asarray(thresholds, np.float64)
-    called = values[:, np.newaxis] >= at
-    place = _numbered(groups)
+    called = scores.score[:, np.newaxis] >= at
     found = {}
     for name, hits in (("recall", called[truth]), ("accuracy", called == truth[:, np.newaxis])):
         patients = place[truth] if name == "recall" else place
@@ -144,20 +132,15 @@ def threshold_bands(
 
 
 def _band(
-    truth: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    groups: ArrayLike,
-    curve: _Curve,
-    places: int,
-    seed: int,
+    scores: Scores, curve: _Curve, places: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw a curve of each resample: from the counts at or above each score, highest first."""
-    order = np.argsort(-values, kind="stable")
-    ends = np.flatnonzero(np.r_[np.diff(values[order]) != 0, True])
-    sick = truth[order]
+    order = np.argsort(-scores.score, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(scores.score[order]) != 0, True])
+    sick = scores.positive[order]
     curves = np.full((RESAMPLES, places), np.nan)
     number = 0
-    for weights in resampled_weights(_numbered(groups), seed=seed):
+    for weights in resampled_weights(scores.patient_number, seed=seed):
         ranked = weights[:, order]
         hits = np.cumsum(ranked * sick, axis=1)[:, ends]
         alarms = np.cumsum(ranked * ~sick, axis=1)[:, ends]
@@ -178,12 +161,6 @@ def _quantiles(curves: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return np.asarray(low, np.float64), np.asarray(high, np.float64)
 
 
-def _numbered(groups: ArrayLike) -> NDArray[np.intp]:
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
-
-
-def _both_classes(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    if truth.all() or not truth.any():
-        raise InputError(f"all {len(truth)} images are of one class, so there is no curve to draw")
-    return truth, values
+def _require_both_classes(scores: Scores) -> None:
+    if scores.positive.all() or not scores.positive.any():
+        raise InputError(f"all {len(scores)} images are of one class, so there is no curve to draw")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -18,6 +18,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._clustered import added, clustered_interval, extreme_area_interval
 from featx.evaluation._delong import area_interval
@@ -116,10 +117,8 @@ class _Counts(NamedTuple):
 
 
 def evaluate_scores(
-    y: ArrayLike,
-    scores: ArrayLike,
+    scores: Scores,
     threshold: float,
-    groups: ArrayLike,
     *,
     seed: int = 0,
     prevalence: float | None = None,
@@ -129,16 +128,12 @@ def evaluate_scores(
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        Probability of the positive class.
+    scores
+        Scores of labelled images.
     threshold
         An image is called positive when its score is at least this.
-    groups : array of shape (images,)
-        The patient of each image.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
     prevalence
         Share of the people who are sick where the classifier will be used; None leaves it open.
     resamples
@@ -149,20 +144,20 @@ def evaluate_scores(
     InputError
         When there are no images, a score is not finite, or the prevalence isn't a share.
     """
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    if not len(truth):
+    truth, values = scores.positive, scores.score
+    if not len(scores):
         raise InputError("there are no images to evaluate")
     if not np.isfinite(values).all():
         raise InputError(f"some scores are not finite numbers: {int((~np.isfinite(values)).sum())}")
-    called = values >= threshold
+    called = scores.called(threshold)
     (tn, fp), (fn, tp) = confusion_matrix(truth, called, labels=[False, True]).tolist()
     both = bool(truth.any() and (~truth).any())
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    place = scores.patient_number
     probabilities = values.clip(0.0, 1.0)
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
     intervals: dict[str, Interval] = {}
     if resamples:
-        statistics = weighted_statistics(truth, values, called, place, prevalence)
+        statistics = weighted_statistics(scores, threshold, prevalence)
         drawn = bootstrap_intervals(
             {n: s for n, s in statistics.items() if n not in COUNTED},
             place,
@@ -183,7 +178,7 @@ def evaluate_scores(
     }
     return Metrics(
         images=len(truth),
-        patients=len(names),
+        patients=int(place.max()) + 1,
         threshold=float(threshold),
         accuracy=_ratio(tp + tn, len(truth)),
         balanced_accuracy=(recall + specificity) / 2.0,
@@ -233,27 +228,17 @@ def _calibration_statistic(
 
 
 def weighted_statistics(
-    truth: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    called: NDArray[np.bool_],
-    place: NDArray[np.intp],
-    prevalence: float | None = None,
+    scores: Scores, threshold: float, prevalence: float | None = None
 ) -> dict[str, Statistic]:
     """Return the metrics that can be resampled: those which two patients at least have images for.
 
     Parameters
     ----------
-    truth : ndarray of shape (images,), dtype bool
-        True for the positive class.
-    values : ndarray of shape (images,), dtype float64
-        Scores.
-    called : ndarray of shape (images,), dtype bool
-        Whether the score reaches the threshold.
-    place : ndarray of shape (images,), dtype intp
-        Number of each image's patient, from 0 on.
-    prevalence
+    scores, threshold, prevalence
         See `evaluate_scores`.
     """
+    truth, values, place = scores.positive, scores.score, scores.patient_number
+    called = scores.called(threshold)
     probabilities = values.clip(0.0, 1.0)
     cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
     cells = cells.astype(np.float64)

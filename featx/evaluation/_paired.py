@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._delong import compare_areas
 from featx.evaluation._interval import CONFIDENCE, Interval
@@ -25,7 +26,7 @@ class Contender:
     """What is compared: a name, its scores of the images, and its own threshold."""
 
     name: str
-    scores: NDArray[np.float64]
+    scores: Scores
     threshold: float
 
 
@@ -80,12 +81,7 @@ class Difference:
 
 
 def compare_runs(
-    y: ArrayLike,
-    groups: ArrayLike,
-    contenders: Sequence[Contender],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    contenders: Sequence[Contender], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[Difference]:
     """Test every other run against the first, in every metric.
 
@@ -94,10 +90,6 @@ def compare_runs(
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    groups : array of shape (images,)
-        The patient of each image.
     contenders
         Two or more, with scores of the same images in the same order. The first is what the others
         are compared with.
@@ -116,20 +108,17 @@ def compare_runs(
     """
     if len(contenders) < 2:
         raise InputError("a comparison needs two runs")
-    truth = np.asarray(y).astype(bool)
-    metrics = [
-        evaluate_scores(truth, c.scores, c.threshold, groups, resamples=0) for c in contenders
-    ]
-    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    metrics = [evaluate_scores(c.scores, c.threshold, resamples=0) for c in contenders]
+    place = contenders[0].scores.patient_number
     weights = resampled_weights(place, seed=seed, resamples=resamples)
-    resampled = _resample(truth, place, contenders, weights)
+    resampled = _resample(contenders, weights)
     found = []
     for number in range(1, len(contenders)):
         found += [
             _by_bootstrap(contenders[number].name, name, (metrics[0], metrics[number]), draws)
             for name, draws in _draws_of(resampled[0], resampled[number]).items()
         ]
-        found += _by_formula(truth, contenders[0], contenders[number], metrics[0], metrics[number])
+        found += _by_formula(contenders[0], contenders[number], metrics[0], metrics[number])
     tested = [test.p_value for test in found if test.p_value is not None]
     adjusted = iter(holm(tested).tolist())
     return [t if t.p_value is None else replace(t, adjusted=next(adjusted)) for t in found]
@@ -186,14 +175,11 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _resample(
-    truth: NDArray[np.bool_],
-    place: NDArray[np.intp],
-    contenders: Sequence[Contender],
-    blocks: Iterator[Weights],
+    contenders: Sequence[Contender], blocks: Iterator[Weights]
 ) -> list[dict[str, NDArray[np.float64]]]:
     """Measure every run on the same resamples of the patients."""
     statistics: list[dict[str, Statistic]] = [
-        weighted_statistics(truth, c.scores, c.scores >= c.threshold, place) for c in contenders
+        weighted_statistics(c.scores, c.threshold) for c in contenders
     ]
     parts: list[dict[str, list[NDArray[np.float64]]]] = [
         {name: [] for name in each} for each in statistics
@@ -232,18 +218,16 @@ def _by_bootstrap(
     return Difference(run, name, "bootstrap", first, other, other - first, interval, p_value)
 
 
-def _by_formula(
-    truth: NDArray[np.bool_], one: Contender, two: Contender, first: Metrics, other: Metrics
-) -> list[Difference]:
+def _by_formula(one: Contender, two: Contender, first: Metrics, other: Metrics) -> list[Difference]:
     """Return the tests that take images for independent: DeLong's and McNemar's."""
-    found = []
+    found, truth = [], one.scores.positive
     if min(truth.sum(), (~truth).sum()) >= 2:
-        area = compare_areas(truth, two.scores, one.scores)
+        area = compare_areas(truth, two.scores.score, one.scores.score)
         values = (first.roc_auc, other.roc_auc, area.difference)
         found.append(
             Difference(two.name, "roc_auc", "delong", *values, area.interval, area.p_value)
         )
-    wrong = [(c.scores >= c.threshold) != truth for c in (one, two)]
+    wrong = [c.scores.called(c.threshold) != truth for c in (one, two)]
     counts = int((wrong[0] & ~wrong[1]).sum()), int((wrong[1] & ~wrong[0]).sum())
     rates = [float(each.mean()) for each in wrong]
     found.append(

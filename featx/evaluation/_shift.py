@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import fisher_exact, ks_2samp
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._wording import counted
 from featx.thresholds._promise import one_of_each
@@ -64,6 +65,11 @@ class Population:
     groups: ArrayLike
     sick: NDArray[np.bool_] | None = None
     distances: Values | None = None
+
+    @classmethod
+    def labelled(cls, scores: Scores, distances: Values | None = None) -> Population:
+        """Take scores of labelled images."""
+        return cls(scores.score, scores.patient, scores.positive, distances)
 
     def one_of_each(self, seed: int) -> Population:
         """Return one image of each patient, drawn at random."""

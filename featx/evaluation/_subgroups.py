@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx._specs import require_known
 from featx.errors import InputError
 from featx.evaluation._metrics import Metrics, evaluate_scores
@@ -99,10 +100,10 @@ def divisible_by(table: pd.DataFrame) -> list[str]:
 
 
 def evaluate_subgroups(
+    scores: Scores,
+    threshold: float,
     table: pd.DataFrame,
     column: str,
-    threshold: float,
-    classes: tuple[str, str],
     *,
     seed: int = 0,
     prevalence: float | None = None,
@@ -114,14 +115,14 @@ def evaluate_subgroups(
 
     Parameters
     ----------
-    table
-        One row an image: label, group, score, and what `column` needs.
-    column
-        One of `divisible_by`. Numbers with many values are divided at their quartiles.
+    scores
+        Scores of labelled images.
     threshold
         The operating point.
-    classes
-        The negative and the positive class.
+    table
+        One row an image, in the order of the scores, with what `column` needs.
+    column
+        One of `divisible_by`. Numbers with many values are divided at their quartiles.
     seed, prevalence
         See `evaluate_scores`.
 
@@ -132,14 +133,16 @@ def evaluate_subgroups(
     """
     require_known("column", column, divisible_by(table))
     values = _values(table, column)
-    label = table["label"].to_numpy(object).astype(str)
+    truth, classes = scores.positive, scores.classes
     empty = values == ""
     if empty.all():
         raise InputError(f"no image has a value in the column {column!r}", "Choose another `by`.")
     # With one class alone there is nobody to be told from.
-    both = all((label == name).any() for name in classes)
-    shared = next((name for name in classes if both and empty[label == name].all()), "")
-    everywhere = label == shared if shared else np.zeros(len(label), bool)
+    everywhere, shared = np.zeros(len(scores), bool), ""
+    if truth.any() and not truth.all():
+        for positive, name in ((True, classes[1]), (False, classes[0])):
+            if empty[truth == positive].all():
+                everywhere, shared = truth == positive, name
     names = sorted(set(values[~everywhere]))
     if len(names) > MOST_SUBGROUPS:
         raise InputError(
@@ -148,7 +151,7 @@ def evaluate_subgroups(
         )
     parts = [
         _measure(
-            table[(values == name) | everywhere], name or NO_VALUE, threshold, classes,
+            scores[(values == name) | everywhere], name or NO_VALUE, threshold,
             seed=seed, prevalence=prevalence,
         )
         for name in names
@@ -158,26 +161,17 @@ def evaluate_subgroups(
 
 
 def _measure(
-    table: pd.DataFrame,
-    name: str,
-    threshold: float,
-    classes: tuple[str, str],
-    *,
-    seed: int,
-    prevalence: float | None,
+    scores: Scores, name: str, threshold: float, *, seed: int, prevalence: float | None
 ) -> Subgroup:
-    truth = (table["label"] == classes[1]).to_numpy()
-    metrics = evaluate_scores(
-        truth, table["score"], threshold, table["group"], seed=seed, prevalence=prevalence
-    )
-    positives = int(truth.sum())
-    note = _note(table["group"].to_numpy(object), truth, classes)
-    return Subgroup(name, positives, len(truth) - positives, metrics, note)
+    metrics = evaluate_scores(scores, threshold, seed=seed, prevalence=prevalence)
+    positives = int(scores.positive.sum())
+    return Subgroup(name, positives, len(scores) - positives, metrics, _note(scores))
 
 
-def _note(groups: NDArray[np.object_], truth: NDArray[np.bool_], classes: tuple[str, str]) -> str:
+def _note(scores: Scores) -> str:
     """Say which class is missing, or has too few patients."""
-    patients = {classes[1]: groups[truth], classes[0]: groups[~truth]}
+    (negative, positive), truth = scores.classes, scores.positive
+    patients = {positive: scores.patient[truth], negative: scores.patient[~truth]}
     counts = {name: len(set(members)) for name, members in patients.items()}
     if missing := [name for name, count in counts.items() if not count]:
         return f"no {missing[0]}"

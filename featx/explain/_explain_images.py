@@ -34,7 +34,7 @@ from featx_cache.files import LOCK_WAIT_SECONDS, atomic_path, lock
 BATCH_SIZE = 8
 
 
-def explain_images(  # noqa: PLR0913
+def explain_images(
     run: FittedRun,
     paths: str | Path | Iterable[str | Path],
     out: str | Path | None = None,

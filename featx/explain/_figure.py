@@ -83,7 +83,11 @@ class Verdict:
     @property
     def uncertain(self) -> bool | None:
         """Whether the score lies in the uncertain range. None if there is no such range."""
-        return None if self.uncertain_range is None else self.uncertain_range[0] <= self.score <= self.uncertain_range[1]
+        return (
+            None
+            if self.uncertain_range is None
+            else self.uncertain_range[0] <= self.score <= self.uncertain_range[1]
+        )
 
 
 def explanation_figure(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.backbones import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
@@ -31,7 +32,7 @@ from featx.runs._record import (
     versions,
     write_record,
 )
-from featx.thresholds import uncertain_band
+from featx.thresholds import uncertain_range
 from featx.training import (
     FITTED_SPLITS,
     History,
@@ -172,10 +173,8 @@ def write_run(
         search=chosen.search,
         tuning=chosen.tuning,
         promise=chosen.promise,
-        band=uncertain_band(
-            chosen.scores["label"] == cache.classes[1],
-            chosen.scores["score"],
-            chosen.scores["group"],
+        band=uncertain_range(
+            Scores.from_table(chosen.scores, cache.classes),
             chosen.threshold,
             accuracy_floor=job.accuracy_floor,
             seed=job.spec.seed,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.evaluation import Metrics, evaluate_scores
 from featx.extraction import spec_of
 from featx.fitting._final_fit import Chosen, Job, final_head, write_run
@@ -117,13 +118,9 @@ def fit_on(data: TrainingData, cache: Cache, job: Job, progress: Progress) -> Fi
             workplace=workplace,
             progress=progress,
         )
-        truth = scores["label"] == cache.classes[1]
-        point = choose_threshold(
-            truth, scores["score"], accuracy_floor=job.accuracy_floor, seed=spec.seed
-        )
-        metrics = evaluate_scores(
-            truth, scores["score"], point.threshold, scores["group"], seed=spec.seed
-        )
+        known = Scores.from_table(scores, cache.classes, "out of fold")
+        point = choose_threshold(known, accuracy_floor=job.accuracy_floor, seed=spec.seed)
+        metrics = evaluate_scores(known, point.threshold, seed=spec.seed)
         chosen = Chosen(
             threshold=point.threshold,
             metrics=metrics,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna_dashboard import save_note
 
+from featx._scores import Scores
 from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation._figures import confusion_figure, roc_figure, threshold_figure
 from featx.thresholds._quiet import quiet_optuna
@@ -52,7 +53,9 @@ class TrialFigures:
         """Draw out-of-fold scores at a threshold; a study gets those of its winner."""
         name = f"trial {trial.number}" if isinstance(trial, optuna.Trial) else "winner"
         # Intervals are for the report: without patients to resample there are none.
-        metrics = evaluate_scores(truth, scores, threshold, np.zeros(len(truth)))
+        metrics = evaluate_scores(
+            Scores.from_arrays(truth, scores, np.zeros(len(truth))), threshold
+        )
         attach(trial, self._figures(name, truth, scores, metrics), self.folder)
 
     def _figures(

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.errors import FeatxError, InputError, SpecMismatchError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation._figures import front_figure
@@ -247,10 +246,10 @@ def _conclude(
         progress=progress,
     )
     seconds = time.perf_counter() - started
-    truth = (scores["label"] == cache.classes[1]).to_numpy()
+    known = Scores.from_table(scores, cache.classes, "out of fold")
 
     def fresh(threshold: float) -> Metrics:
-        return evaluate_scores(truth, scores["score"], threshold, scores["group"], seed=spec.seed)
+        return evaluate_scores(known, threshold, seed=spec.seed)
 
     metrics = fresh(winner.threshold)
     optimism = {
@@ -261,7 +260,7 @@ def _conclude(
     fitted = final_head(data, job, history, workplace=workplace, progress=progress)
     promise = None
     if apart is not None:
-        promise = _promise(search, fitted[0], apart, (truth, scores["score"].to_numpy()))
+        promise = _promise(search, fitted[0], apart, known)
         metrics = fresh(promise.threshold)
     _illustrate(search, outcome, metrics)
     record = write_run(
@@ -295,16 +294,18 @@ def _promise(
     search: Search,
     head: Any,
     apart: TrainingData,
-    trained: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+    trained: Scores,
 ) -> Promise:
     """Calibrate a promise on patients whom neither the search nor the head has seen."""
     originals, spec = apart.originals, search.spec
     assert spec.guarantee is not None
     return promise_threshold(
-        apart.y[originals] == 1,
-        head.predict_proba(apart.rows(originals))[:, 1],
-        apart.groups[originals],
-        candidate_thresholds(*trained),
+        Scores.from_arrays(
+            apart.y[originals] == 1,
+            head.predict_proba(apart.rows(originals))[:, 1],
+            apart.groups[originals],
+        ),
+        candidate_thresholds(trained),
         accuracy_floor=spec.accuracy_floor,
         confidence=spec.guarantee,
         recall_floor=spec.recall_floor,

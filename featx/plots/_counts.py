@@ -14,7 +14,7 @@ from featx.plots._subjects import Subject, one_subject
 def confusion_matrix(
     scores: Subject, ax: Axes | None = None, *, threshold: float | None = None
 ) -> Axes:
-    """Draw the confusion matrix: counts, and their share of the row.
+    r"""Draw the confusion matrix: counts, and their share of the row.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def confusion_matrix(
     >>> from featx import Scores
     >>> scores = Scores.from_arrays([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.9])
     >>> axes = confusion_matrix(scores, Figure().subplots(), threshold=0.3)
-    >>> [text.get_text().replace("\\n", " ") for text in axes.texts]
+    >>> [text.get_text().replace("\n", " ") for text in axes.texts]
     ['1 50.0%', '1 50.0%', '0 0.0%', '2 100.0%']
     """
     axes = ax if ax is not None else new_axes(shown=True)

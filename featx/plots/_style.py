@@ -69,9 +69,7 @@ def add_legend(axes: Axes, entries: int, columns: int | None = None) -> None:
         return
     columns = columns or (1 if entries > 3 else 2)
     with mpl.rc_context(_STYLE):
-        axes.figure.legend(
-            loc="outside lower center", ncols=columns, frameon=False, fontsize=9
-        )
+        axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def plain_label(text: str) -> str:

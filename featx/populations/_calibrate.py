@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import Metrics, Shift, counted, evaluate_scores
 from featx.evaluation._interval import proportion_interval
@@ -29,13 +29,12 @@ from featx.runs._record import (
 from featx.scoring._evaluate import Scored, find_shift
 from featx.thresholds import (
     Promise,
-    Recalibration,
     check_accuracy_floor,
-    choose_locally,
+    choose_cross_validated,
     fit_recalibration,
     promise_threshold,
     spread_thresholds,
-    uncertain_band,
+    uncertain_range,
 )
 from featx_cache._spreadsheets import to_csv
 
@@ -130,26 +129,24 @@ def calibrate(
     require_free(target, force)
     require_other(run, target)
     table, record, seed = scored.table, run.record, run.record.seed
-    truth = (table["label"] == record.classes[1]).to_numpy()
-    groups = table["group"].to_numpy(object)
-    scores = table["score"].to_numpy(np.float64)
-    local = choose_locally(truth, scores, groups, accuracy_floor=accuracy_floor, seed=seed)
+    scores = Scores.from_table(table, record.classes, scored.split)
+    local = choose_cross_validated(scores, accuracy_floor=accuracy_floor, seed=seed)
     recalibration, mapped = record.recalibration, scores
     if recalibrate is not None:
-        fitted = fit_recalibration(truth, scores, groups, recalibrate)
-        recalibration, mapped = fitted.after(record.recalibration), fitted.apply(scores)
+        fitted = fit_recalibration(scores, recalibrate)
+        recalibration = fitted.after(record.recalibration)
+        mapped = replace(scores, score=fitted.apply(scores.score))
         (threshold,) = fitted.apply([local.threshold])
     else:
         fitted, threshold = None, local.threshold
     promise = None
     if guarantee is not None:
-        known = _mapped(fitted, run.out_of_fold["score"].to_numpy(np.float64))
-        sick = (run.out_of_fold["label"] == record.classes[1]).to_numpy()
+        known = Scores.from_table(run.out_of_fold, record.classes, "out of fold")
+        if fitted is not None:
+            known = replace(known, score=fitted.apply(known.score))
         promise = promise_threshold(
-            truth,
             mapped,
-            groups,
-            spread_thresholds(sick, known),
+            spread_thresholds(known),
             accuracy_floor=accuracy_floor,
             confidence=guarantee,
             sequence=False,
@@ -157,15 +154,13 @@ def calibrate(
             advice="Label images of more patients; or lower `accuracy_floor` or `guarantee`.",
         )
         threshold = promise.threshold
-    old = evaluate_scores(truth, scores, record.threshold, groups, seed=seed)
+    old = evaluate_scores(scores, record.threshold, seed=seed)
     # Images of a promise are called by the one threshold that these very labels tested.
-    called = mapped >= threshold if promise is not None else local.called
-    new = evaluate_scores(truth, called.astype(np.float64), 0.5, groups, seed=seed)
+    called = mapped.called(threshold) if promise is not None else local.called
+    new = evaluate_scores(replace(scores, score=called.astype(np.float64)), 0.5, seed=seed)
     shift = find_shift(run, scored)
     advice = _advice(new, accuracy_floor) if promise is None else ""
-    band = uncertain_band(
-        truth, mapped, groups, float(threshold), accuracy_floor=accuracy_floor, seed=seed
-    )
+    band = uncertain_range(mapped, float(threshold), accuracy_floor=accuracy_floor, seed=seed)
     calibrated = {
         "method": "labelled images" if promise is None else "labelled images, with a promise",
         "from": str(run.path),
@@ -188,15 +183,11 @@ def calibrate(
             "calibrated": calibrated,
             "promise": promise.as_dict() if promise is not None else None,
         },
-        table.assign(score=mapped)[["path", "label", "group", "score"]],
+        table.assign(score=mapped.score)[["path", "label", "group", "score"]],
         table["sha256"].tolist(),
         force=force,
     )
     return CalibrationReport(target, changed, old, new, record.threshold, promise, shift, advice)
-
-
-def _mapped(recalibration: Recalibration | None, scores: NDArray[np.float64]) -> NDArray[Any]:
-    return scores if recalibration is None else recalibration.apply(scores)
 
 
 def require_other(run: FittedRun, target: Path) -> None:
@@ -262,13 +253,8 @@ def write_calibrated(
         known = run.head_out_of_fold
         if recalibration is not None:
             known = known.assign(score=recalibration.apply(known["score"]))
-    metrics = evaluate_scores(
-        known["label"] == changed.classes[1],
-        known["score"],
-        changed.threshold,
-        known["group"],
-        seed=changed.seed,
-    )
+    scores = Scores.from_table(known, changed.classes, "out of fold")
+    metrics = evaluate_scores(scores, changed.threshold, seed=changed.seed)
     changed = changed.model_copy(update={"metrics": {"out_of_fold": metrics.as_dict()}})
     for name in run.record.files:
         run.file(name)  # which refuses what is damaged or missing

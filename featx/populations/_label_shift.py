@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, compare_populations
 from featx.evaluation._clustered import added, clustered_interval
@@ -26,7 +27,7 @@ from featx.thresholds import (
     choose_threshold_at,
     estimate_prior,
     fit_recalibration,
-    uncertain_band,
+    uncertain_range,
 )
 
 if TYPE_CHECKING:
@@ -112,12 +113,11 @@ def calibrate_unlabelled(
     check_accuracy_floor(accuracy_floor)
     require_free(target, force)
     require_other(run, target)
-    record, known, seed = run.record, run.out_of_fold, run.record.seed
-    truth = (known["label"] == record.classes[1]).to_numpy()
-    before = known["score"].to_numpy(np.float64)
-    training_prior = float(truth.mean())
+    record, seed = run.record, run.record.seed
+    before = Scores.from_table(run.out_of_fold, record.classes, "out of fold")
+    training_prior = float(before.positive.mean())
     try:
-        platt = fit_recalibration(truth, before, known["group"], "sigmoid")
+        platt = fit_recalibration(before, "sigmoid")
     except InputError as error:
         raise InputError(
             f"the out-of-fold scores of the run {run.path} don't tell sick from healthy, so the "
@@ -129,11 +129,10 @@ def calibrate_unlabelled(
     share = min(max(prior.share, 1 / (2 * len(images))), 1 - 1 / (2 * len(images)))
     odds = np.log(share / (1 - share)) - np.log(training_prior / (1 - training_prior))
     fitted = Recalibration(method="prior", slope=1.0, intercept=float(odds)).after(platt)
-    mapped = fitted.apply(before)
-    threshold = choose_threshold_at(truth, mapped, share, accuracy_floor=accuracy_floor)
-    groups = known["group"].to_numpy(object)
-    old = _expected(truth, before >= record.threshold, groups, share, seed)
-    new = _expected(truth, mapped >= threshold, groups, share, seed)
+    mapped = replace(before, score=fitted.apply(before.score))
+    threshold = choose_threshold_at(mapped, share, accuracy_floor=accuracy_floor)
+    old = _expected(before, record.threshold, share, seed)
+    new = _expected(mapped, threshold, share, seed)
     shift = _shift(run, images)
     calibrated = {
         "method": "unlabelled images: label shift (Saerens et al. 2002)",
@@ -147,14 +146,8 @@ def calibrate_unlabelled(
         "new": {"threshold": threshold, "cross_validated": False, **new[0]},
         "shift": shift.sentence,
     }
-    band = uncertain_band(
-        truth,
-        mapped,
-        groups,
-        threshold,
-        accuracy_floor=accuracy_floor,
-        prevalence=share,
-        seed=seed,
+    band = uncertain_range(
+        mapped, threshold, accuracy_floor=accuracy_floor, prevalence=share, seed=seed
     )
     changed = write_calibrated(
         run,
@@ -182,13 +175,10 @@ def calibrate_unlabelled(
 
 
 def _expected(
-    truth: NDArray[np.bool_],
-    called: NDArray[np.bool_],
-    groups: NDArray[np.object_],
-    share: float,
-    seed: int,
+    scores: Scores, threshold: float, share: float, seed: int
 ) -> tuple[dict[str, float], dict[str, Interval]]:
     """Return metrics at a share of sick people, and their intervals."""
+    truth, called = scores.positive, scores.called(threshold)
     cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
 
     def rates(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -206,7 +196,7 @@ def _expected(
             }
 
     values = {name: float(v[0]) for name, v in rates(np.ones((1, len(truth)))).items()}
-    _, place = np.unique(groups.astype(str), return_inverse=True)
+    place = scores.patient_number
     drawn = bootstrap_intervals(
         {
             "precision": lambda weights: rates(weights)["precision"],
@@ -235,18 +225,13 @@ def _expected(
 
 def _shift(run: FittedRun, images: pd.DataFrame) -> Shift:
     """Compare unlabelled images with the training images."""
-    known = run.out_of_fold
+    known = Scores.from_table(run.out_of_fold, run.record.classes, "out of fold")
     distances = limit = here = None
     if run.has_reference:
         distances, limit = run.reference.distances, run.reference.limit
         here = images["distance"].to_numpy(np.float64)
     return compare_populations(
-        Population(
-            known["score"].to_numpy(np.float64),
-            known["group"].to_numpy(object),
-            (known["label"] == run.record.classes[1]).to_numpy(),
-            distances,
-        ),
+        Population.labelled(known, distances),
         Population(
             images["score"].to_numpy(np.float64), images["group"].to_numpy(object), None, here
         ),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.errors import NoFeasibleThresholdError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation._seams import Seam, find_seams
@@ -169,42 +169,38 @@ def across(
     """
     originals, truth = data.originals, data.y[data.originals] == 1
     scores = _out_of_fold(spec, data, accuracy_floor, progress)
-    threshold, feasible = _threshold(truth, scores, accuracy_floor, spec.seed)
-    groups = data.groups[originals]
-    metrics = evaluate_scores(truth, scores, threshold, groups, seed=spec.seed)
+    threshold, feasible = _threshold(scores, accuracy_floor, spec.seed)
+    metrics = evaluate_scores(scores, threshold, seed=spec.seed)
     ordinary = SeamResult(ORDINARY, len(truth), metrics, feasible)
     results = []
     for seam in seams:
         progress.note(f"Seam {seam.name}")
         side = data.part(np.isin(data.image, data.image[originals][seam.train]))
-        trained = side.y[side.originals] == 1
         inner = _out_of_fold(spec, side, accuracy_floor, progress)
-        threshold, feasible = _threshold(trained, inner, accuracy_floor, spec.seed)
+        threshold, feasible = _threshold(inner, accuracy_floor, spec.seed)
         head = fit_head(spec, side, np.flatnonzero(side.fitted), accuracy_floor=accuracy_floor)
         tested = originals[seam.test]
-        found = np.asarray(head.predict_proba(data.rows(tested))[:, 1], np.float64)
-        metrics = evaluate_scores(
-            truth[seam.test], found, threshold, groups[seam.test], seed=spec.seed
-        )
+        found = head.predict_proba(data.rows(tested))[:, 1]
+        measured = Scores.from_arrays(truth[seam.test], found, data.groups[tested])
+        metrics = evaluate_scores(measured, threshold, seed=spec.seed)
         results.append(SeamResult(seam.name, int(seam.train.sum()), metrics, feasible))
     return ProtocolReport(spec, accuracy_floor, ordinary, tuple(results))
 
 
 def _out_of_fold(
     spec: HeadSpec, data: TrainingData, accuracy_floor: float, progress: Progress
-) -> NDArray[np.float64]:
+) -> Scores:
     scores, _, _ = out_of_fold(
         spec, data, seed=spec.seed, accuracy_floor=accuracy_floor, progress=progress
     )
-    return scores["score"].to_numpy(np.float64)
+    originals = data.originals
+    return Scores.from_arrays(data.y[originals] == 1, scores["score"], data.groups[originals])
 
 
-def _threshold(
-    truth: NDArray[np.bool_], scores: NDArray[np.float64], floor: float, seed: int
-) -> tuple[float, bool]:
+def _threshold(scores: Scores, floor: float, seed: int) -> tuple[float, bool]:
     """Choose a threshold; where none reaches the floor, the most accurate."""
     try:
-        return choose_threshold(truth, scores, accuracy_floor=floor, seed=seed).threshold, True
+        return choose_threshold(scores, accuracy_floor=floor, seed=seed).threshold, True
     except NoFeasibleThresholdError:
-        points = sweep(truth, scores)
+        points = sweep(scores)
         return float(points.thresholds[int(points.accuracy.argmax())]), False

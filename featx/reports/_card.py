@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from skops.card import Card
 
 from featx.reports._document import Block, Code, Document, Items, Section, Text
-from featx.reports._report_data import ReportData
 from featx.reports._limits_sections import NOT_A_DEVICE, limits
 from featx.reports._markdown import blocks_as_markdown
+from featx.reports._report_data import ReportData
 from featx.reports._results_sections import headline_blocks
 from featx.reports._wording import DisplayNames, listed
 

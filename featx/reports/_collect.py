@@ -13,7 +13,14 @@ from featx._progress import Progress
 from featx._scores import Scores
 from featx.errors import FeatxError, InputError
 from featx.evaluation import evaluate_scores
-from featx.reports._report_data import OUT_OF_FOLD, ReportData, Missing, RunData, EvaluatedSplit, NamedCache
+from featx.reports._report_data import (
+    OUT_OF_FOLD,
+    EvaluatedSplit,
+    Missing,
+    NamedCache,
+    ReportData,
+    RunData,
+)
 from featx.reports._wording import keys, slug
 from featx.runs import FittedRun
 from featx.runs._record import HISTORY_NAME

@@ -9,11 +9,11 @@ import numpy as np
 from featx import plots
 from featx.errors import FeatxError
 from featx.evaluation import Difference, Subgroups, divisible_by, evaluate_subgroups
-from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
-from featx.reports._report_data import OUT_OF_FOLD, ReportData, Missing, RunData, EvaluatedSplit
-from featx.plots._style import new_axes
-from featx.reports._pictures import svg_picture
 from featx.plots._score_axis import logit_span
+from featx.plots._style import new_axes
+from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
+from featx.reports._pictures import svg_picture
+from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, Missing, ReportData, RunData
 from featx.reports._wording import listed, metric_name, number, with_interval
 from featx.scoring import compare
 
@@ -40,7 +40,9 @@ _SIGNALS = {
 }
 
 
-def subgroups_section(data: ReportData, by: Sequence[str], missing: list[Missing]) -> Section | None:
+def subgroups_section(
+    data: ReportData, by: Sequence[str], missing: list[Missing]
+) -> Section | None:
     """Measure each part of the images; None when there is nothing to divide them by."""
     blocks: list[Block] = []
     for run in data.runs:
@@ -137,7 +139,7 @@ def _verdict(
 ) -> Text:
     where = title[:1].upper() + title[1:] if title == OUT_OF_FOLD else f"On {title}"
     real = [
-        f"{names[one.run]} in {METRIC_NAMES.get(one.metric, one.metric.replace('_', ' '))}"
+        f"{names[one.run]} in {metric_name(one.metric)}"
         for one in differences
         if one.adjusted is not None and one.adjusted <= SIGNIFICANCE_LEVEL
     ]
@@ -219,8 +221,8 @@ def _distributions(run: RunData, split: EvaluatedSplit) -> list[Picture]:
         plots.cumulative_distribution(pairs, axes, span=span)
         axes.set_title("Scores here and in training")
         told = "; ".join(
-            f"{label}: median {np.median(values[0]):.3f} in training, {np.median(values[1]):.3f} here"
-            for label, values in pairs.items()
+            f"{label}: median {np.median(training):.3f} in training, {np.median(new):.3f} here"
+            for label, (training, new) in pairs.items()
         )
         alt = f"Cumulative scores of {run.name} on {split.title} and out of fold. {told}"
         found.append(svg_picture(axes, f"shift-scores-{key}", alt))

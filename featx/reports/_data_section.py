@@ -10,8 +10,8 @@ from featx import plots
 from featx.plots._counts import balance_height
 from featx.plots._style import new_axes
 from featx.reports._document import Block, Gallery, Notice, Section, Table, Text
-from featx.reports._report_data import ReportData, Missing, RunData, NamedCache
 from featx.reports._pictures import jpeg_picture, read_images, sample_images, svg_picture
+from featx.reports._report_data import Missing, NamedCache, ReportData, RunData
 from featx.reports._wording import DisplayNames, counted, listed
 
 
@@ -58,7 +58,9 @@ def _fitted_on(data: ReportData) -> Table:
     return Table(columns, tuple(rows), "What the runs were fitted on.", frozenset({0, 1, 4, 6}))
 
 
-def _of_source(data: ReportData, source: NamedCache, names: DisplayNames, missing: list[Missing]) -> list[Block]:
+def _of_source(
+    data: ReportData, source: NamedCache, names: DisplayNames, missing: list[Missing]
+) -> list[Block]:
     cache = source.cache
     counts = split_counts(source)
     patients = cache.images.groupby("split")["group"].nunique()

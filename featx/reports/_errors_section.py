@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from featx.explain._maps import peak
 from featx.reports._document import Block, Gallery, Notice, Picture, Section, Table, Text
-from featx.reports._report_data import ReportData, Missing, RunData, EvaluatedSplit
 from featx.reports._heat_maps import HeatMaps, make_heat_maps, side_by_side
-from featx.reports._pictures import MAX_ERRORS, largest_errors, jpeg_picture, read_images
+from featx.reports._pictures import MAX_ERRORS, jpeg_picture, largest_errors, read_images
+from featx.reports._report_data import EvaluatedSplit, Missing, ReportData, RunData
 from featx.reports._wording import DisplayNames
 
 
@@ -33,7 +33,9 @@ def errors_section(data: ReportData, names: DisplayNames, missing: list[Missing]
     )
 
 
-def _of(run: RunData, split: EvaluatedSplit, names: DisplayNames, missing: list[Missing]) -> list[Block]:
+def _of(
+    run: RunData, split: EvaluatedSplit, names: DisplayNames, missing: list[Missing]
+) -> list[Block]:
     groups = largest_errors(split)
     paths = [path for table in groups.values() for path in table["path"]]
     if not paths:

@@ -14,7 +14,7 @@ from featx.errors import FeatxError, InputError
 from featx.explain import Method, heat_maps
 from featx.explain._maps import method_of
 from featx.plots import heat_map_overlay
-from featx.reports._report_data import RunData, NamedCache
+from featx.reports._report_data import NamedCache, RunData
 from featx_cache import Cache
 
 _DPI = 100

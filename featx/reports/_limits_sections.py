@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from featx.reports._document import Block, Items, Section, Table, Text
-from featx.reports._report_data import ReportData, Missing
+from featx.reports._report_data import Missing, ReportData
 from featx.reports._wording import DisplayNames, counted, listed
 
 NOT_A_DEVICE = (

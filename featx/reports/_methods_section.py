@@ -10,8 +10,8 @@ from featx.plots._style import new_axes
 from featx.plots._training import LEARNING_METRICS
 from featx.reports._commands import CommandPaths, changed_settings, rebuild_commands
 from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
-from featx.reports._report_data import ReportData, RunData
 from featx.reports._pictures import svg_picture
+from featx.reports._report_data import ReportData, RunData
 from featx.reports._wording import METRIC_NAMES, DisplayNames, counted
 from featx.runs import RunRecord
 

@@ -50,7 +50,11 @@ def sample_images(source: NamedCache, splits: Sequence[str], *, seed: int) -> pd
     images = images[images["split"].isin(list(splits))]
     random = np.random.default_rng(seed)
     drawn = [
-        images.iloc[np.sort(random.permutation(np.flatnonzero(images["label"] == label))[:SAMPLES_PER_CLASS])]
+        images.iloc[
+            np.sort(
+                random.permutation(np.flatnonzero(images["label"] == label))[:SAMPLES_PER_CLASS]
+            )
+        ]
         for label in source.cache.classes
     ]
     return pd.concat(drawn)

@@ -160,10 +160,10 @@ class ReportData:
         return any(run.evaluations for run in self.runs)
 
     def titles(self) -> list[str]:
-        """Titles of all sets of images, out of fold last."""
+        """Return the titles of all sets of images, out of fold last."""
         found = [split.title for run in self.runs for split in run.evaluations]
         return [*dict.fromkeys(found), OUT_OF_FOLD]
 
     def on(self, title: str) -> list[tuple[RunData, EvaluatedSplit]]:
-        """Runs that scored a set of images, with their scores."""
+        """Return the runs that scored a set of images, with their scores."""
         return [(run, split) for run in self.runs for split in run.splits if split.title == title]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,8 +17,8 @@ from featx.plots._distributions import calibration_points, draw_calibration
 from featx.plots._style import new_axes
 from featx.plots._subjects import Subject, Subjects
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
-from featx.reports._report_data import OUT_OF_FOLD, ReportData, RunData, EvaluatedSplit
 from featx.reports._pictures import svg_picture
+from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, ReportData, RunData
 from featx.reports._wording import METRIC_NAMES, counted, listed, number, with_interval
 
 Pair = tuple[RunData, EvaluatedSplit]
@@ -127,8 +128,7 @@ def headline_blocks(data: ReportData) -> list[Block]:
     classes = dict.fromkeys(run.record.classes for run in data.runs)
     blocks: list[Block] = [Text(positive_sentence(pair)) for pair in classes]
     told = [
-        f"{run.name}, {split.title}: "
-        f"{counts_in_words(split.metrics.confusion, run.record.classes)}"
+        f"{run.name}, {split.title}: {counts_in_words(split.metrics.confusion, run.record.classes)}"
         for run in data.runs
         for split in run.evaluations or run.splits
     ]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx._specs import require_equal
 from featx.backbones import (
     STANDARDIZATION_NAME,
@@ -114,9 +115,7 @@ class FittedRun:
         """
         if self.record.recalibration is not None or self.record.head.calibration is not None:
             return None
-        table = self.out_of_fold
-        sick = table["label"] == self.record.classes[1]
-        return learn_platt(sick, table["score"], table["group"])
+        return learn_platt(Scores.from_table(self.out_of_fold, self.record.classes))
 
     def probability(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated probabilities of the positive class.

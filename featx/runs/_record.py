@@ -68,8 +68,8 @@ class RunRecord(BaseModel):
     promise
         What is promised of the operating point; see `featx.thresholds.Promise`. None for nothing.
     band
-        The uncertain band around the threshold; see `featx.thresholds.uncertain_band`. None in runs
-        of earlier versions.
+        The uncertain range around the threshold; see `featx.thresholds.uncertain_range`. None in
+        runs of earlier versions.
     recalibration
         How the head's scores become this run's; None leaves them as they are.
     calibrated

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx._progress import SILENT, Progress
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import (
     Contender,
@@ -214,15 +215,14 @@ def measure(
     """
     record, table = run.record, scored.table
     settings: dict[str, Any] = {"seed": record.seed, "prevalence": prevalence}
+    scores = Scores.from_table(table, record.classes, scored.split)
     subgroups = tuple(
-        evaluate_subgroups(table, column, record.threshold, record.classes, **settings)
-        for column in by
+        evaluate_subgroups(scores, record.threshold, table, column, **settings) for column in by
     )
-    truth = table["label"] == record.classes[1]
-    metrics = evaluate_scores(truth, table["score"], record.threshold, table["group"], **settings)
-    scores = table[list(SCORE_COLUMNS)]
+    metrics = evaluate_scores(scores, record.threshold, **settings)
+    lines = table[list(SCORE_COLUMNS)]
     return Evaluation(
-        scored.split, metrics, scores, scored.left_out, subgroups, find_shift(run, scored)
+        scored.split, metrics, lines, scored.left_out, subgroups, find_shift(run, scored)
     )
 
 
@@ -240,24 +240,15 @@ def find_shift(run: FittedRun, scored: Scored) -> Shift | None:
     """
     if not run.record.files and not (run.path / OOF_NAME).exists():
         return None
-    record, known = run.record, run.out_of_fold
+    record = run.record
+    known = Scores.from_table(run.out_of_fold, record.classes, "out of fold")
     distances = limit = here = None
     if run.has_reference:
         distances, limit = run.reference.distances, run.reference.limit
         here = run.reference.distance(scored.vectors)
     return compare_populations(
-        Population(
-            known["score"].to_numpy(np.float64),
-            known["group"].to_numpy(object),
-            (known["label"] == record.classes[1]).to_numpy(),
-            distances,
-        ),
-        Population(
-            scored.table["score"].to_numpy(np.float64),
-            scored.table["group"].to_numpy(object),
-            (scored.table["label"] == record.classes[1]).to_numpy(),
-            here,
-        ),
+        Population.labelled(known, distances),
+        Population.labelled(Scores.from_table(scored.table, record.classes, scored.split), here),
         limit=limit,
         classes=record.classes,
         seed=record.seed,
@@ -297,15 +288,14 @@ def compare(results: Sequence[tuple[FittedRun, Scored]]) -> RunComparison:
         )
     names = names_of([run for run, _ in results])
     contenders = [
-        Contender(name, table[f"score {number}"].to_numpy(np.float64), run.record.threshold)
+        Contender(
+            name,
+            Scores.from_table(table.assign(score=table[f"score {number}"]), run.record.classes),
+            run.record.threshold,
+        )
         for number, (name, (run, _)) in enumerate(zip(names, results, strict=True))
     ]
-    differences = compare_runs(
-        table["label"] == first.record.classes[1],
-        table["group"],
-        contenders,
-        seed=first.record.seed,
-    )
+    differences = compare_runs(contenders, seed=first.record.seed)
     return RunComparison(
         names,
         images=len(table),

@@ -2,7 +2,7 @@
 
 from featx.thresholds._calibrators import fit_recalibration, learn_platt
 from featx.thresholds._choose import OperatingPoint, check_accuracy_floor, choose_threshold
-from featx.thresholds._cross_validated import LocalPoint, choose_locally
+from featx.thresholds._cross_validated import CrossValidatedPoint, choose_cross_validated
 from featx.thresholds._label_shift import (
     ASSUMPTION,
     Prior,
@@ -18,11 +18,11 @@ from featx.thresholds._promise import (
 )
 from featx.thresholds._recalibration import Recalibration
 from featx.thresholds._sweep import Sweep, sweep
-from featx.thresholds._uncertain_range import uncertain_band
+from featx.thresholds._uncertain_range import uncertain_range
 
 __all__ = [
     "ASSUMPTION",
-    "LocalPoint",
+    "CrossValidatedPoint",
     "OperatingPoint",
     "Prior",
     "Promise",
@@ -30,7 +30,7 @@ __all__ = [
     "Sweep",
     "candidate_thresholds",
     "check_accuracy_floor",
-    "choose_locally",
+    "choose_cross_validated",
     "choose_threshold",
     "choose_threshold_at",
     "estimate_prior",
@@ -40,5 +40,5 @@ __all__ = [
     "spread_thresholds",
     "sweep",
     "sweep_at",
-    "uncertain_band",
+    "uncertain_range",
 ]

@@ -10,13 +10,14 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.thresholds._recalibration import Method, Recalibration, logits
 
 _FLATTEST = 1e-9
 
 
-def learn_platt(y: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Recalibration:
+def learn_platt(scores: Scores) -> Recalibration:
     """Learn the map from scores to the share of positives, each patient counted once.
 
     Logistic regression on the scores' log odds with the targets of Platt (1999), which are a little
@@ -24,12 +25,8 @@ def learn_platt(y: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Recalibra
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        Out of fold, 0..1.
-    groups : array of shape (images,)
-        The patient of each image.
+    scores
+        Scores of patients that nobody was fitted on, 0..1.
 
     Returns
     -------
@@ -37,14 +34,11 @@ def learn_platt(y: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Recalibra
         Of scores that order the patients no better than chance, one that gives all of them the
         share of positives.
     """
-    truth = np.asarray(y).astype(bool)
-    _, patient, size = np.unique(
-        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
-    )
-    weight = 1.0 / size[patient]
+    truth, patient = scores.positive, scores.patient_number
+    weight = 1.0 / np.bincount(patient)[patient]
     sick, healthy = weight[truth].sum(), weight[~truth].sum()
     target = np.where(truth, (sick + 1.0) / (sick + 2.0), 1.0 / (healthy + 2.0))
-    values = logits(scores)
+    values = logits(scores.score)
     model = LogisticRegression(C=np.inf).fit(
         np.concatenate([values, values])[:, None],
         np.repeat([1, 0], len(values)),
@@ -56,14 +50,12 @@ def learn_platt(y: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Recalibra
     return Recalibration(method="sigmoid", slope=slope, intercept=intercept)
 
 
-def fit_recalibration(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, method: Method
-) -> Recalibration:
+def fit_recalibration(scores: Scores, method: Method) -> Recalibration:
     """Learn a map on labelled images; see `learn_platt` for ``sigmoid``.
 
     Parameters
     ----------
-    y, scores, groups
+    scores
         See `learn_platt`.
     method
         ``sigmoid``, or ``temperature`` (Guo et al. 2017; scikit-learn's).
@@ -73,14 +65,9 @@ def fit_recalibration(
     InputError
         When a class is missing, or the sick have the lower scores.
     """
-    truth = np.asarray(y).astype(bool)
-    if truth.all() or not truth.any():
+    if scores.positive.all() or not scores.positive.any():
         raise InputError("a recalibration needs images of both classes")
-    found = (
-        _learn_temperature(truth, scores)
-        if method == "temperature"
-        else learn_platt(truth, scores, groups)
-    )
+    found = _learn_temperature(scores) if method == "temperature" else learn_platt(scores)
     if found.slope <= _FLATTEST:
         raise InputError(
             "the sick have no higher scores here than the healthy: these are no probabilities",
@@ -89,10 +76,10 @@ def fit_recalibration(
     return found
 
 
-def _learn_temperature(truth: NDArray[np.bool_], scores: ArrayLike) -> Recalibration:
-    values = logits(scores)[:, np.newaxis]
-    head = FrozenEstimator(_Logits().fit(values, truth.astype(int)))
-    model = CalibratedClassifierCV(head, method="temperature").fit(values, truth.astype(int))
+def _learn_temperature(scores: Scores) -> Recalibration:
+    values, y = logits(scores.score)[:, np.newaxis], scores.positive.astype(int)
+    head = FrozenEstimator(_Logits().fit(values, y))
+    model = CalibratedClassifierCV(head, method="temperature").fit(values, y)
     (calibrated,) = model.calibrated_classifiers_
     slope = float(calibrated.calibrators[0].beta_)
     return Recalibration(method="temperature", slope=max(slope, _FLATTEST), intercept=0.0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import optuna
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
+from featx._scores import Scores, as_scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds._quiet import quiet_optuna
 from featx.thresholds._sweep import Sweep, sweep
@@ -47,10 +47,10 @@ class OperatingPoint:
 
 
 def choose_threshold(
-    y: ArrayLike,
-    scores: ArrayLike,
+    y: ArrayLike | Scores,
+    scores: ArrayLike | None = None,
     *,
-    accuracy_floor: float = 0.9,
+    accuracy_floor: float = ACCURACY_FLOOR,
     trials: int = DEFAULT_TRIALS,
     seed: int = 0,
 ) -> OperatingPoint:
@@ -63,8 +63,8 @@ def choose_threshold(
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
+    y : array of shape (images,), bool or 0/1, or Scores
+        1 for the positive class; or labels and scores together.
     scores : array of shape (images,)
         Scores that the model gave to images it wasn't trained on.
     accuracy_floor
@@ -82,7 +82,8 @@ def choose_threshold(
         When no threshold reaches the floor; it names the best accuracy and its threshold.
     """
     check_accuracy_floor(accuracy_floor)
-    points = sweep(y, scores)
+    data = as_scores(y, scores)
+    points = sweep(data)
     optimum = points.best(accuracy_floor)
     if optimum is None:
         best = int(points.accuracy.argmax())
@@ -93,7 +94,7 @@ def choose_threshold(
             f"{points.thresholds[best]:.6g}",
             f"Lower `accuracy_floor` to {reachable:.4f} at most, or fit a better head.",
             best_accuracy=float(points.accuracy[best]),
-            roc_auc=float(roc_auc_score(y, scores)) if len(np.unique(y)) == 2 else None,
+            roc_auc=float(roc_auc_score(data.positive, data.score)),
         )
     with quiet_optuna():
         study = _study(points, accuracy_floor, min(trials, len(points.thresholds)), seed)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.heads import PatientFolds
 from featx.thresholds._choose import choose_threshold
@@ -16,7 +17,7 @@ FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class LocalPoint:
+class CrossValidatedPoint:
     """A threshold, and what such a choice calls patients who had no part in it.
 
     Attributes
@@ -35,19 +36,15 @@ class LocalPoint:
     folds: int
 
 
-def choose_locally(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, accuracy_floor: float, seed: int = 0
-) -> LocalPoint:
+def choose_cross_validated(
+    scores: Scores, *, accuracy_floor: float, seed: int = 0
+) -> CrossValidatedPoint:
     """Pick the threshold of highest recall above an accuracy floor, and cross-validate the choice.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        Of images that the head wasn't fitted on.
-    groups : array of shape (images,)
-        The patient of each image.
+    scores
+        Scores of images that the head wasn't fitted on.
     accuracy_floor
         Between 0 and 1. A fold whose other images reach it nowhere takes their most accurate
         threshold.
@@ -61,8 +58,7 @@ def choose_locally(
     NoFeasibleThresholdError
         When no threshold reaches the floor on all images.
     """
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    patients = np.asarray(groups).astype(str)
+    truth, values, patients = scores.positive, scores.score, scores.patient.astype(str)
     for sick in (False, True):
         if (known := len(set(patients[truth == sick]))) < 2:
             raise InputError(
@@ -72,9 +68,7 @@ def choose_locally(
                 "Label images of more patients: a few dozen are a good beginning.",
             )
     try:
-        threshold = choose_threshold(
-            truth, values, accuracy_floor=accuracy_floor, seed=seed
-        ).threshold
+        threshold = choose_threshold(scores, accuracy_floor=accuracy_floor, seed=seed).threshold
     except NoFeasibleThresholdError as error:
         raise NoFeasibleThresholdError(
             f"on these {len(truth)} images {str(error).split('. ')[0]}",
@@ -88,8 +82,8 @@ def choose_locally(
         # A patient may have images of both classes, so a fold may leave one class only.
         part = threshold
         if 0 < truth[kept].sum() < len(kept):
-            points = sweep(truth[kept], values[kept])
+            points = sweep(scores[kept])
             best = points.best(accuracy_floor)
             part = float(points.thresholds[int(points.accuracy.argmax()) if best is None else best])
         called[held_out] = values[held_out] >= part
-    return LocalPoint(threshold, called, len(folds))
+    return CrossValidatedPoint(threshold, called, len(folds))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds._sweep import Sweep, sweep
 
@@ -96,13 +97,13 @@ def _maximise(
     return share
 
 
-def sweep_at(y: ArrayLike, scores: ArrayLike, prevalence: float) -> Sweep:
+def sweep_at(scores: Scores, prevalence: float) -> Sweep:
     """Sweep all thresholds, accuracy being that at another share of sick people.
 
     Parameters
     ----------
-    y, scores
-        See `featx.thresholds.sweep`.
+    scores
+        Scores of labelled images.
     prevalence
         Share of the positive class, 0..1.
 
@@ -111,22 +112,19 @@ def sweep_at(y: ArrayLike, scores: ArrayLike, prevalence: float) -> Sweep:
     InputError
         See `featx.thresholds.sweep`.
     """
-    truth = np.asarray(y).astype(bool)
-    points = sweep(truth, scores)
-    sick, everybody = int(truth.sum()), len(truth)
+    points = sweep(scores)
+    sick, everybody = int(scores.positive.sum()), len(scores)
     specificity = (points.accuracy * everybody - points.recall * sick) / (everybody - sick)
     accuracy = prevalence * points.recall + (1.0 - prevalence) * specificity
     return Sweep(points.thresholds, points.recall, accuracy)
 
 
-def choose_threshold_at(
-    y: ArrayLike, scores: ArrayLike, prevalence: float, *, accuracy_floor: float
-) -> float:
+def choose_threshold_at(scores: Scores, prevalence: float, *, accuracy_floor: float) -> float:
     """Pick the threshold of highest recall whose accuracy at a prevalence keeps a floor.
 
     Parameters
     ----------
-    y, scores, prevalence
+    scores, prevalence
         See `sweep_at`.
     accuracy_floor
         Between 0 and 1.
@@ -136,7 +134,7 @@ def choose_threshold_at(
     NoFeasibleThresholdError
         When no threshold reaches the floor.
     """
-    points = sweep_at(y, scores, prevalence)
+    points = sweep_at(scores, prevalence)
     best = points.best(accuracy_floor)
     if best is None:
         highest = float(points.accuracy.max())

@@ -13,6 +13,7 @@ from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds._recalibration import logits
 from featx.thresholds._sweep import sweep
@@ -75,9 +76,7 @@ class Promise:
         return {**asdict(self), "sentence": self.sentence}
 
 
-def candidate_thresholds(
-    y: ArrayLike, scores: ArrayLike, *, most: int = PATH_THRESHOLDS
-) -> NDArray[np.float64]:
+def candidate_thresholds(scores: Scores, *, most: int = PATH_THRESHOLDS) -> NDArray[np.float64]:
     """Order thresholds for a promise, by scores that have no part in it.
 
     The first is the one of highest accuracy; those after it are lower and lower, with ever higher
@@ -85,10 +84,8 @@ def candidate_thresholds(
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        Labels of the training images.
-    scores : array of shape (images,)
-        Their out-of-fold scores.
+    scores
+        Out-of-fold scores of the training images.
     most
         How many thresholds, at most.
 
@@ -97,7 +94,7 @@ def candidate_thresholds(
     ndarray of shape (thresholds,), dtype float64
         Descending.
     """
-    points = sweep(y, scores)
+    points = sweep(scores)
     best = int(points.accuracy.argmax())
     path = points.thresholds[best::-1]
     places = np.unique(np.linspace(0, len(path) - 1, most).round().astype(int))
@@ -105,7 +102,7 @@ def candidate_thresholds(
     return ordered
 
 
-def spread_thresholds(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+def spread_thresholds(scores: Scores) -> NDArray[np.float64]:
     """Spread thresholds for a promise to another population, whose scores may lie elsewhere.
 
     Where the order of `candidate_thresholds` begins may be far off there, and a test that goes down
@@ -114,17 +111,15 @@ def spread_thresholds(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        Labels of the training images.
-    scores : array of shape (images,)
-        Their out-of-fold scores.
+    scores
+        Out-of-fold scores of the training images.
 
     Returns
     -------
     ndarray of shape (thresholds,), dtype float64
         Descending.
     """
-    truth, odds = np.asarray(y).astype(bool), logits(scores)
+    truth, odds = scores.positive, logits(scores.score)
     ends = [np.quantile(odds[truth], SPREAD_TAIL), np.quantile(odds[~truth], 1 - SPREAD_TAIL)]
     # Healthy people of another population often have higher scores than those that it knows.
     ends.append(np.quantile(odds[truth], 0.5))
@@ -132,10 +127,8 @@ def spread_thresholds(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     return spread
 
 
-def promise_threshold(
-    y: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike,
+def promise_threshold(  # noqa: PLR0913
+    scores: Scores,
     candidates: NDArray[np.float64],
     *,
     accuracy_floor: float,
@@ -152,12 +145,8 @@ def promise_threshold(
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        Labels of patients whom the head never saw.
-    scores : array of shape (images,)
-        Probability of the positive class, by the very head that will be used.
-    groups : array of shape (images,)
-        The patient of each image.
+    scores
+        Scores of patients whom the head never saw, by the very head that will be used.
     candidates : array of shape (thresholds,)
         See `candidate_thresholds` and `spread_thresholds`; chosen without these images.
     accuracy_floor, recall_floor
@@ -183,9 +172,8 @@ def promise_threshold(
         raise InputError(
             f"the confidence {confidence:g} is not between 0 and 1", "Give `guarantee` 0.9."
         )
-    drawn = one_of_each(groups, seed)
-    truth = np.asarray(y).astype(bool)[drawn]
-    values = np.asarray(scores, np.float64)[drawn]
+    drawn = one_of_each(scores.patient, seed)
+    truth, values = scores.positive[drawn], scores.score[drawn]
     floors = {"accuracy": accuracy_floor}
     if recall_floor is not None:
         floors["recall"] = recall_floor

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from featx._scores import Scores, as_scores
 from featx.errors import InputError
 
 
@@ -39,13 +40,13 @@ class Sweep:
         return int(feasible[order[-1]])
 
 
-def sweep(y: ArrayLike, scores: ArrayLike) -> Sweep:
+def sweep(y: ArrayLike | Scores, scores: ArrayLike | None = None) -> Sweep:
     """Compute recall and accuracy at every distinct threshold.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
+    y : array of shape (images,), bool or 0/1, or Scores
+        1 for the positive class; or labels and scores together.
     scores : array of shape (images,)
         Finite; higher means likelier positive.
 
@@ -54,11 +55,8 @@ def sweep(y: ArrayLike, scores: ArrayLike) -> Sweep:
     InputError
         When a class is missing, lengths differ, or a score is not finite.
     """
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    if truth.shape != values.shape or truth.ndim != 1:
-        raise InputError(
-            f"labels of shape {truth.shape} and scores of shape {values.shape} don't match"
-        )
+    data = as_scores(y, scores)
+    truth, values = data.positive, data.score
     if not np.isfinite(values).all():
         raise InputError(f"some scores are not finite numbers: {int((~np.isfinite(values)).sum())}")
     positives = int(truth.sum())

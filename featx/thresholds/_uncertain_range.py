@@ -1,10 +1,10 @@
-"""The uncertain band: scores whose verdict hangs on which patients chose the threshold."""
+"""The uncertain range: scores whose verdict hangs on which patients chose the threshold."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from featx._scores import Scores
 from featx.thresholds._label_shift import sweep_at
 from featx.thresholds._sweep import sweep
 
@@ -12,10 +12,8 @@ RESAMPLES = 200
 CONFIDENCE = 0.95
 
 
-def uncertain_band(
-    y: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike,
+def uncertain_range(
+    scores: Scores,
     threshold: float,
     *,
     accuracy_floor: float,
@@ -30,14 +28,10 @@ def uncertain_band(
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        The scores that chose the threshold.
-    groups : array of shape (images,)
-        The patient of each image.
+    scores
+        Scores that chose the threshold.
     threshold
-        The operating point; the band is made wide enough to hold it.
+        The operating point. The range is made wide enough to hold it.
     accuracy_floor
         What accuracy has to reach. A resample in which none does takes its most accurate threshold.
     prevalence
@@ -49,20 +43,18 @@ def uncertain_band(
     -------
     low, high : float
     """
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    names, place = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    truth, place = scores.positive, scores.patient_number
+    patients = int(place.max()) + 1
     order = np.argsort(place, kind="stable")
     images = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
     random = np.random.default_rng(seed)
     found = []
     for _ in range(RESAMPLES):
-        rows = np.concatenate([images[n] for n in random.integers(0, len(names), len(names))])
+        rows = np.concatenate([images[n] for n in random.integers(0, patients, patients)])
         if truth[rows].all() or not truth[rows].any():
             continue
-        if prevalence is None:
-            points = sweep(truth[rows], values[rows])
-        else:
-            points = sweep_at(truth[rows], values[rows], prevalence)
+        part = scores[rows]
+        points = sweep(part) if prevalence is None else sweep_at(part, prevalence)
         best = points.best(accuracy_floor)
         found.append(points.thresholds[int(points.accuracy.argmax()) if best is None else best])
     if not found:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from featx._run import load_run
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError, StorageError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.fitting import FitReport, fit
@@ -94,14 +95,14 @@ class TestWhatIsWritten:
         self, report: FitReport
     ) -> None:
         table = pd.read_csv(report.run / "oof.csv")
-        truth = table["label"] == "PNEUMONIA"
-        points = sweep(truth, table["score"])
+        scores = Scores.from_table(table, ("NORMAL", "PNEUMONIA"))
+        points = sweep(scores)
         best = points.best(0.6)
         assert best is not None
         assert report.point.threshold == pytest.approx(points.thresholds[best])
         assert report.metrics.recall == points.recall[best]
         assert report.metrics.accuracy >= 0.6
-        again = evaluate_scores(truth, table["score"], report.point.threshold, table["group"])
+        again = evaluate_scores(scores, report.point.threshold)
         assert flat(again) == pytest.approx(flat(report.metrics))
 
     def test_the_log_tells_the_story_in_plain_lines(self, report: FitReport) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from featx._run import Run, load_run
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.evaluation import evaluate_scores
 from featx.fitting import fit
@@ -136,7 +137,7 @@ def test_too_few_images_are_told_how_many_would_do(run: Run, local: Cache, tmp_p
 )
 def test_advice_claims_no_more_than_the_interval(wrong: int, floor: float, advice: str) -> None:
     y = np.arange(60) % 2
-    metrics = evaluate_scores(y, np.where(np.arange(60) < wrong, 1 - y, y), 0.5, range(60))
+    metrics = evaluate_scores(Scores.from_arrays(y, np.where(np.arange(60) < wrong, 1 - y, y)), 0.5)
     said = _advice(metrics, floor)
     assert advice in said
     assert bool(said) == bool(advice)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from featx._run import Run, load_run
+from featx._scores import Scores
 from featx.backbones import load_backbone
 from featx.errors import InputError, NotACacheError, SpecMismatchError
 from featx.evaluation import evaluate_scores
@@ -73,9 +74,8 @@ class TestEvaluating:
         rows = cache.row_numbers(splits=("test",), copies=False)
         table = cache.table(rows)
         scores = run.head.predict_proba(cache.read(rows))[:, 1]
-        expected = evaluate_scores(
-            table["label"] == "PNEUMONIA", scores, run.record.threshold, table["group"]
-        )
+        known = Scores.from_table(table.assign(score=scores), run.record.classes)
+        expected = evaluate_scores(known, run.record.threshold)
         assert evaluation.metrics == expected
         assert evaluation.split == "test"
         assert evaluation.excluded == 0

@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.stats import binom
 
 from featx._run import Run, load_run
+from featx._scores import Scores
 from featx.backbones import Backbone
 from featx.errors import InputError
 from featx.evaluation import average
@@ -168,7 +169,7 @@ class TestProbability:
     ) -> None:
         run = load_run(tiny_run)
         table = run.out_of_fold
-        platt = learn_platt(table["label"] == "PNEUMONIA", table["score"], table["group"])
+        platt = learn_platt(Scores.from_table(table, ("NORMAL", "PNEUMONIA")))
         for p in run.predict(images_of(phantom_data), backbone=tiny_backbone):
             assert p.score is not None
             assert p.probability == pytest.approx(platt.apply([p.score])[0])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.thresholds import Recalibration, fit_recalibration
 
@@ -41,24 +44,24 @@ def test_a_slope_that_turns_the_order_round_is_refused(slope: float) -> None:
         Recalibration(method="sigmoid", slope=slope, intercept=0.0)
 
 
-def scores_and_labels() -> tuple[np.ndarray, np.ndarray]:
+def scores_and_labels() -> Scores:
     """Labels whose true log odds are half of the scores' less one."""
     random = np.random.default_rng(0)
     odds = random.normal(0.0, 2.0, 4000)
     sick = random.random(4000) < 1 / (1 + np.exp(-(0.5 * odds - 1.0)))
-    return sick, 1 / (1 + np.exp(-odds))
+    return Scores.from_arrays(sick, 1 / (1 + np.exp(-odds)))
 
 
 def test_platts_map_is_found() -> None:
-    sick, scores = scores_and_labels()
-    found = fit_recalibration(sick, scores, np.arange(4000), "sigmoid")
+    scores = scores_and_labels()
+    found = fit_recalibration(scores, "sigmoid")
     assert (found.slope, found.intercept) == pytest.approx((0.5, -1.0), abs=0.1)
-    assert found.apply(scores).mean() == pytest.approx(sick.mean(), abs=0.01)
+    assert found.apply(scores.score).mean() == pytest.approx(scores.positive.mean(), abs=0.01)
 
 
 def test_a_temperature_has_no_intercept() -> None:
-    sick, scores = scores_and_labels()
-    found = fit_recalibration(sick, scores, np.arange(4000), "temperature")
+    scores = scores_and_labels()
+    found = fit_recalibration(scores, "temperature")
     assert found.intercept == 0.0
     assert 0 < found.slope < 1
 
@@ -72,11 +75,11 @@ def test_one_map_after_another_is_one_map() -> None:
 
 
 def test_scores_the_wrong_way_round_are_refused() -> None:
-    sick, scores = scores_and_labels()
+    scores = scores_and_labels()
     with pytest.raises(InputError, match="no higher scores here than the healthy"):
-        fit_recalibration(~sick, scores, np.arange(4000), "sigmoid")
+        fit_recalibration(replace(scores, positive=~scores.positive), "sigmoid")
 
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(InputError, match="both classes"):
-        fit_recalibration([1, 1], [0.2, 0.3], ["a", "b"], "sigmoid")
+        fit_recalibration(Scores.from_arrays([1, 1], [0.2, 0.3]), "sigmoid")
