@@ -1,3 +1,4 @@
+from . import plots as plots
 from ._run import Run as Run
 from ._run import load_run as load_run
 from ._scores import Scores as Scores
@@ -17,6 +18,7 @@ from .fitting import tune as tune
 from .heads import HeadSpec as HeadSpec
 from .images import AugmentationSpec as AugmentationSpec
 from .inspection import inspect as inspect
+from .reports import report as report
 from .thresholds import choose_threshold as choose_threshold
 from .tuning import Budget as Budget
 from .tuning import SearchSpec as SearchSpec

@@ -16,7 +16,7 @@ from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
-from featx.reports import write_report
+from featx.reports import report
 from featx.scoring import Evaluation
 from featx_cache import open_cache
 from featx_cache.files import atomic_folder, atomic_path, make_folder
@@ -131,14 +131,11 @@ def run_demo(
         spec = HeadSpec.choose(name, seed=seed, settings=chosen)
         run = _fit(out / "cache", spec, out / "runs" / name, progress)
         results.append((run, run.evaluate(progress=progress)))
-    report = write_report(
-        [run for run, _ in results],
-        out / "report.html",
-        title="featx demo on drawn chest X-rays",
-        force=True,
-        progress=progress,
+    page = report(
+        [run for run, _ in results], title="featx demo on drawn chest X-rays", progress=progress
     )
-    return DemoResult(weights, results, data, out / "cache", report.html)
+    written = page.save(out / "report.html", force=True)
+    return DemoResult(weights, results, data, out / "cache", written.html)
 
 
 def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:

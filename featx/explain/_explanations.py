@@ -88,7 +88,8 @@ class Explanation:
         """
         if self.verdict is None or self.heat is None or self.training is None:
             raise InputError(f"{self.path} has no explanation: {self.error}", "Check the file.")
-        pixels = picture(Path(self.path), SIDE) if self.pixels is None else self.pixels
+        kept = self.pixels
+        pixels: NDArray[Any] = picture(Path(self.path), SIDE) if kept is None else kept
         return explanation_figure(
             Path(self.path).name,
             pixels,

@@ -92,7 +92,7 @@ class Verdict:
 
 def explanation_figure(
     name: str,
-    image: NDArray[np.floating],
+    image: NDArray[np.number],
     heat: NDArray[np.floating],
     method: Method,
     verdict: Verdict,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from featx._scores import Scores
+from featx.errors import InputError
 from featx.evaluation import Metrics
 from featx.evaluation import _confidence_bands as bands
 from featx.plots._score_axis import clip_to_span, even_logits, label_scores, logit_span
@@ -173,6 +174,9 @@ def _draw(
     areas, points = [], []
     for number, subject in enumerate(subjects):
         style: Any = {"color": COLORS[number % len(COLORS)]}
+        if len(set(subject.scores.positive.tolist())) < 2:
+            images = len(subject.scores)
+            raise InputError(f"all {images} images are of one class, so there is no curve to draw")
         across, up = kind.line(subject.scores)
         axes.plot(
             across,

@@ -142,13 +142,14 @@ def score_histogram(
         bins = np.linspace(low, high, HISTOGRAM_BINS + 1)
     else:
         values, bins = values.clip(*span), even_logits(*span, HISTOGRAM_BINS + 1)
+    edges = bins.tolist()
     for label, members, color in zip(
         own.classes, (~own.positive, own.positive), (BLUE, ORANGE), strict=True
     ):
         of_class = values[members]
         text = plain_label(f"{label} ({len(of_class):,})")
-        axes.hist(of_class, bins, color=color, alpha=0.5, label=text)
-        axes.hist(of_class, bins, color=color, histtype="step", lw=1.2)
+        axes.hist(of_class, edges, color=color, alpha=0.5, label=text)
+        axes.hist(of_class, edges, color=color, histtype="step", lw=1.2)
     if marked is not None:
         at, text = clip_to_span(span, marked), f"threshold {marked:.3g}"
         axes.axvline(at, color=GREY, ls=":", lw=1.4, label=text)

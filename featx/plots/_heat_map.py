@@ -19,7 +19,7 @@ CONTOUR_SHARE = 0.5
 
 
 def heat_map_overlay(
-    image: NDArray[np.floating],
+    image: NDArray[np.number],
     heat: NDArray[np.floating],
     ax: Axes | None = None,
     *,
@@ -78,7 +78,7 @@ def heat_scale(heat: NDArray[np.floating], limit: float | None = None) -> Scalar
     return ScalarMappable(Normalize(-most, most), COLOR_MAP)
 
 
-def draw_image(axes: Axes, pixels: NDArray[np.floating]) -> None:
+def draw_image(axes: Axes, pixels: NDArray[np.number]) -> None:
     """Draw an X-ray without axes; values are 0..255."""
     shown = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     axes.imshow(np.rint(shown).astype(np.uint8), cmap="gray", vmin=0, vmax=255)

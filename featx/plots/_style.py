@@ -84,7 +84,8 @@ def shortened(text: str, most: int = 18) -> str:
 
 def svg(axes: Axes) -> bytes:
     """Return the figure of some axes as an SVG file; equal figures are equal files."""
-    content = io.BytesIO()
+    content, figure = io.BytesIO(), axes.get_figure(root=True)
+    assert figure is not None
     with mpl.rc_context(_STYLE):
-        axes.figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "featx"})
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "featx"})
     return content.getvalue()

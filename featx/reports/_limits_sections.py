@@ -62,7 +62,7 @@ def missing_section(missing: list[Missing], names: DisplayNames) -> Section | No
     """List what couldn't be shown; None when everything could."""
     if not missing:
         return None
-    rows = dict.fromkeys((names.message(item.what), names.told(item.why)) for item in missing)
+    rows = dict.fromkeys((names.message(item.what), names.message(item.why)) for item in missing)
     table = Table(("what", "why"), tuple(rows), words=frozenset({0, 1}))
     return Section("What couldn't be shown", "missing", (table,))
 

@@ -43,9 +43,9 @@ def methods_section(data: ReportData, names: DisplayNames) -> Section:
         ),
         *(block for run in runs for block in _calibrated(run)),
         Text(
-            "Commands that make the runs anew, put together from what the runs note. They don't "
-            "note how the images were listed: which options say who the patient is "
-            "(`group_regex`), where paths of a table begin (`root`)."
+            "Commands that make the runs again, from the records of the runs. A record doesn't say "
+            "how the images were listed: how a file's name tells the patient, and where the paths "
+            "of a table begin."
         ),
         Code("\n".join(_unique_lines([_commands(run, names) for run in runs]))),
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.reports import write_report
+from featx.reports import report as make_report
 from featx_cache import open_cache
 
 
@@ -27,8 +27,9 @@ def report(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         fit(cache, keras, folder / "keras", accuracy_floor=0.3)
     long = folder / f"a-{'very-' * 20}long-name-<b>&"
     fit(cache, HeadSpec(name="logreg"), long, accuracy_floor=0.5)
-    out = folder / "page" / "report.html"
-    return write_report([folder / "keras", long], out, title="Un<b>bold</b> " + "W" * 60).html
+    title = "Un<b>bold</b> " + "W" * 60
+    page = make_report([folder / "keras", long], title=title, progress=False)
+    return page.save(folder / "page" / "report.html").html
 
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (420, "light"), (420, "dark")], ids=str)

@@ -25,8 +25,9 @@ SIZE = DemoSize(patients=12, input_size=32, copies=1, epochs=1)
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write no report where nobody looks at it."""
-    page = SimpleNamespace(html=Path("no-report.html"))
-    monkeypatch.setattr(walkthrough, "write_report", lambda *_, **__: page)
+    written = SimpleNamespace(html=Path("no-report.html"))
+    page = SimpleNamespace(save=lambda *_, **__: written)
+    monkeypatch.setattr(walkthrough, "report", lambda *_, **__: page)
 
 
 class Notes:

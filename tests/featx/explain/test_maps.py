@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from featx.errors import InputError
-from featx.explain import heat_maps, method_of, peak
+from featx.explain import heat_maps
+from featx.explain._maps import method_of, peak
 from featx.heads import HEADS, HeadSpec, KerasHead, build
 
 if TYPE_CHECKING:

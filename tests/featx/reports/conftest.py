@@ -15,7 +15,7 @@ from PIL import Image
 
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.reports import Written, write_report
+from featx.reports import Report, Written, report
 from featx_cache import Cache
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Page(HTMLParser):
     """What a page consists of."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, report: Report) -> None:
         super().__init__()
-        self.html = path.read_text(encoding="utf-8")
+        self.html = report.html
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.feed(self.html)
@@ -53,11 +53,12 @@ class Made:
 
     cache: Cache
     run: Path
+    report: Report
     written: Written
     page: Page = field(init=False)
 
     def __post_init__(self) -> None:
-        self.page = Page(self.written.html)
+        self.page = Page(self.report)
 
     @property
     def markdown(self) -> str:
@@ -92,4 +93,5 @@ def made(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Mad
     draw_images(make_cache(folder / "cache"), folder / "data")
     cache = open_cache(folder / "cache")
     run = fit(cache, HeadSpec(name="logreg"), folder / "logreg", accuracy_floor=0.6).run
-    return Made(cache, run, write_report([run], folder / "out" / "report.html", anonymous=False))
+    page = report(run, anonymous=False, progress=False)
+    return Made(cache, run, page, page.save(folder / "out" / "report.html"))

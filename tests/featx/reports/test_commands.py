@@ -10,7 +10,7 @@ import pytest
 from featx._run import load_run
 from featx.backbones import StandardizationSpec
 from featx.heads import HeadSpec
-from featx.reports._commands import Places, commands
+from featx.reports._commands import CommandPaths, rebuild_commands
 from featx.runs import RunRecord
 from featx_cli import app
 from tests.featx.reports.conftest import Made
@@ -36,7 +36,7 @@ def changed(record: RunRecord, place: str, **values: Any) -> RunRecord:
 
 def lines(record: RunRecord) -> list[list[str]]:
     """Return both commands as words, which the command line has to understand."""
-    text = commands(record, Places())
+    text = rebuild_commands(record, CommandPaths())
     found = [shlex.split(line) for line in text.splitlines()]
     below: Any = app.make_command()
     for words in found:
