@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from featx.evaluation import Interval
-    from featx.populations import CalibrationReport, PriorReport
+    from featx.populations import CalibrationReport, LabelShiftReport
 
 _ROWS = (
     ("accuracy", "Accuracy"),
@@ -20,18 +20,6 @@ _ROWS = (
     ("precision", "Precision (PPV)"),
     ("npv", "NPV"),
 )
-
-
-def point_words(report: CalibrationReport) -> tuple[str, ...]:
-    """Say what both points do to the local images."""
-    from featx.evaluation import counts_in_words
-
-    classes = report.record.classes
-    how = "New threshold" if report.promise is not None else "New threshold, cross-validated"
-    return (
-        f"Old threshold: {counts_in_words(report.old.confusion, classes)}",
-        f"{how}: {counts_in_words(report.new.confusion, classes)}",
-    )
 
 
 def point_table(report: CalibrationReport) -> Table:
@@ -50,7 +38,7 @@ def point_table(report: CalibrationReport) -> Table:
     return table
 
 
-def expected_table(report: PriorReport) -> Table:
+def expected_table(report: LabelShiftReport) -> Table:
     """Compare both points as they are expected to do at another share of sick people."""
     table = plain_table("Operating point, expected", ("", "old", "new"))
     table.add_row("Threshold", f"{report.old.threshold:.6g}", f"{report.new.threshold:.6g}")

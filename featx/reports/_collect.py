@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from featx._progress import Progress
-from featx._scores import Scores
 from featx.errors import FeatxError, InputError
 from featx.evaluation import evaluate_scores
 from featx.reports._report_data import (
@@ -24,9 +23,8 @@ from featx.reports._report_data import (
 from featx.reports._wording import keys, slug
 from featx.runs import FittedRun
 from featx.runs._record import HISTORY_NAME
-from featx.scoring import Scored as ScoredImages
-from featx.scoring import score_images
-from featx.scoring._evaluate import find_shift
+from featx.scoring import Scored, score_images
+from featx.scoring._evaluation import find_shift
 from featx_cache import Cache, open_cache
 from featx_cache._text import first_line
 
@@ -136,7 +134,7 @@ def _evaluate(
     run: FittedRun,
     name: str,
     source: NamedCache,
-    images: ScoredImages,
+    images: Scored,
     missing: list[Missing],
 ) -> EvaluatedSplit:
     title, key = _title(images.split, source), f"{slug(images.split)}-{source.key}"
@@ -149,12 +147,11 @@ def _evaluate(
 
 
 def _measure(
-    run: FittedRun, title: str, key: str, images: ScoredImages, source: NamedCache | None
+    run: FittedRun, title: str, key: str, images: Scored, source: NamedCache | None
 ) -> EvaluatedSplit:
     record = run.record
-    scores = Scores.from_table(images.table, record.classes, title)
-    metrics = evaluate_scores(scores, record.threshold, seed=record.seed)
-    return EvaluatedSplit(title, key, images, scores, metrics, source)
+    metrics = evaluate_scores(images.scores, record.threshold, seed=record.seed)
+    return EvaluatedSplit(title, key, images, metrics, source)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -191,7 +188,8 @@ def _out_of_fold(
         table = run.out_of_fold.assign(sha256="")
         if source is not None:
             table = _with_details(table, source.cache)
-        images = ScoredImages(OUT_OF_FOLD, table, np.empty((0, 0), np.float32))
+        nothing = np.empty((0, 0), np.float32)
+        images = Scored(OUT_OF_FOLD, table, nothing, run.record.classes)
         return _measure(run, OUT_OF_FOLD, slug(OUT_OF_FOLD), images, source)
     except FeatxError as error:
         missing.append(Missing(f"{name} {OUT_OF_FOLD}", str(error)))

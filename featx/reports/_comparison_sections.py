@@ -15,7 +15,7 @@ from featx.reports._document import Block, Gallery, Items, Notice, Picture, Sect
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, Missing, ReportData, RunData
 from featx.reports._wording import listed, metric_name, number, with_interval
-from featx.scoring import compare
+from featx.scoring._comparison import compare_scored
 
 DEFAULT_COLUMNS = ("cause", "size", "mode", "sex", "view")
 """Columns that images are divided by if the manifest has them and none are named."""
@@ -108,7 +108,7 @@ def comparison_section(data: ReportData, missing: list[Missing]) -> Section | No
         if len(pairs) < 2:
             continue
         try:
-            found = compare([(run.run, split.images) for run, split in pairs])
+            found = compare_scored([(run.run, split.images) for run, split in pairs])
         except FeatxError as error:
             missing.append(Missing(f"the comparison of runs {title}", str(error)))
             continue

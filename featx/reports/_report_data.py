@@ -9,7 +9,7 @@ import pandas as pd
 from featx._scores import Scores
 from featx.evaluation import Metrics, Shift
 from featx.runs import FittedRun, RunRecord
-from featx.scoring import Scored as ScoredImages
+from featx.scoring import Scored
 from featx_cache import Cache
 
 OUT_OF_FOLD = "out of fold"
@@ -54,8 +54,6 @@ class EvaluatedSplit:
     images
         Images and their scores, one row each, with the manifest's other columns if the cache is
         there. Out of fold there are no embeddings.
-    scores
-        Labels, scores and patients of the same images.
     metrics
         Metrics at the run's threshold.
     source
@@ -66,11 +64,15 @@ class EvaluatedSplit:
 
     title: str
     key: str
-    images: ScoredImages
-    scores: Scores
+    images: Scored
     metrics: Metrics
     source: NamedCache | None
     shift: Shift | None = None
+
+    @property
+    def scores(self) -> Scores:
+        """Labels, scores and patients of the images."""
+        return self.images.scores
 
     @property
     def table(self) -> pd.DataFrame:

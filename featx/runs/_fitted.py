@@ -30,6 +30,7 @@ from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_rec
 from featx.thresholds import Recalibration, learn_platt
 from featx_cache import Cache, open_cache
 from featx_cache._spreadsheets import as_path, as_text
+from featx_cache._text import first_line
 from featx_cache.files import is_there
 
 T = TypeVar("T")
@@ -73,6 +74,19 @@ class FittedRun:
         table = self.head_out_of_fold
         return table.assign(score=self.recalibrated(table["score"].to_numpy(np.float64)))
 
+    @property
+    def has_out_of_fold(self) -> bool:
+        """Whether the run has out-of-fold scores. Earlier versions wrote none.
+
+        A new run that lacks the file is damaged, and `out_of_fold` says so.
+        """
+        return bool(self.record.files) or (self.path / OOF_NAME).exists()
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Out-of-fold scores with labels and patients; see `out_of_fold`."""
+        return Scores.from_table(self.out_of_fold, self.record.classes, "out of fold")
+
     @cached_property
     def head_out_of_fold(self) -> pd.DataFrame:
         """The head's own out-of-fold scores, before any recalibration; see `out_of_fold`."""
@@ -115,7 +129,7 @@ class FittedRun:
         """
         if self.record.recalibration is not None or self.record.head.calibration is not None:
             return None
-        return learn_platt(Scores.from_table(self.out_of_fold, self.record.classes))
+        return learn_platt(self.scores)
 
     def probability(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated probabilities of the positive class.
@@ -168,9 +182,8 @@ class FittedRun:
         except FeatxError:  # of a shard that is read here
             raise
         except Exception as error:  # a head of somebody else's may hold anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise InputError(
-                f"the head of {self.path} can't score these embeddings: {reason}"
+                f"the head of {self.path} can't score these embeddings: {first_line(error)[:200]}"
             ) from error
 
     def own_cache(self) -> Cache:
@@ -291,6 +304,5 @@ def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
         if not np.isfinite(scores).all() or set(table["label"]) != set(classes):
             raise ValueError("it needs scores of images of both classes")
     except (ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
+        raise InputError(f"{path} is damaged: {first_line(error)}", "Fit the run again.") from error
     return table.assign(score=scores)

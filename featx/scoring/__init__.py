@@ -1,20 +1,14 @@
 """Images become scores, and scores become verdicts and metrics."""
 
-from featx.scoring._embed import embedded, only_split, relabelled
-from featx.scoring._evaluate import (
-    Evaluation,
-    RunComparison,
-    Scored,
-    compare,
-    find_shift,
-    measure,
-    score_images,
-)
+from featx.scoring._comparison import RunComparison, compare
+from featx.scoring._evaluation import Evaluation
 from featx.scoring._find_images import find_images
 from featx.scoring._image_scorer import ImageScorer, ScoredImage
+from featx.scoring._labelled_data import ScoringOptions, score_data
 from featx.scoring._left_out import LeftOut
 from featx.scoring._predict import Prediction, predict_images
 from featx.scoring._predictions import PredictionCounts, Predictions
+from featx.scoring._scored import Scored, score_images
 
 __all__ = [
     "Evaluation",
@@ -26,13 +20,10 @@ __all__ = [
     "RunComparison",
     "Scored",
     "ScoredImage",
+    "ScoringOptions",
     "compare",
-    "embedded",
     "find_images",
-    "find_shift",
-    "measure",
-    "only_split",
     "predict_images",
-    "relabelled",
+    "score_data",
     "score_images",
 ]

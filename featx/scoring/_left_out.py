@@ -14,14 +14,15 @@ from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from featx.evaluation import counted
 from featx.runs._fitted import FittedRun
-from featx.runs._record import CALIBRATION_NAME, OOF_NAME
+from featx.runs._record import CALIBRATION_NAME
 from featx_cache import Cache
+from featx_cache._text import first_line
 
-MORE_COPIES = (
+SMALLER_COPIES = (
     "Smaller or strongly compressed copies are not recognised here: put these images beside the "
     "training images and run `featx data check`, which compares pictures."
 )
-ELSE = "If these are other people with the same names, add `keep_known_patients=True`."
+SAME_NAMES = "If these are other people with the same names, add `keep_known_patients=True`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,15 @@ class LeftOut:
             sentences.append(f"Patients that the run was fitted on can't be told: {self.unchecked}")
         return " ".join(sentences)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """`sentence`, and what to do if images were left out that shouldn't be."""
+        hints = ((self.known_patient, SAME_NAMES), (self.near_duplicate, SMALLER_COPIES))
+        return tuple(filter(None, [self.sentence, *(hint for count, hint in hints if count)]))
+
     def as_dict(self) -> dict[str, int | str]:
         """Return plain types for JSON."""
         return asdict(self)
-
-
-NOTHING = LeftOut()
 
 
 def fresh_images(
@@ -134,7 +138,7 @@ def fresh_images(
         raise InputError(
             f"the run {run.path} was fitted on the patients of all these images "
             f"({counted(len(table), 'image')})",
-            f"Give images of other patients. {ELSE}",
+            f"Give images of other patients. {SAME_NAMES}",
         )
     patients = int(table["group"][known].nunique())
     return ~(same | known), known, LeftOut(files, others, 0, patients, unchecked=unchecked)
@@ -255,7 +259,7 @@ def fitted_table(run: FittedRun) -> pd.DataFrame | None:
     InputError
         When a file of the run is missing or damaged.
     """
-    if not run.record.files and not (run.path / OOF_NAME).exists():
+    if not run.has_out_of_fold:
         return None
     table = run.head_out_of_fold[["path", "group"]]
     if CALIBRATION_NAME in run.record.files:
@@ -271,8 +275,9 @@ def _labelled(path: Path) -> pd.DataFrame:
         )
         return table[["path", "group"]][: len(table) if "label" in table else 0]
     except (ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged: {reason}", "Calibrate the run again.") from error
+        raise InputError(
+            f"{path} is damaged: {first_line(error)}", "Calibrate the run again."
+        ) from error
 
 
 def _is_file_name(table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -16,10 +16,10 @@ from scipy.stats import binomtest
 
 from featx._html import html_table
 from featx.data import group_of, in_words
-from featx.evaluation import FAR, Population, Shift, compare_populations, counted
+from featx.evaluation import FAR, Population, Shift, counted
 from featx.runs._fitted import FittedRun
-from featx.runs._record import OOF_NAME
 from featx.scoring._predict import Prediction
+from featx.scoring._shift import shift_from_training
 
 MIN_PATIENTS = 30
 """Patients whose images can be called a population."""
@@ -95,22 +95,11 @@ class PredictionCounts:
         Shift or None
             None with fewer than 30 patients, and for runs that have no out-of-fold scores.
         """
-        run, record = self._run, self._run.record
-        known_scores = bool(record.files) or (run.path / OOF_NAME).exists()
-        if not known_scores or len(set(self._patients)) < MIN_PATIENTS:
+        if len(set(self._patients)) < MIN_PATIENTS:
             return None
-        known = run.out_of_fold
-        distances = limit = here = None
-        if run.has_reference:
-            distances, limit = run.reference.distances, run.reference.limit
-            here = np.array(self._distances)
-        return compare_populations(
-            Population(known["score"].to_numpy(np.float64), known["group"], None, distances),
-            Population(np.array(self._scores), np.array(self._patients), None, here),
-            limit=limit,
-            classes=record.classes,
-            seed=record.seed,
-        )
+        scores, patients = np.array(self._scores), np.array(self._patients)
+        here = Population(scores, patients, None, np.array(self._distances))
+        return shift_from_training(self._run, here)
 
     @property
     def warning(self) -> str:

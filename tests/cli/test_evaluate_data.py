@@ -227,7 +227,7 @@ class TestRefusals:
         assert "contains NaN" in error
         # Of a head that doesn't look at what it is given.
         monkeypatch.setattr(
-            "featx.runs._fitted.Run.head_scores",
+            "featx.runs._fitted.FittedRun.head_scores",
             lambda _, embeddings: np.full(len(embeddings), np.nan),
         )
         error = self.refused(featx, tiny_run)

@@ -16,7 +16,8 @@ from featx.heads import HeadSpec
 from featx.populations import calibrate
 from featx.reports import report
 from featx.reports._heat_maps import side_by_side
-from featx.scoring import compare, score_images
+from featx.scoring import score_images
+from featx.scoring._comparison import compare_scored
 from tests.featx.reports.conftest import Made, Page
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def test_runs_are_compared_with_the_first_on_the_same_images(
 ) -> None:
     page, other = two
     runs = [load_run(made.run), load_run(other)]
-    found = compare([(run, score_images(run, made.cache)) for run in runs])
+    found = compare_scored([(run, score_images(run, made.cache)) for run in runs])
     (area,) = [d for d in found.differences if d.method == "delong"]
     section = page.text.split("Comparison of runs")[-1].split("TRIPOD")[1]
     assert "Against logreg, split test of cache" in section
