@@ -14,15 +14,14 @@ ANY_THRESHOLD = 0.5
 
 
 class Evaluated(Protocol):
-    """Scores, and the metrics of them at an operating point."""
-
-    @property
-    def scores(self) -> Scores:
-        """The scores."""
+    """Scores and their metrics at an operating point, such as a `featx.scoring.Evaluation`."""
 
     @property
     def metrics(self) -> Metrics:
         """Metrics of the scores at the threshold."""
+
+    def as_scores(self) -> Scores:
+        """Return the scores."""
 
 
 Subject = Scores | Evaluated
@@ -41,9 +40,12 @@ class NamedScores:
 
 def one_subject(subject: Subject, threshold: float | None, name: str = "") -> NamedScores:
     """Measure scores where nobody did; an explicit threshold takes the place of an evaluation's."""
-    if not isinstance(subject, Scores) and threshold in (None, subject.metrics.threshold):
-        return NamedScores(name, subject.scores, subject.metrics, subject.metrics.threshold)
-    scores = subject if isinstance(subject, Scores) else subject.scores
+    if isinstance(subject, Scores):
+        scores = subject
+    else:
+        scores = subject.as_scores()
+        if threshold in (None, subject.metrics.threshold):
+            return NamedScores(name, scores, subject.metrics, subject.metrics.threshold)
     at = ANY_THRESHOLD if threshold is None else threshold
     return NamedScores(name, scores, evaluate_scores(scores, at, resamples=0), threshold)
 

@@ -74,6 +74,10 @@ class EvaluatedSplit:
         """Labels, scores and patients of the images."""
         return self.images.scores
 
+    def as_scores(self) -> Scores:
+        """Return the scores, as `featx.plots` takes them."""
+        return self.scores
+
     @property
     def table(self) -> pd.DataFrame:
         """One row for each image: path, label, group, score, and more."""
