@@ -43,7 +43,7 @@ def report(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Split: train, val, test or all. Default: test, or all images of a CACHE without it.",
+            help="Split: train, val, test or all. Default: test, or all of a CACHE without it.",
             show_default=False,
         ),
     ] = None,
