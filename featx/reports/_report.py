@@ -122,8 +122,10 @@ class Report:
         return f"Report({self._document.title!r}, {sections}, {figures}{missing})"
 
     def _repr_html_(self) -> str:
+        # Links of the contents would lead into the notebook's own page.
+        page = self.html.replace("<head>", '<head><base href="about:srcdoc">', 1)
         return (
-            f'<iframe srcdoc="{html.escape(self.html)}" sandbox="" '
+            f'<iframe srcdoc="{html.escape(page)}" sandbox="" '
             f'title="{html.escape(self._document.title)}" '
             f'style="width:100%;height:{FRAME_HEIGHT};border:1px solid #ccc"></iframe>'
         )

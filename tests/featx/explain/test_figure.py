@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -33,7 +32,7 @@ def drawn(name: str = "a.png", **changes: Any) -> Figure:
     figure = explanation_figure(
         name, image, np.eye(3), METHOD, verdict, neighbors, changes.pop("notes", ())
     )
-    FigureCanvasAgg(figure).draw()
+    figure.draw_without_rendering()
     return figure
 
 
