@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, ParamSpec
 
 import pandas as pd
 
@@ -43,6 +44,7 @@ from featx.scoring._labelled_data import Data
 from featx.scoring._run_names import names_of
 from featx_cache import Cache
 
+P = ParamSpec("P")
 Images = str | Path | Iterable[str | Path]
 
 
@@ -327,7 +329,7 @@ class Run(FittedRun):
                 force=force,
                 progress=progress,
             )
-        return load_run(run)
+        return load_run(run, self.trusted)
 
     def shift_protocol(
         self,
@@ -414,13 +416,16 @@ class Run(FittedRun):
         return html_table(shown, notes, title=f"{record.head.name}, out of fold ({self.path})")
 
 
-def load_run(path: str | Path) -> Run:
+def load_run(path: str | Path, trusted: Iterable[str] = ()) -> Run:
     """Open a run directory that `featx.fit` wrote.
 
     Parameters
     ----------
     path
         Directory of the run.
+    trusted
+        Types that the head may hold besides those that featx knows; see `featx.heads.load_head`.
+        Name only types whose code you know.
 
     Raises
     ------
@@ -432,7 +437,19 @@ def load_run(path: str | Path) -> Run:
     >>> run = featx.load_run("runs/logreg")  # doctest: +SKIP
     >>> run.record.threshold  # doctest: +SKIP
     """
-    return Run(path)
+    return Run(path, trusted)
+
+
+def as_run(verb: Callable[P, FittedRun]) -> Callable[P, Run]:
+    """Return a verb that gives a `Run`, with all that can be done with it, for a fitted run."""
+
+    @functools.wraps(verb)
+    def run(*args: P.args, **options: P.kwargs) -> Run:
+        made = verb(*args, **options)
+        return Run(made.path, made.trusted)
+
+    run.__doc__ = (verb.__doc__ or "").replace("FittedRun", "Run")
+    return run
 
 
 def _options(

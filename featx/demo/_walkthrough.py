@@ -9,7 +9,7 @@ from pathlib import Path
 from featx._progress import Progress, progress_of
 from featx._run import Run, load_run
 from featx.backbones import has_imagenet_weights, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.extraction import extract
@@ -131,7 +131,7 @@ def run_demo(
         )
     backbone = load_backbone("vgg19", weights=weights, input_size=size.input_size, seed=seed)
     augmentation = AugmentationSpec(copies=size.copies, seed=seed)
-    manifest = scan_folder(data, progress=shown)
+    manifest = load_manifest(data, progress=shown)
     extract(manifest, out / "cache", backbone, augmentation=augmentation, progress=shown)
     cache, results = open_cache(out / "cache"), []
     for name in DEMO_HEADS:

@@ -26,7 +26,7 @@ from featx.explain._folder import (
 )
 from featx.explain._maps import heat_maps, method_of
 from featx.explain._training_neighbors import TrainingNeighbors
-from featx.images import UnreadableImageError, picture
+from featx.images import UnreadableImageError, decode_for_display
 from featx.runs import FittedRun
 from featx.scoring import ImageScorer, ScoredImage
 from featx_cache.files import LOCK_WAIT_SECONDS, atomic_path, lock
@@ -154,7 +154,7 @@ class _Explainer:
         if image.score is None or image.vector is None or heat is None:
             return Explanation(image.path, self.method, error=image.error)
         try:
-            pixels = picture(Path(image.path), SIDE)
+            pixels = decode_for_display(Path(image.path), SIDE)
         except UnreadableImageError as error:  # the file vanished after it was scored
             return Explanation(image.path, self.method, error=error.reason)
         record = self.run.record

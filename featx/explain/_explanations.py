@@ -19,7 +19,7 @@ from featx.errors import InputError
 from featx.explain._figure import Neighbor, Verdict, explanation_figure
 from featx.explain._maps import Method, peak
 from featx.explain._training_neighbors import TrainingNeighbors
-from featx.images import picture
+from featx.images import decode_for_display
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ class Explanation:
         if self.verdict is None or self.heat is None or self.training is None:
             raise InputError(f"{self.path} has no explanation: {self.error}", "Check the file.")
         kept = self.pixels
-        pixels: NDArray[Any] = picture(Path(self.path), SIDE) if kept is None else kept
+        pixels: NDArray[Any] = decode_for_display(Path(self.path), SIDE) if kept is None else kept
         return explanation_figure(
             Path(self.path).name,
             pixels,

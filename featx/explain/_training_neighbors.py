@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from featx.errors import FeatxError
 from featx.evaluation._reference import directions
 from featx.explain._figure import Neighbor
-from featx.images import UnreadableImageError, picture
+from featx.images import UnreadableImageError, decode_for_display
 from featx.runs import FittedRun
 from featx_cache import open_cache
 
@@ -56,6 +56,6 @@ class TrainingNeighbors:
         if self.root is None:
             return None
         try:
-            return picture(self.root / neighbor.path, THUMBNAIL_SIDE)
+            return decode_for_display(self.root / neighbor.path, THUMBNAIL_SIDE)
         except UnreadableImageError:
             return None

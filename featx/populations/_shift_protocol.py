@@ -221,7 +221,7 @@ def evaluate_seams(
     """Measure a head on ordinary folds, and across each seam of the untouched images."""
     originals, truth = data.originals, data.y[data.originals] == 1
     scores = _out_of_fold(spec, data, accuracy_floor, progress)
-    threshold, feasible = _threshold(scores, accuracy_floor, spec.seed)
+    threshold, feasible = _threshold(scores, accuracy_floor)
     metrics = evaluate_scores(scores, threshold, seed=spec.seed)
     ordinary = SeamResult(ORDINARY, len(truth), metrics, feasible)
     results = []
@@ -229,7 +229,7 @@ def evaluate_seams(
         progress.note(f"Seam {seam.name}")
         side = data.part(np.isin(data.image, data.image[originals][seam.train]))
         inner = _out_of_fold(spec, side, accuracy_floor, progress)
-        threshold, feasible = _threshold(inner, accuracy_floor, spec.seed)
+        threshold, feasible = _threshold(inner, accuracy_floor)
         head = fit_head(spec, side, np.flatnonzero(side.fitted), accuracy_floor=accuracy_floor)
         tested = originals[seam.test]
         found = head.predict_proba(data.rows(tested))[:, 1]
@@ -249,10 +249,9 @@ def _out_of_fold(
     return Scores.from_arrays(data.y[originals] == 1, scores["score"], data.groups[originals])
 
 
-def _threshold(scores: Scores, floor: float, seed: int) -> tuple[float, bool]:
+def _threshold(scores: Scores, floor: float) -> tuple[float, bool]:
     """Choose a threshold; if none reaches the floor, the most accurate."""
     try:
-        return choose_threshold(scores, accuracy_floor=floor, seed=seed).threshold, True
+        return choose_threshold(scores, accuracy_floor=floor).threshold, True
     except NoFeasibleThresholdError:
-        points = sweep(scores)
-        return float(points.thresholds[int(points.accuracy.argmax())]), False
+        return sweep(scores).threshold(floor), False

@@ -161,7 +161,8 @@ def _calibrate(record: RunRecord, paths: CommandPaths) -> list[str]:
     """Return the command that chose the operating point anew."""
     words = ["featx", "calibrate", *paths.calibrated, "--run", paths.run]
     words += ["--accuracy-floor", f"{record.accuracy_floor:g}"]
-    if not str((record.calibrated or {}).get("method", "")).startswith("labelled images"):
+    calibrated = record.calibrated
+    if calibrated is not None and not calibrated.method.startswith("labelled images"):
         return [*words, "--unlabelled"]
     if record.recalibration is not None:
         words += ["--recalibrate", record.recalibration.method]

@@ -127,7 +127,7 @@ def _calibrated(run: RunData) -> list[Block]:
 def _commands(run: RunData, names: DisplayNames) -> str:
     data = run.fitted_on.cache.data if run.fitted_on is not None else ""
     record = run.record
-    before = str((record.calibrated or {}).get("from", ""))
+    before = record.calibrated.source if record.calibrated is not None else ""
     places = CommandPaths(
         data=names.folder(data, "DATA"),
         cache=names.folder(str(Path(record.cache)), "CACHE"),

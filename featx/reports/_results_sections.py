@@ -106,7 +106,7 @@ def _worse_than_promised(run: RunData, split: EvaluatedSplit) -> list[Block]:
         before = {name: getattr(run.out_of_fold.metrics, name) for name in CONSEQUENCES}
     else:
         before = {}
-    floor = (record.promise or {}).get("recall_floor")
+    floor = record.promise.recall_floor if record.promise is not None else None
     for name, meaning in CONSEQUENCES.items():
         value, interval = getattr(metrics, name), metrics.intervals.get(name)
         promised = before.get(name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from featx.backbones import (
 from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference
 from featx.extraction import embedding_fields
-from featx.heads import load_head
+from featx.heads import Head, load_head
 from featx.runs._files import RunFiles
 from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_record
 from featx.thresholds import Recalibration, learn_platt
@@ -37,17 +37,41 @@ T = TypeVar("T")
 
 
 class FittedRun:
-    """A run directory: its record, its head, its scores, and what they were made of."""
+    """A run directory: its record, its head, its scores, and what they were made of.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = path = Path(path)
-        self.record = read_record(path)
-        self._files = RunFiles(path.absolute(), self.record)
+    Parameters
+    ----------
+    path
+        Directory of the run.
+    trusted
+        Types that the head may hold besides those that featx knows; see `featx.heads.load_head`.
+
+    Examples
+    --------
+    >>> run = FittedRun("runs/logreg")  # doctest: +SKIP
+    >>> run.record.threshold, run.head.classes_  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | Path, trusted: Iterable[str] = ()) -> None:
+        self.path, self.trusted = Path(path), tuple(trusted)
+        self.record = read_record(self.path)
+        self._files = RunFiles(self.path.absolute(), self.record)
 
     @cached_property
-    def head(self) -> Any:
-        """The fitted classifier."""
-        return self.read(self.record.head_file, load_head)
+    def head(self) -> Head:
+        """The fitted classifier, which works wherever scikit-learn takes one.
+
+        It takes embeddings of shape (images, rows, columns, channels) as a cache holds them
+        (`Cache.as_arrays`), of untouched images, and its `classes_` are 0 and 1 for the positive
+        class. Its probabilities are the head's own: `score` recalibrates them where the run does,
+        and the threshold is `record.threshold`.
+
+        Examples
+        --------
+        >>> X, y, groups = cache.as_arrays(("test",), copies=0)  # doctest: +SKIP
+        >>> run.head.predict_proba(X)[:, 1] >= run.record.threshold  # doctest: +SKIP
+        """
+        return self.read(self.record.head_file, partial(load_head, trusted=self.trusted))
 
     def file(self, name: str) -> Path:
         """Return the path of a file of the run; see `RunFiles.path`."""

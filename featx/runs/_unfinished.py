@@ -17,6 +17,7 @@ from featx.errors import FeatxError, InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.runs._own_files import UNFINISHED, remove_own, require_own
 from featx.runs._record import TENSORBOARD_NAME
+from featx.training._scoring import FOLDS
 from featx_cache.files import (
     LOCK_WAIT_SECONDS,
     atomic_path,
@@ -49,31 +50,38 @@ def training_logs(run: Path) -> Path:
     raise InputError(what, "Runs of `--head keras` have some, unless they are calibrated.")
 
 
-def job_of(
-    spec: HeadSpec, fingerprint: str, table: pd.DataFrame, accuracy_floor: float
+def describe_training(
+    spec: HeadSpec,
+    fingerprint: str,
+    table: pd.DataFrame,
+    *,
+    accuracy_floor: float,
+    folds: int = FOLDS,
 ) -> dict[str, Any]:
     """Describe all that a training depends on.
 
     Parameters
     ----------
     spec
-        The head.
+        Head that is trained.
     fingerprint
-        Of the embeddings.
+        Fingerprint of the embeddings.
     table
-        The rows that are fitted on.
+        Rows that are fitted on.
     accuracy_floor
-        It counts only where a stopping rule looks at it.
+        Accuracy floor. It counts only if a stopping rule looks at it.
+    folds
+        Number of folds.
     """
     digest = hashlib.sha256()
     for column in ("sha256", "label", "group", "copy"):
         digest.update("\n".join(map(str, table[column])).encode("utf-8", "surrogateescape"))
-    looks = spec.keras is not None and spec.keras.stopping == "dual"
     return {
         "head": spec.model_dump(mode="json"),
         "embeddings": fingerprint,
         "images": digest.hexdigest(),
-        "accuracy_floor": accuracy_floor if looks else None,
+        "accuracy_floor": accuracy_floor if spec.stops_by_accuracy_floor else None,
+        **({"folds": folds} if folds != FOLDS else {}),  # which earlier versions didn't say
     }
 
 

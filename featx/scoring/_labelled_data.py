@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeAlias
 
 import pandas as pd
 
 from featx._progress import Progress, progress_of
 from featx._specs import require_known
 from featx.data import ClassesError, Manifest, ReadingOptions, in_words, is_image
-from featx.data._load import LISTINGS, read_manifest
+from featx.data._load import LISTINGS, ImageSource, read_manifest
 from featx.data._manifest import OWN_COLUMNS
 from featx.errors import InputError, NoLabelsError, SpecMismatchError
 from featx.evaluation import counted, divisible_by
@@ -23,7 +23,7 @@ from featx.scoring._left_out import require_other_files
 from featx.scoring._scored import ALL, Scored, choose_split, score_images
 from featx_cache import INDEX_NAME, SHARDS_NAME, Cache, open_cache
 
-Data = Cache | Manifest | pd.DataFrame | str | Path
+Data: TypeAlias = Cache | ImageSource
 """Embeddings of labelled images, or what `featx.load_manifest` reads."""
 
 
@@ -164,27 +164,20 @@ def read_labelled(
         If it has other classes than the run.
     """
     classes = run.record.classes
-    asked = reading.classes
     if isinstance(data, Manifest):
-        if asked is None and set(data.classes) != set(classes):
-            raise InputError(
-                f"the run {run.path} tells {' from '.join(classes)}, and the manifest has "
-                f"{' and '.join(data.classes)}",
-                "Give `reading=ReadingOptions(classes=(NEGATIVE, POSITIVE))` with the names in the "
-                "manifest.",
-            )
-        return with_classes(data, classes if asked is None else (asked[0], asked[1]), classes)
+        return _read_already(run, data, reading, progress)
     if not reading.chooses_positive:
         reading = replace(reading, classes=classes)
-    predict = f"`featx predict {run.path} {data}` scores images without labels"
+    predict = "`run.predict` scores images without labels"
     if isinstance(data, Path):
+        predict = f"`featx predict {run.path} {data}` scores images without labels"
         if not data.exists():
             raise InputError(f"there is no cache and no data at {data}", "Check the path.")
         if data.is_file() and is_image(data):
             raise NoLabelsError(f"{data} is an image without a label", f"{predict}.")
     name = name_of(run, data)
     try:
-        manifest = read_manifest(cast(Any, data), replace(reading, both_classes=False), progress)
+        manifest = read_manifest(data, replace(reading, both_classes=False), progress)
     except ClassesError as error:
         what = error.what if error.what.startswith(name) else f"{name}: {error.what}"
         raise InputError(
@@ -192,16 +185,32 @@ def read_labelled(
             f"{error.hint} The run tells {' from '.join(classes)}: say what these are called in "
             f"the data with `classes=NEGATIVE,POSITIVE`. {predict}.".strip(),
         ) from error
-    except InputError as error:
-        if isinstance(error, NoLabelsError) or (isinstance(data, Path) and _is_bare(data)):
-            raise NoLabelsError(
-                f"metrics need labels, and {name} has none ({error.what})",
-                f"{predict}; or make a folder of each class.",
-            ) from error
-        raise
+    except NoLabelsError as error:
+        raise NoLabelsError(
+            f"metrics need labels, and {name} has none ({error.what})",
+            f"{predict}; or make a folder of each class.",
+        ) from error
     if said := in_words(manifest.left_out.values()):
         progress.note(f"{said}.")
     return with_classes(manifest, manifest.classes, classes)
+
+
+def _read_already(
+    run: FittedRun, manifest: Manifest, reading: ReadingOptions, progress: Progress
+) -> Manifest:
+    """Take a manifest; its classes are the run's, or those that the user said."""
+    read_manifest(manifest, replace(reading, classes=None), progress)  # which refuses the others
+    classes = run.record.classes
+    negative, positive = reading.classes or classes
+    if {negative, positive} != set(manifest.classes):
+        raise InputError(
+            f"the run {run.path} tells {negative} from {positive}, and the manifest has "
+            f"{' and '.join(manifest.classes)}",
+            "Give `reading=ReadingOptions(classes=(NEGATIVE, POSITIVE))` with the names in the "
+            "manifest.",
+            parameter="reading",
+        )
+    return with_classes(manifest, (negative, positive), classes)
 
 
 def with_classes(manifest: Manifest, names: tuple[str, str], classes: tuple[str, str]) -> Manifest:
@@ -211,14 +220,6 @@ def with_classes(manifest: Manifest, names: tuple[str, str], classes: tuple[str,
         label = table["label"].map(dict(zip(names, classes, strict=True)))
         table = table.assign(label=label.astype(table["label"].dtype))
     return replace(manifest, table=table, classes=classes)
-
-
-def _is_bare(data: Path) -> bool:
-    """Say whether images lie in a folder that has no folders in it."""
-    if not data.is_dir():
-        return False
-    entries = [path for path in data.iterdir() if not path.name.startswith(".")]
-    return not any(path.is_dir() for path in entries) and any(map(is_image, entries))
 
 
 def _choose_cached(
@@ -256,10 +257,8 @@ def _choose_cached(
 
 def _refuse_for_cache(cache: str, options: ScoringOptions) -> None:
     """Refuse options that mean nothing for a cache."""
-    given = [
-        f.name for f in fields(options.reading) if getattr(options.reading, f.name) != f.default
-    ]
-    for name in [*given, *(name for name in ("cache", "weights") if getattr(options, name))]:
+    own = [name for name in ("cache", "weights") if getattr(options, name)]
+    for name in [*options.reading.names_of_changed(), *own]:
         raise InputError(
             f"`{name}` is for images, and {cache} is a cache",
             "Leave it out, or give a folder of images.",
@@ -276,10 +275,8 @@ def _kept_columns(
     )
     if reading.keep is None or not listed:
         return reading.keep
-    return [
-        *reading.keep,
-        *(name for name in by if name not in OWN_COLUMNS | {SIZE, *reading.keep}),
-    ]
+    known = OWN_COLUMNS | {SIZE, *reading.keep}
+    return (*reading.keep, *(name for name in by if name not in known))
 
 
 def _require_columns(by: Sequence[str], table: pd.DataFrame) -> None:

@@ -1,7 +1,12 @@
 """From labels and scores to the operating point."""
 
 from featx.thresholds._calibrators import fit_recalibration, learn_platt
-from featx.thresholds._choose import OperatingPoint, check_accuracy_floor, choose_threshold
+from featx.thresholds._choose import (
+    OperatingPoint,
+    check_accuracy_floor,
+    choose_threshold,
+    write_study,
+)
 from featx.thresholds._cross_validated import CrossValidatedPoint, choose_cross_validated
 from featx.thresholds._label_shift import (
     ASSUMPTION,
@@ -41,4 +46,5 @@ __all__ = [
     "sweep",
     "sweep_at",
     "uncertain_range",
+    "write_study",
 ]

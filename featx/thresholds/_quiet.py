@@ -6,12 +6,12 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 
-import optuna
-
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
     """Keep Optuna from logging a line a trial, and from calling its parts experimental."""
+    import optuna
+
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

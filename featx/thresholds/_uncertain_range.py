@@ -22,7 +22,7 @@ def uncertain_range(
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the threshold when patients are resampled.
 
-    The threshold is an estimate like any other: had other patients of the same population chosen
+    The threshold is an estimate like any other. If other patients of the same population had chosen
     it, it would lie elsewhere. An image between the two ends would have been called sick by some
     of these thresholds and healthy by others. (Bootstrap of patients: Efron and Tibshirani 1993.)
 
@@ -33,20 +33,27 @@ def uncertain_range(
     threshold
         The operating point. The range is made wide enough to hold it.
     accuracy_floor
-        What accuracy has to reach. A resample in which none does takes its most accurate threshold.
+        Accuracy to reach. If no threshold reaches it in a resample, the most accurate is taken.
     prevalence
-        Share of the sick where accuracy has to reach it; None is that among these images.
+        Share of the sick where accuracy has to reach it. By default, their share among the images.
     seed
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------
     low, high : float
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    >>> low, high = uncertain_range(scores, 0.5, accuracy_floor=0.9)
+    >>> round(low, 2), round(high, 2)
+    (0.4, 0.6)
     """
-    truth, place = scores.positive, scores.patient_number
-    patients = int(place.max()) + 1
-    order = np.argsort(place, kind="stable")
-    images = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
+    truth, patient = scores.positive, scores.patient_number
+    patients = int(patient.max()) + 1
+    order = np.argsort(patient, kind="stable")
+    images = np.split(order, np.flatnonzero(np.diff(patient[order])) + 1)
     random = np.random.default_rng(seed)
     found = []
     for _ in range(RESAMPLES):
@@ -55,8 +62,7 @@ def uncertain_range(
             continue
         part = scores[rows]
         points = sweep(part) if prevalence is None else sweep_at(part, prevalence)
-        best = points.best(accuracy_floor)
-        found.append(points.thresholds[int(points.accuracy.argmax()) if best is None else best])
+        found.append(points.threshold(accuracy_floor))
     if not found:
         return threshold, threshold
     tail = (1.0 - CONFIDENCE) / 2.0

@@ -1,4 +1,4 @@
-"""The history of a training: a table of epochs, and its curves."""
+"""History of a training: a table of epochs, and its curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 CURVES = ("loss", "accuracy", "recall")
-# Okabe and Ito's colours, which people with colour blindness can tell apart.
+# Okabe and Ito's colors, which people with color blindness can tell apart.
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
@@ -21,22 +21,22 @@ class History:
     ----------
     table : DataFrame
         One line an epoch: training (``fold 1``, ``final``), member, epoch, loss, accuracy, recall,
-        the same with ``val_`` where patients were held out, seconds.
+        the same with ``val_`` if patients were held out, seconds.
     outcomes
-        What the stopping rule kept, by training.
+        Epoch that the stopping rule kept in each training, and why.
     """
 
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     outcomes: list[str] = field(default_factory=list)
 
     def add(self, training: str, head: Any) -> None:
-        """Append the epochs of a fitted head, where it has some."""
+        """Append the epochs of a fitted head, if it has some."""
         epochs = getattr(head, "history_", [])
         if not epochs:
             return
         members = max(1, int(head.ensemble))
         table = pd.DataFrame(epochs)
-        # A stopping rule may end members early: each begins where the count goes back.
+        # A stopping rule may end members early: each begins at epoch 1 again.
         table.insert(0, "epoch", table.pop("epoch").astype(int))
         table.insert(0, "member", (table["epoch"] == 1).cumsum())
         table.insert(0, "training", training)
@@ -48,16 +48,16 @@ class History:
 
 
 def draw_curves(table: pd.DataFrame, path: Path, title: str) -> None:
-    """Draw loss, accuracy and recall against the epoch; thin lines are folds, bold the final fit.
+    """Draw loss, accuracy and recall against the epoch. The final fit is bold, folds are thin.
 
     Parameters
     ----------
     table
-        See `History`.
+        Table of a `History`.
     path
-        PNG or SVG to write.
+        PNG or SVG file to write.
     title
-        Of the figure.
+        Title of the figure.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -77,7 +77,7 @@ def draw_curves(table: pd.DataFrame, path: Path, title: str) -> None:
             if held_out:
                 axes.plot(epochs["epoch"], epochs[f"val_{name}"], color=ORANGE, ls="--", **style)
         axes.set(xlabel="epoch", title=name)
-        if name == "loss":  # the first epoch's would press all others onto the axis
+        if name == "loss":  # the first epoch's loss would press all others onto the axis
             axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)

@@ -259,13 +259,12 @@ def test_quiet_prints_the_results_alone(featx: Featx, tiny_cache: Path, tmp_path
 
 ONE_LAYER = """
 import featx.heads._keras_head as module
-import featx.training._scoring as scoring
 
 def build_network(shape, settings, seed, *, steps):
     from keras import Input, Sequential, layers
     return Sequential([Input(shape), layers.Flatten(), layers.Dense(1, "sigmoid")])
 
-module.build_network, scoring.FOLDS = build_network, 2
+module.build_network = build_network
 from featx_cli.__main__ import main
 main()
 """
@@ -278,7 +277,7 @@ def test_a_keras_head_in_a_process_of_its_own_prints_results_only(
 
     The network has one layer and there are two folds: each training has to be traced.
     """
-    options = ["--head", "keras", "--epochs", "1", "--accuracy-floor", "0", "--run"]
+    options = ["--head", "keras", "--epochs", "1", "--folds", "2", "--accuracy-floor", "0", "--run"]
     done = subprocess.run(
         [sys.executable, "-c", ONE_LAYER, "-q", "fit", tiny_cache, *options, tmp_path / "run"],
         capture_output=True,

@@ -139,7 +139,7 @@ class TestDashboard:
     def test_without_anything_to_show(self, featx: Featx) -> None:
         answer = featx("dashboard")
         assert answer.code == 2
-        assert "Give a RUN that `featx tune` made" in answer.error
+        assert "Give a RUN that `featx fit` or `featx tune` made, or --storage URL" in answer.error
 
     def test_a_run_that_is_not_there(self, featx: Featx, tmp_path: Path) -> None:
         answer = featx("dashboard", tmp_path / "nothing")

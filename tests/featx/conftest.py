@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.extraction import ExtractionSpec
-from featx.fitting import FitReport, fit
+from featx.fitting import fit
 from featx.heads import HeadSpec
+from featx.runs import FittedRun
 from featx_cache import (
     TEXT,
     Cache,
@@ -197,7 +198,7 @@ def cache(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 
 @pytest.fixture(scope="session")
-def report(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
+def fitted(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> FittedRun:
     """A logistic regression on the made cache. Copy the run before a change."""
     run: Path = tmp_path_factory.mktemp("made-run") / "logreg"
     return fit(cache, HeadSpec(name="logreg"), run, accuracy_floor=0.6)

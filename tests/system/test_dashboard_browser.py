@@ -21,6 +21,7 @@ from featx.fitting import tune
 from featx.heads import HeadSpec
 from featx.tuning import Budget, SearchSpec
 from featx_cache import open_cache
+from tests.folds import use_two_folds
 from tests.postgres import free_port
 
 
@@ -137,7 +138,7 @@ class TestTensorBoard:
             threshold_only=True,
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("featx.training._scoring.FOLDS", 2)
+            use_two_folds(patch)
             tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
         return folder
 

@@ -19,9 +19,8 @@ from featx_cli.__main__ import _run
 
 # Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
 PROGRAM = (
-    "import runpy, signal, featx.training._scoring\n"
+    "import runpy, signal\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "featx.training._scoring.FOLDS = 2\n"
     "runpy.run_module('featx', run_name='__main__', alter_sys=True)\n"
 )
 SETTINGS = {
@@ -37,7 +36,7 @@ SETTINGS = {
 def words(cache: Path, run: Path, *more: str) -> list[str]:
     """What is typed after ``featx``."""
     command = ["fit", str(cache), "--head", "keras", "--run", str(run), "--epochs", "6"]
-    command += ["--accuracy-floor", "0.1", *more]
+    command += ["--accuracy-floor", "0.1", "--folds", "2", *more]
     return command + [word for pair in SETTINGS.items() for word in ("--set", "=".join(pair))]
 
 

@@ -14,6 +14,7 @@ from featx.heads import HeadSpec
 from featx.reports import Report
 from featx.reports import report as make_report
 from featx_cache import open_cache
+from tests.folds import use_two_folds
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def value(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     settings = {"architecture": "gap", "epochs": 2, "precision": "float32"}
     keras = HeadSpec.choose("keras", settings=settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(patch)
         fit(cache, keras, folder / "keras", accuracy_floor=0.3)
     long = folder / f"a-{'very-' * 20}long-name-<b>&"
     fit(cache, HeadSpec.choose("logreg"), long, accuracy_floor=0.5)

@@ -18,6 +18,7 @@ from featx.demo import DemoResult, DemoSize, run_demo, write_phantoms
 from featx.demo import _walkthrough as walkthrough
 from featx.errors import InputError
 from featx_cache import open_cache
+from tests.folds import use_two_folds
 
 SIZE = DemoSize(patients=12, input_size=32, copies=1, epochs=1)
 
@@ -56,7 +57,7 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
 def _quick(small_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two folds, one layer in the Keras head, and no pretrained weights on the machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(patch)
         patch.setattr("featx.heads._keras_head.build_network", small_network)
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.delenv("FEATX_WEIGHTS_DIR", raising=False)
@@ -144,7 +145,7 @@ def test_a_demo_that_was_interrupted_while_drawing_draws_anew(
         draw(*arguments, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(walkthrough, "scan_folder", interrupt)  # the next step
+    monkeypatch.setattr(walkthrough, "load_manifest", interrupt)  # the next step
     monkeypatch.setattr(walkthrough, "write_phantoms", draw_and_stop)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path / "out", SIZE, seed=3)

@@ -52,7 +52,7 @@ def test_a_head_does_as_it_does_alone_and_all_have_the_same_folds(
 ) -> None:
     alone = fit(
         cache, HeadSpec.choose("lda", settings=FEW), tmp_path / "lda", accuracy_floor=0.6
-    ).run
+    ).path
     assert (alone / "oof.csv").read_bytes() == (compared.folder / "lda" / "oof.csv").read_bytes()
     folds = [pd.read_csv(compared.folder / name / "oof.csv")["fold"] for name in NAMES]
     assert all(fold.equals(folds[0]) for fold in folds)
@@ -78,7 +78,7 @@ def test_embeddings_are_pooled_once_for_heads_that_pool_alike(
 def test_runs_that_are_there_are_kept_when_resuming(cache: Cache, tmp_path: Path) -> None:
     first = fit(
         cache, HeadSpec.choose("lda", settings=FEW), tmp_path / "lda", accuracy_floor=0.6
-    ).run
+    ).path
     before = (first / "run.json").read_bytes()
     with pytest.raises(InputError, match=r"there is a run at .*lda already"):
         fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6)
@@ -106,7 +106,7 @@ def test_a_table_is_not_replaced_unasked_and_somebody_else_s_never(
 
 
 def test_a_run_of_one_head_is_no_place_for_several(cache: Cache, tmp_path: Path) -> None:
-    run = fit(cache, SPECS[0], tmp_path / "run", accuracy_floor=0.6).run
+    run = fit(cache, SPECS[0], tmp_path / "run", accuracy_floor=0.6).path
     before = sorted(run.iterdir())
     with pytest.raises(InputError, match="is a run of one head"):
         fit_heads(cache, SPECS, run, accuracy_floor=0.6, force=True)
@@ -119,7 +119,7 @@ def test_a_head_that_misses_the_floor_is_listed_with_its_area_and_best_accuracy(
     original = comparison.fit_on
 
     def out_of_reach_for_knn(data: Any, cache: Cache, job: Any, progress: Any) -> Any:
-        floor = 1.0 if job.spec.name == "knn" else job.accuracy_floor
+        floor = 1.0 if job.head.name == "knn" else job.accuracy_floor
         return original(data, cache, replace(job, accuracy_floor=floor), progress)
 
     monkeypatch.setattr(comparison, "fit_on", out_of_reach_for_knn)

@@ -10,7 +10,7 @@ import pytest
 
 from featx._run import Run, load_run
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import InputError, SpecMismatchError
 from featx.extraction import ExtractionOptions, extract
 from featx.fitting import fit
@@ -26,7 +26,7 @@ def extracted(
     data: Path, backbone: Backbone, folder: Path, copies: int = COPIES, rotation: float = 30.0
 ) -> Cache:
     extract(
-        scan_folder(data),
+        load_manifest(data),
         folder,
         backbone,
         augmentation=AugmentationSpec(copies=copies, rotation=rotation),
@@ -46,7 +46,7 @@ def copied(
 @pytest.fixture(scope="module")
 def run(copied: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("tta") / "run"
-    return load_run(fit(copied, LOGREG, folder, accuracy_floor=0.4, tta=True).run)
+    return load_run(fit(copied, LOGREG, folder, accuracy_floor=0.4, tta=True).path)
 
 
 def test_every_image_has_copies(copied: Cache) -> None:
@@ -82,7 +82,7 @@ def test_files_are_scored_as_their_images_in_the_cache(
     files = [phantom_data / path for path in cached["path"]]
     predicted = [p.score for p in run.predict(files, backbone=tiny_backbone)]
     assert predicted == pytest.approx(cached["score"].to_numpy(), abs=2e-3)
-    plain = fit(copied, LOGREG, run.path.with_name("plain"), accuracy_floor=0.4).run
+    plain = fit(copied, LOGREG, run.path.with_name("plain"), accuracy_floor=0.4).path
     untouched = load_run(plain).evaluate(copied).scores["score"].to_numpy()
     assert np.abs(untouched - cached["score"].to_numpy()).max() > 0.01
 
@@ -118,7 +118,7 @@ def test_copies_of_all_keeps_what_copies_of_train_has_made(
     phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     augmentation = AugmentationSpec(copies=1)
-    manifest = scan_folder(phantom_data)
+    manifest = load_manifest(phantom_data)
     before = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation)
     options = ExtractionOptions(copies_of="all")
     after = extract(

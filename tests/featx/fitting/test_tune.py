@@ -15,11 +15,13 @@ import pytest
 from featx._run import load_run
 from featx.errors import InputError, NoFeasibleThresholdError, SpecMismatchError
 from featx.fitting import TuneReport, tune
-from featx.fitting._tune import study_folder, study_place
+from featx.fitting._tune import find_study, study_folder
 from featx.heads import HeadSpec
-from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
+from featx.tuning import Budget, SearchSpec
+from featx.tuning._storage import StudyLocation, open_storage
 from featx_cache import Cache
 from featx_cache.files import lock
+from tests.folds import use_two_folds
 
 LOGREG = HeadSpec.choose("logreg")
 THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True)
@@ -27,7 +29,7 @@ THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True
 
 def studied(run: Path, name: str | None = None) -> optuna.Study:
     """Load the study that a run keeps."""
-    storage = open_storage(StudyPlace(run / "study", None, ""))
+    storage = open_storage(StudyLocation(run / "study", None, ""))
     return optuna.load_study(study_name=name or run.name, storage=storage)
 
 
@@ -316,7 +318,7 @@ class TestKeras:
     def test_hopeless_trainings_are_stopped_and_the_time_is_told(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(monkeypatch)
         # The median of so few images says little: every second trial falls behind after an epoch.
         monkeypatch.setattr(
             optuna.pruners.MedianPruner, "prune", lambda *given: given[-1].number % 2 == 1
@@ -399,7 +401,7 @@ class TestSamplers:
     def test_hyperband_goes_with_keras(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(monkeypatch)
         settings = {"architecture": "gap", "epochs": 3, "precision": "float32"}
         spec = SearchSpec(
             heads=(HeadSpec.choose("keras", settings=settings),),
@@ -431,11 +433,11 @@ class TestPlace:
         folder = study_folder(tmp_path / "run")
         folder.mkdir()
         (folder / "study.journal").touch()
-        place, artifacts = study_place(tmp_path / "run", "sqlite:///of-other-studies.db")
+        place, artifacts = find_study(tmp_path / "run", "sqlite:///of-other-studies.db")
         assert place.url is None
         assert (place.folder, place.name) == (folder, "run")
         assert artifacts == folder / "artifacts"
 
     def test_a_fitted_run_has_none(self, report: Any) -> None:
         with pytest.raises(InputError, match="has no study"):
-            study_place(report.run, None)
+            find_study(report.run, None)

@@ -92,6 +92,6 @@ def made(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Mad
     folder = tmp_path_factory.mktemp("report")
     draw_images(make_cache(folder / "cache"), folder / "data")
     cache = open_cache(folder / "cache")
-    run = fit(cache, HeadSpec.choose("logreg"), folder / "logreg", accuracy_floor=0.6).run
+    run = fit(cache, HeadSpec.choose("logreg"), folder / "logreg", accuracy_floor=0.6).path
     page = report(run, anonymous=False, progress=False)
     return Made(cache, run, page, page.save(folder / "out" / "report.html"))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def two(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path]:
     """A report of two runs, and where the second is."""
     folder = tmp_path_factory.mktemp("two")
-    other = fit(made.cache, HeadSpec.choose("knn"), folder / "knn", accuracy_floor=0.6).run
+    other = fit(made.cache, HeadSpec.choose("knn"), folder / "knn", accuracy_floor=0.6).path
     return Page(report([made.run, other], by="split", progress=False)), other
 
 

@@ -213,7 +213,7 @@ class TestSeveralRuns:
     def test_each_is_in_every_table_and_curves_are_drawn_together(
         self, made: Made, tmp_path: Path
     ) -> None:
-        other = fit(made.cache, HeadSpec.choose("lda"), tmp_path / "lda", accuracy_floor=0.6).run
+        other = fit(made.cache, HeadSpec.choose("lda"), tmp_path / "lda", accuracy_floor=0.6).path
         page = Page(report([made.run, other, made.run], progress=False))
         (together,) = [w for w in page.words if w.startswith("ROC curve on split test")]
         assert "logreg: ROC AUC" in together
@@ -275,7 +275,7 @@ class TestWhatIsMissing:
             made.images.loc[made.images["split"] == "test", "split"] = "train"
 
         cache = make_cache(tmp_path / "cache", copies=0, change=change)
-        run = fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.6).run
+        run = fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.6).path
         page = Page(report([run], progress=False))
         assert "These are out-of-fold numbers" in page.text
         missing = page.text.split("What couldn't be shown")[-1]
@@ -322,7 +322,7 @@ def hostile(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> 
 
     folder = tmp_path_factory.mktemp("hostile")
     cache = make_cache(folder / "a <b> & c|d", classes=HOSTILE, change=change)
-    run = fit(cache, HeadSpec.choose("logreg"), folder / "<i>run|", accuracy_floor=0.6).run
+    run = fit(cache, HeadSpec.choose("logreg"), folder / "<i>run|", accuracy_floor=0.6).path
     return report(run, title="<u>title</u>", anonymous=False, progress=False)
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from featx._run import load_run
-from featx.fitting import FitReport
+from featx.runs import FittedRun
 from featx.runs._record import RunRecord, versions
 from tests.refusing import refused
 
 
 @pytest.fixture
-def run(report: FitReport, tmp_path: Path) -> Path:
+def run(fitted: FittedRun, tmp_path: Path) -> Path:
     """A run that may be damaged."""
-    shutil.copytree(report.run, tmp_path / "run")
+    shutil.copytree(fitted.path, tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -37,15 +37,15 @@ def edit(run: Path, **changes: Any) -> None:
     (run / "run.json").write_text(json.dumps(record))
 
 
-def test_what_was_written_is_read_back(report: FitReport) -> None:
-    run = load_run(report.run)
-    assert run.record == report.record
-    assert run.record.threshold == report.point.threshold
+def test_what_was_written_is_read_back(fitted: FittedRun) -> None:
+    run = load_run(fitted.path)
+    assert run.record == fitted.record
+    assert run.record.threshold == fitted.record.threshold
 
 
-def test_a_record_is_frozen(report: FitReport) -> None:
+def test_a_record_is_frozen(fitted: FittedRun) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        report.record.threshold = 0.1  # type: ignore[misc]
+        fitted.record.threshold = 0.1  # type: ignore[misc]
 
 
 def test_fields_that_a_later_version_adds_are_no_reason_to_refuse(run: Path) -> None:

@@ -179,7 +179,7 @@ class TestProbability:
         self, tiny_cache: Path, tmp_path: Path, phantom_data: Path, tiny_backbone: Backbone
     ) -> None:
         spec = HeadSpec(name="logreg", calibration="sigmoid")
-        run = load_run(fit(open_cache(tiny_cache), spec, tmp_path / "r", accuracy_floor=0.5).run)
+        run = load_run(fit(open_cache(tiny_cache), spec, tmp_path / "r", accuracy_floor=0.5).path)
         assert run.calibration is None
         for p in run.predict(images_of(phantom_data), backbone=tiny_backbone):
             assert p.probability == p.score

@@ -45,7 +45,7 @@ def test_it_holds_the_thresholds_that_other_patients_would_have_chosen() -> None
     others = []
     for seed in range(1, 41):
         scores = scores_of(400, seed=seed)
-        others.append(choose_threshold(scores, accuracy_floor=0.7, trials=1).threshold)
+        others.append(choose_threshold(scores, accuracy_floor=0.7).threshold)
     inside = np.mean([low <= other <= high for other in others])
     assert inside >= 0.7  # two estimates differ by more than one from the truth
 

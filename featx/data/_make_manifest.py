@@ -1,4 +1,4 @@
-"""From a list of labelled files to a manifest: probing, grouping, and what can't be read."""
+"""From a list of labelled files to a manifest: headers, patients, and what can't be read."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from featx._progress import Progress
+from featx.data._file_facts import read_all_facts
 from featx.data._manifest import ImageInputError, Manifest, typed
 from featx.data._options import ReadingOptions
 from featx.data._patients import cause_of, group_of
-from featx.data._probe import probe_all
 from featx.errors import InputError
 
-PROBED = ("sha256", "width", "height", "mode", "source")
+FILE_COLUMNS = ("sha256", "width", "height", "mode", "source")
 
 
-def build(
+def make_manifest(
     root: Path,
     listed: Mapping[str, Sequence[str]],
     classes: tuple[str, str],
@@ -24,39 +24,38 @@ def build(
     progress: Progress,
     left_out: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Probe listed files and make the manifest of those that can be read, in their order.
+    """Read the headers of listed files and make the manifest of those that can be read.
 
     Parameters
     ----------
     root
-        What paths are relative to.
+        Folder that paths are relative to.
     listed
-        Columns path, label, split; group, where it is known (empty where it isn't); and any other
-        columns, which are kept as they are.
+        Columns path, label and split. A group may be empty. Other columns are kept as they are.
     classes
-        The negative and the positive class; every label is one of them.
+        Names of the negative and the positive class. Every label is one of them.
     options
-        How patients are found where `listed` has no group.
+        How patients are found if `listed` has no group.
     progress
         Shows how many files have been read.
     left_out
         Relative path -> reason, for files of a folder that aren't used. DICOM objects that aren't
-        images join them; None counts these as unreadable, because somebody listed them.
+        images join them. If it is None, somebody listed these, and they count as unreadable.
 
     Raises
     ------
     InputError
-        When a class has no readable image.
+        If a class has no readable image.
     """
     pattern = compile_group(options.group_regex)
     paths = listed["path"]
     groups = list(listed.get("group") or [""] * len(paths))
-    facts: dict[str, list[object]] = {name: [] for name in (*PROBED, "study")}
+    facts: dict[str, list[object]] = {name: [] for name in (*FILE_COLUMNS, "study")}
     kept: list[int] = []
     unreadable: dict[str, str] = {}
     met = dict(left_out or {})
     with progress.task("Reading files", len(paths), "image") as advance:
-        for number, found in enumerate(probe_all(root, paths, options.pseudonyms)):
+        for number, found in enumerate(read_all_facts(root, paths, options.pseudonyms)):
             advance(1)
             if found.problem:
                 problems = met if found.no_image and left_out is not None else unreadable
@@ -81,14 +80,14 @@ def build(
 
 
 def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
-    """Raise when a class has no readable image.
+    """Refuse a class that has no readable image.
 
     Parameters
     ----------
     manifest
-        With what could not be read.
+        Manifest with what could not be read.
     labels
-        Path -> label of all that was listed.
+        Path -> label of all listed files.
 
     Raises
     ------
@@ -107,12 +106,12 @@ def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
 
 
 def compile_group(group_regex: str | None) -> re.Pattern[str] | None:
-    """Compile ``--group-regex``.
+    """Compile `group_regex`.
 
     Raises
     ------
     InputError
-        When it isn't a regular expression.
+        If it isn't a regular expression.
     """
     if group_regex is None:
         return None
@@ -125,6 +124,6 @@ def compile_group(group_regex: str | None) -> re.Pattern[str] | None:
 
 
 def regroup(paths: Sequence[str], groups: Sequence[str], group_regex: str | None) -> list[str]:
-    """Return the group of each image, found in its path where it has none."""
+    """Return the group of each image. If it has none, it is found in the path."""
     pattern = compile_group(group_regex)
     return [group or group_of(path, pattern) for path, group in zip(paths, groups, strict=True)]

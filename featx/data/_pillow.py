@@ -1,4 +1,4 @@
-"""Image files as Pillow opens them: one image each, of pixels whose meaning the file says."""
+"""Image files that Pillow opens: one image each, and what its numbers mean."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SAMPLE_NAMES = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the numbers in an image of more than 8 bits, or of signed ones, mean.
+    """What the numbers in an image mean, if they are signed or have more than 8 bits.
 
     Attributes
     ----------
     low, high
-        The values that are shown as 0 and as 255.
+        Values that are shown as 0 and as 255.
     stored
-        The type that the file has them in, where Pillow gives the same bits another one; else None.
+        Type of the numbers in the file, or None if Pillow gives them the same.
     negative
         Whether the lowest value is white.
     """
@@ -45,25 +45,25 @@ class Samples:
     negative: bool = False
 
 
-def open_picture(file: IO[bytes]) -> Image.Image:
-    """Open an image file, of which nothing is decoded yet.
+def open_image(file: IO[bytes]) -> Image.Image:
+    """Open an image file, without decoding it.
 
-    Of a file of several JPEG pictures (MPO) the first is the image, and of an animated PNG the one
+    If a file has several JPEG images (MPO), the first is taken. An animated PNG gives the image
     that other programs show. Smaller copies and masks in a TIFF file don't count as pages.
 
     Parameters
     ----------
     file
-        At its start.
+        File at its start.
 
     Raises
     ------
     ValueError
-        When it is another kind of file, or has more than one page; says which.
+        If it is another kind of file, or has more than one page. The text says which.
     """
     try:
         image = Image.open(file, formats=PILLOW_FORMATS)
-    except (UnidentifiedImageError, KeyError) as error:  # the latter of an unknown compression
+    except (UnidentifiedImageError, KeyError) as error:  # KeyError: an unknown compression
         raise ValueError(_refusal(file)) from error
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         pages = _pages(image)
@@ -76,15 +76,15 @@ def open_picture(file: IO[bytes]) -> Image.Image:
 
 
 def samples_of(image: Image.Image) -> Samples | None:
-    """Say what the numbers in an image mean; None for those of 8 bits that Pillow converts itself.
+    """Say what the numbers in an image mean, or None if Pillow converts them itself (8 bits).
 
-    The range is that of the format: of the bits that a sample has, or what a TIFF file declares as
-    SMinSampleValue and SMaxSampleValue (TIFF 6.0, page 83). It is never taken from the content.
+    The range comes from the bits of a sample, or from SMinSampleValue and SMaxSampleValue in a TIFF
+    file (TIFF 6.0, page 83). It is never taken from the content.
 
     Raises
     ------
     ValueError
-        When the file doesn't say what is black and what is white.
+        If the file doesn't say what is black and what is white.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return Samples(0.0, 65535.0) if image.mode in _WIDE_MODES else None

@@ -1,4 +1,4 @@
-"""What a manifest says of a file before anything is decoded: its hash, size, mode and format."""
+"""Facts of a file that need no decoding: its hash, size, mode and format."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from featx.data._dicom import (
     looks_like_dicom,
     read_header,
 )
-from featx.data._opening import open_picture, samples_of
+from featx.data._pillow import open_image, samples_of
 from featx.errors import FeatxError
+from featx_cache._text import first_line
 from featx_cache.files import open_regular
 
 THREADS = min(8, (os.cpu_count() or 1) * 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class FileFacts:
     """What a file's header says.
 
     Attributes
     ----------
     sha256
-        Of the file's bytes; of the pixels' bytes for an image in an ``.npz`` file.
+        Hash of the file, or of the pixels if it is an image in an ``.npz`` file.
     width, height
-        In pixels, as stored.
+        Stored size in pixels.
     mode, source
         See `featx.data.Manifest`.
     patient, study
-        Pseudonyms from a DICOM header; else empty.
+        Pseudonyms from a DICOM header, or empty texts.
     problem
-        Why there is nothing of the above; empty where there is.
+        Reason why all others are empty.
     no_image
-        Whether the problem is that it is a DICOM object of another kind than an image.
+        Whether the problem is that the file is a DICOM object of another kind than an image.
     """
 
     sha256: str = ""
@@ -58,20 +59,20 @@ class Probe:
     no_image: bool = False
 
 
-def probe_all(root: Path, paths: Sequence[str], pseudonyms: Pseudonyms) -> Iterator[Probe]:
-    """Probe files in threads, in order."""
+def read_all_facts(root: Path, paths: Sequence[str], pseudonyms: Pseudonyms) -> Iterator[FileFacts]:
+    """Read the facts of files in threads, in order."""
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from pool.map(lambda path: probe(root / path, pseudonyms), paths)
+        yield from pool.map(lambda path: read_facts(root / path, pseudonyms), paths)
 
 
-def probe(path: Path, pseudonyms: Pseudonyms) -> Probe:
+def read_facts(path: Path, pseudonyms: Pseudonyms) -> FileFacts:
     """Hash a file and read its header."""
     try:
-        return _probe_row(path) if npz.is_place(path) else _probe_file(path, pseudonyms)
-    except FeatxError:  # of pseudonyms, whose salt can't be kept
+        return _facts_of_row(path) if npz.is_row_path(path) else _facts_of_file(path, pseudonyms)
+    except FeatxError:  # the salt of pseudonyms can't be kept
         raise
     except Exception as error:  # noqa: BLE001 - libraries of images have many words for damage
-        return Probe(problem=reason_of(error), no_image=isinstance(error, NotAnImageError))
+        return FileFacts(problem=reason_of(error), no_image=isinstance(error, NotAnImageError))
 
 
 def reason_of(error: BaseException) -> str:
@@ -86,14 +87,14 @@ def reason_of(error: BaseException) -> str:
         return "its pixels are damaged"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return first_line(error)[:200]
 
 
-def _probe_file(path: Path, pseudonyms: Pseudonyms) -> Probe:
+def _facts_of_file(path: Path, pseudonyms: Pseudonyms) -> FileFacts:
     with open_regular(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if file.tell() == 0:
-            return Probe(problem="the file is empty")
+            return FileFacts(problem="the file is empty")
         file.seek(0)
         if is_dicom_name(path) or looks_like_dicom(file):
             with header_errors():
@@ -101,14 +102,14 @@ def _probe_file(path: Path, pseudonyms: Pseudonyms) -> Probe:
                 patient, study = identify(header, pseudonyms)
                 mode = kind_of_pixels(header)
                 width, height = int(header.Columns), int(header.Rows)
-            return Probe(sha256, width, height, mode, "DICOM", patient, study)
-        with open_picture(file) as image:
+            return FileFacts(sha256, width, height, mode, "DICOM", patient, study)
+        with open_image(file) as image:
             samples_of(image)  # refuses those without a known range
-            return Probe(sha256, *image.size, image.mode, image.format or "")
+            return FileFacts(sha256, *image.size, image.mode, image.format or "")
 
 
-def _probe_row(path: Path) -> Probe:
+def _facts_of_row(path: Path) -> FileFacts:
     pixels = npz.read_image(path)
     height, width = pixels.shape[:2]
     sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
-    return Probe(sha256, width, height, "L" if pixels.ndim == 2 else "RGB", "NPZ")
+    return FileFacts(sha256, width, height, "L" if pixels.ndim == 2 else "RGB", "NPZ")

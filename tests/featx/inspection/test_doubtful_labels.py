@@ -9,7 +9,7 @@ import pandas as pd
 
 from featx.data import Manifest
 from featx.data._manifest import typed
-from featx.inspection._labels import check_labels, ranked_labels
+from featx.inspection._doubtful_labels import check_labels, rank_labels
 from featx_cache import IMAGE_COLUMNS
 from tests.featx.conftest import Contents, MakeCache
 
@@ -46,7 +46,7 @@ def test_planted_mistakes_are_found_and_nothing_else(make_cache: MakeCache, tmp_
 
     cache = make_cache(tmp_path / "cache", patients=60, change=change)
     manifest = manifest_of(cache.images)
-    ranked = ranked_labels(manifest, cache)
+    ranked = rank_labels(manifest, cache)
     doubtful = ranked[ranked["doubtful"]]
     assert sorted(ranked["path"].head(3)) == sorted(mistaken)
     assert sorted(doubtful["path"]) == sorted(mistaken)
@@ -60,7 +60,7 @@ def test_planted_mistakes_are_found_and_nothing_else(make_cache: MakeCache, tmp_
 def test_clean_labels_raise_no_doubt(make_cache: MakeCache, tmp_path: Path) -> None:
     cache = make_cache(tmp_path / "cache", patients=60, change=far_apart)
     manifest = manifest_of(cache.images)
-    ranked = ranked_labels(manifest, cache)
+    ranked = rank_labels(manifest, cache)
     assert len(ranked) == cache.images["split"].isin(["train", "val"]).sum()
     assert not ranked["doubtful"].any()
     assert check_labels(manifest, ranked) == []
@@ -71,5 +71,5 @@ def test_images_that_are_not_in_the_cache_are_not_judged(
 ) -> None:
     cache = make_cache(tmp_path / "cache", patients=60, change=far_apart)
     other = manifest_of(cache.images.assign(sha256=[f"{n:064}" for n in range(len(cache.images))]))
-    assert ranked_labels(other, cache).empty
-    assert check_labels(other, ranked_labels(other, cache)) == []
+    assert rank_labels(other, cache).empty
+    assert check_labels(other, rank_labels(other, cache)) == []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from featx.data import Manifest, fold_manifest, split_manifest
+from featx.data import Manifest
 from featx.data._links import linked, merged_groups
 from featx.data._manifest import typed
 from featx.errors import InputError
+from featx.inspection import fold_manifest, split_manifest
 
 
 def manifest(patients: int = 200, sick: float = 0.7, seed: int = 0) -> Manifest:
@@ -45,29 +48,33 @@ def manifest(patients: int = 200, sick: float = 0.7, seed: int = 0) -> Manifest:
     )
 
 
+split = partial(split_manifest, near=False, progress=False)
+fold = partial(fold_manifest, near=False, progress=False)
+
+
 class TestSplit:
     @pytest.mark.parametrize(("test", "val"), [(0.15, 0.15), (0.2, 0.0), (0.33, 0.1), (0.5, 0.25)])
     def test_sizes_and_classes_are_as_asked(self, test: float, val: float) -> None:
-        counts = split_manifest(manifest(), test=test, val=val).counts()
+        counts = split(manifest(), test=test, val=val).counts()
         assert set(counts.index) == {"train", "test"} | ({"val"} if val else set())
         total = counts.sum()
-        for split, share in (("test", test), ("val", val)):
+        for name, share in (("test", test), ("val", val)):
             if share:
-                np.testing.assert_allclose(counts.loc[split] / total, share, atol=0.03)
+                np.testing.assert_allclose(counts.loc[name] / total, share, atol=0.03)
 
     def test_no_patient_is_in_two(self) -> None:
-        table = split_manifest(manifest()).table
+        table = split(manifest()).table
         assert table.groupby("group")["split"].nunique().max() == 1
 
     def test_images_and_their_order_stay(self) -> None:
         before = manifest()
-        after = split_manifest(before)
+        after = split(before)
         assert after.table.drop(columns="split").equals(before.table.drop(columns="split"))
 
     def test_is_the_same_again_and_another_with_another_seed(self) -> None:
-        first = split_manifest(manifest(), seed=1).table
-        assert split_manifest(manifest(), seed=1).table.equals(first)
-        assert not split_manifest(manifest(), seed=2).table.equals(first)
+        first = split(manifest(), seed=1).table
+        assert split(manifest(), seed=1).table.equals(first)
+        assert not split(manifest(), seed=2).table.equals(first)
 
     def test_duplicates_and_lookalikes_stay_together(self) -> None:
         images = manifest()
@@ -77,9 +84,9 @@ class TestSplit:
         images = Manifest(Path(), images.table.assign(sha256=sha256), images.classes)
         near = [(int(first[2]), int(first[150])), (int(first[150]), int(first[40]))]
         for seed in range(10):
-            split = split_manifest(images, seed=seed, near=near).table["split"]
-            assert split[first[1]] == split[first[180]]
-            assert split[first[2]] == split[first[150]] == split[first[40]]
+            dealt = split(images, seed=seed, near=near).table["split"]
+            assert dealt[first[1]] == dealt[first[180]]
+            assert dealt[first[2]] == dealt[first[150]] == dealt[first[40]]
 
     @pytest.mark.parametrize(
         ("shares", "said"),
@@ -89,26 +96,26 @@ class TestSplit:
             ({"test": 0.5, "val": 0.5}, "leave nothing to train on"),
         ],
     )
-    def test_impossible_shares(self, shares: dict[str, float], said: str) -> None:
+    def test_impossible_shares(self, shares: dict[str, Any], said: str) -> None:
         with pytest.raises(InputError, match=said):
-            split_manifest(manifest(), **shares)
+            split(manifest(), **shares)
 
     def test_too_few_patients_of_a_class(self) -> None:
         with pytest.raises(InputError, match=r"class 'WELL' has 2 patients, too few for 3 splits"):
-            split_manifest(manifest(patients=20, sick=0.9))
-        assert len(split_manifest(manifest(patients=20, sick=0.9), val=0.0)) > 0
+            split(manifest(patients=20, sick=0.9))
+        assert len(split(manifest(patients=20, sick=0.9), val=0.0)) > 0
 
     def test_few_patients_get_every_split_an_image_of_each_class(self) -> None:
         for seed in range(20):
-            counts = split_manifest(manifest(patients=7, sick=0.5, seed=seed), seed=seed).counts()
+            counts = split(manifest(patients=7, sick=0.5, seed=seed), seed=seed).counts()
             assert (counts.to_numpy() > 0).all()
             assert len(counts) == 3
 
     def test_of_real_x_rays(self, shared_data: Path) -> None:
-        from featx.data import scan_folder
+        from featx.data import load_manifest
 
-        real = scan_folder(shared_data / "chest_xray")
-        result = split_manifest(real, test=0.15, val=0.15)
+        real = load_manifest(shared_data / "chest_xray")
+        result = split(real, test=0.15, val=0.15)
         counts = result.counts()
         np.testing.assert_allclose(counts.loc["test"] / counts.sum(), 0.15, atol=0.006)
         np.testing.assert_allclose(counts.loc["val"] / counts.sum(), 0.15, atol=0.006)
@@ -118,7 +125,7 @@ class TestSplit:
 
 class TestFolds:
     def test_hold_out_each_patient_once(self) -> None:
-        table = fold_manifest(manifest(), 5).table
+        table = fold(manifest(), 5).table
         assert sorted(table["fold"].unique()) == list("12345")
         assert set(table["split"]) == {"train"}
         assert table.groupby("group")["fold"].nunique().max() == 1
@@ -127,9 +134,9 @@ class TestFolds:
 
     def test_too_few_patients(self) -> None:
         with pytest.raises(InputError, match=r"class 'WELL' has 4 patients, too few for 5 folds"):
-            fold_manifest(manifest(patients=20, sick=0.8), 5)
+            fold(manifest(patients=20, sick=0.8), 5)
         with pytest.raises(InputError, match="`folds` 1 is fewer than two"):
-            fold_manifest(manifest(), 1)
+            fold(manifest(), 1)
 
 
 class TestLinks:

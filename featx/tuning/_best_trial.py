@@ -13,35 +13,35 @@ from optuna.trial import FrozenTrial, TrialState
 from featx.errors import FeatxError, InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.thresholds import Sweep, sweep
-from featx.tuning._objective import SAVED
+from featx.tuning._objective import SECONDS_SAVED
 from featx.tuning._scorer import Scorer
 from featx.tuning._spaces import THRESHOLD, spec_of_trial
 from featx.tuning._spec import SearchSpec
 from featx.tuning._workers import Worker
 
-SNAPS = 3
+OPTIMUM_ATTEMPTS = 3
 """Times that the exact optimum is queued: another machine on the study may take it first."""
 
 ATTRIBUTES = ("accuracy", "specificity", "roc_auc", "fit_seconds")
 
 
 @dataclass(frozen=True, slots=True)
-class Winner:
-    """The trial that a study has found best.
+class BestTrial:
+    """Best trial of a study.
 
     Attributes
     ----------
-    trial
-        Its number.
+    number
+        Number of the trial.
     spec, threshold
-        The head and its operating point.
+        Head and operating point.
     recall, accuracy
-        Out of fold, on the folds of the search.
+        Metrics out of fold, on the folds of the search.
     snapped
         Whether no trial had hit the exact optimum, which was then added as the last one.
     """
 
-    trial: int
+    number: int
     spec: HeadSpec
     threshold: float
     recall: float
@@ -69,7 +69,7 @@ class _Candidate:
         return float(self.points.recall[self.point]), float(self.points.accuracy[self.point])
 
 
-def choose_winner(worker: Worker, search: SearchSpec, scorer: Scorer) -> Winner:
+def choose_best_trial(worker: Worker, search: SearchSpec, scorer: Scorer) -> BestTrial:
     """Return the best feasible trial: highest recall, then accuracy, then the cheaper head.
 
     Each setting that was scored is swept over all its thresholds. Where that finds a better
@@ -78,19 +78,19 @@ def choose_winner(worker: Worker, search: SearchSpec, scorer: Scorer) -> Winner:
     Parameters
     ----------
     worker
-        Of the study.
+        Worker that has the study and can run another trial.
     search, scorer
-        What was searched.
+        Search, and the scores of its settings.
 
     Raises
     ------
     NoFeasibleThresholdError
-        When no setting reaches the floor at any threshold; it names the nearest miss.
+        If no setting reaches the floor at any threshold. The nearest miss is named.
     FeatxError
-        When no trial was finished.
+        If no trial was finished.
     """
     study, floor = worker.study, search.accuracy_floor
-    best = best_trial(study, search)
+    best = best_feasible_trial(study, search)
     candidates = _candidates(study, search, scorer, best)
     if not candidates and best is None:
         raise FeatxError(
@@ -103,9 +103,9 @@ def choose_winner(worker: Worker, search: SearchSpec, scorer: Scorer) -> Winner:
     snapped = best is None or _achieved(best) < optimum.achieved
     if snapped:
         threshold = float(optimum.points.thresholds[optimum.point])
-        for _ in range(SNAPS):
+        for _ in range(OPTIMUM_ATTEMPTS):
             worker.run_point({**optimum.trial.params, THRESHOLD: threshold})
-            best = best_trial(study, search)
+            best = best_feasible_trial(study, search)
             if best is not None and _achieved(best) >= optimum.achieved:
                 break
     if best is None or _achieved(best) < optimum.achieved:
@@ -114,8 +114,8 @@ def choose_winner(worker: Worker, search: SearchSpec, scorer: Scorer) -> Winner:
             "Run the same command again.",
         )
     recall, accuracy = _achieved(best)
-    return Winner(
-        trial=best.number,
+    return BestTrial(
+        number=best.number,
         spec=spec_of_trial(best.params, search),
         threshold=float(best.params[THRESHOLD]),
         recall=recall,
@@ -130,7 +130,7 @@ def require_own_trials(study: optuna.Study, search: SearchSpec) -> None:
     Raises
     ------
     InputError
-        Naming the first finished trial that featx can't have made.
+        If featx can't have made a finished trial. The first one is named.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         try:
@@ -146,7 +146,7 @@ def require_own_trials(study: optuna.Study, search: SearchSpec) -> None:
             )
 
 
-def best_trial(study: optuna.Study, search: SearchSpec) -> FrozenTrial | None:
+def best_feasible_trial(study: optuna.Study, search: SearchSpec) -> FrozenTrial | None:
     """Return the best finished trial that keeps the floor, or None.
 
     `optuna.Study.best_trial` honours constraints, but leaves ties to chance.
@@ -166,14 +166,14 @@ def best_trial(study: optuna.Study, search: SearchSpec) -> FrozenTrial | None:
 def front_table(study: optuna.Study, *, everything: bool = False) -> pd.DataFrame:
     """Return the Pareto front: trial, recall, accuracy, threshold, and the settings.
 
-    Accuracy ascending; a point that several trials reach is told once.
+    Rows are in the order of accuracy. A point that several trials reach is there once.
 
     Parameters
     ----------
     study
-        Of two objectives.
+        Study with two objectives.
     everything
-        Take all finished trials, not only those of the front.
+        Whether all finished trials are returned, not only those of the front.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     rows = [
@@ -193,7 +193,7 @@ def front_table(study: optuna.Study, *, everything: bool = False) -> pd.DataFram
     return table.reset_index(drop=True)
 
 
-def counts(study: optuna.Study, accuracy_floor: float) -> dict[str, int]:
+def count_trials(study: optuna.Study, accuracy_floor: float) -> dict[str, int]:
     """Count trials by their state, and those that were scored and don't keep the floor."""
     trials = study.get_trials(deepcopy=False)
     states = {state.name.lower(): 0 for state in TrialState}
@@ -204,8 +204,8 @@ def counts(study: optuna.Study, accuracy_floor: float) -> dict[str, int]:
 
 
 def seconds_saved(study: optuna.Study) -> float:
-    """Return the time that pruning saved, by the speed of each training that it ended."""
-    return float(sum(trial.user_attrs.get(SAVED, 0.0) for trial in study.get_trials(False)))
+    """Return the seconds that pruning saved, estimated from the speed of each pruned training."""
+    return float(sum(trial.user_attrs.get(SECONDS_SAVED, 0.0) for trial in study.get_trials(False)))
 
 
 def _achieved(trial: FrozenTrial) -> tuple[float, float]:

@@ -22,8 +22,8 @@ from featx.data._left_out import (
 from featx_cache.files import NotRegularFileError, open_regular
 
 _HIDDEN_STARTS = (".", "__MACOSX")
-_NO_DATA = frozenset({".git", ".hg", ".svn"})
-_OF_THE_SYSTEM = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+_VERSION_CONTROL = frozenset({".git", ".hg", ".svn"})
+_SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 
 
 def is_image_name(path: Path) -> bool:
@@ -37,7 +37,13 @@ def is_hidden_name(name: str) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """Say whether a file is an image that featx reads, by its name or by its first bytes."""
+    """Say whether a file is an image that featx reads, by its name or by its first bytes.
+
+    Examples
+    --------
+    >>> is_image(Path("a.png")), is_image(Path(".hidden.png"))
+    (True, False)
+    """
     return is_image_name(path) or (not is_hidden_name(path.name) and not _reason(path))
 
 
@@ -50,10 +56,14 @@ def walk_images(folder: Path, left_out: Counter[str] | None = None) -> Iterator[
     Parameters
     ----------
     folder
-        Where to begin.
+        Folder to walk through.
     left_out
-        Is told, as the walk goes on, how many files were left out for which reason; see
-        `featx.data._left_out`.
+        Number of files that are left out by reason, counted up as the walk goes on.
+
+    Examples
+    --------
+    >>> for path in walk_images(Path("new_patients")):  # doctest: +SKIP
+    ...     print(path)
     """
     depth = len(folder.parts)
     for path, reason in walk(folder):
@@ -73,25 +83,25 @@ def walk(
 ) -> Iterator[tuple[Path, str]]:
     """Walk through all files in a folder and the folders in it, however deep.
 
-    Links to folders are followed where these are inside `top` and aren't read by another way;
-    links to files always are. Hidden files are given only where they are images. Files that a
-    system or a version control keeps for itself aren't given.
+    Links to folders are followed if these are inside `top` and aren't read by another way. Links to
+    files are always followed. Hidden files are given only if they are images. Files that a system
+    or a version control keeps for itself aren't given.
 
     Parameters
     ----------
     top
-        Where to begin.
+        Folder to walk through.
     link_depth
-        In folders above this depth (0 is `top`), links to folders elsewhere are followed, too.
+        Depth (0 is `top`) above which links to folders elsewhere are followed, too.
     is_used
-        Says of a name in `top` whether the images below are used, so that a link needn't lead to
-        them.
+        Function that says whether the images below a name in `top` are used. A link then needn't
+        lead to them.
 
     Yields
     ------
     tuple of Path and str
-        A file and why it is left out; empty for an image. A folder that can't be read is given
-        itself, and one with an image's name before what is in it.
+        File and reason why it is left out, empty for an image. A folder that can't be read is given
+        itself. A folder with an image's name is given before what is in it.
     """
     real_top = os.path.realpath(top)
     seen: set[tuple[int, int]] = set()
@@ -134,7 +144,7 @@ def walk(
                 if level >= link_depth or _is_below(real_top, target):
                     yield path, LINK_OUT
                     continue
-            if entry.name in _NO_DATA:
+            if entry.name in _VERSION_CONTROL:
                 continue
             if not below_hidden and (level > 0 or is_used(entry.name)):
                 seen.add(_identity(path))
@@ -144,8 +154,8 @@ def walk(
 
 
 def _reason_of_entry(path: Path, hidden: bool) -> str | None:
-    """Say why a file is left out; empty for an image, None where there is nothing to say."""
-    if path.name.lower() in _OF_THE_SYSTEM:
+    """Say why a file is left out. An image gives an empty text, a system's file None."""
+    if path.name.lower() in _SYSTEM_FILES:
         return None
     if hidden:
         return None if _reason(path) else HIDDEN
@@ -153,7 +163,7 @@ def _reason_of_entry(path: Path, hidden: bool) -> str | None:
 
 
 def _reason(path: Path) -> str:
-    """Say by its first bytes why a file is no image; empty for an image."""
+    """Say by its first bytes why a file is no image, or nothing."""
     try:
         with open_regular(path) as file:
             name = format_of(file.read(START))
@@ -165,7 +175,7 @@ def _reason(path: Path) -> str:
 
 
 def _of_header(path: Path) -> str:
-    """Say why a DICOM file is left out that has no image in it; empty for all others."""
+    """Say why a DICOM file without an image is left out, or nothing."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ""
     try:
@@ -181,7 +191,7 @@ def _of_header(path: Path) -> str:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]] | None:
-    """List what is in a folder by name; None where it can't be read."""
+    """List what is in a folder by name, or None if it can't be read."""
     try:
         with os.scandir(folder) as entries:
             return iter(sorted(entries, key=lambda entry: entry.name))

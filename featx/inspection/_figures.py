@@ -1,10 +1,10 @@
-"""Pictures of a data set: counts, sizes, sample images, mean images, augmented copies."""
+"""Figures of a data set: counts, sizes, sample images, mean images, augmented copies."""
 
 from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from featx._progress import SILENT, Progress
-from featx.data import Manifest
+from featx._progress import SILENT, Progress, progress_of
+from featx.data import ImageSource, Manifest, load_manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
 from featx.inspection._figure_files import require_figures, save_figure
-from featx.inspection._splits import SPLIT_ORDER
 from featx.training._history import BLUE, ORANGE
 from featx_cache._text import printable
 from featx_cache.files import LOCK_WAIT_SECONDS, lock
@@ -28,72 +27,81 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 300
-"""Of the square that images are drawn as, in pixels: what networks are shown by default."""
+"""Pixels of a side of the square that images are drawn as, the default input of networks."""
 
 FIGURES = ("counts", "proportions", "sizes", "samples", "one-image", "mean-images", "copies")
 GRID = 5
-MOST_MEANT = 1000
+MOST_AVERAGED = 1000
 COPIES_SHOWN = 7
 _IMAGES_PER_TASK = 32
 
 
 def show_data(
-    manifest: Manifest,
+    data: ImageSource,
     folder: str | Path,
     *,
     augmentation: AugmentationSpec | None = None,
     seed: int = 0,
     force: bool = False,
-    progress: Progress = SILENT,
-) -> Iterator[Path]:
-    """Draw a data set, each figure as PNG and as SVG.
+    progress: Progress | bool = True,
+) -> list[Path]:
+    """Draw what there is: counts, sizes, sample images, mean images, augmented copies.
 
     Parameters
     ----------
-    manifest
-        The images.
+    data
+        Manifest, or anything that `featx.load_manifest` takes.
     folder
-        Where to put the figures; created when missing.
+        Folder for the figures, each as PNG and as SVG. It is made if it doesn't exist.
     augmentation
-        Of the copies that are shown; None is the study's. Without copies there is no such figure.
+        Augmentation to show. None is the study's. If it makes no copies, they aren't drawn.
     seed
-        Of what is drawn at random.
+        Seed of what is drawn at random.
     force
-        Replace figures of an earlier call.
+        Whether figures of an earlier call are replaced.
     progress
-        Shows how far it got.
+        True shows a bar, False is silent.
 
-    Yields
-    ------
-    Path
-        Of each PNG file: counts, proportions, sizes, samples, one-image, mean-images, copies.
+    Returns
+    -------
+    list of Path
+        PNG files: counts, proportions, sizes, samples, one-image, mean-images, copies.
 
     Raises
     ------
     InputError
-        When no image can be read, a file is in the way, or another process is drawing into this
+        If no image can be read, a file is in the way, or another process is drawing into this
         folder.
     StorageError
-        When the folder can't be written.
+        If the folder can't be written.
+
+    Examples
+    --------
+    >>> import featx
+    >>> figures = featx.show_data("chest_xray", "figures")  # doctest: +SKIP
     """
     folder, augmentation = Path(folder), augmentation or AugmentationSpec()
+    progress = progress_of(progress)
+    require_figures([folder / f"{name}.png" for name in FIGURES], force)
+    manifest = load_manifest(data, progress=progress)
     with lock(folder / "figures", wait=LOCK_WAIT_SECONDS):
         require_figures([folder / f"{name}.png" for name in FIGURES], force)
-        random = np.random.default_rng(seed)
-        counts = manifest.counts()
-        counts = counts.reindex([split for split in SPLIT_ORDER if split in counts.index])
-        yield save_figure(counts_figure(counts), folder / "counts.png")
-        yield save_figure(proportions_figure(counts), folder / "proportions.png")
-        yield save_figure(sizes_figure(manifest), folder / "sizes.png")
+        random, counts = np.random.default_rng(seed), manifest.counts()
         drawn = _some_images(manifest, random.permutation(len(manifest)).tolist(), GRID * GRID)
-        yield save_figure(samples_figure(manifest, drawn), folder / "samples.png")
         position, pixels = drawn[0]
-        yield save_figure(image_figure(manifest, position, pixels), folder / "one-image.png")
         means, number = mean_images(manifest, seed=seed, progress=progress)
-        yield save_figure(means_figure(means, number, manifest.classes), folder / "mean-images.png")
+        figures = {
+            "counts": counts_figure(counts),
+            "proportions": proportions_figure(counts),
+            "sizes": sizes_figure(manifest),
+            "samples": samples_figure(manifest, drawn),
+            "one-image": image_figure(manifest, position, pixels),
+            "mean-images": means_figure(means, number, manifest.classes),
+        }
         if augmentation.copies:
             sha256 = str(manifest.table["sha256"].iloc[position])
-            yield save_figure(copies_figure(pixels, augmentation, sha256), folder / "copies.png")
+            figures["copies"] = copies_figure(pixels, augmentation, sha256)
+        return [save_figure(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
 def counts_figure(counts: pd.DataFrame) -> Figure:
@@ -189,9 +197,9 @@ def means_figure(
 ) -> Figure:
     """Draw the mean image of each class, and their difference."""
     figure, axes = _figure((10.5, 4.2), columns=3)
-    for place, mean, label in zip(axes[:2], means, classes, strict=True):
-        _draw(place, mean[..., np.newaxis])
-        place.set_title(f"mean {_shortened(label, 22)}", parse_math=False)
+    for cell, mean, label in zip(axes[:2], means, classes, strict=True):
+        _draw(cell, mean[..., np.newaxis])
+        cell.set_title(f"mean {_shortened(label, 22)}", parse_math=False)
     difference = means[1] - means[0]
     limit = max(float(np.abs(difference).max()), 1.0)
     shown = axes[2].imshow(difference, cmap="PuOr_r", vmin=-limit, vmax=limit)
@@ -232,29 +240,10 @@ def _ranges(augmentation: AugmentationSpec) -> str:
     return ", ".join(text for done, text in said if done) or "like the image"
 
 
-def contact_sheet(
+def draw_labels(
     manifest: Manifest, ranked: pd.DataFrame, path: Path, *, force: bool = False
 ) -> None:
-    """Draw the 25 images whose labels are most doubtful, with a mark on those taken for wrong.
-
-    Parameters
-    ----------
-    manifest
-        The images.
-    ranked
-        See `featx.inspection._labels.ranked_labels`.
-    path
-        A PNG file; an SVG file is put beside it.
-    force
-        Replace a sheet that is there already.
-
-    Raises
-    ------
-    InputError
-        When a file is in the way.
-    StorageError
-        When it can't be written.
-    """
+    """Draw the images with the most doubtful labels; see `Inspection.draw_doubtful_labels`."""
     require_figures([path], force)
     positions = pd.Series(range(len(manifest)), index=manifest.table["path"])
     worst = ranked.head(GRID * GRID)
@@ -291,7 +280,7 @@ def mean_images(
     table, tasks = manifest.table, []
     for number, label in enumerate(manifest.classes):
         paths = table["path"][table["label"] == label].to_numpy(object)
-        chosen = random.permutation(len(paths))[:MOST_MEANT]
+        chosen = random.permutation(len(paths))[:MOST_AVERAGED]
         for start in range(0, len(chosen), _IMAGES_PER_TASK):
             tasks.append((number, paths[chosen[start : start + _IMAGES_PER_TASK]].tolist()))
     sums, counts = [np.zeros((SIDE, SIDE)) for _ in range(2)], [0, 0]
@@ -348,11 +337,11 @@ def _grid(
     lines = max(text.count("\n") for text in texts) + 1
     figure, axes = _figure((2.1 * columns, (2.0 + 0.17 * lines) * rows + 0.4), rows, columns)
     flat = np.atleast_1d(axes).ravel()
-    for place in flat:
-        place.set_axis_off()
-    for place, pixels, text, colour in zip(flat, images, texts, colours, strict=False):
-        _draw(place, pixels)
-        place.set_title(text, fontsize=8, color=colour, parse_math=False)
+    for cell in flat:
+        cell.set_axis_off()
+    for cell, pixels, text, colour in zip(flat, images, texts, colours, strict=False):
+        _draw(cell, pixels)
+        cell.set_title(text, fontsize=8, color=colour, parse_math=False)
     figure.suptitle(title, parse_math=False)
     return figure
 

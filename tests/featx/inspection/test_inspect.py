@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from featx.data import group_of, load_manifest, scan_folder
+from featx.data import group_of, load_manifest
 from featx.demo._phantoms import write_phantoms
-from featx.inspection import Finding, fixed_splits, inspect
+from featx.inspection import Finding, inspect
 
 SIZE = 64
 
@@ -34,7 +34,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def distinct(drawn: Path) -> list[str]:
     """Paths of the drawn chests that have no twin before them."""
-    table = scan_folder(drawn).table
+    table = load_manifest(drawn).table
     return list(table["path"][~table["sha256"].duplicated()])
 
 
@@ -236,7 +236,7 @@ class TestPlanted:
         assert found[f"shortcut-{shortcut}"].severity == "warning"
 
 
-def listed(data: Path, columns: dict[str, list[object]], per_class: int = 50) -> Path:
+def listed(data: Path, columns: Mapping[str, Any], per_class: int = 50) -> Path:
     """A CSV file of drawn chests, healthy ones first, with further columns."""
     rows = []
     for label in ("NORMAL", "PNEUMONIA"):
@@ -244,17 +244,16 @@ def listed(data: Path, columns: dict[str, list[object]], per_class: int = 50) ->
         paths = list(of_patients.values())[:per_class]
         assert len(paths) == per_class
         rows += [{"path": path, "label": label, "split": "train"} for path in paths]
-    table = pd.DataFrame(rows).assign(**columns)
+    table = pd.DataFrame(rows)
+    for name, values in columns.items():
+        table[name] = list(values)
     table.to_csv(data / "list.csv", index=False)
     return data / "list.csv"
 
 
 def found_in(path: Path) -> dict[str, Finding]:
-    manifest = load_manifest(path, allow_outside=True)
-    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
-    more = {name: listed[name].to_numpy() for name in listed if name not in manifest.table}
-    whole = replace(manifest, table=manifest.table.assign(**more))
-    return {finding.check: finding for finding in inspect(whole).findings}
+    manifest = load_manifest(path, allow_outside=True, keep=None)
+    return {finding.check: finding for finding in inspect(manifest).findings}
 
 
 class TestColumns:
@@ -282,7 +281,7 @@ class TestColumns:
             "remark": np.where(sick & (random.random(100) < 0.8), "see letter", ""),
             "site": random.integers(1, 4, 100) + 3 * sick,
         }
-        found = found_in(listed(clean, {name: list(v) for name, v in columns.items()}))
+        found = found_in(listed(clean, columns))
         assert set(found) == {f"shortcut-column-{name}" for name in columns}
         assert "AUC 0.9" in found["shortcut-column-age"].title
         assert "NORMAL: 50 of 50 patients have no value" in found["shortcut-column-remark"].examples
@@ -298,13 +297,13 @@ class TestColumns:
             "cause": np.repeat(["", "virus"], 50),
             "diagnosis": np.repeat(["well", "ill"], 50),
         }
-        assert found_in(listed(clean, {name: list(v) for name, v in columns.items()})) == {}
+        assert found_in(listed(clean, columns)) == {}
 
     def test_images_of_one_patient_count_once(self, clean: Path) -> None:
         groups = [f"h{number // 10}" for number in range(50)]
         groups += [f"s{number // 10}" for number in range(50)]
         columns = {"group": groups, "hospital": ["A"] * 50 + ["B"] * 50}
-        found = found_in(listed(clean, {name: list(v) for name, v in columns.items()}))
+        found = found_in(listed(clean, columns))
         assert not any("column" in check for check in found)  # ten patients: it may be chance
         assert "too-few" in found
 
@@ -370,7 +369,7 @@ class TestFixedSplits:
             ImageEnhance.Brightness(image).enhance(0.95).save(clean / "val" / "NORMAL" / "x.png")
         inspection = inspect(load_manifest(clean))
         assert not inspection.ok
-        fixed = fixed_splits(inspection)
+        fixed = inspection.fix_splits()
         fixed.save(tmp_path / "m.csv")
         again = inspect(load_manifest(tmp_path / "m.csv", root=clean, allow_outside=True))
         assert again.ok
@@ -384,7 +383,7 @@ class TestFixedSplits:
 
 class TestRealXrays:
     def test_byte_identical_groups_and_no_patient_across_splits(self, shared_data: Path) -> None:
-        manifest = scan_folder(shared_data / "chest_xray")
+        manifest = load_manifest(shared_data / "chest_xray")
         inspection = inspect(manifest)
         found = {finding.check: finding for finding in inspection.findings}
         by_hash = manifest.table.groupby("sha256")["path"].apply(sorted)
@@ -416,7 +415,7 @@ class TestRealXrays:
         tmp_path: Path,
         change: Callable[[Image.Image], Image.Image],
     ) -> None:
-        chosen = scan_folder(shared_data / "originals").table.drop_duplicates("group")["path"]
+        chosen = load_manifest(shared_data / "originals").table.drop_duplicates("group")["path"]
         for number, name in enumerate(chosen):
             label = name.split("/")[0]
             for split in ("train", "test"):
@@ -432,7 +431,7 @@ class TestRealXrays:
 
     def test_negatives_of_real_x_rays_are_found(self, shared_data: Path, tmp_path: Path) -> None:
         random = np.random.default_rng(0)
-        chosen = scan_folder(shared_data / "chest_xray").table.sample(200, random_state=1)
+        chosen = load_manifest(shared_data / "chest_xray").table.sample(200, random_state=1)
         inverted = set()
         for number, row in enumerate(chosen.itertuples()):
             path = tmp_path / "data" / str(row.label) / f"{number}.png"

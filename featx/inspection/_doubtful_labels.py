@@ -13,10 +13,10 @@ from featx.training import load_training_data, out_of_fold
 from featx_cache import Cache
 
 
-def ranked_labels(
+def rank_labels(
     manifest: Manifest, cache: Cache, *, seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
-    """Rank images by how doubtful their label is.
+    """Sort images by how doubtful their label is.
 
     A logistic regression scores the train and val images of the cache out of fold, and cleanlab's
     ``find_label_issues`` judges labels by these scores (Northcutt et al., Confident Learning, JAIR
@@ -25,24 +25,24 @@ def ranked_labels(
     Parameters
     ----------
     manifest
-        The images; those that aren't in the cache can't be judged.
+        Images. Those that aren't in the cache can't be judged.
     cache
-        Their embeddings.
+        Embeddings of the images.
     seed
-        Of the folds.
+        Seed of the folds.
     progress
         Shows how far it got.
 
     Returns
     -------
     DataFrame
-        path (in the manifest), label, score (of the positive class), doubtful (whether confident
-        learning takes the label for wrong); the most doubtful first.
+        Path in the manifest, label, score (of the positive class) and doubtful (whether confident
+        learning takes the label for wrong). The most doubtful comes first.
 
     Raises
     ------
     InputError
-        When a class has fewer than two patients in train and val.
+        If a class has fewer than two patients in train and val.
     """
     from cleanlab.filter import find_label_issues
 
@@ -58,11 +58,7 @@ def ranked_labels(
     label = (table["label"] == manifest.classes[1]).to_numpy().astype(int)
     if len(np.unique(label)) < 2:
         return pd.DataFrame({"path": [], "label": [], "score": [], "doubtful": []}, dtype=object)
-    doubtful = find_label_issues(
-        label,
-        np.column_stack([1.0 - score, score]),
-        n_jobs=1,
-    )
+    doubtful = find_label_issues(label, np.column_stack([1.0 - score, score]), n_jobs=1)
     of_own_label = np.where(label == 1, score, 1.0 - score)
     order = np.lexsort([of_own_label, ~doubtful])
     chosen = table.iloc[order]

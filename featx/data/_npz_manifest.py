@@ -7,25 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from featx._progress import SILENT, Progress
+from featx._progress import Progress
 from featx.data import _npz as npz
-from featx.data._build import build
-from featx.data._manifest import Manifest, order_classes
+from featx.data._make_manifest import make_manifest
+from featx.data._manifest import SPLITS, Manifest, order_classes
 from featx.data._options import ReadingOptions
-from featx.errors import InputError
+from featx.errors import InputError, NoLabelsError
 
-# What the labels of MedMNIST's pneumonia set stand for, in the words of the set that it comes from:
-# Yang et al., MedMNIST v2, Scientific Data 2023.
+# Meaning of the labels in MedMNIST's pneumonia set, in the words of the original set (Yang et al.,
+# MedMNIST v2, Scientific Data 2023).
 _CLASS_NAMES = {"pneumoniamnist": ("NORMAL", "PNEUMONIA")}
 
 
-def read_npz(path: Path, options: ReadingOptions, progress: Progress = SILENT) -> Manifest:
-    """List the images in an ``.npz`` file; they are read one at a time, here and later.
+def read_npz(path: Path, options: ReadingOptions, progress: Progress) -> Manifest:
+    """List the images in an ``.npz`` file. They are read one at a time, here and later.
 
     Parameters
     ----------
     path
-        Holds ``{train,val,test}_images`` (images, height, width[, 3]), 8 bit, and
+        File with ``{train,val,test}_images`` (images, height, width[, 3]), 8 bit, and
         ``{train,val,test}_labels`` (images,) or (images, 1), whole numbers.
     options
         Classes. They are called by their numbers; in a file called ``pneumoniamnist*.npz`` they are
@@ -42,10 +42,10 @@ def read_npz(path: Path, options: ReadingOptions, progress: Progress = SILENT) -
     Raises
     ------
     InputError
-        When the file isn't in that layout.
+        If the file isn't in that layout.
     """
     arrays = npz.arrays_in(path)
-    splits = [split for split in npz.SPLITS if f"{split}_images" in arrays]
+    splits = [split for split in SPLITS if f"{split}_images" in arrays]
     if not splits:
         raise InputError(
             f"{path} has no train_images, val_images or test_images",
@@ -55,19 +55,19 @@ def read_npz(path: Path, options: ReadingOptions, progress: Progress = SILENT) -
     for split in splits:
         count = (*arrays[f"{split}_images"].shape, 0)[0]
         labels = _labels(path, arrays, split, count)
-        listed["path"] += [npz.place(path.name, f"{split}_images", row) for row in range(count)]
+        listed["path"] += [npz.row_path(path.name, f"{split}_images", row) for row in range(count)]
         listed["label"] += labels
         listed["split"] += [split] * count
     order = order_classes(listed["label"], options)
     wanted = [i for i, label in enumerate(listed["label"]) if label in order]
     chosen = {name: [values[i] for i in wanted] for name, values in listed.items()}
-    return build(path.parent, chosen, order, replace(options, group_regex=None), progress)
+    return make_manifest(path.parent, chosen, order, replace(options, group_regex=None), progress)
 
 
 def _labels(path: Path, arrays: dict[str, npz.ArrayHeader], split: str, count: int) -> list[str]:
     name = f"{split}_labels"
     if name not in arrays:
-        raise InputError(f"{path} has {split}_images and no {name}", "featx needs labels.")
+        raise NoLabelsError(f"{path} has {split}_images and no {name}", "featx needs labels.")
     header = arrays[name]
     if header.shape not in ((count,), (count, 1)) or header.dtype.kind not in "iub":
         raise InputError(

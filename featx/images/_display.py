@@ -1,4 +1,4 @@
-"""An image as people look at it: at its own aspect ratio."""
+"""Images for people to look at: at their own aspect ratio."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.data import _npz as npz
-from featx.data import reason_of
 from featx.data._dicom import is_dicom_name, looks_like_dicom, read_header
-from featx.data._opening import open_picture
+from featx.data._file_facts import reason_of
+from featx.data._pillow import open_image
 from featx.images._decode import UnreadableImageError, decode
 from featx_cache.files import open_regular
 
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
 
 
-def picture(path: Path, side: int) -> NDArray[np.float32]:
-    """Read an image to show it.
+def decode_for_display(path: Path, side: int) -> NDArray[np.float32]:
+    """Read an image at its own aspect ratio, to show it.
 
     Parameters
     ----------
     path
         See `decode`.
     side
-        Of the longer side of the result, in pixels.
+        Longer side of the result in pixels.
 
     Returns
     -------
@@ -37,6 +37,11 @@ def picture(path: Path, side: int) -> NDArray[np.float32]:
     ------
     UnreadableImageError
         See `decode`.
+
+    Examples
+    --------
+    >>> decode_for_display(Path("lying.png"), 300).shape  # doctest: +SKIP
+    (225, 300, 1)
     """
     square = decode(path, side)
     try:
@@ -54,14 +59,14 @@ def picture(path: Path, side: int) -> NDArray[np.float32]:
 
 def _size(path: Path) -> tuple[int, int]:
     """Return width and height, upright."""
-    if npz.is_place(path):
+    if npz.is_row_path(path):
         height, width = npz.read_image(path).shape[:2]
         return width, height
     with open_regular(path) as file:
         if is_dicom_name(path) or looks_like_dicom(file):
             header = read_header(file)
             return int(header.Columns), int(header.Rows)
-        with open_picture(file) as image:
+        with open_image(file) as image:
             width, height = image.size
             # Pillow has turned the size of TIFF files already.
             lying = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _LYING

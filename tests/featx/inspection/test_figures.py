@@ -14,10 +14,11 @@ from PIL import Image
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, preset_augmentation
-from featx.inspection import contact_sheet, show_data
-from featx.inspection._contact_sheet import (
+from featx.inspection import show_data
+from featx.inspection._figures import (
     copies_figure,
     counts_figure,
+    draw_labels,
     image_figure,
     mean_images,
     means_figure,
@@ -142,7 +143,7 @@ def test_a_contact_sheet_shows_labels_and_scores(manifest: Manifest, tmp_path: P
     doubtful = pd.DataFrame(
         {"path": table["path"][5:15], "label": table["label"][5:15], "score": 0.5, "doubtful": True}
     )
-    contact_sheet(manifest, doubtful, tmp_path / "sheet.png")
+    draw_labels(manifest, doubtful, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as image:
         assert image.width > 1000
     assert (tmp_path / "sheet.svg").is_file()
