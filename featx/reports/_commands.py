@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from featx.data import positive_is_known
 from featx.heads._settings import SETTINGS
 from featx.images import AugmentationSpec
 from featx.runs import RunRecord
+from featx.runs._record_parts import TuningRecord
 
 LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
 """Last layer before the top of networks whose layers are known without building them."""
@@ -112,7 +112,7 @@ def _augmentation(spec: AugmentationSpec) -> list[str]:
 
 def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     head, tuning = record.head, record.tuning
-    heads = [head.name] if tuning is None else tuning.get("heads", [head.name])
+    heads = (tuning.heads if tuning is not None else ()) or (head.name,)
     words = ["featx", "fit" if tuning is None else "tune", cache, "--head", ",".join(heads)]
     words += ["--run", run, "--accuracy-floor", f"{record.accuracy_floor:g}"]
     if tuning is not None:
@@ -130,15 +130,14 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     return words
 
 
-def _search(record: RunRecord, tuning: Mapping[str, Any]) -> list[str]:
+def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
     """Return the options of a search, as far as the run notes them; processes are no part of it."""
-    search, words = tuning.get("search", {}), []
-    trials = tuning.get("trials")
-    if isinstance(trials, Mapping):
+    search, words = tuning.search, []
+    if trials := tuning.trials:
         words += ["--trials", str(trials.get("complete", 0) + trials.get("pruned", 0))]
-    for name in ("sampler", "pruner"):
-        if name in tuning:
-            words += [f"--{name}", str(tuning[name])]
+    for name, value in (("sampler", tuning.sampler), ("pruner", tuning.pruner)):
+        if value:
+            words += [f"--{name}", value]
     if search.get("objective", "constrained") != "constrained":
         words += ["--objective", search["objective"]]
     if search.get("threshold_only"):
@@ -166,8 +165,8 @@ def _calibrate(record: RunRecord, paths: CommandPaths) -> list[str]:
         return [*words, "--unlabelled"]
     if record.recalibration is not None:
         words += ["--recalibrate", record.recalibration.method]
-    if record.promise is not None and "confidence" in record.promise:
-        words += ["--guarantee", f"{record.promise['confidence']:g}"]
+    if record.promise is not None:
+        words += ["--guarantee", f"{record.promise.confidence:g}"]
     return words
 
 

@@ -12,7 +12,7 @@ from featx.reports._commands import CommandPaths, changed_settings, rebuild_comm
 from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import ReportData, RunData
-from featx.reports._wording import METRIC_NAMES, DisplayNames, counted
+from featx.reports._wording import METRIC_NAMES, DisplayNames, counted, metric_name
 from featx.runs import RunRecord
 
 
@@ -30,9 +30,9 @@ def methods_section(data: ReportData, names: DisplayNames) -> Section:
     )
     blocks: list[Block] = [table]
     promised = [
-        f"{run.name}: {run.record.promise['sentence']}"
+        f"{run.name}: {promise.sentence}"
         for run in runs
-        if run.record.promise is not None and "sentence" in run.record.promise
+        if (promise := run.record.promise) is not None and promise.sentence
     ]
     if promised:
         blocks += [Text("What is promised of the operating point:"), Items(tuple(promised))]
@@ -100,23 +100,22 @@ def _probabilities(record: RunRecord) -> str:
 
 
 def _calibrated(run: RunData) -> list[Block]:
-    """Say how the operating point of a run was repaired on local images, where it was."""
+    """Say how the operating point of a run was repaired on local images."""
     how = run.record.calibrated
     if how is None:
         return []
-    where = f"{counted(int(how['images']), 'image')} of {counted(int(how['patients']), 'patient')}"
+    where = f"{counted(how.images, 'image')} of {counted(how.patients, 'patient')}"
     blocks: list[Block] = [
         Notice(
             f"{run.name}: the threshold was chosen anew, on {where} from elsewhere and not out of "
-            f"fold ({how['method']})."
+            f"fold ({how.method})."
         )
     ]
-    blocks += [Text(str(how[key])) for key in ("assumption", "shift", "advice") if how.get(key)]
-    old, new = how.get("old", {}), how.get("new", {})
+    blocks += [Text(said) for said in (how.assumption, how.shift, how.advice) if said]
     rows = tuple(
-        (METRIC_NAMES.get(name, name), *(f"{point[name]:.4g}" for point in (old, new)))
+        (metric_name(name), *(f"{point[name]:.4g}" for point in (how.old, how.new)))
         for name in ("threshold", *METRIC_NAMES)
-        if all(isinstance(point.get(name), float) for point in (old, new))
+        if all(isinstance(point.get(name), float) for point in (how.old, how.new))
     )
     if rows:
         caption = f"The operating point of {run.name} on those images, before and after."

@@ -101,7 +101,7 @@ def _worse_than_promised(run: RunData, split: EvaluatedSplit) -> list[Block]:
     record, metrics, found = run.record, split.metrics, []
     calibrated, where = record.calibrated, "out of fold"
     if calibrated is not None:
-        before, where = calibrated.get("new", {}), "on the images that the threshold was chosen on"
+        before, where = calibrated.new, "on the images that the threshold was chosen on"
     elif run.out_of_fold is not None:
         before = {name: getattr(run.out_of_fold.metrics, name) for name in CONSEQUENCES}
     else:

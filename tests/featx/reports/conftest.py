@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,14 @@ from featx_cache import Cache
 
 if TYPE_CHECKING:
     from tests.featx.conftest import MakeCache
+
+PROMISE: dict[str, Any] = {
+    "threshold": 0.5, "confidence": 0.9, "accuracy_floor": 0.6, "patients": 9, "accuracy": 0.7,
+    "recall": 0.9,
+}  # fmt: skip
+CALIBRATED: dict[str, Any] = {
+    "from": "x", "method": "labelled images", "images": 9, "patients": 9,
+}  # fmt: skip
 
 
 class Page(HTMLParser):

@@ -29,7 +29,7 @@ from featx.reports import Report, report
 from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._document import Notice
 from featx.reports._results_sections import summary_section
-from tests.featx.reports.conftest import Made, Page
+from tests.featx.reports.conftest import CALIBRATED, PROMISE, Made, Page
 
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
@@ -166,14 +166,14 @@ class TestWhatWasPromised:
     def test_a_recall_that_was_promised_is_held_to_its_floor(self, made: Made) -> None:
         quiet = {"recall": 0.0, "specificity": 0.0, "roc_auc": 0.0}
         recall = load_run(made.run).evaluate().metrics.recall
-        assert self.told(made, quiet, promise={"recall_floor": recall}) == []
-        (notice,) = self.told(made, quiet, promise={"recall_floor": 1.0 + 1e-9})
+        assert self.told(made, quiet, promise=PROMISE | {"recall_floor": recall}) == []
+        (notice,) = self.told(made, quiet, promise=PROMISE | {"recall_floor": 1.0 + 1e-9})
         assert "below the 1 that was promised: more sick people are missed" in notice
 
     def test_a_calibrated_run_is_held_to_the_images_that_chose_its_threshold(
         self, made: Made
     ) -> None:
-        calibrated = {"method": "labelled images", "new": {"recall": 1.1, "specificity": 0.0}}
+        calibrated = CALIBRATED | {"new": {"recall": 1.1, "specificity": 0.0}}
         (notice,) = self.told(made, {"roc_auc": 0.0}, calibrated=calibrated)
         assert "was 1.1000 on the images that the threshold was chosen on" in notice
 
