@@ -174,9 +174,7 @@ def _draw(
     areas, points = [], []
     for number, subject in enumerate(subjects):
         style: Any = {"color": COLORS[number % len(COLORS)]}
-        if len(set(subject.scores.positive.tolist())) < 2:
-            images = len(subject.scores)
-            raise InputError(f"all {images} images are of one class, so there is no curve to draw")
+        _require_both_classes(subject.scores)
         across, up = kind.line(subject.scores)
         axes.plot(
             across,
@@ -225,6 +223,18 @@ def _show_corner(axes: Axes, kind: _Kind, points: Sequence[tuple[float, float]])
         axes.set(xlim=(-0.005, max(0.2, max(across) + 0.05)), ylim=(bottom, 1.005))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_title(f"{kind.title}, {kind.corner}")
+
+
+def _require_both_classes(scores: Scores) -> None:
+    if len(set(scores.positive.tolist())) < 2:
+        raise InputError(f"all {len(scores)} images are of one class, so there is no curve to draw")
+
+
+def _recall_and_accuracy(scores: Scores, places: Values) -> dict[str, bands.Band]:
+    """Return both at each threshold, without a band, which takes most of the time."""
+    called, positive = scores.score[:, np.newaxis] >= places, scores.positive
+    found = {"recall": called[positive], "accuracy": called == positive[:, np.newaxis]}
+    return {n: bands.Band(places, h.mean(axis=0), *[places] * 3) for n, h in found.items()}
 
 
 def threshold_curve(
@@ -278,7 +288,9 @@ def threshold_curve(
     places = THRESHOLDS if span is None else even_logits(*span, 201)
     if marked is not None:
         places = np.union1d(places, [marked])
-    curves = bands.threshold_bands(subject.scores, places)
+    own = subject.scores
+    _require_both_classes(own)
+    curves = bands.threshold_bands(own, places) if band else _recall_and_accuracy(own, places)
     if uncertain_range is not None:
         limits = np.clip(uncertain_range, *(span or (0.0, 1.0)))
         axes.axvspan(*limits, color="#F0E442", alpha=0.5, lw=0, label="uncertain band")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -84,8 +85,14 @@ def shortened(text: str, most: int = 18) -> str:
 
 def svg(axes: Axes) -> bytes:
     """Return the figure of some axes as an SVG file; equal figures are equal files."""
-    content, figure = io.BytesIO(), axes.get_figure(root=True)
+    content = io.BytesIO()
+    save_figure(axes, content, format="svg", metadata={"Date": None, "Creator": "featx"})
+    return content.getvalue()
+
+
+def save_figure(axes: Axes, file: Path | io.BytesIO, **options: Any) -> None:
+    """Write the figure of some axes in the house style."""
+    figure = axes.get_figure(root=True)
     assert figure is not None
     with mpl.rc_context(_STYLE):
-        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "featx"})
-    return content.getvalue()
+        figure.savefig(file, **options)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from featx.plots._style import BLUE, GREY, ORANGE, add_legend, new_axes
@@ -68,6 +70,15 @@ def learning_curve(history: pd.DataFrame, ax: Axes | None = None, *, metric: str
     axes.grid(alpha=0.25)
     add_legend(axes, 4, columns=2)
     return axes
+
+
+def save_learning_curves(history: pd.DataFrame, path: Path, title: str) -> None:
+    """Write loss, accuracy and recall against the epoch side by side, as PNG or SVG."""
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure.suptitle(title)
+    for axes, metric in zip(figure.subplots(1, 3), LEARNING_METRICS, strict=True):
+        learning_curve(history, axes, metric=metric)
+    figure.savefig(path, dpi=120)
 
 
 def pareto_front(
