@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
 
 LOGREG = HeadSpec(name="logreg")
-FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "training.txt"]
+FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "study", "training.txt"]
 
 
 def record_of(run: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((run / "run.json").read_text())
     return content
+
+
+def contents_of(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +90,7 @@ class TestWhatIsWritten:
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
             record["versions"]
         )
-        assert set(record["seconds"]) == {"out_of_fold", "write_run", "predict_image"}
+        assert set(record["seconds"]) == {"out_of_fold", "final_fit", "predict_image"}
 
     def test_oof_csv_has_these_columns_in_this_order(self, fitted: FittedRun) -> None:
         lines = (fitted.path / "oof.csv").read_text().splitlines()
@@ -214,6 +218,7 @@ class TestKeras:
             "oof.csv",
             "reference.h5",
             "run.json",
+            "study",
             "tensorboard",
             "training.txt",
         ]
@@ -237,10 +242,10 @@ class TestKeras:
 
 class TestRefusals:
     def test_a_run_that_is_there_is_kept(self, cache: Cache, copied: Path) -> None:
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         with pytest.raises(InputError, match=f"there is a run at {copied} already.*`force=True`"):
             fit(cache, LOGREG, copied, accuracy_floor=0.6)
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     def test_force_replaces_it_whole(self, cache: Cache, copied: Path) -> None:
         (copied / "oof.csv").write_text("damaged")
@@ -292,6 +297,7 @@ class TestRefusals:
             (copied / "oof.csv").unlink()
             (copied / "oof.csv").symlink_to(tmp_path / "mine" / "study.journal")
         else:
+            shutil.rmtree(copied / "study")
             (copied / "study").symlink_to(tmp_path / "mine")
         with pytest.raises(InputError, match="isn't of featx"):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
@@ -302,11 +308,11 @@ class TestRefusals:
     ) -> None:
         link = copied.with_name("link")
         link.symlink_to(copied)
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         fit(cache, LOGREG, link, accuracy_floor=0.5, force=True)
         assert link.is_dir()
         assert not link.is_symlink()
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     @pytest.mark.parametrize("content", ["{}", "", "[1]", '{"schema_version": 3}', "half"])
     def test_a_run_json_alone_makes_no_run(
@@ -450,7 +456,7 @@ class TestWholeOrNotAtAll:
     def test_a_run_that_was_to_be_replaced_survives_a_failure(
         self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch, failing: str
     ) -> None:
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         rename: Callable[..., Path] = Path.rename
 
         def fail(*_: Any) -> NoReturn:
@@ -471,7 +477,7 @@ class TestWholeOrNotAtAll:
         with pytest.raises(StorageError):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
         assert [path.name for path in copied.parent.iterdir()] == [copied.name]
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     def test_a_target_that_cannot_be_written_is_refused_before_the_work(
         self, cache: Cache, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
