@@ -12,8 +12,9 @@ import pytest
 from featx._run import load_run
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.fitting import Comparison, fit, fit_heads
-from featx.fitting import _compare_heads as comparison
+from featx.fitting._fit import fit_on
 from featx.heads import HeadSpec
+from featx.training import load_training_data
 from featx_cache import Cache
 
 NAMES = ("logreg", "svm", "knn", "lda")
@@ -62,13 +63,12 @@ def test_embeddings_are_pooled_once_for_heads_that_pool_alike(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
-    original = comparison.load_training_data
 
     def spy(cache: Cache, spec: HeadSpec, **options: Any) -> Any:
         reads.append(spec.name)
-        return original(cache, spec, **options)
+        return load_training_data(cache, spec, **options)
 
-    monkeypatch.setattr(comparison, "load_training_data", spy)
+    monkeypatch.setattr("featx.fitting._compare_heads.load_training_data", spy)
     average = HeadSpec.choose("knn", settings={"representation": "average"})
     specs = [average, HeadSpec.choose("logreg"), HeadSpec.choose("lda", settings=FEW)]
     fit_heads(cache, specs, tmp_path, accuracy_floor=0.5)
@@ -116,13 +116,11 @@ def test_a_run_of_one_head_is_no_place_for_several(cache: Cache, tmp_path: Path)
 def test_a_head_that_misses_the_floor_is_listed_with_its_area_and_best_accuracy(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = comparison.fit_on
-
     def out_of_reach_for_knn(data: Any, cache: Cache, job: Any, progress: Any) -> Any:
         floor = 1.0 if job.head.name == "knn" else job.accuracy_floor
-        return original(data, cache, replace(job, accuracy_floor=floor), progress)
+        return fit_on(data, cache, replace(job, accuracy_floor=floor), progress)
 
-    monkeypatch.setattr(comparison, "fit_on", out_of_reach_for_knn)
+    monkeypatch.setattr("featx.fitting._compare_heads.fit_on", out_of_reach_for_knn)
     table = fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6).table
     knn = table.iloc[-1]
     assert knn["head"] == "knn"

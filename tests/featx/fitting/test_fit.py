@@ -29,7 +29,7 @@ from tests.folds import use_two_folds
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
 
-LOGREG = HeadSpec(name="logreg")
+LOGREG = HeadSpec.choose("logreg")
 FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "study", "training.txt"]
 
 
@@ -50,8 +50,7 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
 
 def flat(metrics: dict[str, Any]) -> dict[str, float]:
     """Return metrics without nesting, for comparison."""
-    values: dict[str, float] = pd.json_normalize(metrics).iloc[0].to_dict()
-    return values
+    return {str(name): value for name, value in pd.json_normalize(metrics).iloc[0].items()}
 
 
 def in_cache(cache: Cache, path: Path) -> Any:
@@ -159,7 +158,7 @@ class TestRepeating:
     def test_two_fits_are_identical(self, cache: Cache, tmp_path: Path, name: Any) -> None:
         runs = [tmp_path / "one", tmp_path / "other"]
         for run in runs:
-            fit(cache, HeadSpec(name=name), run, accuracy_floor=0.5)
+            fit(cache, HeadSpec.choose(name), run, accuracy_floor=0.5)
         one, other = runs
         assert (one / "oof.csv").read_bytes() == (other / "oof.csv").read_bytes()
         assert without_time(record_of(one)) == without_time(record_of(other))
@@ -169,7 +168,7 @@ class TestRepeating:
         self, cache: Cache, fitted: FittedRun, tmp_path: Path
     ) -> None:
         run = tmp_path / "run"
-        fit(cache, HeadSpec(name="logreg", seed=1), run, accuracy_floor=0.6)
+        fit(cache, HeadSpec.choose("logreg", seed=1), run, accuracy_floor=0.6)
         assert (run / "oof.csv").read_bytes() != (fitted.path / "oof.csv").read_bytes()
 
     def test_the_test_split_is_never_looked_at(
@@ -226,7 +225,7 @@ class TestKeras:
             flat(other.record.metrics.model_dump()), abs=1e-6
         )
         tables = [pd.read_csv(run.path / "oof.csv") for run in (one, other)]
-        pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
+        pd.testing.assert_frame_equal(tables[0], tables[1], rtol=0, atol=1e-6)
         log = (one.path / "fit.log").read_text().splitlines()
         assert [line.split(":")[0] for line in log[-2:]] == ["epoch 1", "epoch 2"]
         assert "recall" in log[-1]
@@ -249,7 +248,7 @@ class TestRefusals:
 
     def test_force_replaces_it_whole(self, cache: Cache, copied: Path) -> None:
         (copied / "oof.csv").write_text("damaged")
-        seed = HeadSpec(name="logreg", seed=3)
+        seed = HeadSpec.choose("logreg", seed=3)
         fit(cache, seed, copied, accuracy_floor=0.5, force=True)
         assert sorted(path.name for path in copied.iterdir()) == FILES
         assert record_of(copied)["seed"] == 3
