@@ -41,7 +41,7 @@ from featx_cache.files import LOCK_WAIT_SECONDS, lock, make_folder
 
 FRONT_NAME = "front"
 BUSY_HINT = (
-    "Wait for it; or give another `run`, and the same `study` and `storage` to help with its "
+    "Wait for it. Or give another `run`, and the same `study` and `storage` to help with its "
     "trials."
 )
 _SEARCH_FILES = shutil.ignore_patterns("scores", "trials", "training-*", ".*", "*.lock", "*.rename")
@@ -72,7 +72,7 @@ def tune(  # noqa: PLR0913
         Heads, settings and operating point that are searched.
     run
         Directory to write. It appears whole or not at all. Until then the study lies beside it, in
-        ``RUN.study``; then it is in ``RUN/study``.
+        ``RUN.study``, and then in ``RUN/study``.
     budget
         Number of trials, time and method. None means 100 trials of TPE.
     study

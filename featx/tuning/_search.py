@@ -43,19 +43,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Result of a search.
-
-    Attributes
-    ----------
-    search
-        Search that ended.
-    best
-        Best feasible trial.
-    trials
-        Number of trials by their state, and of those that don't keep the floor.
-    seconds_saved
-        Seconds that pruning saved.
-    """
+    """Best trial of a search, and number of trials by their state and below the floor."""
 
     search: Search
     best: BestTrial
@@ -82,13 +70,7 @@ class ScoringFactory:
 
 
 def check_budget(budget: Budget) -> None:
-    """Refuse a budget that nothing can be found with.
-
-    Raises
-    ------
-    InputError
-        If a number is below one.
-    """
+    """Refuse a budget that nothing can be found with."""
     if budget.trials < 1:
         raise InputError(
             f"`trials` {budget.trials} searches nothing", "Give it a number such as 100."
@@ -126,34 +108,7 @@ def search_heads(
     hooks: SearchHooks | None = None,
     progress: Progress = SILENT,
 ) -> SearchResult:
-    """Search heads and thresholds, and choose the best feasible trial.
-
-    Parameters
-    ----------
-    cache
-        Cache of embeddings.
-    spec
-        Heads, settings and operating point that are searched.
-    location
-        Location of the study. A study that is there goes on.
-    budget
-        Number of trials, time, and method.
-    hooks
-        Functions that show the search. None shows nothing.
-    progress
-        Object that shows how far it got.
-
-    Raises
-    ------
-    InputError
-        If the search can't be meant.
-    SpecMismatchError
-        If the study there searches something else, or other embeddings.
-    StorageError
-        If the storage can't be reached.
-    NoFeasibleThresholdError
-        If no trial keeps the floor.
-    """
+    """Search heads and thresholds, and choose the best trial. A study that is there goes on."""
     check_budget(budget)
     hooks = hooks or SearchHooks()
     with storage_errors(location.folder):

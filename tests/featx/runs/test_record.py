@@ -65,7 +65,7 @@ def test_a_damaged_record_is_refused_by_name(run: Path, content: bytes) -> None:
     (run / "run.json").write_bytes(content)
     message = refusal(run)
     assert f"{run / 'run.json'} can't be used" in message
-    assert "fit the run again" in message
+    assert "Fit the run again" in message
 
 
 def test_a_truncated_record_is_refused(run: Path) -> None:
