@@ -33,7 +33,7 @@ from featx.training import TrainingData, out_of_fold
 from featx.training._scoring import FOLDS
 from featx.tuning import Budget, SearchSpec
 from featx.tuning._best_trial import front_table
-from featx.tuning._search import SearchHooks, SearchResult, search_heads
+from featx.tuning._search import SearchResult, search_heads
 from featx.tuning._storage import JOURNAL_NAME, StudyLocation, database_errors, drop_torn_line
 from featx_cache import Cache
 from featx_cache._spreadsheets import to_csv
@@ -145,16 +145,21 @@ def _search(
     progress: Progress,
 ) -> SearchResult:
     figures = TrialFigures(location.folder / ARTIFACTS_NAME, cache.classes, spec.accuracy_floor)
-    hooks = SearchHooks(draw=figures, on_start=write_note)
+
+    def search() -> SearchResult:
+        return search_heads(
+            cache, spec, location, budget, draw=figures, on_start=write_note, progress=progress
+        )
+
     try:
-        return search_heads(cache, spec, location, budget, hooks=hooks, progress=progress)
+        return search()
     except SpecMismatchError:
         if not force or location.url is not None:
             raise
         progress.note(f"Starting over: {location.folder} had another search. Its scores are kept.")
         (location.folder / JOURNAL_NAME).unlink()
         remove_own(location.folder / ARTIFACTS_NAME, ARTIFACTS)
-        return search_heads(cache, spec, location, budget, hooks=hooks, progress=progress)
+        return search()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ def test_each_head_has_its_run_and_a_line(compared: Comparison) -> None:
 
 
 def test_the_lines_say_what_the_runs_say_best_first(compared: Comparison) -> None:
+    best = compared.table["head"].iloc[0]
     for line in compared.table.to_dict("records"):
         record = load_run(compared.folder / line["head"]).record
         metrics = record.metrics["out_of_fold"]
@@ -44,6 +45,9 @@ def test_the_lines_say_what_the_runs_say_best_first(compared: Comparison) -> Non
         assert line["threshold"] == record.threshold
         assert line["fit_seconds"] > 0
         assert line["predict_microseconds"] > 0
+    assert repr(compared) == f"Comparison(4 heads in {compared.folder}, best: {best})"
+    assert compared._repr_html_().count("<tr") == 5
+    pd.testing.assert_frame_equal(compared.to_frame(), compared.table)
     order = list(zip(compared.table["recall"], compared.table["roc_auc"], strict=True))
     assert order == sorted(order, reverse=True)
 
@@ -85,8 +89,9 @@ def test_runs_that_are_there_are_kept_when_resuming(cache: Cache, tmp_path: Path
     again = fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6, resume=True)
     assert (first / "run.json").read_bytes() == before
     assert len(again.table) == len(NAMES)
-    with pytest.raises(InputError, match="other settings"):
-        fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.5, resume=True)
+    for change in ({"accuracy_floor": 0.5}, {"accuracy_floor": 0.6, "folds": 4}):
+        with pytest.raises(InputError, match="other settings"):
+            fit_heads(cache, SPECS, tmp_path, resume=True, **change)  # type: ignore[arg-type]
 
 
 def test_a_table_is_not_replaced_unasked_and_somebody_else_s_never(

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from featx._run import load_run
 from featx._scores import Scores
@@ -151,6 +154,22 @@ class TestWhatIsWritten:
             accuracy_floor=0.5,
         ).path
         assert b"train/NORMAL/\xff.png,NORMAL" in (run / "oof.csv").read_bytes()
+
+
+class TestChoosing:
+    @pytest.mark.parametrize("folds", [2, 7])
+    def test_the_number_of_folds(self, cache: Cache, tmp_path: Path, folds: int) -> None:
+        run = fit(cache, "logreg", tmp_path / "run", accuracy_floor=0.5, folds=folds)
+        assert run.record.folds == folds
+        assert run.out_of_fold["fold"].nunique() == folds
+
+    def test_a_classifier_of_one_s_own(self, cache: Cache, tmp_path: Path) -> None:
+        own = make_pipeline(StandardScaler(), GaussianNB())
+        run = fit(cache, own, tmp_path / "run", accuracy_floor=0.5)
+        assert not hasattr(own[-1], "theta_")
+        assert load_run(run.path).record == run.record
+        assert run.record.head.name == "custom"
+        assert run.score(cache.read(np.arange(3))).shape == (3,)
 
 
 class TestRepeating:

@@ -159,17 +159,6 @@ class TestMemory:
         with np.load(result, allow_pickle=False) as arrays:
             assert arrays["scores"].dtype == np.float64
 
-    def test_a_damaged_result_is_computed_again(
-        self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
-    ) -> None:
-        high = THRESHOLDS.model_copy(update={"accuracy_floor": 1.0})
-        with pytest.raises(NoFeasibleThresholdError):
-            tune(cache, high, tmp_path / "run", budget=Budget(2))
-        (result,) = study_folder(tmp_path / "run").rglob("*.npz")
-        result.write_bytes(result.read_bytes()[:50])
-        tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2), force=True)
-        assert len(fits) == 2
-
 
 class TestGoingOn:
     def test_a_study_that_another_search_made_is_refused(
@@ -247,6 +236,8 @@ class TestGoingOn:
         self, tuned: FittedRun, cache: Cache, tmp_path: Path
     ) -> None:
         run = Path(shutil.copytree(tuned.path, tmp_path / "run"))
+        with pytest.raises(InputError, match="there is a run"):
+            tune(cache, THRESHOLDS, run, budget=Budget(2))
         (run / "study" / "study.journal.lock").symlink_to("study.journal")
         (run / "study" / "thesis.docx").write_text("mine")
         with pytest.raises(InputError, match=r"thesis\.docx isn't of featx"):
@@ -255,15 +246,6 @@ class TestGoingOn:
         (run / "study" / "thesis.docx").unlink()
         tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-    def test_a_run_is_not_replaced_unasked(
-        self, tuned: FittedRun, cache: Cache, tmp_path: Path
-    ) -> None:
-        run = tmp_path / "run"
-        shutil.copytree(tuned.path, run)
-        with pytest.raises(InputError, match="there is a run"):
-            tune(cache, THRESHOLDS, run, budget=Budget(2))
-        tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
         assert len(studied(run).trials) <= 3
 
 
