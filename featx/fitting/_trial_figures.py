@@ -28,17 +28,7 @@ ARTIFACTS_NAME = "artifacts"
 
 @dataclass(frozen=True, slots=True)
 class TrialFigures:
-    """Draws ROC, operating point and confusion matrix of a trial, and attaches them to it.
-
-    Attributes
-    ----------
-    folder
-        Folder of the study's artifacts.
-    classes
-        Negative and positive class.
-    accuracy_floor
-        Accuracy floor, which is drawn into the figure of recall and accuracy.
-    """
+    """Draws ROC, operating point and confusion matrix of a trial, and attaches them to it."""
 
     folder: Path
     classes: tuple[str, str]
@@ -68,17 +58,7 @@ class TrialFigures:
 
 
 def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Axes], folder: Path) -> None:
-    """Attach figures to a running trial or to a study, as PNG files.
-
-    Parameters
-    ----------
-    to
-        Trial that is running, or a study. Nothing can be added to a finished trial.
-    figures
-        Figures by the name of the file, without its suffix.
-    folder
-        Folder of the study's artifacts.
-    """
+    """Attach figures, by name, to a running trial or to a study. A finished trial takes none."""
     folder.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(str(folder))
     with quiet_optuna(), tempfile.TemporaryDirectory() as drawn:

@@ -153,7 +153,7 @@ class RunWriter:
     state: Path | None = None
 
     def write(self, head: FinalHead, point: ChosenPoint) -> FittedRun:
-        """Write a run; the directory appears when all of its files are there."""
+        """Write a run. The directory appears when all of its files are there."""
         settings = self.settings
         record = self._record(head, point)
         with run_folder(settings.run, force=settings.force) as folder:

@@ -197,7 +197,7 @@ class TestDashboard:
     def test_tensorboard_of_a_run_without_trainings(self, featx: Featx, tuned: Path) -> None:
         answer = featx("tensorboard", tuned)
         assert answer.code == 2
-        assert "has no TensorBoard files. Runs of `--head keras` have some" in answer.error
+        assert "has no TensorBoard files. Runs of the head keras have some" in answer.error
 
     @pytest.mark.parametrize(
         ("host", "warned"),
