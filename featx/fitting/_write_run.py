@@ -157,7 +157,7 @@ class RunWriter:
         settings = self.settings
         record = self._record(head, point)
         with run_folder(settings.run, force=settings.force) as folder:
-            save_head(head.classifier, folder)
+            save_head(head.classifier, folder, settings.head.trusted)
             if record.extraction.backbone.standardization is not None:
                 file = Path(record.cache) / STANDARDIZATION_NAME
                 load_standardization(file).save(folder / STANDARDIZATION_NAME)
@@ -176,7 +176,7 @@ class RunWriter:
             (folder / LOG_NAME).write_text(_log(record, point.history))
             self._write_reference(folder / REFERENCE_NAME)
             write_record(folder, record)
-        return FittedRun(settings.run)
+        return FittedRun(settings.run, settings.head.trusted)
 
     def _record(self, head: FinalHead, point: ChosenPoint) -> RunRecord:
         settings, cache, metrics = self.settings, self.cache, point.metrics

@@ -15,6 +15,7 @@ from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, counted
 from featx.evaluation._clustered import added, clustered_interval
+from featx.evaluation._metrics_frame import metrics_frame
 from featx.evaluation._prevalence import predictive_intervals
 from featx.evaluation._resampling import bootstrap_intervals
 from featx.populations._unlabelled_images import UnlabelledImages, score_unlabelled
@@ -55,6 +56,11 @@ class ExpectedPoint:
     values: dict[str, float]
     intervals: dict[str, Interval]
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a metric, with the ends of its interval."""
+        ends = {name: {"low": each.low, "high": each.high} for name, each in self.intervals.items()}
+        return metrics_frame({**self.values, "intervals": ends})
+
 
 @dataclass(frozen=True, slots=True)
 class LabelShiftReport:
@@ -92,6 +98,11 @@ class LabelShiftReport:
     left_out: LeftOut = field(default_factory=LeftOut)
 
     @property
+    def old_threshold(self) -> float:
+        """Threshold of the run that was calibrated, on its own scores."""
+        return self.old.threshold
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences to read with the expected metrics."""
         notes = [
@@ -112,15 +123,8 @@ class LabelShiftReport:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a metric: both expected values with the ends of their 95 % intervals."""
-        rows = [
-            {
-                "metric": name,
-                **_value_and_ends(self.old, name, "old"),
-                **_value_and_ends(self.new, name, "new"),
-            }
-            for name in self.new.values
-        ]
-        return pd.DataFrame(rows)
+        old, new = self.old.to_frame(), self.new.to_frame()
+        return old.merge(new, on="metric", suffixes=("_old", "_new"))
 
     def __repr__(self) -> str:
         return (
@@ -130,15 +134,6 @@ class LabelShiftReport:
 
     def _repr_html_(self) -> str:
         return html_table(self.to_frame(), self.notes, title=repr(self))
-
-
-def _value_and_ends(point: ExpectedPoint, name: str, which: str) -> dict[str, float | None]:
-    interval = point.intervals.get(name)
-    return {
-        f"value_{which}": point.values[name],
-        f"low_{which}": None if interval is None else interval.low,
-        f"high_{which}": None if interval is None else interval.high,
-    }
 
 
 def refuse_with_unlabelled(**labelled: object) -> None:

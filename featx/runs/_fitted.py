@@ -88,12 +88,12 @@ class FittedRun:
         Returns
         -------
         DataFrame
-            One line an image: path, label, group (text), fold, score.
+            One row an image: path, label, group (text), fold, score.
 
         Raises
         ------
         InputError
-            When the file is missing or damaged.
+            If the file is missing or damaged.
         """
         table = self.head_out_of_fold
         return table.assign(score=self.recalibrated(table["score"].to_numpy(np.float64)))
@@ -123,7 +123,7 @@ class FittedRun:
         Raises
         ------
         InputError
-            When an earlier version of featx fitted the run, or the file is damaged.
+            If an earlier version of featx fitted the run, or the file is damaged.
         """
         if not self.has_reference:
             raise InputError(
@@ -141,15 +141,15 @@ class FittedRun:
 
     @cached_property
     def calibration(self) -> Recalibration | None:
-        """How scores become probabilities; None where they are probabilities already.
+        """Map from scores to probabilities; None if scores are probabilities already.
 
-        They are where the head was calibrated on held-out patients when it was fitted, and where
-        the run was recalibrated. Else Platt's map, learnt on the out-of-fold scores.
+        They are if the head was calibrated on held-out patients when it was fitted, or if the run
+        was recalibrated. Otherwise it is Platt's map, learnt on the out-of-fold scores.
 
         Raises
         ------
         InputError
-            When the out-of-fold scores are missing or damaged.
+            If the out-of-fold scores are missing or damaged.
         """
         if self.record.recalibration is not None or self.record.head.calibration is not None:
             return None
@@ -163,7 +163,7 @@ class FittedRun:
         Parameters
         ----------
         scores : ndarray of shape (images,)
-            See `score`.
+            Scores of this run; see `score`.
 
         Returns
         -------
@@ -172,11 +172,12 @@ class FittedRun:
         return scores if self.calibration is None else self.calibration.apply(scores)
 
     def recalibrated(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn the head's scores, averaged over copies where the run does that, into the run's.
+        """Turn the head's scores into the run's: recalibrated where the run is.
 
         Parameters
         ----------
         scores : ndarray of shape (images,)
+            Scores of the head, averaged over copies where the run does that.
         """
         recalibration = self.record.recalibration
         return scores if recalibration is None else recalibration.apply(scores)
@@ -187,6 +188,7 @@ class FittedRun:
         Parameters
         ----------
         embeddings : ndarray of shape (images, *embedding_shape)
+            Embeddings, one for each image.
 
         Returns
         -------
@@ -195,7 +197,7 @@ class FittedRun:
         Raises
         ------
         InputError
-            When the head refuses the embeddings.
+            If the head refuses the embeddings.
         """
         return self.recalibrated(self.head_scores(embeddings))
 
@@ -216,31 +218,31 @@ class FittedRun:
         Raises
         ------
         NotACacheError
-            When it isn't where it was, or is damaged.
+            If it isn't where it was, or is damaged.
         """
-        place = Path(self.record.cache)
+        path = Path(self.record.cache)
         try:
-            return open_cache(place)
+            return open_cache(path)
         except NotACacheError as error:
-            if is_there(place):
+            if is_there(path):
                 raise
             raise NotACacheError(
-                f"there is no cache at {place}, where {self.path} was fitted",
-                f"If it was moved, say where it is: `featx evaluate {self.path} CACHE`, "
-                f"`featx report {self.path} --cache CACHE`.",
+                f"there is no cache at {path}, where {self.path} was fitted",
+                f"If it was moved, say where it is: `featx evaluate {self.path} CACHE`, or give "
+                "`cache` to a report.",
             ) from error
 
     def require_match(self, cache: Cache) -> None:
         """Refuse a cache whose embeddings were made by another backbone.
 
-        How many augmented copies a cache has doesn't matter here: untouched images are scored.
+        The number of augmented copies doesn't matter here: untouched images are scored.
 
         Raises
         ------
         SpecMismatchError
-            Naming each field that differs.
+            If the backbone differs; it names each field that does.
         InputError
-            When the classes differ.
+            If the classes differ.
         """
         mine, copies = self.record.extraction.model_dump(mode="json"), bool(self.record.tta)
         require_equal(
@@ -253,7 +255,7 @@ class FittedRun:
             raise InputError(
                 f"the run {self.path} tells {' from '.join(self.record.classes)}, and the cache "
                 f"{cache.path} has {' and '.join(cache.classes)}",
-                "Extract the images again with `classes` NEGATIVE,POSITIVE as in the run.",
+                "Extract the images again with `classes=NEGATIVE,POSITIVE` as in the run.",
             )
 
     def backbone(
@@ -264,16 +266,17 @@ class FittedRun:
         Parameters
         ----------
         weights
-            Where its weights are now; None looks where they were.
+            Place of its weights. None looks where they were.
         precision
-            Of its arithmetic; None is what the embeddings were made with. Others differ a little.
+            Precision of its arithmetic. None is what the embeddings were made with; others differ a
+            little.
 
         Raises
         ------
         SpecMismatchError
-            When the weights aren't the ones that the run was fitted with.
+            If the weights aren't the ones that the run was fitted with.
         InputError, WeightsError
-            When they aren't there, or can't be loaded.
+            If they aren't there, or can't be loaded.
         """
         spec = self.record.extraction.backbone
         if precision is not None:
@@ -283,7 +286,7 @@ class FittedRun:
         if saved and not location.endswith(SUFFIX):
             raise InputError(
                 f"the backbone of the run {self.path} is a saved model, which {location} is not",
-                f"Give its {SUFFIX} file with `weights` FILE.",
+                f"Give its {SUFFIX} file: `weights=FILE`.",
             )
         backbone = load_backbone(
             location if saved else spec.name,
@@ -301,7 +304,7 @@ class FittedRun:
             f"{location} is not the backbone that the run {self.path} was fitted with",
             spec.model_dump(mode="json"),
             backbone.spec.model_dump(mode="json"),
-            "Give the run's own weights with `weights` FILE.",
+            "Give the run's own weights: `weights=FILE`.",
         )
         return backbone
 
@@ -312,7 +315,7 @@ class FittedRun:
 
 
 def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
-    """Read out-of-fold scores; see `Run.out_of_fold`."""
+    """Read out-of-fold scores; see `FittedRun.out_of_fold`."""
     try:
         table = pd.read_csv(
             path,

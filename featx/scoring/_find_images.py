@@ -15,26 +15,30 @@ def find_images(
 ) -> Iterator[Path]:
     """Find image files: files as given, folders with everything below them.
 
-    All paths are looked at before the first image is given; folders are walked through as images
-    are asked for.
+    All paths are checked before the first image is given. Folders are walked through as images are
+    asked for.
 
     Parameters
     ----------
     paths
-        Files and folders. A file that is named is given whatever it is.
+        Files and folders. A file that is named is given, whatever it is.
     left_out
-        Is told, while folders are walked through, how many files in them were left out for which
-        reason; `featx.data.in_words` says it in a line.
+        Counter of the files in folders that were left out, by reason. It grows while folders are
+        walked through; `featx.data.in_words` says it in a line.
 
     Returns
     -------
     iterator of Path
-        Of a folder sorted.
+        Image files; those of a folder are sorted.
 
     Raises
     ------
     InputError
-        When a path doesn't exist or a folder has no images.
+        If a path doesn't exist or a folder has no images.
+
+    Examples
+    --------
+    >>> list(find_images(["new_patients", "a.dcm"]))  # doctest: +SKIP
     """
     given = [Path(path) for path in paths]
     for path in given:

@@ -42,6 +42,11 @@ class ScoredImage:
         The embedding, averaged over the grid.
     error
         Reason why there is no score; empty if there is one.
+
+    Examples
+    --------
+    >>> ScoredImage("a.png", error="the file is empty").score is None
+    True
     """
 
     path: str

@@ -92,6 +92,11 @@ def score_data(
     ------
     FeatxError
         If something is wrong with the data, as far as possible before the long work.
+
+    Examples
+    --------
+    >>> scored = score_data([run], "other_hospital")[0]  # doctest: +SKIP
+    >>> featx.choose_threshold(scored.scores, accuracy_floor=0.9).threshold  # doctest: +SKIP
     """
     options, progress = options or ScoringOptions(), progress_of(progress)
     if isinstance(data, str):
@@ -179,11 +184,10 @@ def read_labelled(
     try:
         manifest = read_manifest(data, replace(reading, both_classes=False), progress)
     except ClassesError as error:
-        what = error.what if error.what.startswith(name) else f"{name}: {error.what}"
         raise InputError(
-            what,
+            error.what,
             f"{error.hint} The run tells {' from '.join(classes)}: say what these are called in "
-            f"the data with `classes=NEGATIVE,POSITIVE`. {predict}.".strip(),
+            f"{name} with `classes=NEGATIVE,POSITIVE`. {predict}.".strip(),
         ) from error
     except NoLabelsError as error:
         raise NoLabelsError(

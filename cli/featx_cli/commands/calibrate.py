@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from featx_cli.calibration_tables import expected_table, point_table
+from featx_cli.calibration_tables import points_table
 from featx_cli.console import TerminalProgress, output, warn
 from featx_cli.evaluation_tables import tell_left_out
 from featx_cli.loading import (
@@ -129,7 +129,7 @@ def calibrate(
             progress=TerminalProgress(),
         )
         left_out, notes = expected.left_out, expected.notes
-        shown: list[Any] = [expected_table(expected)]
+        shown: list[Any] = [points_table(expected, ", expected", "new")]
     else:
         report = populations.calibrate(
             opened,
@@ -145,7 +145,8 @@ def calibrate(
         if report.unknown_patients:
             warn(report.unknown_patients)
         left_out, notes = report.left_out, report.notes
-        shown = [*report.in_words, point_table(report)]
+        how = "chosen on these" if report.promise is not None else "cross-validated"
+        shown = [*report.in_words, points_table(report, " on these images", f"new, {how}")]
     tell_positive(opened.record.classes)
     console = output()
     for each in (*shown, *notes):

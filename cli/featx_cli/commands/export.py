@@ -33,12 +33,11 @@ def export(
     It takes the packages of `pip install 'featx[onnx]'`.
     """
     from featx._run import load_run
-    from featx.exporting import export_onnx
 
     require_output(onnx, "--onnx", force=force, inputs=[run])
     opened = load_run(run)
     import_quietly()
-    written = export_onnx(opened, onnx, weights=weights, force=force)
+    written = opened.export_onnx(onnx, weights=weights, force=force)
     tell = say if to_standard_output(onnx) else partial(output().print, soft_wrap=True)
     size = written.metadata["input_size"]
     tell(

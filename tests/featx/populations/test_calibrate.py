@@ -167,7 +167,9 @@ def test_a_promise_of_a_low_floor_is_kept_in_the_record(
     scored = score_images(run, local, "all")
     report = calibrate(run, scored, tmp_path / "new", accuracy_floor=0.55, guarantee=0.8)
     assert report.promise is not None
-    assert load_run(tmp_path / "new").record.promise == report.promise.as_dict()
+    record = load_run(tmp_path / "new").record.promise
+    assert record is not None
+    assert dict(record) == report.promise.as_dict()
     assert report.promise.patients == scored.table["group"].nunique()
 
 

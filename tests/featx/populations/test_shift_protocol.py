@@ -39,9 +39,7 @@ def seam(data: Any) -> Seam:
 
 def across(spec: HeadSpec, data: Any, seam: Seam, floor: float) -> ProtocolReport:
     ordinary, seams = evaluate_seams(spec, data, [seam], accuracy_floor=floor)
-    return ProtocolReport(
-        Path("run"), spec, floor, ("NORMAL", "PNEUMONIA"), ordinary, tuple(seams)
-    )
+    return ProtocolReport(Path("run"), spec, floor, ("NORMAL", "PNEUMONIA"), ordinary, tuple(seams))
 
 
 def test_a_shift_costs_what_ordinary_folds_do_not_show(data: Any, seam: Seam) -> None:

@@ -12,8 +12,8 @@ from featx._run import Run, load_run
 from featx.backbones import Backbone
 from featx.evaluation import average
 from featx.scoring import ImageScorer
-from featx.scoring import _image_scorer as scoring
 from featx_cache import open_cache
+from featx_cache.files import open_regular
 
 
 @pytest.fixture
@@ -43,14 +43,13 @@ def test_a_file_that_vanishes_between_two_reads_has_an_error_and_stops_nothing(
 ) -> None:
     run.record = run.record.model_copy(update={"tta": 1})  # files are read again for their copies
     first, second = sorted((phantom_data / "test").rglob("*.png"))[:2]
-    proper = scoring.open_regular
 
     def gone(path: Path) -> Any:
         if path == first:
             raise FileNotFoundError(2, "No such file or directory", str(path))
-        return proper(path)
+        return open_regular(path)
 
-    monkeypatch.setattr(scoring, "open_regular", gone)
+    monkeypatch.setattr("featx.scoring._image_scorer.open_regular", gone)
     bad, good = ImageScorer(run, tiny_backbone).score([first, second])
     assert (bad.score, bad.embedding, bad.error) == (None, None, "no such file or directory")
     assert good.score is not None

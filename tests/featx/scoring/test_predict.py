@@ -19,6 +19,7 @@ from featx._scores import Scores
 from featx.backbones import Backbone
 from featx.errors import InputError
 from featx.evaluation import average
+from featx.extraction import embed_filled
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.scoring import ImageScorer, Prediction, find_images, predict_images
@@ -125,7 +126,6 @@ class TestPredicting:
         image = images_of(phantom_data)[0]
         taken = 0
         sizes: list[int] = []
-        embed = scoring.embed_filled
 
         def endless() -> Iterator[Path]:
             nonlocal taken
@@ -135,9 +135,9 @@ class TestPredicting:
 
         def spy(backbone: Backbone, images: list[Any], rows: int) -> Any:
             sizes.append(len(images))
-            return embed(backbone, images, rows)
+            return embed_filled(backbone, images, rows)
 
-        monkeypatch.setattr(scoring, "embed_filled", spy)
+        monkeypatch.setattr("featx.scoring._image_scorer.embed_filled", spy)
         predictions = predict_images(ImageScorer(tiny, tiny_backbone), endless())
         for _ in range(3 * scoring.BATCH_SIZE):
             next(predictions)
@@ -212,7 +212,7 @@ class TestFlags:
         vars(run.reference)["limit"] = (distances[-2] + distances[-1]) / 2
         far = [p.unlike_training for p in run.predict(files, backbone=tiny_backbone)]
         assert far.count(True) == 1
-        assert far.index(True) == np.argmax([p.distance for p in near])
+        assert far.index(True) == np.argmax([p.distance or 0.0 for p in near])
 
     def test_a_verdict_is_uncertain_in_the_band_and_sure_outside(
         self, run: Run, tiny_backbone: Backbone, phantom_data: Path
