@@ -1,3 +1,4 @@
+from . import plots as plots
 from ._fit import fit as fit
 from ._run import Run as Run
 from ._run import load_run as load_run
@@ -17,6 +18,7 @@ from .inspection import fold_manifest as fold_manifest
 from .inspection import inspect as inspect
 from .inspection import show_data as show_data
 from .inspection import split_manifest as split_manifest
+from .reports import report as report
 from .thresholds import choose_threshold as choose_threshold
 from .tuning import Budget as Budget
 from .tuning import SearchSpec as SearchSpec

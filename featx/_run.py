@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, cast
+from typing import Literal, ParamSpec
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from featx.errors import InputError
 from featx.evaluation import counts_in_words
 from featx.evaluation._metrics_frame import metrics_frame
 from featx.evaluation._prevalence import require_share
-from featx.explain import Explanation, explain_images
+from featx.explain import Explanations, explain_images
 from featx.exporting import Export, export_onnx
 from featx.populations import (
     ProtocolReport,
@@ -203,7 +203,7 @@ class Run(FittedRun):
         weights: str | None = None,
         force: bool = False,
         progress: Progress | bool = True,
-    ) -> Sequence[Explanation]:
+    ) -> Explanations:
         """Draw what each verdict came from: a heat map over the image.
 
         Parameters
@@ -218,7 +218,7 @@ class Run(FittedRun):
 
         Returns
         -------
-        sequence of Explanation
+        Explanations
             One row an image, in the order of `images`.
 
         Raises
@@ -234,10 +234,10 @@ class Run(FittedRun):
         return explain_images(
             self,
             _paths(images),
-            cast(Any, out),
+            out,
             backbone=backbone or self.backbone(weights),
             force=force,
-            progress=progress_of(progress),
+            progress=progress,
         )
 
     def calibrate(  # noqa: PLR0913

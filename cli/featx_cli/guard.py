@@ -70,7 +70,7 @@ def _is_every(host: str) -> bool:
 
 
 def _refusal(environ: WSGIEnvironment, names: frozenset[str], host: str) -> str:
-    """Say why a request is not answered; empty when it is."""
+    """Say why a request is not answered. Empty if it is answered."""
     asked = environ.get("HTTP_HOST", "")
     name = _name(asked)
     # No site can make an address its own name.
@@ -88,7 +88,7 @@ def _refusal(environ: WSGIEnvironment, names: frozenset[str], host: str) -> str:
 
 
 def _name(asked: str) -> str:
-    """Return the name in a Host header, without its port; empty when there is none."""
+    """Return the name in a Host header, without its port. Empty if there is none."""
     try:
         return urlsplit(f"//{asked}").hostname or ""
     except ValueError:

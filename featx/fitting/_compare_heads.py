@@ -166,7 +166,7 @@ def fit_heads(  # noqa: PLR0913
 
 
 class _SharedData:
-    """Training data that consecutive heads share; memory holds one at a time."""
+    """Training data that consecutive heads share. Memory holds one at a time."""
 
     def __init__(self, cache: Cache, tta: bool, progress: Progress) -> None:
         self._cache, self._tta, self._progress = cache, tta, progress

@@ -122,13 +122,7 @@ def fit(  # noqa: PLR0913
 
 
 def check_folds(folds: int) -> None:
-    """Refuse a number of folds that leaves nobody to be held out.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two.
-    """
+    """Refuse a number of folds that leaves nobody to be held out."""
     if folds < 2:
         raise InputError(
             f"{folds} folds hold no patient out", "Give `folds` at least 2.", parameter="folds"
@@ -173,7 +167,7 @@ def fit_on(
 def _training_state(
     data: TrainingData, cache: Cache, settings: FitSettings, progress: Progress
 ) -> contextlib.AbstractContextManager[Path | None]:
-    """Give a folder for the state of a Keras head; the others are done in seconds."""
+    """Give a folder for the state of a Keras head. The others are done in seconds."""
     if not settings.head.trains_in_epochs:
         return contextlib.nullcontext()
     training = describe_training(

@@ -1,4 +1,4 @@
-"""The Optuna studies of runs: where they lie."""
+"""Locations of the Optuna studies of runs."""
 
 from __future__ import annotations
 

@@ -15,10 +15,11 @@ from featx._progress import Progress, progress_of
 from featx._scores import Scores
 from featx.errors import FeatxError, SpecMismatchError
 from featx.evaluation import Metrics, evaluate_scores
-from featx.evaluation._figures import front_figure
 from featx.fitting._studies import study_folder
 from featx.fitting._trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
+from featx.plots import pareto_front
+from featx.plots._style import new_axes, save_figure
 from featx.runs import FittedRun
 from featx.runs._folder import require_free
 from featx.runs._own_files import ARTIFACTS, STUDY, remove_own, require_own
@@ -33,7 +34,7 @@ from featx.training import TrainingData, out_of_fold
 from featx.training._scoring import FOLDS
 from featx.tuning import Budget, SearchSpec
 from featx.tuning._best_trial import front_table
-from featx.tuning._search import SearchHooks, SearchResult, search_heads
+from featx.tuning._search import SearchResult, search_heads
 from featx.tuning._storage import JOURNAL_NAME, StudyLocation, database_errors, drop_torn_line
 from featx_cache import Cache
 from featx_cache._spreadsheets import to_csv
@@ -41,7 +42,7 @@ from featx_cache.files import LOCK_WAIT_SECONDS, lock, make_folder
 
 FRONT_NAME = "front"
 BUSY_HINT = (
-    "Wait for it; or give another `run`, and the same `study` and `storage` to help with its "
+    "Wait for it. Or give another `run`, and the same `study` and `storage` to help with its "
     "trials."
 )
 _SEARCH_FILES = shutil.ignore_patterns("scores", "trials", "training-*", ".*", "*.lock", "*.rename")
@@ -72,7 +73,7 @@ def tune(  # noqa: PLR0913
         Heads, settings and operating point that are searched.
     run
         Directory to write. It appears whole or not at all. Until then the study lies beside it, in
-        ``RUN.study``; then it is in ``RUN/study``.
+        ``RUN.study``, and then in ``RUN/study``.
     budget
         Number of trials, time and method. None means 100 trials of TPE.
     study
@@ -145,16 +146,21 @@ def _search(
     progress: Progress,
 ) -> SearchResult:
     figures = TrialFigures(location.folder / ARTIFACTS_NAME, cache.classes, spec.accuracy_floor)
-    hooks = SearchHooks(draw=figures, on_start=write_note)
+
+    def search() -> SearchResult:
+        return search_heads(
+            cache, spec, location, budget, draw=figures, on_start=write_note, progress=progress
+        )
+
     try:
-        return search_heads(cache, spec, location, budget, hooks=hooks, progress=progress)
+        return search()
     except SpecMismatchError:
         if not force or location.url is not None:
             raise
         progress.note(f"Starting over: {location.folder} had another search. Its scores are kept.")
         (location.folder / JOURNAL_NAME).unlink()
         remove_own(location.folder / ARTIFACTS_NAME, ARTIFACTS)
-        return search_heads(cache, spec, location, budget, hooks=hooks, progress=progress)
+        return search()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +269,14 @@ class _TunedRun:
         if spec.objective == "pareto":
             front = front_table(study)
             trials = front_table(study, everything=True)
-            drawn = front_figure(trials, front, spec.accuracy_floor, (best.recall, best.accuracy))
-            attach(study, {"pareto-front": drawn}, artifacts)
+            chosen = best.recall, best.accuracy
+            axes = pareto_front(
+                trials, front, new_axes(), accuracy_floor=spec.accuracy_floor, chosen=chosen
+            )
+            attach(study, {"pareto-front": axes}, artifacts)
             to_csv(front, folder / f"{FRONT_NAME}.csv")
             for suffix in ("png", "svg"):
-                drawn.savefig(folder / f"{FRONT_NAME}.{suffix}", dpi=150)
+                save_figure(axes, folder / f"{FRONT_NAME}.{suffix}", dpi=150)
         write_note(
             search,
             f"**Best trial**: trial {best.number}, {best.spec.name} at threshold "

@@ -19,6 +19,7 @@ from featx.backbones import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
 from featx.heads import HeadSpec, head_file, save_head
+from featx.plots._training import save_learning_curves
 from featx.runs import FittedRun
 from featx.runs._folder import run_folder
 from featx.runs._record import (
@@ -46,7 +47,6 @@ from featx.training import (
     FITTED_SPLITS,
     History,
     TrainingData,
-    draw_curves,
     fit_head,
     fit_units,
 )
@@ -153,7 +153,7 @@ class RunWriter:
     state: Path | None = None
 
     def write(self, head: FinalHead, point: ChosenPoint) -> FittedRun:
-        """Write a run; the directory appears when all of its files are there."""
+        """Write a run. The directory appears when all of its files are there."""
         settings = self.settings
         record = self._record(head, point)
         with run_folder(settings.run, force=settings.force) as folder:
@@ -167,7 +167,9 @@ class RunWriter:
             (folder / TRAINING_NAME).write_text("\n".join(hashes) + "\n")
             if len(history := point.history.table):
                 history.to_csv(folder / HISTORY_NAME, index=False)
-                draw_curves(history, folder / CURVES_NAME, f"Training of {settings.run.name}")
+                save_learning_curves(
+                    history, folder / CURVES_NAME, f"Training of {settings.run.name}"
+                )
             if self.state is not None:
                 _copy_tensorboard(self.state, folder / TENSORBOARD_NAME)
             point.write_study(folder / STUDY_NAME)

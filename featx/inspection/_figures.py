@@ -19,7 +19,7 @@ from featx.data import ImageSource, Manifest, load_manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
 from featx.inspection._figure_files import require_figures, save_figure
-from featx.training._history import BLUE, ORANGE
+from featx.plots._style import BLUE, ORANGE
 from featx_cache._text import printable
 from featx_cache.files import LOCK_WAIT_SECONDS, lock
 

@@ -44,15 +44,7 @@ _LINKS = re.compile(r"study\.journal\.lock.*")
 
 
 def foreign_in(folder: Path, *own: re.Pattern[str]) -> Path | None:
-    """Find something in a folder that featx hasn't made; None where there is nothing.
-
-    Parameters
-    ----------
-    folder
-        Folder to look through. Links in it aren't followed, and are foreign.
-    own
-        Patterns of the names that featx gives, relative to the folder.
-    """
+    """Return the first path in a folder that isn't featx's. Links aren't followed, and aren't."""
     if folder.is_symlink():
         return folder
     for parent, folders, files in os.walk(folder):
@@ -66,13 +58,7 @@ def foreign_in(folder: Path, *own: re.Pattern[str]) -> Path | None:
 
 
 def require_own(folder: Path, *own: re.Pattern[str], hint: str) -> None:
-    """Refuse a folder that is to be emptied or replaced, and has something of somebody else's.
-
-    Raises
-    ------
-    InputError
-        If there is such a file. The first one is named.
-    """
+    """Refuse a folder that is to be emptied or replaced, and has something of somebody else's."""
     if (path := foreign_in(folder, *own)) is not None:
         raise InputError(f"{path} isn't of featx, and would be deleted", hint)
 

@@ -1,4 +1,4 @@
-"""What a run directory says of itself: ``run.json``."""
+"""Record of a run: ``run.json``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", 
 
 
 class RunRecord(BaseModel):
-    """What was fitted, on what, with what result.
+    """Record of a run: what was fitted, on what, with what result.
 
     Attributes
     ----------
@@ -175,10 +175,10 @@ def read_record(folder: Path) -> RunRecord:
     Raises
     ------
     InputError
-        When the folder isn't a run, or the file is damaged or of an unknown schema.
+        If the folder isn't a run, or the file is damaged or of an unknown schema.
     """
     path = folder / RECORD_NAME
-    again = "It is damaged or from another version of featx; fit the run again."
+    again = "It is damaged or from another version of featx. Fit the run again."
     if not path.is_file():
         what = f"{folder} is not a run (it has no {RECORD_NAME})"
         if not folder.exists():
@@ -199,13 +199,7 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def require_inside(folder: Path, path: Path) -> None:
-    """Refuse a file of a run that is a link: in a run of somebody else's it could show any file.
-
-    Raises
-    ------
-    InputError
-        When the file isn't in the folder, whatever the folder itself is a link to.
-    """
+    """Refuse a file of a run that is a link: in a run of somebody else's it could show any file."""
     if path.resolve().parent != folder.resolve():
         raise InputError(
             f"{path} leads out of the run, to {path.resolve()}",

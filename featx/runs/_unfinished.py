@@ -1,4 +1,4 @@
-"""Where a training keeps its state until the run is written, so that a killed one can go on."""
+"""State of a training until its run is written, so that a killed training can go on."""
 
 from __future__ import annotations
 
@@ -31,23 +31,17 @@ JOB_NAME = "job.json"
 
 
 def unfinished_folder(run: Path) -> Path:
-    """Return where the state of a run that isn't finished lies: beside it."""
+    """Return the folder with the state of a run that isn't finished: beside it."""
     return run.with_name(f"{run.name}.unfinished")
 
 
 def training_logs(run: Path) -> Path:
-    """Return the folder of a run's TensorBoard files, also of a run that isn't finished.
-
-    Raises
-    ------
-    InputError
-        When there is none.
-    """
+    """Return the folder of a run's TensorBoard files, also of a run that isn't finished."""
     for folder in (run / TENSORBOARD_NAME, unfinished_folder(run)):
         if folder.is_dir():
             return folder
     what = f"{run} has no TensorBoard files" if run.exists() else f"there is no run at {run}"
-    raise InputError(what, "Runs of `--head keras` have some, unless they are calibrated.")
+    raise InputError(what, "Runs of the head keras have some, unless they are calibrated.")
 
 
 def describe_training(
@@ -58,21 +52,7 @@ def describe_training(
     accuracy_floor: float,
     folds: int = FOLDS,
 ) -> dict[str, Any]:
-    """Describe all that a training depends on.
-
-    Parameters
-    ----------
-    spec
-        Head that is trained.
-    fingerprint
-        Fingerprint of the embeddings.
-    table
-        Rows that are fitted on.
-    accuracy_floor
-        Accuracy floor. It counts only if a stopping rule looks at it.
-    folds
-        Number of folds.
-    """
+    """Describe all that a training depends on: the floor only if a stopping rule looks at it."""
     digest = hashlib.sha256()
     for column in ("sha256", "label", "group", "copy"):
         digest.update("\n".join(map(str, table[column])).encode("utf-8", "surrogateescape"))
@@ -89,18 +69,18 @@ def describe_training(
 def unfinished(
     run: Path, job: dict[str, Any], *, resume: bool, progress: Progress
 ) -> Iterator[Path]:
-    """Give a folder for the state of a training; it is gone when the block ends well.
+    """Give a folder for the state of a training. It is removed when the block ends well.
 
     An interruption leaves it, and so does an accuracy floor that can't be reached: the same
-    command with ``--resume`` goes on, or chooses another threshold at once. Other errors leave
+    fit with ``resume=True`` goes on, or chooses another threshold at once. Other errors leave
     nothing.
 
     Raises
     ------
     SpecMismatchError
-        When the state that is there is of another training.
+        If the state that is there is of another training.
     InputError
-        When another process is training for the same run.
+        If another process is training for the same run.
     """
     folder = unfinished_folder(run)
     with lock(folder, wait=LOCK_WAIT_SECONDS, hint="Wait for it, or give another `run`."):

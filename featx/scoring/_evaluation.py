@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from featx._html import html_table
+from featx._scores import Scores
 from featx.evaluation import (
     Metrics,
     Population,
@@ -72,6 +73,10 @@ class Evaluation:
     subgroups: tuple[Subgroups, ...] = ()
     shift: Shift | None = None
     comparison: RunComparison | None = None
+
+    def as_scores(self) -> Scores:
+        """Return labels, scores and patients, as `featx.plots` takes them."""
+        return Scores.from_table(self.scores, self.run.record.classes, self.split)
 
     @property
     def excluded(self) -> int:

@@ -1,4 +1,4 @@
-"""The best feasible trial, the exact optimum behind it, and the Pareto front."""
+"""Best feasible trial of a study, the exact optimum behind it, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -72,22 +72,8 @@ class _Candidate:
 def choose_best_trial(worker: Worker, search: SearchSpec, scorer: Scorer) -> BestTrial:
     """Return the best feasible trial: highest recall, then accuracy, then the cheaper head.
 
-    Each setting that was scored is swept over all its thresholds. Where that finds a better
+    Each setting that was scored is swept over all its thresholds. If that finds a better
     operating point than any trial, it becomes the study's last trial.
-
-    Parameters
-    ----------
-    worker
-        Worker that has the study and can run another trial.
-    search, scorer
-        Search, and the scores of its settings.
-
-    Raises
-    ------
-    NoFeasibleThresholdError
-        If no setting reaches the floor at any threshold. The nearest miss is named.
-    FeatxError
-        If no trial was finished.
     """
     study, floor = worker.study, search.accuracy_floor
     best = best_feasible_trial(study, search)
@@ -125,13 +111,7 @@ def choose_best_trial(worker: Worker, search: SearchSpec, scorer: Scorer) -> Bes
 
 
 def require_own_trials(study: optuna.Study, search: SearchSpec) -> None:
-    """Refuse a study in which somebody else has put trials.
-
-    Raises
-    ------
-    InputError
-        If featx can't have made a finished trial. The first one is named.
-    """
+    """Refuse a study in which somebody else has put trials."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         try:
             spec_of_trial(trial.params, search)
@@ -167,13 +147,6 @@ def front_table(study: optuna.Study, *, everything: bool = False) -> pd.DataFram
     """Return the Pareto front: trial, recall, accuracy, threshold, and the settings.
 
     Rows are in the order of accuracy. A point that several trials reach is there once.
-
-    Parameters
-    ----------
-    study
-        Study with two objectives.
-    everything
-        Whether all finished trials are returned, not only those of the front.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     rows = [
@@ -215,7 +188,7 @@ def _achieved(trial: FrozenTrial) -> tuple[float, float]:
 def _candidates(
     study: optuna.Study, search: SearchSpec, scorer: Scorer, best: FrozenTrial | None
 ) -> list[_Candidate]:
-    """Sweep each setting whose scores are here; another machine's best is scored again."""
+    """Sweep each setting whose scores are here. Another machine's best trial is scored again."""
     found: dict[str, _Candidate] = {}
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     for trial in trials:

@@ -36,22 +36,7 @@ class Dashboard(NamedTuple):
 
 
 def make_dashboard(location: StudyLocation, artifacts: Path) -> Dashboard:
-    """Make the dashboard of a storage.
-
-    Parameters
-    ----------
-    location
-        Location of the study. Without a name the dashboard begins at the list of studies.
-    artifacts
-        Folder of the trials' figures. It need not exist.
-
-    Raises
-    ------
-    InputError
-        If there is no such study.
-    StorageError
-        If the storage can't be reached.
-    """
+    """Make the dashboard of a study, or of all studies of a storage if the name is empty."""
     import optuna_dashboard
 
     storage = open_storage(location)

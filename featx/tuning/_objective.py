@@ -38,7 +38,7 @@ class DrawTrial(Protocol):
 
 
 class Objective:
-    """Out-of-fold recall; accuracy is a constraint, or the second objective.
+    """Objective of a search: out-of-fold recall. Accuracy is a constraint, or the second objective.
 
     Parameters
     ----------
@@ -56,13 +56,7 @@ class Objective:
         self._started, self._drawing = time.perf_counter(), 0.0
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
-        """Score what a trial suggests.
-
-        Raises
-        ------
-        optuna.TrialPruned
-            If a Keras training falls behind those of other trials.
-        """
+        """Score what a trial suggests."""
         spec, threshold = suggest(trial, self.search)
         watch = None
         if self.search.objective == "constrained" and spec.keras and spec.keras.ensemble == 1:

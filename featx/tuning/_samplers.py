@@ -26,23 +26,7 @@ UNPRUNED_TRIALS = 5
 
 
 def make_sampler(name: SamplerName, search: SearchSpec, seed: int) -> BaseSampler:
-    """Make a sampler.
-
-    Parameters
-    ----------
-    name
-        Name of the sampler: ``tpe`` (Bergstra et al. 2011), ``gp`` (a Gaussian process, which needs
-        PyTorch), ``random``, ``grid``, or ``nsga2`` (Deb et al. 2002).
-    search
-        Search whose settings are sampled.
-    seed
-        Seed of the sampler. The order of the grid follows the seed of `search`.
-
-    Raises
-    ------
-    InputError
-        If it needs a package that isn't installed, or can't search this.
-    """
+    """Make a sampler: TPE (Bergstra et al. 2011), NSGA-II (Deb et al. 2002), or a simpler one."""
     with quiet_optuna():
         match name:
             case "tpe":

@@ -43,7 +43,7 @@ class ScoreStore:
     folder: Path
 
     def path(self, key: str) -> Path:
-        """Return where the scores of a key lie, or would."""
+        """Return the path of the scores of a key, which needn't be there."""
         return self.folder / f"{key}{SUFFIX}"
 
     def read(self, key: str) -> HeadScores | None:

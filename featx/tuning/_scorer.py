@@ -84,15 +84,7 @@ class Scorer:
         }
 
     def __call__(self, spec: HeadSpec, watch: Watch | None = None) -> HeadScores:
-        """Return the scores of a head, from disk if they were computed before.
-
-        Parameters
-        ----------
-        spec
-            Head with its settings.
-        watch
-            Function that is told after each epoch; see `featx.training.out_of_fold`.
-        """
+        """Return the scores of a head, from disk if they were computed before."""
         key = self._key(spec)
         found = self._store.read(key)
         if found is None or found.scores.shape != self.truth.shape:

@@ -43,19 +43,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Result of a search.
-
-    Attributes
-    ----------
-    search
-        Search that ended.
-    best
-        Best feasible trial.
-    trials
-        Number of trials by their state, and of those that don't keep the floor.
-    seconds_saved
-        Seconds that pruning saved.
-    """
+    """Best trial of a search, and number of trials by their state and below the floor."""
 
     search: Search
     best: BestTrial
@@ -82,13 +70,7 @@ class ScoringFactory:
 
 
 def check_budget(budget: Budget) -> None:
-    """Refuse a budget that nothing can be found with.
-
-    Raises
-    ------
-    InputError
-        If a number is below one.
-    """
+    """Refuse a budget that nothing can be found with."""
     if budget.trials < 1:
         raise InputError(
             f"`trials` {budget.trials} searches nothing", "Give it a number such as 100."
@@ -101,61 +83,18 @@ def check_budget(budget: Budget) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SearchHooks:
-    """Functions that show a search while it goes on.
-
-    Attributes
-    ----------
-    draw
-        Function that draws a trial that is the best so far.
-    on_start
-        Function that is called when the study is there, before its trials.
-    """
-
-    draw: DrawTrial | None = None
-    on_start: Callable[[Search], None] = lambda _: None
-
-
 def search_heads(
     cache: Cache,
     spec: SearchSpec,
     location: StudyLocation,
     budget: Budget,
     *,
-    hooks: SearchHooks | None = None,
+    draw: DrawTrial | None = None,
+    on_start: Callable[[Search], None] = lambda _: None,
     progress: Progress = SILENT,
 ) -> SearchResult:
-    """Search heads and thresholds, and choose the best feasible trial.
-
-    Parameters
-    ----------
-    cache
-        Cache of embeddings.
-    spec
-        Heads, settings and operating point that are searched.
-    location
-        Location of the study. A study that is there goes on.
-    budget
-        Number of trials, time, and method.
-    hooks
-        Functions that show the search. None shows nothing.
-    progress
-        Object that shows how far it got.
-
-    Raises
-    ------
-    InputError
-        If the search can't be meant.
-    SpecMismatchError
-        If the study there searches something else, or other embeddings.
-    StorageError
-        If the storage can't be reached.
-    NoFeasibleThresholdError
-        If no trial keeps the floor.
-    """
+    """Search heads and thresholds, and choose the best trial. A study that is there goes on."""
     check_budget(budget)
-    hooks = hooks or SearchHooks()
     with storage_errors(location.folder):
         make_folder(location.folder)
     scorer = Scorer(cache, spec, location.folder / SCORES_NAME)
@@ -166,15 +105,15 @@ def search_heads(
         directions=("maximize", "maximize") if spec.objective == "pareto" else ("maximize",),
         search=text,
         budget=budget,
-        factory=ScoringFactory(cache.path.resolve(), text, location.folder, hooks.draw),
+        factory=ScoringFactory(cache.path.resolve(), text, location.folder, draw),
     )
-    worker = Worker(task, Objective(spec, scorer, hooks.draw), repeatable=budget.jobs == 1)
+    worker = Worker(task, Objective(spec, scorer, draw), repeatable=budget.jobs == 1)
     require_own_trials(worker.study, spec)
     if not worker.study.get_trials(deepcopy=False):
         for point in starting_points(spec):
             worker.study.enqueue_trial(point, skip_if_exists=True)
     search = Search(spec, location, worker.study, scorer)
-    hooks.on_start(search)
+    on_start(search)
     names = " and ".join(head.name for head in spec.heads)
     run_trials(task, worker, description=f"Trials ({names})", progress=progress)
     best = choose_best_trial(worker, spec, scorer)

@@ -84,13 +84,7 @@ def masked(url: str) -> str:
 
 
 def _parsed(url: str) -> URL:
-    """Parse a database URL. The error repeats nothing of it.
-
-    Raises
-    ------
-    InputError
-        If it isn't a URL, or an ``@`` makes a part of the password look like the host.
-    """
+    """Parse a database URL. The error repeats nothing of it."""
     with contextlib.suppress(ArgumentError, ValueError):  # the latter for a port that is no number
         parsed = make_url(url)
         has_server = parsed.host is not None or parsed.username is not None
@@ -104,15 +98,7 @@ def _parsed(url: str) -> URL:
 
 
 def open_storage(location: StudyLocation) -> BaseStorage:
-    """Open the storage of a study. An empty database gets its tables.
-
-    Raises
-    ------
-    InputError
-        If the URL isn't one, or its driver isn't installed.
-    StorageError
-        If the database or the folder can't be reached. Passwords aren't repeated.
-    """
+    """Open the storage of a study. An empty database gets its tables."""
     try:
         f"{location.name}{location.url}".encode()
     except UnicodeEncodeError as error:
@@ -233,7 +219,7 @@ def _require_own_file(journal: Path) -> None:
 
 @contextlib.contextmanager
 def _readable(what: str, hint: str) -> Iterator[None]:
-    """Say what is damaged; Optuna says that it can't decode JSON, or lacks a key."""
+    """Say what is damaged. Optuna says that it can't decode JSON, or lacks a key."""
     try:
         yield
     except (
@@ -254,22 +240,7 @@ def open_study(
     identity: dict[str, Any],
     directions: Sequence[Direction],
 ) -> optuna.Study:
-    """Load a study, or create it.
-
-    Parameters
-    ----------
-    location, storage
-        Location of the study, and its storage.
-    identity
-        Search and data of the study, which are kept in it.
-    directions
-        Direction of each objective.
-
-    Raises
-    ------
-    SpecMismatchError
-        If there is a study of this name that searches something else.
-    """
+    """Load a study, or create it."""
     hint = "Give another `study` or `run` (or `force=True`, for a study that lies beside the run)."
     shown = f"the study {location.name!r} in {location.shown}"
     with quiet_optuna(), database_errors(location), _readable(shown, hint):
@@ -312,13 +283,6 @@ class RunningTrials:
     """Trials that run, by claims in a folder. A trial whose process died is begun again.
 
     A database has Optuna's heartbeats for that. A journal file has none.
-
-    Parameters
-    ----------
-    study
-        Study in a journal file.
-    folder
-        Folder of the claims.
     """
 
     def __init__(self, study: optuna.Study, folder: Path) -> None:
@@ -335,13 +299,7 @@ class RunningTrials:
             yield
 
     def retry_dead(self) -> bool:
-        """Fail running trials that nobody runs, and queue them again.
-
-        Returns
-        -------
-        bool
-            Whether it is too early to say of some trials.
-        """
+        """Fail running trials that nobody runs, and queue them again."""
         waiting = False
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not self._claims.is_free(f"trial-{trial.number}"):

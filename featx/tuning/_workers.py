@@ -48,19 +48,7 @@ class ObjectiveFactory(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """All that a process needs to run trials.
-
-    Attributes
-    ----------
-    location
-        Location of the study.
-    identity, directions
-        Arguments of `featx.tuning._storage.open_study`, the identity as JSON.
-    search, budget
-        Search spec as JSON, and its budget.
-    factory
-        Function that makes the objective.
-    """
+    """All that a process needs to run trials."""
 
     location: StudyLocation
     identity: str
@@ -141,19 +129,7 @@ def run_trials(
     description: str,
     progress: Progress = SILENT,
 ) -> None:
-    """Run trials until the study has enough of them, time is up, or the grid is done.
-
-    Parameters
-    ----------
-    task
-        Study, search and budget.
-    worker
-        Worker of this process. It runs the trials if there is one job, and watches otherwise.
-    description
-        Text of the progress bar.
-    progress
-        Object that shows how far it got.
-    """
+    """Run trials until the study has enough of them, time is up, or the grid is done."""
     started, budget = time.monotonic(), task.budget
     before = finished(worker.study)
     if before >= budget.trials:

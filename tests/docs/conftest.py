@@ -87,7 +87,7 @@ class Sandbox:
             if option == "--out" and words[1] == "report":
                 shutil.rmtree(target.with_name(f"{target.stem}_files"), ignore_errors=True)
                 written = Written.beside(target)
-                for path in (written.markdown, written.card):
+                for path in (written.markdown, written.model_card):
                     path.unlink(missing_ok=True)
 
 

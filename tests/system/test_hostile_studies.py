@@ -10,7 +10,6 @@ import pickle
 import shutil
 import socket
 import sqlite3
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from featx.tuning._score_cache import memory_at
 
 from featx.errors import FeatxError
+from featx.tuning._score_store import HeadScores, ScoreStore
 from featx.tuning._storage import JOURNAL_NAME, StudyLocation, drop_torn_line, open_storage
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
@@ -300,26 +299,22 @@ class TestRememberedScores:
         self.remembered_again(tmp_path, lambda path: write(path, {"scores.npy": array}))
 
     def remembered_again(self, folder: Path, spoil: Callable[[Path], object]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib says that it computes again
-            remembered = memory_at(folder / "scores").cache(scores)
-            remembered(3)
-            (path,) = folder.rglob("result.npz")
-            spoil(path)
-            np.testing.assert_array_equal(remembered(3)["scores"], [3.0, 3.0])
-
-
-def scores(number: int) -> dict[str, object]:
-    return {"scores": np.full(2, float(number))}
+        store, scores = ScoreStore(folder / "scores"), HeadScores(np.array([3.0, 3.0]), 0.1)
+        store.write("key", scores)
+        spoil(store.path("key"))
+        assert store.read("key") is None
+        store.write("key", scores)
+        found = store.read("key")
+        assert found is not None
+        np.testing.assert_array_equal(found.scores, scores.scores)
 
 
 class TestForeignTrials:
     def test_in_a_study_of_featx_are_named_in_one_line(
         self, tiny_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        options = ["--head", "logreg", "--accuracy-floor", "0.5"]
-        arguments = ["tune", tiny_cache, *options, "--run", tmp_path / "run"]
-        arguments = [str(each) for each in [*arguments, "--storage", f"sqlite:///{tmp_path}/s.db"]]
+        options = ["--head", "logreg", "--accuracy-floor", "0.5", "--run", f"{tmp_path}/run"]
+        arguments = ["tune", f"{tiny_cache}", *options, "--storage", f"sqlite:///{tmp_path}/s.db"]
         assert _run([*arguments, "--trials", "2"]) == 0
         (summary,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/s.db")
         study = optuna.load_study(

@@ -53,7 +53,7 @@ def fit(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A setting of the head, such as learning_rate=0.002; can be given many times. "
+            help="A setting of the head, such as learning_rate=0.002. Can be given many times. "
             "`featx heads HEAD` lists them.",
             show_default=False,
         ),
@@ -74,7 +74,7 @@ def fit(
         int | None,
         typer.Option(
             metavar="K",
-            help="Keras heads whose scores are averaged; they differ by seed, or with "
+            help="Keras heads whose scores are averaged. They differ by seed, or with "
             "--set ensemble_of=folds each leaves out a fold of patients. Default: 1.",
             show_default=False,
         ),

@@ -76,12 +76,12 @@ def predict(
     from featx._run import load_run
     from featx.evaluation import plural
     from featx.explain import explain_images
-    from featx.explain._explanations import LIST, TABLE, require_replaceable
+    from featx.explain._folder import require_free
     from featx.scoring import ImageScorer, PredictionCounts, find_images, predict_images
 
     require_output(out, "--out", force=force, inputs=[run, *images])
     if explain is not None:
-        require_replaceable([explain / TABLE, explain / LIST], force)
+        require_free(explain, force=force)
     suffix = out.suffix.lower() if out is not None else ""
     format = format or ("csv" if suffix == ".csv" else "json" if suffix == ".json" else "table")
     opened = load_run(run)

@@ -89,7 +89,7 @@ def tune(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Fix a setting of the head instead of searching it; can be given many times. "
+            help="Fix a setting of the head instead of searching it. Can be given many times. "
             "`featx heads HEAD` lists them.",
             show_default=False,
         ),

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from featx._run import load_run
 from featx._scores import Scores
@@ -29,13 +32,17 @@ from tests.folds import use_two_folds
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
 
-LOGREG = HeadSpec(name="logreg")
-FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "training.txt"]
+LOGREG = HeadSpec.choose("logreg")
+FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "study", "training.txt"]
 
 
 def record_of(run: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((run / "run.json").read_text())
     return content
+
+
+def contents_of(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
@@ -46,8 +53,7 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
 
 def flat(metrics: dict[str, Any]) -> dict[str, float]:
     """Return metrics without nesting, for comparison."""
-    values: dict[str, float] = pd.json_normalize(metrics).iloc[0].to_dict()
-    return values
+    return {str(name): value for name, value in pd.json_normalize(metrics).iloc[0].items()}
 
 
 def in_cache(cache: Cache, path: Path) -> Any:
@@ -86,7 +92,7 @@ class TestWhatIsWritten:
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
             record["versions"]
         )
-        assert set(record["seconds"]) == {"out_of_fold", "write_run", "predict_image"}
+        assert set(record["seconds"]) == {"out_of_fold", "final_fit", "predict_image"}
 
     def test_oof_csv_has_these_columns_in_this_order(self, fitted: FittedRun) -> None:
         lines = (fitted.path / "oof.csv").read_text().splitlines()
@@ -150,12 +156,28 @@ class TestWhatIsWritten:
         assert b"train/NORMAL/\xff.png,NORMAL" in (run / "oof.csv").read_bytes()
 
 
+class TestChoosing:
+    @pytest.mark.parametrize("folds", [2, 7])
+    def test_the_number_of_folds(self, cache: Cache, tmp_path: Path, folds: int) -> None:
+        run = fit(cache, "logreg", tmp_path / "run", accuracy_floor=0.5, folds=folds)
+        assert run.record.folds == folds
+        assert run.out_of_fold["fold"].nunique() == folds
+
+    def test_a_classifier_of_one_s_own(self, cache: Cache, tmp_path: Path) -> None:
+        own = make_pipeline(StandardScaler(), GaussianNB())
+        run = fit(cache, own, tmp_path / "run", accuracy_floor=0.5)
+        assert not hasattr(own[-1], "theta_")
+        assert load_run(run.path).record == run.record
+        assert run.record.head.name == "custom"
+        assert run.score(cache.read(np.arange(3))).shape == (3,)
+
+
 class TestRepeating:
     @pytest.mark.parametrize("name", ["logreg", "svm"])
     def test_two_fits_are_identical(self, cache: Cache, tmp_path: Path, name: Any) -> None:
         runs = [tmp_path / "one", tmp_path / "other"]
         for run in runs:
-            fit(cache, HeadSpec(name=name), run, accuracy_floor=0.5)
+            fit(cache, HeadSpec.choose(name), run, accuracy_floor=0.5)
         one, other = runs
         assert (one / "oof.csv").read_bytes() == (other / "oof.csv").read_bytes()
         assert without_time(record_of(one)) == without_time(record_of(other))
@@ -165,7 +187,7 @@ class TestRepeating:
         self, cache: Cache, fitted: FittedRun, tmp_path: Path
     ) -> None:
         run = tmp_path / "run"
-        fit(cache, HeadSpec(name="logreg", seed=1), run, accuracy_floor=0.6)
+        fit(cache, HeadSpec.choose("logreg", seed=1), run, accuracy_floor=0.6)
         assert (run / "oof.csv").read_bytes() != (fitted.path / "oof.csv").read_bytes()
 
     def test_the_test_split_is_never_looked_at(
@@ -214,6 +236,7 @@ class TestKeras:
             "oof.csv",
             "reference.h5",
             "run.json",
+            "study",
             "tensorboard",
             "training.txt",
         ]
@@ -221,7 +244,7 @@ class TestKeras:
             flat(other.record.metrics.model_dump()), abs=1e-6
         )
         tables = [pd.read_csv(run.path / "oof.csv") for run in (one, other)]
-        pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
+        pd.testing.assert_frame_equal(tables[0], tables[1], rtol=0, atol=1e-6)
         log = (one.path / "fit.log").read_text().splitlines()
         assert [line.split(":")[0] for line in log[-2:]] == ["epoch 1", "epoch 2"]
         assert "recall" in log[-1]
@@ -237,14 +260,14 @@ class TestKeras:
 
 class TestRefusals:
     def test_a_run_that_is_there_is_kept(self, cache: Cache, copied: Path) -> None:
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         with pytest.raises(InputError, match=f"there is a run at {copied} already.*`force=True`"):
             fit(cache, LOGREG, copied, accuracy_floor=0.6)
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     def test_force_replaces_it_whole(self, cache: Cache, copied: Path) -> None:
         (copied / "oof.csv").write_text("damaged")
-        seed = HeadSpec(name="logreg", seed=3)
+        seed = HeadSpec.choose("logreg", seed=3)
         fit(cache, seed, copied, accuracy_floor=0.5, force=True)
         assert sorted(path.name for path in copied.iterdir()) == FILES
         assert record_of(copied)["seed"] == 3
@@ -292,6 +315,7 @@ class TestRefusals:
             (copied / "oof.csv").unlink()
             (copied / "oof.csv").symlink_to(tmp_path / "mine" / "study.journal")
         else:
+            shutil.rmtree(copied / "study")
             (copied / "study").symlink_to(tmp_path / "mine")
         with pytest.raises(InputError, match="isn't of featx"):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
@@ -302,11 +326,11 @@ class TestRefusals:
     ) -> None:
         link = copied.with_name("link")
         link.symlink_to(copied)
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         fit(cache, LOGREG, link, accuracy_floor=0.5, force=True)
         assert link.is_dir()
         assert not link.is_symlink()
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     @pytest.mark.parametrize("content", ["{}", "", "[1]", '{"schema_version": 3}', "half"])
     def test_a_run_json_alone_makes_no_run(
@@ -450,7 +474,7 @@ class TestWholeOrNotAtAll:
     def test_a_run_that_was_to_be_replaced_survives_a_failure(
         self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch, failing: str
     ) -> None:
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         rename: Callable[..., Path] = Path.rename
 
         def fail(*_: Any) -> NoReturn:
@@ -471,7 +495,7 @@ class TestWholeOrNotAtAll:
         with pytest.raises(StorageError):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
         assert [path.name for path in copied.parent.iterdir()] == [copied.name]
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     def test_a_target_that_cannot_be_written_is_refused_before_the_work(
         self, cache: Cache, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ from featx.heads import HeadSpec, PatientFolds, build
 from featx.images import AugmentationSpec
 from featx_cache import Cache, open_cache
 
-LOGREG = HeadSpec(name="logreg")
+LOGREG = HeadSpec.choose("logreg")
 COPIES = 2
 
 
@@ -99,7 +99,7 @@ def test_fewer_or_other_copies_are_refused(
     run: Run, phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     fewer = extracted(phantom_data, tiny_backbone, tmp_path / "fewer", copies=COPIES - 1)
-    with pytest.raises(InputError, match=r"averages over 2 copies.*`copies` 2 `copies_of` all"):
+    with pytest.raises(InputError, match=r"averages over 2 copies.*`copies` 2 `copies_of='all'`"):
         run.evaluate(fewer)
     other = extracted(phantom_data, tiny_backbone, tmp_path / "other", rotation=5.0)
     with pytest.raises(SpecMismatchError, match=r"augmentation\.rotation"):
@@ -109,7 +109,7 @@ def test_fewer_or_other_copies_are_refused(
 def test_a_cache_whose_val_images_have_no_copies_is_refused_with_what_to_do(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"split val.*`copies_of` all"):
+    with pytest.raises(InputError, match=r"split val.*`copies_of='all'`"):
         fit(open_cache(tiny_cache), LOGREG, tmp_path / "run", accuracy_floor=0.4, tta=True)
     assert not list(tmp_path.iterdir())
 

@@ -20,7 +20,7 @@ from featx_cache.files import atomic_folder
 def others(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another run, of another head."""
     return fit(
-        cache, HeadSpec(name="lda"), tmp_path_factory.mktemp("lda") / "run", accuracy_floor=0.6
+        cache, HeadSpec.choose("lda"), tmp_path_factory.mktemp("lda") / "run", accuracy_floor=0.6
     ).path
 
 

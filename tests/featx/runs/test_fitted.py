@@ -93,7 +93,7 @@ class TestEvaluating:
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache")
-        fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+        fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5)
         shutil.move(tmp_path / "cache", tmp_path / "moved")
         run = load_run(tmp_path / "run")
         with pytest.raises(NotACacheError, match=str(tmp_path / "cache")):

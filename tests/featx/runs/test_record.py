@@ -12,6 +12,7 @@ import pytest
 from featx._run import load_run
 from featx.runs import FittedRun
 from featx.runs._record import RunRecord, versions
+from featx.runs._record_parts import RunMetrics
 from tests.refusing import refused
 
 
@@ -43,6 +44,22 @@ def test_what_was_written_is_read_back(fitted: FittedRun) -> None:
     assert run.record.threshold == fitted.record.threshold
 
 
+def test_its_parts_are_attributes_and_mappings_of_what_the_file_says(fitted: FittedRun) -> None:
+    values = json.loads((fitted.path / "run.json").read_text())
+    metrics = fitted.record.metrics
+    assert metrics.out_of_fold.recall == metrics["out_of_fold"]["recall"]
+    assert (
+        metrics.out_of_fold.intervals["recall"].low
+        == values["metrics"]["out_of_fold"]["intervals"]["recall"]["low"]
+    )
+    assert {**fitted.record.seconds} == values["seconds"]
+    earlier = RunMetrics.model_validate({"out_of_fold": {**metrics.out_of_fold, "mood": "good"}})
+    del (old := dict(earlier.out_of_fold))["brier"]
+    known = RunMetrics.model_validate({"out_of_fold": old}).out_of_fold
+    assert (known.brier, known.get("brier"), "brier" in known) == (None, None, False)
+    assert json.loads(known.model_dump_json()) == json.loads(json.dumps(old, default=dict))
+
+
 def test_a_record_is_frozen(fitted: FittedRun) -> None:
     with pytest.raises(ValueError, match="frozen"):
         fitted.record.threshold = 0.1  # type: ignore[misc]
@@ -65,7 +82,7 @@ def test_a_damaged_record_is_refused_by_name(run: Path, content: bytes) -> None:
     (run / "run.json").write_bytes(content)
     message = refusal(run)
     assert f"{run / 'run.json'} can't be used" in message
-    assert "fit the run again" in message
+    assert "Fit the run again" in message
 
 
 def test_a_truncated_record_is_refused(run: Path) -> None:

@@ -11,25 +11,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.errors import FeatxError, InputError
-from featx.explain import Method, draw_overlay, heat_maps, method_of
-from featx.reports._facts import RunFacts, Source
+from featx.explain import Method, heat_maps
+from featx.explain._maps import method_of
+from featx.plots import heat_map_overlay
+from featx.reports._report_data import NamedCache, RunData
 from featx_cache import Cache
 
 _DPI = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
+class HeatMaps:
     """Heat maps of some images.
 
     Attributes
     ----------
     maps
-        By path: float32 of shape (rows, columns), above 0 for the positive class.
+        Maps by path: float32 of shape (rows, columns), above 0 for the positive class.
     method
-        How they were made; None where there are none.
+        Method of the maps. None if there are none.
     reason
-        Why there are none; empty where there are.
+        Reason why there are none; empty if there are some.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -37,7 +39,7 @@ class Heat:
     reason: str = ""
 
 
-def heat_of(run: RunFacts, source: Source, paths: Sequence[str]) -> Heat:
+def make_heat_maps(run: RunData, source: NamedCache, paths: Sequence[str]) -> HeatMaps:
     """Make the heat maps of images from their cached embeddings."""
     try:
         known, rows = _rows(source.cache, paths)
@@ -48,8 +50,8 @@ def heat_of(run: RunFacts, source: Source, paths: Sequence[str]) -> Heat:
         mean = run.run.reference.mean if run.run.has_reference else None
         maps = heat_maps(head, embeddings, mean=mean)
     except FeatxError as error:
-        return Heat({}, reason=str(error))
-    return Heat(dict(zip(known, maps, strict=True)), method_of(head))
+        return HeatMaps({}, reason=str(error))
+    return HeatMaps(dict(zip(known, maps, strict=True)), method_of(head))
 
 
 def _rows(cache: Cache, paths: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
@@ -60,7 +62,7 @@ def _rows(cache: Cache, paths: Sequence[str]) -> tuple[list[str], NDArray[np.int
     return known, np.array([row_of[path] for path in known], np.intp)
 
 
-def overlaid(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
+def side_by_side(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return an image beside itself with its heat map over it.
 
     Parameters
@@ -77,7 +79,7 @@ def overlaid(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[
 
     side = pixels.shape[0]
     figure = Figure(figsize=(side / _DPI, side / _DPI), dpi=_DPI)
-    draw_overlay(figure.add_axes((0.0, 0.0, 1.0, 1.0)), pixels, heat)
+    heat_map_overlay(pixels, heat, figure.add_axes((0.0, 0.0, 1.0, 1.0)))
     content = io.BytesIO()
     figure.savefig(content, format="png")
     drawn = Image.open(content, formats=("PNG",)).convert("RGB").resize((side, side))

@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 
 from featx.errors import FeatxError
 from featx.evaluation._reference import directions
-from featx.explain._figure import Neighbour
+from featx.explain._figure import Neighbor
 from featx.images import UnreadableImageError, decode_for_display
-from featx.runs._fitted import FittedRun
+from featx.runs import FittedRun
 from featx_cache import open_cache
 
-THUMBNAIL = 200
-OF_EACH = 2
-SAME_PICTURE = 1e-4
-"""Images nearer than that by cosine are the same picture: nobody is a neighbour of himself."""
+THUMBNAIL_SIDE = 200
+NEIGHBORS_PER_CLASS = 2
+DUPLICATE_DISTANCE = 1e-4
+"""Cosine distance below which two images are the same picture, so that they aren't neighbors."""
 
 
-class Neighbourhood:
-    """The training images of a run, as far as it keeps them and they are still there."""
+class TrainingNeighbors:
+    """The training images of a run, as far as the run keeps them and they are still there."""
 
     def __init__(self, run: FittedRun) -> None:
-        # A run of an earlier version is explained without neighbours.
+        # A run of an earlier version is explained without neighbors.
         reference = run.reference if run.has_reference else None
         self.table = None if reference is None else reference.table
         self.mean = None if reference is None else reference.mean
@@ -36,29 +36,26 @@ class Neighbourhood:
         with contextlib.suppress(FeatxError):  # the cache may be gone
             self.root = Path(open_cache(run.record.cache).data)
 
-    def of(self, vector: NDArray[np.float32], called: str) -> list[Neighbour]:
+    def nearest(self, vector: NDArray[np.float32], called: str) -> list[Neighbor]:
         """Find the nearest images of the class that an image was called, then of the other."""
         if self.table is None:
             return []
         distance = 1.0 - self.directions @ directions(vector[np.newaxis])[0]
         order = np.argsort(distance, kind="stable")
-        order = order[distance[order] > SAME_PICTURE]
+        order = order[distance[order] > DUPLICATE_DISTANCE]
         same = self.table["label"].to_numpy()[order] == called
-        chosen = np.concatenate([order[same][:OF_EACH], order[~same][:OF_EACH]])
+        rows = [*order[same][:NEIGHBORS_PER_CLASS], *order[~same][:NEIGHBORS_PER_CLASS]]
+        paths, labels = self.table["path"], self.table["label"]
         return [
-            Neighbour(
-                str(self.table["path"].iloc[row]),
-                str(self.table["label"].iloc[row]),
-                float(distance[row]),
-            )
-            for row in chosen
+            Neighbor(str(paths.iloc[row]), str(labels.iloc[row]), float(distance[row]))
+            for row in rows
         ]
 
-    def thumbnail(self, neighbour: Neighbour) -> NDArray[np.float32] | None:
-        """Read a neighbour, if it is still there."""
+    def thumbnail(self, neighbor: Neighbor) -> NDArray[np.float32] | None:
+        """Read a neighbor, if it is still there."""
         if self.root is None:
             return None
         try:
-            return decode_for_display(self.root / neighbour.path, THUMBNAIL)
+            return decode_for_display(self.root / neighbor.path, THUMBNAIL_SIDE)
         except UnreadableImageError:
             return None

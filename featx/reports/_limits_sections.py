@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from featx.reports._document import Block, Items, Section, Table, Text
-from featx.reports._facts import Facts, Missing
-from featx.reports._wording import Names, listed, plural
+from featx.reports._report_data import Missing, ReportData
+from featx.reports._wording import DisplayNames, plural, listed
 
 NOT_A_DEVICE = (
     "Research software, not a medical device. Nothing here may decide on the care of a patient."
@@ -19,25 +19,25 @@ ONLY_OUT_OF_FOLD = (
 )
 
 
-def limits_section(facts: Facts) -> Section:
+def limits_section(data: ReportData) -> Section:
     """Say what the numbers don't."""
     return Section(
         "Limits of use",
         "limits",
-        (Items(tuple(limits(facts))),),
+        (Items(tuple(limits(data))),),
         "TRIPOD+AI items 26 and 27; CLAIM: limitations",
     )
 
 
-def limits(facts: Facts) -> list[str]:
+def limits(data: ReportData) -> list[str]:
     """Return the limits that hold for these runs, a sentence or two each."""
     found = [NOT_A_DEVICE]
-    if any(run.record.extraction.backbone.weights == "random" for run in facts.runs):
+    if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
         found.append(UNTRAINED)
-    if not facts.evaluated:
+    if not data.evaluated:
         found.append(ONLY_OUT_OF_FOLD)
-    classes = listed(dict.fromkeys(name for run in facts.runs for name in run.record.classes))
-    patients = max(run.record.patients for run in facts.runs)
+    classes = listed(dict.fromkeys(name for run in data.runs for name in run.record.classes))
+    patients = max(run.record.patients for run in data.runs)
     found += [
         f"The runs tell {classes} apart and know nothing else: an image that shows something else "
         "still gets one of these names.",
@@ -53,16 +53,16 @@ def limits(facts: Facts) -> list[str]:
         "Nothing here says whether anybody is better off for it: how people act on a verdict "
         "wasn't studied.",
     ]
-    if any(run.record.promise is not None for run in facts.runs):
+    if any(run.record.promise is not None for run in data.runs):
         found.append("A promise holds for patients of the same population as its calibration set.")
     return found
 
 
-def missing_section(missing: list[Missing], names: Names) -> Section | None:
+def missing_section(missing: list[Missing], names: DisplayNames) -> Section | None:
     """List what couldn't be shown; None when everything could."""
     if not missing:
         return None
-    rows = dict.fromkeys((names.told(item.what), names.told(item.why)) for item in missing)
+    rows = dict.fromkeys((names.message(item.what), names.message(item.why)) for item in missing)
     table = Table(("what", "why"), tuple(rows), words=frozenset({0, 1}))
     return Section("What couldn't be shown", "missing", (table,))
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from featx import plots
 from featx.heads import TITLES
-from featx.reports._commands import Places, changed_settings, commands
+from featx.plots._style import new_axes
+from featx.plots._training import LEARNING_METRICS
+from featx.reports._commands import CommandPaths, changed_settings, rebuild_commands
 from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
-from featx.reports._facts import Facts, RunFacts
-from featx.reports._figures import learning_figures, picture
-from featx.reports._wording import METRICS, Names, plural
+from featx.reports._pictures import svg_picture
+from featx.reports._report_data import ReportData, RunData
+from featx.reports._wording import METRIC_NAMES, DisplayNames, plural, metric_name
 from featx.runs import RunRecord
 
 
-def making_section(facts: Facts, names: Names) -> Section:
+def methods_section(data: ReportData, names: DisplayNames) -> Section:
     """Tell how the runs were made, and how to make them again."""
-    runs = facts.runs
+    runs = data.runs
     rows = [[name] for name in _facts_of(runs[0], names)]
     for run in runs:
         for row, value in zip(rows, _facts_of(run, names).values(), strict=True):
@@ -27,9 +30,9 @@ def making_section(facts: Facts, names: Names) -> Section:
     )
     blocks: list[Block] = [table]
     promised = [
-        f"{run.name}: {run.record.promise['sentence']}"
+        f"{run.name}: {promise.sentence}"
         for run in runs
-        if run.record.promise is not None and "sentence" in run.record.promise
+        if (promise := run.record.promise) is not None and promise.sentence
     ]
     if promised:
         blocks += [Text("What is promised of the operating point:"), Items(tuple(promised))]
@@ -40,19 +43,19 @@ def making_section(facts: Facts, names: Names) -> Section:
         ),
         *(block for run in runs for block in _calibrated(run)),
         Text(
-            "Commands that make the runs anew, put together from what the runs note. They don't "
-            "note how the images were listed: which options say who the patient is "
-            "(`group_regex`), where paths of a table begin (`root`)."
+            "Commands that make the runs again, from the records of the runs. A record doesn't say "
+            "how the images were listed: how a file's name tells the patient, and where the paths "
+            "of a table begin."
         ),
         Code("\n".join(_unique_lines([_commands(run, names) for run in runs]))),
     ]
-    blocks += _learning(facts)
+    blocks += _learning(data)
     return Section(
         "How it was made", "making", tuple(blocks), "TRIPOD+AI items 12 and 22; CLAIM: model"
     )
 
 
-def _facts_of(run: RunFacts, names: Names) -> dict[str, str]:
+def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
     record = run.record
     backbone, augmentation = record.extraction.backbone, record.extraction.augmentation
     settings = ", ".join(f"{k} {v}" for k, v in changed_settings(record).items())
@@ -96,24 +99,23 @@ def _probabilities(record: RunRecord) -> str:
     return "Platt's map of the out-of-fold scores; the threshold is for scores"
 
 
-def _calibrated(run: RunFacts) -> list[Block]:
-    """Say how the operating point of a run was repaired on local images, where it was."""
+def _calibrated(run: RunData) -> list[Block]:
+    """Say how the operating point of a run was repaired on local images."""
     how = run.record.calibrated
     if how is None:
         return []
-    where = f"{plural(int(how['images']), 'image')} of {plural(int(how['patients']), 'patient')}"
+    where = f"{plural(how.images, 'image')} of {plural(how.patients, 'patient')}"
     blocks: list[Block] = [
         Notice(
             f"{run.name}: the threshold was chosen anew, on {where} from elsewhere and not out of "
-            f"fold ({how['method']})."
+            f"fold ({how.method})."
         )
     ]
-    blocks += [Text(str(how[key])) for key in ("assumption", "shift", "advice") if how.get(key)]
-    old, new = how.get("old", {}), how.get("new", {})
+    blocks += [Text(said) for said in (how.assumption, how.shift, how.advice) if said]
     rows = tuple(
-        (METRICS.get(name, name), *(f"{point[name]:.4g}" for point in (old, new)))
-        for name in ("threshold", *METRICS)
-        if all(isinstance(point.get(name), float) for point in (old, new))
+        (metric_name(name), *(f"{point[name]:.4g}" for point in (how.old, how.new)))
+        for name in ("threshold", *METRIC_NAMES)
+        if all(isinstance(point.get(name), float) for point in (how.old, how.new))
     )
     if rows:
         caption = f"The operating point of {run.name} on those images, before and after."
@@ -121,18 +123,18 @@ def _calibrated(run: RunFacts) -> list[Block]:
     return blocks
 
 
-def _commands(run: RunFacts, names: Names) -> str:
+def _commands(run: RunData, names: DisplayNames) -> str:
     data = run.fitted_on.cache.data if run.fitted_on is not None else ""
     record = run.record
     before = record.calibrated.source if record.calibrated is not None else ""
-    places = Places(
+    places = CommandPaths(
         data=names.folder(data, "DATA"),
         cache=names.folder(str(Path(record.cache)), "CACHE"),
         run=names.folder(str(run.run.path.resolve()), run.name),
         weights=names.folder(record.weights, "FILE"),
         calibrated=(names.folder(before, "RUN"), "IMAGES"),
     )
-    return commands(record, places)
+    return rebuild_commands(record, places)
 
 
 def _unique_lines(texts: list[str]) -> list[str]:
@@ -140,22 +142,23 @@ def _unique_lines(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
 
 
-def _learning(facts: Facts) -> list[Block]:
+def _learning(data: ReportData) -> list[Block]:
     blocks: list[Block] = []
-    for run in facts.runs:
+    for run in data.runs:
         if run.history is None:
             continue
         history = run.history
         final = history[history["training"] == "final"]
         last = (final if len(final) else history).iloc[-1]
         pictures = tuple(
-            picture(
-                figure,
+            svg_picture(
+                plots.learning_curve(history, new_axes(), metric=name),
                 f"learning-{run.key}-{name}",
                 f"{name} of {run.name} by epoch, on training images and held-out patients; "
                 f"{last[name]:.4f} in the last epoch of the final fit",
             )
-            for name, figure in learning_figures(history).items()
+            for name in LEARNING_METRICS
+            if name in history
         )
         trainings = history.groupby(["training", "member"]).ngroups
         text = f"Learning curves of {run.name}: {plural(trainings, 'training')}, thin lines are "

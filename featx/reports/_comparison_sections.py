@@ -6,21 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featx._scores import Scores
+from featx import plots
 from featx.errors import FeatxError
-from featx.evaluation import Difference, Subgroups, evaluate_subgroups, subgroup_columns
+from featx.evaluation import Difference, Subgroups, subgroup_columns, evaluate_subgroups
+from featx.plots._score_axis import logit_span
+from featx.plots._style import new_axes
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
-from featx.reports._facts import OUT_OF_FOLD, Facts, Missing, RunFacts, Scored
-from featx.reports._figures import distributions_figure, picture
-from featx.reports._score_axis import logit_span
-from featx.reports._wording import METRICS, listed, number, with_interval
+from featx.reports._pictures import svg_picture
+from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, Missing, ReportData, RunData
+from featx.reports._wording import listed, metric_name, number, with_interval
 from featx.scoring._comparison import compare_scored
 
-USUAL_COLUMNS = ("cause", "size", "mode", "sex", "view")
-"""What images are divided by unless columns are named, as far as a manifest has them."""
+DEFAULT_COLUMNS = ("cause", "size", "mode", "sex", "view")
+"""Columns that images are divided by if the manifest has them and none are named."""
 
-SIGNIFICANT = 0.05
-_SHOWN = (
+SIGNIFICANCE_LEVEL = 0.05
+_COMPARED = (
     "recall",
     "accuracy",
     "specificity",
@@ -39,14 +40,16 @@ _SIGNALS = {
 }
 
 
-def subgroups_section(facts: Facts, by: Sequence[str], missing: list[Missing]) -> Section | None:
+def subgroups_section(
+    data: ReportData, by: Sequence[str], missing: list[Missing]
+) -> Section | None:
     """Measure each part of the images; None when there is nothing to divide them by."""
     blocks: list[Block] = []
-    for run in facts.runs:
-        for scored in run.evaluations or run.scored:
-            there = subgroup_columns(scored.table)
-            for column in by or [name for name in USUAL_COLUMNS if name in there]:
-                table = _subgroups(run, scored, column, bool(by), missing)
+    for run in data.runs:
+        for split in run.evaluations or run.splits:
+            there = subgroup_columns(split.table)
+            for column in by or [name for name in DEFAULT_COLUMNS if name in there]:
+                table = _subgroups(run, split, column, bool(by), missing)
                 if table is not None:
                     blocks.append(table)
     if not blocks:
@@ -59,27 +62,23 @@ def subgroups_section(facts: Facts, by: Sequence[str], missing: list[Missing]) -
 
 
 def _subgroups(
-    run: RunFacts, scored: Scored, column: str, asked: bool, missing: list[Missing]
+    run: RunData, split: EvaluatedSplit, column: str, asked: bool, missing: list[Missing]
 ) -> Table | None:
     record = run.record
     try:
         found = evaluate_subgroups(
-            Scores.from_table(scored.table, record.classes),
-            record.threshold,
-            scored.table,
-            column,
-            seed=record.seed,
+            split.scores, record.threshold, split.table, column, seed=record.seed
         )
     except FeatxError as error:
         if asked:
-            missing.append(Missing(f"{run.name} by {column}, {scored.title}", str(error)))
+            missing.append(Missing(f"{run.name} by {column}, {split.title}", str(error)))
         return None
     if len(found.parts) < 2 and not asked:
         return None
-    return _subgroups_table(run, scored, found)
+    return _subgroups_table(run, split, found)
 
 
-def _subgroups_table(run: RunFacts, scored: Scored, found: Subgroups) -> Table:
+def _subgroups_table(run: RunData, split: EvaluatedSplit, found: Subgroups) -> Table:
     rows = tuple(
         (
             part.name,
@@ -97,25 +96,25 @@ def _subgroups_table(run: RunFacts, scored: Scored, found: Subgroups) -> Table:
     columns = (
         found.column, "images", "patients", "recall", "specificity", "accuracy", "ROC AUC", "note",
     )  # fmt: skip
-    caption = f"{run.name} by {found.column}, {scored.title}{shared}."
+    caption = f"{run.name} by {found.column}, {split.title}{shared}."
     return Table(columns, rows, caption, frozenset({0, 7}))
 
 
-def comparison_section(facts: Facts, missing: list[Missing]) -> Section | None:
+def comparison_section(data: ReportData, missing: list[Missing]) -> Section | None:
     """Test the other runs against the first on the same images; None when there is one run."""
     blocks: list[Block] = []
-    for title in facts.sets():
-        pairs = [(run, s) for run in facts.runs for s in run.scored if s.title == title]
+    for title in data.titles():
+        pairs = data.on(title)
         if len(pairs) < 2:
             continue
         try:
-            found = compare_scored([(run.run, scored.images) for run, scored in pairs])
+            found = compare_scored([(run.run, split.images) for run, split in pairs])
         except FeatxError as error:
             missing.append(Missing(f"the comparison of runs {title}", str(error)))
             continue
         first = pairs[0][0].name
         names = dict(zip(found.names, (run.name for run, _ in pairs), strict=True))
-        shown = [d for d in found.differences if d.metric in _SHOWN]
+        shown = [d for d in found.differences if d.metric in _COMPARED]
         blocks += [
             _verdict(found.differences, first, names, title),
             Table(
@@ -140,9 +139,9 @@ def _verdict(
 ) -> Text:
     where = title[:1].upper() + title[1:] if title == OUT_OF_FOLD else f"On {title}"
     real = [
-        f"{names[one.run]} in {METRICS.get(one.metric, one.metric.replace('_', ' '))}"
+        f"{names[one.run]} in {metric_name(one.metric)}"
         for one in differences
-        if one.adjusted is not None and one.adjusted <= SIGNIFICANT
+        if one.adjusted is not None and one.adjusted <= SIGNIFICANCE_LEVEL
     ]
     if real:
         return Text(
@@ -153,7 +152,7 @@ def _verdict(
 
 
 def _difference(one: Difference, names: dict[str, str]) -> tuple[str, ...]:
-    metric = METRICS.get(one.metric, one.metric.replace("_", " "))
+    metric = metric_name(one.metric)
     test = {"bootstrap": "bootstrap", "delong": "DeLong", "mcnemar": "McNemar"}[one.method]
     between = ""
     if one.interval is not None:
@@ -164,17 +163,17 @@ def _difference(one: Difference, names: dict[str, str]) -> tuple[str, ...]:
     return (names[one.run], metric, test, *values, difference, *p_values)
 
 
-def shift_section(facts: Facts) -> Section | None:
+def shift_section(data: ReportData) -> Section | None:
     """Say whether images come from another population than the training images."""
     blocks: list[Block] = []
-    for run in facts.runs:
-        for scored in run.evaluations:
-            if scored.shift is None:
+    for run in data.runs:
+        for split in run.evaluations:
+            if split.shift is None:
                 continue
-            sentence = f"{run.name}, {scored.title}: {scored.shift.sentence}"
-            speaks = scored.shift.suspected
-            blocks += [Notice(sentence) if speaks else Text(sentence), _signals(scored)]
-            pictures = _distributions(run, scored)
+            sentence = f"{run.name}, {split.title}: {split.shift.sentence}"
+            speaks = split.shift.suspected
+            blocks += [Notice(sentence) if speaks else Text(sentence), _signals(split)]
+            pictures = _distributions(run, split)
             blocks.append(Gallery(tuple(pictures)))
     if not blocks:
         return None
@@ -192,8 +191,8 @@ def shift_section(facts: Facts) -> Section | None:
     )
 
 
-def _signals(scored: Scored) -> Table:
-    assert scored.shift is not None
+def _signals(split: EvaluatedSplit) -> Table:
+    assert split.shift is not None
     rows = tuple(
         (
             _SIGNALS.get(signal.name, signal.name),
@@ -202,44 +201,48 @@ def _signals(scored: Scored) -> Table:
             f"{signal.p_value:.3g}",
             signal.verdict,
         )
-        for signal in scored.shift.signals
+        for signal in split.shift.signals
     )
     columns = ("what is compared", "effect", "marks", "p", "verdict")
     return Table(columns, rows, words=frozenset({0, 4}))
 
 
-def _distributions(run: RunFacts, scored: Scored) -> list[Picture]:
-    key, found = f"{scored.key}-{run.key}", []
-    record, own = run.record, run.out_of_fold
-    if own is not None:
-        curves = {}
-        for label, positive in zip(record.classes, (False, True), strict=True):
-            here = scored.table["score"].to_numpy(float)[scored.truth == positive]
-            there = own.table["score"].to_numpy(float)[own.truth == positive]
-            if len(here) and len(there):
-                curves[label] = (there, here)
-        span = logit_span(scored.metrics.threshold)
-        title = "Scores here and in training"
-        figure = distributions_figure(curves, "score", title, span=span)
+def _distributions(run: RunData, split: EvaluatedSplit) -> list[Picture]:
+    key, found = f"{split.key}-{run.key}", []
+    if run.out_of_fold is not None:
+        here, there = split.scores, run.out_of_fold.scores
+        pairs = {}
+        for label, positive in zip(run.record.classes, (False, True), strict=True):
+            pair = tuple(s.score[s.positive == positive] for s in (there, here))
+            if all(map(len, pair)):
+                pairs[label] = pair
+        axes = new_axes()
+        span = logit_span(split.metrics.threshold)
+        plots.cumulative_distribution(pairs, axes, span=span)
+        axes.set_title("Scores here and in training")
         told = "; ".join(
-            f"{label}: median {np.median(there):.3f} in training, {np.median(here):.3f} here"
-            for label, (there, here) in curves.items()
+            f"{label}: median {np.median(training):.3f} in training, {np.median(new):.3f} here"
+            for label, (training, new) in pairs.items()
         )
-        alt = f"Cumulative scores of {run.name} on {scored.title} and out of fold. {told}"
-        found.append(picture(figure, f"shift-scores-{key}", alt))
-    if run.run.has_reference and len(scored.images.vectors):
+        alt = f"Cumulative scores of {run.name} on {split.title} and out of fold. {told}"
+        found.append(svg_picture(axes, f"shift-scores-{key}", alt))
+    if run.run.has_reference and len(split.images.vectors):
         try:
             reference = run.run.reference
-            distances = reference.distance(scored.images.vectors)
+            distances = reference.distance(split.images.vectors)
         except FeatxError:  # the shift has said so already
             return found
-        curves = {"all images": (reference.distances, distances)}
-        figure = distributions_figure(
-            curves, "Mahalanobis distance", "Distance from the training images", reference.limit
+        axes = new_axes()
+        plots.cumulative_distribution(
+            {"all images": (reference.distances, distances)},
+            axes,
+            quantity="Mahalanobis distance",
+            limit=reference.limit,
         )
+        axes.set_title("Distance from the training images")
         alt = (
-            f"Cumulative distance of {scored.title} from the training images of {run.name}: median "
+            f"Cumulative distance of {split.title} from the training images of {run.name}: median "
             f"{np.median(distances):.3f}, {np.median(reference.distances):.3f} in training"
         )
-        found.append(picture(figure, f"shift-distances-{key}", alt))
+        found.append(svg_picture(axes, f"shift-distances-{key}", alt))
     return found

@@ -9,11 +9,11 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-NEAR_THE_EDGE = 0.02
-"""How near 0 or 1 a threshold is that can't be told from the axis, on scores from 0 to 1."""
+EDGE_DISTANCE = 0.02
+"""Distance from 0 or 1 below which a threshold can't be told from the end of an even axis."""
 
-MOST_TICKS = 9
-"""Labels that fit side by side."""
+MAX_TICKS = 9
+"""Number of labels that fit side by side."""
 
 
 def logit_span(threshold: float) -> tuple[float, float] | None:
@@ -24,7 +24,7 @@ def logit_span(threshold: float) -> tuple[float, float] | None:
     >>> logit_span(0.3) is None, logit_span(1.5e-5)[0]
     (True, 1e-07)
     """
-    if not 0.0 < threshold < 1.0 or NEAR_THE_EDGE < threshold < 1.0 - NEAR_THE_EDGE:
+    if not 0.0 < threshold < 1.0 or EDGE_DISTANCE < threshold < 1.0 - EDGE_DISTANCE:
         return None
 
     def beyond(gap: float) -> float:
@@ -33,16 +33,16 @@ def logit_span(threshold: float) -> tuple[float, float] | None:
     return min(beyond(threshold), 1e-3), 1.0 - min(beyond(1.0 - threshold), 1e-3)
 
 
-def within(span: tuple[float, float] | None, threshold: float) -> float:
-    """Return where a threshold is drawn: at the end of an axis that can't go as far."""
+def clip_to_span(span: tuple[float, float] | None, threshold: float) -> float:
+    """Return where a threshold is drawn: at the end of the axis if the axis doesn't reach it."""
     return threshold if span is None else min(max(threshold, span[0]), span[1])
 
 
 def even_logits(low: float, high: float, number: int) -> NDArray[np.float64]:
     """Return numbers from low to high whose log odds are evenly spaced."""
-    places: NDArray[np.float64] = expit(np.linspace(logit(low), logit(high), number))
-    places[[0, -1]] = low, high
-    return places
+    spaced: NDArray[np.float64] = expit(np.linspace(logit(low), logit(high), number))
+    spaced[[0, -1]] = low, high
+    return spaced
 
 
 def label_scores(axes: Any, label: str, span: tuple[float, float] | None) -> None:
@@ -62,7 +62,7 @@ def _ticks(low: float, high: float) -> list[float]:
     powers = 10.0 ** np.arange(-15, 0)
     chosen: list[float] = []
     for place in [*powers, 0.5, *(1.0 - powers[::-1])]:
-        room = (logit(high) - logit(low)) / MOST_TICKS
+        room = (logit(high) - logit(low)) / MAX_TICKS
         if low <= place <= high and (not chosen or logit(place) - logit(chosen[-1]) >= room):
             chosen.append(float(place))
     return chosen
