@@ -33,6 +33,23 @@ from featx.evaluation._resampling import (
     weighted_average_precision,
 )
 
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "recall": "recall (sensitivity)",
+    "specificity": "specificity",
+    "precision": "precision (PPV)",
+    "npv": "NPV",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_error": "expected calibration error",
+}
+"""Display names of the metrics, for all tables and figures."""
+
 COUNTED = ("accuracy", "recall", "specificity", "precision", "npv", "balanced_accuracy", "f1")
 """Metrics whose intervals follow from counts of images and patients, without resampling."""
 

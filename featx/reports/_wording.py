@@ -9,23 +9,8 @@ from dataclasses import dataclass
 
 from featx.evaluation import Metrics
 from featx.evaluation import counted as counted
+from featx.evaluation._metrics import METRIC_NAMES
 from featx_cache._text import printable
-
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "recall": "recall (sensitivity)",
-    "specificity": "specificity",
-    "precision": "precision (PPV)",
-    "npv": "NPV",
-    "f1": "F1",
-    "mcc": "Matthews correlation",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "log_loss": "log loss",
-    "calibration_error": "expected calibration error",
-}
 
 _PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")
 
