@@ -65,7 +65,7 @@ def comparison_table(comparison: RunComparison, other: str) -> Table:
 
 def show_evaluation(evaluation: Evaluation, *, titled: bool) -> None:
     """Print an evaluation; `titled` says that its title has the data's name."""
-    from featx.evaluation import cautions, counted
+    from featx.evaluation import caveats, plural
 
     classes, metrics = evaluation.run.record.classes, evaluation.metrics.as_dict()
     console = output()
@@ -74,10 +74,10 @@ def show_evaluation(evaluation: Evaluation, *, titled: bool) -> None:
     console.print(metrics_table(f"{title} of {evaluation.data}" if titled else title, metrics))
     console.print(confusion_table(metrics["confusion"], classes))
     console.print(
-        f"{counted(metrics['images'], 'image')} of {counted(metrics['patients'], 'patient')} at "
+        f"{plural(metrics['images'], 'image')} of {plural(metrics['patients'], 'patient')} at "
         f"the run's threshold {metrics['threshold']:.6g}."
     )
-    for caution in cautions(metrics, classes):
+    for caution in caveats(metrics, classes):
         console.print(caution)
     for subgroups in evaluation.subgroups:
         console.print()
@@ -94,7 +94,7 @@ def show_evaluation(evaluation: Evaluation, *, titled: bool) -> None:
         console.print()
         console.print(shift_table(evaluation.shift, classes))
         console.print(evaluation.shift.sentence)
-        if evaluation.shift.speaks:
+        if evaluation.shift.suspected:
             console.print(
                 "The operating point may not hold here: look at recall and specificity above, and "
                 "choose another with `featx calibrate` and some labelled images of this population."

@@ -14,9 +14,8 @@ from sklearn import metrics
 
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Metrics
+from featx.evaluation import METRIC_NAMES, Metrics
 from featx.evaluation import _confidence_bands as bands
-from featx.evaluation._metrics import METRIC_NAMES
 from featx.plots._score_axis import clip_to_span, even_logits, label_scores, logit_span
 from featx.plots._style import (
     BLUE,

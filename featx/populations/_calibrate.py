@@ -14,8 +14,7 @@ from featx._progress import Progress
 from featx._scores import Scores
 from featx.data import unknown_patients
 from featx.errors import FeatxError, InputError
-from featx.evaluation import Metrics, Shift, counted, counts_in_words, evaluate_scores
-from featx.evaluation._metrics_frame import metrics_frame
+from featx.evaluation import Metrics, Shift, counts_in_words, evaluate_scores, plural
 from featx.populations._images_needed import advice_on_images
 from featx.populations._write_calibrated import SHOWN, require_other, summary, write_calibrated
 from featx.runs._fitted import FittedRun
@@ -98,7 +97,7 @@ class CalibrationReport:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences to read with the metrics."""
-        images, patients = counted(self.old.images, "image"), counted(self.old.patients, "patient")
+        images, patients = plural(self.old.images, "image"), plural(self.old.patients, "patient")
         chosen = (
             f"{images} of {patients}. The new threshold is the one of highest recall with "
             f"accuracy ≥ {self.record.accuracy_floor:g} on them"
@@ -116,7 +115,7 @@ class CalibrationReport:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a metric: both values with the ends of their 95 % intervals."""
-        old, new = (metrics_frame(metrics.as_dict()) for metrics in (self.old, self.new))
+        old, new = (metrics.to_frame() for metrics in (self.old, self.new))
         both = old.merge(new, on="metric", suffixes=("_old", "_new"))
         return both[both["metric"].isin(SHOWN)].reset_index(drop=True)
 

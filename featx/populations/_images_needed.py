@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featx.evaluation import Metrics, counted
+from featx.evaluation import Metrics, plural
 from featx.evaluation._interval import proportion_interval
 
 MAX_IMAGES = 1_000_000
@@ -15,7 +15,7 @@ def advice_on_images(metrics: Metrics, floor: float) -> str:
         return ""
     high = metrics.intervals["accuracy"].high if "accuracy" in metrics.intervals else 1.0
     said = (
-        f"{counted(metrics.images, 'image')} can't show that accuracy keeps the floor {floor:g}: "
+        f"{plural(metrics.images, 'image')} can't show that accuracy keeps the floor {floor:g}: "
         f"cross-validated, it is {metrics.accuracy:.4f}, and its 95 % interval is {low:.4f} – "
         f"{high:.4f}."
     )

@@ -13,8 +13,8 @@ from featx._html import html_table
 from featx._progress import Progress
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Interval, Population, Shift, counted
-from featx.evaluation._clustered import added, clustered_interval
+from featx.evaluation import Interval, Population, Shift, plural
+from featx.evaluation._clustered import clustered_interval, weighted_sum_interval
 from featx.evaluation._metrics_frame import metrics_frame
 from featx.evaluation._prevalence import predictive_intervals
 from featx.evaluation._resampling import bootstrap_intervals
@@ -27,11 +27,11 @@ from featx.scoring._labelled_data import ScoringOptions
 from featx.scoring._left_out import LeftOut
 from featx.scoring._shift import shift_from_training
 from featx.thresholds import (
-    ASSUMPTION,
+    LABEL_SHIFT_ASSUMPTION,
     Prior,
     Recalibration,
     check_accuracy_floor,
-    choose_threshold_at,
+    choose_threshold_at_prevalence,
     estimate_prior,
     fit_recalibration,
     uncertain_range,
@@ -106,15 +106,15 @@ class LabelShiftReport:
     def notes(self) -> tuple[str, ...]:
         """Sentences to read with the expected metrics."""
         notes = [
-            f"{counted(self.images, 'image')} without labels: {self.prior.share:.1%} are sick by "
+            f"{plural(self.images, 'image')} without labels: {self.prior.share:.1%} are sick by "
             f"estimate (95 % interval {self.prior.low:.1%} – {self.prior.high:.1%}), of the "
             f"training images {self.training_prior:.1%} were.",
             "These numbers are no measurement here: they are those of the training population's "
-            f"out-of-fold scores at that share, and hold under {ASSUMPTION}.",
+            f"out-of-fold scores at that share, and hold under {LABEL_SHIFT_ASSUMPTION}.",
         ]
         if self.shift is not None:
             notes.append(self.shift.sentence)
-            if self.shift.speaks:
+            if self.shift.suspected:
                 notes.append(
                     "Another share of sick people may not be all that differs: a few dozen "
                     "labelled images say more."
@@ -173,7 +173,7 @@ def calibrate_unlabelled(
     Scores become probabilities on the run's own out-of-fold scores (Platt 1999), the share of the
     sick is estimated by expectation maximisation (Saerens et al. 2002), the probabilities are
     corrected for it, and the threshold is the one of highest recall whose accuracy *at that share*
-    keeps the floor. All of it rests on `featx.thresholds.ASSUMPTION`.
+    keeps the floor. All of it rests on `featx.thresholds.LABEL_SHIFT_ASSUMPTION`.
 
     Parameters
     ----------
@@ -224,14 +224,14 @@ def calibrate_unlabelled(
     odds = np.log(share / (1 - share)) - np.log(training_prior / (1 - training_prior))
     fitted = Recalibration(method="prior", slope=1.0, intercept=float(odds)).after(platt)
     mapped = replace(before, score=fitted.apply(before.score))
-    threshold = choose_threshold_at(mapped, share, accuracy_floor=accuracy_floor)
+    threshold = choose_threshold_at_prevalence(mapped, share, accuracy_floor=accuracy_floor)
     old = _expected(before, record.threshold, share, seed)
     new = _expected(mapped, threshold, share, seed)
     distances, patients = table["distance"].to_numpy(np.float64), table["group"].to_numpy(object)
     shift = shift_from_training(run, Population(scores, patients, None, distances))
     calibrated = {
         "method": "unlabelled images: label shift (Saerens et al. 2002)",
-        "assumption": ASSUMPTION,
+        "assumption": LABEL_SHIFT_ASSUMPTION,
         "from": str(run.path),
         "images": len(table),
         "patients": int(table["group"].nunique()),
@@ -307,7 +307,7 @@ def _expected(scores: Scores, threshold: float, share: float, seed: int) -> Expe
     shares = (values["recall"], values["specificity"]), (share, 1.0 - share)
     ppv, npv = predictive_intervals(recall, specificity, share)
     intervals = {
-        "accuracy": added(shares[0], (recall, specificity), shares[1]),
+        "accuracy": weighted_sum_interval(shares[0], (recall, specificity), shares[1]),
         "recall": recall,
         "specificity": specificity,
         "precision": ppv,

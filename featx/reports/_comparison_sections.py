@@ -8,7 +8,7 @@ import numpy as np
 
 from featx import plots
 from featx.errors import FeatxError
-from featx.evaluation import Difference, Subgroups, divisible_by, evaluate_subgroups
+from featx.evaluation import Difference, Subgroups, evaluate_subgroups, subgroup_columns
 from featx.plots._score_axis import logit_span
 from featx.plots._style import new_axes
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
@@ -47,7 +47,7 @@ def subgroups_section(
     blocks: list[Block] = []
     for run in data.runs:
         for split in run.evaluations or run.splits:
-            there = divisible_by(split.table)
+            there = subgroup_columns(split.table)
             for column in by or [name for name in DEFAULT_COLUMNS if name in there]:
                 table = _subgroups(run, split, column, bool(by), missing)
                 if table is not None:
@@ -171,7 +171,7 @@ def shift_section(data: ReportData) -> Section | None:
             if split.shift is None:
                 continue
             sentence = f"{run.name}, {split.title}: {split.shift.sentence}"
-            speaks = split.shift.speaks
+            speaks = split.shift.suspected
             blocks += [Notice(sentence) if speaks else Text(sentence), _signals(split)]
             pictures = _distributions(run, split)
             blocks.append(Gallery(tuple(pictures)))

@@ -12,7 +12,7 @@ from featx.plots._style import new_axes
 from featx.reports._document import Block, Gallery, Notice, Section, Table, Text
 from featx.reports._pictures import jpeg_picture, read_images, sample_images, svg_picture
 from featx.reports._report_data import Missing, NamedCache, ReportData, RunData
-from featx.reports._wording import DisplayNames, counted, listed
+from featx.reports._wording import DisplayNames, listed, plural
 
 
 def data_section(data: ReportData, names: DisplayNames, missing: list[Missing]) -> Section:
@@ -92,7 +92,7 @@ def _of_source(
     )
     blocks: list[Block] = [table, Gallery((balance,))]
     if cache.skipped:
-        blocks.append(Text(f"{counted(len(cache.skipped), 'image')} could not be read."))
+        blocks.append(Text(f"{plural(len(cache.skipped), 'image')} could not be read."))
     for run in data.runs:
         if run.fitted_on is source:
             blocks += _samples(run, source, names, missing)
@@ -130,5 +130,5 @@ def _samples(
                     f"{label}, {split}: {name}",
                 )
             )
-    text = f"Images that were trained on, drawn at random: {counted(len(pictures), 'image')}."
+    text = f"Images that were trained on, drawn at random: {plural(len(pictures), 'image')}."
     return [Gallery(tuple(pictures), "small", text)]

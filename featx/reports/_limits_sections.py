@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from featx.reports._document import Block, Items, Section, Table, Text
 from featx.reports._report_data import Missing, ReportData
-from featx.reports._wording import DisplayNames, counted, listed
+from featx.reports._wording import DisplayNames, listed, plural
 
 NOT_A_DEVICE = (
     "Research software, not a medical device. Nothing here may decide on the care of a patient."
@@ -41,7 +41,7 @@ def limits(data: ReportData) -> list[str]:
     found += [
         f"The runs tell {classes} apart and know nothing else: an image that shows something else "
         "still gets one of these names.",
-        f"They were fitted on {counted(patients, 'patient')}. Other ages, machines, views, "
+        f"They were fitted on {plural(patients, 'patient')}. Other ages, machines, views, "
         "countries and ways of labelling are another population, in which thresholds and scores "
         "mean something else. Measure on local images first.",
         "The labels are taken as they are. Who made them, from what, and how well readers agree, "

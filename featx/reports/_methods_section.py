@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featx import plots
-from featx.evaluation._metrics import METRIC_NAMES
+from featx.evaluation import METRIC_NAMES
 from featx.heads import TITLES
 from featx.plots._style import new_axes
 from featx.plots._training import LEARNING_METRICS
@@ -13,7 +13,7 @@ from featx.reports._commands import CommandPaths, changed_settings, rebuild_comm
 from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import ReportData, RunData
-from featx.reports._wording import DisplayNames, counted, metric_name
+from featx.reports._wording import DisplayNames, metric_name, plural
 from featx.runs import RunRecord
 
 
@@ -105,7 +105,7 @@ def _calibrated(run: RunData) -> list[Block]:
     how = run.record.calibrated
     if how is None:
         return []
-    where = f"{counted(how.images, 'image')} of {counted(how.patients, 'patient')}"
+    where = f"{plural(how.images, 'image')} of {plural(how.patients, 'patient')}"
     blocks: list[Block] = [
         Notice(
             f"{run.name}: the threshold was chosen anew, on {where} from elsewhere and not out of "
@@ -162,7 +162,7 @@ def _learning(data: ReportData) -> list[Block]:
             if name in history
         )
         trainings = history.groupby(["training", "member"]).ngroups
-        text = f"Learning curves of {run.name}: {counted(trainings, 'training')}, thin lines are "
+        text = f"Learning curves of {run.name}: {plural(trainings, 'training')}, thin lines are "
         blocks.append(Gallery(pictures, caption=f"{text}folds, the bold one is the final fit."))
     if not blocks:
         blocks.append(

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from featx._progress import Advance, Progress, progress_of
-from featx.evaluation import counted
+from featx.evaluation import plural
 from featx.reports._card import as_card
 from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._comparison_sections import (
@@ -116,9 +116,9 @@ class Report:
         return files
 
     def __repr__(self) -> str:
-        sections = counted(len(self._document.sections), "section")
+        sections = plural(len(self._document.sections), "section")
         missing = f", {len(self.missing)} missing" if self.missing else ""
-        figures = counted(len(self._document.pictures()), "figure")
+        figures = plural(len(self._document.pictures()), "figure")
         return f"Report({self._document.title!r}, {sections}, {figures}{missing})"
 
     def _repr_html_(self) -> str:

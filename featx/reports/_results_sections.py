@@ -12,15 +12,14 @@ from featx import plots
 from featx._progress import Advance
 from featx.data import positive_sentence
 from featx.errors import FeatxError
-from featx.evaluation import counts_in_words
-from featx.evaluation._metrics import METRIC_NAMES
+from featx.evaluation import METRIC_NAMES, counts_in_words
 from featx.plots._distributions import calibration_points, draw_calibration
 from featx.plots._style import new_axes
 from featx.plots._subjects import Subject, Subjects
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, ReportData, RunData
-from featx.reports._wording import counted, listed, number, with_interval
+from featx.reports._wording import listed, number, plural, with_interval
 
 Pair = tuple[RunData, EvaluatedSplit]
 
@@ -174,8 +173,8 @@ def _about(pairs: Sequence[Pair], own: bool) -> Text:
         if moved:
             text += f" Not so {listed(moved)}: that threshold was chosen on images from elsewhere."
         return Text(text)
-    images = counted(split.metrics.images, "image")
-    text = f"{images} of {counted(split.metrics.patients, 'patient')}"
+    images = plural(split.metrics.images, "image")
+    text = f"{images} of {plural(split.metrics.patients, 'patient')}"
     text += " that no run here was fitted on, at the threshold chosen out of fold"
     text += f" ({listed(moved)}: on images from elsewhere)." if moved else "."
     if said := split.images.left_out.sentence:
@@ -205,7 +204,7 @@ def _intervals_note(pairs: Sequence[Pair]) -> list[Block]:
         return []
     return [
         Notice(
-            f"These are {counted(few, 'patient')} only: the intervals are wide, and themselves "
+            f"These are {plural(few, 'patient')} only: the intervals are wide, and themselves "
             "uncertain."
         )
     ]

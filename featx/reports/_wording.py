@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from featx.evaluation import Metrics
-from featx.evaluation import counted as counted
-from featx.evaluation._metrics import METRIC_NAMES
+from featx.evaluation import METRIC_NAMES, Metrics
+from featx.evaluation import plural as plural
 from featx_cache._text import printable
 
 _PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")

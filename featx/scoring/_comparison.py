@@ -12,7 +12,7 @@ from featx._html import html_table
 from featx._progress import Progress
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Contender, Difference, compare_runs, counted
+from featx.evaluation import Contender, Difference, compare_runs, plural
 from featx.runs._fitted import FittedRun
 from featx.scoring._labelled_data import Data, ScoringOptions, score_data
 from featx.scoring._run_names import names_of
@@ -80,20 +80,20 @@ class RunComparison:
     def notes(self) -> tuple[str, ...]:
         """Sentences that are needed to read the tests."""
         notes = [
-            f"{counted(self.images, 'image')} of {counted(self.patients, 'patient')}, each run at "
+            f"{plural(self.images, 'image')} of {plural(self.patients, 'patient')}, each run at "
             "its own threshold; difference: other less first. Intervals and p by resampling "
             "patients; (DeLong) and (McNemar) take images for independent. Holm: p for all of "
             "these tests together."
         ]
         if self.excluded:
             notes.append(
-                f"{counted(self.excluded, 'image')} left out: another of the runs was fitted on "
+                f"{plural(self.excluded, 'image')} left out: another of the runs was fitted on "
                 "the same files or patients, or has no embedding of them."
             )
         return tuple(notes)
 
     def __repr__(self) -> str:
-        found = f"{counted(self.images, 'image')} of {counted(self.patients, 'patient')}"
+        found = f"{plural(self.images, 'image')} of {plural(self.patients, 'patient')}"
         return f"RunComparison({', '.join(self.names)} on {found})"
 
     def _repr_html_(self) -> str:

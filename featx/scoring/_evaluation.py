@@ -15,13 +15,12 @@ from featx.evaluation import (
     Population,
     Shift,
     Subgroups,
-    cautions,
-    counted,
+    caveats,
     counts_in_words,
     evaluate_scores,
     evaluate_subgroups,
+    plural,
 )
-from featx.evaluation._metrics_frame import metrics_frame
 from featx.runs._fitted import FittedRun
 from featx.scoring._comparison import RunComparison
 from featx.scoring._left_out import LeftOut
@@ -91,13 +90,13 @@ class Evaluation:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences to read with the metrics: counts, cautions, the shift, images left out."""
+        """Sentences to read with the metrics: counts, caveats, the shift, images left out."""
         metrics, classes = self.metrics, self.run.record.classes
         notes = [
             self.in_words,
-            f"{counted(metrics.images, 'image')} of {counted(metrics.patients, 'patient')} at the "
+            f"{plural(metrics.images, 'image')} of {plural(metrics.patients, 'patient')} at the "
             f"run's threshold {metrics.threshold:.6g}.",
-            *cautions(metrics.as_dict(), classes),
+            *caveats(metrics.as_dict(), classes),
         ]
         if self.shift is not None:
             notes.append(self.shift.sentence)
@@ -109,7 +108,7 @@ class Evaluation:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a metric: metric, value, and the ends of its 95 % interval."""
-        return metrics_frame(self.metrics.as_dict())
+        return self.metrics.to_frame()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for JSON."""
@@ -136,7 +135,7 @@ class Evaluation:
         m, name = self.metrics, self.run.record.head.name
         return (
             f"Evaluation({name} on {self.split}: recall {m.recall:.3f}, accuracy {m.accuracy:.3f}, "
-            f"ROC AUC {m.roc_auc:.3f}, {counted(m.images, 'image')})"
+            f"ROC AUC {m.roc_auc:.3f}, {plural(m.images, 'image')})"
         )
 
     def _repr_html_(self) -> str:

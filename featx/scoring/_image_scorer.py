@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone
-from featx.evaluation import average
+from featx.evaluation import average_over_grid
 from featx.extraction import DECODERS, embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
 from featx.runs._fitted import FittedRun
@@ -178,5 +178,5 @@ class ImageScorer:
         return _Rows(
             np.where(finite, scores, np.nan),
             full[: len(stored)],
-            average(full)[: len(stored)],
+            average_over_grid(full)[: len(stored)],
         )

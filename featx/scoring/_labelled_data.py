@@ -15,7 +15,7 @@ from featx.data import ClassesError, Manifest, ReadingOptions, in_words, is_imag
 from featx.data._load import LISTINGS, ImageSource, read_manifest
 from featx.data._manifest import OWN_COLUMNS
 from featx.errors import InputError, NoLabelsError, SpecMismatchError
-from featx.evaluation import counted, divisible_by
+from featx.evaluation import plural, subgroup_columns
 from featx.evaluation._subgroups import SIZE
 from featx.runs._fitted import FittedRun
 from featx.scoring._embed import embed_for_runs
@@ -98,45 +98,38 @@ def score_data(
     >>> scored = score_data([run], "other_hospital")[0]  # doctest: +SKIP
     >>> featx.choose_threshold(scored.scores, accuracy_floor=0.9).threshold  # doctest: +SKIP
     """
-    options, progress = options or ScoringOptions(), progress_of(progress)
+    options, shown = options or ScoringOptions(), progress_of(progress)
     if isinstance(data, str):
         data = Path(data)
     name = name_of(runs[0], data)
+
+    def score(caches: Sequence[Cache], split: str) -> list[Scored]:
+        keep = options.keep_known_patients
+        return [
+            replace(
+                score_images(run, cache, split, keep_known_patients=keep, progress=shown), data=name
+            )
+            for run, cache in zip(runs, caches, strict=True)
+        ]
+
     if data is None or isinstance(data, Cache) or (isinstance(data, Path) and is_cache(data)):
-        cache, split = _choose_cached(runs, data, options, by, progress)
-        return _score(runs, [cache] * len(runs), name, split, options, progress)
+        cache, split = _choose_cached(runs, data, options, by, shown)
+        return score([cache] * len(runs), split)
     reading = replace(options.reading, keep=_kept_columns(data, options.reading, by))
-    labelled = read_labelled(runs[0], data, reading, progress)
-    _require_columns(by, labelled.table)
-    split = choose_split(labelled.table["split"], options.split, name)
+    labelled = read_labelled(runs[0], data, reading, shown)
     table = labelled.table
+    _require_columns(by, table)
+    split = choose_split(table["split"], options.split, name)
     if split != ALL:
         table = table[table["split"] == split].reset_index(drop=True)
-    _tell_split(name, options, split, (len(table), len(labelled)), progress)
+    _tell_split(name, options, split, (len(table), len(labelled)), shown)
     for run in runs:  # before the long work
         require_other_files(run, table["sha256"])
-    manifest = replace(labelled, table=table)
+    chosen = replace(labelled, table=table)
     with embed_for_runs(
-        runs, manifest, folder=options.cache, weights=options.weights, progress=progress
+        runs, chosen, folder=options.cache, weights=options.weights, progress=shown
     ) as caches:
-        return _score(runs, caches, name, split, options, progress)
-
-
-def _score(
-    runs: Sequence[FittedRun],
-    caches: Sequence[Cache],
-    name: str,
-    split: str,
-    options: ScoringOptions,
-    progress: Progress,
-) -> list[Scored]:
-    keep = options.keep_known_patients
-    return [
-        replace(
-            score_images(run, cache, split, keep_known_patients=keep, progress=progress), data=name
-        )
-        for run, cache in zip(runs, caches, strict=True)
-    ]
+        return score(caches, split)
 
 
 def is_cache(path: Path) -> bool:
@@ -285,7 +278,7 @@ def _kept_columns(
 
 def _require_columns(by: Sequence[str], table: pd.DataFrame) -> None:
     """Refuse missing columns before the long work."""
-    known = divisible_by(table)
+    known = subgroup_columns(table)
     for column in by:
         require_known(
             "column",
@@ -304,7 +297,7 @@ def _tell_split(
     if options.split is not None:
         return
     if split == ALL:
-        progress.note(f"{name} has no test split: all of it is taken ({counted(images, 'image')}).")
+        progress.note(f"{name} has no test split: all of it is taken ({plural(images, 'image')}).")
     elif taken < images:
         progress.note(
             f'The test split of {name}: {taken} of {images} images (`split="all"` takes them all).'

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featx.data._columns import is_pseudonym
 from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
-from featx.evaluation import counted
+from featx.evaluation import plural
 from featx.runs._fitted import FittedRun
 from featx.runs._record import CALIBRATION_NAME
 from featx_cache import Cache
@@ -27,7 +27,7 @@ SAME_NAMES = "If these are other people with the same names, add `keep_known_pat
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Counts of images that were left out of an evaluation; each image is counted once.
+    """Counts of images that were left out of an evaluation; each image is plural once.
 
     Attributes
     ----------
@@ -71,22 +71,22 @@ class LeftOut:
         """Sentence about the images that were left out or kept; empty if there are none."""
         parts = []
         if self.same_file:
-            parts.append(counted(self.same_file, "file"))
+            parts.append(plural(self.same_file, "file"))
         if self.known_patient:
-            patients = counted(self.patients, "patient")
-            parts.append(f"{counted(self.known_patient, 'image')} of {patients}")
+            patients = plural(self.patients, "patient")
+            parts.append(f"{plural(self.known_patient, 'image')} of {patients}")
         if self.near_duplicate:
-            parts.append(f"{counted(self.near_duplicate, 'near duplicate')} of images")
+            parts.append(f"{plural(self.near_duplicate, 'near duplicate')} of images")
         *first, last = parts or [""]
         said = f"{', '.join(first)} and {last}" if first else last
         sentences = []
         if parts:
             sentences.append(
-                f"{counted(self.total, 'image')} left out: {said} that the run was fitted on."
+                f"{plural(self.total, 'image')} left out: {said} that the run was fitted on."
             )
         if self.kept:
             sentences.append(
-                f"{counted(self.kept, 'image')} of patients that the run was fitted on "
+                f"{plural(self.kept, 'image')} of patients that the run was fitted on "
                 f"{'is' if self.kept == 1 else 'are'} measured, too: the numbers are too good."
             )
         if self.unchecked:
@@ -140,7 +140,7 @@ def fresh_images(
     if (same | known).all():
         raise InputError(
             f"the run {run.path} was fitted on the patients of all these images "
-            f"({counted(len(table), 'image')})",
+            f"({plural(len(table), 'image')})",
             f"Give images of other patients. {SAME_NAMES}",
         )
     patients = int(table["group"][known].nunique())

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from featx._html import html_table
 from featx.data import group_of, in_words
-from featx.evaluation import FAR, Population, Shift, counted
+from featx.evaluation import DISTANCE_QUANTILE, Population, Shift, plural
 from featx.runs._fitted import FittedRun
 from featx.scoring._predict import Prediction
 from featx.scoring._shift import shift_from_training
@@ -105,7 +105,7 @@ class PredictionCounts:
     def warning(self) -> str:
         """One line if the images look like another population; empty if they don't."""
         shift = self.shift
-        if shift is None or not shift.speaks:
+        if shift is None or not shift.suspected:
             return unlike_warning(self.unlike, self.images - self.failed)
         record = self._run.record
         called = self.positive / len(self._scores)
@@ -177,7 +177,7 @@ class Predictions(Sequence[Prediction]):
         counts, left_out = self.counts, in_words(self._left_out.elements())
         notes = [counts.in_words]
         if counts.failed:
-            files = counted(counts.images, "file")
+            files = plural(counts.images, "file")
             notes.append(f"{counts.failed} of {files} could not be scored: see the column error.")
         return (*notes, *([f"{left_out}."] if left_out else ()), *filter(None, [self.warning]))
 
@@ -217,7 +217,7 @@ def unlike_warning(unlike: int, images: int) -> str:
     >>> unlike_warning(6, 100)[:24]
     '6 of 100 images are unli'
     """
-    expected = 1.0 - FAR
+    expected = 1.0 - DISTANCE_QUANTILE
     if unlike < 2 or binomtest(unlike, images, expected, "greater").pvalue >= SHIFT_P_VALUE:
         return ""
     return (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featx._progress import Progress, progress_of
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import average
+from featx.evaluation import average_over_grid
 from featx.runs._fitted import FittedRun
 from featx.scoring._left_out import LeftOut, fresh_images, without_near
 from featx.training._data import require_copies
@@ -190,7 +190,7 @@ def _scores(
     with progress.task("Scoring", len(scored), "row") as advance:
         for positions, embeddings in cache.blocks(scored):
             scores[positions] = run.head_scores(embeddings)
-            vectors[positions] = average(embeddings)
+            vectors[positions] = average_over_grid(embeddings)
             advance(len(positions))
     found = run.recalibrated(mean_by_image(scores, image[scored], image[rows]))
     return found, vectors[np.searchsorted(scored, rows)]

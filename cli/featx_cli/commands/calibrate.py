@@ -51,8 +51,8 @@ def calibrate(
     recalibrate: Annotated[
         Literal["sigmoid", "temperature"] | None,
         typer.Option(
-            help="Make scores probabilities there, too: sigmoid (Platt) or temperature. Default: "
-            "scores stay as they are.",
+            help="Method that makes scores probabilities there, too: sigmoid (Platt) or "
+            "temperature. Default: scores stay as they are.",
             show_default=False,
         ),
     ] = None,
@@ -60,8 +60,8 @@ def calibrate(
         float | None,
         typer.Option(
             metavar="CONFIDENCE",
-            help="Promise the accuracy floor for new patients of that population with this "
-            "confidence, such as 0.9.",
+            help="Confidence with which the accuracy floor is promised for new patients of that "
+            "population, such as 0.9.",
             show_default=False,
         ),
     ] = None,
@@ -69,12 +69,12 @@ def calibrate(
         bool,
         typer.Option(
             "--unlabelled",
-            help="Labels aren't known: correct for another share of sick people only, assuming "
-            "that nothing else differs.",
+            help="Correct for another share of sick people only, without labels, assuming that "
+            "nothing else differs.",
         ),
     ] = False,
     split: Annotated[
-        str, typer.Option(help="train, val, test or all: which images to choose on.")
+        str, typer.Option(help="Split to choose on: train, val, test or all.")
     ] = "all",
     force: Annotated[
         bool, typer.Option("--force", help="Replace a run that is there already.")
@@ -84,12 +84,12 @@ def calibrate(
         typer.Option(
             "--cache",
             metavar="FOLDER",
-            help="Keep the embeddings of images here. Default: a temporary folder.",
+            help="Folder that keeps the embeddings of images. Default: a temporary folder.",
         ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
+        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
     ] = None,
     *,
     reading: ReadingOptions,
@@ -97,9 +97,10 @@ def calibrate(
 ) -> None:
     """Choose a run's threshold anew on images of another population.
 
-    The head isn't fitted again: a few dozen labelled images do. The old and the new operating point
-    are shown side by side; the new one is cross-validated, because it was chosen on these images.
-    RUN stays as it is; evaluation of NEW_RUN leaves out the images that chose its threshold.
+    The head isn't fitted again, so a few dozen labelled images are enough. The old and the new
+    operating point are shown side by side. The new one is cross-validated, because it was chosen on
+    these images. RUN stays as it is. Evaluation of NEW_RUN leaves out the images that chose its
+    threshold.
     """
     from featx import populations
     from featx._run import load_run

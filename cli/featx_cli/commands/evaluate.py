@@ -41,8 +41,8 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="train, val, test or all. Default: test, or all images where there is no such "
-            "split."
+            help="Split to take: train, val, test or all. Default: test, or all images if there "
+            "is no such split."
         ),
     ] = None,
     compare: Annotated[
@@ -50,30 +50,30 @@ def evaluate(
         typer.Option(
             "--compare",
             metavar="RUN2...",
-            help="Compare with this run, and runs that follow it, on the same images.",
+            help="Run to compare with on the same images; further runs may follow.",
         ),
     ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMN",
-            help="Measure subgroups, too: by cause, mode, split, size (the shorter side), or any "
-            "column of a manifest; may be given several times.",
+            help="Column that divides the images into subgroups: cause, mode, split, size (the "
+            "shorter side), or any column of a manifest; may be given several times.",
         ),
     ] = None,
     prevalence: Annotated[
         float | None,
         typer.Option(
-            help="Share of the people who are sick where it will be used, such as 0.05: PPV and "
-            "NPV are given for there, too."
+            help="Share of sick people where the run will be used, such as 0.05: PPV and NPV are "
+            "given for that share, too."
         ),
     ] = None,
     protocol: Annotated[
         Literal["shift"] | None,
         typer.Option(
-            help="shift: train the run's head anew on one side of a seam of its cache and use it "
-            "on the other (bacterial and viral pneumonia, two series of normal images), to see "
-            "what another population would cost.",
+            help="Protocol shift: the run's head is trained anew on one side of a seam of its "
+            "cache and used on the other (bacterial and viral pneumonia, two series of normal "
+            "images), to see what another population would cost.",
             show_default=False,
         ),
     ] = None,
@@ -81,7 +81,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="COLUMN",
-            help="With --protocol shift: divide along this column of the manifest, such as the "
+            help="Column of the manifest to divide along with --protocol shift, such as the "
             "hospital; may be given several times.",
         ),
     ] = None,
@@ -90,7 +90,7 @@ def evaluate(
         typer.Option(
             "--json",
             metavar="FILE",
-            help="Write the metrics here too; with - they go to standard output alone.",
+            help="File for the metrics; with - they go to standard output alone.",
         ),
     ] = None,
     csv: Annotated[
@@ -98,7 +98,8 @@ def evaluate(
         typer.Option(
             "--csv",
             metavar="FILE",
-            help="Write path, label, group, score here; with - to standard output alone.",
+            help="File for path, label, group and score of each image; with - they go to standard "
+            "output alone.",
         ),
     ] = None,
     force: ForceOption = False,
@@ -107,12 +108,12 @@ def evaluate(
         typer.Option(
             "--cache",
             metavar="FOLDER",
-            help="Keep the embeddings of images here. Default: a temporary folder.",
+            help="Folder that keeps the embeddings of images. Default: a temporary folder.",
         ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
+        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
     ] = None,
     *,
     reading: ReadingOptions,
@@ -120,11 +121,11 @@ def evaluate(
 ) -> None:
     """Measure a run at its own threshold on images that it wasn't fitted on.
 
-    Everything comes with 95 % intervals by patients, not by images. The file of --json has
-    Wilson's, Clopper and Pearson's and DeLong's as well, which take images for independent. Images
+    All metrics have 95 % intervals by patients, not by images. The file of --json has Wilson's,
+    Clopper and Pearson's and DeLong's intervals as well, which take images for independent. Images
     that the run was fitted on, other images of the same patients and near duplicates are left out
-    and counted. The images are compared with those that the run was fitted on, and it says so when
-    their population differs.
+    and counted. The images are compared with those that the run was fitted on: the command says
+    whether their population differs.
     """
     from featx._run import load_run
     from featx.errors import InputError

@@ -10,7 +10,7 @@ import pytest
 
 from featx._run import Run, load_run
 from featx.backbones import Backbone
-from featx.evaluation import average
+from featx.evaluation import average_over_grid
 from featx.scoring import ImageScorer
 from featx_cache import open_cache
 from featx_cache.files import open_regular
@@ -35,7 +35,7 @@ def test_an_image_has_its_score_its_embedding_as_a_cache_stores_it_and_the_avera
         assert image.embedding is not None
         assert image.embedding.dtype == embedding.dtype
         assert image.embedding == pytest.approx(embedding, rel=0.02, abs=0.02)
-        assert image.vector == pytest.approx(average(image.embedding[None])[0])
+        assert image.vector == pytest.approx(average_over_grid(image.embedding[None])[0])
 
 
 def test_a_file_that_vanishes_between_two_reads_has_an_error_and_stops_nothing(

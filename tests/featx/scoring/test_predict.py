@@ -18,7 +18,7 @@ from featx._run import Run, load_run
 from featx._scores import Scores
 from featx.backbones import Backbone
 from featx.errors import InputError
-from featx.evaluation import average
+from featx.evaluation import average_over_grid
 from featx.extraction import embed_filled
 from featx.fitting import fit
 from featx.heads import HeadSpec
@@ -195,7 +195,7 @@ class TestFlags:
     ) -> None:
         cache = open_cache(tiny_cache)
         rows = cache.row_numbers(splits=("test",), copies=False)
-        wanted = run.reference.distance(average(cache.read(rows)))
+        wanted = run.reference.distance(average_over_grid(cache.read(rows)))
         files = [phantom_data / path for path in cache.table(rows)["path"]]
         found = list(run.predict(files, backbone=tiny_backbone))
         assert [p.distance for p in found] == pytest.approx(wanted, rel=0.02)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featx._run import Run, load_run
-from featx.evaluation import average
+from featx.evaluation import average_over_grid
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.scoring import Prediction, PredictionCounts
@@ -42,7 +42,7 @@ def run(make_cache: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def counted(run: Run, embeddings: Any, name: str = "image{}.png") -> PredictionCounts:
     """Count predictions of images with these embeddings, as `Run.predict` makes them."""
     found, record = PredictionCounts(run), run.record
-    scores, distances = run.score(embeddings), run.reference.distance(average(embeddings))
+    scores, distances = run.score(embeddings), run.reference.distance(average_over_grid(embeddings))
     low, high = record.band or (1.0, 0.0)
     for number, (score, distance) in enumerate(zip(scores, distances, strict=True)):
         found.add(
@@ -57,7 +57,7 @@ def counted(run: Run, embeddings: Any, name: str = "image{}.png") -> PredictionC
 
 def test_the_run_s_own_population_is_no_alarm_in_97_of_100(run: Run) -> None:
     alarms = [counted(run, drawn(150, seed)).shift for seed in range(1, 101)]
-    assert sum(shift is not None and shift.speaks for shift in alarms) <= 3
+    assert sum(shift is not None and shift.suspected for shift in alarms) <= 3
 
 
 def test_scores_of_elsewhere_are_warned_of_with_the_words_of_evaluate(run: Run) -> None:
@@ -65,7 +65,7 @@ def test_scores_of_elsewhere_are_warned_of_with_the_words_of_evaluate(run: Run) 
     moved[..., :3] += 0.6  # the healthy look sick, as the sick do
     found = counted(run, moved)
     assert found.shift is not None
-    assert found.shift.speaks
+    assert found.shift.suspected
     assert {"scores", "stability", "far", "distances"} == {s.name for s in found.shift.signals}
     assert found.warning.startswith(found.shift.sentence.removesuffix("."))
     assert found.warning.startswith("This population differs from the training population: scores")

@@ -7,7 +7,12 @@ import pytest
 
 from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
-from featx.thresholds import choose_threshold_at, estimate_prior, sweep, sweep_at
+from featx.thresholds import (
+    choose_threshold_at_prevalence,
+    estimate_prior,
+    sweep,
+    sweep_at_prevalence,
+)
 
 TRAINING = 0.7
 
@@ -69,14 +74,16 @@ def test_no_images_are_refused() -> None:
 def test_accuracy_at_the_own_share_is_accuracy() -> None:
     scores = Scores.from_arrays(*posteriors(300, 0.4))
     share = float(scores.positive.mean())
-    assert sweep_at(scores, share).accuracy == pytest.approx(sweep(scores).accuracy)
+    assert sweep_at_prevalence(scores, share).accuracy == pytest.approx(sweep(scores).accuracy)
 
 
 def test_where_fewer_are_sick_the_threshold_is_higher() -> None:
     scores = Scores.from_arrays(*posteriors(2000, 0.7))
-    thresholds = [choose_threshold_at(scores, share, accuracy_floor=0.85) for share in (0.7, 0.1)]
+    thresholds = [
+        choose_threshold_at_prevalence(scores, share, accuracy_floor=0.85) for share in (0.7, 0.1)
+    ]
     assert thresholds[0] < thresholds[1]
-    points = sweep_at(scores, 0.1)
+    points = sweep_at_prevalence(scores, 0.1)
     at = int(np.flatnonzero(points.thresholds == thresholds[-1])[0])
     assert points.accuracy[at] >= 0.85
     assert points.recall[at] == points.recall[points.accuracy >= 0.85].max()
@@ -85,4 +92,4 @@ def test_where_fewer_are_sick_the_threshold_is_higher() -> None:
 def test_a_floor_out_of_reach_is_refused() -> None:
     scores = Scores.from_arrays(*posteriors(500, 0.5))
     with pytest.raises(NoFeasibleThresholdError, match=r"where 50\.0% are sick, no threshold"):
-        choose_threshold_at(scores, 0.5, accuracy_floor=0.99)
+        choose_threshold_at_prevalence(scores, 0.5, accuracy_floor=0.99)
