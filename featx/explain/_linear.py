@@ -22,7 +22,7 @@ class Linear:
     Attributes
     ----------
     weights, mean : ndarray of shape (features,), dtype float64
-        Of the pooled (and standardized) features; the mean is that of the training images.
+        Weights of the pooled (and standardized) features, and their mean in the training images.
     rest : float
         The logit of the average training image.
     """
@@ -33,7 +33,7 @@ class Linear:
 
     @classmethod
     def of(cls, head: Any) -> Linear | None:
-        """Undo calibration, principal components and scaling; None where a head isn't linear.
+        """Undo calibration, principal components and scaling; None if a head isn't linear.
 
         Parameters
         ----------
@@ -41,7 +41,7 @@ class Linear:
             A fitted pipeline as `featx.heads.build` makes them.
         """
         classifier = classifier_of(head)
-        # An SVC has weights only where its kernel is linear, and says so when it is asked.
+        # An SVC has weights only if its kernel is linear.
         coefficients = getattr(classifier, "coef_", None)
         if coefficients is None:
             return None

@@ -41,15 +41,7 @@ class CommandPaths:
 
 
 def rebuild_commands(record: RunRecord, paths: CommandPaths) -> str:
-    """Return the commands from images to a run, one a line.
-
-    Parameters
-    ----------
-    record
-        Record of the run.
-    paths
-        Names of files and folders.
-    """
+    """Return the commands from images to a run, one a line."""
     first = ["featx", "extract", paths.data, "--cache", paths.cache]
     lines = [first + _extraction(record, paths.weights)]
     if record.calibrated is None:

@@ -63,18 +63,7 @@ def _rows(cache: Cache, paths: Sequence[str]) -> tuple[list[str], NDArray[np.int
 
 
 def side_by_side(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an image beside itself with its heat map over it.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (side, side, 1 or 3), dtype float32
-        0..255.
-    heat : ndarray of shape (rows, columns), dtype float32
-
-    Returns
-    -------
-    ndarray of shape (side, 2 * side, 3), dtype float32
-    """
+    """Return an image beside itself with its heat map over it."""
     from matplotlib.figure import Figure
 
     side = pixels.shape[0]

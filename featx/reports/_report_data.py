@@ -96,14 +96,12 @@ class EvaluatedSplit:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Something that a report can't show.
+    """Something that a report can't show, and why.
 
-    Attributes
-    ----------
-    what
-        What is missing.
-    why
-        Why it can't be shown.
+    Examples
+    --------
+    >>> Missing("learning curves of keras", "the run has no history.csv").why
+    'the run has no history.csv'
     """
 
     what: str
