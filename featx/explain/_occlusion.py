@@ -31,20 +31,8 @@ def occlusion_maps(
     this image where it standardizes. A head on maxima knows no such means; there it is the mean of
     the image's cells.
 
-    Parameters
-    ----------
-    head
-        A fitted pipeline as `featx.heads.build` makes them.
-    grid : ndarray of shape (images, rows, columns, channels)
-    mean : ndarray of shape (rows, columns, channels), optional
-        The average embedding of the training images.
-    patch
-        Number of cells of a patch in each direction, odd.
-
-    Returns
-    -------
-    ndarray of shape (images, rows, columns), dtype float32
-        How much the logit falls when the patch around that cell is hidden.
+    `grid` has the shape (images, rows, columns, channels). A patch is an odd number of cells in
+    each direction. A map says how far the logit falls if the patch around a cell is hidden.
     """
     images, rows, columns, _ = grid.shape
     pooling = head.named_steps["pooling"]

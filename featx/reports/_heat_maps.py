@@ -24,14 +24,8 @@ _DPI = 100
 class HeatMaps:
     """Heat maps of some images.
 
-    Attributes
-    ----------
-    maps
-        Maps by path: float32 of shape (rows, columns), above 0 for the positive class.
-    method
-        Method of the maps. None if there are none.
-    reason
-        Reason why there are none; empty if there are some.
+    `maps` are float32 of shape (rows, columns) by path, above 0 for the positive class. If there
+    are none, `reason` says why.
     """
 
     maps: dict[str, NDArray[np.float32]]

@@ -32,12 +32,7 @@ JPEG_QUALITY = 80
 class DecodedImages:
     """Images that could be read, and why others couldn't.
 
-    Attributes
-    ----------
-    pixels
-        Pixels by path in the manifest: shape (side, side, 1 or 3), float32, 0..255.
-    reasons
-        Reasons why images couldn't be read, without repeats.
+    `pixels` are float32 of shape (side, side, 1 or 3) by path in the manifest, 0..255.
     """
 
     pixels: dict[str, NDArray[np.float32]]

@@ -19,14 +19,7 @@ OUT_OF_FOLD = "out of fold"
 class NamedCache:
     """A cache with a name that no other cache of the report has.
 
-    Attributes
-    ----------
-    name
-        Last part of its path, or more if two caches would be called alike.
-    key
-        Name for anchors and files.
-    cache
-        The open cache.
+    `key` is the name for anchors and files.
     """
 
     name: str

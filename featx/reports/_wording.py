@@ -18,12 +18,8 @@ _PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")
 class DisplayNames:
     """Names of images and folders on the page.
 
-    Attributes
-    ----------
-    anonymous
-        Hide the names of files: images get numbers, folders placeholders.
-    paths
-        Files and folders that messages may name. An anonymous report hides them.
+    In an anonymous report, images get numbers and folders placeholders. Messages lose the `paths`
+    that they may name.
     """
 
     anonymous: bool = False
