@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from featx.backbones import Backbone, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import ExtractionOptions, extract
 from featx.images import AugmentationSpec
@@ -66,7 +66,7 @@ def tiny_cache(
     """The drawn X-rays and one copy of each training image, embedded. Copy it before a change."""
     folder = tmp_path_factory.mktemp("tiny") / "cache"
     extract(
-        scan_folder(phantom_data),
+        load_manifest(phantom_data),
         folder,
         tiny_backbone,
         augmentation=AugmentationSpec(copies=1),

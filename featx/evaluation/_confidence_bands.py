@@ -1,4 +1,4 @@
-"""Curves with their 95 % bands: of resampled patients, or the intervals of a proportion."""
+"""Curves with their 95 % confidence bands, by resampled patients or intervals of proportions."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _Curve = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A curve and the pointwise 95 % band around it.
+    """A curve and the pointwise 95 % confidence band around it.
 
     Attributes
     ----------
     x, y : ndarray of shape (points,), dtype float64
         The curve itself.
-    at, low, high : ndarray of shape (places,), dtype float64
-        The band; NaN where resamples have no curve.
+    at, low, high : ndarray of shape (positions,), dtype float64
+        The band. Its ends are NaN if no resample has a curve.
     """
 
     x: NDArray[np.float64]
@@ -44,17 +44,13 @@ class Band:
 def roc_band(scores: Scores, *, seed: int = 0) -> Band:
     """Return the ROC curve, recall against false alarms, with its band.
 
-    Parameters
-    ----------
-    scores
-        Scores of labelled images. Patients are resampled with all their images.
-    seed
-        Seed of the bootstrap. Equal seeds draw equal patients as in `featx.evaluation.Metrics`.
+    Patients are resampled with all their images. Equal seeds draw equal patients as in
+    `featx.evaluation.Metrics`.
 
     Raises
     ------
     InputError
-        When a class is missing.
+        If a class is missing.
     """
     _require_both_classes(scores)
 
@@ -70,18 +66,10 @@ def roc_band(scores: Scores, *, seed: int = 0) -> Band:
 def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
     """Return precision against recall, with its band.
 
-    Steps, not lines, lie between the points: lines between them would promise too much (Davis and
-    Goadrich, ICML 2006).
+    The points are joined by steps. Lines between them would promise too much (Davis and Goadrich,
+    ICML 2006).
 
-    Parameters
-    ----------
-    scores, seed
-        See `roc_band`.
-
-    Raises
-    ------
-    InputError
-        When a class is missing.
+    Parameters and errors are those of `roc_band`.
     """
     _require_both_classes(scores)
 
@@ -101,30 +89,15 @@ def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
 def threshold_bands(scores: Scores, thresholds: ArrayLike) -> dict[str, Band]:
     """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
 
-    Parameters
-    ----------
-    scores
-        See `roc_band`.
-    thresholds : array of shape (places,)
-        Where.
-
-    Returns
-    -------
-    dict of str to Band
-        ``recall`` and ``accuracy``.
-
-    Raises
-    ------
-    InputError
-        When a class is missing.
+    The names are ``recall`` and ``accuracy``. A missing class is an error, as of `roc_band`.
     """
     _require_both_classes(scores)
-    truth, place = scores.positive, scores.patient_number
+    truth, patient = scores.positive, scores.patient_number
     at = np.asarray(thresholds, np.float64)
     called = scores.score[:, np.newaxis] >= at
     found = {}
     for name, hits in (("recall", called[truth]), ("accuracy", called == truth[:, np.newaxis])):
-        patients = place[truth] if name == "recall" else place
+        patients = patient[truth] if name == "recall" else patient
         intervals = [clustered_interval(each, patients) for each in hits.T]
         low, high = np.array([(i.low, i.high) if i else (np.nan,) * 2 for i in intervals]).T
         found[name] = Band(at, hits.mean(axis=0), at, low, high)
@@ -132,13 +105,13 @@ def threshold_bands(scores: Scores, thresholds: ArrayLike) -> dict[str, Band]:
 
 
 def _band(
-    scores: Scores, curve: _Curve, places: int, seed: int
+    scores: Scores, curve: _Curve, positions: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw a curve of each resample: from the counts at or above each score, highest first."""
+    """Return the ends of the curves of all resamples, from counts at or above each score."""
     order = np.argsort(-scores.score, kind="stable")
     ends = np.flatnonzero(np.r_[np.diff(scores.score[order]) != 0, True])
     sick = scores.positive[order]
-    curves = np.full((RESAMPLES, places), np.nan)
+    curves = np.full((RESAMPLES, positions), np.nan)
     number = 0
     for weights in resampled_weights(scores.patient_number, seed=seed):
         ranked = weights[:, order]

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna_dashboard import save_note
 
+from featx import plots
 from featx._scores import Scores
-from featx.evaluation import Metrics, evaluate_scores
-from featx.evaluation._figures import confusion_figure, roc_figure, threshold_figure
+from featx.plots._style import new_axes, save_figure
 from featx.thresholds._quiet import quiet_optuna
 from featx.tuning._search import Search
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 ARTIFACTS_NAME = "artifacts"
 
@@ -43,39 +43,28 @@ class TrialFigures:
     ) -> None:
         """Draw out-of-fold scores at a threshold. A study gets the figures of its best trial."""
         name = f"trial {trial.number}" if isinstance(trial, optuna.Trial) else "best trial"
-        # Intervals are for the report: without patients to resample there are none.
-        metrics = evaluate_scores(
-            Scores.from_arrays(truth, scores, np.zeros(len(truth))), threshold
+        measured = Scores.from_arrays(truth, scores, classes=self.classes)
+        # Bands and intervals are for the report, which has the time to resample patients.
+        roc, curve, matrix = new_axes(), new_axes(), new_axes()
+        plots.roc_curve(measured, roc, threshold=threshold, band=False)
+        plots.threshold_curve(
+            measured, curve, threshold=threshold, accuracy_floor=self.accuracy_floor, band=False
         )
-        attach(trial, self._figures(name, truth, scores, metrics), self.folder)
-
-    def _figures(
-        self, name: str, truth: NDArray[np.bool_], scores: NDArray[np.float64], metrics: Metrics
-    ) -> dict[str, Figure]:
-        subject = f"{name}, out of fold"
-        return {
-            "roc": roc_figure(truth, scores, metrics, f"ROC of {subject}"),
-            "operating-point": threshold_figure(
-                truth,
-                scores,
-                metrics.threshold,
-                self.accuracy_floor,
-                f"Operating point of {subject}",
-            ),
-            "confusion-matrix": confusion_figure(
-                metrics.confusion, self.classes, f"Confusion matrix of {subject}"
-            ),
-        }
+        plots.confusion_matrix(measured, matrix, threshold=threshold)
+        figures = {"roc": roc, "operating-point": curve, "confusion-matrix": matrix}
+        for axes in figures.values():
+            axes.set_title(f"{axes.get_title()}: {name}, out of fold", wrap=True)
+        attach(trial, figures, self.folder)
 
 
-def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Figure], folder: Path) -> None:
+def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Axes], folder: Path) -> None:
     """Attach figures, by name, to a running trial or to a study. A finished trial takes none."""
     folder.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(str(folder))
     with quiet_optuna(), tempfile.TemporaryDirectory() as drawn:
-        for name, figure in figures.items():
+        for name, axes in figures.items():
             path = Path(drawn) / f"{name}.png"
-            figure.savefig(path, dpi=110)
+            save_figure(axes, path, dpi=110)
             upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=to)
 
 

@@ -15,10 +15,11 @@ from featx._progress import Progress, progress_of
 from featx._scores import Scores
 from featx.errors import FeatxError, SpecMismatchError
 from featx.evaluation import Metrics, evaluate_scores
-from featx.evaluation._figures import front_figure
 from featx.fitting._studies import study_folder
 from featx.fitting._trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
+from featx.plots import pareto_front
+from featx.plots._style import new_axes, save_figure
 from featx.runs import FittedRun
 from featx.runs._folder import require_free
 from featx.runs._own_files import ARTIFACTS, STUDY, remove_own, require_own
@@ -268,11 +269,14 @@ class _TunedRun:
         if spec.objective == "pareto":
             front = front_table(study)
             trials = front_table(study, everything=True)
-            drawn = front_figure(trials, front, spec.accuracy_floor, (best.recall, best.accuracy))
-            attach(study, {"pareto-front": drawn}, artifacts)
+            chosen = best.recall, best.accuracy
+            axes = pareto_front(
+                trials, front, new_axes(), accuracy_floor=spec.accuracy_floor, chosen=chosen
+            )
+            attach(study, {"pareto-front": axes}, artifacts)
             to_csv(front, folder / f"{FRONT_NAME}.csv")
             for suffix in ("png", "svg"):
-                drawn.savefig(folder / f"{FRONT_NAME}.{suffix}", dpi=150)
+                save_figure(axes, folder / f"{FRONT_NAME}.{suffix}", dpi=150)
         write_note(
             search,
             f"**Best trial**: trial {best.number}, {best.spec.name} at threshold "

@@ -19,6 +19,7 @@ from featx.backbones import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
 from featx.extraction import spec_of
 from featx.heads import HeadSpec, head_file, save_head
+from featx.plots._training import save_learning_curves
 from featx.runs import FittedRun
 from featx.runs._folder import run_folder
 from featx.runs._record import (
@@ -46,7 +47,6 @@ from featx.training import (
     FITTED_SPLITS,
     History,
     TrainingData,
-    draw_curves,
     fit_head,
     fit_units,
 )
@@ -144,7 +144,7 @@ class RunWriter:
         settings = self.settings
         record = self._record(head, point)
         with run_folder(settings.run, force=settings.force) as folder:
-            save_head(head.classifier, folder)
+            save_head(head.classifier, folder, settings.head.trusted)
             if record.extraction.backbone.standardization is not None:
                 file = Path(record.cache) / STANDARDIZATION_NAME
                 load_standardization(file).save(folder / STANDARDIZATION_NAME)
@@ -154,14 +154,16 @@ class RunWriter:
             (folder / TRAINING_NAME).write_text("\n".join(hashes) + "\n")
             if len(history := point.history.table):
                 history.to_csv(folder / HISTORY_NAME, index=False)
-                draw_curves(history, folder / CURVES_NAME, f"Training of {settings.run.name}")
+                save_learning_curves(
+                    history, folder / CURVES_NAME, f"Training of {settings.run.name}"
+                )
             if self.state is not None:
                 _copy_tensorboard(self.state, folder / TENSORBOARD_NAME)
             point.write_study(folder / STUDY_NAME)
             (folder / LOG_NAME).write_text(_log(record, point.history))
             self._write_reference(folder / REFERENCE_NAME)
             write_record(folder, record)
-        return FittedRun(settings.run)
+        return FittedRun(settings.run, settings.head.trusted)
 
     def _record(self, head: FinalHead, point: ChosenPoint) -> RunRecord:
         settings, cache, metrics = self.settings, self.cache, point.metrics

@@ -24,7 +24,7 @@ class PatientFolds(StratifiedGroupKFold):  # type: ignore[misc]
     --------
     >>> y, patients = [0, 0, 1, 1, 0, 1], [1, 1, 2, 2, 3, 4]
     >>> [held_out.tolist() for _, held_out in PatientFolds(5).split(y, y, patients)]
-    [[0, 1, 5], [2, 3, 4]]
+    [[2, 3, 4], [0, 1, 5]]
     """
 
     def __init__(self, n_splits: int = 5, random_state: int = 0) -> None:

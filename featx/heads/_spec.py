@@ -59,7 +59,8 @@ class HeadSpec(Spec):
     name: HeadName | Literal["custom"]
     seed: int = Field(0, ge=0, lt=2**32)
     calibration: Calibration | None = None
-    settings: SerializeAsAny[KerasSettings | BaselineSettings]
+    # `_complete` fills it in: the default is for type checkers.
+    settings: SerializeAsAny[KerasSettings | BaselineSettings] = cast(Any, None)
     _estimator: Any = PrivateAttr(None)
     _trusted: tuple[str, ...] = PrivateAttr(())
 

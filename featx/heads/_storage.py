@@ -76,6 +76,7 @@ def save_head(head: Head, folder: Path, trusted: Iterable[str] = ()) -> str:
     --------
     >>> import tempfile
     >>> from pathlib import Path
+    >>> from featx.heads import HeadSpec, build
     >>> head = build(HeadSpec.choose("logreg")).fit([[0.0], [1.0], [2.0]], [0, 0, 1])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     name = save_head(head, Path(folder))
@@ -116,10 +117,8 @@ def readable_content(estimator: Any, trusted: Iterable[str]) -> bytes:
         ) from error
     if unknown:
         raise InputError(
-            f"{what} holds types that aren't read from a file unless you trust them: "
-            f"{', '.join(unknown)}",
-            f"If you trust their code, give `trusted` these names: {unknown}. Loading the run "
-            "needs them again.",
+            f"{what} holds types that are read from a file only if you trust them: {unknown}",
+            "If you know their code, give them as `trusted`, and again when you load the run.",
             parameter="trusted",
         )
     return content
@@ -153,6 +152,7 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
     A fitted head, as `load_head` and ``run.head`` give it, inside scikit-learn:
 
     >>> import numpy as np
+    >>> from featx.heads import build, head_spec
     >>> from sklearn.frozen import FrozenEstimator
     >>> from sklearn.model_selection import FixedThresholdClassifier, permutation_test_score
     >>> random = np.random.default_rng(0)
@@ -177,7 +177,7 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
         allowed = {*TRUSTED, *trusted}
         if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - allowed):
             hint = "Name these types in `trusted` only if you know their code. " + hint
-            raise ValueError(f"it holds types that aren't trusted: {', '.join(unknown)}")
+            raise ValueError(f"it holds types that aren't trusted: {unknown}")
         head: Any = skops.io.loads(content, trusted=sorted(allowed))
         if not callable(getattr(head, "predict_proba", None)):
             raise ValueError(f"it holds a {type(head).__name__}, not a classifier")
@@ -185,7 +185,7 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
         fitted: Head = head
         return fitted
     except Exception as error:  # a file made to do harm raises anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
         raise InputError(f"{path} can't be loaded safely: {reason}", hint) from error
 
 

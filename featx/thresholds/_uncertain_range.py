@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from featx._scores import Scores
-from featx.thresholds._label_shift import sweep_at
+from featx.thresholds._label_shift import sweep_at_prevalence
 from featx.thresholds._sweep import sweep
 
 RESAMPLES = 200
@@ -61,7 +61,7 @@ def uncertain_range(
         if truth[rows].all() or not truth[rows].any():
             continue
         part = scores[rows]
-        points = sweep(part) if prevalence is None else sweep_at(part, prevalence)
+        points = sweep(part) if prevalence is None else sweep_at_prevalence(part, prevalence)
         found.append(points.threshold(accuracy_floor))
     if not found:
         return threshold, threshold

@@ -45,9 +45,11 @@ class OutOfFold(NamedTuple):
 
     Examples
     --------
+    >>> import pandas as pd
+    >>> from featx.training import History
     >>> found = OutOfFold(pd.DataFrame({"fold": [0, 1], "score": [0.2, 0.9]}), 2, History())
-    >>> found.scores["score"].max()
-    0.9
+    >>> found.scores["score"].round().tolist()
+    [0.0, 1.0]
     """
 
     scores: pd.DataFrame
@@ -90,6 +92,7 @@ def fit_head(
     Examples
     --------
     >>> import numpy as np, pandas as pd
+    >>> from featx.heads import HeadSpec
     >>> X, y = np.arange(20.0)[:, None], np.arange(20) // 10
     >>> table = pd.DataFrame({"group": range(20), "copy": 0})
     >>> data = TrainingData(X, y, table, np.arange(20))
@@ -208,6 +211,7 @@ def out_of_fold(  # noqa: PLR0913
     Examples
     --------
     >>> import numpy as np, pandas as pd
+    >>> from featx.heads import HeadSpec
     >>> X, y = np.arange(20.0)[:, None], np.arange(20) // 10
     >>> columns = {"path": "a.png", "label": y, "group": range(20), "copy": 0}
     >>> data = TrainingData(X, y, pd.DataFrame(columns), np.arange(20))

@@ -11,7 +11,7 @@ import pytest
 
 from featx._run import load_run
 from featx.backbones import StandardizationSpec, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import InputError
 from featx.extraction import extract, standardize
 from featx.fitting import fit
@@ -68,7 +68,7 @@ def runs(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     keras.utils.set_random_seed(0)
     layers = [keras.Input((16, 16, 1)), keras.layers.Conv2D(8, 4, strides=4, activation="relu")]
     keras.Sequential(layers).save(folder / "tiny.keras")
-    manifest = scan_folder(phantom_data)
+    manifest = load_manifest(phantom_data)
     spec = StandardizationSpec(featurewise_std=True)
     tiny = load_backbone(str(folder / "tiny.keras"))
     backbone = standardize(tiny, spec, manifest, folder / "cache")

@@ -194,7 +194,7 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
 
 
 def _print_run(run: FittedRun) -> None:
-    from featx.evaluation import cautions, counted, counts_in_words
+    from featx.evaluation import caveats, counts_in_words, plural
 
     console, record = output(), run.record
     metrics = record.metrics.out_of_fold
@@ -204,10 +204,10 @@ def _print_run(run: FittedRun) -> None:
     console.print(confusion_table(metrics.confusion, record.classes))
     console.print(
         f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-        f"{record.accuracy_floor:g} on {counted(record.images, 'image')} of "
-        f"{counted(record.patients, 'patient')}.",
+        f"{record.accuracy_floor:g} on {plural(record.images, 'image')} of "
+        f"{plural(record.patients, 'patient')}.",
     )
-    for caution in cautions(metrics, record.classes):
+    for caution in caveats(metrics, record.classes):
         console.print(caution)
     console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
     console.print(f"Run: {run.path}", soft_wrap=True)

@@ -11,7 +11,7 @@ import pytest
 
 from featx._run import load_run
 from featx.backbones import load_backbone, load_recipe
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import InputError
 from featx.extraction import extract
 from featx.fitting import fit
@@ -106,7 +106,7 @@ class TestLoading:
 def test_from_extraction_to_prediction(saved: Path, phantom_data: Path, tmp_path: Path) -> None:
     backbone = load_backbone(str(saved))
     extract(
-        scan_folder(phantom_data),
+        load_manifest(phantom_data),
         tmp_path / "cache",
         backbone,
         augmentation=AugmentationSpec(copies=0),

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn import metrics as reference
 
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Interval, Metrics, cautions, evaluate_scores
+from featx.evaluation import Interval, Metrics, caveats, evaluate_scores
 from featx.evaluation._prevalence import predictive_values
 
 # Eight images: of five sick ones three are called sick, of three healthy ones one.
@@ -35,10 +35,18 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture(scope="module")
-def many() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def many() -> Scores:
+    """A hundred patients of three images."""
     random = np.random.default_rng(0)
     y = random.integers(0, 2, 300)
-    return y, (0.3 * y + 0.7 * random.uniform(size=300)).round(3)
+    scores = (0.3 * y + 0.7 * random.uniform(size=300)).round(3)
+    return Scores.from_arrays(y, scores, [f"p{n // 3:03}" for n in range(300)])
+
+
+@pytest.fixture(scope="module")
+def alone(many: Scores) -> Scores:
+    """The same images, each of its own patient."""
+    return Scores.from_arrays(many.positive, many.score)
 
 
 class TestValues:
@@ -63,11 +71,9 @@ class TestValues:
     def test_hand_computed_values(self, metrics: Metrics, name: str, value: float) -> None:
         assert getattr(metrics, name) == pytest.approx(value)
 
-    def test_values_equal_scikit_learn_s(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        y, scores = many
-        found = evaluate_scores(Scores.from_arrays(y, scores), 0.55)
+    def test_values_equal_scikit_learn_s(self, many: Scores) -> None:
+        y, scores = many.positive, many.score
+        found = evaluate_scores(many, 0.55)
         called = scores >= 0.55
         assert found.accuracy == pytest.approx(reference.accuracy_score(y, called))
         assert found.recall == pytest.approx(reference.recall_score(y, called))
@@ -129,11 +135,9 @@ class TestMissingClasses:
 
 
 class TestPrevalence:
-    def test_predictive_values_move_with_it_and_have_intervals(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        here = measured(*many)
-        rare = measured(*many, prevalence=0.02)
+    def test_predictive_values_move_with_it_and_have_intervals(self, alone: Scores) -> None:
+        here = evaluate_scores(alone, 0.5)
+        rare = evaluate_scores(alone, 0.5, prevalence=0.02)
         expected = predictive_values(here.recall, here.specificity, 0.02)
         assert (rare.at_prevalence["ppv"], rare.at_prevalence["npv"]) == expected
         assert rare.at_prevalence["ppv"] < here.precision
@@ -161,10 +165,8 @@ class TestIntervals:
     def width(self, interval: Interval) -> float:
         return interval.high - interval.low
 
-    def test_they_contain_the_value(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        found = measured(*many, np.arange(300) // 3)
+    def test_they_contain_the_value(self, many: Scores) -> None:
+        found = evaluate_scores(many, 0.5)
         for name in INTERVALS:
             interval = found.intervals[name]
             assert 0 <= interval.low < getattr(found, name) < interval.high <= 1
@@ -183,24 +185,17 @@ class TestIntervals:
         assert narrow == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 400), rel=0.15)
         assert wide == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 10), rel=0.25)
 
-    def test_patients_names_and_the_order_of_images_do_not_matter_much(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        y, scores = many
-        groups = np.array([f"p{n // 3:03}" for n in range(300)])
+    def test_patients_names_and_the_order_of_images_do_not_matter_much(self, many: Scores) -> None:
         order = np.random.default_rng(1).permutation(300)
-        one = measured(y, scores, groups)
-        other = measured(y[order], scores[order], groups[order])
+        one, other = evaluate_scores(many, 0.5), evaluate_scores(many[order], 0.5)
         assert one.intervals.keys() == other.intervals.keys()
         for name, interval in one.intervals.items():
             assert interval.low == pytest.approx(other.intervals[name].low, abs=1e-12)
             assert interval.high == pytest.approx(other.intervals[name].high, abs=1e-12)
 
-    def test_equal_seeds_give_equal_intervals_and_others_do_not(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
+    def test_equal_seeds_give_equal_intervals_and_others_do_not(self, alone: Scores) -> None:
         def intervals(seed: int) -> Any:
-            return measured(*many, seed=seed).intervals
+            return evaluate_scores(alone, 0.5, seed=seed).intervals
 
         assert intervals(1) == intervals(1)
         assert intervals(1) != intervals(2)
@@ -254,10 +249,8 @@ class TestIntervals:
         assert {"accuracy", "specificity"} <= set(found.intervals)
         assert not {"recall", "balanced_accuracy", "roc_auc"} & set(found.intervals)
 
-    def test_every_metric_has_one_and_lies_in_it(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        found = measured(*many, np.arange(300) // 3)
+    def test_every_metric_has_one_and_lies_in_it(self, many: Scores) -> None:
+        found = evaluate_scores(many, 0.5)
         named = {
             name
             for name, value in found.as_dict().items()
@@ -268,10 +261,8 @@ class TestIntervals:
             interval = found.intervals[name]
             assert interval.low < getattr(found, name) < interval.high
 
-    def test_others_take_images_for_independent(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        found = measured(*many)
+    def test_others_take_images_for_independent(self, alone: Scores) -> None:
+        found = evaluate_scores(alone, 0.5)
         others = found.other_intervals
         assert set(others["wilson"]) == set(others["clopper_pearson"])
         for name, wilson in others["wilson"].items():
@@ -290,15 +281,15 @@ class TestCautions:
 
     def test_few_patients_and_a_class_that_is_missing_are_said(self) -> None:
         few = measured([0] * 5 + [1] * 5, [0.1] * 5 + [0.9] * 5).as_dict()
-        (said,) = cautions(few, self.CLASSES)
+        (said,) = caveats(few, self.CLASSES)
         assert said.startswith("Few patients: recall may be anything from 0.")
         assert ", specificity may be" in said
         one = measured([0] * 90, [0.1] * 90).as_dict()
-        assert cautions(one, self.CLASSES) == [
+        assert caveats(one, self.CLASSES) == [
             "There is no image of PNEUMONIA: recall and ROC AUC are unknown."
         ]
 
     def test_many_are_not(self) -> None:
         scores = [0.1] * 100 + [0.9] * 100
         many = measured([0] * 100 + [1] * 100, scores).as_dict()
-        assert cautions(many, self.CLASSES) == []
+        assert caveats(many, self.CLASSES) == []

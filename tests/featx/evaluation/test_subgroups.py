@@ -12,7 +12,7 @@ import pytest
 from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import evaluate_scores
-from featx.evaluation._subgroups import Subgroups, divisible_by, evaluate_subgroups
+from featx.evaluation._subgroups import Subgroups, evaluate_subgroups, subgroup_columns
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -111,8 +111,8 @@ def test_images_without_a_value_are_a_part_where_both_classes_have_some(
 
 
 def test_columns_that_can_be_asked_for(table: pd.DataFrame) -> None:
-    assert divisible_by(table) == ["cause", "mode", "width", "height", "age", "ward", "size"]
-    assert "size" not in divisible_by(table.drop(columns="width"))
+    assert subgroup_columns(table) == ["cause", "mode", "width", "height", "age", "ward", "size"]
+    assert "size" not in subgroup_columns(table.drop(columns="width"))
     with pytest.raises(InputError, match="there is no column 'caus'") as error:
         divided(table, "caus")
     assert "Did you mean cause?" in str(error.value)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from featx._progress import Silent
 from featx._run import load_run
 from featx.backbones import Backbone, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import OutOfMemoryError
 from featx.extraction import ExtractionOptions, embed_filled, extract
 from featx.extraction import _batching as batching
@@ -49,7 +49,7 @@ class TestOutOfMemory:
         options = ExtractionOptions(batch_size=4)
         for name, backbone in (("tight", tight), ("roomy", tiny_backbone)):
             extract(
-                scan_folder(small_data),
+                load_manifest(small_data),
                 tmp_path / name,
                 backbone,
                 augmentation=AugmentationSpec(copies=1),
@@ -70,7 +70,7 @@ class TestOutOfMemory:
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
         with pytest.raises(OutOfMemoryError, match=r"memory.* smaller `batch_size`"):
-            extract(scan_folder(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, []))
+            extract(load_manifest(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, []))
         assert not (tmp_path / "c").exists()
 
 
@@ -96,7 +96,7 @@ class TestCompany:
         caches = []
         for rows in (16, 9, 3):
             extract(
-                scan_folder(small_data),
+                load_manifest(small_data),
                 tmp_path / str(rows),
                 mobile,
                 augmentation=AugmentationSpec(copies=1),
@@ -109,7 +109,7 @@ class TestCompany:
 
     def test_in_a_prediction(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
         extract(
-            scan_folder(small_data), tmp_path / "cache", mobile, storage_dtype="float32",
+            load_manifest(small_data), tmp_path / "cache", mobile, storage_dtype="float32",
             augmentation=AugmentationSpec(copies=0),
         )  # fmt: skip
         cache, given = open_cache(tmp_path / "cache"), []
@@ -125,7 +125,7 @@ class TestCompany:
         paths = [small_data / path for path in cache.images["path"]]
         together = list(run.predict(paths, backbone=mobile))
         np.testing.assert_array_equal(np.concatenate(given)[:10], cache.read(np.arange(10)))
-        assert [next(run.predict([path], backbone=mobile)) for path in paths] == together
+        assert [run.predict(path, backbone=mobile)[0] for path in paths] == together
         assert list(run.predict(paths[::-1], backbone=mobile))[::-1] == together
 
 
@@ -175,11 +175,11 @@ class TestProbe:
             def note(self, message: str) -> None:
                 notes.append(message)
 
-        extract(scan_folder(small_data), tmp_path / "a", tiny_backbone, progress=Noting())
+        extract(load_manifest(small_data), tmp_path / "a", tiny_backbone, progress=Noting())
         assert notes == []
         # The module has the name of its function.
         module = sys.modules["featx.extraction._extract"]
         monkeypatch.setattr(module, "ROWS_PER_PROBED_ROW", 1)
-        extract(scan_folder(small_data), tmp_path / "b", tiny_backbone, progress=Noting())
+        extract(load_manifest(small_data), tmp_path / "b", tiny_backbone, progress=Noting())
         assert len(notes) == 1
         assert notes[0].startswith("Batch size ")

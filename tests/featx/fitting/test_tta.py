@@ -10,7 +10,7 @@ import pytest
 
 from featx._run import Run, load_run
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import InputError, SpecMismatchError
 from featx.extraction import ExtractionOptions, extract
 from featx.fitting import fit
@@ -26,7 +26,7 @@ def extracted(
     data: Path, backbone: Backbone, folder: Path, copies: int = COPIES, rotation: float = 30.0
 ) -> Cache:
     extract(
-        scan_folder(data),
+        load_manifest(data),
         folder,
         backbone,
         augmentation=AugmentationSpec(copies=copies, rotation=rotation),
@@ -118,7 +118,7 @@ def test_copies_of_all_keeps_what_copies_of_train_has_made(
     phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     augmentation = AugmentationSpec(copies=1)
-    manifest = scan_folder(phantom_data)
+    manifest = load_manifest(phantom_data)
     before = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation)
     options = ExtractionOptions(copies_of="all")
     after = extract(
