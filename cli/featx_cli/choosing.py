@@ -47,14 +47,14 @@ def head_spec(
 ) -> HeadSpec:
     """Make the spec of one head; among several, each takes the settings that it has."""
     from featx.errors import InputError
-    from featx.heads import SETTINGS, HeadSpec
+    from featx.heads import HEADS, SETTINGS, HeadSpec
 
     known = SETTINGS[name].model_fields  # type: ignore[index]
     chosen = settings | shortcuts if name == "keras" else dict(settings)
     stray = [setting for setting in shortcuts if name != "keras"]
     if several:
         if unknown := [
-            s for s in settings if not any(s in k.model_fields for k in SETTINGS.values())
+            s for s in settings if not any(s in SETTINGS[h].model_fields for h in HEADS)
         ]:
             raise InputError(
                 f"no head has a setting {unknown[0]!r}", "`featx heads HEAD` lists those of one."

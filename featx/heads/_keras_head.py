@@ -119,32 +119,9 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         accuracy_floor: float = 0.9,
         random_state: int = 0,
     ) -> None:
-        self.architecture = architecture
-        self.pooling = pooling
-        self.dense_units = dense_units
-        self.dropout = dropout
-        self.batch_normalization = batch_normalization
-        self.layers = layers
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
-        self.copies_per_epoch = copies_per_epoch
-        self.stopping = stopping
-        self.monitor = monitor
-        self.patience = patience
-        self.accuracy_target = accuracy_target
-        self.recall_target = recall_target
-        self.train_recall_target = train_recall_target
-        self.validation_fraction = validation_fraction
-        self.ensemble = ensemble
-        self.ensemble_of = ensemble_of
-        self.precision = precision
-        self.accuracy_floor = accuracy_floor
-        self.random_state = random_state
+        parameters = dict(locals())
+        del parameters["self"]
+        self.__dict__.update(parameters)
 
     @own_keras_settings()
     def fit(  # noqa: PLR0913
