@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from featx.backbones._settings import own_keras_settings
-from featx.heads._batches import Batches, Embeddings, rows_of_images
+from featx.heads._batches import Batches, Embeddings, rows_of_images, scores_of
 from featx.heads._estimators import PUBLIC
 from featx.heads._folds import PatientFolds
 from featx.heads._keras_network import build_network
@@ -236,11 +236,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         else:
             array = validate_data(self, X, reset=False, allow_nd=True, dtype=DTYPES)
-        parts = [
-            np.asarray(self.model_(array[start : start + PREDICT_BATCH], training=False))
-            for start in range(0, len(array), PREDICT_BATCH)
-        ]
-        positive = np.concatenate(parts)[:, 0]
+        positive = scores_of(self.model_, array, PREDICT_BATCH)
         return np.stack([1.0 - positive, positive], axis=1)
 
     def predict(self, X: ArrayLike | LazyEmbeddings) -> NDArray[Any]:
@@ -306,11 +302,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return array, labels
 
     def _held_out(
-        self,
-        settings: KerasSettings,
-        member: int,
-        labels: NDArray[Any],
-        groups: NDArray[Any],
+        self, settings: KerasSettings, member: int, labels: NDArray[Any], groups: NDArray[Any]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows that a member trains on and those that its stopping rule goes by."""
         of_folds = settings.ensemble_of == "folds" and settings.ensemble > 1

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.heads._batches import Batches, Embeddings, prefetched
+from featx.heads._batches import Batches, Embeddings, prefetched, scores_of
 from featx.heads._checkpoint import Checkpoint, History
 from featx.heads._settings import KerasSettings
 from featx.heads._stopping import make_rule
@@ -203,11 +203,8 @@ class EpochScores(keras.callbacks.Callback):  # type: ignore[misc]
         self.X, self.on_scores = X, on_scores
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        parts = [
-            np.asarray(self.model(self.X[start : start + SCORED_BATCH], training=False))
-            for start in range(0, len(self.X), SCORED_BATCH)
-        ]
-        self.on_scores(epoch + 1, np.concatenate(parts)[:, 0].astype(np.float64))
+        scores = scores_of(self.model, self.X, SCORED_BATCH)
+        self.on_scores(epoch + 1, scores.astype(np.float64))
 
 
 def _plain(network: Any) -> Any:
