@@ -109,7 +109,7 @@ def test_fewer_or_other_copies_are_refused(
 def test_a_cache_whose_val_images_have_no_copies_is_refused_with_what_to_do(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"split val.*`copies_of` all"):
+    with pytest.raises(InputError, match=r"split val.*`copies_of='all'`"):
         fit(open_cache(tiny_cache), LOGREG, tmp_path / "run", accuracy_floor=0.4, tta=True)
     assert not list(tmp_path.iterdir())
 
