@@ -207,8 +207,8 @@ class HgbSettings(BaselineSettings):
 class CustomSettings(BaselineSettings):
     """Settings of a classifier of the user's own: its features, and what it is, for readers."""
 
-    classifier: str = Field(description="module and name of its class")
-    parameters: str = Field(description="class and parameters, as scikit-learn writes them")
+    classifier: str = Field("", description="module and name of its class")
+    parameters: str = Field("", description="class and parameters, as scikit-learn writes them")
 
 
 HeadName = Literal["keras", "logreg", "svm", "knn", "lda", "hgb"]
