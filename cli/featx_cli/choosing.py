@@ -107,8 +107,9 @@ class HeadOptions:
         """Make the specs. Among several heads, each takes the settings that it has."""
         from featx.errors import InputError
         from featx.heads._settings import SETTINGS
+        from featx.heads._spec import HEADS
 
-        known = {name for kind in SETTINGS.values() for name in kind.model_fields}
+        known = {name for head in HEADS for name in SETTINGS[head].model_fields}
         if len(self.names) > 1 and (unknown := [s for s in self.settings if s not in known]):
             raise InputError(
                 f"no head has a setting {unknown[0]!r}", "`featx heads HEAD` lists those of one."

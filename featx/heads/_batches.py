@@ -125,6 +125,16 @@ def rows_of_images(images: NDArray[Any]) -> list[NDArray[np.intp]]:
     return np.split(order, starts)
 
 
+def scores_of(network: Any, X: Embeddings, batch_size: int) -> NDArray[np.float32]:
+    """Score embeddings batch by batch; returns shape (images,)."""
+    parts = [
+        np.asarray(network(X[start : start + batch_size], training=False))
+        for start in range(0, len(X), batch_size)
+    ]
+    scores: NDArray[np.float32] = np.concatenate(parts)[:, 0]
+    return scores
+
+
 @contextlib.contextmanager
 def prefetched(
     batches: Callable[[], Iterator[tuple[NDArray[Any], ...]]],

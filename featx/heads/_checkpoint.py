@@ -33,17 +33,7 @@ UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A training after some epochs.
-
-    Attributes
-    ----------
-    history
-        One dict an epoch.
-    finished
-        Whether it has ended. The weights are then those that were kept.
-    outcome
-        Epoch that the stopping rule kept, and why.
-    """
+    """A training after some epochs. If it is finished, its weights are those that were kept."""
 
     history: History
     finished: bool

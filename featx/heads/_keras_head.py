@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from featx.backbones._settings import own_keras_settings
-from featx.heads._batches import Batches, Embeddings, rows_of_images
+from featx.heads._batches import Batches, Embeddings, rows_of_images, scores_of
 from featx.heads._estimators import PUBLIC
 from featx.heads._folds import PatientFolds
 from featx.heads._keras_network import build_network
@@ -119,32 +119,9 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         accuracy_floor: float = 0.9,
         random_state: int = 0,
     ) -> None:
-        self.architecture = architecture
-        self.pooling = pooling
-        self.dense_units = dense_units
-        self.dropout = dropout
-        self.batch_normalization = batch_normalization
-        self.layers = layers
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
-        self.copies_per_epoch = copies_per_epoch
-        self.stopping = stopping
-        self.monitor = monitor
-        self.patience = patience
-        self.accuracy_target = accuracy_target
-        self.recall_target = recall_target
-        self.train_recall_target = train_recall_target
-        self.validation_fraction = validation_fraction
-        self.ensemble = ensemble
-        self.ensemble_of = ensemble_of
-        self.precision = precision
-        self.accuracy_floor = accuracy_floor
-        self.random_state = random_state
+        parameters = dict(locals())
+        del parameters["self"]
+        self.__dict__.update(parameters)
 
     @own_keras_settings()
     def fit(  # noqa: PLR0913
@@ -259,11 +236,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         else:
             array = validate_data(self, X, reset=False, allow_nd=True, dtype=DTYPES)
-        parts = [
-            np.asarray(self.model_(array[start : start + PREDICT_BATCH], training=False))
-            for start in range(0, len(array), PREDICT_BATCH)
-        ]
-        positive = np.concatenate(parts)[:, 0]
+        positive = scores_of(self.model_, array, PREDICT_BATCH)
         return np.stack([1.0 - positive, positive], axis=1)
 
     def predict(self, X: ArrayLike | LazyEmbeddings) -> NDArray[Any]:
@@ -329,11 +302,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return array, labels
 
     def _held_out(
-        self,
-        settings: KerasSettings,
-        member: int,
-        labels: NDArray[Any],
-        groups: NDArray[Any],
+        self, settings: KerasSettings, member: int, labels: NDArray[Any], groups: NDArray[Any]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows that a member trains on and those that its stopping rule goes by."""
         of_folds = settings.ensemble_of == "folds" and settings.ensemble > 1

@@ -26,11 +26,18 @@ def _numbers(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
-COMPONENTS = "principal components that the features are reduced to; none: all"
-WEIGHTS = "balanced weighs classes inversely to their frequency"
-
 Units = Annotated[int, Field(ge=1, le=2**14)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+ClassWeight = Annotated[
+    Literal["balanced"] | None,
+    BeforeValidator(_none),
+    Field(description="balanced weighs classes inversely to their frequency"),
+]
+Components = Annotated[
+    int | None,
+    Field(ge=1, description="principal components that the features are reduced to; none: all"),
+    BeforeValidator(_none),
+]
 
 
 class KerasSettings(Spec):
@@ -61,16 +68,14 @@ class KerasSettings(Spec):
         None, description="a network of your own, from `head_config`; see docs/heads.md"
     )
     optimizer: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="sgd has momentum 0.9")
-    learning_rate: float = Field(5e-4, gt=0, le=10, description="at the first step")
+    learning_rate: float = Field(5e-4, gt=0, le=10, description="learning rate at the first step")
     schedule: Literal["cosine", "step", "constant"] = Field(
         "cosine",
         description="cosine: to zero along half a cosine; step: halved every 10 epochs; constant",
     )
     epochs: int = Field(8, ge=1, description="passes over the training images")
     batch_size: int = Field(32, ge=1, le=4096, description="images a step")
-    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
-        "balanced", description=WEIGHTS
-    )
+    class_weight: ClassWeight = "balanced"
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="distance of targets from 0 and 1"
     )
@@ -94,10 +99,7 @@ class KerasSettings(Spec):
         None, description="stopping=dual: recall on the training images, 0.98 in the study"
     )
     validation_fraction: float = Field(
-        0.15,
-        gt=0,
-        lt=1,
-        description="share of the patients, held out if there is a stopping rule",
+        0.15, gt=0, lt=1, description="share of patients held out if there is a stopping rule"
     )
     ensemble: int = Field(1, ge=1, le=100, description="networks whose scores are averaged")
     ensemble_of: Literal["seeds", "folds"] = Field(
@@ -132,9 +134,7 @@ class BaselineSettings(Spec):
     standardize: bool = Field(
         True, description="whether each pooled vector of an image gets mean 0 and deviation 1"
     )
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
-        None, description=COMPONENTS
-    )
+    components: Components = None
 
     @model_validator(mode="before")
     @classmethod
@@ -153,17 +153,13 @@ class LogregSettings(BaselineSettings):
     C: float = Field(0.01, gt=0, description="inverse strength of regularization")
     penalty: Literal["l2", "l1", "elasticnet"] = Field("l2", description="kind of regularization")
     l1_ratio: Fraction = Field(0.5, description="share of L1 in penalty=elasticnet")
-    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
-        "balanced", description=WEIGHTS
-    )
+    class_weight: ClassWeight = "balanced"
 
 
 class SvmSettings(BaselineSettings):
     """Settings of the support vector machine."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
-        PCA_COMPONENTS, description=COMPONENTS
-    )
+    components: Components = PCA_COMPONENTS
     kernel: Literal["rbf", "linear"] = "rbf"
     C: Annotated[float | None, Field(gt=0), BeforeValidator(_none)] = Field(
         None, description="cost of an error; none: 10 for rbf, 0.01 for linear"
@@ -171,9 +167,7 @@ class SvmSettings(BaselineSettings):
     gamma: Literal["scale", "auto"] | Annotated[float, Field(gt=0)] = Field(
         "scale", description="width of the RBF kernel"
     )
-    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
-        "balanced", description=WEIGHTS
-    )
+    class_weight: ClassWeight = "balanced"
 
     @property
     def cost(self) -> float:
@@ -184,9 +178,7 @@ class SvmSettings(BaselineSettings):
 class KnnSettings(BaselineSettings):
     """Settings of nearest neighbors."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
-        PCA_COMPONENTS, description=COMPONENTS
-    )
+    components: Components = PCA_COMPONENTS
     n_neighbors: int = Field(25, ge=1, description="neighbors, weighted by distance")
     metric: Literal["euclidean", "cosine", "manhattan"] = "euclidean"
 
@@ -194,9 +186,7 @@ class KnnSettings(BaselineSettings):
 class LdaSettings(BaselineSettings):
     """Settings of linear discriminant analysis."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
-        PCA_COMPONENTS, description=COMPONENTS
-    )
+    components: Components = PCA_COMPONENTS
     shrinkage: Annotated[Literal["auto"] | Fraction | None, BeforeValidator(_none)] = Field(
         0.1, description="shrinkage of the covariance; auto is Ledoit and Wolf's"
     )
@@ -205,24 +195,20 @@ class LdaSettings(BaselineSettings):
 class HgbSettings(BaselineSettings):
     """Settings of histogram gradient boosting."""
 
-    components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
-        64, description=COMPONENTS
-    )
+    components: Components = 64
     learning_rate: float = Field(0.1, gt=0, le=1)
     max_iter: int = Field(150, ge=1, description="trees")
     max_bins: int = Field(32, ge=2, le=255, description="bins of each feature; more cost time")
     max_leaf_nodes: int = Field(15, ge=2)
     l2_regularization: float = Field(1.0, ge=0)
-    class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
-        "balanced", description=WEIGHTS
-    )
+    class_weight: ClassWeight = "balanced"
 
 
 class CustomSettings(BaselineSettings):
     """Settings of a classifier of the user's own: its features, and what it is, for readers."""
 
-    classifier: str = Field(description="module and name of its class")
-    parameters: str = Field(description="class and parameters, as scikit-learn writes them")
+    classifier: str = Field("", description="module and name of its class")
+    parameters: str = Field("", description="class and parameters, as scikit-learn writes them")
 
 
 HeadName = Literal["keras", "logreg", "svm", "knn", "lda", "hgb"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Self, cast, get_args
 
 from pydantic import Field, PrivateAttr, SerializeAsAny, ValidationError, model_validator
@@ -52,8 +52,8 @@ class HeadSpec(Spec):
     --------
     >>> HeadSpec(name="svm").calibration
     'sigmoid'
-    >>> HeadSpec.choose("logreg", settings={"C": 0.1}).settings.C
-    0.1
+    >>> HeadSpec.choose("logreg", settings={"C": 0.1})
+    HeadSpec('logreg', C=0.1)
     """
 
     name: HeadName | Literal["custom"]
@@ -128,6 +128,15 @@ class HeadSpec(Spec):
                 parameter="head",
             )
         return seeded_clone(self._estimator, self.seed)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Name the head and what isn't its default."""
+        yield None, self.name
+        for spec in (self, self.settings):
+            for name, field in type(spec).model_fields.items():
+                value = getattr(spec, name)
+                if name not in ("name", "settings") and value != field.default:
+                    yield name, value
 
     def _carry(self, estimator: Any, trusted: Iterable[str]) -> Self:
         self._estimator, self._trusted = estimator, tuple(trusted)

@@ -31,13 +31,6 @@ class BestEpoch(Callback):  # type: ignore[misc]
     ----------
     patience
         Number of epochs without a better one before training stops. None never stops it.
-
-    Attributes
-    ----------
-    best : epoch, logs and weights
-        Best epoch so far, which is the first one until a better one comes.
-    outcome : str
-        Text that says which epoch was kept and why.
     """
 
     def __init__(self, patience: int | None) -> None:
@@ -48,7 +41,7 @@ class BestEpoch(Callback):  # type: ignore[misc]
 
     @property
     def outcome(self) -> str:
-        """Which epoch was kept and why."""
+        """Text that says which epoch was kept and why."""
         return "" if self.best is None else f"kept epoch {self.best.epoch}{self._why()}"
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -99,39 +92,17 @@ class DualMetricEarlyStopping(BestEpoch):
 
     Parameters
     ----------
-    accuracy_target, recall_target
-        Targets on the validation images.
-    train_recall_target
-        Target on the training images. None asks nothing of them.
+    settings
+        Targets and patience.
     accuracy_floor
         Accuracy floor of the epoch that is kept if none passes.
-    patience
-        Number of epochs without a better one, counted from the first that passed.
-
-    Raises
-    ------
-    ValueError
-        If a target isn't between 0 and 1, or patience is below 1.
     """
 
-    def __init__(
-        self,
-        accuracy_target: float = 0.94,
-        recall_target: float = 0.95,
-        *,
-        train_recall_target: float | None = None,
-        accuracy_floor: float = 0.9,
-        patience: int = 10,
-    ) -> None:
-        super().__init__(patience)
-        self.accuracy_target, self.recall_target = accuracy_target, recall_target
-        self.train_recall_target, self.accuracy_floor = train_recall_target, accuracy_floor
-        for name in ("accuracy_target", "recall_target", "train_recall_target", "accuracy_floor"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} must be between 0 and 1, not {value!r}")
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1, not {patience!r}")
+    def __init__(self, settings: KerasSettings, accuracy_floor: float) -> None:
+        super().__init__(settings.patience)
+        self.settings, self.accuracy_floor = settings, accuracy_floor
+        if not 0.0 <= accuracy_floor <= 1.0:
+            raise ValueError(f"accuracy_floor must be between 0 and 1, not {accuracy_floor!r}")
 
     @property
     def passed(self) -> bool:
@@ -139,10 +110,11 @@ class DualMetricEarlyStopping(BestEpoch):
         return self.best is not None and self._passes(self.best.logs)
 
     def _passes(self, logs: Logs) -> bool:
+        wanted, in_training = self.settings, self.settings.train_recall_target
         return (
-            logs["val_accuracy"] >= self.accuracy_target
-            and logs["val_recall"] >= self.recall_target
-            and (self.train_recall_target is None or logs["recall"] >= self.train_recall_target)
+            logs["val_accuracy"] >= wanted.accuracy_target
+            and logs["val_recall"] >= wanted.recall_target
+            and (in_training is None or logs["recall"] >= in_training)
         )
 
     def _better(self, logs: Logs, best: Logs) -> bool:
@@ -210,13 +182,7 @@ class MetricPatience(BestEpoch):
 def make_rule(settings: KerasSettings, accuracy_floor: float) -> BestEpoch | None:
     """Build the stopping rule that the settings ask for. None trains to the last epoch."""
     if settings.stopping == "dual":
-        return DualMetricEarlyStopping(
-            settings.accuracy_target,
-            settings.recall_target,
-            train_recall_target=settings.train_recall_target,
-            accuracy_floor=accuracy_floor,
-            patience=settings.patience,
-        )
+        return DualMetricEarlyStopping(settings, accuracy_floor)
     if settings.stopping == "patience":
         return MetricPatience(settings.monitor, settings.patience)
     return MetricPatience("recall", None) if settings.stopping == "best_recall" else None

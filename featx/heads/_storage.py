@@ -102,12 +102,12 @@ def readable_content(estimator: Any, trusted: Iterable[str]) -> bytes:
         listed, or if skops can't write it or read it back.
     """
     what = f"a {type(estimator).__name__}"
-    allowed = {*TRUSTED, *trusted}
+    foreign = set(trusted)
     try:
         content = bytes(skops.io.dumps(estimator))
-        unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - allowed)
-        if not unknown:
-            skops.io.loads(content, trusted=sorted(allowed))
+        unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *foreign})
+        if foreign and not unknown:  # a trusted class may still be one that can't be imported
+            skops.io.loads(content, trusted=sorted({*TRUSTED, *foreign}))
     except Exception as error:  # classes of the user's own may raise anything here
         raise InputError(
             f"{what} can't be kept in a file: {first_line(error)}",

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.heads._batches import Batches, Embeddings, prefetched
+from featx.heads._batches import Batches, Embeddings, prefetched, scores_of
 from featx.heads._checkpoint import Checkpoint, History
 from featx.heads._settings import KerasSettings
 from featx.heads._stopping import make_rule
@@ -27,17 +27,7 @@ VALIDATION_BATCH, SCORED_BATCH = 64, 256
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained network.
-
-    Attributes
-    ----------
-    network
-        Keras Sequential, not compiled.
-    history
-        One dict an epoch: loss, accuracy, recall, the same with ``val_``, and seconds.
-    outcome
-        Epoch that the stopping rule kept, and why. Empty if there is no rule.
-    """
+    """A trained network that isn't compiled, its epochs, and what the stopping rule kept."""
 
     network: Any
     history: History
@@ -46,18 +36,9 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Where a training reports its epochs; None for nowhere.
+    """Where a training reports its epochs.
 
-    Attributes
-    ----------
-    on_epoch
-        Function that is called after each epoch.
-    tensorboard
-        Folder for TensorBoard's event files.
-    checkpoint
-        File of the state after each epoch. A training that finds one goes on from there.
-    callbacks
-        Further callbacks of Keras.
+    A training that finds the file `checkpoint`, its state after an epoch, goes on from there.
     """
 
     on_epoch: OnEpoch | None = None
@@ -75,22 +56,10 @@ def train(
     accuracy_floor: float = 0.9,
     logging: Logging = Logging(),
 ) -> Trained:
-    """Train a network with binary cross-entropy, and measure accuracy and recall.
+    """Train a network that isn't compiled, with binary cross-entropy.
 
-    Parameters
-    ----------
-    network
-        Keras Sequential, not compiled.
-    batches
-        Training images.
-    settings
-        Optimizer, schedule, epochs, stopping rule and so on.
-    validation
-        Embeddings and targets that the stopping rule goes by.
-    accuracy_floor
-        Accuracy floor; see `featx.heads._stopping.DualMetricEarlyStopping`.
-    logging
-        Where the epochs are reported.
+    The stopping rule goes by the embeddings and targets in `validation`. Without them there is no
+    rule.
     """
     import tensorflow as tf
 
@@ -234,11 +203,8 @@ class EpochScores(keras.callbacks.Callback):  # type: ignore[misc]
         self.X, self.on_scores = X, on_scores
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        parts = [
-            np.asarray(self.model(self.X[start : start + SCORED_BATCH], training=False))
-            for start in range(0, len(self.X), SCORED_BATCH)
-        ]
-        self.on_scores(epoch + 1, np.concatenate(parts)[:, 0].astype(np.float64))
+        scores = scores_of(self.model, self.X, SCORED_BATCH)
+        self.on_scores(epoch + 1, scores.astype(np.float64))
 
 
 def _plain(network: Any) -> Any:

@@ -24,7 +24,7 @@ EMBEDDINGS_FACTOR, POOLED_FACTOR = 2.5, 4.0
 copy, and space to compute."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TrainingData:
     """The train and val rows of a cache.
 
@@ -49,6 +49,8 @@ class TrainingData:
     >>> import numpy as np, pandas as pd
     >>> table = pd.DataFrame({"group": ["a", "a", "b", "b"], "copy": [0, 1, 0, 1]})
     >>> data = TrainingData(np.zeros((4, 8)), np.array([0, 0, 1, 1]), table, np.array([0, 0, 1, 1]))
+    >>> data
+    TrainingData(4 rows of 2 images, 8)
     >>> data.originals.tolist(), data.copies
     ([0, 2], 1)
     """
@@ -58,7 +60,11 @@ class TrainingData:
     table: pd.DataFrame
     image: NDArray[np.int64]
     use_copies: bool = True
-    reduced: dict[Any, Any] = field(default_factory=dict, repr=False)
+    reduced: dict[Any, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.X.shape[1:]))
+        return f"TrainingData({len(self.y):,} rows of {len(self.originals):,} images, {shape})"
 
     @property
     def copy(self) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ EPILOG = "\b\nExample:  featx heads keras"
 
 def heads(
     head: Annotated[
-        str | None, typer.Argument(metavar="[HEAD]", help="Show the settings of this one.")
+        str | None, typer.Argument(metavar="[HEAD]", help="Head whose settings are shown.")
     ] = None,
 ) -> None:
     """List the heads, or the settings of one with their defaults.
@@ -22,30 +22,31 @@ def heads(
     `featx fit --set NAME=VALUE` changes a setting, `--head-config FILE` many of them.
     """
     from featx.heads._settings import SETTINGS, TITLES
-    from featx.heads._spec import require_head
+    from featx.heads._spec import HEADS, require_head
 
     console = output()
     if head is None:
         table = plain_table("Heads", ("head", "what it is"), words=(0, 1))
-        for each, title in TITLES.items():
-            table.add_row(each, title)
+        for each in HEADS:
+            table.add_row(each, TITLES[each])
         console.print(table)
         console.print("`featx heads HEAD` shows the settings of one.")
         return
-    kind = SETTINGS[require_head(head)]
-    title = f"{head}: {TITLES[require_head(head)]}"
-    table = plain_table(title, ("setting", "default", "meaning"), words=(0, 1, 2))
-    for name, field in kind.model_fields.items():
+    name = require_head(head)
+    table = plain_table(
+        f"{name}: {TITLES[name]}", ("setting", "default", "meaning"), words=(0, 1, 2)
+    )
+    for setting, field in SETTINGS[name].model_fields.items():
         words = _choices(field.annotation)
         choices = " | ".join(words) if set(words) != {"none"} else ""
         about = ". ".join(part for part in (choices, field.description or "") if part)
-        table.add_row(name, _shown(field.default), about)
+        table.add_row(setting, _shown(field.default), about)
     console.print(table)
     console.print(f"Change one:  featx fit CACHE --head {head} --run RUN --set NAME=VALUE")
 
 
 def _choices(annotation: object) -> list[str]:
-    """List the words that a setting may be, looking into unions and annotations."""
+    """List the words that a setting may be, also those in unions and annotations."""
     from typing import Annotated, Literal, Union, get_args, get_origin
 
     if get_origin(annotation) is Literal:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx.heads import KerasHead
@@ -39,8 +40,11 @@ class Spied(NamedTuple):
     steps: list[Draw]
 
 
+Data = tuple[NDArray[np.float16], NDArray[np.str_]]
+
+
 @pytest.fixture(scope="module")
-def data() -> tuple[NDArray[np.float16], NDArray[np.str_]]:
+def data() -> Data:
     """48 embeddings whose class shows."""
     random = np.random.default_rng(0)
     labels = np.array(["NORMAL", "PNEUMONIA"])[np.arange(48) % 2]
@@ -53,7 +57,7 @@ def make() -> KerasHead:
 
 
 @pytest.fixture(scope="module")
-def fitted(data: tuple[NDArray[np.float16], NDArray[np.str_]]) -> KerasHead:
+def fitted(data: Data) -> KerasHead:
     return make().fit(*data)
 
 
@@ -80,31 +84,22 @@ def spied() -> Spied:
 
 
 class TestFitting:
-    def test_classes_are_sorted_and_predictions_are_class_names(
-        self, fitted: KerasHead, data: tuple[NDArray[np.float16], NDArray[np.str_]]
+    def test_probabilities_sum_to_1_and_the_second_is_the_last_class_s(
+        self, fitted: KerasHead, data: Data
     ) -> None:
         X, labels = data
-        assert fitted.classes_.tolist() == ["NORMAL", "PNEUMONIA"]
-        assert np.mean(fitted.predict(X) == labels) >= 0.8
-
-    def test_probabilities_are_between_0_and_1_and_sum_to_1(
-        self, fitted: KerasHead, data: tuple[NDArray[np.float16], NDArray[np.str_]]
-    ) -> None:
-        probabilities = fitted.predict_proba(data[0])
+        probabilities = fitted.predict_proba(X)
         assert probabilities.shape == (48, 2)
         assert probabilities.min() >= 0
         assert probabilities.sum(axis=1) == pytest.approx(1.0)
-
-    def test_the_second_column_belongs_to_the_last_class(
-        self, fitted: KerasHead, data: tuple[NDArray[np.float16], NDArray[np.str_]]
-    ) -> None:
-        X, labels = data
-        positive = fitted.predict_proba(X)[:, 1]
+        positive = probabilities[:, 1]
         assert positive[labels == "PNEUMONIA"].mean() > positive[labels == "NORMAL"].mean() + 0.3
+        assert fitted.classes_.tolist() == ["NORMAL", "PNEUMONIA"]
         assert fitted.predict(X).tolist() == fitted.classes_[(positive >= 0.5).astype(int)].tolist()
+        assert np.mean(fitted.predict(X) == labels) >= 0.8
 
     def test_scores_do_not_depend_on_which_images_are_scored_together(
-        self, fitted: KerasHead, data: tuple[NDArray[np.float16], NDArray[np.str_]]
+        self, fitted: KerasHead, data: Data
     ) -> None:
         many = np.concatenate([data[0], data[0]])  # more than one batch
         together = fitted.predict_proba(many)
@@ -117,7 +112,7 @@ class TestFitting:
         assert fitted.history_[-1]["loss"] < fitted.history_[0]["loss"]
 
     def test_same_seed_same_weights_and_metrics_and_no_global_random_state(
-        self, fitted: KerasHead, data: tuple[NDArray[np.float16], NDArray[np.str_]]
+        self, fitted: KerasHead, data: Data
     ) -> None:
         import keras
 
@@ -188,85 +183,68 @@ class TestRefusals:
     X = np.zeros((6, 4), np.float32)
     y = np.array([0, 1] * 3)
 
-    def refused(self, match: str, X: Any = None, y: Any = None, **parameters: Any) -> None:
+    @pytest.mark.parametrize(
+        ("match", "y"),
+        [
+            ("1 class", np.zeros(6, int)),
+            ("Only binary classification is supported", np.arange(6) % 3),
+            ("Unknown label type", np.linspace(0.1, 0.9, 6)),
+            ("inconsistent numbers of samples", np.array([0, 1, 0, 1, 0])),
+        ],
+        ids=["one class", "three classes", "a scale", "other length"],
+    )
+    def test_labels_that_are_not_two_classes(self, match: str, y: NDArray[Any]) -> None:
         with pytest.raises(ValueError, match=match):
-            KerasHead(**parameters).fit(self.X if X is None else X, self.y if y is None else y)
-
-    def test_one_class(self) -> None:
-        self.refused("1 class", y=np.zeros(6, int))
-
-    def test_three_classes(self) -> None:
-        self.refused("Only binary classification is supported", y=np.arange(6) % 3)
-
-    def test_labels_that_are_numbers_on_a_scale(self) -> None:
-        self.refused("Unknown label type", y=np.linspace(0.1, 0.9, 6))
+            KerasHead().fit(self.X, y)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     @pytest.mark.parametrize("dtype", [np.float16, np.float32])
     def test_values_that_are_not_finite(self, value: float, dtype: Any) -> None:
         X = np.zeros((6, 2, 2, 3), dtype)
         X[3, 1, 0, 2] = value
-        self.refused("NaN|infinity", X=X)
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            KerasHead().fit(X, self.y)
 
     @pytest.mark.parametrize("name", ["epochs", "batch_size"])
     def test_no_epochs_or_empty_batches(self, name: str) -> None:
-        self.refused(f"{name}\n.*greater than or equal to 1", **{name: 0})
+        with pytest.raises(ValueError, match=f"{name}\n.*greater than or equal to 1"):
+            KerasHead().set_params(**{name: 0}).fit(self.X, self.y)
 
-    def test_lengths_that_differ(self) -> None:
-        self.refused("inconsistent numbers of samples", y=self.y[:-1])
-
-    def test_scoring_before_fitting(self) -> None:
-        from sklearn.exceptions import NotFittedError
-
+    def test_scoring_and_saving_before_fitting(self, tmp_path: Path) -> None:
         with pytest.raises(NotFittedError):
             KerasHead().predict_proba(self.X)
+        with pytest.raises(NotFittedError):
+            KerasHead().save(tmp_path / "head.keras")
 
     def test_scoring_embeddings_of_another_shape(self, spied: Spied) -> None:
         with pytest.raises(ValueError, match="3 features"):
             spied.head.predict(np.zeros((2, 3), np.float32))
 
 
-class TestTravelling:
+class TestCopying:
     def test_pickling_keeps_scores_parameters_and_history(
-        self, fitted: KerasHead, data: tuple[NDArray[np.float16], NDArray[np.str_]]
+        self, fitted: KerasHead, data: Data
     ) -> None:
         back: KerasHead = pickle.loads(pickle.dumps(fitted))
         assert np.array_equal(back.predict_proba(data[0]), fitted.predict_proba(data[0]))
         assert back.get_params() == fitted.get_params()
         assert back.history_ == fitted.history_
         assert back.classes_.tolist() == fitted.classes_.tolist()
-
-    def test_pickling_leaves_the_original_as_it_was(self, fitted: KerasHead) -> None:
-        pickle.dumps(fitted)
         assert hasattr(fitted, "model_")
 
-    def test_an_unfitted_head_pickles_too(self) -> None:
-        back: KerasHead = pickle.loads(pickle.dumps(make()))
-        assert back.get_params() == make().get_params()
-        assert not hasattr(back, "model_")
-
-    def test_a_clone_has_the_parameters_and_none_of_the_learning(self, fitted: KerasHead) -> None:
-        copy = clone(fitted)
-        assert copy.get_params() == fitted.get_params()
-        assert not hasattr(copy, "model_")
+    def test_an_unfitted_head_pickles_and_a_clone_is_unfitted(self, fitted: KerasHead) -> None:
+        for copy in (pickle.loads(pickle.dumps(make())), clone(fitted)):
+            assert copy.get_params() == fitted.get_params()
+            assert not hasattr(copy, "model_")
 
     def test_a_saved_head_scores_as_before(
-        self,
-        fitted: KerasHead,
-        data: tuple[NDArray[np.float16], NDArray[np.str_]],
-        tmp_path: Path,
+        self, fitted: KerasHead, data: Data, tmp_path: Path
     ) -> None:
         fitted.save(tmp_path / "head.keras")
         back = KerasHead.load(tmp_path / "head.keras", fitted.classes_)
         assert np.array_equal(back.predict_proba(data[0]), fitted.predict_proba(data[0]))
         assert back.predict(data[0]).tolist() == fitted.predict(data[0]).tolist()
         assert back.n_features_in_ == fitted.n_features_in_
-
-    def test_an_unfitted_head_is_not_saved(self, tmp_path: Path) -> None:
-        from sklearn.exceptions import NotFittedError
-
-        with pytest.raises(NotFittedError):
-            make().save(tmp_path / "head.keras")
 
 
 @pytest.fixture

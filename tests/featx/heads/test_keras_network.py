@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -13,6 +14,17 @@ from featx.heads._keras_network import build_network
 from featx.heads._settings import KerasSettings
 
 STUDY = KerasSettings()
+BODY: list[dict[str, Any]] = [
+    {"class_name": "Dropout", "config": {"rate": 0.5}},
+    {"class_name": "Flatten"},
+    {"class_name": "Dense", "config": {"units": 4}},
+]
+SIGMOID = {"class_name": "Dense", "config": {"units": 1, "activation": "sigmoid"}}
+NETWORKS = pytest.mark.parametrize(
+    "settings",
+    [STUDY, KerasSettings(layers=tuple(BODY)), KerasSettings(layers=(*BODY, SIGMOID))],
+    ids=["study", "own", "own with an end"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,30 +102,30 @@ def test_no_two_layers_of_the_same_shape_begin_with_the_same_weights() -> None:
     assert not np.array_equal(kernels[1], kernels[2])
 
 
-def test_building_leaves_the_global_random_state_alone() -> None:
-    import keras
-
+@NETWORKS
+def test_building_neither_uses_nor_changes_global_random_states(settings: KerasSettings) -> None:
     def draw() -> tuple[float, float, float]:
         return random.random(), float(np.random.random()), float(keras.random.uniform((1,))[0])
 
     keras.utils.set_random_seed(11)
     undisturbed = draw()
     keras.utils.set_random_seed(11)
-    build_network((3, 3, 8), STUDY, 0)
+    one = build_network((3, 3, 8), settings, 0)
     assert draw() == undisturbed
+    same = build_network((3, 3, 8), settings, 0)
+    assert np.array_equal(one.get_weights()[0], same.get_weights()[0])
 
 
-def test_the_score_is_float32_whatever_the_precision_policy() -> None:
-    import keras
-
+@NETWORKS
+def test_the_score_is_float32_under_every_precision_policy(settings: KerasSettings) -> None:
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        network = build_network((8,), STUDY, 0)
+        network = build_network((3, 3, 8), settings, 0)
     finally:
         keras.mixed_precision.set_dtype_policy(before)
-    assert network.layers[0].compute_dtype == "bfloat16"
-    assert network(np.ones((1, 8), np.float32)).dtype == "float32"
+    assert network.layers[1].compute_dtype == "bfloat16"
+    assert network(np.ones((1, 3, 3, 8), np.float32)).dtype == "float32"
 
 
 @pytest.mark.parametrize(("steps", "momentum"), [(5, 0.0), (20, 0.5), (100, 0.9), (5000, 0.99)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -211,36 +210,6 @@ class TestBuilding:
     def test_a_seed_that_was_given_stays(self) -> None:
         network = build(layer("Dropout", rate=0.5, seed=77), layer("Flatten"))
         assert network.layers[0].seed == 77
-
-    def test_global_random_states_are_neither_used_nor_changed(self) -> None:
-        def draw() -> tuple[float, float, float]:
-            return random.random(), float(np.random.random()), float(keras.random.uniform((1,))[0])
-
-        described = layer("Dropout", rate=0.5), layer("Flatten"), layer("Dense", units=4)
-        keras.utils.set_random_seed(11)
-        undisturbed = draw()
-        keras.utils.set_random_seed(11)
-        one = build(*described)
-        assert draw() == undisturbed
-        assert np.array_equal(one.get_weights()[0], build(*described).get_weights()[0])
-
-    @pytest.mark.parametrize(
-        "last",
-        [
-            layer("Flatten"),
-            SIGMOID,
-        ],
-        ids=["added", "own"],
-    )
-    def test_the_score_is_float32_whatever_the_precision_policy(self, last: dict[str, Any]) -> None:
-        before = keras.mixed_precision.dtype_policy()
-        keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-        try:
-            network = build(layer("Flatten"), layer("Dense", units=4), last)
-        finally:
-            keras.mixed_precision.set_dtype_policy(before)
-        assert network.layers[1].compute_dtype == "bfloat16"
-        assert network(X).dtype == "float32"
 
     def test_there_may_be_more_than_a_hundred_layers(self) -> None:
         from featx.heads._keras_network import build_network

@@ -59,25 +59,29 @@ def run(rule: BestEpoch, epochs: list[Logs], *, after: int = 0) -> Ran:
     return Ran(last, model.weight, rule.outcome)
 
 
+def dual(accuracy_floor: float = 0.9, **settings: Any) -> DualMetricEarlyStopping:
+    return DualMetricEarlyStopping(KerasSettings(**settings), accuracy_floor)
+
+
 PASSED, BETTER, MISSED = log(0.95, 0.96), log(0.96, 0.97), log(0.8, 0.8)
 
 
 class TestDualMetricEarlyStopping:
-    def test_without_arguments_it_has_the_study_s_targets(self) -> None:
-        rule = DualMetricEarlyStopping()
-        assert (rule.accuracy_target, rule.recall_target, rule.patience) == (0.94, 0.95, 10)
-        assert rule.train_recall_target is None
+    def test_its_default_targets_are_the_study_s(self) -> None:
+        settings = dual().settings
+        assert (settings.accuracy_target, settings.recall_target) == (0.94, 0.95)
+        assert (settings.train_recall_target, settings.patience) == (None, 10)
 
     def test_patience_does_not_count_before_both_targets_were_passed(self) -> None:
         accurate, sensitive = log(0.99, 0.9499), log(0.9399, 0.99)
-        assert run(DualMetricEarlyStopping(patience=2), [accurate, sensitive] * 10).epochs == 20
+        assert run(dual(patience=2), [accurate, sensitive] * 10).epochs == 20
 
     def test_patience_counts_from_the_first_epoch_that_passed(self) -> None:
-        ran = run(DualMetricEarlyStopping(patience=2), [MISSED] * 3 + [PASSED] + [MISSED] * 9)
+        ran = run(dual(patience=2), [MISSED] * 3 + [PASSED] + [MISSED] * 9)
         assert (ran.epochs, ran.kept) == (6, 4)
 
     def test_exactly_at_the_targets_is_passed(self) -> None:
-        rule = DualMetricEarlyStopping(patience=1)
+        rule = dual(patience=1)
         assert run(rule, [log(0.94, 0.95)] * 3).epochs == 2
         assert rule.passed
 
@@ -87,52 +91,52 @@ class TestDualMetricEarlyStopping:
         ids=["recall equal", "accuracy equal", "recall lower", "accuracy lower"],
     )
     def test_an_epoch_is_not_better_if_only_one_of_the_two_improves(self, other: Logs) -> None:
-        ran = run(DualMetricEarlyStopping(patience=3), [PASSED, other, other, other, BETTER])
+        ran = run(dual(patience=3), [PASSED, other, other, other, BETTER])
         assert (ran.epochs, ran.kept) == (4, 1)
 
     def test_an_epoch_in_which_both_improve_is_better_and_patience_starts_anew(self) -> None:
         epochs = [PASSED, MISSED, BETTER, MISSED, MISSED, MISSED]
-        ran = run(DualMetricEarlyStopping(patience=2), epochs)
+        ran = run(dual(patience=2), epochs)
         assert (ran.epochs, ran.kept) == (5, 3)
 
     def test_the_best_weights_come_back_when_the_epochs_run_out(self) -> None:
-        ran = run(DualMetricEarlyStopping(patience=10), [MISSED, PASSED, MISSED, MISSED])
+        ran = run(dual(patience=10), [MISSED, PASSED, MISSED, MISSED])
         assert (ran.epochs, ran.kept) == (4, 2)
 
     def test_the_first_epoch_that_passes_replaces_one_that_did_not_with_more_recall(self) -> None:
-        assert run(DualMetricEarlyStopping(), [log(0.93, 1.0), PASSED]).kept == 2
+        assert run(dual(), [log(0.93, 1.0), PASSED]).kept == 2
 
     def test_an_epoch_that_passed_is_never_given_up_for_one_that_did_not(self) -> None:
-        assert run(DualMetricEarlyStopping(), [PASSED, log(0.93, 1.0), log(1.0, 0.94)]).kept == 1
+        assert run(dual(), [PASSED, log(0.93, 1.0), log(1.0, 0.94)]).kept == 1
 
     def test_recall_on_the_training_images_may_be_a_third_target(self) -> None:
         epochs = [log(0.96, 0.96, train=0.97), log(0.95, 0.95, train=0.98), MISSED]
-        assert run(DualMetricEarlyStopping(patience=1), epochs).kept == 1
-        ran = run(DualMetricEarlyStopping(train_recall_target=0.98, patience=1), epochs)
+        assert run(dual(patience=1), epochs).kept == 1
+        ran = run(dual(train_recall_target=0.98, patience=1), epochs)
         assert (ran.epochs, ran.kept) == (3, 2)
 
     def test_a_better_epoch_must_pass_the_third_target_too(self) -> None:
         epochs = [PASSED, BETTER | {"recall": 0.9}, MISSED]
-        assert run(DualMetricEarlyStopping(train_recall_target=0.98), epochs).kept == 1
+        assert run(dual(train_recall_target=0.98), epochs).kept == 1
 
     def test_the_outcome_names_the_epoch_and_what_it_reached(self) -> None:
-        outcome = run(DualMetricEarlyStopping(), [MISSED, PASSED]).outcome
+        outcome = run(dual(), [MISSED, PASSED]).outcome
         assert outcome == "kept epoch 2 (accuracy 0.9500, recall 0.9600 on the validation images)"
 
 
 class TestNoEpochReachesTheTargets:
     def test_the_highest_recall_is_kept_of_those_with_accuracy_at_the_floor(self) -> None:
         epochs = [log(0.93, 0.5), log(0.89, 0.99), log(0.9, 0.7), log(0.92, 0.6)]
-        ran = run(DualMetricEarlyStopping(accuracy_floor=0.9), epochs)
+        ran = run(dual(), epochs)
         assert ran.kept == 3
         assert "no epoch reached the targets" in ran.outcome
         assert "the highest recall of those with accuracy ≥ 0.9 " in ran.outcome
 
     def test_accuracy_decides_between_equal_recalls(self) -> None:
-        assert run(DualMetricEarlyStopping(), [log(0.91, 0.7), log(0.92, 0.7)]).kept == 2
+        assert run(dual(), [log(0.91, 0.7), log(0.92, 0.7)]).kept == 2
 
     def test_else_the_highest_accuracy_is_kept(self) -> None:
-        ran = run(DualMetricEarlyStopping(), [log(0.7, 0.9), log(0.8, 0.1), log(0.6, 1.0)])
+        ran = run(dual(), [log(0.7, 0.9), log(0.8, 0.1), log(0.6, 1.0)])
         assert ran.kept == 2
         assert ran.outcome == (
             "kept epoch 2: no epoch reached the targets, this one has the highest accuracy "
@@ -140,24 +144,16 @@ class TestNoEpochReachesTheTargets:
         )
 
 
-class TestRefusals:
-    @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
-    @pytest.mark.parametrize(
-        "name", ["accuracy_target", "recall_target", "train_recall_target", "accuracy_floor"]
-    )
-    def test_a_target_outside_0_and_1(self, name: str, value: float) -> None:
-        with pytest.raises(ValueError, match=f"{name} must be between 0 and 1"):
-            DualMetricEarlyStopping(**{name: value})  # type: ignore[arg-type]
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
+def test_a_floor_outside_0_and_1_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="accuracy_floor must be between 0 and 1"):
+        dual(value)
 
-    @pytest.mark.parametrize("patience", [0, -1])
-    def test_no_patience(self, patience: int) -> None:
-        with pytest.raises(ValueError, match="patience must be at least 1"):
-            DualMetricEarlyStopping(patience=patience)
 
-    def test_the_ends_of_the_range_are_allowed(self) -> None:
-        rule = DualMetricEarlyStopping(1.0, 0.0, train_recall_target=0.0, accuracy_floor=1.0)
-        assert run(rule, [log(1.0, 0.0, train=0.0)]).kept == 1
-        assert rule.passed
+def test_targets_and_floors_at_the_ends_of_their_range_are_allowed() -> None:
+    rule = dual(1.0, accuracy_target=1.0, recall_target=0.0, train_recall_target=0.0)
+    assert run(rule, [log(1.0, 0.0, train=0.0)]).kept == 1
+    assert rule.passed
 
 
 class TestMetricPatience:
@@ -196,15 +192,13 @@ class TestMetricPatience:
     "name", ["dual", "patience on loss", "patience on accuracy", "patience on recall"]
 )
 class TestNaN:
-    """Metrics of a training that fell apart."""
+    """Metrics of a training that diverged."""
 
     EPOCHS = (log(0.5, 0.4, loss=0.5, train=0.9), log(0.96, 0.97, loss=0.4), MISSED)
 
     def rule(self, name: str) -> BestEpoch:
         return (
-            DualMetricEarlyStopping(train_recall_target=0.98)
-            if name == "dual"
-            else MetricPatience(name.split()[-1])
+            dual(train_recall_target=0.98) if name == "dual" else MetricPatience(name.split()[-1])
         )
 
     @pytest.mark.parametrize("metric", ["val_accuracy", "val_recall", "val_loss", "recall", "all"])
@@ -254,7 +248,7 @@ class TestResuming:
         assert second.state() == undisturbed.state()
 
     def test_a_rule_whose_patience_has_run_out_still_says_so(self) -> None:
-        first, second = (DualMetricEarlyStopping(patience=1) for _ in range(2))
+        first, second = (dual(patience=1) for _ in range(2))
         run(first, [PASSED, MISSED])
         assert not second.exhausted
         second.resume(first.state(), [np.array([1])])
@@ -266,19 +260,10 @@ class TestMakeRule:
         assert make_rule(KerasSettings(stopping=None), 0.9) is None
 
     def test_dual_takes_its_targets_from_the_settings_and_its_floor_from_the_run(self) -> None:
-        rule = make_rule(
-            KerasSettings(
-                stopping="dual",
-                accuracy_target=0.91,
-                recall_target=0.92,
-                train_recall_target=0.93,
-                patience=4,
-            ),
-            0.85,
-        )
+        settings = KerasSettings(stopping="dual", accuracy_target=0.91, patience=4)
+        rule = make_rule(settings, 0.85)
         assert isinstance(rule, DualMetricEarlyStopping)
-        assert (rule.accuracy_target, rule.recall_target) == (0.91, 0.92)
-        assert (rule.train_recall_target, rule.accuracy_floor, rule.patience) == (0.93, 0.85, 4)
+        assert (rule.settings, rule.patience, rule.accuracy_floor) == (settings, 4, 0.85)
 
     def test_patience_watches_the_metric_of_the_settings(self) -> None:
         settings = KerasSettings(stopping="patience", monitor="accuracy", patience=3)

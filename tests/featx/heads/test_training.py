@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -219,38 +220,26 @@ def test_a_step_is_traced_once(parameters: dict[str, Any], monkeypatch: pytest.M
     assert traced == ["train_step", *(["test_step"] if "stopping" in parameters else [])]
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
+def altered(content: bytes, after: bytes, offset: int, change: Callable[[int], int]) -> bytes:
+    """Change one byte of a file's content."""
+    position = content.index(after) + offset
+    return content[:position] + bytes([change(content[position])]) + content[position + 1 :]
 
 
-def text(path: Path) -> None:
-    path.write_text("no state")
+def saved(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
+    save(file := io.BytesIO(), *arrays, **named)
+    return file.getvalue()
 
 
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flipped(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[content.index(b"NUMPY") + 200] ^= 255
-    path.write_bytes(content)
-
-
-def of_a_newer_zip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[content.index(b"PK\x01\x02") + 6] = 255
-    path.write_bytes(content)
-
-
-def one_array(path: Path) -> None:
-    with path.open("wb") as file:
-        np.save(file, np.zeros(3))
-
-
-def other_arrays(path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, weights=np.zeros(3))
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "text": lambda _: b"no state",
+    "cut short": lambda content: content[: len(content) // 2],
+    "a flipped byte": lambda content: altered(content, b"NUMPY", 200, lambda byte: byte ^ 255),
+    "other arrays": lambda _: saved(np.savez, weights=np.zeros(3)),
+    "empty": lambda _: b"",
+    "a newer zip": lambda content: altered(content, b"PK\x01\x02", 6, lambda _: 255),
+    "one array": lambda _: saved(np.save, np.zeros(3)),
+}
 
 
 @pytest.mark.usefixtures("_eagerly")
@@ -260,27 +249,11 @@ class TestStatesThatCannotBeUsed:
         assert fitted.trained == [1, 2, 3, 4]
         assert_same(fitted.head, undisturbed)
 
-    @pytest.mark.parametrize(
-        "damage",
-        [
-            text,
-            cut_short,
-            flipped,
-            other_arrays,
-            empty,
-            of_a_newer_zip,
-            one_array,
-        ],
-    )
+    @pytest.mark.parametrize("damage", DAMAGE)
     def test_a_damaged_one_is_ignored(
-        self,
-        damage: Callable[[Path], None],
-        state: bytes,
-        undisturbed: KerasHead,
-        tmp_path: Path,
+        self, damage: str, state: bytes, undisturbed: KerasHead, tmp_path: Path
     ) -> None:
-        (path := tmp_path / "state-0.npz").write_bytes(state)
-        damage(path)
+        (tmp_path / "state-0.npz").write_bytes(DAMAGE[damage](state))
         self.begins_anew(tmp_path, undisturbed)
 
     def test_an_undamaged_one_is_not(
