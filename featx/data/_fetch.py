@@ -23,6 +23,11 @@ class DownloadError(FeatxError):
     """A data set can't be downloaded, or has another hash than its publisher says.
 
     Nothing was left behind.
+
+    Examples
+    --------
+    >>> DownloadError("pneumoniamnist.npz can't be downloaded", "Try again later.").code
+    'download'
     """
 
     code = "download"

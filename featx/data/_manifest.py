@@ -38,7 +38,13 @@ class ImageInputError(InputError):
 
 
 class ClassesError(InputError):
-    """The classes in some data aren't two, or aren't those that were asked for."""
+    """The classes in some data aren't two, or aren't those that were asked for.
+
+    Examples
+    --------
+    >>> ClassesError("there is no class 'ill' in the data", "It has: sick, well.").code
+    'classes'
+    """
 
     code = "classes"
 

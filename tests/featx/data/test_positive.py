@@ -14,34 +14,16 @@ from tests.featx.data.test_folders import draw
 
 PAIRS = [
     # negative, positive
-    ("normal", "abnormal"),
-    ("no_finding", "PNEUMONIA"),
-    ("No Finding", "Cardiomegaly"),
-    ("healthy", "COVID"),
-    ("negative", "Positive"),
-    ("control", "case"),
-    ("none", "any"),
-    ("benign", "Malignant"),
-    ("clear", "TB"),
-    ("0", "-1"),
-    ("0.0", "1.0"),
-    ("False", "True"),
-    ("no", "Yes"),
-    ("non-covid", "covid"),
-    ("NORMAL", "Bacterial pneumonia"),
-    ("1_normal", "0_pneumonia"),
-    ("Normal cases", "Disease cases"),
-    ("tb negative", "tb"),
-    ("normal", "not normal"),
-    ("Normal", "GRAM negative"),
-    ("NonCOVID", "COVID"),
-    ("CT_NonCOVID", "CT_COVID"),
-    ("nodisease", "disease"),
-    ("nonodule", "nodule"),
-    ("normal CXR", "TB CXR"),
-    ("healthy_controls", "patients"),
+    ("normal", "abnormal"), ("no_finding", "PNEUMONIA"), ("No Finding", "Cardiomegaly"),
+    ("healthy", "COVID"), ("negative", "Positive"), ("control", "case"), ("none", "any"),
+    ("benign", "Malignant"), ("clear", "TB"), ("0", "-1"), ("0.0", "1.0"), ("False", "True"),
+    ("no", "Yes"), ("non-covid", "covid"), ("NORMAL", "Bacterial pneumonia"),
+    ("1_normal", "0_pneumonia"), ("Normal cases", "Disease cases"), ("tb negative", "tb"),
+    ("normal", "not normal"), ("Normal", "GRAM negative"), ("NonCOVID", "COVID"),
+    ("CT_NonCOVID", "CT_COVID"), ("nodisease", "disease"), ("nonodule", "nodule"),
+    ("normal CXR", "TB CXR"), ("healthy_controls", "patients"),
     ("Negative for Pneumonia", "Typical Appearance"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("negative", "positive"), PAIRS)

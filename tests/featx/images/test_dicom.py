@@ -77,32 +77,14 @@ class TestWindow:
         return np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1) * 255
 
     @pytest.mark.parametrize(("centre", "width"), [(128, 100), (60, 41), (200, 300)])
-    def test_linear(self, tmp_path: Path, centre: float, width: float) -> None:
-        decoded = shown(tmp_path, RAMP, WindowCenter=centre, WindowWidth=width)
-        np.testing.assert_allclose(decoded, self.linear(RAMP, centre, width), atol=1e-3)
-
-    def test_linear_is_of_rescaled_values(self, tmp_path: Path) -> None:
-        decoded = shown(
-            tmp_path,
-            RAMP,
-            RescaleSlope=2,
-            RescaleIntercept=-100,
-            WindowCenter=150,
-            WindowWidth=120,
-        )
-        expected = self.linear(RAMP * 2.0 - 100, 150, 120)
+    @pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (2, -100), (-1, 300)])
+    def test_linear_shows_rescaled_values(
+        self, tmp_path: Path, centre: float, width: float, slope: float, intercept: float
+    ) -> None:
+        elements = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+        decoded = shown(tmp_path, RAMP, WindowCenter=centre, WindowWidth=width, **elements)
+        expected = self.linear(RAMP * float(slope) + intercept, centre, width)
         np.testing.assert_allclose(decoded, expected, atol=1e-3)
-
-    def test_linear_with_a_negative_slope(self, tmp_path: Path) -> None:
-        decoded = shown(
-            tmp_path,
-            RAMP,
-            RescaleSlope=-1,
-            RescaleIntercept=300,
-            WindowCenter=150,
-            WindowWidth=120,
-        )
-        np.testing.assert_allclose(decoded, self.linear(300.0 - RAMP, 150, 120), atol=1e-3)
 
     def test_exact_and_sigmoid(self, tmp_path: Path) -> None:
         window = {"WindowCenter": 120, "WindowWidth": 80}
@@ -118,13 +100,8 @@ class TestWindow:
 
     def test_a_table_goes_before_a_window(self, tmp_path: Path) -> None:
         curve = np.rint(np.linspace(0, 1, 256) ** 2 * 1023)
-        decoded = shown(
-            tmp_path,
-            RAMP,
-            VOILUTSequence=table(curve, 0, 10),
-            WindowCenter=10,
-            WindowWidth=20,
-        )
+        window = {"WindowCenter": 10, "WindowWidth": 20}
+        decoded = shown(tmp_path, RAMP, VOILUTSequence=table(curve, 0, 10), **window)
         np.testing.assert_allclose(decoded, curve[RAMP] * 255 / 1023, atol=1e-3)
 
     def test_a_modality_table(self, tmp_path: Path) -> None:
@@ -202,28 +179,21 @@ class TestPydicomsOwnFiles:
         assert {"rtplan.dcm", "MR_truncated.dcm", "badVR.dcm"} <= set(refused)
 
 
-class TestErrors:
-    def test_too_few_pixels(self, tmp_path: Path) -> None:
-        path = dicom(tmp_path / "x.dcm", RAMP, Rows=2000)
-        with pytest.raises(
-            UnreadableImageError,
-            match="its PixelData is shorter than Rows, Columns and BitsAllocated say",
-        ):
-            decode(path, 8)
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"Rows": 2000}, "its PixelData is shorter than Rows, Columns and BitsAllocated say"),
+        ({"Rows": 30_000, "Columns": 30_000}, "are more than the limit of 178956970 pixels"),
+        ({"PixelData": None}, "a DICOM file without pixels"),
+    ],
+)
+def test_pixels_that_are_not_what_the_header_says(
+    tmp_path: Path, elements: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UnreadableImageError, match=said):
+        decode(dicom(tmp_path / "x.dcm", RAMP, **elements), 8)
 
-    def test_too_many_pixels(self, tmp_path: Path) -> None:
-        path = dicom(tmp_path / "x.dcm", RAMP, Rows=30_000, Columns=30_000)
-        with pytest.raises(
-            UnreadableImageError, match="Rows x Columns are more than the limit of 178956970"
-        ):
-            decode(path, 8)
 
-    def test_without_pixels(self, tmp_path: Path) -> None:
-        path = dicom(tmp_path / "x.dcm", RAMP, PixelData=None)
-        with pytest.raises(UnreadableImageError, match="a DICOM file without pixels"):
-            decode(path, 8)
-
-    def test_its_content_is_checked(self, tmp_path: Path) -> None:
-        path = dicom(tmp_path / "x.dcm", RAMP)
-        with pytest.raises(UnreadableImageError, match="it changed"):
-            decode(path, 8, sha256="0" * 64)
+def test_content_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError, match="it changed"):
+        decode(dicom(tmp_path / "x.dcm", RAMP), 8, sha256="0" * 64)
