@@ -48,22 +48,10 @@ _MIN_SIMILARITY = 0.85
 
 
 def choose_columns(table: Table, options: ReadingOptions, progress: Progress) -> None:
-    """Make a table's columns those of a manifest: fill ``group``, and drop what isn't kept.
+    """Fill ``group`` in a table, and drop the columns that aren't kept.
 
-    Parameters
-    ----------
-    table
-        Table whose columns are changed.
-    options
-        Column that tells the patient, and columns to keep besides featx's own. A ``group`` that
-        featx wrote stays as it is.
-    progress
-        Is told which column tells the patient, and which were left out.
-
-    Raises
-    ------
-    InputError
-        If there is no such column, or several columns tell different patients.
+    `progress` is told which column tells the patient, and which are dropped. A ``group`` that featx
+    wrote stays as it is. An unknown column, or several that tell different patients, are refused.
     """
     columns, keep = table.columns, options.keep
     for name in [

@@ -122,15 +122,7 @@ def fetch_data(
 
 
 def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Path:
-    """Download one file with pooch.
-
-    Raises
-    ------
-    InputError
-        If another file of that name is there.
-    DownloadError, StorageError
-        See `fetch_data`.
-    """
+    """Download one file with pooch; see `fetch_data`."""
     import pooch
     import requests
 

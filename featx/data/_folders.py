@@ -58,26 +58,6 @@ def read_folder(root: Path, options: ReadingOptions, progress: Progress) -> Mani
     as. A class folder may have other folders in it. Classes whose names differ only in case or in
     how Unicode writes an accent are one class. A file is an image by its name or by its first
     bytes. All other files are left out with a reason, and so are masks.
-
-    Parameters
-    ----------
-    root
-        Folder to read.
-    options
-        Classes and patients. Folders of other classes are left out.
-    progress
-        Shows how many images have been hashed.
-
-    Returns
-    -------
-    Manifest
-        Sorted by split, class and path. Files whose header can't be read are in `unreadable`, files
-        that aren't used in `left_out`, and neither are in the table.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing or has no images, or there aren't two classes.
     """
     _require_folder(root)
     compile_group(options.group_regex)  # before the long work

@@ -27,15 +27,7 @@ _MASK_STEM = re.compile(r".*[\W_](masks?|seg|segmentation)", re.IGNORECASE | re.
 
 
 def of_format(path: Path, name: str) -> str:
-    """Give the reason for a file that isn't an image that featx reads.
-
-    Parameters
-    ----------
-    path
-        The file.
-    name
-        Its format, see `featx.data._formats.format_of`.
-    """
+    """Give the reason for a file whose format (see `format_of`) isn't read."""
     if path.name.lower().endswith(".nii.gz"):
         name = "NIfTI"
     if name in UNREAD_IMAGES:

@@ -49,17 +49,8 @@ def open_image(file: IO[bytes]) -> Image.Image:
     """Open an image file, without decoding it.
 
     If a file has several JPEG images (MPO), the first is taken. An animated PNG gives the image
-    that other programs show. Smaller copies and masks in a TIFF file don't count as pages.
-
-    Parameters
-    ----------
-    file
-        File at its start.
-
-    Raises
-    ------
-    ValueError
-        If it is another kind of file, or has more than one page. The text says which.
+    that other programs show. Smaller copies and masks in a TIFF file don't count as pages. A
+    ValueError names another kind of file, or one of several pages.
     """
     try:
         image = Image.open(file, formats=PILLOW_FORMATS)
@@ -79,12 +70,7 @@ def samples_of(image: Image.Image) -> Samples | None:
     """Say what the numbers in an image mean, or None if Pillow converts them itself (8 bits).
 
     The range comes from the bits of a sample, or from SMinSampleValue and SMaxSampleValue in a TIFF
-    file (TIFF 6.0, page 83). It is never taken from the content.
-
-    Raises
-    ------
-    ValueError
-        If the file doesn't say what is black and what is white.
+    file (TIFF 6.0, page 83), and never from the content. A ValueError says that a file has none.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return Samples(0.0, 65535.0) if image.mode in _WIDE_MODES else None

@@ -71,19 +71,7 @@ class Table:
 def read_table(data: Path | pd.DataFrame, progress: Progress) -> Table:
     """Read a DataFrame, a file whose name ends with ``.parquet``, or any other as CSV.
 
-    Parameters
-    ----------
-    data
-        Table with the columns path and label. The separator of CSV is found in the header.
-    progress
-        Shows how far it got.
-
-    Raises
-    ------
-    NoLabelsError
-        If there is no column label.
-    InputError
-        If it can't be read, or has no column path or no rows, with the number of the line.
+    It must have rows and the columns path and label. The separator of CSV is found in the header.
     """
     if isinstance(data, pd.DataFrame):
         return _read_frame(data)
