@@ -76,7 +76,7 @@ def choose_columns(table: Table, options: ReadingOptions, progress: Progress) ->
     if told := [name for name in left if name != source]:
         progress.note(
             f"Columns of {table.name} that are left out: {', '.join(told)}. "
-            "`keep` COLUMN keeps one."
+            "Name in `keep` what is to be kept."
         )
 
 
@@ -127,8 +127,8 @@ def _patient_column(table: Table, asked: str | None, progress: Progress) -> str 
     ]
     if near:
         progress.note(
-            f"No column of {table.name} is taken for the patient. Did you mean `group_column` "
-            f"{near[0]}?"
+            f"No column of {table.name} is taken for the patient. Did you mean "
+            f"`group_column={near[0]!r}`?"
         )
     return None
 

@@ -69,7 +69,7 @@ KAGGLE_SETS = {
     "chest-xray-pneumonia": "paultimothymooney/chest-xray-pneumonia/versions/2",
 }
 
-NAMES = (*ARRAY_FILES, *KAGGLE_SETS)
+DATA_SETS = (*ARRAY_FILES, *KAGGLE_SETS)
 
 
 def fetch_data(
@@ -109,7 +109,7 @@ def fetch_data(
     >>> path = featx.fetch_data("pneumoniamnist", "data")  # doctest: +SKIP
     >>> data = featx.load_manifest(path)  # doctest: +SKIP
     """
-    require_known("data set", name, NAMES)
+    require_known("data set", name, DATA_SETS)
     progress = progress_of(progress)
     if name in KAGGLE_SETS:
         if mirror is not None:
@@ -145,7 +145,7 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
     except requests.RequestException as error:
         raise DownloadError(
             f"{file.file} can't be downloaded from {file.url} ({first_line(error)[:200]})",
-            "Try again later, give `mirror` URL, or put the file there by hand.",
+            "Try again later, give another `mirror`, or put the file there by hand.",
         ) from error
     except ValueError as error:
         raise DownloadError(

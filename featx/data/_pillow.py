@@ -9,7 +9,14 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from featx.data._formats import PILLOW_FORMATS, READ, START, TEXT, UNREAD_IMAGES, format_of
+from featx.data._formats import (
+    PILLOW_FORMATS,
+    READ_FORMATS,
+    START_BYTES,
+    TEXT,
+    UNREAD_IMAGES,
+    format_of,
+)
 
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 _BITS, _PHOTOMETRIC, _SUBFILE, _SAMPLE_FORMAT = 258, 262, 254, 339
@@ -124,13 +131,13 @@ def _first(value: Any) -> Any:
 def _refusal(file: IO[bytes]) -> str:
     """Say what a file is that Pillow can't open."""
     file.seek(0)
-    start = file.read(START)
+    start = file.read(START_BYTES)
     name = format_of(start)
     if not start:
         return "the file is empty"
     if name == "TIFF":
         return _tiff_refusal(file, start)
-    if name in READ:
+    if name in READ_FORMATS:
         return f"a damaged {name} image"
     if name in UNREAD_IMAGES:
         return f"{name}, an image format that featx doesn't read"

@@ -8,7 +8,7 @@ import pandas as pd
 from featx._progress import SILENT, Progress
 from featx.data import Manifest
 from featx.heads import HeadSpec
-from featx.inspection._findings import Finding, some
+from featx.inspection._findings import Finding, first_examples
 from featx.training import load_training_data, out_of_fold
 from featx_cache import Cache
 
@@ -69,7 +69,7 @@ def check_labels(manifest: Manifest, ranked: pd.DataFrame) -> list[Finding]:
             count,
             f"{count} label{'s' * (count != 1)} that the embeddings contradict",
             "Some are hard cases, some mistakes: have somebody read these images again.",
-            some(examples),
+            first_examples(examples),
             {"paths": doubtful["path"].tolist()},
         )
     ]

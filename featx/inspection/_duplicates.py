@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from featx.data import Manifest
 from featx.data._links import linked
-from featx.inspection._findings import Finding, some
+from featx.inspection._findings import Finding, first_examples
 from featx.inspection._measure_images import Measurements
 from featx.inspection._pixels import informative
 
@@ -120,7 +120,7 @@ def check_duplicates(manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> li
                 f"{_groups(len(harmless))} of byte-identical images in one split with one label "
                 f"({extra} redundant)",
                 "Nothing needs doing: folds keep them together, and each is embedded once.",
-                some([_names(table, rows) for rows in harmless]),
+                first_examples([_names(table, rows) for rows in harmless]),
                 {"groups": [table["path"].iloc[rows].tolist() for rows in harmless]},
             )
         )
@@ -141,7 +141,7 @@ def _findings(
         len(sets),
         f"{_groups(len(sets))} of {what} {title}",
         advice,
-        some([_names(table, rows, column) for rows in sets]),
+        first_examples([_names(table, rows, column) for rows in sets]),
         {"groups": [table["path"].iloc[rows].tolist() for rows in sets]},
     )
 

@@ -345,8 +345,8 @@ def _draw(axes: Any, pixels: NDArray[np.floating[Any]]) -> None:
 
 
 def _colour(manifest: Manifest, position: int) -> str:
-    positive = manifest.table["label"].iloc[position] == manifest.classes[1]
-    return "#A04000" if positive else "#00507F"  # dark enough for small letters
+    # Dark enough for small letters.
+    return "#A04000" if manifest.positive[position] else "#00507F"
 
 
 def _legend(label: str) -> str:

@@ -71,12 +71,12 @@ class TestPatient:
     def test_a_name_that_is_almost_one_is_asked_about(self, folder: Path, name: str) -> None:
         manifest, notes = read(folder, name, MRN)
         assert manifest.table["group"].tolist() == manifest.table["path"].tolist()
-        assert f"Did you mean `group_column` {name}?" in notes.notes[0]
+        assert f"Did you mean `group_column={name!r}`?" in notes.notes[0]
 
     def test_case_and_control_are_no_patients(self, folder: Path) -> None:
         manifest, notes = read(folder, "case", ["0", "0", "0", "1", "1", "1"])
         assert manifest.table["group"].nunique() == 6
-        assert "Did you mean `group_column` case?" in notes.notes[0]
+        assert "Did you mean `group_column='case'`?" in notes.notes[0]
 
     def test_age_and_sex_of_patients_are_none(self, folder: Path) -> None:
         manifest, notes = read(folder, "Patient Age,Patient Gender", ["50,M"] * 6)
@@ -163,7 +163,7 @@ class TestKept:
     def test_no_other_column_unless_asked_for(self, folder: Path) -> None:
         manifest, notes = read(folder, "hospital,mrn", [*self.VALUES])
         assert "hospital" not in manifest.table
-        assert "left out: hospital. `keep` COLUMN" in notes.notes[1]
+        assert "left out: hospital. Name in `keep`" in notes.notes[1]
         manifest, notes = read(folder, "hospital,mrn", [*self.VALUES], keep=["hospital"])
         assert manifest.table["hospital"].tolist() == ["x", "x", "y", "x", "y", "y"]
         assert len(notes.notes) == 1

@@ -145,7 +145,7 @@ class TestClasses:
                 {"classes": ["A", "B"], "positive": "C"},
                 "`positive` 'C' is not one of `classes`",
             ),
-            ({}, r"are 3: A, B, C.*`classes` NEG"),
+            ({}, r"are 3: A, B, C.*`classes`, the neg"),
             ({"classes": ["A", "A"]}, "exactly two classes, and here there is 1: A.*Add"),
         ],
     )

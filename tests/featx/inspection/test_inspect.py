@@ -278,10 +278,16 @@ def found_in(path: Path) -> dict[str, Finding]:
 class TestColumns:
     """Each further column of a manifest that tells the label is named."""
 
-    def test_hospitals_that_go_with_the_label(self, clean: Path) -> None:
+    def test_hospitals_that_go_with_the_label(
+        self, clean: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         hospital = ["A"] * 48 + ["B"] * 2 + ["A"] * 2 + ["B"] * 48
         found = found_in(listed(clean, {"hospital": hospital}))
         assert set(found) == {"shortcut-column-hospital"}
+        monkeypatch.chdir("/")  # below which all images are
+        read = inspect(pd.read_csv(clean / "list.csv"))
+        assert [each.check for each in read.findings] == ["shortcut-column-hospital"]
+        assert "hospital" not in read.manifest.table
         finding = found["shortcut-column-hospital"]
         assert finding.severity == "warning"
         assert finding.title == (
