@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from featx.data._options import ReadingOptions
 from featx.data._positive import healthy_first, positive_sentence
 from featx.errors import InputError
-from featx_cache import TEXT
+from featx_cache._index import TEXT
 from featx_cache._spreadsheets import to_csv
 from featx_cache.files import is_stream, output_path
 

@@ -23,7 +23,8 @@ from featx.inspection._measure_images import Measurements, measure
 from featx.inspection._pixels import check_pixels
 from featx.inspection._shortcuts import check_shortcuts
 from featx.inspection._splits import check_splits
-from featx_cache import TEXT, Cache, open_cache
+from featx_cache import Cache, open_cache
+from featx_cache._index import TEXT
 
 
 @dataclass(frozen=True, slots=True, eq=False)

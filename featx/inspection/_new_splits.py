@@ -16,7 +16,7 @@ from featx.data._links import linked
 from featx.errors import InputError
 from featx.inspection._duplicates import near_pairs
 from featx.inspection._measure_images import measure
-from featx_cache import TEXT
+from featx_cache._index import TEXT
 
 FOLD_COLUMN = "fold"
 DEFAULT_SHARE = 0.15

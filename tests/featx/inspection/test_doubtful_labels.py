@@ -11,7 +11,7 @@ from featx.data import Manifest
 from featx.data._manifest import typed
 from featx.inspection import inspect
 from featx.inspection._doubtful_labels import check_labels, rank_labels
-from featx_cache import IMAGE_COLUMNS
+from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.conftest import Contents, MakeCache
 
 
