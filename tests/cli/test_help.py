@@ -44,7 +44,7 @@ PAGES = (
 
 def commands() -> dict[str, Any]:
     """Every command by the words that call it."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in make_command().commands.items():
         below = getattr(command, "commands", None)
         found |= {f"{name} {n}": c for n, c in below.items()} if below else {name: command}

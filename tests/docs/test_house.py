@@ -18,8 +18,8 @@ def drawn() -> list[str]:
         box, name = group.find(f"{SVG}rect"), group.find(f"{SVG}text")
         assert box is not None
         assert name is not None
-        assert name.text == group.get("data-package")
-        rooms[float(box.attrib["y"])] = name.text
+        assert name.text == group.attrib["data-package"]
+        rooms[float(box.attrib["y"])] = group.attrib["data-package"]
     return [rooms[y] for y in sorted(rooms)]
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Server:
             text=True,
         )
 
-    def ask(self, order: dict[str, object]) -> str:
+    def ask(self, order: Mapping[str, object]) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -121,14 +121,14 @@ class Server:
         assert answer, (self._logs / "server").read_text()
         return answer
 
-    def start(self, *arguments: str | Path, cpus: tuple[int, ...] = ()) -> Command:
+    def start(self, *arguments: object, cpus: tuple[int, ...] = ()) -> Command:
         """Start ``featx ARGUMENTS``, perhaps on some processors only."""
         self._number += 1
         log = self._logs / str(self._number)
         order = {"arguments": [str(a) for a in arguments], "log": str(log), "cpus": cpus}
         return Command(self, int(self.ask(order)), log)
 
-    def run(self, *arguments: str | Path) -> Command:
+    def run(self, *arguments: object) -> Command:
         """Run ``featx ARGUMENTS``, which succeeds."""
         command = self.start(*arguments)
         assert command.wait() == 0, command.err

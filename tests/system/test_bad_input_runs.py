@@ -68,7 +68,7 @@ def last_line(err: str) -> str:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("tiny-run") / "logreg"
-    fit(open_cache(tiny_cache), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
+    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
     return run
 
 
@@ -251,7 +251,7 @@ class TestRuns:
         assert file in refused("evaluate", run)
 
     def test_a_run_whose_cache_is_gone(self, refused: Refused, cache: Path, tmp_path: Path) -> None:
-        fit(open_cache(cache), HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+        fit(open_cache(cache), HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5)
         shutil.rmtree(cache)
         said = refused("evaluate", tmp_path / "run")
         assert f"there is no cache at {cache}, where {tmp_path / 'run'} was fitted" in said

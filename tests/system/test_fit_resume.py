@@ -85,8 +85,8 @@ def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_
     assert (run / "oof.csv").read_bytes() == (whole / "oof.csv").read_bytes()
     one, other = (load_head(r / "head.keras").model_.get_weights() for r in (run, whole))
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    histories = [pd.read_csv(r / "history.csv").drop(columns="seconds") for r in (run, whole)]
-    pd.testing.assert_frame_equal(*histories)
+    first, second = (pd.read_csv(r / "history.csv").drop(columns="seconds") for r in (run, whole))
+    pd.testing.assert_frame_equal(first, second)
     assert list((run / "tensorboard").rglob("events.out.tfevents.*"))
 
 

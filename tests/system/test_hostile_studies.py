@@ -316,8 +316,8 @@ class TestForeignTrials:
         self, tiny_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         options = ["--head", "logreg", "--accuracy-floor", "0.5"]
-        arguments = ["tune", tiny_cache, *options, "--run", tmp_path / "run"]
-        arguments = [str(each) for each in [*arguments, "--storage", f"sqlite:///{tmp_path}/s.db"]]
+        arguments = ["tune", str(tiny_cache), *options, "--run", str(tmp_path / "run")]
+        arguments += ["--storage", f"sqlite:///{tmp_path}/s.db"]
         assert _run([*arguments, "--trials", "2"]) == 0
         (summary,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/s.db")
         study = optuna.load_study(

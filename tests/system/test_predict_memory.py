@@ -43,7 +43,7 @@ def run(phantom_data: Path, tmp_path: Path) -> Path:
     untouched = AugmentationSpec(copies=0)
     extract(scan_folder(phantom_data), tmp_path / "cache", backbone, augmentation=untouched)
     cache = open_cache(tmp_path / "cache")
-    return fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).run
+    return fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5).run
 
 
 def peak_of(*arguments: str | Path) -> float:

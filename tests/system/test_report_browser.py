@@ -26,7 +26,7 @@ def report(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("featx.training._scoring.FOLDS", 2)
         fit(cache, keras, folder / "keras", accuracy_floor=0.3)
     long = folder / f"a-{'very-' * 20}long-name-<b>&"
-    fit(cache, HeadSpec(name="logreg"), long, accuracy_floor=0.5)
+    fit(cache, HeadSpec.choose("logreg"), long, accuracy_floor=0.5)
     out = folder / "page" / "report.html"
     return write_report([folder / "keras", long], out, title="Un<b>bold</b> " + "W" * 60).html
 
