@@ -32,7 +32,7 @@ def heavy(program: str) -> list[str]:
         "import featx",
         "import featx_cache",
         "import featx_cli.app",
-        "import featx.errors, featx.progress, featx_cache._errors",
+        "import featx.errors, featx_cache._errors",
     ],
 )
 def test_importing_a_package_imports_nothing_heavy(program: str) -> None:
