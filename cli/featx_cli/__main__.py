@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import re
 import signal
 import sys
 import warnings
@@ -14,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from featx_cache._errors import FeatxError
-from featx_cache._text import printable
+from featx_cache._text import first_line, printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
 from featx_cli.memory import lacks_memory, require_memory
@@ -128,19 +129,19 @@ def _run(arguments: list[str]) -> int:
                 "(`ulimit -v`), and run the same command again; finished work is kept.",
                 1,
             )
-        first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
-            f"unexpected {type(error).__name__}: {first}. Run it again with --debug and "
-            "report what it prints.",
+            f"unexpected {type(error).__name__}: {first_line(error)}. Run it again with --debug "
+            "and report what it prints.",
             1,
         )
 
 
 def _message(error: FeatxError) -> str:
-    """Return what an error says, in the words of the command line."""
+    """Return what an error says, with the options of the command that runs."""
     message = with_options(" ".join([str(error), *getattr(error, "__notes__", ())]))
     option = option_of(error.parameter or "")
-    return message if option in message else f"{option}: {message}"
+    said = not option or re.search(rf"{option}(?![\w-])", message)
+    return message if said else f"{option}: {message}"
 
 
 def _interrupted() -> int:

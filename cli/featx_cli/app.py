@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -127,21 +127,23 @@ def make_command() -> Any:
             option = copy.copy(option)
             option.expose_value, option.callback = False, _after_the_command
             shared.append(option)
-    _accept(root, shared)
+    commands = list(_below(root))
+    for command in commands:
+        command.params = [*command.params, *shared]
+        command.invoke = partial(_invoke, command, commands, command.invoke)
     return root
 
 
-def _accept(group: Any, shared: list[Any]) -> None:
-    """Let every command below a group take the shared options, too."""
+def _below(group: Any) -> Iterator[Any]:
+    """Yield the commands of a group, and the commands of the groups among them."""
     for command in group.commands.values():
-        command.params = [*command.params, *shared]
-        command.invoke = partial(_invoke, command, group, command.invoke)
-        if hasattr(command, "commands"):
-            _accept(command, shared)
+        yield command
+        yield from _below(command) if hasattr(command, "commands") else ()
 
 
-def _invoke(command: Any, group: Any, invoke: Callable[[Any], Any], context: Any) -> Any:
-    use_options_of(command, group.commands.values())
+def _invoke(command: Any, others: list[Any], invoke: Callable[[Any], Any], context: Any) -> Any:
+    """Run a command; messages speak of its options from now on."""
+    use_options_of(command, others)
     return invoke(context)
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -134,7 +135,7 @@ def _errors_of(scope: ast.AST) -> list[str]:
     return [a.arg for a in arguments if a.annotation and _ERROR.search(ast.unparse(a.annotation))]
 
 
-def _decides_by_text(node: ast.AST, error: str) -> bool:
+def _decides_by_text(node: ast.AST, error: str) -> TypeGuard[ast.expr]:
     """Say whether the text of an error is compared, searched or taken apart."""
     if isinstance(node, ast.Compare):
         return any(_is_text(each, error) for each in (node.left, *node.comparators))
