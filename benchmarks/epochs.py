@@ -71,6 +71,7 @@ def main() -> None:
         X = np.asarray(lazy, np.float32)
         seconds.setdefault("bare Keras, float32 in memory", []).extend(bare(X, y, arguments.epochs))
         X = np.asarray(lazy)
+        data: NDArray[Any] | LazyEmbeddings
         for name, data, precision in (
             ("featx, in memory", X, "float32"),
             ("featx, from disk", lazy, "float32"),
