@@ -32,9 +32,9 @@ from featx_cli.options import use_options_of
 
 HELP = """Chest X-ray classifiers on frozen embeddings.
 
-A frozen VGG19 runs once over every image and its augmented copies; its embeddings are
-cached in HDF5. Heads train on that cache in seconds, and the threshold is the one of highest recall
-above an accuracy floor that you choose.
+A frozen VGG19 runs once over every image and its augmented copies. Its embeddings are cached in
+HDF5. Heads train on that cache in seconds. The threshold has the highest recall above an accuracy
+floor that you choose.
 
 The usual order:
 
@@ -54,7 +54,7 @@ Research software, not a medical device.
 """
 
 SHARED_OPTIONS = ("quiet", "verbose", "debug")
-"""Options that stand before a command or after it."""
+"""Options that are accepted before a command and after it."""
 
 app = typer.Typer(
     help=HELP,
@@ -107,12 +107,12 @@ def options(
         typer.Option(
             "--version",
             callback=_print_version,
-            is_eager=True,  # else a missing command would be complained about first
+            is_eager=True,  # otherwise a missing command is an error first
             help="Print the version and stop.",
         ),
     ] = False,
 ) -> None:
-    """Take the options that all commands share."""
+    """Read the options that all commands share."""
     del debug, version  # read by featx_cli.__main__ before anything is parsed, and by its callback
     set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL)
 
@@ -123,7 +123,7 @@ def make_command() -> Any:
     shared = []
     for option in root.params:
         if option.name in SHARED_OPTIONS:
-            # Commands get no argument of it; what it says happens when it is read.
+            # Commands get no argument for it. Its callback acts when it is read.
             option = copy.copy(option)
             option.expose_value, option.callback = False, _after_the_command
             shared.append(option)
