@@ -32,12 +32,15 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def layers() -> list[list[str]]:
-    """Return the packages of the import contracts; the first may import all others."""
+    """Return the packages of the import contracts; the first may import all others.
+
+    Private modules are no rooms, but `featx.Run` is drawn as one.
+    """
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     whole, library, *_ = settings["tool"]["importlinter"]["contracts"]
     top, _, bottom = whole["layers"]
-    rooms = [re.findall(r"\w+", layer) for layer in library["layers"]]
-    named = [[f"featx.{'Run' if room == '_run' else room}" for room in row] for row in rooms]
+    rows = [re.findall(r"\b[a-z]\w*", re.sub(r"\b_run\b", "run", x)) for x in library["layers"]]
+    named = [[f"featx.{'Run' if room == 'run' else room}" for room in row] for row in rows if row]
     return [[top], *named, [bottom]]
 
 

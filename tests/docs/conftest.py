@@ -17,7 +17,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from featx.backbones import load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import extract
 from featx.reports import Written
@@ -105,7 +105,7 @@ def _stocked(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     folder = tmp_path_factory.mktemp("reader")
     sandbox = Sandbox(folder)
     data = write_phantoms(folder / "chest_xray", patients=36, size=32)
-    extract(scan_folder(data), folder / "embeddings", load_backbone(**TINY))
+    extract(load_manifest(data), folder / "embeddings", backbone=load_backbone(**TINY))
     others = write_phantoms(folder / "other_hospital", patients=12, size=32, seed=1)
     for image in sorted(others.rglob("*.png")):  # other people have other names
         image.rename(image.with_name(re.sub(r"^(IM-|person)", r"\g<1>9", image.name)))
