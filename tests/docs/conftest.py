@@ -20,7 +20,6 @@ from featx.backbones import load_backbone
 from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import extract
-from featx.reports import Written
 from featx.scoring import find_images
 from featx_cli.__main__ import _run
 from tests.cli.conftest import featx
@@ -94,8 +93,7 @@ class Sandbox:
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             if option == "--out" and words[1] == "report":
                 shutil.rmtree(target.with_name(f"{target.stem}_files"), ignore_errors=True)
-                written = Written.beside(target)
-                for path in (written.markdown, written.card):
+                for path in (target.with_suffix(".md"), *target.parent.glob("*model_card.md")):
                     path.unlink(missing_ok=True)
 
 
