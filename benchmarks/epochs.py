@@ -71,14 +71,12 @@ def main() -> None:
         X = np.asarray(lazy, np.float32)
         seconds.setdefault("bare Keras, float32 in memory", []).extend(bare(X, y, arguments.epochs))
         X = np.asarray(lazy)
-        for name, data, precision in (
-            ("featx, in memory", X, "float32"),
-            ("featx, from disk", lazy, "float32"),
-            *([("featx, in memory, bfloat16", X, "bfloat16")] if fast else []),
-            *([("featx, from disk, bfloat16", lazy, "bfloat16")] if fast else []),
-        ):
-            took = cached(data, y, arguments.epochs, precision)
-            seconds.setdefault(name, []).extend(took)
+        for precision in ("float32", *(["bfloat16"] if fast else [])):
+            kind = "" if precision == "float32" else f", {precision}"
+            ways: dict[str, NDArray[Any] | LazyEmbeddings] = {"in memory": X, "from disk": lazy}
+            for way, data in ways.items():
+                took = cached(data, y, arguments.epochs, precision)
+                seconds.setdefault(f"featx, {way}{kind}", []).extend(took)
     print(f"{len(y)} images, batches of {BATCH}, seconds an epoch\n\n| way | seconds | median |")
     print("|---|---|---|")
     for name, took in seconds.items():

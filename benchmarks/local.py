@@ -30,7 +30,7 @@ REPEATS = 100
 def main(path: str, floor: float) -> None:
     """Print one line a number of local patients."""
     cache = featx.load_cache(path)
-    spec = HeadSpec(name="logreg")
+    spec = HeadSpec.choose("logreg")
     data = load_training_data(cache, spec, use_copies=False)
     table = with_kaggle_columns(data.table)
     here = ((table["cause"] == "bacteria") | (table["series"] == "IM")).to_numpy()

@@ -92,7 +92,7 @@ def measure(cache: str, masks: Path, heads: list[str]) -> None:
     y = (table["label"] == opened.classes[1]).to_numpy().astype(int)
     groups = table["group"].to_numpy(object)
     where = {
-        row: lesion_cells(
+        int(row): lesion_cells(
             masks / str(table["split"].iloc[row]) / Path(table["path"].iloc[row]).name,
             (X.shape[1], X.shape[2]),
         )

@@ -20,7 +20,9 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,8 +112,8 @@ def make_cache(folder: Path, rows: int) -> None:
 
 
 def fit(
-    cache: Path, name: str, settings: dict[str, object], rows: int, limit: float
-) -> dict[str, object]:
+    cache: Path, name: str, settings: Mapping[str, object], rows: int, limit: float
+) -> dict[str, Any]:
     """Fit in a process that may have `limit` gigabytes; 0 for no limit."""
 
     def enter() -> None:
@@ -129,7 +131,7 @@ def fit(
     if done.returncode:
         return {"failed": done.returncode, "said": done.stderr[-400:]}
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result | {"largest process so far, GiB": round(peak, 2)}
 
 
@@ -145,7 +147,7 @@ def main() -> None:
     try:
         make_cache(cache, rows)
         print(f"{rows} rows, {sum(f.stat().st_size for f in cache.rglob('*.h5')) / 1e9:.2f} GB")
-        keras: dict[str, object] = {"epochs": 2}
+        keras = {"epochs": 2}
         large = fit(cache, "keras", keras, 0, arguments.limit)
         print("keras, limited:", large, flush=True)
         logreg = {"representation": "average"}
@@ -154,11 +156,8 @@ def main() -> None:
         some = rows // 6
         small = fit(cache, "keras", keras, some, 0)
         print("keras, in memory:", small, flush=True)
-        of = [
-            min(found["epochs"]) / found["rows"]
-            for found in (large, small)  # type: ignore[call-overload,operator]
-        ]
-        print(f"an epoch from disk takes {of[0] / of[1]:.2f} times as long a row (bar: 1.5)")
+        disk, memory = (min(found["epochs"]) / found["rows"] for found in (large, small))
+        print(f"an epoch from disk takes {disk / memory:.2f} times as long a row (bar: 1.5)")
     finally:
         shutil.rmtree(cache, ignore_errors=True)
         if GROUP.is_dir():

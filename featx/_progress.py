@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 Advance = Callable[[int], None]
 
@@ -43,8 +44,7 @@ class Bars:
     @contextlib.contextmanager
     def task(self, description: str, total: int, unit: str) -> Iterator[Advance]:
         """Show a bar while the block runs."""
-        from tqdm.auto import tqdm
-
+        tqdm = _tqdm()
         hidden = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
         with tqdm(
             desc=description, total=total, unit=f" {unit}s", delay=1.0, disable=hidden
@@ -53,9 +53,15 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Print a line to standard error, above the bar."""
-        from tqdm.auto import tqdm
+        _tqdm().write(message, file=sys.stderr)
 
-        tqdm.write(message, file=sys.stderr)
+
+def _tqdm() -> Any:
+    """Return tqdm's bar for a terminal or a notebook, which may lack ipywidgets."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 def progress_of(progress: Progress | bool) -> Progress:

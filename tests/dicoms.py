@@ -11,7 +11,12 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
 PATIENT = "Doe^Jane 1970"
 
@@ -42,7 +47,7 @@ def dicom(
     `syntax` None leaves the transfer syntax out; `frame` is an encoded frame instead of pixels.
     """
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"  # computed radiography
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
     if syntax is not None:
         meta.TransferSyntaxUID = syntax

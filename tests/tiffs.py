@@ -31,7 +31,7 @@ def tiff(
     path.parent.mkdir(parents=True, exist_ok=True)
     content = bytearray((b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8))
     for number, page in enumerate(pages):
-        data = page.astype(page.dtype.newbyteorder(order)).tobytes()
+        data = page.astype(page.dtype.newbyteorder("<" if order == "<" else ">")).tobytes()
         if bits == 12:
             data = _packed(page)
         samples = 1 if page.ndim == 2 else page.shape[2]

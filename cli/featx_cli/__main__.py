@@ -1,10 +1,11 @@
-"""Where ``featx`` and ``python -m featx`` begin: one line for every error, and an exit code."""
+"""Start of ``featx`` and ``python -m featx``: every error is one line and an exit code."""
 
 from __future__ import annotations
 
 import atexit
 import itertools
 import os
+import re
 import signal
 import sys
 import warnings
@@ -14,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from featx_cache._errors import FeatxError
-from featx_cache._text import printable
+from featx_cache._text import first_line, printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
 from featx_cli.memory import lacks_memory, require_memory
@@ -28,13 +29,13 @@ TERMINATED, HUNG_UP = 143, 129
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for success, 1 for a failure, 2 for misuse."""
     _open_closed_streams()
-    # TensorFlow reads these when it is imported, which no command has done yet.
+    # TensorFlow reads these at its import, which comes later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever keras.json says
-    # Pillow warns at half of the size at which it refuses: such an image is just large.
+    # Pillow warns at half of the size that it refuses. Such an image is just large.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
-    # What it says of damaged tags names no file, and the image is read or refused all the same.
+    # Its warnings about damaged tags name no file, and the image is read or refused in any case.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     arguments = sys.argv[1:] if arguments is None else arguments
     for name in ("SIGTERM", "SIGHUP"):
@@ -57,9 +58,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _open_closed_streams() -> None:
-    """Put the null device in the place of standard streams that whoever started us has closed.
+    """Open the null device for standard streams that are closed.
 
-    Else the next files to be opened would get their numbers, and what a library prints with them.
+    Otherwise the next opened files get their numbers, and what a library prints.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -75,8 +76,8 @@ def _open_closed_streams() -> None:
 class _Leaving:
     """Ends an interrupted process before its libraries take themselves apart.
 
-    TensorFlow's threads may be in the middle of an epoch: what they work on mustn't be taken away
-    from under them, which has ended in a segmentation fault. Temporary files are gone by then.
+    TensorFlow's threads may be in the middle of an epoch. If their data are freed, the process ends
+    with a segmentation fault. Temporary files are gone by then.
     """
 
     code: int | None = None
@@ -89,12 +90,12 @@ class _Leaving:
 
 
 def _run(arguments: list[str]) -> int:
-    # What follows `--` is a name, whatever it looks like.
+    # Everything after `--` is a name.
     debug = "--debug" in itertools.takewhile(lambda word: word != "--", arguments)
     try:
         require_memory()
         result = make_command().main(arguments, prog_name="featx", standalone_mode=False)
-        if result == INTERRUPTED:  # which is what Typer makes of Ctrl-C
+        if result == INTERRUPTED:  # Typer returns this for Ctrl-C
             raise KeyboardInterrupt
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
@@ -128,19 +129,19 @@ def _run(arguments: list[str]) -> int:
                 "(`ulimit -v`), and run the same command again; finished work is kept.",
                 1,
             )
-        first = (str(error).strip().splitlines() or [""])[0]
         return _complain(
-            f"unexpected {type(error).__name__}: {first}. Run it again with --debug and "
-            "report what it prints.",
+            f"unexpected {type(error).__name__}: {first_line(error)}. Run it again with --debug "
+            "and report what it prints.",
             1,
         )
 
 
 def _message(error: FeatxError) -> str:
-    """Return what an error says, in the words of the command line."""
+    """Return what an error says, with the options of the command that runs."""
     message = with_options(" ".join([str(error), *getattr(error, "__notes__", ())]))
     option = option_of(error.parameter or "")
-    return message if option in message else f"{option}: {message}"
+    said = not option or re.search(rf"{option}(?![\w-])", message)
+    return message if said else f"{option}: {message}"
 
 
 def _interrupted() -> int:
@@ -152,13 +153,13 @@ def _interrupted() -> int:
 
 
 def _ended(error: BaseException) -> int | None:
-    """Return the exit code when an interruption is behind an error; else None."""
+    """Return the exit code if an interruption caused an error; else None."""
     code = _interruption(error)
     return _interrupted() if code == INTERRUPTED else code
 
 
 def _interruption(error: BaseException | None) -> int | None:
-    """Return the code of the Ctrl-C or the polite kill behind an error, tidied up badly."""
+    """Return the code of the Ctrl-C or SIGTERM that caused an error."""
     while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
         error = error.__cause__ or error.__context__
     if error is None:
@@ -175,7 +176,7 @@ def _complain(message: str, exit_code: int) -> int:
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
-    """Leave by an exception, so that temporary files are removed on the way out."""
+    """Leave by an exception, so that temporary files are removed."""
     raise SystemExit(128 + signum)
 
 

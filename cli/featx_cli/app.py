@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -32,9 +32,9 @@ from featx_cli.options import use_options_of
 
 HELP = """Chest X-ray classifiers on frozen embeddings.
 
-A frozen VGG19 runs once over every image and its augmented copies; its embeddings are
-cached in HDF5. Heads train on that cache in seconds, and the threshold is the one of highest recall
-above an accuracy floor that you choose.
+A frozen VGG19 runs once over every image and its augmented copies. Its embeddings are cached in
+HDF5. Heads train on that cache in seconds. The threshold has the highest recall above an accuracy
+floor that you choose.
 
 The usual order:
 
@@ -54,7 +54,7 @@ Research software, not a medical device.
 """
 
 SHARED_OPTIONS = ("quiet", "verbose", "debug")
-"""Options that stand before a command or after it."""
+"""Options that are accepted before a command and after it."""
 
 app = typer.Typer(
     help=HELP,
@@ -107,12 +107,12 @@ def options(
         typer.Option(
             "--version",
             callback=_print_version,
-            is_eager=True,  # else a missing command would be complained about first
+            is_eager=True,  # otherwise a missing command is an error first
             help="Print the version and stop.",
         ),
     ] = False,
 ) -> None:
-    """Take the options that all commands share."""
+    """Read the options that all commands share."""
     del debug, version  # read by featx_cli.__main__ before anything is parsed, and by its callback
     set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL)
 
@@ -123,25 +123,27 @@ def make_command() -> Any:
     shared = []
     for option in root.params:
         if option.name in SHARED_OPTIONS:
-            # Commands get no argument of it; what it says happens when it is read.
+            # Commands get no argument for it. Its callback acts when it is read.
             option = copy.copy(option)
             option.expose_value, option.callback = False, _after_the_command
             shared.append(option)
-    _accept(root, shared)
+    commands = list(_below(root))
+    for command in commands:
+        command.params = [*command.params, *shared]
+        command.invoke = partial(_invoke, command, commands, command.invoke)
     return root
 
 
-def _accept(group: Any, shared: list[Any]) -> None:
-    """Let every command below a group take the shared options, too."""
+def _below(group: Any) -> Iterator[Any]:
+    """Yield the commands of a group, and the commands of the groups among them."""
     for command in group.commands.values():
-        command.params = [*command.params, *shared]
-        command.invoke = partial(_invoke, command, group, command.invoke)
-        if hasattr(command, "commands"):
-            _accept(command, shared)
+        yield command
+        yield from _below(command) if hasattr(command, "commands") else ()
 
 
-def _invoke(command: Any, group: Any, invoke: Callable[[Any], Any], context: Any) -> Any:
-    use_options_of(command, group.commands.values())
+def _invoke(command: Any, others: list[Any], invoke: Callable[[Any], Any], context: Any) -> Any:
+    """Run a command; messages speak of its options from now on."""
+    use_options_of(command, others)
     return invoke(context)
 
 

@@ -1,4 +1,4 @@
-"""Where text goes: results to standard output, everything else to standard error."""
+"""Results go to standard output, all other text to standard error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAIN_SECONDS = 10.0
 
 
 class Verbosity(enum.IntEnum):
-    """How much is said besides results and errors."""
+    """How much is printed besides results and errors."""
 
     QUIET = 0
     NORMAL = 1
@@ -32,32 +32,32 @@ _verbosity = Verbosity.NORMAL
 
 
 def set_verbosity(verbosity: Verbosity) -> None:
-    """Choose how much is said from now on."""
+    """Choose how much is printed from now on."""
     global _verbosity
     _verbosity = verbosity
 
 
 def is_verbose() -> bool:
-    """Say whether everything is to be shown."""
+    """Say whether everything is shown."""
     return _verbosity is Verbosity.VERBOSE
 
 
 def output() -> Console:
     """Return the console of results."""
-    # A pipe has no width of its own: tables must not be folded for whoever reads it. File names
-    # may have brackets and colons, which are neither markup nor emoji.
+    # A pipe has no width, and tables must not be folded for its reader. Brackets and colons in
+    # file names are neither markup nor emoji.
     width = None if sys.stdout.isatty() else 120
     return _console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
 
 
 def _console(**options: Any) -> Console:
-    """Make a console that shows nothing but text, wherever in a table or a bar it stands."""
+    """Make a console that shows only printable text, also in tables and bars."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.text import Text
 
     class Printable(Console):
-        def render_str(self, text: str, **options: Any) -> Text:  # before columns get their width
+        def render_str(self, text: str, **options: Any) -> Text:  # before columns get widths
             return super().render_str(printable_lines(with_options(text)), **options)
 
         def render(
@@ -70,22 +70,22 @@ def _console(**options: Any) -> Console:
 
 
 def say(message: str, *, detail: bool = False) -> None:
-    """Tell the user a line on standard error; `detail` only when verbose."""
+    """Print a line on standard error; a `detail` only if verbose."""
     if _verbosity >= (Verbosity.VERBOSE if detail else Verbosity.NORMAL):
         print(printable(with_options(message)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def warn(message: str) -> None:
-    """Tell the user a line on standard error, also when quiet: a result may mislead."""
+    """Print a line on standard error, also if quiet, because a result may mislead."""
     print(printable(with_options(message)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class TerminalProgress:
-    """A bar with speed and time left on a terminal, plain lines elsewhere, nothing when quiet."""
+    """A bar with speed and time left on a terminal, plain lines elsewhere, nothing if quiet."""
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None, unit: str) -> Iterator[Advance]:
-        """Show a task of `total` units, or nobody knows how many, while the block runs."""
+        """Show a task while the block runs; `total` is None if the number is unknown."""
         if _verbosity is Verbosity.QUIET or total == 0:
             yield lambda _: None
         elif sys.stderr.isatty():
@@ -95,7 +95,7 @@ class TerminalProgress:
             yield _plain_lines(description, total, unit)
 
     def note(self, message: str) -> None:
-        """Tell the user one line."""
+        """Print one line."""
         say(message)
 
 
@@ -132,7 +132,7 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
 
 
 def _plain_lines(description: str, total: int | None, unit: str) -> Callable[[int], None]:
-    """Print a line every ten seconds and one at the end, if the task takes that long."""
+    """Print a line every ten seconds, and one at the end of a long task."""
     started = time.monotonic()
     state = {"done": 0, "printed": started}
 

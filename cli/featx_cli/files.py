@@ -1,4 +1,4 @@
-"""Writing what a user asked to have in a file."""
+"""Files that a user wants to have written."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def require_output(
     force: bool,
     inputs: Iterable[Path] = (),
 ) -> None:
-    """Refuse a file's name before the long work.
+    """Refuse the name of an output before the long work.
 
     Parameters
     ----------
     path
-        Where to write; pipes, character devices and ``-`` are good as they are. None is no file.
+        File to write. Pipes, character devices and ``-`` are accepted. None is no file.
     option
-        How the user named it.
+        Option that named it.
     force
         Whether a file that is there may be replaced.
     inputs
-        Files and folders that the command reads. Neither they nor files in runs and caches among
-        them are replaced, by whatever name. Nor are images, wherever they are.
+        Files and folders that the command reads. They are never replaced, and neither are files in
+        runs and caches among them, nor images anywhere.
 
     Raises
     ------
     InputError
-        When something is there that can't or may not be replaced.
+        If something is there that can't or may not be replaced.
     """
     if path is None or is_stream(path) or not path.exists():
         return
@@ -73,7 +73,7 @@ def _files_of(inputs: Iterable[Path]) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Say whether a file is an image by its own name, or by its content."""
+    """Say whether a file is an image by its name or its content."""
     from PIL import Image
 
     from featx.data import PILLOW_FORMATS, is_image
@@ -107,17 +107,17 @@ def write_text(path: Path, text: str, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def text_file(path: Path, *, force: bool) -> Iterator[TextIO]:
-    """Open a text file that appears when the block ends well, and not when it doesn't.
+    """Open a text file that appears only if the block ends without an error.
 
-    Pipes, devices and standard output (``-``) get the text as it is written. File names in it that
+    Pipes, devices and standard output (``-``) get the text as it is written. File names that
     aren't UTF-8 go out as they came in.
 
     Raises
     ------
     InputError
-        When it is a folder.
+        If it is a folder.
     StorageError
-        When it can't be written, or is there and `force` is not.
+        If it can't be written, or is there and `force` is False.
     """
     with contextlib.ExitStack() as stack:
         if is_stream(path):
@@ -129,9 +129,9 @@ def text_file(path: Path, *, force: bool) -> Iterator[TextIO]:
         try:
             yield text
         finally:
-            text.detach()  # which flushes; closing would close standard output, too
+            text.detach()  # flushes; closing would close standard output, too
 
 
 def to_standard_output(path: Path | None) -> bool:
-    """Say whether a result goes to standard output, which then has room for nothing else."""
+    """Say whether a result goes to standard output; then nothing else goes there."""
     return path == STANDARD_OUTPUT

@@ -6,9 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+ALIASES = {"rows_per_shard": "shard_rows", "settings": "set"}
+"""Parameters of the library whose option has another name."""
+
 _PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 
 _typed: dict[str, tuple[str, str]] = {}
+"""Parameter -> its option, and the option that switches it off."""
 
 
 def use_options_of(command: Any, others: Iterable[Any] = ()) -> None:
@@ -19,15 +23,19 @@ def use_options_of(command: Any, others: Iterable[Any] = ()) -> None:
     command
         Command that runs.
     others
-        Further commands: a message may say what to do with them.
+        Further commands: a message may say what to do with them. The options of `command` come
+        first, and then the options of the first of the others that has one.
     """
     _typed.clear()
-    for parameter in (p for other in (*others, command) for p in other.params):
-        if parameter.param_type_name == "option":
-            _typed[parameter.name] = (_long(parameter.opts), _long(parameter.secondary_opts))
-    for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            _typed[parameter.name] = (parameter.metavar or parameter.name.upper(), "")
+    for other in reversed([command, *others]):
+        options = [p for p in other.params if p.param_type_name == "option"]
+        if other is command:
+            arguments = (p for p in other.params if p.param_type_name == "argument")
+            _typed.update((p.name, (p.metavar or p.name.upper(), "")) for p in arguments)
+        for each in options:
+            _typed[each.name] = (_long(each.opts), _long(each.secondary_opts))
+        for each in options:  # --run of `new_run` is what a message about `run` means
+            _typed[_long(each.opts).lstrip("-").replace("-", "_")] = _typed[each.name]
 
 
 def _long(options: list[str]) -> str:
@@ -35,8 +43,13 @@ def _long(options: list[str]) -> str:
 
 
 def option_of(parameter: str) -> str:
-    """Return what is typed for a parameter of the library; empty if the command has no such."""
-    return _typed.get(parameter, ("", ""))[0]
+    """Return the option of a parameter of the library; empty if no command has such an option."""
+    option = _find(parameter)[0]
+    return option if option.startswith("--") else ""
+
+
+def _find(parameter: str) -> tuple[str, str]:
+    return _typed.get(parameter) or _typed.get(ALIASES.get(parameter, ""), ("", ""))
 
 
 def with_options(message: str) -> str:
@@ -44,20 +57,21 @@ def with_options(message: str) -> str:
 
     Examples
     --------
-    With the options of ``featx fit``, ``Lower `accuracy_floor`, or give `force=True`.`` becomes
-    ``Lower --accuracy-floor, or give --force.``
+    >>> from featx_cli.app import make_command
+    >>> use_options_of(make_command().commands["fit"])
+    >>> with_options("Lower `accuracy_floor`, or give `force=True`.")
+    'Lower --accuracy-floor, or give --force.'
     """
+    return _PARAMETER.sub(_as_typed, message)
 
-    def typed(found: re.Match[str]) -> str:
-        name, value = found.groups()
-        if name not in _typed:
-            return found.group()
-        yes, no = _typed[name]
-        if value is None or value == "True":
-            return yes
-        if value == "False" and no:
-            return no
-        value = value.strip("'\"")
-        return f"{yes} {value}"
 
-    return _PARAMETER.sub(typed, message)
+def _as_typed(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    yes, no = _find(name)
+    if not yes:
+        return found.group()
+    if value is None or value == "True":
+        return yes
+    if value in ("False", "None"):
+        return no or f"no {yes}"
+    return f"{yes} {value.strip(chr(39) + chr(34))}"

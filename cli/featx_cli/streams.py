@@ -1,4 +1,4 @@
-"""Standard output and error that can't be written to: a full disk, a reader that has left."""
+"""Standard output and error that fail: the disk is full, or the reader has left."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class StandardOutputError(FeatxError):
 
 
 def guard_standard_streams() -> None:
-    """Make standard output fail by the errors above, and standard error not at all."""
+    """Let standard output raise the errors above, and standard error never fail."""
     sys.stdout = _guarded(sys.stdout, _STDOUT)
     sys.stderr = _guarded(sys.stderr, _STDERR)
 
 
 def _guarded(stream: TextIO, number: int) -> TextIO:
-    """Put a stream on a guarded file; a stream that isn't the process's own stays as it is."""
+    """Put a stream on a guarded file, if it is the process's own."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     try:
         if stream.fileno() != number:
             return stream
-    except io.UnsupportedOperation:  # it lies in memory
+    except io.UnsupportedOperation:  # it is in memory
         return stream
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Guarded(number, "wb", closefd=False)),
         stream.encoding,
-        # File names are bytes: those that aren't UTF-8 go out as they came in.
+        # File names are bytes. Names that aren't UTF-8 go out as they came in.
         "surrogateescape" if number == _STDOUT else stream.errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
@@ -47,9 +47,9 @@ def _guarded(stream: TextIO, number: int) -> TextIO:
 
 
 class _Guarded(io.FileIO):
-    """Writes to a file descriptor until that fails, and from then on to nowhere.
+    """Writes to a file descriptor. After the first failure it writes to nowhere.
 
-    Else what is left in buffers would fail once more when Python ends.
+    Otherwise the rest of the buffers would fail once more at the end of Python.
     """
 
     def write(self, data: ReadableBuffer, /) -> int:

@@ -1,4 +1,4 @@
-"""Importing TensorFlow as loudly as the user wants."""
+"""Importing TensorFlow and Keras, with or without their log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from featx_cli.console import is_verbose
 
 
 def import_quietly() -> None:
-    """Import TensorFlow and Keras now; what they log on the way is shown only when verbose."""
+    """Import TensorFlow and Keras now; their log is shown only if verbose."""
     if is_verbose():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401

@@ -44,7 +44,7 @@ PAGES = (
 
 def commands() -> dict[str, Any]:
     """Every command by the words that call it."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in make_command().commands.items():
         below = getattr(command, "commands", None)
         found |= {f"{name} {n}": c for n, c in below.items()} if below else {name: command}
@@ -135,7 +135,7 @@ class TestTheFirstPage:
 
         parser = imported("-c", "import typer, shellingham")
         page = imported("-m", "featx", "--help")
-        assert page - parser == {"featx", "featx_cli", "featx_cache"}
+        assert page - parser == {"featx", "featx_cli", "featx_cache", "lazy_loader"}
 
 
 class TestSharedOptions:

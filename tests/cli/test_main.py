@@ -196,7 +196,7 @@ OUTPUTS = {
 }
 
 
-@pytest.fixture(scope="module", params=OUTPUTS.values(), ids=OUTPUTS.keys())
+@pytest.fixture(scope="module", params=list(OUTPUTS.values()), ids=list(OUTPUTS))
 def command(request: pytest.FixtureRequest, tiny_cache: Path, phantom_data: Path) -> str:
     """A command that prints something, for a shell."""
     words = request.param.format(cache=tiny_cache, data=phantom_data)

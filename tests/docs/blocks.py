@@ -64,11 +64,12 @@ def blocks() -> Iterator[Block]:
         text = path.read_text(encoding="utf-8")
         for found in _FENCE.finditer(text):
             before = _COMMENT.search(text, 0, found.start())
-            comment = dict([before.groups()]) if before else {}
+            comment: dict[str, str] = {before[1]: before[2]} if before else {}
             yield Block(
                 path.relative_to(ROOT).as_posix(),
                 text.count("\n", 0, found.start()) + 1,
-                *found.groups(),
+                language=found[1],
+                code=found[2],
                 reason=" ".join(comment.get("not run", "").split()),
                 file=comment.get("file", ""),
                 printed=comment.get("printed", ""),

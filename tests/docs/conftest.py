@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from featx.backbones import load_backbone
 from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import extract
-from featx.reports import Written
 from featx.scoring import find_images
 from featx_cli.__main__ import _run
 from tests.cli.conftest import featx
@@ -37,6 +37,13 @@ SMALLER = {
 the last value of an option counts. Floors are low because a random network tells nobody apart."""
 TINY_LAYER = "block2_pool"
 """The first layers of a network: an embedding is 8x8x128, which takes little of everything."""
+TINY: dict[str, Any] = {
+    "name": "vgg16",
+    "weights": "random",
+    "input_size": 32,
+    "precision": "float32",
+    "layer": TINY_LAYER,
+}
 STOCK = [
     f"featx fit embeddings --head {head} --run runs/{head} --accuracy-floor 0.95"
     for head in ("logreg", "svm", "keras")
@@ -97,10 +104,7 @@ def _stocked(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     folder = tmp_path_factory.mktemp("reader")
     sandbox = Sandbox(folder)
     data = write_phantoms(folder / "chest_xray", patients=36, size=32)
-    tiny = load_backbone(
-        "vgg16", weights="random", input_size=32, precision="float32", layer=TINY_LAYER
-    )
-    extract(load_manifest(data), folder / "embeddings", tiny)
+    extract(load_manifest(data), folder / "embeddings", backbone=load_backbone(**TINY))
     others = write_phantoms(folder / "other_hospital", patients=12, size=32, seed=1)
     for image in sorted(others.rglob("*.png")):  # other people have other names
         image.rename(image.with_name(re.sub(r"^(IM-|person)", r"\g<1>9", image.name)))

@@ -13,20 +13,31 @@ import yaml
 
 from featx_cli import app
 from tests.docs.blocks import ROOT, Block, blocks, commands_in_sentences
+from tests.docs.conftest import TINY
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
     from tests.docs.conftest import Sandbox
 
-BLOCKS = list(blocks())
+NOTEBOOKS = {"docs/tutorial.md"}
+"""Pages whose blocks belong together: test_tutorial.py runs them."""
+BLOCKS = [block for block in blocks() if block.page not in NOTEBOOKS]
 make_command = functools.cache(app.make_command)
 SMALLER_PYTHON = (
     ('weights="imagenet"', 'weights="random"'),
     ("input_size=300", 'input_size=32, precision="float32", layer="block2_pool"'),
     ("accuracy_floor=0.95", "accuracy_floor=0.3"),
+    ("accuracy_floor=0.9)", "accuracy_floor=0.1)"),
+    ('backbone="vgg19", copies=4', "backbone=featx.load_backbone(**TINY_BACKBONE), copies=1"),
     ("trials=50", "trials=2"),
 )
 """What is said otherwise in the Python blocks of the documentation; see `conftest.SMALLER`."""
+WRITING = (
+    ("extract", "--cache", "extract"),
+    (r"\.save", "--out", "report"),
+    ("export_onnx", "--onnx", "export"),
+)
+"""Verbs that write where an earlier page has written, and the options that do the same."""
 # What `featx data check` and `predict` answer when they did their work and have something to say.
 FINE = {"data check": {0, 1}}
 
@@ -80,8 +91,11 @@ def run_program(sandbox: Sandbox, block: Block) -> str:
     if re.search(r"\b(fit|tune)\(", code):
         for run in re.findall(r'"(runs/\w+)"', code):
             sandbox.clear_the_way(["featx", "", "--run", run])
+    for verb, option, command in WRITING:
+        for target in re.findall(rf'{verb}\((?:\w+, )?"([\w.]+)"', code):
+            sandbox.clear_the_way(["featx", command, option, target])
     with contextlib.redirect_stdout(io.StringIO()) as output:
-        exec(compile(code, str(block), "exec"), {"__name__": "__main__"})
+        exec(compile(code, str(block), "exec"), {"__name__": "__main__", "TINY_BACKBONE": TINY})
     return output.getvalue()
 
 

@@ -1,47 +1,35 @@
-"""The drawing of the house shows the import contracts."""
+"""The house on the page on architecture shows the import contracts."""
 
 from __future__ import annotations
 
-import tomllib
 from xml.etree import ElementTree
 
 from tests.docs.blocks import ROOT
+from tests.docs.test_reference import hook
 
 SVG = "{http://www.w3.org/2000/svg}"
+MARKDOWN = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
 
-def drawn() -> list[str]:
-    """The packages of the drawing, from top to bottom."""
-    tree = ElementTree.parse(ROOT / "docs/images/house.svg")
-    rooms = {}
-    for group in tree.iter(f"{SVG}g"):
-        box, name = group.find(f"{SVG}rect"), group.find(f"{SVG}text")
-        assert box is not None
-        assert name is not None
-        assert name.text == group.get("data-package")
-        rooms[float(box.attrib["y"])] = name.text
-    return [rooms[y] for y in sorted(rooms)]
+def test_the_table_has_every_room_in_the_order_of_the_contracts() -> None:
+    house = hook("house")
+    assert list(house.rooms(MARKDOWN)) == [room for layer in house.layers() for room in layer]
 
 
-def contracts() -> list[str]:
-    """The packages in the order of the contracts, from the one that may import all."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    whole, library, _ = settings["tool"]["importlinter"]["contracts"]
-    assert whole["layers"] == ["featx_cli", "featx", "featx_cache"]
-    assert library["containers"] == ["featx"]
-    rooms = [f"featx.{layer.strip('()')}" for layer in library["layers"]]
-    return ["featx_cli", *rooms, "featx_cache"]
-
-
-def test_rooms_are_drawn_in_the_order_of_the_contracts() -> None:
-    assert drawn() == contracts()
-
-
-def test_every_room_of_the_library_is_there() -> None:
+def test_every_room_of_the_library_is_in_it() -> None:
     folders = {f"featx.{path.parent.name}" for path in (ROOT / "featx").glob("*/__init__.py")}
-    assert folders == {name for name in drawn() if "." in name}
+    assert folders == {name for name in hook("house").rooms(MARKDOWN) if "." in name} - {
+        "featx.Run"
+    }
 
 
-def test_the_architecture_shows_it() -> None:
-    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    assert page.count("](images/house.svg)") == 1
+def test_rooms_are_drawn_in_that_order_and_texts_fit_their_boxes() -> None:
+    house = hook("house")
+    assert MARKDOWN.count(house.PLACE) == 1
+    drawing = ElementTree.fromstring(house.drawing(MARKDOWN))
+    boxes = {group.attrib["data-package"]: group for group in drawing.iter(f"{SVG}g")}
+    assert list(boxes) == list(house.rooms(MARKDOWN))
+    for name, group in boxes.items():
+        width = float(next(group.iter(f"{SVG}rect")).attrib["width"])
+        for line in group.iter(f"{SVG}text"):
+            assert 7 * len(line.text or "") < width - 12, f"{name}: {line.text}"

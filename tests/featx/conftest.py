@@ -165,12 +165,12 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A logistic regression on the tiny cache. Copy it before a change."""
     run = tmp_path_factory.mktemp("tiny-run") / "logreg"
     # Calling nobody positive is right for half of the images at least.
-    fit(open_cache(tiny_cache), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
+    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
     return run
 
 
 @pytest.fixture(scope="session")
-def small_network() -> Callable[[tuple[int, ...], int], Any]:
+def small_network() -> Callable[..., Any]:
     """Build a network of one layer; tracing the study's takes seconds a fit."""
 
     def build_network(shape: tuple[int, ...], _: Any, seed: int, *, steps: int) -> Any:  # noqa: ARG001
@@ -184,9 +184,7 @@ def small_network() -> Callable[[tuple[int, ...], int], Any]:
 
 
 @pytest.fixture
-def one_layer(
-    small_network: Callable[[tuple[int, ...], int], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def one_layer(small_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the Keras head that network."""
     monkeypatch.setattr("featx.heads._keras_head.build_network", small_network)
 
@@ -201,4 +199,4 @@ def cache(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def fitted(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> FittedRun:
     """A logistic regression on the made cache. Copy the run before a change."""
     run: Path = tmp_path_factory.mktemp("made-run") / "logreg"
-    return fit(cache, HeadSpec(name="logreg"), run, accuracy_floor=0.6)
+    return fit(cache, HeadSpec.choose("logreg"), run, accuracy_floor=0.6)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,7 @@ from tests.fuzz.targets import Prepared
 SECONDS = 5.0
 BYTES = 2**30
 
-_TOLERANT = {
+_TOLERANT: dict[str, Any] = {
     "database": None,
     "deadline": None,
     "suppress_health_check": list(HealthCheck),

@@ -54,7 +54,12 @@ def _dicom(pixels: NDArray[Any], syntax: str | None = None, **elements: Any) -> 
 
 
 _RGB = Image.fromarray(_PIXELS)
-_WINDOW = {"WindowCenter": 2000, "WindowWidth": 3000, "RescaleSlope": 2, "RescaleIntercept": -9}
+_WINDOW: dict[str, Any] = {
+    "WindowCenter": 2000,
+    "WindowWidth": 3000,
+    "RescaleSlope": 2,
+    "RescaleIntercept": -9,
+}
 
 JPEG = [
     _saved(_RGB.convert("L"), "JPEG"),

@@ -50,7 +50,7 @@ def edited(whole: bytes, edits: list[Edit]) -> bytes:
     return bytes(content)
 
 
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [
         None,
         True,
@@ -105,9 +105,10 @@ def changed(whole: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _places(value: Any, above: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    inside = value.items() if isinstance(value, dict) else ()
-    inside = enumerate(value) if isinstance(value, list) else inside
-    for name, each in inside:
+    inside: dict[Any, Any] = value if isinstance(value, dict) else {}
+    if isinstance(value, list):
+        inside = dict(enumerate(value))
+    for name, each in inside.items():
         yield (*above, name)
         yield from _places(each, (*above, name))
 

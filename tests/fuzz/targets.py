@@ -190,7 +190,7 @@ def _record(folder: Path) -> Prepared:
 
 def make_run(folder: Path) -> Path:
     run = folder / "run"
-    fit(make_cache(folder / "cache"), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
+    fit(make_cache(folder / "cache"), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
     return run
 
 

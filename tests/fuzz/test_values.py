@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def tables(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):  # as many cells as names
         rows = [(row * len(names))[: len(names)] for row in rows]
     separator, end = draw(st.sampled_from(",;\t|")), draw(st.sampled_from(["\n", "\r\n", "\r"]))
-    quote = draw(st.sampled_from([str, '"{}"'.format, quoted]))
+    ways: list[Callable[[str], str]] = [str, '"{}"'.format, quoted]
+    quote = draw(st.sampled_from(ways))
     text = end.join(separator.join(map(quote, row)) for row in [names, *rows])
     encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1"]))
     return text.encode(encoding, "replace" if encoding == "latin-1" else "surrogatepass")

@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+
+from featx_cli.__main__ import _run
 
 # Importing takes longer than most commands here take, so it is done once, and each command is a
 # process forked before TensorFlow has started a thread.
@@ -112,7 +114,7 @@ class Server:
             text=True,
         )
 
-    def ask(self, order: dict[str, object]) -> str:
+    def ask(self, order: Mapping[str, object]) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -121,14 +123,14 @@ class Server:
         assert answer, (self._logs / "server").read_text()
         return answer
 
-    def start(self, *arguments: str | Path, cpus: tuple[int, ...] = ()) -> Command:
+    def start(self, *arguments: object, cpus: tuple[int, ...] = ()) -> Command:
         """Start ``featx ARGUMENTS``, perhaps on some processors only."""
         self._number += 1
         log = self._logs / str(self._number)
         order = {"arguments": [str(a) for a in arguments], "log": str(log), "cpus": cpus}
         return Command(self, int(self.ask(order)), log)
 
-    def run(self, *arguments: str | Path) -> Command:
+    def run(self, *arguments: object) -> Command:
         """Run ``featx ARGUMENTS``, which succeeds."""
         command = self.start(*arguments)
         assert command.wait() == 0, command.err
@@ -145,3 +147,41 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("commands"))
     yield server
     server.close()
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
+    """Run a command that must fail and change nothing; return its last line."""
+
+    def run(*arguments: object, code: int = 2) -> str:
+        before = tree(tmp_path)
+        capfd.readouterr()
+        assert _run([str(argument) for argument in arguments]) == code
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert tree(tmp_path) == before
+        return last_line(err)
+
+    return run
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Sizes and times of everything below a folder."""
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        status = path.lstat()
+        size = status.st_size if path.is_file() else 0
+        found[str(path)] = (size, status.st_mtime_ns if path.is_file() else 0)
+    return found
+
+
+def last_line(err: str) -> str:
+    """Return the last line, which is the only one that is an error."""
+    lines = err.splitlines()
+    assert lines[-1].startswith("featx: error: ")
+    assert sum("error" in line.lower() for line in lines) == 1
+    assert "Traceback" not in err
+    return lines[-1].removeprefix("featx: error: ")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,54 +20,18 @@ from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
 from featx_cache import open_cache
-from featx_cli.__main__ import _run
+from tests.system.conftest import Refused, last_line
 
 if TYPE_CHECKING:
     from tests.conftest import MakeDisk, RunFeatx
 
-Refused = Callable[..., str]
 LOGREG = ("--head", "logreg", "--accuracy-floor", "0.5")
-
-
-def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Sizes and times of everything below a folder."""
-    found = {}
-    for path in [folder, *folder.rglob("*")]:
-        status = path.lstat()
-        size = status.st_size if path.is_file() else 0
-        found[str(path)] = (size, status.st_mtime_ns if path.is_file() else 0)
-    return found
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
-    """Run a command that must fail: check how it does, and return its last line."""
-
-    def run(*arguments: Any, code: int = 2) -> str:
-        before = tree(tmp_path)
-        capsys.readouterr()
-        assert _run([str(argument) for argument in arguments]) == code
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert tree(tmp_path) == before
-        return last_line(err)
-
-    return run
-
-
-def last_line(err: str) -> str:
-    """Return the last line, which is the only one that is an error."""
-    lines = err.splitlines()
-    assert lines[-1].startswith("featx: error: ")
-    assert sum("error" in line.lower() for line in lines) == 1
-    assert "Traceback" not in err
-    return lines[-1].removeprefix("featx: error: ")
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("tiny-run") / "logreg"
-    fit(open_cache(tiny_cache), HeadSpec(name="logreg"), run, accuracy_floor=0.5)
+    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
     return run
 
 
@@ -90,31 +53,17 @@ def cache(tiny_cache: Path, tmp_path: Path) -> Path:
 
 
 class TestCaches:
+    """What is no cache: see test_bad_input_extract.py."""
+
     def test_a_cache_that_is_not_there(self, refused: Refused, tmp_path: Path) -> None:
         said = refused("fit", tmp_path / "gone", *LOGREG, "--run", tmp_path / "run")
         assert said.startswith(f"there is no cache at {tmp_path / 'gone'}. Make one with")
-
-    def test_a_folder_that_is_not_a_cache(
-        self, refused: Refused, phantom_data: Path, tmp_path: Path
-    ) -> None:
-        said = refused("fit", phantom_data, *LOGREG, "--run", tmp_path / "run")
-        assert f"{phantom_data} is not a featx cache" in said
-
-    def test_a_file_that_is_not_a_cache(self, refused: Refused, tmp_path: Path) -> None:
-        (tmp_path / "cache").write_text("hello")
-        said = refused("fit", tmp_path / "cache", *LOGREG, "--run", tmp_path / "run")
-        assert "is not a featx cache" in said
 
     @pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(50)])
     def test_an_index_that_is_not_one(self, refused: Refused, cache: Path, content: bytes) -> None:
         (cache / "index.h5").write_bytes(content)
         said = refused("fit", cache, *LOGREG, "--run", cache.parent / "run")
         assert f"{cache / 'index.h5'} can't be read as a featx cache index" in said
-
-    def test_an_unfinished_cache(self, refused: Refused, cache: Path) -> None:
-        (cache / "index.h5").unlink()
-        said = refused("fit", cache, *LOGREG, "--run", cache.parent / "run")
-        assert f"the cache at {cache} is unfinished" in said
 
     @pytest.mark.parametrize("kept", [0, 100, 0.5])
     def test_a_truncated_shard(self, refused: Refused, cache: Path, kept: float) -> None:
@@ -221,21 +170,14 @@ class TestOptions:
 
 class TestRuns:
     @pytest.mark.parametrize("command", ["evaluate", "predict"])
-    def test_a_folder_that_is_not_a_run(
-        self, refused: Refused, phantom_data: Path, tiny_cache: Path, command: str
+    def test_a_folder_that_is_not_a_run_or_not_there(
+        self, refused: Refused, phantom_data: Path, tiny_cache: Path, tmp_path: Path, command: str
     ) -> None:
         more = (phantom_data,) if command == "predict" else ()
         said = refused(command, tiny_cache, *more)
         assert f"{tiny_cache} is not a run (it has no run.json)" in said
-
-    @pytest.mark.parametrize("command", ["evaluate", "predict"])
-    def test_a_run_that_is_not_there(
-        self, refused: Refused, phantom_data: Path, tmp_path: Path, command: str
-    ) -> None:
-        more = (phantom_data,) if command == "predict" else ()
-        assert f"there is no run at {tmp_path / 'gone'}" in refused(
-            command, tmp_path / "gone", *more
-        )
+        said = refused(command, tmp_path / "gone", *more)
+        assert f"there is no run at {tmp_path / 'gone'}" in said
 
     @pytest.mark.parametrize("file", ["run.json", "head.skops", "training.txt"])
     def test_a_run_with_a_truncated_or_missing_file(
@@ -251,7 +193,7 @@ class TestRuns:
         assert file in refused("evaluate", run)
 
     def test_a_run_whose_cache_is_gone(self, refused: Refused, cache: Path, tmp_path: Path) -> None:
-        fit(open_cache(cache), HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+        fit(open_cache(cache), HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5)
         shutil.rmtree(cache)
         said = refused("evaluate", tmp_path / "run")
         assert f"there is no cache at {cache}, where {tmp_path / 'run'} was fitted" in said

@@ -78,8 +78,8 @@ def runs(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     with pytest.MonkeyPatch.context() as patch:
         use_two_folds(patch)
         for name in FILES:
-            spec = HeadSpec.choose(name, settings=settings[name])
-            fit(cache, spec, folder / name, accuracy_floor=0.1)
+            head = HeadSpec.choose(name, settings=settings[name])
+            fit(cache, head, folder / name, accuracy_floor=0.1)
     return {name: folder / name for name in FILES}
 
 

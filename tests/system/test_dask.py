@@ -155,7 +155,7 @@ def test_a_cluster_whose_workers_keep_dying_is_one_line() -> None:
         pytest.raises(FeatxError, match=r"tcp://10\.0\.0\.5:8786 died .*lower --batch-size"),
         _dask_failures(client),
     ):
-        raise distributed.KilledWorker("task", None, 3)  # type: ignore[no-untyped-call]
+        raise distributed.KilledWorker("task", None, 3)
     with pytest.raises(InputError, match="has no workers"), _dask_failures(client):
         raise TimeoutError
 

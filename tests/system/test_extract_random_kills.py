@@ -114,11 +114,12 @@ def test_the_cache_equals_an_uninterrupted_one(
     shutil.rmtree(cache)
     killed, whole = jobs.run(None)  # the second is what a job takes without warming up
     assert not killed
-    kills, with_work, finished = 0, 0, {}
+    kills, with_work = 0, 0
+    finished: dict[str, tuple[int, int] | None] = {}
     while kills < goal:
         if (cache / "index.h5").exists():  # finished: begin anew
             shutil.rmtree(cache)
-            finished = {}
+            finished.clear()
         killed, _ = jobs.run(chance.uniform(0.0, whole * 0.6))
         after = shards(cache) if cache.exists() else {}
         for name in after:
@@ -126,7 +127,7 @@ def test_the_cache_equals_an_uninterrupted_one(
         assert {name: after.get(name) for name in finished} == finished
         with_work += killed and len(after) > len(finished)
         kills += killed
-        finished = after
+        finished = dict(after)
     assert with_work >= goal // 4, "most kills came before or after the work"
     killed, _ = jobs.run(None)
     assert not killed

@@ -16,7 +16,7 @@ def test_they_go_through_fit_and_evaluate(
     for number, path in enumerate(sorted(phantom_data.rglob("*.png"))):
         folder = data / path.relative_to(phantom_data).parent
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, os.fsencode(folder) + b"/x\xff%d.png" % number)
+        shutil.copy(bytes(path), os.fsencode(folder) + b"/x\xff%d.png" % number)
     cache, run = tmp_path / "cache", tmp_path / "run"
     small = ["--weights", "random", "--input-size", "32", "--copies", "0"]
     commands.run("extract", data, "--cache", cache, "--backbone", "vgg16", *small)

@@ -27,14 +27,12 @@ for folder in sys.argv[1:]:
 def interpreter(version: str) -> str:
     """Find a Python of a version; skips where there is none."""
     name = f"python{version}"
-    places = [
-        shutil.which(name),
-        *sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/{name}")),
-    ]
-    for place in filter(None, places):
+    on_path = shutil.which(name)
+    found = Path.home().glob(f".pyenv/versions/{version}.*/bin/{name}")
+    for place in [*([on_path] if on_path else []), *map(str, sorted(found))]:
         answer = subprocess.run([place, "--version"], capture_output=True, text=True, check=False)
         if answer.stdout.startswith(f"Python {version}."):
-            return str(place)
+            return place
     pytest.skip(f"there is no Python {version} on this machine")
 
 
@@ -71,13 +69,13 @@ def test_the_code_compiles(version: str) -> None:
 def test_the_whole_job_runs(version: str, tmp_path: Path) -> None:
     python = interpreter(version)
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
-    pip = [tmp_path / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    wanted = ["-c", REPOSITORY / "constraints.txt", str(REPOSITORY)]
+    pip = [f"{tmp_path}/venv/bin/python", "-m", "pip", "install", "--quiet"]
+    wanted = ["-c", f"{REPOSITORY}/constraints.txt", str(REPOSITORY)]
     got = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
     if got.returncode != 0 and "No matching distribution" not in got.stderr:
         pytest.skip(f"the packages can't be had: {got.stderr.splitlines()[-1]}")
     assert got.returncode == 0, got.stderr
-    command = [tmp_path / "venv" / "bin" / "featx", "demo", "--tiny", "--out", tmp_path / "demo"]
+    command = [f"{tmp_path}/venv/bin/featx", "demo", "--tiny", "--out", f"{tmp_path}/demo"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert next((tmp_path / "demo").rglob("report.html"))
