@@ -128,7 +128,8 @@ def _step(step: str, folder: Path, records: int) -> None:
     from featx.extraction._extract import ROWS_PER_SHARD
     from featx.extraction._plan import Survey, place_rows
     from featx.images import AugmentationSpec
-    from featx_cache import Labelling, RowKeys, write_index, write_shard
+    from featx_cache._index import Provenance, write_index
+    from featx_cache._shards import RowKeys, write_shard
 
     numbers = range(records)
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
@@ -164,7 +165,7 @@ def _step(step: str, folder: Path, records: int) -> None:
     write_shard(folder / "shards" / f"shard-{0:020d}.h5", embedding, one, spec="{}")
     started = time.perf_counter()
     images, places = place_rows(manifest, spec, held, set())
-    write_index(folder, images, places, Labelling(classes, {}), spec=json.dumps(spec.model_dump()))
+    write_index(folder, images, places, Provenance(classes, {}), spec=json.dumps(spec.model_dump()))
     print("seconds", time.perf_counter() - started)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import math
 from collections.abc import Iterator
@@ -36,33 +37,47 @@ from featx_cache._index import (
     require_unchanged,
 )
 from featx_cache._shards import read_embeddings, verify_shard
+from featx_cache._text import first_line, printable
 from featx_cache.files._atomic import is_there
+from featx_cache.files._outputs import output_path
 
-LARGEST_EMBEDDING = 2**28
-"""Numbers in one embedding at most; the largest layer of a network at 1024 pixels has 2**26."""
+MAX_EMBEDDING_SIZE = 2**28
+"""Most numbers in one embedding. The largest layer of a network at 1024 pixels has 2**26."""
 
-_TEXTS_AT_ONCE = 65_536
+_TEXTS_PER_BLOCK = 65_536
 
 
 class Cache:
-    """A folder of embeddings that was finished by ``featx extract``; open it with `open_cache`.
+    """A folder of embeddings; `featx.extract` makes one, and `open_cache` opens it.
 
     Attributes
     ----------
     path : Path
-        The folder.
+        Folder of the cache.
     spec : dict
-        What made the embeddings: backbone, preprocessing, augmentation, precision.
+        All that made the embeddings: backbone, preprocessing, augmentation, precision.
     classes : tuple of (str, str)
-        The negative and the positive class.
+        Names of the negative and the positive class.
     skipped : dict of str to str
         Images that could not be read, with the reason.
     weights, data : str
-        Where the backbone's weights and the images were found when the cache was made.
+        Places where the backbone's weights and the images were when the cache was made.
     images : DataFrame
         One row an image: path, sha256, label, split, group (all text).
     rows : DataFrame
         One row an embedding: image (position in `images`), copy (0 is the untouched image).
+
+    Examples
+    --------
+    >>> from featx_cache import example_cache
+    >>> cache = example_cache()
+    >>> cache
+    Cache(vgg19 with random weights, 72 images, 120 embeddings of 2x2x8 float16)
+    >>> X, y, patients = cache.to_numpy("train")
+    >>> X.shape, int(y.sum()), len(set(patients))
+    ((48, 2, 2, 8), 24, 24)
+    >>> cache.to_frame(pooled=True).columns.tolist()[:7]
+    ['path', 'sha256', 'label', 'split', 'group', 'embedding_0', 'embedding_1']
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,6 +90,33 @@ class Cache:
             if text_attribute(file, "format") != FORMAT:
                 raise ValueError("unknown format")
             self._read_index(file)
+
+    def __repr__(self) -> str:
+        kind = f"{_by(self.embedding_shape)} {self.dtype}"
+        return (
+            f"Cache({self._backbone_name()}, {len(self.images):,} images, "
+            f"{len(self.rows):,} embeddings of {kind})"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "cache": str(self.path),
+            "backbone": self._backbone_name(),
+            "embedding": f"{_by(self.embedding_shape)} {self.dtype}",
+            "copies of an image": f"up to {self.rows['copy'].max()}",
+            "unreadable images": f"{len(self.skipped):,}",
+            "on disk": f"{self.bytes_on_disk() / 1e6:,.1f} MB",
+        }
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(printable(value))}</td></tr>"
+            for name, value in facts.items()
+        )
+        return f"<table>{rows}</table>{self.counts().to_html()}"
+
+    def _backbone_name(self) -> str:
+        backbone = self.spec.get("backbone") or {}
+        untrained = " with random weights" if backbone.get("weights") == "random" else ""
+        return f"{backbone.get('name', 'unknown backbone')}{untrained}"
 
     def _read_index(self, file: h5py.File) -> None:
         self.spec: dict[str, Any] = _json(text_attribute(file, "spec"), dict)
@@ -93,7 +135,7 @@ class Cache:
         embeddings = dataset(file, "embeddings", "f", sources=_own_source)
         self.shape: tuple[int, ...] = tuple(embeddings.shape)
         self.dtype: np.dtype[np.generic] = embeddings.dtype
-        if len(self.shape) < 2 or math.prod(self.shape[1:]) > LARGEST_EMBEDDING:
+        if len(self.shape) < 2 or math.prod(self.shape[1:]) > MAX_EMBEDDING_SIZE:
             raise ValueError(f"embeddings of the shape {self.shape[1:]}")
         rows = self.shape[0]
         self.rows = pd.DataFrame(
@@ -126,6 +168,11 @@ class Cache:
     def embedding_shape(self) -> tuple[int, ...]:
         """Shape of one embedding, such as (9, 9, 512)."""
         return self.shape[1:]
+
+    def counts(self) -> pd.DataFrame:
+        """Count images by split (rows) and class (columns)."""
+        counts = pd.crosstab(self.images["split"], self.images["label"])
+        return counts.reindex(columns=list(self.classes), fill_value=0)
 
     def row_numbers(self, *, splits: tuple[str, ...] | None, copies: bool) -> NDArray[np.intp]:
         """Select rows by split, with or without the augmented copies.
@@ -169,29 +216,28 @@ class Cache:
     def as_arrays(
         self, split: str | tuple[str, ...] | None = "train", *, copies: int | None = 0
     ) -> tuple[LazyEmbeddings, NDArray[np.int64], NDArray[np.object_]]:
-        """Return embeddings, labels and patients, for anyone's own scikit-learn code.
+        """Return embeddings that are read when they are used, labels and patients.
 
         Parameters
         ----------
         split
-            One or more; None takes every split.
+            Names of one split or more. None takes every split.
         copies
-            How many augmented copies of an image to take besides the untouched one, at most; None
-            takes all there are.
+            Most augmented copies of an image besides the untouched one. None takes all.
 
         Returns
         -------
         X : LazyEmbeddings of shape (rows, *embedding_shape)
-            Read when it is used: ``X[fold]`` reads those rows, ``np.asarray(X)`` all of them.
+            ``X[fold]`` reads the rows of a fold, and ``np.asarray(X)`` reads all.
         y : ndarray of shape (rows,), dtype int64
             1 for the positive class.
         groups : ndarray of shape (rows,), dtype object
-            The patient of each row: give it to cross-validation, so that none is split.
+            Patient of each row. Cross-validation needs them, so that no patient is divided.
 
         Raises
         ------
         InputError
-            When no image is in the split.
+            If no image is in the split.
         """
         splits = (split,) if isinstance(split, str) else split
         rows = self.row_numbers(splits=splits, copies=copies != 0)
@@ -200,6 +246,83 @@ class Cache:
         table = self.table(rows)
         y = (table["label"] == self.classes[1]).to_numpy().astype(np.int64)
         return LazyEmbeddings(self, rows), y, table["group"].to_numpy(dtype=object)
+
+    def to_numpy(
+        self, split: str | tuple[str, ...] | None = None, *, copies: int | None = 0
+    ) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.object_]]:
+        """Read embeddings into memory, with labels and patients; see `as_arrays`."""
+        X, y, groups = self.as_arrays(split, copies=copies)
+        return self.read(X.rows), y, groups
+
+    def to_frame(
+        self, split: str | tuple[str, ...] | None = None, *, pooled: bool = False
+    ) -> pd.DataFrame:
+        """Return one row an image: path, sha256, label, split, group and further columns.
+
+        Parameters
+        ----------
+        split
+            Names of one split or more. None takes every split.
+        pooled
+            Whether to add the mean of each channel over the untouched image's embedding, as the
+            columns ``embedding_0``, ``embedding_1`` and so on (float32).
+
+        Raises
+        ------
+        InputError
+            If no image is in the split.
+        """
+        X = self.as_arrays(split)[0]
+        image = self.rows["image"].to_numpy()[X.rows]
+        frames = [self.images.iloc[image], self.details.iloc[image]]
+        frames = [frame.reset_index(drop=True) for frame in frames]
+        if pooled:
+            means = np.empty((len(X), self.embedding_shape[-1]), np.float32)
+            for positions, embeddings in X.blocks():
+                channels = embeddings.reshape(len(positions), -1, means.shape[1])
+                means[positions] = channels.mean(axis=1, dtype=np.float32)
+            names = [f"embedding_{number}" for number in range(means.shape[1])]
+            frames.append(pd.DataFrame(means, columns=names))
+        return pd.concat(frames, axis=1)
+
+    def to_parquet(
+        self,
+        path: str | Path,
+        *,
+        split: str | tuple[str, ...] | None = None,
+        pooled: bool = False,
+        force: bool = False,
+    ) -> None:
+        """Write `to_frame` as a Parquet file.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        split, pooled
+            See `to_frame`.
+        force
+            Whether to replace a file that is there.
+
+        Raises
+        ------
+        InputError
+            If the file is there, or a path in the cache isn't UTF-8, which Parquet can't hold.
+        StorageError
+            If the file can't be written.
+        """
+        path = Path(path)
+        if is_there(path) and not force:
+            raise InputError(f"{path} exists already", "Give another file, or `force=True`.")
+        frame = self.to_frame(split, pooled=pooled)
+        with output_path(path, replace=force) as temporary:
+            try:
+                frame.to_parquet(temporary, index=False, engine="pyarrow")
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"Parquet can't hold file names that aren't UTF-8 ({error.object!r})",
+                    "Rename the files and extract again, or use `to_frame`.",
+                ) from error
 
     def shard_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Return the number of the shard that each row lies in."""
@@ -293,12 +416,19 @@ class Cache:
 
 
 def open_cache(path: str | Path) -> Cache:
-    """Open the cache that ``featx extract`` made in the folder `path`.
+    """Open the cache in a folder that `featx.extract` filled.
 
     Raises
     ------
     NotACacheError
-        When the folder is missing, holds no index, or the index can't be read.
+        If the folder is missing, holds no index, or the index can't be read.
+
+    Examples
+    --------
+    >>> from featx_cache import example_cache, open_cache
+    >>> example = example_cache()
+    >>> open_cache(example.path).classes
+    ('NORMAL', 'PNEUMONIA')
     """
     return Cache(Path(path))
 
@@ -317,12 +447,16 @@ def _readable(index: Path) -> Iterator[h5py.File]:
             "`featx extract` command again: finished shards are kept.",
         ) from error
     except UNREADABLE as error:
-        reason = (str(error).splitlines() or ["no detail"])[0]
         raise NotACacheError(
-            f"{index} can't be read as a featx cache index ({type(error).__name__}: {reason})",
+            f"{index} can't be read as a featx cache index "
+            f"({type(error).__name__}: {first_line(error)})",
             "Delete index.h5 and run the same `featx extract` command again: "
             "finished shards are kept.",
         ) from error
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _own_source(file: str, name: str) -> bool:
@@ -392,11 +526,11 @@ def _text(column: h5py.Dataset) -> NDArray[np.object_]:
     """Decode a column; equal texts are one object, since most columns have few different ones."""
     texts = np.empty(len(column), object)
     known: dict[bytes, str] = {}
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        block = column[start : start + _TEXTS_AT_ONCE].tolist()
+    for start in range(0, len(texts), _TEXTS_PER_BLOCK):
+        block = column[start : start + _TEXTS_PER_BLOCK].tolist()
         texts[start : start + len(block)] = [
             known.setdefault(value, value.decode("utf-8", "surrogateescape")) for value in block
         ]
-        if len(known) > _TEXTS_AT_ONCE:  # all different: remembering them is of no use
+        if len(known) > _TEXTS_PER_BLOCK:  # all different: remembering them is of no use
             known.clear()
     return texts

@@ -24,10 +24,10 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-EXPANSION = 100
-"""How many times its size on disk compressed data may have in memory, beyond `SMALL`."""
-SMALL = 2**26
-"""Bytes that compressed data may always have."""
+MAX_EXPANSION = 100
+"""Most bytes in memory for each byte of compressed data on disk, beyond `FREE_BYTES`."""
+FREE_BYTES = 2**26
+"""Bytes that compressed data may always have in memory."""
 
 UNREADABLE = (
     OSError,
@@ -231,6 +231,6 @@ def _require_own_data(held: h5py.Dataset, path: str, sources: AllowSource | None
     # A chunk is unpacked whole, however little of it is used.
     elements = max(math.prod(held.shape), math.prod(held.chunks or ()))
     stored = min(held.id.get_storage_size(), held.file.id.get_filesize())
-    room = EXPANSION * stored + SMALL if properties.get_nfilters() else stored
+    room = MAX_EXPANSION * stored + FREE_BYTES if properties.get_nfilters() else stored
     if elements * held.dtype.itemsize > room:
         raise ValueError(f"{path} says that it is {held.shape}, and holds {stored} bytes")

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from featx_cache._errors import DamagedShardError, InputError
 from featx_cache._hdf5 import UNREADABLE, OpenElsewhereError, dataset, opened, text_attribute
+from featx_cache._text import first_line
 from featx_cache.files._atomic import atomic_path
 
 FORMAT = "featx-shard-1"
 SHA256_DTYPE = np.dtype("S64")
 
-SPARSE = 0.6
-"""Below this share of the rows between the first and the last, rows are read one by one."""
+MIN_SPAN_SHARE = 0.6
+"""Least share of the rows between the first and the last that are read in one piece. Fewer rows are
+read stretch by stretch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +152,19 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
         first, last = int(rows.min()), int(rows.max()) + 1
         if (rows.size == last - first) and bool((np.diff(rows) == 1).all()):
             return np.asarray(held[first:last])
-        if rows.size < SPARSE * (last - first):
-            return _read_runs(held, rows)
+        if rows.size < MIN_SPAN_SHARE * (last - first):
+            return _read_stretches(held, rows)
         span: NDArray[np.floating] = np.asarray(held[first:last])[rows - first]
         return span
 
 
-def _read_runs(held: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Read stretches of neighbouring rows, each by itself: every row is compressed by itself."""
+def _read_stretches(held: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Read stretches of neighboring rows, each by itself: every row is compressed by itself."""
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
     result = np.empty((rows.size, *held.shape[1:]), held.dtype)
-    for run in np.split(np.arange(rows.size), np.flatnonzero(np.diff(ascending) != 1) + 1):
-        result[order[run]] = held[int(ascending[run[0]]) : int(ascending[run[-1]]) + 1]
+    for stretch in np.split(np.arange(rows.size), np.flatnonzero(np.diff(ascending) != 1) + 1):
+        result[order[stretch]] = held[int(ascending[stretch[0]]) : int(ascending[stretch[-1]]) + 1]
     return result
 
 
@@ -195,7 +197,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     except OpenElsewhereError as error:
         raise InputError(str(error), "Close it there, and run the command again.") from error
     except UNREADABLE as error:
-        raise _damaged(path, _first_line(error)) from error
+        raise _damaged(path, first_line(error)[:200]) from error
 
 
 def _embeddings(file: h5py.File) -> h5py.Dataset:
@@ -248,7 +250,3 @@ def _damaged(path: Path, why: str) -> DamagedShardError:
         f"damaged shard {path}: {why}",
         "Run the same `featx extract` command again: it repairs just the damaged shards.",
     )
-
-
-def _first_line(error: object) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else "unreadable"

@@ -122,7 +122,7 @@ def source_of(
 
 def is_cache(path: Path) -> bool:
     """Say whether a folder is a cache, finished or not."""
-    from featx_cache import INDEX_NAME, SHARDS_NAME
+    from featx_cache._index import INDEX_NAME, SHARDS_NAME
 
     return (path / INDEX_NAME).is_file() or (path / SHARDS_NAME).is_dir()
 

@@ -18,7 +18,7 @@ from featx.data._manifest import OWN_COLUMNS, Manifest
 from featx.data._patients import is_kaggle_patient, is_own_patient
 from featx.data._tables import Table
 from featx.errors import InputError
-from featx_cache import TEXT
+from featx_cache._index import TEXT
 
 PATIENT_COLUMNS = frozenset(
     {

@@ -13,7 +13,7 @@ import pandas as pd
 
 from featx.data._positive import healthy_first
 from featx.errors import InputError
-from featx_cache import TEXT
+from featx_cache._index import TEXT
 from featx_cache._spreadsheets import to_csv
 from featx_cache.files import is_stream, output_path
 

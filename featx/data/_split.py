@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featx.data._links import linked
 from featx.data._manifest import Manifest
 from featx.errors import InputError
-from featx_cache import TEXT
+from featx_cache._index import TEXT
 
 FOLD_COLUMN = "fold"
 _MOST_PARTS = 100

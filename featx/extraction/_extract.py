@@ -29,7 +29,8 @@ from featx.extraction._target import (
     keep_standardization,
 )
 from featx.images import AugmentationSpec, DecodingSpec, UnreadableImageError, decode
-from featx_cache import SHARDS_NAME, Labelling, open_cache, write_index
+from featx_cache import open_cache
+from featx_cache._index import SHARDS_NAME, Provenance, write_index
 from featx_cache.files import Claims
 
 ROWS_PER_SHARD = 240
@@ -270,7 +271,7 @@ def _finish(
     }
     images, places = place_rows(manifest, spec, held, set(reasons), copies_of)
     report.images, report.rows = len(images), len(places.copy)
-    labelling = Labelling(
+    labelling = Provenance(
         classes=manifest.classes,
         skipped=report.skipped,
         weights=backbone.weights_location,

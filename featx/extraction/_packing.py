@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from featx.extraction._plan import ImageTask, RowKey
-from featx_cache import RowKeys, shard_name
+from featx_cache._shards import RowKeys, shard_name
 
 
 @dataclass(frozen=True, slots=True)

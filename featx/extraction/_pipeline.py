@@ -21,7 +21,8 @@ from featx.extraction._packing import ShardTask
 from featx.extraction._plan import ImageTask, RowKey
 from featx.extraction._spec import ExtractionSpec
 from featx.images import UnreadableImageError, decode, make_copy
-from featx_cache import SHARDS_NAME, RowKeys, verify_shard, write_shard
+from featx_cache._index import SHARDS_NAME
+from featx_cache._shards import RowKeys, verify_shard, write_shard
 from featx_cache.files import Claims, storage_errors
 
 DECODERS = 2

@@ -16,8 +16,8 @@ from featx._specs import require_equal
 from featx.data import Manifest
 from featx.errors import DamagedShardError
 from featx.extraction._spec import ExtractionSpec
-from featx_cache import SHARDS_NAME, RowKeys, RowPlaces, verify_shard
-from featx_cache._shards import SHA256_DTYPE
+from featx_cache._index import SHARDS_NAME, RowLocations
+from featx_cache._shards import SHA256_DTYPE, RowKeys, verify_shard
 
 CopiesOf = Literal["train", "all"]
 """Which images have augmented copies: those of split ``train``, or all."""
@@ -156,14 +156,14 @@ def place_rows(
     held: Survey,
     skipped: set[str],
     copies_of: CopiesOf = "train",
-) -> tuple[pd.DataFrame, RowPlaces]:
+) -> tuple[pd.DataFrame, RowLocations]:
     """Put the rows of the manifest's readable images in its order.
 
     Returns
     -------
     images : DataFrame
         The manifest's table without the images in `skipped` (SHA-256).
-    places : RowPlaces
+    places : RowLocations
         Image by image, copies ascending.
     """
     images = manifest.table[~manifest.table["sha256"].isin(skipped)].reset_index(drop=True)
@@ -177,7 +177,7 @@ def place_rows(
     order = np.argsort(names)
     position = np.empty(len(names), np.int32)
     position[order] = np.arange(len(names))
-    return images, RowPlaces(
+    return images, RowLocations(
         image=image,
         copy=keys.copy,
         shard=position[place],

@@ -12,8 +12,9 @@ from featx._specs import require_equal
 from featx.backbones import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, FeatxError, InputError
 from featx.extraction._spec import ExtractionSpec
-from featx_cache import INDEX_NAME, SHARDS_NAME, open_cache, verify_shard
-from featx_cache._shards import FORMAT
+from featx_cache import open_cache
+from featx_cache._index import INDEX_NAME, SHARDS_NAME
+from featx_cache._shards import FORMAT, verify_shard
 from featx_cache.files import (
     Claims,
     atomic_path,

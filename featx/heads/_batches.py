@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featx_cache import LazyEmbeddings, all_finite
+from featx_cache import LazyEmbeddings
+from featx_cache._embeddings import all_finite
 
 BUFFER_BYTES = 192 * 2**20
 """Of the rows that are shuffled together when they are read from disk; there are two at a time."""

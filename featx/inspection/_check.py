@@ -16,7 +16,7 @@ from featx.inspection._measure_images import Measurements, measure
 from featx.inspection._pixels import check_pixels
 from featx.inspection._shortcuts import check_shortcuts
 from featx.inspection._splits import SPLIT_ORDER, check_splits
-from featx_cache import TEXT
+from featx_cache._index import TEXT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from featx.data._links import merged_groups
 from featx.errors import InputError
 from featx.heads import HeadSpec, build, pooling_of
 from featx.training._memory import available_memory
-from featx_cache import Cache, LazyEmbeddings, all_finite
+from featx_cache import Cache, LazyEmbeddings
+from featx_cache._embeddings import all_finite
 
 FITTED_SPLITS = ("train", "val")
 

@@ -14,16 +14,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx_cache import (
-    DamagedShardError,
+from featx_cache import DamagedShardError, StorageError
+from featx_cache._shards import (
     RowKeys,
-    StorageError,
+    read_embeddings,
     read_keys,
     shard_name,
     verify_shard,
     write_shard,
 )
-from featx_cache._shards import read_embeddings
 
 SPEC = json.dumps({"name": "vgg16", "input_size": 32})
 PAIRS = [("ab" * 32, 0), ("ab" * 32, 1), ("cd" * 32, 0), ("0f" * 32, 999)]

@@ -135,7 +135,7 @@ class TestTheFirstPage:
 
         parser = imported("-c", "import typer, shellingham")
         page = imported("-m", "featx", "--help")
-        assert page - parser == {"featx", "featx_cli", "featx_cache"}
+        assert page - parser == {"featx", "featx_cli", "featx_cache", "lazy_loader"}
 
 
 class TestSharedOptions:

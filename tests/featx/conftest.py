@@ -16,17 +16,9 @@ from numpy.typing import NDArray
 from featx.extraction import ExtractionSpec
 from featx.fitting import FitReport, fit
 from featx.heads import HeadSpec
-from featx_cache import (
-    TEXT,
-    Cache,
-    Labelling,
-    RowKeys,
-    RowPlaces,
-    open_cache,
-    shard_name,
-    write_index,
-    write_shard,
-)
+from featx_cache import Cache, open_cache
+from featx_cache._index import TEXT, Provenance, RowLocations, write_index
+from featx_cache._shards import RowKeys, shard_name, write_shard
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SHAPE = (2, 2, 8)
@@ -153,8 +145,8 @@ def write(folder: Path, made: Contents, spec: ExtractionSpec, classes: tuple[str
         content = made.embeddings[rows].astype(np.float16)
         write_shard(folder / "shards" / names[-1], content, keys, spec=spec.canonical_json())
     shard_row = (np.arange(len(made.image)) // 2).astype(np.int32)
-    places = RowPlaces(made.image, made.copy, shard, shard_row, names)
-    labelling = Labelling(classes, {}, weights="/nowhere/vgg16.weights.h5", data="/nowhere")
+    places = RowLocations(made.image, made.copy, shard, shard_row, names)
+    labelling = Provenance(classes, {}, weights="/nowhere/vgg16.weights.h5", data="/nowhere")
     write_index(folder, made.images, places, labelling, spec=spec.canonical_json())
     return open_cache(folder)
 

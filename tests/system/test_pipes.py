@@ -20,8 +20,9 @@ from featx.extraction._target import _read_json
 from featx.heads._own_layers import read_head_config
 from featx.tuning import StudyPlace, open_storage
 from featx.tuning._storage import drop_torn_line
-from featx_cache import open_cache, verify_shard
+from featx_cache import open_cache
 from featx_cache._hdf5 import opened
+from featx_cache._shards import verify_shard
 
 pytestmark = pytest.mark.timeout(20)
 

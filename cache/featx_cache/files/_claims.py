@@ -8,10 +8,12 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-import filelock
+from typing import TYPE_CHECKING
 
 from featx_cache.files._atomic import TEMPORARY_SUFFIX, remove_leftovers_of, storage_errors
+
+if TYPE_CHECKING:
+    import filelock
 
 LEASE_SECONDS = 60.0
 """How long a claim outlives the last sign of life of a process on another machine. On the same
@@ -57,6 +59,8 @@ class Claims:
         StorageError
             When the folder can't be written.
         """
+        import filelock  # only here: most commands take no claim
+
         # A contender has to watch a foreign claim go stale, so its lease object is kept.
         lease = self._leases.get(name) or filelock.SoftFileLease(
             str(self._folder / f".{name}{_SUFFIX}"),

@@ -17,7 +17,8 @@ from featx.data import scan_folder
 from featx.errors import InputError, SpecMismatchError, StorageError
 from featx.extraction import extract
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
-from featx_cache import IMAGE_COLUMNS, open_cache
+from featx_cache import open_cache
+from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.extraction.extracting import (
     FOUR_ROWS,
     ONE_COPY,

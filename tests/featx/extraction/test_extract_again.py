@@ -16,7 +16,8 @@ from featx.backbones import Backbone
 from featx.data import scan_folder
 from featx.errors import NotACacheError
 from featx.extraction import extract
-from featx_cache import IMAGE_COLUMNS, open_cache
+from featx_cache import open_cache
+from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.extraction.extracting import (
     ONE_COPY,
     assert_same,

@@ -16,7 +16,7 @@ from featx.extraction import ExtractionSpec
 from featx.extraction import _plan as plan
 from featx.extraction._plan import ImageTask, Survey, missing_tasks, place_rows
 from featx.images import AugmentationSpec
-from featx_cache import RowKeys
+from featx_cache._shards import RowKeys
 
 SPEC = ExtractionSpec(
     backbone=BackboneSpec(

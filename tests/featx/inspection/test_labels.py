@@ -10,7 +10,7 @@ import pandas as pd
 from featx.data import Manifest
 from featx.data._manifest import typed
 from featx.inspection._labels import check_labels, ranked_labels
-from featx_cache import IMAGE_COLUMNS
+from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.conftest import Contents, MakeCache
 
 
