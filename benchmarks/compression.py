@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 
 import featx
-from featx.extraction._extract import ROWS_PER_SHARD
+from featx.extraction._extract_images import ROWS_PER_SHARD
 from featx_cache._shards import RowKeys, read_embeddings, write_shard
 
 KINDS = (None, "lzf", "gzip")

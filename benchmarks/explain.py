@@ -17,7 +17,7 @@ from pathlib import Path
 
 from featx._run import load_run
 from featx.explain import Verdict, explanation_figure, heat_maps, method_of
-from featx.extraction import stack, to_storage
+from featx.extraction._pipeline import stack, to_storage
 from featx.images import decode, picture
 from featx.scoring import find_images
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from pydantic import (
@@ -67,6 +68,15 @@ def spec_error(error: ValidationError) -> InputError:
     return InputError(
         f"`{name}` can't be {first['input']!r}: {first['msg'].lower()}", parameter=name
     )
+
+
+@contextlib.contextmanager
+def spec_errors() -> Iterator[None]:
+    """Turn what pydantic says of a spec that a block makes into one line; see `spec_error`."""
+    try:
+        yield
+    except ValidationError as error:
+        raise spec_error(error) from error
 
 
 def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "") -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
 
 
@@ -31,6 +33,24 @@ class Architecture:
     preprocess_input: Callable[..., Any]
 
 
+def list_backbones(pattern: str = "*") -> list[str]:
+    """List the names of the networks of ``keras.applications``.
+
+    Parameters
+    ----------
+    pattern
+        Pattern of names, with ``*`` for any letters.
+
+    Examples
+    --------
+    >>> from featx.backbones import list_backbones
+    >>> list_backbones("vgg*")  # doctest: +SKIP
+    ['vgg16', 'vgg19']
+    """
+    return sorted(fnmatch.filter(architectures(), pattern.lower()))
+
+
+@own_keras_settings()
 def architectures() -> dict[str, Architecture]:
     """List every network of ``keras.applications`` under its lower-case name."""
     import keras

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx._archives import require_modest
-from featx.backbones._layer_names import clean_slate
+from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._spec import DEFAULT_INPUT, Precision
 from featx.errors import InputError
 
@@ -85,7 +85,7 @@ def _require_room(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
         stored = sum(i.file_size for i in archive.infolist() if i.filename.startswith(_WEIGHTS))
-    with clean_slate(), keras.StatelessScope(initialize_variables=False):
+    with fresh_layer_numbers(), keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(_without(_TRAINING, config), safe_mode=True)
         numbers = sum(math.prod(variable.shape) for variable in model.variables)
         if numbers > stored + _FEW:

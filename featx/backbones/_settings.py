@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 
+from featx._silence import BACKEND, import_tensorflow
 from featx.errors import InputError
 
-BACKEND, FLOAT, CHANNELS = "tensorflow", "float32", "channels_last"
+FLOAT, CHANNELS = "float32", "channels_last"
 
 
 @contextlib.contextmanager
@@ -24,8 +23,7 @@ def own_keras_settings() -> Iterator[None]:
     InputError
         When this process has loaded Keras with another backend.
     """
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = BACKEND
+    import_tensorflow()
     import keras
 
     if (backend := keras.config.backend()) != BACKEND:

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from featx.backbones._catalogue import catalogue
+from featx.backbones import describe_backbones
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache._hdf5 import UNREADABLE, opened, require_own
@@ -129,7 +129,7 @@ def network_of(path: Path, like: str = "") -> str | None:
         return (name in path.name.lower()) + SequenceMatcher(a=like, b=name).ratio()
 
     names = sorted(architectures(), key=likeness, reverse=True)[:MOST_COMPARED]
-    return next((e.name for e in catalogue(names) if e.parameters == sum(sizes)), None)
+    return next((e.name for e in describe_backbones(names) if e.parameters == sum(sizes)), None)
 
 
 def weights_sha256(model: Any) -> str:

@@ -27,7 +27,7 @@ from featx.explain._explanations import (
 from featx.explain._figure import Verdict, explanation_figure
 from featx.explain._maps import heat_maps, method_of
 from featx.explain._nearest import Neighbourhood
-from featx.extraction import embed_filled, to_storage
+from featx.extraction._pipeline import embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy, picture
 from featx.runs._fitted import FittedRun
 from featx_cache.files import LOCK_WAIT_SECONDS, atomic_path, lock, open_regular

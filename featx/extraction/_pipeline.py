@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from featx._progress import Advance
 from featx.backbones import Backbone
 from featx.errors import DamagedShardError, OutOfMemoryError
-from featx.extraction._packing import ShardTask
 from featx.extraction._plan import ImageTask, RowKey
+from featx.extraction._shard_tasks import ShardTask
 from featx.extraction._spec import ExtractionSpec
 from featx.images import UnreadableImageError, decode, make_copy
 from featx_cache._index import SHARDS_NAME
@@ -31,23 +31,23 @@ BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
-    """Where the images and the shards are, and how the shards are made.
+class Job:
+    """What all shards of an extraction have in common.
 
     Attributes
     ----------
     root
-        What the paths of images are relative to; absolute where other machines work too.
+        Folder that the paths of images are relative to. It is absolute, for other machines.
     cache
         Folder of the cache.
     spec
-        What makes the embeddings.
+        All that makes the embeddings.
     batch_size
-        Rows in one forward pass; a shard's last batch is filled up.
+        Rows in one forward pass. A shard's last batch is filled up.
     compression
-        Of the shards; None for none.
+        Compression of the shards. None is none.
     fail_fast
-        Whether an unreadable image is an error, or just left out.
+        Whether an unreadable image is an error. Else it is left out.
     """
 
     root: Path
@@ -108,16 +108,16 @@ class Pipeline:
 
     Parameters
     ----------
-    place
-        Where and how.
+    job
+        What to make, and how.
     backbone
         The network.
     """
 
-    def __init__(self, place: Workplace, backbone: Backbone) -> None:
-        self._place, self._backbone = place, backbone
-        self._batch_size = place.batch_size
-        self._claims = Claims(place.cache / SHARDS_NAME)
+    def __init__(self, job: Job, backbone: Backbone) -> None:
+        self._job, self._backbone = job, backbone
+        self._batch_size = job.batch_size
+        self._claims = Claims(job.cache / SHARDS_NAME)
         self._aside: deque[ShardResult] = deque()
         self._writes: deque[tuple[Future[None], ShardResult]] = deque()
 
@@ -140,7 +140,7 @@ class Pipeline:
         OutOfMemoryError
             When not even one row fits in the device's memory.
         UnreadableImageError
-            At the first unreadable image, where the workplace says so.
+            At the first unreadable image, if the job says so.
         """
         # On a GPU one batch travels there while the other is computed.
         passes = 1 if self._backbone.device == "cpu" else 2
@@ -170,7 +170,7 @@ class Pipeline:
             if not self._claims.take(task.name):
                 self._aside.append(ShardResult(task, busy=True))
                 continue
-            path = self._place.cache / SHARDS_NAME / task.name
+            path = self._job.cache / SHARDS_NAME / task.name
             try:
                 # Someone else may have made it since this process looked.
                 keys = verify_shard(path)[0] if path.exists() else None
@@ -201,7 +201,7 @@ class Pipeline:
                 waiting.append(decoders.submit(self._decode, task, image))
                 # What is ahead is counted in rows: each image brings all its copies along.
                 rows += len(image.copies)
-                while rows > BATCHES_AHEAD * self._place.batch_size and len(waiting) > DECODERS:
+                while rows > BATCHES_AHEAD * self._job.batch_size and len(waiting) > DECODERS:
                     decoded = waiting.popleft().result()
                     rows -= len(decoded.image.copies)
                     yield decoded
@@ -209,10 +209,10 @@ class Pipeline:
             yield waiting.popleft().result()
 
     def _decode(self, task: ShardTask, image: ImageTask) -> _Decoded:
-        spec = self._place.spec
+        spec = self._job.spec
         try:
             pixels = decode(
-                self._place.root / image.path,
+                self._job.root / image.path,
                 spec.backbone.input_size,
                 spec=spec.decoding,
                 sha256=image.sha256,
@@ -246,8 +246,8 @@ class Pipeline:
 
         for decoded in images:
             if decoded.error:
-                if self._place.fail_fast:
-                    raise UnreadableImageError(self._place.root / decoded.image.path, decoded.error)
+                if self._job.fail_fast:
+                    raise UnreadableImageError(self._job.root / decoded.image.path, decoded.error)
                 unreadable.append((decoded.image.path, decoded.error))
                 advance(len(decoded.image.copies))
                 continue
@@ -264,11 +264,11 @@ class Pipeline:
         rows = RowKeys.of(keys)
         future = threads.writer.submit(
             write_shard,
-            self._place.cache / SHARDS_NAME / task.name,
+            self._job.cache / SHARDS_NAME / task.name,
             np.concatenate(done),
             rows,
-            spec=self._place.spec.canonical_json(),
-            compression=self._place.compression,
+            spec=self._job.spec.canonical_json(),
+            compression=self._job.compression,
         )
         self._writes.append((future, ShardResult(task, rows, len(keys), unreadable)))
 
@@ -285,12 +285,12 @@ class Pipeline:
                 raise
             self._batch_size = min(self._batch_size, (rows + 1) // 2)
             return self._embed(images)
-        return to_storage(np.concatenate(parts), self._place.spec.storage_dtype)
+        return to_storage(np.concatenate(parts), self._job.spec.storage_dtype)
 
     def _written(self) -> ShardResult:
         """Wait for the oldest shard to be on disk."""
         future, result = self._writes.popleft()
-        with storage_errors(self._place.cache / SHARDS_NAME / result.task.name):
+        with storage_errors(self._job.cache / SHARDS_NAME / result.task.name):
             future.result()
         self._claims.release(result.task.name)
         return result

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx._progress import SILENT, Advance, Progress
-from featx.backbones import (
+from featx.backbones import Backbone, StandardizationSpec
+from featx.backbones._standardization import (
     STANDARDIZATION_NAME,
-    Backbone,
-    StandardizationSpec,
     fit_standardization,
     load_standardization,
 )
 from featx.data import Manifest
-from featx.extraction._batching import DEFAULT_BATCH_SIZE
+from featx.extraction._batch_size import DEFAULT_BATCH_SIZE
 from featx.extraction._pipeline import stack
 from featx.images import DecodingSpec, UnreadableImageError, decode
 

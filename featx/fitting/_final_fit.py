@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from featx._progress import SILENT, Progress
-from featx.backbones import STANDARDIZATION_NAME, load_standardization
+from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
-from featx.extraction import spec_of
+from featx.extraction._spec import spec_of
 from featx.heads import HeadSpec, head_file, save_head
 from featx.runs._folder import run_folder
 from featx.runs._record import (

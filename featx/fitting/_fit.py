@@ -10,7 +10,7 @@ from typing import Any
 
 from featx._progress import SILENT, Progress
 from featx.evaluation import Metrics, evaluate_scores
-from featx.extraction import spec_of
+from featx.extraction._spec import spec_of
 from featx.fitting._final_fit import Chosen, Job, final_head, write_run
 from featx.heads import HeadSpec
 from featx.runs._folder import require_free

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna_dashboard import save_note
 
+from featx._silence import silent_optuna
 from featx.evaluation import Metrics, evaluate_scores
 from featx.evaluation._figures import confusion_figure, roc_figure, threshold_figure
-from featx.thresholds._quiet import quiet_optuna
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Figure], folde
     """
     folder.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(str(folder))
-    with quiet_optuna(), tempfile.TemporaryDirectory() as drawn:
+    with silent_optuna(), tempfile.TemporaryDirectory() as drawn:
         for name, figure in figures.items():
             path = Path(drawn) / f"{name}.png"
             figure.savefig(path, dpi=110)
@@ -126,6 +126,6 @@ def write_note(study: optuna.Study, facts: Mapping[str, Any]) -> None:
         "The scores chose the threshold, so they flatter it. `featx evaluate` measures the run on "
         "images that had no part in it. Research software, not a medical device.",
     ]
-    with quiet_optuna():
+    with silent_optuna():
         study.set_metric_names(["recall", "accuracy"][: len(study.directions)])
     save_note(study, "\n".join(lines))

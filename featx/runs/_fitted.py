@@ -12,17 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx._specs import require_equal
-from featx.backbones import (
-    STANDARDIZATION_NAME,
-    SUFFIX,
-    Backbone,
-    Precision,
-    load_backbone,
-    load_standardization,
-)
+from featx.backbones import Backbone, load_backbone
+from featx.backbones._saved import SUFFIX
+from featx.backbones._spec import Precision
+from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
 from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference
-from featx.extraction import embedding_fields
+from featx.extraction._spec import embedding_fields
 from featx.heads import load_head
 from featx.runs._files import RunFiles
 from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_record

@@ -18,7 +18,7 @@ from featx.backbones import Backbone
 from featx.data import in_words, walk_images
 from featx.errors import InputError
 from featx.evaluation import FAR, average
-from featx.extraction import DECODERS, embed_filled, to_storage
+from featx.extraction._pipeline import DECODERS, embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
 from featx_cache.files import open_regular
 

@@ -10,8 +10,8 @@ import optuna
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
+from featx._silence import silent_optuna
 from featx.errors import InputError, NoFeasibleThresholdError
-from featx.thresholds._quiet import quiet_optuna
 from featx.thresholds._sweep import Sweep, sweep
 
 DEFAULT_TRIALS = 100
@@ -95,7 +95,7 @@ def choose_threshold(
             best_accuracy=float(points.accuracy[best]),
             roc_auc=float(roc_auc_score(y, scores)) if len(np.unique(y)) == 2 else None,
         )
-    with quiet_optuna():
+    with silent_optuna():
         study = _study(points, accuracy_floor, min(trials, len(points.thresholds)), seed)
         snapped = _best_point(study) != optimum
         if snapped:

@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning, SQLAlchemyError
 
+from featx._silence import silent_optuna
 from featx._specs import require_equal
 from featx.errors import InputError, StorageError
-from featx.thresholds._quiet import quiet_optuna
 from featx_cache._text import printable
 from featx_cache.files import storage_errors
 from featx_cache.files._claims import Claims
@@ -120,7 +120,7 @@ def open_storage(place: StudyPlace) -> BaseStorage:
             f"the name of the study, {place.name}, or of its database is not UTF-8",
             "Name the run and the database in UTF-8.",
         ) from error
-    with quiet_optuna():
+    with silent_optuna():
         if place.url is None:
             path = place.folder.absolute() / JOURNAL_NAME
             _require_own_file(path)
@@ -279,7 +279,7 @@ def open_study(
     """
     hint = "Give another `study` or `run` (or `force=True`, for a study that lies beside the run)."
     shown = f"the study {place.name!r} in {place.shown}"
-    with quiet_optuna(), database_errors(place), _readable(shown, hint):
+    with silent_optuna(), database_errors(place), _readable(shown, hint):
         try:
             study = optuna.create_study(
                 storage=storage,
@@ -370,5 +370,5 @@ class RunningTrials:
 
 
 def _quietly_made_retry() -> Any:
-    with quiet_optuna():
+    with silent_optuna():
         return optuna.storages.RetryHeartbeatStaleTrialCallback(RETRIES)

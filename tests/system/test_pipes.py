@@ -16,7 +16,7 @@ from featx.data._dicom import own_salt
 from featx.data._npz import arrays_in
 from featx.data._tables import read_table
 from featx.errors import FeatxError
-from featx.extraction._target import _read_json
+from featx.extraction._cache_folder import _read_json
 from featx.heads._own_layers import read_head_config
 from featx.tuning import StudyPlace, open_storage
 from featx.tuning._storage import drop_torn_line

@@ -216,10 +216,12 @@ def extract(
     from pydantic import ValidationError
 
     from featx._specs import spec_error
-    from featx.backbones import StandardizationSpec, gpu_count, load_backbone
+    from featx.backbones import StandardizationSpec, load_backbone
+    from featx.backbones._device import gpu_count
     from featx.errors import InputError
-    from featx.extraction import DaskEngine, ExtractionOptions, LocalEngine, standardize
+    from featx.extraction import DaskEngine, ExtractionOptions, LocalEngine
     from featx.extraction import extract as run_extraction
+    from featx.extraction._standardization import standardize
     from featx.images import DecodingSpec, preset_augmentation
 
     counts = (("batch-size", batch_size), ("shard-rows", shard_rows), ("workers", workers))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from featx._run import load_run
-from featx.backbones import load_backbone, load_recipe
+from featx.backbones import load_backbone
+from featx.backbones._backbone import load_recipe
 from featx.data import scan_folder
 from featx.errors import InputError
 from featx.extraction import extract

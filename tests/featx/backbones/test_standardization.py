@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.backbones import (
-    Backbone,
-    BackboneSpec,
+from featx.backbones import Backbone, BackboneSpec, StandardizationSpec, load_backbone
+from featx.backbones._backbone import load_recipe
+from featx.backbones._standardization import (
     Standardization,
-    StandardizationSpec,
     fit_standardization,
-    load_backbone,
-    load_recipe,
     load_standardization,
 )
 from featx.errors import InputError
@@ -156,7 +153,8 @@ class TestBackbone:
 def test_from_images_to_verdicts(phantom_data: Path, tmp_path: Path, tiny_backbone: Any) -> None:
     from featx._run import load_run
     from featx.data import Manifest, scan_folder
-    from featx.extraction import extract, standardize
+    from featx.extraction import extract
+    from featx.extraction._standardization import standardize
     from featx.fitting import fit as fit_run
     from featx.heads import HeadSpec
     from featx.images import AugmentationSpec

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from featx.backbones import architecture, has_imagenet_weights, load_backbone
-from featx.backbones._registry import Architecture
-from featx.backbones._weights import build_network, network_of, weights_sha256
+from featx.backbones import load_backbone
+from featx.backbones._registry import Architecture, architecture
+from featx.backbones._weights import build_network, has_imagenet_weights, network_of, weights_sha256
 from featx.errors import InputError, WeightsError
 
 

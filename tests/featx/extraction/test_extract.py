@@ -15,7 +15,7 @@ from PIL import Image
 from featx.backbones import Backbone, load_backbone
 from featx.data import scan_folder
 from featx.errors import InputError, SpecMismatchError, StorageError
-from featx.extraction import extract
+from featx.extraction import extract_images
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
 from featx_cache import open_cache
 from featx_cache._index import IMAGE_COLUMNS
@@ -83,7 +83,7 @@ class TestFreshCache:
     def test_float32_storage_keeps_the_network_s_numbers(
         self, small_data: Path, tiny_backbone: Backbone, cache: Path, tmp_path: Path
     ) -> None:
-        extract(
+        extract_images(
             scan_folder(small_data),
             tmp_path / "wide",
             tiny_backbone,
@@ -184,7 +184,7 @@ class TestFreshCache:
         names = [f"é{number}" for number in range(len(manifest))]
         table = manifest.table.assign(**{"mA/s": names, "cause": "virus"})
         changed = dataclasses.replace(manifest, table=table)
-        extract(changed, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
+        extract_images(changed, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
         opened = open_cache(tmp_path / "cache")
         assert list(opened.images.columns) == list(IMAGE_COLUMNS)
         details = opened.details
@@ -215,7 +215,7 @@ class TestFreshCache:
                 raise AssertionError(message)
 
         make_unreadable(small_data / "train" / "NORMAL" / "normal-0.png")
-        extract(
+        extract_images(
             scan_folder(small_data),
             tmp_path / "cache",
             tiny_backbone,
@@ -254,7 +254,7 @@ class TestOtherSettings:
         self, small_data: Path, tiny_backbone: Backbone, cache: Path
     ) -> None:
         with pytest.raises(SpecMismatchError, match="storage_dtype: float16 -> float32"):
-            extract(
+            extract_images(
                 scan_folder(small_data),
                 cache,
                 tiny_backbone,

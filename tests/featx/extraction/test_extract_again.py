@@ -15,7 +15,7 @@ from PIL import Image
 from featx.backbones import Backbone
 from featx.data import scan_folder
 from featx.errors import NotACacheError
-from featx.extraction import extract
+from featx.extraction import extract_images
 from featx_cache import open_cache
 from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.extraction.extracting import (
@@ -204,12 +204,12 @@ class TestChangedData:
         manifest = scan_folder(small_data)
         path = small_data / "test" / "NORMAL" / "normal-4.png"
         Image.open(path).rotate(180).save(path)
-        report = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
+        report = extract_images(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
         assert report.skipped == {
             "test/NORMAL/normal-4.png": "it changed after featx had read its hash"
         }
         assert (
-            extract(
+            extract_images(
                 scan_folder(small_data), tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY
             ).skipped
             == {}

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.backbones import architecture, load_backbone
+from featx.backbones import load_backbone
+from featx.backbones._registry import architecture
 from featx.backbones._weights import build_network
 from featx.data import scan_folder
-from featx.extraction import extract
+from featx.extraction import extract_images
 from featx.images import AugmentationSpec, DecodingSpec
 from featx_cache import open_cache
 
@@ -42,7 +43,7 @@ def test_with_random_weights_at_64_pixels(phantom_data: Path, tmp_path: Path) ->
     import keras
 
     backbone = load_backbone("vgg16", weights="random", input_size=64, precision="float32")
-    extract(
+    extract_images(
         scan_folder(phantom_data),
         tmp_path / "cache",
         backbone,
@@ -68,7 +69,7 @@ def test_with_real_weights_on_real_x_rays_at_300_pixels(
             (tmp_path / "data" / label / path.name).symlink_to(path)
     weights = shared_weights / "vgg16_imagenet_notop.weights.h5"
     backbone = load_backbone("vgg16", weights=str(weights), input_size=300, precision="float32")
-    extract(
+    extract_images(
         scan_folder(tmp_path / "data"),
         tmp_path / "cache",
         backbone,

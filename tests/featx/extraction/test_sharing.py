@@ -15,7 +15,7 @@ from featx._progress import Silent
 from featx.backbones import Backbone
 from featx.data import scan_folder
 from featx.errors import SpecMismatchError
-from featx.extraction import ExtractionOptions, ExtractionReport, extract
+from featx.extraction import ExtractionOptions, ExtractionReport, extract_images
 from featx.images import AugmentationSpec
 from featx_cache import open_cache
 from featx_cache.files import Claims
@@ -29,7 +29,7 @@ FOUR_ROWS = ExtractionOptions(rows_per_shard=4)
 
 def run(data: Path, cache: Path, backbone: Backbone, **arguments: Any) -> ExtractionReport:
     arguments = {"augmentation": ONE_COPY, "options": FOUR_ROWS} | arguments
-    return extract(scan_folder(data), cache, backbone, **arguments)
+    return extract_images(scan_folder(data), cache, backbone, **arguments)
 
 
 def embeddings(cache: Path) -> NDArray[np.floating]:

@@ -38,7 +38,7 @@ class ShardTask:
         return cls(shard_name(fingerprint, RowKeys.of(keys)), images)
 
 
-def pack(
+def divide_into_shards(
     wanted: list[ImageTask], missing: list[ImageTask], rows_per_shard: int, fingerprint: str
 ) -> list[ShardTask]:
     """Divide what is missing into shards.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featx._specs import require_equal
-from featx.backbones import STANDARDIZATION_NAME, Standardization
+from featx.backbones._standardization import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, FeatxError, InputError
 from featx.extraction._spec import ExtractionSpec
 from featx_cache import open_cache

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def clean_slate() -> Iterator[None]:
+def fresh_layer_numbers() -> Iterator[None]:
     """Number layers from zero and, afterwards, put Keras's own state back as it was.
 
     Keras numbers layers that have no name by how many were built before in the process, and the

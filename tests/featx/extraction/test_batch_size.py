@@ -17,9 +17,10 @@ from featx._run import load_run
 from featx.backbones import Backbone, load_backbone
 from featx.data import scan_folder
 from featx.errors import OutOfMemoryError
-from featx.extraction import ExtractionOptions, embed_filled, extract
+from featx.extraction import ExtractionOptions, extract_images
 from featx.extraction import _batching as batching
-from featx.extraction._batching import probe_batch_size
+from featx.extraction._batch_size import probe_batch_size
+from featx.extraction._pipeline import embed_filled
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
@@ -48,7 +49,7 @@ class TestOutOfMemory:
         tight = small_memory(tiny_backbone, 3, batches)
         options = ExtractionOptions(batch_size=4)
         for name, backbone in (("tight", tight), ("roomy", tiny_backbone)):
-            extract(
+            extract_images(
                 scan_folder(small_data),
                 tmp_path / name,
                 backbone,
@@ -70,7 +71,9 @@ class TestOutOfMemory:
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
         with pytest.raises(OutOfMemoryError, match=r"memory.* smaller `batch_size`"):
-            extract(scan_folder(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, []))
+            extract_images(
+                scan_folder(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, [])
+            )
         assert not (tmp_path / "c").exists()
 
 
@@ -95,7 +98,7 @@ class TestCompany:
     def test_in_whatever_shard(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
         caches = []
         for rows in (16, 9, 3):
-            extract(
+            extract_images(
                 scan_folder(small_data),
                 tmp_path / str(rows),
                 mobile,
@@ -108,7 +111,7 @@ class TestCompany:
         np.testing.assert_array_equal(caches[2], caches[0])
 
     def test_in_a_prediction(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
-        extract(
+        extract_images(
             scan_folder(small_data), tmp_path / "cache", mobile, storage_dtype="float32",
             augmentation=AugmentationSpec(copies=0),
         )  # fmt: skip
@@ -175,11 +178,10 @@ class TestProbe:
             def note(self, message: str) -> None:
                 notes.append(message)
 
-        extract(scan_folder(small_data), tmp_path / "a", tiny_backbone, progress=Noting())
+        extract_images(scan_folder(small_data), tmp_path / "a", tiny_backbone, progress=Noting())
         assert notes == []
-        # The module has the name of its function.
-        module = sys.modules["featx.extraction._extract"]
+        module = sys.modules["featx.extraction._extract_images"]
         monkeypatch.setattr(module, "ROWS_PER_PROBED_ROW", 1)
-        extract(scan_folder(small_data), tmp_path / "b", tiny_backbone, progress=Noting())
+        extract_images(scan_folder(small_data), tmp_path / "b", tiny_backbone, progress=Noting())
         assert len(notes) == 1
         assert notes[0].startswith("Batch size ")
