@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featx_cli.console import TerminalProgress, output, say, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from featx.data import Manifest
+    from featx.data import Manifest, ReadingOptions
     from featx_cache import Cache
 
 DataArgument = Annotated[
@@ -95,7 +95,78 @@ KeepKnownPatientsOption = Annotated[
 ]
 
 
-def read_manifest(
+_READING = {
+    "root": (RootOption, None),
+    "allow_outside": (AllowOutsideOption, False),
+    "classes": (ClassesOption, None),
+    "positive": (PositiveOption, None),
+    "group_regex": (GroupRegexOption, None),
+    "group_column": (GroupColumnOption, None),
+    "keep": (KeepOption, None),
+    "keep_identifiers": (KeepIdentifiersOption, False),
+}
+
+
+def with_reading_options(
+    *, keep: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options with which labelled images are read.
+
+    They take the place of its keyword `reading`, which gets them as one
+    `featx.data.ReadingOptions`.
+
+    Parameters
+    ----------
+    keep
+        Whether ``--keep`` is one of them.
+    """
+    names = [name for name in _READING if keep or name != "keep"]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            typed = {name: given.pop(name) for name in names}
+            command(**given, reading=_reading_options(**typed))
+
+        parameters: list[inspect.Parameter] = []
+        signature = inspect.signature(command, locals={"ReadingOptions": object}, eval_str=True)
+        for parameter in signature.parameters.values():
+            if parameter.name != "reading":
+                parameters.append(parameter)
+                continue
+            for name in names:
+                annotation, default = _READING[name]
+                parameters.append(
+                    inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
+                )
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _reading_options(
+    classes: str | None, keep: Sequence[str] | None = None, **others: Any
+) -> ReadingOptions:
+    from featx.data import ReadingOptions
+
+    return ReadingOptions(
+        classes=classes.split(",") if classes else None, keep=tuple(keep or ()), **others
+    )
+
+
+def load_data(data: Path, reading: ReadingOptions, *, tell_unused: bool = True) -> Manifest:
+    """Read labelled images as the options say, and say which files of a folder aren't used."""
+    from featx.data._load import read_manifest
+
+    manifest = read_manifest(data, reading, TerminalProgress())
+    if tell_unused:
+        tell_unused_files(manifest.left_out.values())
+    return manifest
+
+
+def read_manifest(  # noqa: PLR0913
     data: Path,
     root: Path | None,
     allow_outside: bool,
@@ -107,30 +178,20 @@ def read_manifest(
     group_column: str | None = None,
     keep: Sequence[str] | None = (),
     both_classes: bool = True,
-    tell_unused: bool = True,
 ) -> Manifest:
-    """Read labelled images as the options say, and say which files of a folder aren't used.
-
-    To evaluate a run, one class of two will do.
-    """
-    from featx.data import load_manifest
-
-    manifest = load_manifest(
-        data,
+    """Former way of `load_data`."""
+    reading = _reading_options(
+        classes,
+        keep,
         root=root,
         allow_outside=allow_outside,
-        classes=classes.split(",") if classes else None,
         positive=positive,
         group_regex=group_regex,
         group_column=group_column,
-        keep=keep,
         keep_identifiers=keep_identifiers,
         both_classes=both_classes,
-        progress=TerminalProgress(),
     )
-    if tell_unused:
-        tell_unused_files(manifest.left_out.values())
-    return manifest
+    return load_data(data, reading)
 
 
 def tell_unused_files(reasons: Iterable[str]) -> None:

@@ -1,11 +1,11 @@
 """From files to a manifest: which images there are, their labels, splits and patients."""
 
 from featx.data._dicom import Pseudonyms
-from featx.data._folders import scan_folder
 from featx.data._formats import PILLOW_FORMATS
 from featx.data._left_out import in_words
-from featx.data._load import load_manifest
+from featx.data._load import load_manifest, scan_folder
 from featx.data._manifest import ClassesError, Manifest, require_manifest_name
+from featx.data._options import ReadingOptions
 from featx.data._patients import group_of, shared_patients, unknown_patients
 from featx.data._positive import (
     healthy_first,
@@ -23,6 +23,7 @@ __all__ = [
     "ClassesError",
     "Manifest",
     "Pseudonyms",
+    "ReadingOptions",
     "fold_manifest",
     "group_of",
     "healthy_first",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from featx._progress import SILENT, Progress
 from featx.data import _npz as npz
 from featx.data._build import build
-from featx.data._dicom import Pseudonyms
 from featx.data._manifest import Manifest, order_classes
+from featx.data._options import ReadingOptions
 from featx.errors import InputError
 
 # What the labels of MedMNIST's pneumonia set stand for, in the words of the set that it comes from:
@@ -19,14 +19,7 @@ from featx.errors import InputError
 _CLASS_NAMES = {"pneumoniamnist": ("NORMAL", "PNEUMONIA")}
 
 
-def read_npz(
-    path: Path,
-    *,
-    classes: Sequence[str] | None = None,
-    positive: str | None = None,
-    both_classes: bool = True,
-    progress: Progress = SILENT,
-) -> Manifest:
+def read_npz(path: Path, options: ReadingOptions, progress: Progress = SILENT) -> Manifest:
     """List the images in an ``.npz`` file; they are read one at a time, here and later.
 
     Parameters
@@ -34,11 +27,9 @@ def read_npz(
     path
         Holds ``{train,val,test}_images`` (images, height, width[, 3]), 8 bit, and
         ``{train,val,test}_labels`` (images,) or (images, 1), whole numbers.
-    classes, positive
-        See `featx.data._manifest.order_classes`. Classes are called by their numbers; those of a
-        file called ``pneumoniamnist*.npz`` NORMAL and PNEUMONIA.
-    both_classes
-        See `featx.data.load_manifest`.
+    options
+        Classes. They are called by their numbers; in a file called ``pneumoniamnist*.npz`` they are
+        NORMAL and PNEUMONIA.
     progress
         Shows how many images have been hashed.
 
@@ -67,17 +58,10 @@ def read_npz(
         listed["path"] += [npz.place(path.name, f"{split}_images", row) for row in range(count)]
         listed["label"] += labels
         listed["split"] += [split] * count
-    order = order_classes(sorted(set(listed["label"])), classes, positive, both=both_classes)
+    order = order_classes(listed["label"], options)
     wanted = [i for i, label in enumerate(listed["label"]) if label in order]
     chosen = {name: [values[i] for i in wanted] for name, values in listed.items()}
-    return build(
-        path.parent,
-        chosen,
-        order,
-        group_regex=None,
-        pseudonyms=Pseudonyms(None),
-        progress=progress,
-    )
+    return build(path.parent, chosen, order, replace(options, group_regex=None), progress)
 
 
 def _labels(path: Path, arrays: dict[str, npz.ArrayHeader], split: str, count: int) -> list[str]:

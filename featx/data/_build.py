@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from featx._progress import Progress
-from featx.data._dicom import Pseudonyms
 from featx.data._manifest import ImageInputError, Manifest, typed
+from featx.data._options import ReadingOptions
 from featx.data._patients import cause_of, group_of
 from featx.data._probe import probe_all
 from featx.errors import InputError
@@ -20,9 +20,7 @@ def build(
     root: Path,
     listed: Mapping[str, Sequence[str]],
     classes: tuple[str, str],
-    *,
-    group_regex: str | None,
-    pseudonyms: Pseudonyms,
+    options: ReadingOptions,
     progress: Progress,
     left_out: Mapping[str, str] | None = None,
 ) -> Manifest:
@@ -37,10 +35,8 @@ def build(
         columns, which are kept as they are.
     classes
         The negative and the positive class; every label is one of them.
-    group_regex
-        See `featx.data._patients.group_of`. It is asked only where `listed` has no group.
-    pseudonyms
-        For identifiers in DICOM headers.
+    options
+        How patients are found where `listed` has no group.
     progress
         Shows how many files have been read.
     left_out
@@ -52,7 +48,7 @@ def build(
     InputError
         When a class has no readable image.
     """
-    pattern = compile_group(group_regex)
+    pattern = compile_group(options.group_regex)
     paths = listed["path"]
     groups = list(listed.get("group") or [""] * len(paths))
     facts: dict[str, list[object]] = {name: [] for name in (*PROBED, "study")}
@@ -60,7 +56,7 @@ def build(
     unreadable: dict[str, str] = {}
     met = dict(left_out or {})
     with progress.task("Reading files", len(paths), "image") as advance:
-        for number, found in enumerate(probe_all(root, paths, pseudonyms)):
+        for number, found in enumerate(probe_all(root, paths, options.pseudonyms)):
             advance(1)
             if found.problem:
                 problems = met if found.no_image and left_out is not None else unreadable

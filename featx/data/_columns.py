@@ -15,6 +15,7 @@ from featx._specs import require_known
 from featx.data._build import PROBED
 from featx.data._dicom import Pseudonyms
 from featx.data._manifest import OWN_COLUMNS, Manifest
+from featx.data._options import ReadingOptions
 from featx.data._patients import is_kaggle_patient, is_own_patient
 from featx.data._tables import Table
 from featx.errors import InputError
@@ -46,26 +47,16 @@ _ALIKE = 0.85
 """From "patients" to "patient", and not from "patient age"."""
 
 
-def choose_columns(
-    table: Table,
-    *,
-    group_column: str | None,
-    keep: Sequence[str] | None,
-    pseudonyms: Pseudonyms,
-    progress: Progress,
-) -> None:
+def choose_columns(table: Table, options: ReadingOptions, progress: Progress) -> None:
     """Make a listing's columns those of a manifest: ``group`` first of all, and what is kept.
 
     Parameters
     ----------
     table
         Its columns are changed.
-    group_column
-        The column that tells the patient. None takes ``group``, or the one with a usual name.
-    keep
-        Columns to keep besides featx's own; None keeps all.
-    pseudonyms
-        For the identifiers of patients. A ``group`` that featx wrote stays as it is.
+    options
+        Which column tells the patient, and which are kept besides featx's own. A ``group`` that
+        featx wrote stays as it is.
     progress
         Is told which column tells the patient, and which were left out.
 
@@ -74,14 +65,16 @@ def choose_columns(
     InputError
         When there is no such column, or several columns tell different patients.
     """
-    columns = table.columns
-    for name in [name for name in columns if _INDEX.fullmatch(name) and name != group_column]:
+    columns, keep = table.columns, options.keep
+    for name in [
+        name for name in columns if _INDEX.fullmatch(name) and name != options.group_column
+    ]:
         del columns[name]
-    source = _patient_column(table, group_column, progress)
+    source = _patient_column(table, options.group_column, progress)
     if source is not None:
-        _take_groups(columns, source, pseudonyms)
+        _take_groups(columns, source, options.pseudonyms)
     if "study" in columns:
-        columns["study"] = _hashed(columns["study"], pseudonyms)
+        columns["study"] = _hashed(columns["study"], options.pseudonyms)
     if keep is None:
         return
     others = [name for name in columns if name not in OWN_COLUMNS]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from featx._progress import SILENT, Progress
 from featx.data._build import build, compile_group
-from featx.data._dicom import Pseudonyms, own_salt
 from featx.data._left_out import CLOSED, MASK, NAMED_LIKE_AN_IMAGE, NO_CLASS, in_words, of_mask
 from featx.data._manifest import ClassesError, Manifest, order_classes
+from featx.data._options import ReadingOptions
 from featx.data._positive import is_healthy_name
 from featx.data._walking import is_hidden_name, walk
 from featx.errors import InputError
@@ -43,16 +43,7 @@ class _Image:
     label: str
 
 
-def scan_folder(
-    root: str | Path,
-    *,
-    classes: Sequence[str] | None = None,
-    positive: str | None = None,
-    group_regex: str | None = None,
-    pseudonyms: Pseudonyms | None = None,
-    both_classes: bool = True,
-    progress: Progress = SILENT,
-) -> Manifest:
+def read_folder(root: Path, options: ReadingOptions, progress: Progress = SILENT) -> Manifest:
     """Find, hash and group the labelled images under a folder.
 
     Where the root has split folders (see `SPLITS`), these are read; else every folder is a class,
@@ -65,15 +56,8 @@ def scan_folder(
     ----------
     root
         The folder.
-    classes, positive
-        See `featx.data._manifest.order_classes`; folders of other classes are left out.
-    group_regex
-        Finds the patient in an image's relative path; None reads DICOM headers and knows the
-        Kaggle names.
-    pseudonyms
-        For identifiers in DICOM headers; None makes them with this user's own salt.
-    both_classes
-        See `featx.data.load_manifest`.
+    options
+        Classes and patients. Folders of other classes are left out.
     progress
         Shows how many images have been hashed.
 
@@ -88,19 +72,19 @@ def scan_folder(
     InputError
         When the folder is missing or has no images, or the classes aren't two.
     """
-    root = Path(root)
     _require_folder(root)
-    compile_group(group_regex)  # before the long work
-    asked = [*(classes or ()), *([positive] if positive is not None else [])]
+    compile_group(options.group_regex)  # before the long work
+    asked = [
+        *(options.classes or ()),
+        *([options.positive] if options.positive is not None else []),
+    ]
     found, left_out = _find_images(root)
     found = _merge_classes(found, asked)
     _require_images(root, found, left_out)
     if not asked:
         _refuse_class_folder(root, found)
     try:
-        order = order_classes(
-            sorted({image.label for image in found}), classes, positive, both=both_classes
-        )
+        order = order_classes((image.label for image in found), options)
     except ClassesError as error:
         raise ClassesError(error.what, _better_hint(root, found) or error.hint) from None
     chosen = sorted(
@@ -118,15 +102,7 @@ def scan_folder(
         "label": [label for _, _, _, label in chosen],
         "split": [split for split, _, _, _ in chosen],
     }
-    return build(
-        root,
-        listed,
-        order,
-        group_regex=group_regex,
-        pseudonyms=pseudonyms or Pseudonyms(own_salt),
-        left_out=left_out,
-        progress=progress,
-    )
+    return build(root, listed, order, options, progress, left_out)
 
 
 def split_of(name: str) -> str:

@@ -6,7 +6,6 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from featx._progress import SILENT, Progress
 from featx._specs import require_known
 from featx.data._build import PROBED, build, regroup, require_classes
 from featx.data._columns import choose_columns, hide_identifiers
-from featx.data._dicom import Pseudonyms
 from featx.data._folders import DEFAULT_SPLIT, SPLITS
 from featx.data._manifest import (
     NUMBERS,
@@ -26,6 +24,7 @@ from featx.data._manifest import (
     order_classes,
     typed,
 )
+from featx.data._options import ReadingOptions
 from featx.data._paths import WrittenPaths
 from featx.data._tables import Table, read_table
 from featx.errors import InputError
@@ -33,20 +32,7 @@ from featx.errors import InputError
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def read_listing(
-    path: Path,
-    *,
-    root: Path | None = None,
-    allow_outside: bool = False,
-    classes: Sequence[str] | None = None,
-    positive: str | None = None,
-    group_regex: str | None = None,
-    group_column: str | None = None,
-    keep: Sequence[str] | None = (),
-    pseudonyms: Pseudonyms | None = None,
-    both_classes: bool = True,
-    progress: Progress = SILENT,
-) -> Manifest:
+def read_listing(path: Path, options: ReadingOptions, progress: Progress = SILENT) -> Manifest:
     """Read a manifest from a CSV or Parquet file.
 
     Parameters
@@ -55,24 +41,9 @@ def read_listing(
         Has the columns path and label; split (train, val, test; empty is train) and group, where
         they are known. Where it has sha256, width, height, mode and source
         of every image, as a manifest that featx saved does, no image is opened.
-    root
-        What its paths are relative to; None is the folder that it lies in.
-    allow_outside
-        Whether paths may lead out of `root`: absolute, by ``..`` or by a symbolic link.
-    classes, positive
-        See `featx.data._manifest.order_classes`; rows of other classes are left out.
-    group_regex
-        Finds the patient in a path, for rows without a group.
-    group_column
-        The column that tells the patient. None takes ``group``, or the one that has a usual name,
-        such as ``patient_id``, ``subject`` or ``mrn``.
-    keep
-        Further columns to keep; None keeps all. Those that identify people are hashed.
-    pseudonyms
-        For identifiers in DICOM headers and columns; None keeps them. A ``group`` that featx wrote
+    options
+        See `featx.load_manifest`. Rows of other classes are left out. A ``group`` that featx wrote
         stays as it is.
-    both_classes
-        See `featx.data.load_manifest`.
     progress
         Shows how far it got.
 
@@ -81,7 +52,7 @@ def read_listing(
     InputError
         When something is wrong with the file, with the number of the line.
     """
-    root = root if root is not None else path.parent
+    root = options.root if options.root is not None else path.parent
     if not root.is_dir():
         raise InputError(f"the folder {root} does not exist", "Give `root` the images' folder.")
     table = read_table(path, progress)
@@ -89,16 +60,13 @@ def read_listing(
         table.columns["sha256"] = [value.lower() for value in table.columns["sha256"]]
     _check_labels(table)
     _check_splits(table)
-    _check_paths(table, root, allow_outside)
-    pseudonyms = pseudonyms or Pseudonyms(None)
-    choose_columns(
-        table, group_column=group_column, keep=keep, pseudonyms=pseudonyms, progress=progress
-    )
-    order = _order_classes(table, classes, positive, both_classes)
+    _check_paths(table, root, options.allow_outside)
+    choose_columns(table, options, progress)
+    order = _order_classes(table, options)
     _keep_classes(table, order)
     try:
-        manifest = _manifest(table, root, order, group_regex, pseudonyms, progress)
-        return hide_identifiers(manifest, pseudonyms)
+        manifest = _manifest(table, root, order, options, progress)
+        return hide_identifiers(manifest, options.pseudonyms)
     except ImageInputError as error:
         row = table.columns["path"].index(error.path)
         raise table.complaint(row, error.what, error.hint) from None
@@ -108,22 +76,13 @@ def _manifest(
     table: Table,
     root: Path,
     order: tuple[str, str],
-    group_regex: str | None,
-    pseudonyms: Pseudonyms,
+    options: ReadingOptions,
     progress: Progress,
 ) -> Manifest:
     if all(table.columns.get(name) and all(table.columns[name]) for name in PROBED):
-        return _finished(table, root, order, group_regex)
+        return _finished(table, root, order, options.group_regex)
     listed = {n: v for n, v in table.columns.items() if n not in PROBED and n != "study"}
-    manifest = build(
-        root,
-        listed,
-        order,
-        group_regex=group_regex,
-        pseudonyms=pseudonyms,
-        progress=progress,
-    )
-    return _without_changed(manifest, table)
+    return _without_changed(build(root, listed, order, options, progress), table)
 
 
 def _check_labels(table: Table) -> None:
@@ -235,15 +194,13 @@ def _links(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _order_classes(
-    table: Table, classes: Sequence[str] | None, positive: str | None, both: bool
-) -> tuple[str, str]:
+def _order_classes(table: Table, options: ReadingOptions) -> tuple[str, str]:
     labels = table.columns["label"]
     found = list(dict.fromkeys(labels))
     try:
-        return order_classes(sorted(found), classes, positive, both=both)
+        return order_classes(found, options)
     except ClassesError as error:
-        if classes is None and positive in (None, *found) and len(found) > 2:
+        if options.classes is None and options.positive in (None, *found) and len(found) > 2:
             raise table.complaint(labels.index(found[2]), error.what, error.hint) from None
         raise ClassesError(f"{table.path}: {error.what}", error.hint) from None
 

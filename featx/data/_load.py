@@ -7,16 +7,16 @@ from pathlib import Path
 
 from featx._progress import SILENT, Progress
 from featx.data._archive import read_npz
-from featx.data._dicom import Pseudonyms, own_salt
-from featx.data._folders import scan_folder
+from featx.data._folders import read_folder
 from featx.data._listing import read_listing
 from featx.data._manifest import Manifest
+from featx.data._options import ReadingOptions
 from featx.errors import InputError
 
 LISTINGS = (".csv", ".tsv", ".parquet")
 
 
-def load_manifest(
+def load_manifest(  # noqa: PLR0913
     data: str | Path,
     *,
     root: str | Path | None = None,
@@ -66,47 +66,43 @@ def load_manifest(
     InputError
         When there is nothing to read, or it can't be understood.
     """
-    data = Path(data)
-    pseudonyms = Pseudonyms(None if keep_identifiers else own_salt)
+    options = ReadingOptions(
+        root=Path(root) if root is not None else None,
+        allow_outside=allow_outside,
+        classes=classes,
+        positive=positive,
+        group_regex=group_regex,
+        group_column=group_column,
+        keep=keep,
+        keep_identifiers=keep_identifiers,
+        both_classes=both_classes,
+    )
+    return read_manifest(Path(data), options, progress)
+
+
+def read_manifest(data: Path, options: ReadingOptions, progress: Progress) -> Manifest:
+    """Read a manifest; see `load_manifest`."""
     if data.is_file() and data.suffix.lower() in LISTINGS:
-        return read_listing(
-            data,
-            root=Path(root) if root is not None else None,
-            allow_outside=allow_outside,
-            classes=classes,
-            positive=positive,
-            group_regex=group_regex,
-            group_column=group_column,
-            keep=keep,
-            pseudonyms=pseudonyms,
-            both_classes=both_classes,
-            progress=progress,
-        )
-    if group_column is not None or keep:
+        return read_listing(data, options, progress)
+    if options.group_column is not None or options.keep:
         raise InputError(
             f"`group_column` and `keep` are for CSV and Parquet manifests, not for {data}",
             "Leave them out, or give `group_regex` if the names of files tell the patient.",
         )
-    if root is not None or allow_outside:
+    if options.root is not None or options.allow_outside:
         raise InputError(
             f"`root` and `allow_outside=True` are for CSV and Parquet manifests, not for {data}",
             "Leave them out.",
         )
     if data.is_file() and data.suffix.lower() == ".npz":
-        return read_npz(
-            data, classes=classes, positive=positive, both_classes=both_classes, progress=progress
-        )
+        return read_npz(data, options, progress)
     if data.is_file():
         raise InputError(
             f"{data} is neither a folder nor a .csv, .tsv, .parquet or .npz file",
             "Give a folder with one folder of images a class, or a manifest with path and label.",
         )
-    return scan_folder(
-        data,
-        classes=classes,
-        positive=positive,
-        group_regex=group_regex,
-        pseudonyms=pseudonyms,
-        both_classes=both_classes,
-        progress=progress,
-    )
+    return read_folder(data, options, progress)
+
+
+scan_folder = load_manifest
+"""Former name for folders."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from featx.data._options import ReadingOptions
 from featx.data._positive import healthy_first
 from featx.errors import InputError
 from featx_cache._index import TEXT
@@ -164,41 +165,34 @@ def typed(columns: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def order_classes(
-    found: Sequence[str],
-    classes: Sequence[str] | None,
-    positive: str | None,
-    *,
-    both: bool = True,
-) -> tuple[str, str]:
+def order_classes(labels: Iterable[str], options: ReadingOptions) -> tuple[str, str]:
     """Put the two classes in order, the positive one last.
 
     Parameters
     ----------
-    found
-        Class names in the data.
-    classes
-        The order asked for. None puts the class with a healthy name first (see
-        `featx.data._positive.healthy_first`); where both or none has one, the alphabet decides.
-    positive
-        The positive class; None is the last of that order.
-    both
-        Whether the data must have both of `classes`. Otherwise one will do, where there are no
-        others: a name that isn't there is then no misspelling.
+    labels
+        Class names in the data, each as often as it likes.
+    options
+        The order asked for. Without `classes` the class with a healthy name is the first (see
+        `featx.data._positive.healthy_first`). If both or none has such a name, the alphabet
+        decides. `positive` becomes the last. If `both_classes` is false, one of `classes` will do
+        where there are no others: a name that isn't there is then no misspelling.
 
     Raises
     ------
     ClassesError
         When there aren't two classes, or a name isn't in the data or isn't text.
     """
+    found, positive = sorted(set(labels)), options.positive
     for name in found:
         if not name.isprintable():  # nor are bytes that aren't UTF-8
             raise ClassesError(
                 f"the class {name!r} is not printable text", "Name classes in UTF-8, on one line."
             )
-    names = healthy_first(found) if classes is None else [_as_found(n, found) for n in classes]
+    asked = options.classes
+    names = healthy_first(found) if asked is None else [_as_found(n, found) for n in asked]
     positive = _as_found(positive, found) if positive is not None else None
-    if not both and classes is not None and found and set(found) <= set(names):
+    if not options.both_classes and asked is not None and found and set(found) <= set(names):
         found = names
     for name in [*names, *([positive] if positive is not None else [])]:
         if name not in found:

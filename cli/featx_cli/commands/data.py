@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,24 +12,17 @@ import typer
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.files import ForceOption, require_output, to_standard_output
 from featx_cli.loading import (
-    AllowOutsideOption,
-    ClassesOption,
     DataArgument,
-    GroupColumnOption,
-    GroupRegexOption,
-    KeepIdentifiersOption,
-    KeepOption,
-    PositiveOption,
-    RootOption,
-    read_manifest,
+    load_data,
     tell_positive,
     warn_of_positive,
+    with_reading_options,
 )
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
-    from featx.data import Manifest
+    from featx.data import Manifest, ReadingOptions
     from featx.inspection import Finding, Inspection
 
 app = typer.Typer(
@@ -40,6 +34,7 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.
 
 
 @app.command(epilog="\b\nExample:  featx data check chest_xray --fix-splits manifest.csv")
+@with_reading_options()
 def check(
     data: DataArgument,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a page.")] = False,
@@ -66,14 +61,8 @@ def check(
         ),
     ] = Path("doubtful-labels.png"),
     force: ForceOption = False,
-    root: RootOption = None,
-    allow_outside: AllowOutsideOption = False,
-    classes: ClassesOption = None,
-    positive: PositiveOption = None,
-    group_regex: GroupRegexOption = None,
-    group_column: GroupColumnOption = None,
-    keep: KeepOption = None,
-    keep_identifiers: KeepIdentifiersOption = False,
+    *,
+    reading: ReadingOptions,
 ) -> None:
     """Look for whatever makes results wrong, and say what to do about it.
 
@@ -88,27 +77,17 @@ def check(
         _require_new(fix_splits, "--fix-splits", force, [data])
     if cache is not None:
         require_figures([sheet], force)
-    manifest = read_manifest(
-        data,
-        root,
-        allow_outside,
-        classes,
-        positive,
-        group_regex,
-        keep_identifiers,
-        tell_unused=False,
-        group_column=group_column,
-        keep=None,  # all are looked at, and none but these is written
-    )
+    # All columns are looked at, and none but those in `keep` is written.
+    manifest = load_data(data, replace(reading, keep=None), tell_unused=False)
     inspection = inspect(manifest, progress=TerminalProgress())
     if cache is not None:
         inspection = _with_labels(inspection, cache, sheet, force)
     if fix_splits is not None:
-        fixed = fixed_splits(inspection).with_columns(keep or ())
+        fixed = fixed_splits(inspection).with_columns(reading.keep or ())
         moved = int((fixed.table["split"] != manifest.table["split"]).sum())
         _save(fixed, fix_splits, "--fix-splits", force, [data])
         say(f"{moved} of {len(fixed)} images are in another split in {fix_splits}.")
-    chosen = classes is not None or positive is not None
+    chosen = reading.chooses_positive
     if to_standard_output(fix_splits):
         pass  # which has room for nothing else
     elif json:
@@ -120,6 +99,7 @@ def check(
 
 
 @app.command(epilog="\b\nExample:  featx data split chest_xray --out manifest.csv --test 0.2")
+@with_reading_options()
 def split(
     data: DataArgument,
     out: Annotated[
@@ -134,14 +114,8 @@ def split(
     ] = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
-    root: RootOption = None,
-    allow_outside: AllowOutsideOption = False,
-    classes: ClassesOption = None,
-    positive: PositiveOption = None,
-    group_regex: GroupRegexOption = None,
-    group_column: GroupColumnOption = None,
-    keep: KeepOption = None,
-    keep_identifiers: KeepIdentifiersOption = False,
+    *,
+    reading: ReadingOptions,
 ) -> None:
     """Deal images anew into train, val and test.
 
@@ -155,17 +129,7 @@ def split(
     if folds is not None and (test is not None or val is not None):
         raise InputError("--folds can't be had with --test or --val", "Leave one of them out.")
     _require_new(out, "--out", force, [data])
-    manifest = read_manifest(
-        data,
-        root,
-        allow_outside,
-        classes,
-        positive,
-        group_regex,
-        keep_identifiers,
-        group_column=group_column,
-        keep=keep or (),
-    )
+    manifest = load_data(data, reading)
     measured = measure(manifest, progress=TerminalProgress())
     near = near_pairs(measured, manifest.table["sha256"].tolist())
     if folds is not None:
@@ -179,7 +143,7 @@ def split(
             near=near,
         )
     saved = _save(result, out, "--out", force, [data])
-    warn_of_positive(saved.classes, chosen=classes is not None or positive is not None)
+    warn_of_positive(saved.classes, chosen=reading.chooses_positive)
     if to_standard_output(out):
         return
     tell_positive(saved.classes)
@@ -187,11 +151,12 @@ def split(
     more = "" if saved.root == out.resolve().parent else f" --root {saved.root}"
     if saved.classes != tuple(healthy_first(saved.classes)):
         more += f" --positive {saved.classes[1]}"
-    more += "".join(f" --keep {name}" for name in keep or () if name in saved.table)
+    more += "".join(f" --keep {name}" for name in reading.keep or () if name in saved.table)
     say(f"Next: featx extract {out}{more} --cache CACHE")
 
 
 @app.command(epilog="\b\nExample:  featx data show chest_xray --out pictures")
+@with_reading_options(keep=False)
 def show(
     data: DataArgument,
     out: Annotated[
@@ -207,13 +172,8 @@ def show(
     force: Annotated[
         bool, typer.Option("--force", help="Replace figures of an earlier `featx data show`.")
     ] = False,
-    root: RootOption = None,
-    allow_outside: AllowOutsideOption = False,
-    classes: ClassesOption = None,
-    positive: PositiveOption = None,
-    group_regex: GroupRegexOption = None,
-    group_column: GroupColumnOption = None,
-    keep_identifiers: KeepIdentifiersOption = False,
+    *,
+    reading: ReadingOptions,
 ) -> None:
     """Draw what there is: counts, sizes, sample images, mean images, augmented copies."""
     from featx.images import preset_augmentation
@@ -223,16 +183,7 @@ def show(
 
     augmentation = preset_augmentation(preset, seed=seed)
     require_figures([out / f"{name}.png" for name in FIGURES], force)
-    manifest = read_manifest(
-        data,
-        root,
-        allow_outside,
-        classes,
-        positive,
-        group_regex,
-        keep_identifiers,
-        group_column=group_column,
-    )
+    manifest = load_data(data, reading)
     for path in show_data(
         manifest,
         out,

@@ -1,0 +1,41 @@
+"""What can be said about labelled images when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from featx.data._dicom import Pseudonyms, own_salt
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How labelled images are read; `featx.load_manifest` says what the options mean.
+
+    Examples
+    --------
+    >>> ReadingOptions(positive="PNEUMONIA").chooses_positive
+    True
+    """
+
+    root: Path | None = None
+    allow_outside: bool = False
+    classes: Sequence[str] | None = None
+    positive: str | None = None
+    group_regex: str | None = None
+    group_column: str | None = None
+    keep: Sequence[str] | None = ()
+    keep_identifiers: bool = False
+    both_classes: bool = True
+
+    @property
+    def chooses_positive(self) -> bool:
+        """Whether somebody said which class is the positive one."""
+        return self.classes is not None or self.positive is not None
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        """Stand-ins for the identifiers of patients."""
+        return Pseudonyms(None if self.keep_identifiers else own_salt)
