@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from featx.backbones import describe_backbones
+from featx.backbones._catalog import describe_backbones
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache._hdf5 import UNREADABLE, opened, require_own
