@@ -37,11 +37,11 @@ def require_modest(path: Path, only: str | None = None) -> None:
     Raises
     ------
     ValueError
-        When a member's name leads out of the archive or is there twice, when the members are much
+        If a member's name leads out of the archive or is there twice, when the members are much
         larger than the archive, or an array is said to be larger than its member; and when it
         isn't a zip file.
     OSError
-        When it can't be opened.
+        If it can't be opened.
     """
     try:
         _look_through(path, only)

@@ -192,7 +192,7 @@ class Cache:
         Raises
         ------
         InputError
-            When no image is in those splits.
+            If no image is in those splits.
         """
         wanted = np.ones(len(self.rows), bool)
         if splits is not None:
@@ -342,7 +342,7 @@ class Cache:
         Raises
         ------
         DamagedShardError
-            When a shard is missing, truncated or unreadable.
+            If a shard is missing, truncated or unreadable.
         """
         shards = self._shard[rows]
         for shard in np.unique(shards):
@@ -374,7 +374,7 @@ class Cache:
         Raises
         ------
         NotACacheError
-            When the virtual dataset shows data of other files than the shards.
+            If the virtual dataset shows data of other files than the shards.
         """
         with _readable(self._folder / INDEX_NAME) as file:
             for part in member(file, PARTS_NAME) if PARTS_NAME in file else ():

@@ -64,9 +64,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
     Raises
     ------
     OpenElsewhereError
-        When another program is writing to it.
+        If another program is writing to it.
     OSError
-        When it can't be opened.
+        If it can't be opened.
     """
     with open_regular(path) as raw:
         require_no_writer(raw, path)
@@ -119,9 +119,9 @@ def member(file: h5py.File, name: str) -> Any:
     Raises
     ------
     ValueError
-        When a soft or an external link is on the way.
+        If a soft or an external link is on the way.
     KeyError
-        When it isn't there.
+        If it isn't there.
     """
     found: Any = file
     for part in name.split("/"):
@@ -158,10 +158,10 @@ def dataset(
     Raises
     ------
     ValueError
-        When it is something else, shows another file's data, or says that it is larger than what
+        If it is something else, shows another file's data, or says that it is larger than what
         is in the file can make it.
     KeyError
-        When it isn't there.
+        If it isn't there.
     """
     found = member(file, name)
     if not isinstance(found, h5py.Dataset) or found.shape is None:
@@ -180,7 +180,7 @@ def text_attribute(file: h5py.File, name: str) -> str:
     Raises
     ------
     ValueError
-        When it is something else.
+        If it is something else.
     """
     value = file.attrs.get(name, "")
     if isinstance(value, bytes | np.bytes_):

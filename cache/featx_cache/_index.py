@@ -116,7 +116,7 @@ def write_index(
     Raises
     ------
     StorageError
-        When the index can't be written.
+        If the index can't be written.
     """
     first = folder / SHARDS_NAME / locations.shards[0]
     with opened(first) as shard:
@@ -149,9 +149,9 @@ def require_unchanged(index: Path) -> None:
     Raises
     ------
     ValueError
-        When it was changed.
+        If it was changed.
     OpenElsewhereError
-        When another program is changing it.
+        If another program is changing it.
     """
     with open_regular(index) as file:
         require_no_writer(file, index)

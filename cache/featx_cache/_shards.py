@@ -93,7 +93,7 @@ def write_shard(
     Raises
     ------
     StorageError
-        When the disk is full or the folder can't be written.
+        If the disk is full or the folder can't be written.
     """
     if len(embeddings) != len(keys.copy):
         raise ValueError(f"{len(embeddings)} embeddings for {len(keys.copy)} rows")
@@ -122,9 +122,9 @@ def read_keys(path: Path) -> tuple[RowKeys, str]:
     Raises
     ------
     DamagedShardError
-        When the file can't be opened or isn't a shard.
+        If the file can't be opened or isn't a shard.
     InputError
-        When another program is writing to it.
+        If another program is writing to it.
     """
     with _opened(path) as file:
         return _keys(file), _spec(file)
@@ -141,7 +141,7 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
     Raises
     ------
     DamagedShardError
-        When the shard is missing, truncated or unreadable.
+        If the shard is missing, truncated or unreadable.
     """
     with _opened(path) as file:
         held = _embeddings(file)
@@ -174,7 +174,7 @@ def verify_shard(path: Path) -> tuple[RowKeys, str]:
     Raises
     ------
     DamagedShardError
-        When the shard is missing, truncated, unreadable, or its checksum doesn't match.
+        If the shard is missing, truncated, unreadable, or its checksum doesn't match.
     """
     with _opened(path) as file:
         keys = _keys(file)

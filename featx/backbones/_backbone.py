@@ -104,7 +104,7 @@ class Backbone:
         Raises
         ------
         OutOfMemoryError
-            When the batch doesn't fit in the device's memory.
+            If the batch doesn't fit in the device's memory.
         """
         import tensorflow as tf
 

@@ -27,7 +27,7 @@ def resolve_device(choice: str) -> str:
     Raises
     ------
     InputError
-        When it is none of these, or there is no such GPU.
+        If it is none of these, or there is no such GPU.
     """
     if choice == "cpu":
         return "cpu"

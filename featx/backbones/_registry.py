@@ -71,7 +71,7 @@ def architecture(name: str) -> Architecture:
     Raises
     ------
     InputError
-        When there is none of that name; names that look like it are suggested.
+        If there is none of that name; names that look like it are suggested.
     """
     known = architectures()
     key = name.lower().replace("-", "").replace("_", "")

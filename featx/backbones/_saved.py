@@ -33,7 +33,7 @@ def load_saved(path: Path, precision: Precision) -> Any:
     Raises
     ------
     InputError
-        When the file is missing, damaged, unsafe (a Lambda layer, an unknown class), or the model
+        If the file is missing, damaged, unsafe (a Lambda layer, an unknown class), or the model
         doesn't take one image of 1 or 3 channels.
     """
     import keras
@@ -102,7 +102,7 @@ def saved_input_size(model: Any, asked: int | None, path: Path) -> int:
     Raises
     ------
     InputError
-        When the model takes something else than what was asked for, or no square.
+        If the model takes something else than what was asked for, or no square.
     """
     height, width = model.inputs[0].shape[1:3]
     if height != width:

@@ -21,7 +21,7 @@ def own_keras_settings() -> Iterator[None]:
     Raises
     ------
     InputError
-        When this process has loaded Keras with another backend.
+        If this process has loaded Keras with another backend.
     """
     import_tensorflow()
     import keras

@@ -135,7 +135,7 @@ class Standardization:
         Raises
         ------
         StorageError
-            When it can't be written.
+            If it can't be written.
         """
         text = np.frombuffer(self.spec.canonical_json().encode(), np.uint8)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -148,7 +148,7 @@ def load_standardization(path: Path) -> Standardization:
     Raises
     ------
     InputError
-        When the file is missing or damaged.
+        If the file is missing or damaged.
     """
     try:
         require_modest(path)
@@ -191,7 +191,7 @@ def fit_standardization(
     Raises
     ------
     InputError
-        When whitening would take more memory than there is.
+        If whitening would take more memory than there is.
     """
     spec = spec.without_statistics()
     if not spec.needs_statistics:

@@ -52,9 +52,9 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
     Raises
     ------
     WeightsError
-        When ImageNet weights can't be reached, or a file doesn't fit the network.
+        If ImageNet weights can't be reached, or a file doesn't fit the network.
     InputError
-        When the file is missing or the input is too small for the network.
+        If the file is missing or the input is too small for the network.
     """
     if weights == "imagenet":
         local = _in_weights_folder(network.name)

@@ -48,9 +48,9 @@ def filling(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        When the folder is a file, or has other things in it and isn't shown to be a cache.
+        If the folder is a file, or has other things in it and isn't shown to be a cache.
     StorageError
-        When it can't be written.
+        If it can't be written.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder", "Give `cache` a folder.")
@@ -90,7 +90,7 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
     Raises
     ------
     SpecMismatchError
-        When the folder has shards by other settings, or someone is making some.
+        If the folder has shards by other settings, or someone is making some.
     """
     path = folder / SPEC_NAME
     with index_lock(folder):
@@ -123,7 +123,7 @@ def discard(damaged: list[Path]) -> int:
     Raises
     ------
     InputError
-        When one of them can't be shown to be a shard at all; then none is deleted.
+        If one of them can't be shown to be a shard at all; then none is deleted.
     """
     for path in damaged:
         if path.exists() and not _is_own_shard(path):

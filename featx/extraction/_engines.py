@@ -105,9 +105,9 @@ class DaskEngine:
         Raises
         ------
         InputError
-            When Dask isn't installed or the scheduler can't be reached.
+            If Dask isn't installed or the scheduler can't be reached.
         FeatxError
-            When one shard's worker died again and again, or what a shard itself raised.
+            If one shard's worker died again and again, or what a shard itself raised.
         """
         with self._client() as client, _dask_failures(client):
             make = joblib.delayed(make_shard)
@@ -169,11 +169,11 @@ def make_shard(task: ShardTask, job: Job, recipe: BackboneRecipe) -> ShardResult
     Raises
     ------
     SpecMismatchError
-        When the worker's weights or number format aren't those of the cache.
+        If the worker's weights or number format aren't those of the cache.
     StorageError
-        When the cache can't be written from here.
+        If the cache can't be written from here.
     InputError
-        When the folder of the images isn't to be found here.
+        If the folder of the images isn't to be found here.
     """
     if not job.root.is_dir():
         raise InputError(

@@ -136,9 +136,9 @@ class Pipeline:
         Raises
         ------
         StorageError
-            When the disk is full or the folder can't be written.
+            If the disk is full or the folder can't be written.
         OutOfMemoryError
-            When not even one row fits in the device's memory.
+            If not even one row fits in the device's memory.
         UnreadableImageError
             At the first unreadable image, if the job says so.
         """

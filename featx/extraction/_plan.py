@@ -107,7 +107,7 @@ def find_finished_shards(folder: Path, spec: ExtractionSpec, progress: Progress)
     Raises
     ------
     SpecMismatchError
-        When a shard was made by another spec; the message names the fields that differ.
+        If a shard was made by another spec; the message names the fields that differ.
     """
     result = FinishedShards()
     shards = sorted((folder / SHARDS_NAME).glob("shard-*.h5"))

@@ -60,7 +60,7 @@ def spec_of(cache: Cache) -> ExtractionSpec:
     Raises
     ------
     InputError
-        When the cache is from another version of featx.
+        If the cache is from another version of featx.
     """
     try:
         return ExtractionSpec.model_validate(cache.spec)

@@ -53,7 +53,7 @@ def standardize(
     Raises
     ------
     InputError
-        When whitening would take more memory than there is.
+        If whitening would take more memory than there is.
     """
     if not spec.does_something:
         return backbone

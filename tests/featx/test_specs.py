@@ -81,8 +81,3 @@ class TestSpecError:
         assert error.exit_code == 2
         with pytest.raises(InputError, match=message):
             raise error
-
-    def test_names_the_field_where_there_is_no_option(self) -> None:
-        with pytest.raises(ValidationError) as caught:
-            AugmentationSpec.model_validate({"width_shift": -1})
-        assert str(spec_error(caught.value, options=False)).startswith("width_shift can't be -1")

@@ -58,7 +58,7 @@ def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        When the disk is full, the folder is read-only, the quota is used up, or a file is there
+        If the disk is full, the folder is read-only, the quota is used up, or a file is there
         that may not be replaced.
     """
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
@@ -100,7 +100,7 @@ def atomic_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        When the disk is full, the place is read-only, or a file or folder is in the way.
+        If the disk is full, the place is read-only, or a file or folder is in the way.
     """
     token = secrets.token_hex(4)
     temporary = target.with_name(f".{target.name}.{token}{TEMPORARY_SUFFIX}")
@@ -158,7 +158,7 @@ def make_folder(folder: Path) -> bool:
     Raises
     ------
     StorageError
-        When it can't be created or written to.
+        If it can't be created or written to.
     """
     with storage_errors(folder):
         existed = folder.is_dir()
@@ -251,9 +251,9 @@ def open_regular(path: str | Path) -> io.BufferedReader:
     Raises
     ------
     NotRegularFileError
-        When it is a pipe, a socket or a device.
+        If it is a pipe, a socket or a device.
     OSError
-        When it can't be opened.
+        If it can't be opened.
     """
     descriptor = os.open(
         path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -57,7 +57,7 @@ class Claims:
         Raises
         ------
         StorageError
-            When the folder can't be written.
+            If the folder can't be written.
         """
         import filelock  # only here: most commands take no claim
 

@@ -38,9 +38,9 @@ def lock(target: Path, *, wait: float = WRITING_SECONDS, hint: str = HINT) -> It
     Raises
     ------
     InputError
-        When another process is still at work.
+        If another process is still at work.
     StorageError
-        When the place can't be written to.
+        If the place can't be written to.
     """
     new = [path for path in target.parents if not path.exists()]
     claims, end = Claims(target.parent), time.monotonic() + wait

@@ -46,9 +46,9 @@ def output_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     Raises
     ------
     InputError
-        When `target` is a folder, a socket or a block device.
+        If `target` is a folder, a socket or a block device.
     StorageError
-        When it can't be written, or is there and may not be replaced.
+        If it can't be written, or is there and may not be replaced.
     """
     if is_stream(target):
         with tempfile.TemporaryDirectory(prefix="featx-") as beside:
@@ -76,9 +76,9 @@ def output_stream(target: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     StorageError
-        When it can't be written.
+        If it can't be written.
     ReaderLeftError
-        When nobody reads a pipe any more.
+        If nobody reads a pipe any more.
     """
     if _is_standard_output(target):
         sys.stdout.flush()
@@ -100,9 +100,9 @@ def is_stream(target: Path) -> bool:
     Raises
     ------
     InputError
-        When `target` is a folder, a socket or a block device.
+        If `target` is a folder, a socket or a block device.
     StorageError
-        When it can't be told.
+        If it can't be told.
     """
     if _is_standard_output(target):
         return True

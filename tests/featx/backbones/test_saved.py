@@ -113,7 +113,7 @@ def test_from_extraction_to_prediction(saved: Path, phantom_data: Path, tmp_path
         augmentation=AugmentationSpec(copies=0),
     )
     cache = open_cache(tmp_path / "cache")
-    fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+    fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5)
     run = load_run(tmp_path / "run")
     image = next(phantom_data.rglob("*.png"))
     (prediction,) = run.predict([image])
@@ -169,4 +169,4 @@ class TestRefused:
             ({"layer": "grind"}, "Did you mean grid"),
         ):
             with pytest.raises(InputError, match=message):
-                load_backbone(str(saved), **options)  # type: ignore[arg-type]
+                load_backbone(str(saved), **options)

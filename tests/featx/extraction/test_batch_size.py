@@ -18,7 +18,7 @@ from featx.backbones import Backbone, load_backbone
 from featx.data import scan_folder
 from featx.errors import OutOfMemoryError
 from featx.extraction import ExtractionOptions, extract_images
-from featx.extraction import _batching as batching
+from featx.extraction import _batch_size as batching
 from featx.extraction._batch_size import probe_batch_size
 from featx.extraction._pipeline import embed_filled
 from featx.fitting import fit
@@ -117,7 +117,7 @@ class TestCompany:
         )  # fmt: skip
         cache, given = open_cache(tmp_path / "cache"), []
         run = load_run(
-            fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).run
+            fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5).run
         )
 
         def noting(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -28,8 +28,8 @@ FOUR_ROWS = ExtractionOptions(rows_per_shard=4)
 
 
 def run(data: Path, cache: Path, backbone: Backbone, **arguments: Any) -> ExtractionReport:
-    arguments = {"augmentation": ONE_COPY, "options": FOUR_ROWS} | arguments
-    return extract_images(scan_folder(data), cache, backbone, **arguments)
+    chosen: dict[str, Any] = {"augmentation": ONE_COPY, "options": FOUR_ROWS} | arguments
+    return extract_images(scan_folder(data), cache, backbone, **chosen)
 
 
 def embeddings(cache: Path) -> NDArray[np.floating]:
