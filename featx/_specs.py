@@ -21,13 +21,15 @@ from featx.errors import InputError, SpecMismatchError
 
 
 class Spec(BaseModel):
-    """A frozen description of how something is made; equal specs have equal fingerprints.
+    """A frozen description of how something is made.
+
+    Equal specs have equal fingerprints.
 
     Attributes
     ----------
     added
-        Fields that an earlier version of featx didn't have. They are written only where they differ
-        from their defaults, which do what that version did, so that its fingerprints stay true.
+        Fields that an earlier version of featx didn't have. They are written only if they differ
+        from their defaults, so that old fingerprints stay true.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,7 +74,7 @@ def spec_error(error: ValidationError) -> InputError:
 
 @contextlib.contextmanager
 def spec_errors() -> Iterator[None]:
-    """Turn what pydantic says of a spec that a block makes into one line; see `spec_error`."""
+    """Turn pydantic's errors in a block into errors of one line, as `spec_error` does."""
     try:
         yield
     except ValidationError as error:
@@ -85,7 +87,7 @@ def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "
     Raises
     ------
     InputError
-        With the name that looks like it and with `otherwise`; by default a list, if none does.
+        If `name` isn't known. The error suggests a similar name, or tells `otherwise`.
     """
     known = list(names)
     if name not in known:

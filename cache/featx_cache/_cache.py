@@ -149,10 +149,9 @@ class Cache:
 
     @cached_property
     def details(self) -> pd.DataFrame:
-        """Further columns of the manifest, one row an image; read when they are asked for.
+        """Further columns of the manifest, such as width and height, one row an image.
 
-        Such as width, height, mode, source, cause, and whatever a CSV manifest had. Empty for a
-        cache that was made before there were any.
+        They are read when they are asked for. Old caches have none.
         """
         with _readable(self._folder / INDEX_NAME) as file:
             found: dict[str, Any] = {}
@@ -180,9 +179,9 @@ class Cache:
         Parameters
         ----------
         splits
-            Names such as ``("train", "val")``; None takes every split.
+            Names such as ``("train", "val")``. None takes every split.
         copies
-            False takes only copy 0, the untouched image.
+            Whether to take augmented copies, too.
 
         Returns
         -------
@@ -336,7 +335,7 @@ class Cache:
         Yields
         ------
         positions : ndarray of shape (block,), dtype intp
-            Which of `rows` these are.
+            Positions in `rows` of what was read.
         embeddings : ndarray of shape (block, *embedding_shape)
 
         Raises
@@ -369,7 +368,7 @@ class Cache:
         return np.empty((0, *self.embedding_shape), self.dtype) if result is None else result
 
     def verify(self) -> Iterator[tuple[str, FeatxError | None]]:
-        """Recompute the checksum of each shard; yield its name and its error, if any.
+        """Recompute the checksum of each shard, and yield its name and its error or None.
 
         Raises
         ------
@@ -435,7 +434,7 @@ def open_cache(path: str | Path) -> Cache:
 
 @contextlib.contextmanager
 def _readable(index: Path) -> Iterator[h5py.File]:
-    """Open an index; whatever HDF5 or this module complains about means that it is none."""
+    """Open an index. If HDF5 or this module complains about anything, it is none."""
     try:
         require_unchanged(index)
         with opened(index) as file:
@@ -489,7 +488,7 @@ def _column(file: h5py.File, name: str) -> NDArray[np.object_]:
 
 
 def _numbers(file: h5py.File, name: str, length: int, below: int | None = None) -> NDArray[Any]:
-    """Read a column of numbers that are not negative and, where it is given, below a limit."""
+    """Read a column of numbers that are not negative, and below a limit if one is given."""
     column = dataset(file, name, "iu", 1)
     if len(column) != length:
         raise ValueError(f"{len(column)} values of {name}, and not {length}")
@@ -523,7 +522,7 @@ def _not_a_cache(path: Path) -> NotACacheError:
 
 
 def _text(column: h5py.Dataset) -> NDArray[np.object_]:
-    """Decode a column; equal texts are one object, since most columns have few different ones."""
+    """Decode a column. Equal texts become one object, which saves memory."""
     texts = np.empty(len(column), object)
     known: dict[bytes, str] = {}
     for start in range(0, len(texts), _TEXTS_PER_BLOCK):

@@ -106,7 +106,7 @@ class LazyEmbeddings:
         return len(self.rows)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Index as NumPy does; only rows that are named on the first axis are read."""
+        """Index as NumPy does, and read only the rows that the first axis names."""
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
         if not _names_rows(first) or not all(_is_plain(each) for each in rest):
             whole: NDArray[Any] = np.asarray(self)[key]

@@ -50,16 +50,16 @@ class OpenElsewhereError(OSError):
 
 
 AllowSource = Callable[[str, str], bool]
-"""Says of a file and a dataset whether a virtual dataset may show it."""
+"""Function that says whether a virtual dataset may show a dataset of a file."""
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading, where it is a regular file that nobody is writing to.
+    """Open an HDF5 file for reading, if it is a regular file that nobody is writing to.
 
-    HDF5 itself would wait for ever for the writer of a pipe, and can't read at all where the file
-    system has no locks, as some network file systems haven't. Files of featx appear whole, under
-    their names, so they need no lock; it only tells of other programs.
+    HDF5 itself would wait for ever for the writer of a pipe, and can't read on a file system
+    without locks, as some network file systems are. Files of featx appear whole under their names,
+    so they need no lock. It only tells of other programs.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _opened_with_or_without_lock(path: Path) -> h5py.File:
-    """Open a file as this process has it open already, if it has; else without a lock at last."""
+    """Open a file with the locking with which this process has it open, or without a lock."""
     for locking in (None, True):
         with contextlib.suppress(OSError):
             return h5py.File(path, "r", locking=locking)
@@ -85,7 +85,7 @@ def _opened_with_or_without_lock(path: Path) -> h5py.File:
 def require_no_writer(file: BinaryIO, path: Path) -> None:
     """Refuse an HDF5 file that another program has open for writing.
 
-    Its lock says so, and where there are no locks the flag that HDF5 leaves in the file meanwhile.
+    Its lock says so. Without locks, the flag says so that HDF5 leaves in the file meanwhile.
     Until `file` is closed, no other program can open it for writing with a lock.
 
     Raises
@@ -142,18 +142,18 @@ def dataset(
     *,
     sources: AllowSource | None = None,
 ) -> h5py.Dataset:
-    """Return a dataset of a file that holds its own data; none of it is read.
+    """Return a dataset of a file that holds its own data, without reading it.
 
     Parameters
     ----------
     file, name
         See `member`.
     kinds
-        NumPy's letters, such as ``f`` for floating point and ``iu`` for integers.
+        NumPy's letters of the types that are allowed, such as ``f`` or ``iu``.
     dimensions
-        How many it has; None for any but none.
+        Number of its dimensions. None is any number but 0.
     sources
-        Which sources it may have, should it be virtual; None allows no virtual dataset.
+        Sources that it may have if it is virtual. None allows no virtual dataset.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def dataset(
 
 
 def text_attribute(file: h5py.File, name: str) -> str:
-    """Return an attribute that is text; empty when it isn't there.
+    """Return an attribute that is text, or an empty text if it isn't there.
 
     Raises
     ------

@@ -103,7 +103,7 @@ def write_index(
     Parameters
     ----------
     folder
-        The cache; its shards are in ``shards/``.
+        Folder of the cache. Its shards are in ``shards/``.
     images
         One row an image, with the columns `IMAGE_COLUMNS`, all text, and any others.
     locations
@@ -141,7 +141,7 @@ def write_index(
 
 
 def require_unchanged(index: Path) -> None:
-    """Refuse an index that isn't what `write_index` wrote; of earlier versions any will do.
+    """Refuse an index that isn't what `write_index` wrote. Earlier versions wrote no checksum.
 
     A flipped bit in HDF5's own structures, those of virtual datasets before all, can make HDF5
     read in circles, or crash.
@@ -206,7 +206,7 @@ def _write_embeddings(file: h5py.File, locations: RowLocations, kind: _Embedding
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """So many rows from `start` on are those of a dataset of `height` rows from `row` on."""
+    """Rows from `start` on are the rows from `row` on of a dataset of `height` rows."""
 
     start: int
     rows: int

@@ -80,11 +80,11 @@ def write_shard(
     Parameters
     ----------
     path
-        The shard's file; its folder must exist.
+        File of the shard. Its folder must exist, else an OSError is raised.
     embeddings : ndarray of shape (rows, ...), dtype float16 or float32
         One embedding a row; 9x9x512 for VGG19 at 300x300.
     keys
-        The image and copy of each row.
+        Image and copy of each row.
     spec
         Canonical JSON of what made the embeddings.
     compression
@@ -186,7 +186,7 @@ def verify_shard(path: Path) -> tuple[RowKeys, str]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a shard; whatever HDF5 complains about means that the shard is damaged."""
+    """Open a shard. If HDF5 complains about anything, the shard is damaged."""
     if not path.is_file():
         raise _damaged(path, "the file is missing")
     try:

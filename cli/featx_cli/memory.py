@@ -6,12 +6,12 @@ import errno
 
 
 def lacks_memory(error: BaseException | None) -> bool:
-    """Say whether a lack of memory is behind an error; libraries have many words for it.
+    """Say whether a lack of memory is behind an error. Libraries have many words for it.
 
     Parameters
     ----------
     error
-        What was raised. What it was raised from counts too.
+        Error that was raised. The errors behind it count, too.
 
     Examples
     --------

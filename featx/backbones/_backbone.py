@@ -93,9 +93,9 @@ class Backbone:
         Parameters
         ----------
         images : ndarray of shape (rows, input_size, input_size, 1 or 3), dtype float32
-            Grey or RGB values 0..255. The batch may have any length without retracing. A network
-            of three channels gets grey three times; a saved model of one channel gets RGB as its
-            luminance (0.2989 R + 0.5870 G + 0.1140 B, see ``tf.image.rgb_to_grayscale``).
+            Grey or RGB values 0..255, in a batch of any length. A network of three channels gets
+            grey three times. A saved model of one channel gets the luminance of RGB (0.2989 R +
+            0.5870 G + 0.1140 B, see ``tf.image.rgb_to_grayscale``).
 
         Returns
         -------
@@ -117,7 +117,7 @@ class Backbone:
             ) from error
 
     def as_tensors(self, images: Any) -> Any:
-        """Do what `embed` does with TensorFlow operations, to be part of a larger graph.
+        """Do what `embed` does as a part of a larger TensorFlow graph.
 
         Parameters
         ----------
@@ -154,9 +154,9 @@ class Backbone:
         Parameters
         ----------
         standardization
-            See `featx.backbones._standardization`.
+            What is done to the input.
         file
-            Where other processes will find it.
+            File in which other processes will find it.
         """
         return replace(
             self,
@@ -274,9 +274,9 @@ def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbon
     Parameters
     ----------
     recipe
-        That process's `Backbone.recipe`.
+        Attribute `recipe` of that process's `Backbone`.
     device
-        Where it runs here; None is what the recipe says.
+        Device that it runs on here. None is what the recipe says.
 
     Raises
     ------
@@ -294,7 +294,7 @@ def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbon
 def _build_named(
     name: str, weights: str, input_size: int, seed: int, precision: Precision
 ) -> tuple[Any, Any]:
-    """Build a network of ``keras.applications``; return it and its own preprocessing."""
+    """Build a network of ``keras.applications``, and return it and its own preprocessing."""
     import keras
 
     network = architecture(name)
@@ -310,7 +310,7 @@ def _build_named(
 
 
 def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
-    """Refuse what a saved model has of its own, or hasn't."""
+    """Refuse options that a saved model decides by itself."""
     if weights != "imagenet":
         raise InputError("a saved model has its own weights", "Leave `weights` out.")
     if preprocess == "imagenet":
@@ -344,7 +344,7 @@ class _Steps:
 
 
 def _composed(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
-    """Compose the forward pass; without a network it ends where it would begin."""
+    """Compose the forward pass. Without a network it returns the network's input."""
     import tensorflow as tf
 
     @own_keras_settings()

@@ -1,4 +1,4 @@
-"""Choosing where the forward pass runs: the CPU or one GPU."""
+"""Device of the forward pass: the CPU or one GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def gpu_count() -> int:
 
 
 def resolve_device(choice: str) -> str:
-    """Return ``cpu`` or ``gpu:N``; a GPU is made ready to be shared.
+    """Return ``cpu`` or ``gpu:N``, and let TensorFlow take a GPU's memory bit by bit.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def placement(device: str) -> Any:
 
 
 def capability(device: str) -> tuple[int, int] | None:
-    """Return a GPU's compute capability; None for the CPU, or where it isn't known."""
+    """Return a GPU's compute capability; None for the CPU, or if it isn't known."""
     import tensorflow as tf
 
     if device == "cpu":

@@ -6,6 +6,7 @@ import difflib
 from typing import Any
 
 from featx.errors import InputError
+from featx_cache._text import first_line
 
 
 def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tuple[int, ...]]:
@@ -16,8 +17,8 @@ def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tu
     model
         A Keras network of one image input.
     layer
-        None is the last before the top: the last whose output has rows and columns, or the last
-        of all in a network that has no such layer. A network inside the model counts as one layer.
+        Name of the layer. None is the last before the top: the last layer whose output has rows
+        and columns, else the last of all. A network inside the model counts as one layer.
     input_size
         Side of the square input in pixels.
 
@@ -40,7 +41,7 @@ def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tu
             (None, input_size, input_size, model.inputs[0].shape[-1])
         )
     except ValueError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"`input_size` {input_size} doesn't suit {model.name}: {reason}"
         ) from error

@@ -71,7 +71,7 @@ def architecture(name: str) -> Architecture:
     Raises
     ------
     InputError
-        If there is none of that name; names that look like it are suggested.
+        If there is none of that name. The error suggests similar names.
     """
     known = architectures()
     key = name.lower().replace("-", "").replace("_", "")
@@ -82,5 +82,5 @@ def architecture(name: str) -> Architecture:
         f"there is no backbone {name!r}",
         f"Did you mean {' or '.join(near)}?"
         if near
-        else "`featx backbones` lists them; a saved model is a .keras file.",
+        else "`featx backbones` lists them. A saved model is a .keras file.",
     )

@@ -15,12 +15,12 @@ from featx.backbones._spec import DEFAULT_INPUT, Precision
 from featx.errors import InputError
 
 SUFFIX = ".keras"
-LARGEST_OUTPUT = 2**28
-"""Numbers that a layer may make of one image: a gigabyte in float32, and four times what the first
-layers of a VGG make of 1024 pixels."""
-_WEIGHTS, _FEW = "model.weights.", 4096
+MAX_OUTPUT_SIZE = 2**28
+"""Most numbers that a layer may make of one image: a gigabyte in float32, and four times as many as
+the first layers of a VGG make of 1024 pixels."""
+_WEIGHTS, _SPARE_NUMBERS = "model.weights.", 4096
 _TRAINING = frozenset({"compile_config"})
-_NOISE = _TRAINING | {"build_config", "shared_object_id"}
+_OTHER_KEYS = _TRAINING | {"build_config", "shared_object_id"}
 """How the model was trained, and addresses in memory."""
 _HINT = "Save a Keras model of one image input with model.save('FILE.keras')."
 
@@ -58,7 +58,7 @@ def load_saved(path: Path, precision: Precision) -> Any:
 
 
 def load_safely(path: Path) -> Any:
-    """Load a ``.keras`` file that may be made to do harm.
+    """Load a ``.keras`` file from elsewhere, which may try to do harm.
 
     Keras's safe mode refuses code. What it doesn't look at is refused here: archives and networks
     that would fill the memory, and names of members that lead out of the archive.
@@ -88,11 +88,11 @@ def _require_room(path: Path) -> None:
     with fresh_layer_numbers(), keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(_without(_TRAINING, config), safe_mode=True)
         numbers = sum(math.prod(variable.shape) for variable in model.variables)
-        if numbers > stored + _FEW:
+        if numbers > stored + _SPARE_NUMBERS:
             raise ValueError(f"it has {numbers} weights, and {stored} bytes of them are stored")
         for layer in getattr(model, "layers", ()):
             for output in keras.tree.flatten(getattr(layer, "output", ())):
-                if math.prod(side or 1 for side in output.shape[1:]) > LARGEST_OUTPUT:
+                if math.prod(side or 1 for side in output.shape[1:]) > MAX_OUTPUT_SIZE:
                     raise ValueError(f"its layer {layer.name} makes {output.shape} of an image")
 
 
@@ -124,7 +124,7 @@ def architecture_sha256(path: Path) -> str:
     another precision would describe in other words.
     """
     with zipfile.ZipFile(path) as archive:
-        config = _without(_NOISE, json.loads(archive.read("config.json")))
+        config = _without(_OTHER_KEYS, json.loads(archive.read("config.json")))
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 

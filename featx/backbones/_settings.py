@@ -13,7 +13,7 @@ FLOAT, CHANNELS = "float32", "channels_last"
 
 @contextlib.contextmanager
 def own_keras_settings() -> Iterator[None]:
-    """Build and run networks with TensorFlow, float32 and channels last; put all back afterwards.
+    """Use TensorFlow, float32 and channels last in a block, and put all back afterwards.
 
     Keras reads ``floatx``, ``image_data_format`` and its backend from ``keras.json``. They decide
     what a network computes and aren't part of any spec.

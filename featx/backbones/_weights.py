@@ -20,13 +20,14 @@ from featx.backbones._catalog import describe_backbones
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache._hdf5 import UNREADABLE, opened, require_own
+from featx_cache._text import first_line
 from featx_cache.files import is_there
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
-MOST_COMPARED = 12
-"""Networks of Keras that a file is compared with: some take a second to build."""
+MAX_CANDIDATES = 12
+"""Most networks of Keras that a file is compared with, since some take a second to build."""
 
-_NO_WEIGHTS = re.compile(r"(^|/)(optimizer\w*|seed_generator)(/|$)")
+_OTHER_NUMBERS = re.compile(r"(^|/)(optimizer\w*|seed_generator)(/|$)")
 """Parts of a file that a network's number of parameters doesn't count."""
 
 
@@ -42,7 +43,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
     input_size
         Side of the square input in pixels.
     seed
-        Seed of random weights; not used by the others.
+        Seed of random weights. Other weights don't use it.
 
     Returns
     -------
@@ -76,7 +77,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         with opened(path) as file:
             require_own(file)
         with warnings.catch_warnings():
-            # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.
+            # Keras only warns of layers that the file doesn't fill. Here that is an error.
             warnings.filterwarnings("error", message=".*freshly-initialized.*")
             model.load_weights(path)
     except Exception as error:
@@ -88,32 +89,32 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
                 f"Give `backbone` {owner}, or the weights of {network.name}.",
             ) from error
         raise WeightsError(
-            f"{what} ({(str(error).splitlines() or ['unreadable'])[0][:160]})",
+            f"{what} ({first_line(error)[:160]})",
             "Give the weights of that network, saved with include_top=False.",
         ) from error
     return model
 
 
 def network_of(path: Path, like: str = "") -> str | None:
-    """Find the network without its top whose weights a file holds, by how many numbers they are.
+    """Find the network whose weights without the top a file holds, by their number.
 
     Parameters
     ----------
     path
         A Keras weights file.
     like
-        Name of a network. The file is compared with the ones whose names are most like it, or are
-        in the file's name.
+        Name of a network. The file is compared with networks of similar names, and with those in
+        the file's name.
 
     Returns
     -------
     str or None
-        None where the file fits none of them, or can't be read.
+        None if the file fits none of them, or can't be read.
     """
     sizes: list[int] = []
 
     def count(name: str, entry: Any) -> None:
-        if isinstance(entry, h5py.Dataset) and not _NO_WEIGHTS.search(name):
+        if isinstance(entry, h5py.Dataset) and not _OTHER_NUMBERS.search(name):
             sizes.append(math.prod(entry.shape))
 
     try:
@@ -128,12 +129,12 @@ def network_of(path: Path, like: str = "") -> str | None:
     def likeness(name: str) -> float:
         return (name in path.name.lower()) + SequenceMatcher(a=like, b=name).ratio()
 
-    names = sorted(architectures(), key=likeness, reverse=True)[:MOST_COMPARED]
+    names = sorted(architectures(), key=likeness, reverse=True)[:MAX_CANDIDATES]
     return next((e.name for e in describe_backbones(names) if e.parameters == sum(sizes)), None)
 
 
 def weights_sha256(model: Any) -> str:
-    """Hash a model's weights: names of place, shapes and float32 values in the order of layers.
+    """Hash a model's weights: names, shapes and float32 values in the order of layers.
 
     Returns
     -------
@@ -169,7 +170,7 @@ def _build(network: Architecture, weights: str | None, input_size: int) -> Any:
     except ValueError as error:
         if "nput size" not in str(error) and "input_shape" not in str(error):
             raise
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"`input_size` {input_size} doesn't suit {network.name}: {reason}"
         ) from error
@@ -184,11 +185,11 @@ def _download(network: Architecture, input_size: int) -> Any:
         raise
     except Exception as error:
         # Keras: "URL fetch failure on ADDRESS: CODE -- REASON".
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rsplit(" -- ")[-1][:160]
+        reason = first_line(error).rsplit(" -- ")[-1][:160]
         raise WeightsError(
             f"the ImageNet weights of {network.name} can't be downloaded ({reason})",
-            f"Give a weights file (`weights` FILE), or a folder that holds it "
-            f"({WEIGHTS_DIR_VARIABLE}), or try things out untrained (`weights` random).",
+            f"Give `weights` a file or random (untrained), or put the file into the folder that "
+            f"{WEIGHTS_DIR_VARIABLE} names.",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Choosing the batch size of the forward pass by trying."""
+"""Batch size of the forward pass, found by trying."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from featx.errors import OutOfMemoryError
 DEFAULT_BATCH_SIZE = 8
 MIN_BATCH_SIZE = 4
 MAX_BATCH_SIZE = {"cpu": 64, "gpu": 256}
-"""A CPU that runs out of memory kills the process without a word, so it isn't led there."""
+"""Largest batches that are tried. A CPU that runs out of memory kills the process."""
 MIN_SPEEDUP = 1.03
-"""How many times faster a larger batch has to be to be worth its memory."""
+"""Least gain in speed for which a larger batch is taken."""
 ROWS_PER_PROBED_ROW = 64
-"""A batch is tried where the job has so many times its rows; else trying it costs too much."""
+"""Rows that a job has to have for each row of a batch, so that trying costs little."""
 
 
 def probe_batch_size(
     backbone: Backbone, largest: int | None = None
 ) -> tuple[int, dict[int, float]]:
-    """Time forward passes over ever larger batches until that stops paying.
+    """Time forward passes over ever larger batches, until larger ones aren't faster.
 
     Parameters
     ----------
     backbone
-        The network, on its device.
+        Network on its device.
     largest
-        Batches that are never filled aren't tried; None tries all that are reasonable.
+        Largest batch to try. None tries up to the largest of the device.
 
     Returns
     -------
     batch_size
-        The smallest of those within 3 % of the fastest.
+        Smallest size within 3 % of the fastest.
     speeds
-        Batch size -> rows a second, of every size tried.
+        Rows a second for every size that was tried.
     """
     speeds: dict[int, float] = {}
     size = MIN_BATCH_SIZE

@@ -1,4 +1,4 @@
-"""The cache folder while it is being filled: who may, with which spec, and what is taken away."""
+"""The cache folder while it is being filled: who may fill it, and which files are removed."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from featx_cache.files import (
 
 SPEC_NAME = "spec.json"
 OTHER_SETTINGS = "Use the same settings, or another `cache` folder."
-INDEX_SECONDS = 600.0
-"""How long to wait for somebody who writes the index: of a million images it takes a minute."""
+INDEX_WAIT_SECONDS = 600.0
+"""Time to wait for another process that writes the index, a minute for a million images."""
 _LOCK_NAME = ".lock"
-"""Of earlier versions."""
+"""Name of a file that earlier versions made."""
 _OWN_NAMES = (SPEC_NAME, STANDARDIZATION_NAME, _LOCK_NAME)
 _SHARD = re.compile(r"shard-[0-9a-f]{20}\.h5")
 _SCRATCH = re.compile(
     r"\.(?:shard-[0-9a-f]{20}\.h5|index\.h5|spec\.json|standardization\.npz)\.(?:lock|[0-9a-f]).*"
 )
-"""What featx puts beside its files while it makes them."""
+"""Files that featx puts beside its own while it makes them."""
 
 
 @contextlib.contextmanager
 def filling(folder: Path) -> Iterator[None]:
-    """Prepare a cache folder; take away what this call created if it achieved nothing.
+    """Prepare a cache folder, and remove what this call created if no shard was made.
 
-    Several commands may fill one folder at once: what they share is claimed shard by shard.
+    Several commands may fill one folder at once. They claim its shards one by one.
 
     Raises
     ------
     InputError
-        If the folder is a file, or has other things in it and isn't shown to be a cache.
+        If the folder is a file, or has other things in it and isn't a cache.
     StorageError
         If it can't be written.
     """
@@ -74,23 +74,23 @@ def filling(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def index_lock(folder: Path) -> Iterator[None]:
-    """Keep others from writing the index, or agreeing on a spec, for the length of a block.
+    """Keep others from writing the index or the spec for the length of a block.
 
-    A claim does it, which needs no locks of the file system: some network file systems have none.
+    A claim needs no locks of the file system, which some network file systems don't have.
     """
-    with storage_errors(folder), lock(folder / INDEX_NAME, wait=INDEX_SECONDS):
+    with storage_errors(folder), lock(folder / INDEX_NAME, wait=INDEX_WAIT_SECONDS):
         for name in (INDEX_NAME, SPEC_NAME, STANDARDIZATION_NAME):
             remove_leftovers_of(folder / name)
         yield
 
 
 def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
-    """Write down what fills a cache, so that nobody fills it with something else meanwhile.
+    """Write down the spec of a cache, so that nobody fills it with other settings meanwhile.
 
     Raises
     ------
     SpecMismatchError
-        If the folder has shards by other settings, or someone is making some.
+        If the folder has shards of other settings, or someone is making some.
     """
     path = folder / SPEC_NAME
     with index_lock(folder):
@@ -110,7 +110,7 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
 
 
 def keep_standardization(folder: Path, standardization: Standardization) -> None:
-    """Put down what the network's input was standardized with; a run takes it along."""
+    """Write the statistics with which the network's input is standardized; runs copy them."""
     path = folder / STANDARDIZATION_NAME
     with index_lock(folder):
         if not path.is_file():
@@ -118,12 +118,12 @@ def keep_standardization(folder: Path, standardization: Standardization) -> None
 
 
 def discard(damaged: list[Path]) -> int:
-    """Delete damaged shards, unless someone else has repaired them by now; count the deleted.
+    """Delete damaged shards that nobody has repaired by now, and count them.
 
     Raises
     ------
     InputError
-        If one of them can't be shown to be a shard at all; then none is deleted.
+        If one of them isn't certainly a shard of featx. Then none is deleted.
     """
     for path in damaged:
         if path.exists() and not _is_own_shard(path):
@@ -150,7 +150,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, object] | None:
-    """Read an object; None where there is none, or only a damaged one, which is then replaced."""
+    """Read an object. None if there is none or it is damaged, and will be replaced."""
     try:
         with open_regular(path) as file:
             value = json.load(file)
@@ -160,7 +160,7 @@ def _read_json(path: Path) -> dict[str, object] | None:
 
 
 def _is_own_shard(path: Path) -> bool:
-    """Say whether a shard, however damaged, is featx's: by name, and content or index."""
+    """Say whether a damaged file is a shard of featx, by its name and its content or the index."""
     if not _SHARD.fullmatch(path.name) or path.is_symlink() or not path.is_file():
         return False
     with contextlib.suppress(FeatxError):
@@ -172,7 +172,7 @@ def _is_own_shard(path: Path) -> bool:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse to fill a folder that has something else in it, or leads elsewhere."""
+    """Refuse a folder that holds something else, or whose shards are elsewhere."""
     shards = folder / SHARDS_NAME
     if shards.is_symlink():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Who makes the shards: this process, or the workers of a Dask cluster."""
+"""Makers of the shards: this process, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Engine(Protocol):
     def run(
         self, tasks: Sequence[ShardTask], job: Job, backbone: Backbone, advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Make shards in any order and yield what became of each."""
+        """Make shards in any order, and yield the result of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class LocalEngine:
     def run(
         self, tasks: Sequence[ShardTask], job: Job, backbone: Backbone, advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Make shards in their order and yield what became of each."""
+        """Make shards in their order, and yield the result of each."""
         return Pipeline(job, backbone).run(tasks, advance)
 
 
@@ -100,14 +100,14 @@ class DaskEngine:
     def run(
         self, tasks: Sequence[ShardTask], job: Job, backbone: Backbone, advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Make shards on the cluster and yield what became of each, in the order of finishing.
+        """Make shards on the cluster, and yield their results in the order of finishing.
 
         Raises
         ------
         InputError
             If Dask isn't installed or the scheduler can't be reached.
         FeatxError
-            If one shard's worker died again and again, or what a shard itself raised.
+            If the workers of one shard died again and again, or a shard raised it.
         """
         with self._client() as client, _dask_failures(client):
             make = joblib.delayed(make_shard)
@@ -164,16 +164,16 @@ class DaskEngine:
 
 
 def make_shard(task: ShardTask, job: Job, recipe: BackboneRecipe) -> ShardResult:
-    """Make one shard in this process: what a worker is asked to do.
+    """Make one shard in this process, which is a worker.
 
     Raises
     ------
     SpecMismatchError
         If the worker's weights or number format aren't those of the cache.
     StorageError
-        If the cache can't be written from here.
+        If the worker can't write the cache.
     InputError
-        If the folder of the images isn't to be found here.
+        If the worker doesn't find the folder of the images.
     """
     if not job.root.is_dir():
         raise InputError(

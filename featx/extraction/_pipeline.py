@@ -60,21 +60,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What became of a shard.
+    """Result of a shard.
 
     Attributes
     ----------
     task
-        Which shard.
+        Shard that was to be made.
     keys
-        Its rows, safely on disk; None when there is no such shard, because no image of it can be
-        read or because someone else is making it.
+        Rows that are on disk. None if no image of the shard can be read, or someone else is making
+        it.
     computed
-        How many of the rows were computed here.
+        Number of rows that were computed here.
     unreadable
-        (path, reason) of the images that were left out.
+        Path and reason of each image that was left out.
     busy
-        Whether someone else is making it.
+        Whether someone else is making the shard.
     """
 
     task: ShardTask
@@ -96,7 +96,7 @@ class _Decoded:
 
 @dataclass(frozen=True, slots=True)
 class _Threads:
-    """Who does the forward passes, how many of them may wait, and who writes."""
+    """Threads of the forward passes and of writing, and the number of passes that may wait."""
 
     network: ThreadPoolExecutor
     passes: int
@@ -104,14 +104,14 @@ class _Threads:
 
 
 class Pipeline:
-    """Make shards one after another, none of which anybody else is making.
+    """Makes shards one after another, except those that somebody else is making.
 
     Parameters
     ----------
     job
-        What to make, and how.
+        Settings of all shards.
     backbone
-        The network.
+        Network.
     """
 
     def __init__(self, job: Job, backbone: Backbone) -> None:
@@ -124,14 +124,14 @@ class Pipeline:
     def run(
         self, tasks: Iterable[ShardTask], advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Embed and write every shard that isn't taken; yield what became of each.
+        """Embed and write every shard that isn't claimed, and yield the result of each.
 
         Parameters
         ----------
         tasks
             Shards to make. Decoding runs ahead from one into the next.
         advance
-            Is given the number of rows done.
+            Function that is called with numbers of finished rows.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class Pipeline:
                 decoders.shutdown(wait=False, cancel_futures=True)
 
     def _claimed(self, tasks: Iterable[ShardTask]) -> Iterator[ShardTask]:
-        """Pass on the shards that are to be made here; set the others aside."""
+        """Pass on the shards that are to be made here, and set the others aside."""
         for task in tasks:
             if not self._claims.take(task.name):
                 self._aside.append(ShardResult(task, busy=True))
@@ -183,7 +183,7 @@ class Pipeline:
                 self._aside.append(ShardResult(task, keys))
 
     def _set_aside(self, advance: Advance) -> Iterator[ShardResult]:
-        """Pass on what became of shards that weren't made here."""
+        """Pass on the results of shards that weren't made here."""
         while self._aside:
             result = self._aside.popleft()
             if result.keys is not None:  # made by someone else
@@ -273,7 +273,7 @@ class Pipeline:
         self._writes.append((future, ShardResult(task, rows, len(keys), unreadable)))
 
     def _embed(self, images: list[NDArray[np.float32]]) -> NDArray[np.floating]:
-        """Embed a batch; where the device's memory is too small, by halves from then on."""
+        """Embed a batch. If the device's memory is too small, halve the batches from then on."""
         rows = self._batch_size
         try:
             parts = [
@@ -297,7 +297,7 @@ class Pipeline:
 
 
 def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Make one batch; grey images are tripled only when a colour image is in the same batch.
+    """Make one batch. Grey images are tripled only if a color image is in the same batch.
 
     Returns
     -------
@@ -313,16 +313,16 @@ def embed_filled(
 ) -> NDArray[np.float32]:
     """Embed images in a batch that always has the same size.
 
-    oneDNN and cuDNN choose how they compute by the size of a batch: in float32, a batch of one has
-    other last digits than a batch of two. With empty images behind them, images have the same
-    embeddings alone as among others.
+    The size of a batch decides how oneDNN and cuDNN compute: in float32, a batch of one has other
+    last digits than a batch of two. With empty images behind it, an image has the same embedding
+    alone as among others.
 
     Parameters
     ----------
     backbone
-        The network.
+        Network.
     images
-        At most `rows`; see `stack`.
+        At most `rows` images for `stack`.
     rows
         Size of the batch.
 
@@ -337,7 +337,7 @@ def embed_filled(
 
 
 def to_storage(embeddings: NDArray[np.float32], dtype: str) -> NDArray[np.floating]:
-    """Convert for the disk; values beyond float16's range become its largest, not infinite."""
+    """Convert for the disk. Values beyond float16's range become its largest, not infinite."""
     if dtype == "float32":
         return embeddings
     limit = float(np.finfo(np.float16).max)

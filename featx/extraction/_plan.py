@@ -1,4 +1,4 @@
-"""Deciding what is still to be done: which rows finished shards hold, and which are missing."""
+"""Rows that finished shards hold, and rows that are missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featx_cache._index import SHARDS_NAME, RowLocations
 from featx_cache._shards import SHA256_DTYPE, RowKeys, verify_shard
 
 CopiesOf = Literal["train", "all"]
-"""Which images have augmented copies: those of split ``train``, or all."""
+"""Images that have augmented copies: those of the split ``train``, or all."""
 
 RowKey = tuple[str, int]
 """An image's SHA-256 and a copy's number."""
@@ -56,12 +56,12 @@ class FinishedShards:
         self._keys.append(keys)
 
     def find(self, keys: RowKeys) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Find rows; a row that several shards hold is in the one that was added first.
+        """Find rows. If several shards hold a row, the shard counts that was added first.
 
         Returns
         -------
         shard, shard_row : ndarray of shape (rows,), dtype int32
-            Position in `names` and row in that shard; -1 for rows that no shard holds.
+            Position in `names` and row in that shard, or -1 for rows that no shard holds.
         """
         shard = np.full(len(keys.copy), -1, np.int32)
         shard_row = np.full(len(keys.copy), -1, np.int32)
@@ -107,7 +107,7 @@ def find_finished_shards(folder: Path, spec: ExtractionSpec, progress: Progress)
     Raises
     ------
     SpecMismatchError
-        If a shard was made by another spec; the message names the fields that differ.
+        If a shard was made by another spec. The message names the fields that differ.
     """
     result = FinishedShards()
     shards = sorted((folder / SHARDS_NAME).glob("shard-*.h5"))

@@ -1,4 +1,4 @@
-"""Packing images into shards, so that everyone who fills a cache packs alike."""
+"""Shards to make: images are divided alike by every process that fills a cache."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ShardTask:
     Attributes
     ----------
     name
-        File name, from the fingerprint and the rows that it is to hold.
+        File name, made of the fingerprint and the rows.
     images
-        What to decode and embed.
+        Images to decode and embed.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ShardTask:
 
     @property
     def rows(self) -> int:
-        """How many embeddings the shard holds when every image can be read."""
+        """Number of embeddings in the shard if every image can be read."""
         return sum(len(image.copies) for image in self.images)
 
     @classmethod
@@ -43,20 +43,20 @@ def divide_into_shards(
 ) -> list[ShardTask]:
     """Divide what is missing into shards.
 
-    The shards of a whole new cache are always the same, and those of them that are wholly missing
-    stay as they are, whatever else is done already: so two processes that started at different
-    times still mean the same work by the same name. Other images are packed together.
+    The shards of a new cache are always the same. Those that are wholly missing stay as they are,
+    whatever is done already, so that processes that started at different times give the same work
+    the same name. Other images are put together into further shards.
 
     Parameters
     ----------
     wanted
         Every image of the manifest with all its copies.
     missing
-        The part of it that is in no shard.
+        Part of it that is in no shard.
     rows_per_shard
-        The most rows of a shard; an image is never divided.
+        Most rows of a shard. The copies of an image are never divided.
     fingerprint
-        Of the extraction.
+        Fingerprint of the extraction's spec.
     """
     home = {
         image.sha256: number

@@ -1,4 +1,4 @@
-"""Measuring the training images for the standardization of a network's input."""
+"""Statistics of the training images, for the standardization of a network's input."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ def standardize(
     decoding: DecodingSpec | None = None,
     progress: Progress = SILENT,
 ) -> Backbone:
-    """Make a backbone standardize its input, measuring the training images where it has to.
+    """Return the backbone with a standardized input, and measure the training images if needed.
 
-    Where a cache was begun with the same standardization, what was measured then is taken: images
-    that came later don't change it.
+    If the cache was begun with the same standardization, its statistics are taken. Images that came
+    later don't change them.
 
     Parameters
     ----------
     backbone
-        As `featx.backbones.load_backbone` made it.
+        Network that `load_backbone` made.
     spec
-        What is asked for.
+        Standardization that is asked for.
     manifest
-        The images; those of split train are measured, without augmented copies.
+        Images. Those of the split train are measured, without augmented copies.
     cache
-        The folder that will be filled.
+        Folder that will be filled.
     decoding
-        How files become pixels; None takes the defaults.
+        Settings with which files become pixels. None takes the defaults.
     progress
-        Shows how far it got.
+        What shows the progress.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def _batches(
     decoding: DecodingSpec | None,
     advance: Advance,
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode and preprocess images, a batch at a time; unreadable ones are left out."""
+    """Decode and preprocess images, a batch at a time, without the unreadable ones."""
     for start in range(0, len(paths), DEFAULT_BATCH_SIZE):
         part = paths[start : start + DEFAULT_BATCH_SIZE]
         images = []

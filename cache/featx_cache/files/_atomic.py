@@ -34,19 +34,19 @@ _OTHER_CAUSES = {
         "Mount it again, and run the same command again.",
     ),
 }
-"""Errors of the operating system: what they are called, and what to do."""
+"""Errors of the operating system: their names, and what to do."""
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `target`; on success flush it to disk and rename it.
+    """Give a temporary path beside `target`, and on success flush it to disk and rename it.
 
-    A link at `target` is replaced, not followed; see `output_path` for files that a user named.
+    A link at `target` is replaced, not followed. See `output_path` for files that a user named.
 
     Parameters
     ----------
     target
-        The file that appears whole, or not at all. Its folder must exist.
+        File that appears whole, or not at all. Its folder must exist, else an OSError is raised.
     replace
         Whether a file that is there by the end may be replaced.
 
@@ -79,10 +79,10 @@ def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a temporary folder beside `target`; on success flush it to disk and rename it.
+    """Give a temporary folder beside `target`, and on success flush it to disk and rename it.
 
-    A folder that is there changes places with the new one in one step, so that there is always
-    one; where the system can't do that, it is gone for an instant.
+    A folder that is there and the new one swap their names in one step, so that there is always
+    one. If the system can't do that, it is gone for an instant.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> bool:
-    """Create `folder` and its parents; say whether it is new.
+    """Create `folder` and its parents, and say whether it is new.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def _put_new(temporary: Path, target: Path) -> None:
 
 
 def _put(temporary: Path, target: Path, old: Path, *, replace: bool) -> None:
-    """Give a finished folder its name; what had it gets the name of one of the others."""
+    """Give a finished folder its name. The folder that had it is renamed."""
     linked = target.is_symlink() and target.is_dir()
     while True:
         try:
@@ -233,7 +233,7 @@ def remove_leftovers_of(target: Path) -> None:
 
 
 def is_there(path: Path, *, file: bool = False) -> bool:
-    """Say whether there is such a file or folder; there is none of a name that is too long."""
+    """Say whether there is such a file or folder. A name that is too long has none."""
     try:
         return path.is_file() if file else path.exists()
     except OSError as error:
@@ -243,7 +243,7 @@ def is_there(path: Path, *, file: bool = False) -> bool:
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:
-    """Open a regular file for reading bytes; never waits for the writer of a pipe.
+    """Open a regular file for reading bytes, without waiting for the writer of a pipe.
 
     Links are followed. Whether the file is a regular one is asked of what was opened, so that
     nobody can put another in its place in between.

@@ -30,7 +30,7 @@ _LEFT = re.compile(
     rf"\.(shard-\w+\.h5)({re.escape(_SUFFIX)}|\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
     rf"|{re.escape(_BREAK)}.+)"
 )
-"""What a killed process leaves of a shard."""
+"""Files that a killed process leaves of a shard."""
 
 
 class Claims:
@@ -43,7 +43,7 @@ class Claims:
     Parameters
     ----------
     folder
-        The folder of the shards; it must exist.
+        Folder of the shards. It must exist, else a StorageError is raised.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,7 +52,7 @@ class Claims:
         self._unsigned: dict[tuple[str, int], float] = {}
 
     def take(self, name: str) -> bool:
-        """Claim the shard `name` unless someone else has; sweep up what a killed owner left.
+        """Claim the shard `name`, unless someone else has, and remove what a killed owner left.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class Claims:
 
 
 def _runs(process: str) -> bool:
-    """Say whether a process of this machine runs; of what is no number, that it does."""
+    """Say whether a process of this machine runs. What is no number is taken for running."""
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):

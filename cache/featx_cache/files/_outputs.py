@@ -27,21 +27,21 @@ class ReaderLeftError(Exception):
 
 @contextlib.contextmanager
 def output_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a temporary path; on success its content becomes that of `target`, whole.
+    """Give a temporary path, and on success put its whole content into `target`.
 
     Parameters
     ----------
     target
-        A file, whose missing folders are made, and taken away again when the block raises. The
-        file that a link leads to is replaced, and the link stays. A pipe or a character device is
-        written to, and so is standard output (``-``).
+        File whose missing folders are made, and removed again if the block raises. If it is a link,
+        the file is replaced that it leads to. A pipe, a character device and standard output
+        (``-``) are written to.
     replace
         Whether a file that is there may be replaced.
 
     Yields
     ------
     Path
-        A temporary path with the suffix ``.tmp``, or of any name where nothing is replaced.
+        Temporary path. Its suffix is ``.tmp`` if a file is replaced.
 
     Raises
     ------
@@ -127,5 +127,5 @@ def _is_standard_output(target: Path) -> bool:
         return True
     try:
         return os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError, AttributeError):  # it isn't there; or nor is standard output
+    except (OSError, ValueError, AttributeError):  # it isn't there, or standard output isn't
         return False

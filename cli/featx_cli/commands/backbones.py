@@ -1,4 +1,4 @@
-"""``featx backbones``: which networks there are."""
+"""``featx backbones``: the networks that there are."""
 
 from __future__ import annotations
 

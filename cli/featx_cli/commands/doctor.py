@@ -1,4 +1,4 @@
-"""``featx doctor``: is this machine ready?"""
+"""``featx doctor``: whether this machine is ready."""
 
 from __future__ import annotations
 

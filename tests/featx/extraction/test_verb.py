@@ -11,6 +11,7 @@ import pytest
 
 import featx
 from featx.backbones import Backbone, StandardizationSpec
+from featx.data import Manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec
 from tests.featx.extraction.extracting import assert_same, make_unreadable, run
@@ -23,7 +24,8 @@ def test_a_path_and_a_manifest_give_the_cache_of_the_function_below(
 ) -> None:
     run(small_data, tmp_path / "below", tiny_backbone, augmentation=AugmentationSpec(copies=2))
     manifest = featx.load_manifest(small_data)
-    for number, data in enumerate((small_data, str(small_data), manifest)):
+    sources: tuple[Path | str | Manifest, ...] = (small_data, str(small_data), manifest)
+    for number, data in enumerate(sources):
         cache = featx.extract(data, tmp_path / str(number), tiny_backbone, copies=2)
         assert_same(cache.path, tmp_path / "below")
     assert repr(cache).endswith("10 images, 22 embeddings of 1x1x512 float16)")
@@ -48,7 +50,8 @@ def test_names_and_options_make_the_backbone(small_data: Path, tmp_path: Path) -
         progress=False,
     )
     assert cache.embedding_shape == (16, 16, 64)
-    assert (len(cache.rows), cache.dtype) == (20, np.float32)
+    assert len(cache.rows) == 20
+    assert cache.dtype == np.float32
     assert cache.spec["backbone"]["weights_seed"] == cache.spec["augmentation"]["seed"] == 3
     assert cache.spec["augmentation"]["rotation"] == 10.0
     assert cache.spec["backbone"]["standardization"]["samplewise_center"]
