@@ -33,14 +33,6 @@ def require_modest(path: Path, only: str | None = None) -> None:
         A ``.keras``, ``.skops`` or ``.npz`` file.
     only
         Name of the one member that will be read. None looks at all.
-
-    Raises
-    ------
-    ValueError
-        If it isn't a zip file, a member's name leads out of it or is there twice, the members are
-        much larger than the archive, or an array is said to be larger than its member.
-    OSError
-        If it can't be opened.
     """
     try:
         _look_through(path, only)

@@ -20,11 +20,6 @@ def require_address_space(needed: int, user: str = "a network") -> None:
         Least number of bytes that the process has to be allowed.
     user
         What needs them, for the message.
-
-    Raises
-    ------
-    OutOfMemoryError
-        If fewer bytes are allowed.
     """
     try:
         import resource

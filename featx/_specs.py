@@ -82,13 +82,7 @@ def spec_errors() -> Iterator[None]:
 
 
 def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "") -> None:
-    """Raise when a name that somebody typed isn't one of those that there are.
-
-    Raises
-    ------
-    InputError
-        If `name` isn't known. The error suggests a similar name, or tells `otherwise`.
-    """
+    """Raise when a name that somebody typed isn't one of those that there are."""
     known = list(names)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -112,13 +106,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def require_equal(what: str, one: dict[str, Any], other: dict[str, Any], hint: str) -> None:
-    """Raise when two specs differ.
-
-    Raises
-    ------
-    SpecMismatchError
-        Naming every field that differs, its first value and its second.
-    """
+    """Raise when two specs differ."""
     if fields := differences(one, other):
         raise SpecMismatchError(f"{what} ({'; '.join(fields)})", hint)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import json
 import math
@@ -18,14 +17,7 @@ from numpy.typing import NDArray
 
 from featx_cache._embeddings import LazyEmbeddings
 from featx_cache._errors import DamagedShardError, FeatxError, InputError, NotACacheError
-from featx_cache._hdf5 import (
-    UNREADABLE,
-    OpenElsewhereError,
-    dataset,
-    member,
-    opened,
-    text_attribute,
-)
+from featx_cache._hdf5 import dataset, member, text_attribute
 from featx_cache._index import (
     DETAILS_NAME,
     FORMAT,
@@ -34,17 +26,24 @@ from featx_cache._index import (
     PARTS_NAME,
     SHARDS_NAME,
     TEXT,
-    require_unchanged,
+)
+from featx_cache._index_reader import (
+    decoded_column,
+    json_value,
+    leads_away,
+    number_column,
+    own_source,
+    readable_index,
+    single_text,
+    text_column,
 )
 from featx_cache._shards import read_embeddings, verify_shard
-from featx_cache._text import first_line, printable
+from featx_cache._text import printable
 from featx_cache.files._atomic import is_there
 from featx_cache.files._outputs import output_path
 
 MAX_EMBEDDING_SIZE = 2**28
 """Most numbers in one embedding. The largest layer of a network at 1024 pixels has 2**26."""
-
-_TEXTS_PER_BLOCK = 65_536
 
 
 class Cache:
@@ -86,7 +85,7 @@ class Cache:
         index = path / INDEX_NAME
         if not is_there(index, file=True):
             raise _not_a_cache(path)
-        with _readable(index) as file:
+        with readable_index(index) as file:
             if text_attribute(file, "format") != FORMAT:
                 raise ValueError("unknown format")
             self._read_index(file)
@@ -119,20 +118,19 @@ class Cache:
         return f"{backbone.get('name', 'unknown backbone')}{untrained}"
 
     def _read_index(self, file: h5py.File) -> None:
-        self.spec: dict[str, Any] = _json(text_attribute(file, "spec"), dict)
-        negative, positive = _json(text_attribute(file, "classes"), list)
+        self.spec: dict[str, Any] = json_value(text_attribute(file, "spec"), dict)
+        negative, positive = json_value(text_attribute(file, "classes"), list)
         self.classes: tuple[str, str] = (str(negative), str(positive))
-        self.skipped: dict[str, str] = {
-            path: str(why) for path, why in _json(_one_text(member(file, "skipped")), dict).items()
-        }
+        skipped = json_value(single_text(member(file, "skipped")), dict)
+        self.skipped: dict[str, str] = {path: str(why) for path, why in skipped.items()}
         self.weights, self.data = text_attribute(file, "weights"), text_attribute(file, "data")
         self.images = pd.DataFrame(
-            {c: pd.array(_column(file, f"images/{c}"), dtype=TEXT) for c in IMAGE_COLUMNS}
+            {c: pd.array(text_column(file, f"images/{c}"), dtype=TEXT) for c in IMAGE_COLUMNS}
         )
-        self._shards: list[str] = _column(file, "shards/name").tolist()
-        if any(_leads_away(name) for name in self._shards):
+        self._shards: list[str] = text_column(file, "shards/name").tolist()
+        if any(leads_away(name) for name in self._shards):
             raise ValueError("a shard lies outside the cache")
-        embeddings = dataset(file, "embeddings", "f", sources=_own_source)
+        embeddings = dataset(file, "embeddings", "f", sources=own_source)
         self.shape: tuple[int, ...] = tuple(embeddings.shape)
         self.dtype: np.dtype[np.generic] = embeddings.dtype
         if len(self.shape) < 2 or math.prod(self.shape[1:]) > MAX_EMBEDDING_SIZE:
@@ -140,12 +138,12 @@ class Cache:
         rows = self.shape[0]
         self.rows = pd.DataFrame(
             {
-                "image": _numbers(file, "rows/image", rows, below=len(self.images)),
-                "copy": _numbers(file, "rows/copy", rows),
+                "image": number_column(file, "rows/image", rows, below=len(self.images)),
+                "copy": number_column(file, "rows/copy", rows),
             }
         )
-        self._shard: NDArray[np.int32] = _numbers(file, "rows/shard", rows, len(self._shards))
-        self._shard_row: NDArray[np.int32] = _numbers(file, "rows/shard_row", rows)
+        self._shard: NDArray[np.int32] = number_column(file, "rows/shard", rows, len(self._shards))
+        self._shard_row: NDArray[np.int32] = number_column(file, "rows/shard_row", rows)
 
     @cached_property
     def details(self) -> pd.DataFrame:
@@ -153,14 +151,14 @@ class Cache:
 
         They are read when they are asked for. Old caches have none.
         """
-        with _readable(self._folder / INDEX_NAME) as file:
+        with readable_index(self._folder / INDEX_NAME) as file:
             found: dict[str, Any] = {}
             for name in member(file, DETAILS_NAME) if DETAILS_NAME in file else ():
                 column = dataset(file, f"{DETAILS_NAME}/{name}", "Siu", 1)
                 if len(column) != len(self.images):
                     raise ValueError(f"{len(column)} values of {name}")
                 text = column.dtype.kind == "S"
-                found[name] = pd.array(_text(column), dtype=TEXT) if text else column[...]
+                found[name] = pd.array(decoded_column(column), dtype=TEXT) if text else column[...]
         return pd.DataFrame(found, index=self.images.index)
 
     @property
@@ -375,9 +373,9 @@ class Cache:
         NotACacheError
             If the virtual dataset shows data of other files than the shards.
         """
-        with _readable(self._folder / INDEX_NAME) as file:
+        with readable_index(self._folder / INDEX_NAME) as file:
             for part in member(file, PARTS_NAME) if PARTS_NAME in file else ():
-                dataset(file, f"{PARTS_NAME}/{part}", "f", sources=_own_source)
+                dataset(file, f"{PARTS_NAME}/{part}", "f", sources=own_source)
         for number, name in enumerate(self._shards):
             error: FeatxError | None
             try:
@@ -432,72 +430,6 @@ def open_cache(path: str | Path) -> Cache:
     return Cache(Path(path))
 
 
-@contextlib.contextmanager
-def _readable(index: Path) -> Iterator[h5py.File]:
-    """Open an index. If HDF5 or this module complains about anything, it is none."""
-    try:
-        require_unchanged(index)
-        with opened(index) as file:
-            yield file
-    except OpenElsewhereError as error:
-        raise NotACacheError(
-            str(error),
-            "Close it there. If nothing has it open, delete index.h5 and run the same "
-            "`featx extract` command again: finished shards are kept.",
-        ) from error
-    except UNREADABLE as error:
-        raise NotACacheError(
-            f"{index} can't be read as a featx cache index "
-            f"({type(error).__name__}: {first_line(error)})",
-            "Delete index.h5 and run the same `featx extract` command again: "
-            "finished shards are kept.",
-        ) from error
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
-def _own_source(file: str, name: str) -> bool:
-    """Say whether the virtual dataset of an index may show a dataset: shards and parts only."""
-    if file == ".":
-        return name.lstrip("/").startswith(f"{PARTS_NAME}/")
-    folder, _, shard = file.rpartition("/")
-    return folder == SHARDS_NAME and not _leads_away(shard)
-
-
-def _leads_away(name: str) -> bool:
-    return name in ("", ".", "..") or Path(name).name != name or "\0" in name
-
-
-def _json(text: str, kind: type) -> Any:
-    value = json.loads(text)
-    if not isinstance(value, kind):
-        raise ValueError(f"{text[:40]!r} is not what featx writes there")
-    return value
-
-
-def _one_text(held: h5py.Dataset) -> str:
-    if held.shape != ():
-        raise ValueError(f"a text of the shape {held.shape}")
-    return str(held.asstr()[()])
-
-
-def _column(file: h5py.File, name: str) -> NDArray[np.object_]:
-    return _text(dataset(file, name, "S", 1))
-
-
-def _numbers(file: h5py.File, name: str, length: int, below: int | None = None) -> NDArray[Any]:
-    """Read a column of numbers that are not negative, and below a limit if one is given."""
-    column = dataset(file, name, "iu", 1)
-    if len(column) != length:
-        raise ValueError(f"{len(column)} values of {name}, and not {length}")
-    values: NDArray[Any] = column[...]
-    if length and (values.min() < 0 or (below is not None and values.max() >= below)):
-        raise ValueError(f"a value of {name} is out of range")
-    return values
-
-
 def _other_rows(shard: Path) -> DamagedShardError:
     return DamagedShardError(
         f"shard {shard} holds other rows than the index says",
@@ -521,15 +453,5 @@ def _not_a_cache(path: Path) -> NotACacheError:
     )
 
 
-def _text(column: h5py.Dataset) -> NDArray[np.object_]:
-    """Decode a column. Equal texts become one object, which saves memory."""
-    texts = np.empty(len(column), object)
-    known: dict[bytes, str] = {}
-    for start in range(0, len(texts), _TEXTS_PER_BLOCK):
-        block = column[start : start + _TEXTS_PER_BLOCK].tolist()
-        texts[start : start + len(block)] = [
-            known.setdefault(value, value.decode("utf-8", "surrogateescape")) for value in block
-        ]
-        if len(known) > _TEXTS_PER_BLOCK:  # all different: remembering them is of no use
-            known.clear()
-    return texts
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -60,13 +60,6 @@ def opened(path: Path) -> Iterator[h5py.File]:
     HDF5 itself would wait for ever for the writer of a pipe, and can't read on a file system
     without locks, as some network file systems are. Files of featx appear whole under their names,
     so they need no lock. It only tells of other programs.
-
-    Raises
-    ------
-    OpenElsewhereError
-        If another program is writing to it.
-    OSError
-        If it can't be opened.
     """
     with open_regular(path) as raw:
         require_no_writer(raw, path)
@@ -87,10 +80,6 @@ def require_no_writer(file: BinaryIO, path: Path) -> None:
 
     Its lock says so. Without locks, the flag says so that HDF5 leaves in the file meanwhile.
     Until `file` is closed, no other program can open it for writing with a lock.
-
-    Raises
-    ------
-    OpenElsewhereError
     """
     try:
         if fcntl is not None:
@@ -115,13 +104,6 @@ def member(file: h5py.File, name: str) -> Any:
         Open for reading.
     name
         From the top of the file, such as ``rows/copy``.
-
-    Raises
-    ------
-    ValueError
-        If a soft or an external link is on the way.
-    KeyError
-        If it isn't there.
     """
     found: Any = file
     for part in name.split("/"):
@@ -154,14 +136,6 @@ def dataset(
         Number of its dimensions. None is any number but 0.
     sources
         Sources that it may have if it is virtual. None allows no virtual dataset.
-
-    Raises
-    ------
-    ValueError
-        If it is something else, shows another file's data, or says that it is larger than what
-        is in the file can make it.
-    KeyError
-        If it isn't there.
     """
     found = member(file, name)
     if not isinstance(found, h5py.Dataset) or found.shape is None:
@@ -175,13 +149,7 @@ def dataset(
 
 
 def text_attribute(file: h5py.File, name: str) -> str:
-    """Return an attribute that is text, or an empty text if it isn't there.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
+    """Return an attribute that is text, or an empty text if it isn't there."""
     value = file.attrs.get(name, "")
     if isinstance(value, bytes | np.bytes_):
         return value.decode()
@@ -191,13 +159,7 @@ def text_attribute(file: h5py.File, name: str) -> str:
 
 
 def require_own(file: h5py.File) -> None:
-    """Refuse a file in which anything is a link, another file's data, or larger than it can be.
-
-    Raises
-    ------
-    ValueError
-        Naming what is refused.
-    """
+    """Refuse a file in which anything is a link, another file's data, or larger than it can be."""
     seen: set[int] = set()
     waiting: list[tuple[str, h5py.Group]] = [("", file)]
     while waiting:

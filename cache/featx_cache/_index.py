@@ -112,11 +112,6 @@ def write_index(
         Class names, and what was skipped.
     spec
         Canonical JSON of what made the embeddings.
-
-    Raises
-    ------
-    StorageError
-        If the index can't be written.
     """
     first = folder / SHARDS_NAME / locations.shards[0]
     with opened(first) as shard:
@@ -145,13 +140,6 @@ def require_unchanged(index: Path) -> None:
 
     A flipped bit in HDF5's own structures, those of virtual datasets before all, can make HDF5
     read in circles, or crash.
-
-    Raises
-    ------
-    ValueError
-        If it was changed.
-    OpenElsewhereError
-        If another program is changing it.
     """
     with open_regular(index) as file:
         require_no_writer(file, index)

@@ -89,11 +89,6 @@ def write_shard(
         Canonical JSON of what made the embeddings.
     compression
         ``None``, ``"lzf"`` or ``"gzip"``: the filters that plain HDF5 builds read.
-
-    Raises
-    ------
-    StorageError
-        If the disk is full or the folder can't be written.
     """
     if len(embeddings) != len(keys.copy):
         raise ValueError(f"{len(embeddings)} embeddings for {len(keys.copy)} rows")
@@ -117,15 +112,7 @@ def write_shard(
 
 
 def read_keys(path: Path) -> tuple[RowKeys, str]:
-    """Read what a shard's rows are, and its spec, without reading the embeddings.
-
-    Raises
-    ------
-    DamagedShardError
-        If the file can't be opened or isn't a shard.
-    InputError
-        If another program is writing to it.
-    """
+    """Read what a shard's rows are, and its spec, without reading the embeddings."""
     with _opened(path) as file:
         return _keys(file), _spec(file)
 
@@ -137,11 +124,6 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
     -------
     ndarray of shape (rows, ...)
         In the shard's own dtype.
-
-    Raises
-    ------
-    DamagedShardError
-        If the shard is missing, truncated or unreadable.
     """
     with _opened(path) as file:
         held = _embeddings(file)
@@ -169,13 +151,7 @@ def _read_stretches(held: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np
 
 
 def verify_shard(path: Path) -> tuple[RowKeys, str]:
-    """Recompute a shard's checksum and return its rows and spec.
-
-    Raises
-    ------
-    DamagedShardError
-        If the shard is missing, truncated, unreadable, or its checksum doesn't match.
-    """
+    """Recompute a shard's checksum and return its rows and spec."""
     with _opened(path) as file:
         keys = _keys(file)
         spec = _spec(file)

@@ -277,11 +277,6 @@ def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbon
         Attribute `recipe` of that process's `Backbone`.
     device
         Device that it runs on here. None is what the recipe says.
-
-    Raises
-    ------
-    InputError, WeightsError
-        See `load_backbone`.
     """
     options = recipe.model_dump() | ({} if device is None else {"device": device})
     file = options.pop("standardization")

@@ -23,11 +23,6 @@ def resolve_device(choice: str) -> str:
     ----------
     choice
         ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``, counted from 0.
-
-    Raises
-    ------
-    InputError
-        If it is none of these, or there is no such GPU.
     """
     if choice == "cpu":
         return "cpu"

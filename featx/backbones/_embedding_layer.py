@@ -21,11 +21,6 @@ def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tu
         and columns, else the last of all. A network inside the model counts as one layer.
     input_size
         Side of the square input in pixels.
-
-    Raises
-    ------
-    InputError
-        For an unknown layer, one without one output of known shape, or an input that is too small.
     """
     name = layer or _last_before_top(model)
     names = [each.name for each in model.layers]

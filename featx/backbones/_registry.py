@@ -66,13 +66,7 @@ def architectures() -> dict[str, Architecture]:
 
 
 def architecture(name: str) -> Architecture:
-    """Return one network.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name. The error suggests similar names.
-    """
+    """Return one network."""
     known = architectures()
     key = name.lower().replace("-", "").replace("_", "")
     if key in known:

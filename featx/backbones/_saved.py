@@ -29,12 +29,6 @@ def load_saved(path: Path, precision: Precision) -> Any:
     """Load a ``.keras`` file in safe mode, to compute in `precision`.
 
     Quantized layers keep their own arithmetic, whatever the precision.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, unsafe (a Lambda layer, an unknown class), or the model
-        doesn't take one image of 1 or 3 channels.
     """
     import keras
 
@@ -62,11 +56,6 @@ def load_safely(path: Path) -> Any:
 
     Keras's safe mode refuses code. What it doesn't look at is refused here: archives and networks
     that would fill the memory, and names of members that lead out of the archive.
-
-    Raises
-    ------
-    Exception
-        Whatever Keras raises, and ValueError for what is refused here.
     """
     import keras
 
@@ -97,13 +86,7 @@ def _require_room(path: Path) -> None:
 
 
 def saved_input_size(model: Any, asked: int | None, path: Path) -> int:
-    """Return the side of the square that a saved model takes.
-
-    Raises
-    ------
-    InputError
-        If the model takes something else than what was asked for, or no square.
-    """
+    """Return the side of the square that a saved model takes."""
     height, width = model.inputs[0].shape[1:3]
     if height != width:
         raise InputError(f"the model in {path} takes {height}x{width} pixels, not a square", _HINT)

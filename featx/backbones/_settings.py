@@ -17,11 +17,6 @@ def own_keras_settings() -> Iterator[None]:
 
     Keras reads ``floatx``, ``image_data_format`` and its backend from ``keras.json``. They decide
     what a network computes and aren't part of any spec.
-
-    Raises
-    ------
-    InputError
-        If this process has loaded Keras with another backend.
     """
     import_tensorflow()
     import keras

@@ -136,26 +136,14 @@ class Standardization:
         return images
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all.
-
-        Raises
-        ------
-        StorageError
-            If it can't be written.
-        """
+        """Write the file, whole or not at all."""
         text = np.frombuffer(self.spec.canonical_json().encode(), np.uint8)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, spec=text, **self.statistics)
 
 
 def load_standardization(path: Path) -> Standardization:
-    """Read what `Standardization.save` wrote.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged.
-    """
+    """Read what `Standardization.save` wrote."""
     try:
         require_modest(path)
         with np.load(path, allow_pickle=False) as archive:
@@ -193,11 +181,6 @@ def fit_standardization(
         Height, width and channels of the network's input.
     count
         Number of images that will come.
-
-    Raises
-    ------
-    InputError
-        If whitening would take more memory than there is.
     """
     spec = spec.without_statistics()
     if not spec.needs_statistics:

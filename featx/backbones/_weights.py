@@ -49,13 +49,6 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
     -------
     keras.Model
         Takes (rows, input_size, input_size, 3).
-
-    Raises
-    ------
-    WeightsError
-        If ImageNet weights can't be reached, or a file doesn't fit the network.
-    InputError
-        If the file is missing or the input is too small for the network.
     """
     if weights == "imagenet":
         local = _in_weights_folder(network.name)

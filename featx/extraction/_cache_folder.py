@@ -44,13 +44,6 @@ def filling(folder: Path) -> Iterator[None]:
     """Prepare a cache folder, and remove what this call created if no shard was made.
 
     Several commands may fill one folder at once. They claim its shards one by one.
-
-    Raises
-    ------
-    InputError
-        If the folder is a file, or has other things in it and isn't a cache.
-    StorageError
-        If it can't be written.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder", "Give `cache` a folder.")
@@ -85,13 +78,7 @@ def index_lock(folder: Path) -> Iterator[None]:
 
 
 def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
-    """Write down the spec of a cache, so that nobody fills it with other settings meanwhile.
-
-    Raises
-    ------
-    SpecMismatchError
-        If the folder has shards of other settings, or someone is making some.
-    """
+    """Write down the spec of a cache, so that nobody fills it with other settings meanwhile."""
     path = folder / SPEC_NAME
     with index_lock(folder):
         written = _read_json(path)
@@ -118,13 +105,7 @@ def keep_standardization(folder: Path, standardization: Standardization) -> None
 
 
 def discard(damaged: list[Path]) -> int:
-    """Delete damaged shards that nobody has repaired by now, and count them.
-
-    Raises
-    ------
-    InputError
-        If one of them isn't certainly a shard of featx. Then none is deleted.
-    """
+    """Delete damaged shards that nobody has repaired by now, and count them."""
     for path in damaged:
         if path.exists() and not _is_own_shard(path):
             raise InputError(

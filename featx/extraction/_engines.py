@@ -164,17 +164,7 @@ class DaskEngine:
 
 
 def make_shard(task: ShardTask, job: Job, recipe: BackboneRecipe) -> ShardResult:
-    """Make one shard in this process, which is a worker.
-
-    Raises
-    ------
-    SpecMismatchError
-        If the worker's weights or number format aren't those of the cache.
-    StorageError
-        If the worker can't write the cache.
-    InputError
-        If the worker doesn't find the folder of the images.
-    """
+    """Make one shard in this process, which is a worker."""
     if not job.root.is_dir():
         raise InputError(
             f"a worker finds no images at {job.root}", "Share that folder with every worker."

@@ -132,15 +132,6 @@ class Pipeline:
             Shards to make. Decoding runs ahead from one into the next.
         advance
             Function that is called with numbers of finished rows.
-
-        Raises
-        ------
-        StorageError
-            If the disk is full or the folder can't be written.
-        OutOfMemoryError
-            If not even one row fits in the device's memory.
-        UnreadableImageError
-            At the first unreadable image, if the job says so.
         """
         # On a GPU one batch travels there while the other is computed.
         passes = 1 if self._backbone.device == "cpu" else 2

@@ -102,13 +102,7 @@ def _hashes(keys: RowKeys) -> NDArray[np.uint64]:
 
 
 def find_finished_shards(folder: Path, spec: ExtractionSpec, progress: Progress) -> FinishedShards:
-    """Verify every shard in a cache folder and list its rows.
-
-    Raises
-    ------
-    SpecMismatchError
-        If a shard was made by another spec. The message names the fields that differ.
-    """
+    """Verify every shard in a cache folder and list its rows."""
     result = FinishedShards()
     shards = sorted((folder / SHARDS_NAME).glob("shard-*.h5"))
     with progress.task("Checking finished shards", len(shards), "shard") as advance:

@@ -63,13 +63,7 @@ def embedding_fields(spec: Mapping[str, Any], *, copies: bool) -> dict[str, Any]
 
 
 def spec_of(cache: Cache) -> ExtractionSpec:
-    """Return what made a cache.
-
-    Raises
-    ------
-    InputError
-        If another version of featx made the cache, with fields that this one doesn't know.
-    """
+    """Return what made a cache."""
     try:
         return ExtractionSpec.model_validate(cache.spec)
     except ValidationError as error:

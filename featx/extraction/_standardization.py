@@ -49,11 +49,6 @@ def standardize(
         Settings with which files become pixels. None takes the defaults.
     progress
         What shows the progress.
-
-    Raises
-    ------
-    InputError
-        If whitening would take more memory than there is.
     """
     if not spec.does_something:
         return backbone
