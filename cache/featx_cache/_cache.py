@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx_cache._embeddings import LazyEmbeddings
-from featx_cache._errors import DamagedShardError, FeatxError, InputError, NotACacheError
+from featx_cache._errors import DamagedShardError, FeatxError, InputError
 from featx_cache._hdf5 import dataset, member, text_attribute
 from featx_cache._index import (
     DETAILS_NAME,
@@ -34,6 +34,7 @@ from featx_cache._index_reader import (
     number_column,
     own_source,
     readable_index,
+    require_index,
     single_text,
     text_column,
 )
@@ -82,10 +83,8 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._folder = path.absolute()  # so that it is found after a change of the working folder
-        index = path / INDEX_NAME
-        if not is_there(index, file=True):
-            raise _not_a_cache(path)
-        with readable_index(index) as file:
+        require_index(path)
+        with readable_index(path / INDEX_NAME) as file:
             if text_attribute(file, "format") != FORMAT:
                 raise ValueError("unknown format")
             self._read_index(file)
@@ -172,19 +171,7 @@ class Cache:
         return counts.reindex(columns=list(self.classes), fill_value=0)
 
     def row_numbers(self, *, splits: tuple[str, ...] | None, copies: bool) -> NDArray[np.intp]:
-        """Select rows by split, with or without the augmented copies.
-
-        Parameters
-        ----------
-        splits
-            Names such as ``("train", "val")``. None takes every split.
-        copies
-            Whether to take augmented copies, too.
-
-        Returns
-        -------
-        ndarray of shape (rows,), dtype intp
-            Row numbers in ascending order.
+        """Return row numbers of some splits, or of all for None, with or without augmented copies.
 
         Raises
         ------
@@ -218,7 +205,7 @@ class Cache:
         Parameters
         ----------
         split
-            Names of one split or more. None takes every split.
+            Name of a split, or several names. None takes every split.
         copies
             Most augmented copies of an image besides the untouched one. None takes all.
 
@@ -259,15 +246,10 @@ class Cache:
         Parameters
         ----------
         split
-            Names of one split or more. None takes every split.
+            See `as_arrays`.
         pooled
             Whether to add the mean of each channel over the untouched image's embedding, as the
             columns ``embedding_0``, ``embedding_1`` and so on (float32).
-
-        Raises
-        ------
-        InputError
-            If no image is in the split.
         """
         X = self.as_arrays(split)[0]
         image = self.rows["image"].to_numpy()[X.rows]
@@ -290,21 +272,12 @@ class Cache:
         pooled: bool = False,
         force: bool = False,
     ) -> None:
-        """Write `to_frame` as a Parquet file.
-
-        Parameters
-        ----------
-        path
-            File to write.
-        split, pooled
-            See `to_frame`.
-        force
-            Whether to replace a file that is there.
+        """Write the table of `to_frame` as a Parquet file.
 
         Raises
         ------
         InputError
-            If the file is there, or a path in the cache isn't UTF-8, which Parquet can't hold.
+            If the file is there and `force` isn't given, or a path in the cache isn't UTF-8.
         StorageError
             If the file can't be written.
         """
@@ -434,22 +407,6 @@ def _other_rows(shard: Path) -> DamagedShardError:
     return DamagedShardError(
         f"shard {shard} holds other rows than the index says",
         "Run the same `featx extract` command again.",
-    )
-
-
-def _not_a_cache(path: Path) -> NotACacheError:
-    if not is_there(path):
-        return NotACacheError(
-            f"there is no cache at {path}", "Make one with `featx extract DATA --cache CACHE`."
-        )
-    if (path / SHARDS_NAME).is_dir():
-        return NotACacheError(
-            f"the cache at {path} is unfinished",
-            "Run the same `featx extract` command again: it goes on where it stopped.",
-        )
-    return NotACacheError(
-        f"{path} is not a featx cache (it has no {INDEX_NAME})",
-        "Make one with `featx extract DATA --cache CACHE`.",
     )
 
 

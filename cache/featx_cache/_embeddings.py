@@ -9,27 +9,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+Rows = NDArray[np.intp]
 
-class RowReader(Protocol):
-    """A cache, as far as `LazyEmbeddings` need it."""
+
+class _Cache(Protocol):
+    """A `Cache`, as far as `LazyEmbeddings` need it."""
 
     path: Path
     dtype: np.dtype[np.generic]
 
     @property
-    def embedding_shape(self) -> tuple[int, ...]:
-        """Shape of one embedding."""
-
-    def shard_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
-        """Return the number of the shard that each row lies in."""
-
-    def read(self, rows: NDArray[np.intp]) -> NDArray[np.floating]:
-        """Read rows into one array."""
-
-    def blocks(
-        self, rows: NDArray[np.intp]
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
-        """Read rows shard by shard."""
+    def embedding_shape(self) -> tuple[int, ...]: ...
+    def shard_of(self, rows: Rows) -> NDArray[np.int32]: ...
+    def read(self, rows: Rows) -> NDArray[np.floating]: ...
+    def blocks(self, rows: Rows) -> Iterator[tuple[Rows, NDArray[np.floating]]]: ...
 
 
 class LazyEmbeddings:
@@ -73,7 +66,7 @@ class LazyEmbeddings:
                 return list(zip(X, torch.from_numpy(self.y[rows])))
     """
 
-    def __init__(self, cache: RowReader, rows: NDArray[np.intp]) -> None:
+    def __init__(self, cache: _Cache, rows: Rows) -> None:
         self.cache = cache
         self.rows = rows
 
@@ -126,7 +119,7 @@ class LazyEmbeddings:
         chosen = np.asarray(rows)
         return LazyEmbeddings(self.cache, self.rows[chosen if chosen.size else []])
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
+    def blocks(self) -> Iterator[tuple[Rows, NDArray[np.floating]]]:
         """Read shard by shard: positions among these rows, and their embeddings."""
         return self.cache.blocks(self.rows)
 

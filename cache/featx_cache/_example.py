@@ -15,33 +15,24 @@ import pandas as pd
 from featx_cache._cache import Cache
 from featx_cache._index import SHARDS_NAME, Provenance, RowLocations, write_index
 from featx_cache._shards import RowKeys, shard_name, write_shard
-from featx_cache.files._atomic import make_folder
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 EMBEDDING_SHAPE = (2, 2, 8)
+_BACKBONE = {"name": "vgg19", "layer": "block5_pool", "weights": "random", "weights_seed": 0}
 _SPEC = {
-    "backbone": {
-        "name": "vgg19",
-        "layer": "block5_pool",
-        "weights": "random",
-        "weights_seed": 0,
-        "weights_sha256": "0" * 64,
-        "input_size": 64,
-    },
+    "backbone": _BACKBONE | {"weights_sha256": "0" * 64, "input_size": 64},
     "augmentation": {"copies": 1},
 }
 
 
-def example_cache(folder: str | Path | None = None, *, patients: int = 36, seed: int = 0) -> Cache:
+def example_cache(patients: int = 36, *, seed: int = 0) -> Cache:
     """Make a small cache of random embeddings, without images and without a network.
 
-    Heads can be fitted on it: the embeddings of the two classes differ a little.
+    Heads can be fitted on it: the embeddings of the two classes differ a little. It lies in a
+    temporary folder, which is removed when the cache is no longer used.
 
     Parameters
     ----------
-    folder
-        Empty or missing folder for the cache. None takes a temporary folder, which is removed when
-        the cache is no longer used.
     patients
         Number of patients. Each has two images, and four of six patients are in the split train.
         Images of that split have one augmented copy.
@@ -57,8 +48,7 @@ def example_cache(folder: str | Path | None = None, *, patients: int = 36, seed:
     >>> cache.counts().loc["train"].to_dict()
     {'NORMAL': 8, 'PNEUMONIA': 8}
     """
-    temporary = tempfile.mkdtemp(prefix="featx-") if folder is None else None
-    path = Path(temporary or str(folder))
+    path = Path(tempfile.mkdtemp(prefix="featx-"))
     random = np.random.default_rng(seed)
     patient = np.arange(patients).repeat(2)
     label = patient % 2
@@ -81,11 +71,10 @@ def example_cache(folder: str | Path | None = None, *, patients: int = 36, seed:
     spec = json.dumps(_SPEC)
     keys = RowKeys.of(list(zip(images["sha256"].iloc[image], copy.tolist(), strict=True)))
     shard, row = shard_name(spec, keys), np.arange(len(image), dtype=np.int32)
-    make_folder(path / SHARDS_NAME)
+    (path / SHARDS_NAME).mkdir()
     write_shard(path / SHARDS_NAME / shard, embeddings.astype(np.float16), keys, spec=spec)
     locations = RowLocations(image, copy, np.zeros_like(row), row, [shard])
     write_index(path, images, locations, Provenance(CLASSES, {}, "random"), spec=spec)
     cache = Cache(path)
-    if temporary is not None:
-        weakref.finalize(cache, shutil.rmtree, path, ignore_errors=True)
+    weakref.finalize(cache, shutil.rmtree, path, ignore_errors=True)
     return cache

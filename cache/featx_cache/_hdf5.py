@@ -96,15 +96,7 @@ def require_no_writer(file: BinaryIO, path: Path) -> None:
 
 
 def member(file: h5py.File, name: str) -> Any:
-    """Return a group or dataset of a file, which no link leads away from.
-
-    Parameters
-    ----------
-    file
-        Open for reading.
-    name
-        From the top of the file, such as ``rows/copy``.
-    """
+    """Return a group or dataset by a name such as ``rows/copy``; refuse links to other places."""
     found: Any = file
     for part in name.split("/"):
         link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None

@@ -103,15 +103,13 @@ def write_index(
     Parameters
     ----------
     folder
-        Folder of the cache. Its shards are in ``shards/``.
+        Folder of the cache.
     images
         One row an image, with the columns `IMAGE_COLUMNS`, all text, and any others.
     locations
         Locations of the rows, which are in the order of `images`, copies ascending.
-    provenance
-        Class names, and what was skipped.
-    spec
-        Canonical JSON of what made the embeddings.
+    provenance, spec
+        Origin of the embeddings, and canonical JSON of what made them.
     """
     first = folder / SHARDS_NAME / locations.shards[0]
     with opened(first) as shard:

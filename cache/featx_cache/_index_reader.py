@@ -14,10 +14,30 @@ from numpy.typing import NDArray
 
 from featx_cache._errors import NotACacheError
 from featx_cache._hdf5 import UNREADABLE, OpenElsewhereError, dataset, opened
-from featx_cache._index import PARTS_NAME, SHARDS_NAME, require_unchanged
+from featx_cache._index import INDEX_NAME, PARTS_NAME, SHARDS_NAME, require_unchanged
 from featx_cache._text import first_line
+from featx_cache.files._atomic import is_there
 
 _TEXTS_PER_BLOCK = 65_536
+
+
+def require_index(path: Path) -> None:
+    """Refuse a folder without an index."""
+    if is_there(path / INDEX_NAME, file=True):
+        return
+    if not is_there(path):
+        raise NotACacheError(
+            f"there is no cache at {path}", "Make one with `featx extract DATA --cache CACHE`."
+        )
+    if (path / SHARDS_NAME).is_dir():
+        raise NotACacheError(
+            f"the cache at {path} is unfinished",
+            "Run the same `featx extract` command again: it goes on where it stopped.",
+        )
+    raise NotACacheError(
+        f"{path} is not a featx cache (it has no {INDEX_NAME})",
+        "Make one with `featx extract DATA --cache CACHE`.",
+    )
 
 
 @contextlib.contextmanager

@@ -83,10 +83,8 @@ def write_shard(
         File of the shard. Its folder must exist, else an OSError is raised.
     embeddings : ndarray of shape (rows, ...), dtype float16 or float32
         One embedding a row; 9x9x512 for VGG19 at 300x300.
-    keys
-        Image and copy of each row.
-    spec
-        Canonical JSON of what made the embeddings.
+    keys, spec
+        Image and copy of each row, and canonical JSON of what made the embeddings.
     compression
         ``None``, ``"lzf"`` or ``"gzip"``: the filters that plain HDF5 builds read.
     """
@@ -118,13 +116,7 @@ def read_keys(path: Path) -> tuple[RowKeys, str]:
 
 
 def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDArray[np.floating]:
-    """Read a shard's embeddings, or some rows of them in the order asked for.
-
-    Returns
-    -------
-    ndarray of shape (rows, ...)
-        In the shard's own dtype.
-    """
+    """Read a shard's embeddings in its own dtype, or some rows of them in the order asked for."""
     with _opened(path) as file:
         held = _embeddings(file)
         if rows is None:
@@ -205,8 +197,8 @@ def _spec(file: h5py.File) -> str:
 def _fixed_text(text: str) -> NDArray[np.generic]:
     """Encode an attribute in fixed length.
 
-    Text of variable length lies in HDF5's global heap, which has no checksum of its own: one
-    flipped byte there can make HDF5 read in circles for ever.
+    Text of variable length lies in HDF5's global heap, which has no checksum: one flipped byte can
+    make HDF5 read in circles for ever.
     """
     encoded = text.encode()
     return np.array(encoded, h5py.string_dtype("utf-8", len(encoded)))

@@ -41,7 +41,8 @@ _OTHER_CAUSES = {
 def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `target`, and on success flush it to disk and rename it.
 
-    A link at `target` is replaced, not followed. See `output_path` for files that a user named.
+    The temporary path ends in ``.tmp``, and is removed if the block raises. A link at `target` is
+    replaced, not followed. See `output_path` for files that a user named.
 
     Parameters
     ----------
@@ -49,11 +50,6 @@ def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
         File that appears whole, or not at all. Its folder must exist, else an OSError is raised.
     replace
         Whether a file that is there by the end may be replaced.
-
-    Yields
-    ------
-    Path
-        A temporary path in the same folder, ending in ``.tmp``. Removed when the block raises.
 
     Raises
     ------
@@ -91,11 +87,6 @@ def atomic_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
         parents are created, and taken away again when the block raises.
     replace
         Whether a folder that isn't empty may be replaced.
-
-    Yields
-    ------
-    Path
-        An empty folder in the same place, its name ending in ``.tmp``.
 
     Raises
     ------
@@ -153,13 +144,7 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> bool:
-    """Create `folder` and its parents, and say whether it is new.
-
-    Raises
-    ------
-    StorageError
-        If it can't be created or written to.
-    """
+    """Create `folder` and its parents, and say whether it is new; else a StorageError is raised."""
     with storage_errors(folder):
         existed = folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
@@ -246,14 +231,8 @@ def open_regular(path: str | Path) -> io.BufferedReader:
     """Open a regular file for reading bytes, without waiting for the writer of a pipe.
 
     Links are followed. Whether the file is a regular one is asked of what was opened, so that
-    nobody can put another in its place in between.
-
-    Raises
-    ------
-    NotRegularFileError
-        If it is a pipe, a socket or a device.
-    OSError
-        If it can't be opened.
+    nobody can put another in its place in between. A pipe, a socket or a device is a
+    `NotRegularFileError`.
     """
     descriptor = os.open(
         path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

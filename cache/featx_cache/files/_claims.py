@@ -52,13 +52,7 @@ class Claims:
         self._unsigned: dict[tuple[str, int], float] = {}
 
     def take(self, name: str) -> bool:
-        """Claim the shard `name`, unless someone else has, and remove what a killed owner left.
-
-        Raises
-        ------
-        StorageError
-            If the folder can't be written.
-        """
+        """Claim the shard `name`, unless someone else has, and remove what a killed owner left."""
         import filelock  # only here: most commands take no claim
 
         # A contender has to watch a foreign claim go stale, so its lease object is kept.

@@ -38,11 +38,6 @@ def output_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     replace
         Whether a file that is there may be replaced.
 
-    Yields
-    ------
-    Path
-        Temporary path. Its suffix is ``.tmp`` if a file is replaced.
-
     Raises
     ------
     InputError
@@ -71,15 +66,7 @@ def output_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def output_stream(target: Path) -> Iterator[IO[bytes]]:
-    """Open a pipe, a character device or standard output for writing.
-
-    Raises
-    ------
-    StorageError
-        If it can't be written.
-    ReaderLeftError
-        If nobody reads a pipe any more.
-    """
+    """Open a pipe, a character device or standard output for writing."""
     if _is_standard_output(target):
         sys.stdout.flush()
         yield sys.stdout.buffer
@@ -97,12 +84,7 @@ def output_stream(target: Path) -> Iterator[IO[bytes]]:
 def is_stream(target: Path) -> bool:
     """Say whether what is written goes through `target` instead of replacing it.
 
-    Raises
-    ------
-    InputError
-        If `target` is a folder, a socket or a block device.
-    StorageError
-        If it can't be told.
+    A folder, a socket or a block device is an InputError.
     """
     if _is_standard_output(target):
         return True

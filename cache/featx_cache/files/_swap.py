@@ -17,15 +17,7 @@ _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 def swap_paths(one: Path, other: Path) -> bool:
     """Give each of two paths the other's name, as renameat2(2) does.
 
-    Returns
-    -------
-    bool
-        False if the system or the file system can't do it. Then nothing happened.
-
-    Raises
-    ------
-    OSError
-        As a rename would, for example when one isn't there.
+    False says that the system or the file system can't do it, and nothing happened.
     """
     rename = _renameat2()
     if rename is None:
