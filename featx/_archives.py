@@ -23,16 +23,9 @@ MAX_JSON_BYTES = 2**25
 
 
 def require_modest(path: Path, only: str | None = None) -> None:
-    """Refuse a zip file that could write outside its folder, or fill the memory.
+    """Refuse a zip file that could write outside its folder, or fill the memory, with a ValueError.
 
-    Only names and headers are read.
-
-    Parameters
-    ----------
-    path
-        A ``.keras``, ``.skops`` or ``.npz`` file.
-    only
-        Name of the one member that will be read. None looks at all.
+    Only names and headers are read, those of one member alone if it is named as `only`.
     """
     try:
         _look_through(path, only)

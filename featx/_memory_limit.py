@@ -12,15 +12,7 @@ fails. 3.2 to 3.8 GB ended in an abort or a segmentation fault (TensorFlow 2.21,
 
 
 def require_address_space(needed: int, user: str = "a network") -> None:
-    """Refuse a limit that is too low.
-
-    Parameters
-    ----------
-    needed
-        Least number of bytes that the process has to be allowed.
-    user
-        What needs them, for the message.
-    """
+    """Refuse a limit that allows the process fewer bytes than `user` needs."""
     try:
         import resource
     except ImportError:  # Windows has no such limits

@@ -8,11 +8,6 @@ import errno
 def lacks_memory(error: BaseException | None) -> bool:
     """Say whether a lack of memory is behind an error. Libraries have many words for it.
 
-    Parameters
-    ----------
-    error
-        Error that was raised. The errors behind it count, too.
-
     Examples
     --------
     >>> lacks_memory(ImportError("x.so: failed to map segment from shared object"))

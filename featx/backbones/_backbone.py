@@ -269,15 +269,7 @@ def load_backbone(  # noqa: PLR0913
 
 
 def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
-    """Load a backbone as another process did.
-
-    Parameters
-    ----------
-    recipe
-        Attribute `recipe` of that process's `Backbone`.
-    device
-        Device that it runs on here. None is what the recipe says.
-    """
+    """Load a backbone as another process did, here on a device of its own if one is given."""
     options = recipe.model_dump() | ({} if device is None else {"device": device})
     file = options.pop("standardization")
     backbone = load_backbone(**options)

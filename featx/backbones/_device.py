@@ -19,10 +19,7 @@ def gpu_count() -> int:
 def resolve_device(choice: str) -> str:
     """Return ``cpu`` or ``gpu:N``, and let TensorFlow take a GPU's memory bit by bit.
 
-    Parameters
-    ----------
-    choice
-        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``, counted from 0.
+    ``auto`` is the first GPU if there is one.
     """
     if choice == "cpu":
         return "cpu"

@@ -12,15 +12,8 @@ from featx_cache._text import first_line
 def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tuple[int, ...]]:
     """Return the network up to a layer, the layer's name, and the shape of an embedding.
 
-    Parameters
-    ----------
-    model
-        A Keras network of one image input.
-    layer
-        Name of the layer. None is the last before the top: the last layer whose output has rows
-        and columns, else the last of all. A network inside the model counts as one layer.
-    input_size
-        Side of the square input in pixels.
+    None is the last layer before the top: the last whose output has rows and columns, else the last
+    of all. A network inside the model counts as one layer.
     """
     name = layer or _last_before_top(model)
     names = [each.name for each in model.layers]

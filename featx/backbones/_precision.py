@@ -14,15 +14,8 @@ PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
 def resolve_precision(choice: PrecisionChoice, device: str = "auto") -> tuple[Precision, str]:
     """Return the precision to use, and why in a few words.
 
-    ``auto`` takes bfloat16 where the CPU has AVX-512 BF16 or AMX, or the GPU has compute capability
-    8 or more. It takes float16 on GPUs of capability 7, else float32.
-
-    Parameters
-    ----------
-    choice
-        Format that was asked for, or ``auto``.
-    device
-        ``cpu`` or ``gpu:N``. ``auto`` is the first GPU if there is one.
+    ``auto`` takes bfloat16 if the CPU has AVX-512 BF16 or AMX, or the GPU has compute capability 8
+    or more. It takes float16 on GPUs of capability 7, else float32.
     """
     if choice != "auto":
         return choice, "as asked for"

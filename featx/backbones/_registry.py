@@ -16,17 +16,7 @@ from featx.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A network family of Keras: how to build it and how it wants its input.
-
-    Attributes
-    ----------
-    name
-        Lower-case name, such as ``vgg19``.
-    build
-        The Keras function that makes the network.
-    preprocess_input
-        The network's own preprocessing of RGB values 0..255.
-    """
+    """A network of Keras: the function that builds it, and its own preprocessing of RGB 0..255."""
 
     name: str
     build: Callable[..., Any]

@@ -110,13 +110,7 @@ class Standardization:
     statistics: dict[str, NDArray[np.float32]]
 
     def apply(self, images: Any) -> Any:
-        """Standardize a batch.
-
-        Parameters
-        ----------
-        images : tensor of shape (rows, height, width, channels), float32
-            Preprocessed.
-        """
+        """Standardize a batch of preprocessed images (rows, height, width, channels), float32."""
         import tensorflow as tf
 
         spec, found = self.spec, self.statistics
@@ -173,14 +167,12 @@ def fit_standardization(
     Parameters
     ----------
     spec
-        What is asked for.
+        Standardization that is asked for.
     batches
-        Preprocessed training images, each batch an array of shape (rows, height, width, channels),
+        Preprocessed training images, each batch of the shape (rows, height, width, channels),
         float32. They are not read if nothing has to be measured.
-    shape
-        Height, width and channels of the network's input.
-    count
-        Number of images that will come.
+    shape, count
+        Height, width and channels of the images, and their number.
     """
     spec = spec.without_statistics()
     if not spec.needs_statistics:

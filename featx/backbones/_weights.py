@@ -32,23 +32,9 @@ _OTHER_NUMBERS = re.compile(r"(^|/)(optimizer\w*|seed_generator)(/|$)")
 
 
 def build_network(network: Architecture, weights: str, input_size: int, seed: int) -> Any:
-    """Build a network without its top and fill it.
+    """Build a network without its top, which takes (rows, input_size, input_size, 3), and fill it.
 
-    Parameters
-    ----------
-    network
-        Which one.
-    weights
-        ``imagenet``, ``random``, or the path of a weights file (``.weights.h5`` or ``.h5``).
-    input_size
-        Side of the square input in pixels.
-    seed
-        Seed of random weights. Other weights don't use it.
-
-    Returns
-    -------
-    keras.Model
-        Takes (rows, input_size, input_size, 3).
+    `weights` is ``imagenet``, ``random``, or the path of a weights file (``.weights.h5``, ``.h5``).
     """
     if weights == "imagenet":
         local = _in_weights_folder(network.name)
@@ -91,18 +77,8 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
 def network_of(path: Path, like: str = "") -> str | None:
     """Find the network whose weights without the top a file holds, by their number.
 
-    Parameters
-    ----------
-    path
-        A Keras weights file.
-    like
-        Name of a network. The file is compared with networks of similar names, and with those in
-        the file's name.
-
-    Returns
-    -------
-    str or None
-        None if the file fits none of them, or can't be read.
+    The file is compared with networks whose names are like `like`, or are in the file's name. None
+    says that it fits none of them, or can't be read.
     """
     sizes: list[int] = []
 
@@ -129,10 +105,7 @@ def network_of(path: Path, like: str = "") -> str | None:
 def weights_sha256(model: Any) -> str:
     """Hash a model's weights: names, shapes and float32 values in the order of layers.
 
-    Returns
-    -------
-    str
-        Hexadecimal SHA-256, the same for the same values whatever file they came from.
+    The same values have the same hash, whatever file they came from.
     """
     digest = hashlib.sha256()
     for variable in model.weights:

@@ -24,17 +24,10 @@ def probe_batch_size(
 ) -> tuple[int, dict[int, float]]:
     """Time forward passes over ever larger batches, until larger ones aren't faster.
 
-    Parameters
-    ----------
-    backbone
-        Network on its device.
-    largest
-        Largest batch to try. None tries up to the largest of the device.
-
     Returns
     -------
     batch_size
-        Smallest size within 3 % of the fastest.
+        Smallest size within 3 % of the fastest, `largest` at most.
     speeds
         Rows a second for every size that was tried.
     """

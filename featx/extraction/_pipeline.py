@@ -34,20 +34,8 @@ BATCHES_AHEAD = 4
 class Job:
     """What all shards of an extraction have in common.
 
-    Attributes
-    ----------
-    root
-        Folder that the paths of images are relative to. It is absolute, for other machines.
-    cache
-        Folder of the cache.
-    spec
-        All that makes the embeddings.
-    batch_size
-        Rows in one forward pass. A shard's last batch is filled up.
-    compression
-        Compression of the shards. None is none.
-    fail_fast
-        Whether an unreadable image is an error. Else it is left out.
+    Folders are absolute, since other machines may work on the job. A shard's last batch is filled
+    up. `fail_fast` makes an unreadable image an error; else it is left out.
     """
 
     root: Path
@@ -60,21 +48,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """Result of a shard.
+    """Result of a shard: its rows on disk, and the path and reason of each unreadable image.
 
-    Attributes
-    ----------
-    task
-        Shard that was to be made.
-    keys
-        Rows that are on disk. None if no image of the shard can be read, or someone else is making
-        it.
-    computed
-        Number of rows that were computed here.
-    unreadable
-        Path and reason of each image that was left out.
-    busy
-        Whether someone else is making the shard.
+    `keys` are None if no image of the shard can be read, or if someone else is making it (`busy`).
+    `computed` counts the rows that were computed here.
     """
 
     task: ShardTask
@@ -104,15 +81,7 @@ class _Threads:
 
 
 class Pipeline:
-    """Makes shards one after another, except those that somebody else is making.
-
-    Parameters
-    ----------
-    job
-        Settings of all shards.
-    backbone
-        Network.
-    """
+    """Makes shards one after another, except those that somebody else is making."""
 
     def __init__(self, job: Job, backbone: Backbone) -> None:
         self._job, self._backbone = job, backbone
@@ -288,11 +257,9 @@ class Pipeline:
 
 
 def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Make one batch. Grey images are tripled only if a color image is in the same batch.
+    """Make one batch of shape (rows, size, size, 1 or 3).
 
-    Returns
-    -------
-    ndarray of shape (rows, size, size, 1 or 3), dtype float32
+    Grey images are tripled only if a color image is in the same batch.
     """
     if len({image.shape[-1] for image in images}) > 1:
         images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
@@ -302,24 +269,11 @@ def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 def embed_filled(
     backbone: Backbone, images: list[NDArray[np.float32]], rows: int
 ) -> NDArray[np.float32]:
-    """Embed images in a batch that always has the same size.
+    """Embed images as a batch of `rows`, which are as many as the images or more.
 
     The size of a batch decides how oneDNN and cuDNN compute: in float32, a batch of one has other
     last digits than a batch of two. With empty images behind it, an image has the same embedding
     alone as among others.
-
-    Parameters
-    ----------
-    backbone
-        Network.
-    images
-        At most `rows` images for `stack`.
-    rows
-        Size of the batch.
-
-    Returns
-    -------
-    ndarray of shape (images, *embedding_shape), dtype float32
     """
     batch = stack(images)
     if empty := rows - len(images):

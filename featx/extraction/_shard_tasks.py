@@ -12,15 +12,7 @@ from featx_cache._shards import RowKeys, shard_name
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """A shard to make: the unit of work of every engine.
-
-    Attributes
-    ----------
-    name
-        File name, made of the fingerprint and the rows.
-    images
-        Images to decode and embed.
-    """
+    """A shard to make, named by the fingerprint and its rows: the unit of work of every engine."""
 
     name: str
     images: tuple[ImageTask, ...]
@@ -41,22 +33,12 @@ class ShardTask:
 def divide_into_shards(
     wanted: list[ImageTask], missing: list[ImageTask], rows_per_shard: int, fingerprint: str
 ) -> list[ShardTask]:
-    """Divide what is missing into shards.
+    """Divide the missing part of all wanted images and copies into shards.
 
     The shards of a new cache are always the same. Those that are wholly missing stay as they are,
     whatever is done already, so that processes that started at different times give the same work
-    the same name. Other images are put together into further shards.
-
-    Parameters
-    ----------
-    wanted
-        Every image of the manifest with all its copies.
-    missing
-        Part of it that is in no shard.
-    rows_per_shard
-        Most rows of a shard. The copies of an image are never divided.
-    fingerprint
-        Fingerprint of the extraction's spec.
+    the same name. Other images are put together into further shards. The copies of an image are
+    never divided.
     """
     home = {
         image.sha256: number

@@ -46,14 +46,10 @@ class ExtractionSpec(Spec):
 
 
 def embedding_fields(spec: Mapping[str, Any], *, copies: bool) -> dict[str, Any]:
-    """Return the part of a spec that decides the embedding of one image.
+    """Return the part of an `ExtractionSpec` as JSON that decides the embedding of one image.
 
-    Parameters
-    ----------
-    spec
-        An `ExtractionSpec` as JSON. Earlier versions wrote fewer fields.
-    copies
-        Whether the settings of augmented copies count, too. Their number never counts.
+    `copies` says whether the settings of augmented copies count, too. Their number never counts.
+    Earlier versions wrote fewer fields.
     """
     fields = {name: spec.get(name) for name in ("backbone", "decoding", "storage_dtype")}
     if copies:

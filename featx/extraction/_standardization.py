@@ -33,22 +33,7 @@ def standardize(
     """Return the backbone with a standardized input, and measure the training images if needed.
 
     If the cache was begun with the same standardization, its statistics are taken. Images that came
-    later don't change them.
-
-    Parameters
-    ----------
-    backbone
-        Network that `load_backbone` made.
-    spec
-        Standardization that is asked for.
-    manifest
-        Images. Those of the split train are measured, without augmented copies.
-    cache
-        Folder that will be filled.
-    decoding
-        Settings with which files become pixels. None takes the defaults.
-    progress
-        What shows the progress.
+    later don't change them. Augmented copies are never measured.
     """
     if not spec.does_something:
         return backbone
