@@ -167,34 +167,26 @@ class TestVerify:
 
 
 class TestNotACache:
-    def test_missing_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(NotACacheError, match=r"no cache at .*nowhere.*featx extract"):
-            open_cache(tmp_path / "nowhere")
-
-    def test_folder_with_other_things(self, tmp_path: Path) -> None:
-        (tmp_path / "letter.txt").touch()
-        with pytest.raises(NotACacheError, match=r"not a featx cache \(it has no index\.h5\)"):
-            open_cache(tmp_path)
-
-    def test_file(self, tmp_path: Path) -> None:
+    def test_folders_and_files_of_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "cache.h5").touch()
-        with pytest.raises(NotACacheError, match="not a featx cache"):
-            open_cache(tmp_path / "cache.h5")
+        for name, message in (
+            ("nowhere", r"no cache at .*nowhere.*featx extract"),
+            ("", r"not a featx cache \(it has no index\.h5\)"),
+            ("cache.h5", "not a featx cache"),
+        ):
+            with pytest.raises(NotACacheError, match=message):
+                open_cache(tmp_path / name)
 
-    def test_unfinished_cache_says_so(self, made: Made) -> None:
-        (made.folder / "index.h5").unlink()
-        with pytest.raises(NotACacheError, match=r"unfinished.*goes on where it stopped"):
-            open_cache(made.folder)
-
-    def test_index_that_is_not_hdf5(self, made: Made) -> None:
-        (made.folder / "index.h5").write_text("no HDF5")
-        with pytest.raises(NotACacheError, match=r"index\.h5 can't be read.*Delete index\.h5"):
-            open_cache(made.folder)
-
-    def test_index_of_something_else(self, made: Made) -> None:
+    def test_indexes_of_something_else(self, made: Made) -> None:
         with h5py.File(made.folder / "index.h5", "w") as file:
             file["embeddings"] = np.zeros((2, 2))
         with pytest.raises(NotACacheError, match="unknown format"):
+            open_cache(made.folder)
+        (made.folder / "index.h5").write_text("no HDF5")
+        with pytest.raises(NotACacheError, match=r"index\.h5 can't be read.*Delete index\.h5"):
+            open_cache(made.folder)
+        (made.folder / "index.h5").unlink()
+        with pytest.raises(NotACacheError, match=r"unfinished.*goes on where it stopped"):
             open_cache(made.folder)
 
     @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 0.99])

@@ -16,7 +16,6 @@ from sklearn.preprocessing import FunctionTransformer
 
 from featx_cache import Cache, InputError, LazyEmbeddings, open_cache
 from featx_cache._embeddings import all_finite
-from featx_cache._shards import read_embeddings
 
 if TYPE_CHECKING:
     from tests.cache.conftest import Made
@@ -92,14 +91,6 @@ class TestIndexing:
         assert np.array_equal(np.asarray(chosen), whole[[9, 12]])
         monkeypatch.setattr(Cache, "read", None)
         assert len(lazy.take([1, 2])) == 2
-
-    def test_blocks_cover_all_rows_shard_by_shard(
-        self, lazy: LazyEmbeddings, whole: NDArray[Any]
-    ) -> None:
-        seen = np.concatenate([where for where, _ in lazy.blocks()])
-        assert sorted(seen) == list(range(len(lazy)))
-        assert all(np.array_equal(part, whole[where]) for where, part in lazy.blocks())
-        assert all(len(set(lazy.shard[where])) == 1 for where, _ in lazy.blocks())
 
 
 class TestAsArrays:
@@ -183,14 +174,6 @@ class TestToNumpyAndFrames:
         html = cache._repr_html_()
         assert "<td>up to 2</td>" in html
         assert "<th>train</th>" in html
-
-
-class TestReadingRowsThatLieApart:
-    @pytest.mark.parametrize("rows", [[0, 5], [5, 0, 0], [4, 1], [3, 4, 5], [5], [1, 0]], ids=str)
-    def test_they_come_in_the_order_asked_for(self, cache: Cache, rows: list[int]) -> None:
-        path = cache.path / "shards" / cache.shard_names[0]
-        wanted = np.array(rows)
-        assert np.array_equal(read_embeddings(path, wanted), read_embeddings(path)[wanted])
 
 
 class TestAllFinite:

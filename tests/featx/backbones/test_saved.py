@@ -12,13 +12,10 @@ import pytest
 from featx._run import load_run
 from featx.backbones import load_backbone
 from featx.backbones._backbone import load_recipe
-from featx.data import scan_folder
 from featx.errors import InputError
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.images import AugmentationSpec
-from featx_cache import open_cache
 
 
 def small_model(channels: int = 3, size: int | None = 32, name: str = "mine") -> Any:
@@ -106,13 +103,7 @@ class TestLoading:
 
 def test_from_extraction_to_prediction(saved: Path, phantom_data: Path, tmp_path: Path) -> None:
     backbone = load_backbone(str(saved))
-    extract(
-        scan_folder(phantom_data),
-        tmp_path / "cache",
-        backbone,
-        augmentation=AugmentationSpec(copies=0),
-    )
-    cache = open_cache(tmp_path / "cache")
+    cache = extract(phantom_data, tmp_path / "cache", backbone, copies=0)
     fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5)
     run = load_run(tmp_path / "run")
     image = next(phantom_data.rglob("*.png"))

@@ -42,12 +42,7 @@ class TestResume:
 
     @pytest.mark.parametrize("passes", [1, 2, 3])
     def test_after_a_failure_only_the_missing_shards_are_computed(
-        self,
-        small_data: Path,
-        counted: Counted,
-        cache: Path,
-        tmp_path: Path,
-        passes: int,
+        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path, passes: int
     ) -> None:
         calls = 0
 
@@ -208,12 +203,7 @@ class TestChangedData:
         assert report.skipped == {
             "test/NORMAL/normal-4.png": "it changed after featx had read its hash"
         }
-        assert (
-            extract_images(
-                scan_folder(small_data), tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY
-            ).skipped
-            == {}
-        )
+        assert run(small_data, tmp_path / "cache", tiny_backbone).skipped == {}
 
     def test_a_renamed_or_relabelled_image_is_not_computed_again(
         self, small_data: Path, counted: Counted, cache: Path
