@@ -26,9 +26,7 @@ def require_index(path: Path) -> None:
     if is_there(path / INDEX_NAME, file=True):
         return
     if not is_there(path):
-        raise NotACacheError(
-            f"there is no cache at {path}", "Make one with `featx extract DATA --cache CACHE`."
-        )
+        raise NotACacheError(f"there is no cache at {path}", "Make one with `featx extract`.")
     if (path / SHARDS_NAME).is_dir():
         raise NotACacheError(
             f"the cache at {path} is unfinished",
@@ -36,7 +34,7 @@ def require_index(path: Path) -> None:
         )
     raise NotACacheError(
         f"{path} is not a featx cache (it has no {INDEX_NAME})",
-        "Make one with `featx extract DATA --cache CACHE`.",
+        "Make one with `featx extract`.",
     )
 
 

@@ -77,11 +77,12 @@ def describe_backbones(
         architectures().values(), key=lambda network: network.name
     )
     for network in wanted:
-        yield _describe(network, input_size)
+        yield describe(network, input_size)
 
 
 @own_keras_settings()
-def _describe(network: Architecture, input_size: int) -> BackboneEntry:
+def describe(network: Architecture, input_size: int) -> BackboneEntry:
+    """Describe one network."""
     import keras
 
     try:

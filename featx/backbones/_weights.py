@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from featx.backbones._catalog import describe_backbones
+from featx.backbones._catalog import describe, describe_backbones
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache._hdf5 import UNREADABLE, opened, require_own
@@ -134,11 +134,11 @@ def _build(network: Architecture, weights: str | None, input_size: int) -> Any:
     try:
         return network.build(weights=weights, include_top=False, input_shape=shape)
     except ValueError as error:
-        if "nput size" not in str(error) and "input_shape" not in str(error):
+        if not (problem := describe(network, input_size).problem):
             raise
-        reason = first_line(error)
         raise InputError(
-            f"`input_size` {input_size} doesn't suit {network.name}: {reason}"
+            f"`input_size` {input_size} doesn't suit {network.name}: {problem}",
+            parameter="input_size",
         ) from error
 
 
