@@ -117,30 +117,13 @@ class Backbone:
             ) from error
 
     def as_tensors(self, images: Any) -> Any:
-        """Do what `embed` does as a part of a larger TensorFlow graph.
-
-        Parameters
-        ----------
-        images : tensor of shape (rows, input_size, input_size, 1 or 3), float32
-            See `embed`.
-
-        Returns
-        -------
-        tensor of shape (rows, *embedding_shape), float32
-        """
+        """Do what `embed` does with tensors, as a part of a larger TensorFlow graph."""
         return self._compose(standardization=self.standardization)(images)
 
     def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what the network is given for a batch, before any standardization.
+        """Return the network's input of shape (rows, input_size, input_size, channels), float32.
 
-        Parameters
-        ----------
-        images
-            See `embed`.
-
-        Returns
-        -------
-        ndarray of shape (rows, input_size, input_size, channels), dtype float32
+        It takes the same images as `embed`. No standardization is done.
         """
         return np.asarray(self._preparation(images).numpy(), np.float32)
 
@@ -149,15 +132,7 @@ class Backbone:
         return self._trace(network=None, standardization=None)
 
     def with_standardization(self, standardization: Standardization, file: Path) -> Backbone:
-        """Return the same network, its input standardized.
-
-        Parameters
-        ----------
-        standardization
-            What is done to the input.
-        file
-            File in which other processes will find it.
-        """
+        """Return the same network with a standardized input; other processes find it in `file`."""
         return replace(
             self,
             spec=self.spec.model_copy(update={"standardization": standardization.spec}),

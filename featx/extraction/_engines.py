@@ -71,11 +71,6 @@ class DaskEngine:
         Number of processes of the cluster that is started. None takes one a GPU, or two without a
         GPU.
 
-    Raises
-    ------
-    InputError
-        If both are given, or `workers` is smaller than 1.
-
     Examples
     --------
     >>> from featx.extraction import DaskEngine, ExtractionOptions
