@@ -17,9 +17,8 @@ from statistics import median
 import numpy as np
 
 import featx
-from featx.extraction._extract import ROWS_PER_SHARD
-from featx_cache import RowKeys, write_shard
-from featx_cache._shards import read_embeddings
+from featx.extraction._extract_images import ROWS_PER_SHARD
+from featx_cache._shards import RowKeys, read_embeddings, write_shard
 
 KINDS = (None, "lzf", "gzip")
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import featx
-from featx.backbones import resolve_precision
+from featx.backbones._precision import resolve_precision
 from featx.heads import KerasHead, KerasSettings
 from featx.heads._keras_network import build_network
 from featx_cache import LazyEmbeddings

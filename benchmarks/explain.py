@@ -19,7 +19,7 @@ from featx._run import load_run
 from featx.explain import Verdict, heat_maps
 from featx.explain._figure import explanation_figure
 from featx.explain._maps import method_of
-from featx.extraction import stack, to_storage
+from featx.extraction._pipeline import stack, to_storage
 from featx.images import decode, decode_for_display
 from featx.scoring import find_images
 

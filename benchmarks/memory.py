@@ -30,14 +30,8 @@ import pandas as pd
 from featx.backbones import BackboneSpec
 from featx.extraction import ExtractionSpec
 from featx.images import AugmentationSpec
-from featx_cache import (
-    Labelling,
-    RowKeys,
-    RowPlaces,
-    shard_name,
-    write_index,
-    write_shard,
-)
+from featx_cache._index import Provenance, RowLocations, write_index
+from featx_cache._shards import RowKeys, shard_name, write_shard
 
 SHAPE, SHARD = (9, 9, 512), 240
 GROUP = Path("/sys/fs/cgroup/memory/featx-benchmark")
@@ -100,14 +94,14 @@ def make_cache(folder: Path, rows: int) -> None:
         }
     )
     number = np.arange(rows)
-    places = RowPlaces(
+    places = RowLocations(
         number,
         np.zeros(rows, np.int16),
         (number // SHARD).astype(np.int32),
         (number % SHARD).astype(np.int32),
         names,
     )
-    labelling = Labelling(("NORMAL", "PNEUMONIA"), {}, weights="none", data="none")
+    labelling = Provenance(("NORMAL", "PNEUMONIA"), {}, weights="none", data="none")
     write_index(folder, images, places, labelling, spec=spec.canonical_json())
 
 

@@ -54,7 +54,7 @@ def main() -> None:
 def _images(data: str, sizes: list[int], rounds: int) -> None:
     from featx.backbones import load_backbone
     from featx.data import load_manifest
-    from featx.extraction import ExtractionOptions, extract
+    from featx.extraction import ExtractionOptions, extract_images
     from featx.images import AugmentationSpec
 
     manifest = load_manifest(data)
@@ -66,7 +66,9 @@ def _images(data: str, sizes: list[int], rounds: int) -> None:
         for size in sizes if round_ else sizes[:1]:  # the first round only warms up
             part = dataclasses.replace(manifest, table=shuffled.head(size).reset_index(drop=True))
             with tempfile.TemporaryDirectory() as folder:
-                report = extract(part, folder, backbone, augmentation=augmentation, options=options)
+                report = extract_images(
+                    part, folder, backbone, augmentation=augmentation, options=options
+                )
             if round_:
                 seconds[size].append(report.seconds)
     middle = [median(seconds[size]) for size in sizes]
@@ -123,12 +125,12 @@ def _step(step: str, folder: Path, records: int) -> None:
     import pandas as pd
 
     from featx.backbones import BackboneSpec
-    from featx.data import Manifest
     from featx.extraction import ExtractionSpec
-    from featx.extraction._extract import ROWS_PER_SHARD
-    from featx.extraction._plan import Survey, place_rows
+    from featx.extraction._extract_images import ROWS_PER_SHARD
+    from featx.extraction._plan import FinishedShards, locate_rows
     from featx.images import AugmentationSpec
-    from featx_cache import Labelling, RowKeys, write_index, write_shard
+    from featx_cache._index import Provenance, write_index
+    from featx_cache._shards import RowKeys, write_shard
 
     numbers = range(records)
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
@@ -142,7 +144,6 @@ def _step(step: str, folder: Path, records: int) -> None:
             "group": [f"person{n // 2}_bacteria" for n in numbers],
         }
     )
-    manifest = Manifest(folder, table, classes)
     if step == "manifest":
         print("seconds 0")
         return
@@ -152,10 +153,10 @@ def _step(step: str, folder: Path, records: int) -> None:
         ),
         augmentation=AugmentationSpec(copies=0),
     )
-    held = Survey()
+    finished = FinishedShards()
     for start in range(0, records, ROWS_PER_SHARD):
         keys = RowKeys.of([(sha256, 0) for sha256 in hashes[start : start + ROWS_PER_SHARD]])
-        held.add(f"shard-{start:020d}.h5", keys)
+        finished.add(f"shard-{start:020d}.h5", keys)
     del hashes
     # The index asks the first shard for the shape of an embedding.
     (folder / "shards").mkdir()
@@ -163,8 +164,9 @@ def _step(step: str, folder: Path, records: int) -> None:
     embedding = np.zeros((1, 9, 9, 512), np.float16)
     write_shard(folder / "shards" / f"shard-{0:020d}.h5", embedding, one, spec="{}")
     started = time.perf_counter()
-    images, places = place_rows(manifest, spec, held, set())
-    write_index(folder, images, places, Labelling(classes, {}), spec=json.dumps(spec.model_dump()))
+    locations = locate_rows(table, spec, finished)
+    text = json.dumps(spec.model_dump())
+    write_index(folder, table, locations, Provenance(classes, {}), spec=text)
     print("seconds", time.perf_counter() - started)
 
 

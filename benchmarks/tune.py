@@ -19,9 +19,9 @@ import optuna
 
 import featx
 from featx._progress import SILENT
+from featx._silence import silent_optuna
 from featx.heads import HeadSpec
 from featx.thresholds import sweep
-from featx.thresholds._quiet import quiet_optuna
 from featx.tuning import Budget, SearchSpec
 from featx.tuning._samplers import make_sampler
 from featx.tuning._search import Search, search_heads
@@ -52,7 +52,7 @@ def in_memory(search: Search, trials: int) -> float:
         )
         return float(points.recall[place])
 
-    with quiet_optuna():
+    with silent_optuna():
         study = optuna.create_study(
             direction="maximize", sampler=make_sampler("tpe", search.spec, 0)
         )

@@ -7,4 +7,8 @@ imported before it is used.
 
 import lazy_loader as lazy
 
+from featx._silence import set_log_levels
+
+set_log_levels()
+
 __getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Zip files from elsewhere, as models and arrays are: none may lead outside, none may explode."""
+"""Zip files from elsewhere, such as models and arrays, which may try to do harm."""
 
 from __future__ import annotations
 
@@ -13,35 +13,19 @@ from numpy.lib import format as npy
 
 from featx_cache.files import open_regular
 
-EXPANSION = 20
-"""How many times its size on disk an archive may have in memory, beyond `SMALL`. Weights and
-embeddings, which is what is in them, shrink to half at best."""
-SMALL = 2**26
-"""Bytes that an archive may always have."""
-LARGEST_DESCRIPTION = 2**25
-"""Bytes of a member in JSON, which takes twenty times as much memory when it is read."""
+MAX_EXPANSION = 20
+"""Most bytes in memory for each byte on disk, beyond `FREE_BYTES`. Weights and embeddings shrink to
+half at best."""
+FREE_BYTES = 2**26
+"""Bytes that an archive may always have in memory."""
+MAX_JSON_BYTES = 2**25
+"""Most bytes of a member in JSON, which takes twenty times as much memory when it is read."""
 
 
 def require_modest(path: Path, only: str | None = None) -> None:
-    """Refuse a zip file that could write outside its folder, or fill the memory.
+    """Refuse a zip file that could write outside its folder, or fill the memory, with a ValueError.
 
-    Only names and headers are read.
-
-    Parameters
-    ----------
-    path
-        A ``.keras``, ``.skops`` or ``.npz`` file.
-    only
-        The one member that will be read; None looks at all.
-
-    Raises
-    ------
-    ValueError
-        When a member's name leads out of the archive or is there twice, when the members are much
-        larger than the archive, or an array is said to be larger than its member; and when it
-        isn't a zip file.
-    OSError
-        When it can't be opened.
+    Only names and headers are read, those of one member alone if it is named as `only`.
     """
     try:
         _look_through(path, only)
@@ -55,7 +39,7 @@ def require_modest(path: Path, only: str | None = None) -> None:
 def _look_through(path: Path, only: str | None) -> None:
     seen: set[str] = set()
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        room = EXPANSION * os.fstat(file.fileno()).st_size + SMALL
+        room = MAX_EXPANSION * os.fstat(file.fileno()).st_size + FREE_BYTES
         for info in archive.infolist():
             if only not in (None, info.filename):
                 continue
@@ -64,7 +48,7 @@ def _look_through(path: Path, only: str | None) -> None:
                 raise ValueError(f"its member {info.filename} is there twice")
             seen.add(info.filename)
             room -= info.file_size
-            described = info.filename.endswith(".json") and info.file_size > LARGEST_DESCRIPTION
+            described = info.filename.endswith(".json") and info.file_size > MAX_JSON_BYTES
             if room < 0 or described:
                 raise ValueError(
                     f"its member {info.filename} of {info.compress_size} bytes would be unpacked "

@@ -1,4 +1,4 @@
-"""How long work reports that it gets on: a bar by default, nothing, or what a caller shows."""
+"""Progress of long work: a bar by default, nothing, or what a caller shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Progress(Protocol):
     def task(
         self, description: str, total: int, unit: str
     ) -> contextlib.AbstractContextManager[Advance]:
-        """Show a task of `total` units; the block is given a function that counts units done."""
+        """Show a task of `total` units; the block calls a function with the units done."""
 
     def note(self, message: str) -> None:
         """Tell the user one line that isn't an error."""

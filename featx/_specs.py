@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from pydantic import (
@@ -20,13 +21,15 @@ from featx.errors import InputError, SpecMismatchError
 
 
 class Spec(BaseModel):
-    """A frozen description of how something is made; equal specs have equal fingerprints.
+    """A frozen description of how something is made.
+
+    Equal specs have equal fingerprints.
 
     Attributes
     ----------
     added
-        Fields that an earlier version of featx didn't have. They are written only where they differ
-        from their defaults, which do what that version did, so that its fingerprints stay true.
+        Fields that an earlier version of featx didn't have. They are written only if they differ
+        from their defaults, so that old fingerprints stay true.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,14 +72,17 @@ def spec_error(error: ValidationError) -> InputError:
     )
 
 
-def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "") -> None:
-    """Raise when a name that somebody typed isn't one of those that there are.
+@contextlib.contextmanager
+def spec_errors() -> Iterator[None]:
+    """Turn pydantic's errors in a block into errors of one line, as `spec_error` does."""
+    try:
+        yield
+    except ValidationError as error:
+        raise spec_error(error) from error
 
-    Raises
-    ------
-    InputError
-        With the name that looks like it and with `otherwise`; by default a list, if none does.
-    """
+
+def require_known(what: str, name: str, names: Iterable[str], otherwise: str = "") -> None:
+    """Raise when a name that somebody typed isn't one of those that there are."""
     known = list(names)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -100,13 +106,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def require_equal(what: str, one: dict[str, Any], other: dict[str, Any], hint: str) -> None:
-    """Raise when two specs differ.
-
-    Raises
-    ------
-    SpecMismatchError
-        Naming every field that differs, its first value and its second.
-    """
+    """Raise when two specs differ."""
     if fields := differences(one, other):
         raise SpecMismatchError(f"{what} ({'; '.join(fields)})", hint)
 

@@ -1,4 +1,4 @@
-"""The errors of featx, in one place; the cache defines them because it is the lowest floor."""
+"""The errors of featx. The cache defines most of them, since it knows nothing of the library."""
 
 from featx_cache._errors import (
     DamagedShardError,
@@ -17,13 +17,27 @@ class NoLabelsError(InputError):
 
 
 class WeightsError(FeatxError):
-    """Pretrained weights can't be reached or don't fit the backbone."""
+    """Pretrained weights can't be had or don't fit the backbone.
+
+    Examples
+    --------
+    >>> from featx.errors import FeatxError, WeightsError
+    >>> issubclass(WeightsError, FeatxError), WeightsError.code
+    (True, 'weights')
+    """
 
     code = "weights"
 
 
 class OutOfMemoryError(FeatxError):
-    """A forward pass needs more memory than the device has."""
+    """Work needs more memory than the machine or a limit allows.
+
+    Examples
+    --------
+    >>> from featx.errors import OutOfMemoryError
+    >>> OutOfMemoryError.code
+    'out-of-memory'
+    """
 
     code = "out-of-memory"
 
@@ -31,7 +45,18 @@ class OutOfMemoryError(FeatxError):
 class NoFeasibleThresholdError(FeatxError):
     """No threshold reaches the accuracy floor.
 
-    `best_accuracy` is what can be had; `roc_auc` is that of the same scores, where it is known.
+    Attributes
+    ----------
+    best_accuracy : float
+        Highest accuracy of any threshold.
+    roc_auc : float or None
+        ROC AUC of the same scores, if it is known.
+
+    Examples
+    --------
+    >>> from featx.errors import NoFeasibleThresholdError
+    >>> NoFeasibleThresholdError("no threshold reaches 0.99", best_accuracy=0.9).best_accuracy
+    0.9
     """
 
     code = "no-feasible-threshold"

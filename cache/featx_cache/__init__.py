@@ -1,7 +1,7 @@
 """The embedding cache: HDF5 shards under one virtual index. Needs h5py, NumPy and pandas only.
 
-`open_cache` reads a finished cache. `write_shard` and `write_index` make one. Nothing is imported
-before it is used, so that errors can be caught without loading HDF5.
+`open_cache` reads a finished cache, and `example_cache` makes a small one of random numbers.
+Nothing is imported before it is used, so that errors can be caught without loading HDF5.
 """
 
 import lazy_loader as lazy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import html
 import json
 import math
 from collections.abc import Iterator
@@ -16,15 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx_cache._embeddings import LazyEmbeddings
-from featx_cache._errors import DamagedShardError, FeatxError, InputError, NotACacheError
-from featx_cache._hdf5 import (
-    UNREADABLE,
-    OpenElsewhereError,
-    dataset,
-    member,
-    opened,
-    text_attribute,
-)
+from featx_cache._errors import DamagedShardError, FeatxError, InputError
+from featx_cache._hdf5 import dataset, member, text_attribute
 from featx_cache._index import (
     DETAILS_NAME,
     FORMAT,
@@ -33,93 +26,138 @@ from featx_cache._index import (
     PARTS_NAME,
     SHARDS_NAME,
     TEXT,
-    require_unchanged,
+)
+from featx_cache._index_reader import (
+    decoded_column,
+    json_value,
+    leads_away,
+    number_column,
+    own_source,
+    readable_index,
+    require_index,
+    single_text,
+    text_column,
 )
 from featx_cache._shards import read_embeddings, verify_shard
+from featx_cache._text import printable
 from featx_cache.files._atomic import is_there
+from featx_cache.files._outputs import output_path
 
-LARGEST_EMBEDDING = 2**28
-"""Numbers in one embedding at most; the largest layer of a network at 1024 pixels has 2**26."""
-
-_TEXTS_AT_ONCE = 65_536
+MAX_EMBEDDING_SIZE = 2**28
+"""Most numbers in one embedding. The largest layer of a network at 1024 pixels has 2**26."""
 
 
 class Cache:
-    """A folder of embeddings that was finished by ``featx extract``; open it with `open_cache`.
+    """A folder of embeddings; `featx.extract` makes one, and `open_cache` opens it.
 
     Attributes
     ----------
     path : Path
-        The folder.
+        Folder of the cache.
     spec : dict
-        What made the embeddings: backbone, preprocessing, augmentation, precision.
+        All that made the embeddings: backbone, preprocessing, augmentation, precision.
     classes : tuple of (str, str)
-        The negative and the positive class.
+        Names of the negative and the positive class.
     skipped : dict of str to str
         Images that could not be read, with the reason.
     weights, data : str
-        Where the backbone's weights and the images were found when the cache was made.
+        Places where the backbone's weights and the images were when the cache was made.
     images : DataFrame
         One row an image: path, sha256, label, split, group (all text).
     rows : DataFrame
         One row an embedding: image (position in `images`), copy (0 is the untouched image).
+
+    Examples
+    --------
+    >>> from featx_cache import example_cache
+    >>> cache = example_cache()
+    >>> cache
+    Cache(vgg19 with random weights, 72 images, 120 embeddings of 2x2x8 float16)
+    >>> X, y, patients = cache.to_numpy("train")
+    >>> X.shape, int(y.sum()), len(set(patients))
+    ((48, 2, 2, 8), 24, 24)
+    >>> cache.to_frame(pooled=True).columns.tolist()[:7]
+    ['path', 'sha256', 'label', 'split', 'group', 'embedding_0', 'embedding_1']
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._folder = path.absolute()  # so that it is found after a change of the working folder
-        index = path / INDEX_NAME
-        if not is_there(index, file=True):
-            raise _not_a_cache(path)
-        with _readable(index) as file:
+        require_index(path)
+        with readable_index(path / INDEX_NAME) as file:
             if text_attribute(file, "format") != FORMAT:
                 raise ValueError("unknown format")
             self._read_index(file)
 
-    def _read_index(self, file: h5py.File) -> None:
-        self.spec: dict[str, Any] = _json(text_attribute(file, "spec"), dict)
-        negative, positive = _json(text_attribute(file, "classes"), list)
-        self.classes: tuple[str, str] = (str(negative), str(positive))
-        self.skipped: dict[str, str] = {
-            path: str(why) for path, why in _json(_one_text(member(file, "skipped")), dict).items()
+    def __repr__(self) -> str:
+        kind = f"{_by(self.embedding_shape)} {self.dtype}"
+        return (
+            f"Cache({self._backbone_name()}, {len(self.images):,} images, "
+            f"{len(self.rows):,} embeddings of {kind})"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "cache": str(self.path),
+            "backbone": self._backbone_name(),
+            "embedding": f"{_by(self.embedding_shape)} {self.dtype}",
+            "copies of an image": f"up to {self.rows['copy'].max()}",
+            "unreadable images": f"{len(self.skipped):,}",
+            "on disk": f"{self.bytes_on_disk() / 1e6:,.1f} MB",
         }
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(printable(value))}</td></tr>"
+            for name, value in facts.items()
+        )
+        return f"<table>{rows}</table>{self.counts().to_html()}"
+
+    def _backbone_name(self) -> str:
+        backbone = self.spec.get("backbone") or {}
+        untrained = " with random weights" if backbone.get("weights") == "random" else ""
+        return f"{backbone.get('name', 'unknown backbone')}{untrained}"
+
+    def _read_index(self, file: h5py.File) -> None:
+        self.spec: dict[str, Any] = json_value(text_attribute(file, "spec"), dict)
+        negative, positive = json_value(text_attribute(file, "classes"), list)
+        self.classes: tuple[str, str] = (str(negative), str(positive))
+        skipped = json_value(single_text(member(file, "skipped")), dict)
+        self.skipped: dict[str, str] = {path: str(why) for path, why in skipped.items()}
         self.weights, self.data = text_attribute(file, "weights"), text_attribute(file, "data")
         self.images = pd.DataFrame(
-            {c: pd.array(_column(file, f"images/{c}"), dtype=TEXT) for c in IMAGE_COLUMNS}
+            {c: pd.array(text_column(file, f"images/{c}"), dtype=TEXT) for c in IMAGE_COLUMNS}
         )
-        self._shards: list[str] = _column(file, "shards/name").tolist()
-        if any(_leads_away(name) for name in self._shards):
+        self._shards: list[str] = text_column(file, "shards/name").tolist()
+        if any(leads_away(name) for name in self._shards):
             raise ValueError("a shard lies outside the cache")
-        embeddings = dataset(file, "embeddings", "f", sources=_own_source)
+        embeddings = dataset(file, "embeddings", "f", sources=own_source)
         self.shape: tuple[int, ...] = tuple(embeddings.shape)
         self.dtype: np.dtype[np.generic] = embeddings.dtype
-        if len(self.shape) < 2 or math.prod(self.shape[1:]) > LARGEST_EMBEDDING:
+        if len(self.shape) < 2 or math.prod(self.shape[1:]) > MAX_EMBEDDING_SIZE:
             raise ValueError(f"embeddings of the shape {self.shape[1:]}")
         rows = self.shape[0]
         self.rows = pd.DataFrame(
             {
-                "image": _numbers(file, "rows/image", rows, below=len(self.images)),
-                "copy": _numbers(file, "rows/copy", rows),
+                "image": number_column(file, "rows/image", rows, below=len(self.images)),
+                "copy": number_column(file, "rows/copy", rows),
             }
         )
-        self._shard: NDArray[np.int32] = _numbers(file, "rows/shard", rows, len(self._shards))
-        self._shard_row: NDArray[np.int32] = _numbers(file, "rows/shard_row", rows)
+        self._shard: NDArray[np.int32] = number_column(file, "rows/shard", rows, len(self._shards))
+        self._shard_row: NDArray[np.int32] = number_column(file, "rows/shard_row", rows)
 
     @cached_property
     def details(self) -> pd.DataFrame:
-        """Further columns of the manifest, one row an image; read when they are asked for.
+        """Further columns of the manifest, such as width and height, one row an image.
 
-        Such as width, height, mode, source, cause, and whatever a CSV manifest had. Empty for a
-        cache that was made before there were any.
+        They are read when they are asked for. Old caches have none.
         """
-        with _readable(self._folder / INDEX_NAME) as file:
+        with readable_index(self._folder / INDEX_NAME) as file:
             found: dict[str, Any] = {}
             for name in member(file, DETAILS_NAME) if DETAILS_NAME in file else ():
                 column = dataset(file, f"{DETAILS_NAME}/{name}", "Siu", 1)
                 if len(column) != len(self.images):
                     raise ValueError(f"{len(column)} values of {name}")
                 text = column.dtype.kind == "S"
-                found[name] = pd.array(_text(column), dtype=TEXT) if text else column[...]
+                found[name] = pd.array(decoded_column(column), dtype=TEXT) if text else column[...]
         return pd.DataFrame(found, index=self.images.index)
 
     @property
@@ -127,25 +165,18 @@ class Cache:
         """Shape of one embedding, such as (9, 9, 512)."""
         return self.shape[1:]
 
+    def counts(self) -> pd.DataFrame:
+        """Count images by split (rows) and class (columns)."""
+        counts = pd.crosstab(self.images["split"], self.images["label"])
+        return counts.reindex(columns=list(self.classes), fill_value=0)
+
     def row_numbers(self, *, splits: tuple[str, ...] | None, copies: bool) -> NDArray[np.intp]:
-        """Select rows by split, with or without the augmented copies.
-
-        Parameters
-        ----------
-        splits
-            Names such as ``("train", "val")``; None takes every split.
-        copies
-            False takes only copy 0, the untouched image.
-
-        Returns
-        -------
-        ndarray of shape (rows,), dtype intp
-            Row numbers in ascending order.
+        """Return row numbers of some splits, or of all for None, with or without augmented copies.
 
         Raises
         ------
         InputError
-            When no image is in those splits.
+            If no image is in those splits.
         """
         wanted = np.ones(len(self.rows), bool)
         if splits is not None:
@@ -169,29 +200,28 @@ class Cache:
     def as_arrays(
         self, split: str | tuple[str, ...] | None = "train", *, copies: int | None = 0
     ) -> tuple[LazyEmbeddings, NDArray[np.int64], NDArray[np.object_]]:
-        """Return embeddings, labels and patients, for anyone's own scikit-learn code.
+        """Return embeddings that are read when they are used, labels and patients.
 
         Parameters
         ----------
         split
-            One or more; None takes every split.
+            Name of a split, or several names. None takes every split.
         copies
-            How many augmented copies of an image to take besides the untouched one, at most; None
-            takes all there are.
+            Most augmented copies of an image besides the untouched one. None takes all.
 
         Returns
         -------
         X : LazyEmbeddings of shape (rows, *embedding_shape)
-            Read when it is used: ``X[fold]`` reads those rows, ``np.asarray(X)`` all of them.
+            ``X[fold]`` reads the rows of a fold, and ``np.asarray(X)`` reads all.
         y : ndarray of shape (rows,), dtype int64
             1 for the positive class.
         groups : ndarray of shape (rows,), dtype object
-            The patient of each row: give it to cross-validation, so that none is split.
+            Patient of each row. Cross-validation needs them, so that no patient is divided.
 
         Raises
         ------
         InputError
-            When no image is in the split.
+            If no image is in the split.
         """
         splits = (split,) if isinstance(split, str) else split
         rows = self.row_numbers(splits=splits, copies=copies != 0)
@@ -200,6 +230,69 @@ class Cache:
         table = self.table(rows)
         y = (table["label"] == self.classes[1]).to_numpy().astype(np.int64)
         return LazyEmbeddings(self, rows), y, table["group"].to_numpy(dtype=object)
+
+    def to_numpy(
+        self, split: str | tuple[str, ...] | None = None, *, copies: int | None = 0
+    ) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.object_]]:
+        """Read embeddings into memory, with labels and patients; see `as_arrays`."""
+        X, y, groups = self.as_arrays(split, copies=copies)
+        return self.read(X.rows), y, groups
+
+    def to_frame(
+        self, split: str | tuple[str, ...] | None = None, *, pooled: bool = False
+    ) -> pd.DataFrame:
+        """Return one row an image: path, sha256, label, split, group and further columns.
+
+        Parameters
+        ----------
+        split
+            See `as_arrays`.
+        pooled
+            Whether to add the mean of each channel over the untouched image's embedding, as the
+            columns ``embedding_0``, ``embedding_1`` and so on (float32).
+        """
+        X = self.as_arrays(split)[0]
+        image = self.rows["image"].to_numpy()[X.rows]
+        frames = [self.images.iloc[image], self.details.iloc[image]]
+        frames = [frame.reset_index(drop=True) for frame in frames]
+        if pooled:
+            means = np.empty((len(X), self.embedding_shape[-1]), np.float32)
+            for positions, embeddings in X.blocks():
+                channels = embeddings.reshape(len(positions), -1, means.shape[1])
+                means[positions] = channels.mean(axis=1, dtype=np.float32)
+            names = [f"embedding_{number}" for number in range(means.shape[1])]
+            frames.append(pd.DataFrame(means, columns=names))
+        return pd.concat(frames, axis=1)
+
+    def to_parquet(
+        self,
+        path: str | Path,
+        *,
+        split: str | tuple[str, ...] | None = None,
+        pooled: bool = False,
+        force: bool = False,
+    ) -> None:
+        """Write the table of `to_frame` as a Parquet file.
+
+        Raises
+        ------
+        InputError
+            If the file is there and `force` isn't given, or a path in the cache isn't UTF-8.
+        StorageError
+            If the file can't be written.
+        """
+        path = Path(path)
+        if is_there(path) and not force:
+            raise InputError(f"{path} exists already", "Give another file, or `force=True`.")
+        frame = self.to_frame(split, pooled=pooled)
+        with output_path(path, replace=force) as temporary:
+            try:
+                frame.to_parquet(temporary, index=False, engine="pyarrow")
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"Parquet can't hold file names that aren't UTF-8 ({error.object!r})",
+                    "Rename the files and extract again, or use `to_frame`.",
+                ) from error
 
     def shard_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Return the number of the shard that each row lies in."""
@@ -213,13 +306,13 @@ class Cache:
         Yields
         ------
         positions : ndarray of shape (block,), dtype intp
-            Which of `rows` these are.
+            Positions in `rows` of what was read.
         embeddings : ndarray of shape (block, *embedding_shape)
 
         Raises
         ------
         DamagedShardError
-            When a shard is missing, truncated or unreadable.
+            If a shard is missing, truncated or unreadable.
         """
         shards = self._shard[rows]
         for shard in np.unique(shards):
@@ -246,16 +339,16 @@ class Cache:
         return np.empty((0, *self.embedding_shape), self.dtype) if result is None else result
 
     def verify(self) -> Iterator[tuple[str, FeatxError | None]]:
-        """Recompute the checksum of each shard; yield its name and its error, if any.
+        """Recompute the checksum of each shard, and yield its name and its error or None.
 
         Raises
         ------
         NotACacheError
-            When the virtual dataset shows data of other files than the shards.
+            If the virtual dataset shows data of other files than the shards.
         """
-        with _readable(self._folder / INDEX_NAME) as file:
+        with readable_index(self._folder / INDEX_NAME) as file:
             for part in member(file, PARTS_NAME) if PARTS_NAME in file else ():
-                dataset(file, f"{PARTS_NAME}/{part}", "f", sources=_own_source)
+                dataset(file, f"{PARTS_NAME}/{part}", "f", sources=own_source)
         for number, name in enumerate(self._shards):
             error: FeatxError | None
             try:
@@ -293,76 +386,21 @@ class Cache:
 
 
 def open_cache(path: str | Path) -> Cache:
-    """Open the cache that ``featx extract`` made in the folder `path`.
+    """Open the cache in a folder that `featx.extract` filled.
 
     Raises
     ------
     NotACacheError
-        When the folder is missing, holds no index, or the index can't be read.
+        If the folder is missing, holds no index, or the index can't be read.
+
+    Examples
+    --------
+    >>> from featx_cache import example_cache, open_cache
+    >>> example = example_cache()
+    >>> open_cache(example.path).classes
+    ('NORMAL', 'PNEUMONIA')
     """
     return Cache(Path(path))
-
-
-@contextlib.contextmanager
-def _readable(index: Path) -> Iterator[h5py.File]:
-    """Open an index; whatever HDF5 or this module complains about means that it is none."""
-    try:
-        require_unchanged(index)
-        with opened(index) as file:
-            yield file
-    except OpenElsewhereError as error:
-        raise NotACacheError(
-            str(error),
-            "Close it there. If nothing has it open, delete index.h5 and run the same "
-            "`featx extract` command again: finished shards are kept.",
-        ) from error
-    except UNREADABLE as error:
-        reason = (str(error).splitlines() or ["no detail"])[0]
-        raise NotACacheError(
-            f"{index} can't be read as a featx cache index ({type(error).__name__}: {reason})",
-            "Delete index.h5 and run the same `featx extract` command again: "
-            "finished shards are kept.",
-        ) from error
-
-
-def _own_source(file: str, name: str) -> bool:
-    """Say whether the virtual dataset of an index may show a dataset: shards and parts only."""
-    if file == ".":
-        return name.lstrip("/").startswith(f"{PARTS_NAME}/")
-    folder, _, shard = file.rpartition("/")
-    return folder == SHARDS_NAME and not _leads_away(shard)
-
-
-def _leads_away(name: str) -> bool:
-    return name in ("", ".", "..") or Path(name).name != name or "\0" in name
-
-
-def _json(text: str, kind: type) -> Any:
-    value = json.loads(text)
-    if not isinstance(value, kind):
-        raise ValueError(f"{text[:40]!r} is not what featx writes there")
-    return value
-
-
-def _one_text(held: h5py.Dataset) -> str:
-    if held.shape != ():
-        raise ValueError(f"a text of the shape {held.shape}")
-    return str(held.asstr()[()])
-
-
-def _column(file: h5py.File, name: str) -> NDArray[np.object_]:
-    return _text(dataset(file, name, "S", 1))
-
-
-def _numbers(file: h5py.File, name: str, length: int, below: int | None = None) -> NDArray[Any]:
-    """Read a column of numbers that are not negative and, where it is given, below a limit."""
-    column = dataset(file, name, "iu", 1)
-    if len(column) != length:
-        raise ValueError(f"{len(column)} values of {name}, and not {length}")
-    values: NDArray[Any] = column[...]
-    if length and (values.min() < 0 or (below is not None and values.max() >= below)):
-        raise ValueError(f"a value of {name} is out of range")
-    return values
 
 
 def _other_rows(shard: Path) -> DamagedShardError:
@@ -372,31 +410,5 @@ def _other_rows(shard: Path) -> DamagedShardError:
     )
 
 
-def _not_a_cache(path: Path) -> NotACacheError:
-    if not is_there(path):
-        return NotACacheError(
-            f"there is no cache at {path}", "Make one with `featx extract DATA --cache CACHE`."
-        )
-    if (path / SHARDS_NAME).is_dir():
-        return NotACacheError(
-            f"the cache at {path} is unfinished",
-            "Run the same `featx extract` command again: it goes on where it stopped.",
-        )
-    return NotACacheError(
-        f"{path} is not a featx cache (it has no {INDEX_NAME})",
-        "Make one with `featx extract DATA --cache CACHE`.",
-    )
-
-
-def _text(column: h5py.Dataset) -> NDArray[np.object_]:
-    """Decode a column; equal texts are one object, since most columns have few different ones."""
-    texts = np.empty(len(column), object)
-    known: dict[bytes, str] = {}
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        block = column[start : start + _TEXTS_AT_ONCE].tolist()
-        texts[start : start + len(block)] = [
-            known.setdefault(value, value.decode("utf-8", "surrogateescape")) for value in block
-        ]
-        if len(known) > _TEXTS_AT_ONCE:  # all different: remembering them is of no use
-            known.clear()
-    return texts
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-if TYPE_CHECKING:
-    from featx_cache._cache import Cache
+Rows = NDArray[np.intp]
+
+
+class _Cache(Protocol):
+    """A `Cache`, as far as `LazyEmbeddings` need it."""
+
+    path: Path
+    dtype: np.dtype[np.generic]
+
+    @property
+    def embedding_shape(self) -> tuple[int, ...]: ...
+    def shard_of(self, rows: Rows) -> NDArray[np.int32]: ...
+    def read(self, rows: Rows) -> NDArray[np.floating]: ...
+    def blocks(self, rows: Rows) -> Iterator[tuple[Rows, NDArray[np.floating]]]: ...
 
 
 class LazyEmbeddings:
@@ -22,19 +35,38 @@ class LazyEmbeddings:
     Parameters
     ----------
     cache
-        Where the rows are.
+        Cache that the rows are in.
     rows : ndarray of shape (n,), dtype intp
         Row numbers in the cache.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        (n, *embedding_shape).
-    dtype : numpy.dtype
-        The cache's own.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from featx_cache import LazyEmbeddings, example_cache
+    >>> X = LazyEmbeddings(example_cache(), np.arange(4))
+    >>> X
+    LazyEmbeddings((4, 2, 2, 8), float16)
+    >>> X[1:3].shape, np.asarray(X).shape, len(X.take([0, 3]))
+    ((2, 2, 2, 8), (4, 2, 2, 8), 2)
+
+    A PyTorch data set needs two methods. ``DataLoader(EmbeddingDataset(cache), batch_size=32)``
+    reads rows when a batch needs them:
+
+    .. code-block:: python
+
+        class EmbeddingDataset(torch.utils.data.Dataset):
+            def __init__(self, cache, split="train"):
+                self.X, self.y, _ = cache.as_arrays(split, copies=None)
+
+            def __len__(self):
+                return len(self.X)
+
+            def __getitems__(self, rows):
+                X = torch.from_numpy(self.X[rows]).permute(0, 3, 1, 2)
+                return list(zip(X, torch.from_numpy(self.y[rows])))
     """
 
-    def __init__(self, cache: Cache, rows: NDArray[np.intp]) -> None:
+    def __init__(self, cache: _Cache, rows: Rows) -> None:
         self.cache = cache
         self.rows = rows
 
@@ -45,12 +77,12 @@ class LazyEmbeddings:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The cache's own dtype."""
+        """Number format of the cache, float16 or float32."""
         return self.cache.dtype
 
     @property
     def ndim(self) -> int:
-        """How many axes the array has."""
+        """Number of axes."""
         return len(self.shape)
 
     @property
@@ -60,14 +92,14 @@ class LazyEmbeddings:
 
     @property
     def shard(self) -> NDArray[np.int32]:
-        """Which shard each row lies in: rows of one are read together."""
+        """Number of the shard that each row lies in. Rows of one shard are read together."""
         return self.cache.shard_of(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Index as NumPy does; only rows that are named on the first axis are read."""
+        """Index as NumPy does, and read only the rows that the first axis names."""
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
         if not _names_rows(first) or not all(_is_plain(each) for each in rest):
             whole: NDArray[Any] = np.asarray(self)[key]
@@ -87,12 +119,12 @@ class LazyEmbeddings:
         chosen = np.asarray(rows)
         return LazyEmbeddings(self.cache, self.rows[chosen if chosen.size else []])
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]:
+    def blocks(self) -> Iterator[tuple[Rows, NDArray[np.floating]]]:
         """Read shard by shard: positions among these rows, and their embeddings."""
         return self.cache.blocks(self.rows)
 
     def __repr__(self) -> str:
-        return f"<{self.shape} {self.dtype} embeddings in {self.cache.path}>"
+        return f"LazyEmbeddings({self.shape}, {self.dtype})"
 
 
 def _names_rows(key: Any) -> bool:

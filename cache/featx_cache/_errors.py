@@ -15,7 +15,7 @@ class FeatxError(Exception):
     hint
         What to do next, as a sentence.
     parameter
-        Name of the parameter that was given a wrong value; the command line shows its option.
+        Name of the parameter that was given a wrong value. The command line shows its option.
 
     Attributes
     ----------
@@ -52,32 +52,72 @@ class FeatxError(Exception):
 
 
 class InputError(FeatxError):
-    """Input or options that featx can't work with; nothing was changed on disk."""
+    """Input or options that featx can't work with.
+
+    Nothing was changed on disk.
+
+    Examples
+    --------
+    >>> from featx_cache import FeatxError, InputError
+    >>> issubclass(InputError, FeatxError), InputError.exit_code
+    (True, 2)
+    """
 
     code = "input"
     exit_code = 2
 
 
 class StorageError(FeatxError):
-    """The target can't be written: no permission, no room, or not a folder."""
+    """The target can't be written: no permission, no room, or not a folder.
+
+    Examples
+    --------
+    >>> from featx_cache import StorageError
+    >>> StorageError.code
+    'storage'
+    """
 
     code = "storage"
     exit_code = 2
 
 
 class NotACacheError(InputError):
-    """A path that was given as a cache holds none, or an unfinished one."""
+    """A path that was given as a cache holds none, or an unfinished one.
+
+    Examples
+    --------
+    >>> from featx_cache import NotACacheError, open_cache
+    >>> try:
+    ...     open_cache("no-such-folder")
+    ... except NotACacheError as error:
+    ...     print(error)
+    there is no cache at no-such-folder. Make one with `featx extract`.
+    """
 
     code = "not-a-cache"
 
 
 class DamagedShardError(InputError):
-    """A shard is missing, truncated, or doesn't match its checksum."""
+    """A shard is missing, truncated, or doesn't match its checksum.
+
+    Examples
+    --------
+    >>> from featx_cache import DamagedShardError, InputError
+    >>> issubclass(DamagedShardError, InputError)
+    True
+    """
 
     code = "damaged-shard"
 
 
 class SpecMismatchError(InputError):
-    """Two fingerprints differ that have to be equal; the message names the fields."""
+    """Two specs differ that have to be equal; the message names the fields.
+
+    Examples
+    --------
+    >>> from featx_cache import SpecMismatchError
+    >>> SpecMismatchError.code
+    'spec-mismatch'
+    """
 
     code = "spec-mismatch"

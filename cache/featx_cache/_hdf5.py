@@ -24,10 +24,10 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-EXPANSION = 100
-"""How many times its size on disk compressed data may have in memory, beyond `SMALL`."""
-SMALL = 2**26
-"""Bytes that compressed data may always have."""
+MAX_EXPANSION = 100
+"""Most bytes in memory for each byte of compressed data on disk, beyond `FREE_BYTES`."""
+FREE_BYTES = 2**26
+"""Bytes that compressed data may always have in memory."""
 
 UNREADABLE = (
     OSError,
@@ -50,23 +50,16 @@ class OpenElsewhereError(OSError):
 
 
 AllowSource = Callable[[str, str], bool]
-"""Says of a file and a dataset whether a virtual dataset may show it."""
+"""Function that says whether a virtual dataset may show a dataset of a file."""
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading, where it is a regular file that nobody is writing to.
+    """Open an HDF5 file for reading, if it is a regular file that nobody is writing to.
 
-    HDF5 itself would wait for ever for the writer of a pipe, and can't read at all where the file
-    system has no locks, as some network file systems haven't. Files of featx appear whole, under
-    their names, so they need no lock; it only tells of other programs.
-
-    Raises
-    ------
-    OpenElsewhereError
-        When another program is writing to it.
-    OSError
-        When it can't be opened.
+    HDF5 itself would wait for ever for the writer of a pipe, and can't read on a file system
+    without locks, as some network file systems are. Files of featx appear whole under their names,
+    so they need no lock. It only tells of other programs.
     """
     with open_regular(path) as raw:
         require_no_writer(raw, path)
@@ -75,7 +68,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _opened_with_or_without_lock(path: Path) -> h5py.File:
-    """Open a file as this process has it open already, if it has; else without a lock at last."""
+    """Open a file with the locking with which this process has it open, or without a lock."""
     for locking in (None, True):
         with contextlib.suppress(OSError):
             return h5py.File(path, "r", locking=locking)
@@ -85,12 +78,8 @@ def _opened_with_or_without_lock(path: Path) -> h5py.File:
 def require_no_writer(file: BinaryIO, path: Path) -> None:
     """Refuse an HDF5 file that another program has open for writing.
 
-    Its lock says so, and where there are no locks the flag that HDF5 leaves in the file meanwhile.
+    Its lock says so. Without locks, the flag says so that HDF5 leaves in the file meanwhile.
     Until `file` is closed, no other program can open it for writing with a lock.
-
-    Raises
-    ------
-    OpenElsewhereError
     """
     try:
         if fcntl is not None:
@@ -107,22 +96,7 @@ def require_no_writer(file: BinaryIO, path: Path) -> None:
 
 
 def member(file: h5py.File, name: str) -> Any:
-    """Return a group or dataset of a file, which no link leads away from.
-
-    Parameters
-    ----------
-    file
-        Open for reading.
-    name
-        From the top of the file, such as ``rows/copy``.
-
-    Raises
-    ------
-    ValueError
-        When a soft or an external link is on the way.
-    KeyError
-        When it isn't there.
-    """
+    """Return a group or dataset by a name such as ``rows/copy``; refuse links to other places."""
     found: Any = file
     for part in name.split("/"):
         link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
@@ -142,26 +116,18 @@ def dataset(
     *,
     sources: AllowSource | None = None,
 ) -> h5py.Dataset:
-    """Return a dataset of a file that holds its own data; none of it is read.
+    """Return a dataset of a file that holds its own data, without reading it.
 
     Parameters
     ----------
     file, name
         See `member`.
     kinds
-        NumPy's letters, such as ``f`` for floating point and ``iu`` for integers.
+        NumPy's letters of the types that are allowed, such as ``f`` or ``iu``.
     dimensions
-        How many it has; None for any but none.
+        Number of its dimensions. None is any number but 0.
     sources
-        Which sources it may have, should it be virtual; None allows no virtual dataset.
-
-    Raises
-    ------
-    ValueError
-        When it is something else, shows another file's data, or says that it is larger than what
-        is in the file can make it.
-    KeyError
-        When it isn't there.
+        Sources that it may have if it is virtual. None allows no virtual dataset.
     """
     found = member(file, name)
     if not isinstance(found, h5py.Dataset) or found.shape is None:
@@ -175,13 +141,7 @@ def dataset(
 
 
 def text_attribute(file: h5py.File, name: str) -> str:
-    """Return an attribute that is text; empty when it isn't there.
-
-    Raises
-    ------
-    ValueError
-        When it is something else.
-    """
+    """Return an attribute that is text, or an empty text if it isn't there."""
     value = file.attrs.get(name, "")
     if isinstance(value, bytes | np.bytes_):
         return value.decode()
@@ -191,13 +151,7 @@ def text_attribute(file: h5py.File, name: str) -> str:
 
 
 def require_own(file: h5py.File) -> None:
-    """Refuse a file in which anything is a link, another file's data, or larger than it can be.
-
-    Raises
-    ------
-    ValueError
-        Naming what is refused.
-    """
+    """Refuse a file in which anything is a link, another file's data, or larger than it can be."""
     seen: set[int] = set()
     waiting: list[tuple[str, h5py.Group]] = [("", file)]
     while waiting:
@@ -231,6 +185,6 @@ def _require_own_data(held: h5py.Dataset, path: str, sources: AllowSource | None
     # A chunk is unpacked whole, however little of it is used.
     elements = max(math.prod(held.shape), math.prod(held.chunks or ()))
     stored = min(held.id.get_storage_size(), held.file.id.get_filesize())
-    room = EXPANSION * stored + SMALL if properties.get_nfilters() else stored
+    room = MAX_EXPANSION * stored + FREE_BYTES if properties.get_nfilters() else stored
     if elements * held.dtype.itemsize > room:
         raise ValueError(f"{path} says that it is {held.shape}, and holds {stored} bytes")

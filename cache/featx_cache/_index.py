@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -17,7 +18,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx_cache._hdf5 import opened, require_no_writer
-from featx_cache._spool import spooled
 from featx_cache.files._atomic import atomic_path, open_regular
 
 FORMAT = "featx-cache-1"
@@ -27,7 +27,7 @@ PARTS_NAME = "parts"
 DETAILS_NAME = "details"
 IMAGE_COLUMNS = ("path", "sha256", "label", "split", "group")
 TEXT = pd.StringDtype("python", na_value=np.nan)
-"""Of text columns. Arrow's strings, pandas's default, can't hold file names that aren't UTF-8."""
+"""Type of text columns. Arrow's strings, pandas's default, hold no file names that aren't UTF-8."""
 
 MAPPINGS_PER_DATASET = 256
 """A virtual dataset of more mappings goes by way of parts, each with as many, or with the square
@@ -35,24 +35,24 @@ root of their number where that is more."""
 
 _SIGNATURE = b"featx-index-sha256 "
 _SIGNATURE_SIZE = len(_SIGNATURE) + 64 + 1
-_HASHED_AT_ONCE = 2**20
+_BYTES_PER_BLOCK = 2**20
 
-BLOCK = 16_384
+TEXTS_PER_BLOCK = 16_384
 """Texts that are encoded or decoded at a time, so that memory holds few of them twice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Labelling:
-    """What the labels of a cache mean.
+class Provenance:
+    """Where the embeddings of a cache come from, besides its spec.
 
     Attributes
     ----------
     classes
-        The two class names, the negative one first.
+        Names of the negative and the positive class.
     skipped
         Images that could not be read: relative path -> reason.
     weights, data
-        Where the backbone's weights and the images were found; not part of the spec.
+        Places where the backbone's weights and the images were found.
     """
 
     classes: tuple[str, str]
@@ -62,8 +62,16 @@ class Labelling:
 
 
 @dataclass(frozen=True, slots=True)
-class RowPlaces:
-    """Where each row of a cache lies.
+class _EmbeddingKind:
+    """Shape and dtype of one embedding."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class RowLocations:
+    """Location of each row of a cache.
 
     Attributes
     ----------
@@ -83,132 +91,108 @@ class RowPlaces:
 
 
 def write_index(
-    folder: Path, images: pd.DataFrame, places: RowPlaces, labelling: Labelling, *, spec: str
+    folder: Path,
+    images: pd.DataFrame,
+    locations: RowLocations,
+    provenance: Provenance,
+    *,
+    spec: str,
 ) -> None:
     """Write ``index.h5`` over finished shards, whole or not at all.
 
     Parameters
     ----------
     folder
-        The cache; its shards are in ``shards/``.
+        Folder of the cache.
     images
         One row an image, with the columns `IMAGE_COLUMNS`, all text, and any others.
-    places
-        Where the rows lie. Rows are in the order of `images`, copies ascending.
-    labelling
-        Class names, and what was skipped.
-    spec
-        Canonical JSON of what made the embeddings.
-
-    Raises
-    ------
-    StorageError
-        When the index can't be written.
+    locations
+        Locations of the rows, which are in the order of `images`, copies ascending.
+    provenance, spec
+        Origin of the embeddings, and canonical JSON of what made them.
     """
-    first = folder / SHARDS_NAME / places.shards[0]
+    first = folder / SHARDS_NAME / locations.shards[0]
     with opened(first) as shard:
-        shape, dtype = shard["embeddings"].shape[1:], shard["embeddings"].dtype
+        kind = _EmbeddingKind(shard["embeddings"].shape[1:], shard["embeddings"].dtype)
+    # The file is made in memory: HDF5 crashes the process if a disk fills up while it writes.
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver="v110") as file:
+        _write_facts(file, provenance, spec)
+        for column in images.columns:
+            if column in IMAGE_COLUMNS:
+                _write_text(file, f"images/{column}", images[column])
+            else:
+                _write_detail(file, str(column), images[column])
+        for column in ("image", "copy", "shard", "shard_row"):
+            file.create_dataset(f"rows/{column}", data=getattr(locations, column))
+        _write_text(file, "shards/name", pd.Series(list(locations.shards)))
+        _write_embeddings(file, locations, kind)
+    # HDF5 takes the checksum for something behind the end of its file.
+    content.write(_signature(content, content.seek(0, io.SEEK_END)))
     with atomic_path(folder / INDEX_NAME) as temporary:
-        _write(temporary, images, places, labelling, spec, shape, dtype)
-        _sign(temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def require_unchanged(index: Path) -> None:
-    """Refuse an index that isn't what `write_index` wrote; of earlier versions any will do.
+    """Refuse an index that isn't what `write_index` wrote. Earlier versions wrote no checksum.
 
     A flipped bit in HDF5's own structures, those of virtual datasets before all, can make HDF5
     read in circles, or crash.
-
-    Raises
-    ------
-    ValueError
-        When it was changed.
-    OpenElsewhereError
-        When another program is changing it.
     """
     with open_regular(index) as file:
         require_no_writer(file, index)
         size = os.fstat(file.fileno()).st_size - _SIGNATURE_SIZE
         file.seek(max(0, size))
         signature = file.read()
-        if signature.startswith(_SIGNATURE) and signature != _signature(index, size):
+        if signature.startswith(_SIGNATURE) and signature != _signature(file, size):
             raise ValueError("its checksum doesn't match")
 
 
-def _sign(index: Path) -> None:
-    """Put a checksum behind what HDF5 takes for the end of the file."""
-    signature = _signature(index, index.stat().st_size)
-    with index.open("ab") as file:
-        file.write(signature)
-
-
-def _signature(index: Path, size: int) -> bytes:
+def _signature(file: IO[bytes], size: int) -> bytes:
+    """Return the checksum of the first `size` bytes, as it stands behind them."""
     digest = hashlib.sha256()
-    with index.open("rb") as file:
-        while size and (block := file.read(min(size, _HASHED_AT_ONCE))):
-            digest.update(block)
-            size -= len(block)
+    file.seek(0)
+    while size > 0 and (block := file.read(min(size, _BYTES_PER_BLOCK))):
+        digest.update(block)
+        size -= len(block)
     return _SIGNATURE + digest.hexdigest().encode() + b"\n"
 
 
-def _write(
-    path: Path,
-    images: pd.DataFrame,
-    places: RowPlaces,
-    labelling: Labelling,
-    spec: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[np.generic],
-) -> None:
-    with spooled(path) as spool, h5py.File(spool, "w", libver="v110") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["spec"] = spec
-        file.attrs["classes"] = json.dumps(list(labelling.classes))
-        file.attrs["weights"] = labelling.weights
-        file.attrs["data"] = labelling.data
-        # Attributes end at 64 KiB; a list of skipped images may not.
-        file.create_dataset("skipped", data=json.dumps(dict(labelling.skipped)))
-        for column in IMAGE_COLUMNS:
-            _write_text(file, f"images/{column}", images[column])
-            spool.check()
-        for column in images.columns:
-            if column not in IMAGE_COLUMNS:
-                _write_detail(file, str(column), images[column])
-                spool.check()
-        for column in ("image", "copy", "shard", "shard_row"):
-            file.create_dataset(f"rows/{column}", data=getattr(places, column))
-            spool.check()
-        _write_text(file, "shards/name", pd.Series(list(places.shards)))
-        _write_embeddings(file, places, shape, dtype)
+def _write_facts(file: h5py.File, provenance: Provenance, spec: str) -> None:
+    file.attrs["format"] = FORMAT
+    file.attrs["spec"] = spec
+    file.attrs["classes"] = json.dumps(list(provenance.classes))
+    file.attrs["weights"] = provenance.weights
+    file.attrs["data"] = provenance.data
+    # Attributes end at 64 KiB; a list of skipped images may not.
+    file.create_dataset("skipped", data=json.dumps(dict(provenance.skipped)))
 
 
-def _write_embeddings(
-    file: h5py.File, places: RowPlaces, shape: tuple[int, ...], dtype: np.dtype[np.generic]
-) -> None:
+def _write_embeddings(file: h5py.File, locations: RowLocations, kind: _EmbeddingKind) -> None:
     """Make the virtual dataset over the shards, directly or by way of virtual datasets of parts.
 
     HDF5 holds some 25 kB of memory for each mapping of an open virtual dataset, whichever rows are
     read. A dataset over parts opens just the parts that a reader wants.
     """
-    runs = _runs(places)
-    rows = len(places.copy)
-    size = max(MAPPINGS_PER_DATASET, math.isqrt(len(runs.start) - 1) + 1)
-    if len(runs.start) <= size:
-        _write_virtual(file, "embeddings", rows, shape, dtype, runs.mappings(places, 0))
+    stretches = _stretches(locations)
+    rows = len(locations.copy)
+    size = max(MAPPINGS_PER_DATASET, math.isqrt(len(stretches.start) - 1) + 1)
+    if len(stretches.start) <= size:
+        _write_virtual(file, "embeddings", rows, kind, stretches.mappings(locations, 0))
         return
     parts: list[_Mapping] = []
-    for first in range(0, len(runs.start), size):
-        part = runs[first : first + size]
+    for first in range(0, len(stretches.start), size):
+        part = stretches[first : first + size]
         begin, end = int(part.start[0]), int(part.stop[-1])
         name = f"{PARTS_NAME}/{len(parts):06}"
-        _write_virtual(file, name, end - begin, shape, dtype, part.mappings(places, begin))
+        _write_virtual(file, name, end - begin, kind, part.mappings(locations, begin))
         parts.append(_Mapping(begin, end - begin, ".", name, 0, end - begin))
-    _write_virtual(file, "embeddings", rows, shape, dtype, parts)
+    _write_virtual(file, "embeddings", rows, kind, parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """So many rows from `start` on are those of a dataset of `height` rows from `row` on."""
+    """Rows from `start` on are the rows from `row` on of a dataset of `height` rows."""
 
     start: int
     rows: int
@@ -219,47 +203,43 @@ class _Mapping:
 
 
 @dataclass(frozen=True, slots=True)
-class _Runs:
+class _Stretches:
     """Rows that lie side by side in one shard: from `start` up to `stop`."""
 
     start: NDArray[np.intp]
     stop: NDArray[np.intp]
     heights: NDArray[np.int64]
 
-    def __getitem__(self, chosen: slice) -> _Runs:
-        return _Runs(self.start[chosen], self.stop[chosen], self.heights)
+    def __getitem__(self, chosen: slice) -> _Stretches:
+        return _Stretches(self.start[chosen], self.stop[chosen], self.heights)
 
-    def mappings(self, places: RowPlaces, origin: int) -> Iterator[_Mapping]:
-        """Describe each run, counting rows from `origin`."""
+    def mappings(self, locations: RowLocations, origin: int) -> Iterator[_Mapping]:
+        """Describe each stretch, counting rows from `origin`."""
         for start, stop in zip(self.start.tolist(), self.stop.tolist(), strict=True):
-            shard = int(places.shard[start])
+            shard = int(locations.shard[start])
             yield _Mapping(
                 start - origin,
                 stop - start,
-                f"{SHARDS_NAME}/{places.shards[shard]}",
+                f"{SHARDS_NAME}/{locations.shards[shard]}",
                 "embeddings",
-                int(places.shard_row[start]),
+                int(locations.shard_row[start]),
                 int(self.heights[shard]),
             )
 
 
-def _runs(places: RowPlaces) -> _Runs:
-    heights = np.zeros(len(places.shards), np.int64)
-    np.maximum.at(heights, places.shard, places.shard_row.astype(np.int64) + 1)
-    breaks = (np.diff(places.shard) != 0) | (np.diff(places.shard_row) != 1)
+def _stretches(locations: RowLocations) -> _Stretches:
+    heights = np.zeros(len(locations.shards), np.int64)
+    np.maximum.at(heights, locations.shard, locations.shard_row.astype(np.int64) + 1)
+    breaks = (np.diff(locations.shard) != 0) | (np.diff(locations.shard_row) != 1)
     between = np.flatnonzero(breaks) + 1
-    return _Runs(np.append(0, between), np.append(between, len(places.copy)), heights)
+    return _Stretches(np.append(0, between), np.append(between, len(locations.copy)), heights)
 
 
 def _write_virtual(
-    file: h5py.File,
-    name: str,
-    rows: int,
-    shape: tuple[int, ...],
-    dtype: np.dtype[np.generic],
-    mappings: Iterable[_Mapping],
+    file: h5py.File, name: str, rows: int, kind: _EmbeddingKind, mappings: Iterable[_Mapping]
 ) -> None:
     """Create a virtual dataset; h5py's own `VirtualLayout` takes ten times as long."""
+    shape = kind.shape
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.VIRTUAL)
     target, rest = h5py.h5s.create_simple((rows, *shape)), (0,) * len(shape)
@@ -271,8 +251,8 @@ def _write_virtual(
     target.select_all()
     created = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     created.set_create_intermediate_group(True)
-    kind = h5py.h5t.py_create(dtype, logical=True)
-    h5py.h5d.create(file.id, name.encode(), kind, target, properties, lcpl=created)
+    dtype = h5py.h5t.py_create(kind.dtype, logical=True)
+    h5py.h5d.create(file.id, name.encode(), dtype, target, properties, lcpl=created)
 
 
 def _write_detail(file: h5py.File, name: str, values: pd.Series[Any]) -> None:
@@ -296,6 +276,6 @@ def _write_text(file: h5py.File, name: str, values: pd.Series[str]) -> None:
 
 
 def _encoded(values: pd.Series[str]) -> Iterator[list[bytes]]:
-    for start in range(0, len(values), BLOCK):
-        block = values.iloc[start : start + BLOCK]
+    for start in range(0, len(values), TEXTS_PER_BLOCK):
+        block = values.iloc[start : start + TEXTS_PER_BLOCK]
         yield [str(value).encode("utf-8", "surrogateescape") for value in block]

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from featx_cache._errors import DamagedShardError, InputError
 from featx_cache._hdf5 import UNREADABLE, OpenElsewhereError, dataset, opened, text_attribute
+from featx_cache._text import first_line
 from featx_cache.files._atomic import atomic_path
 
 FORMAT = "featx-shard-1"
 SHA256_DTYPE = np.dtype("S64")
 
-SPARSE = 0.6
-"""Below this share of the rows between the first and the last, rows are read one by one."""
+MIN_SPAN_SHARE = 0.6
+"""Least share of the rows between the first and the last that are read in one piece. Fewer rows are
+read stretch by stretch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +80,13 @@ def write_shard(
     Parameters
     ----------
     path
-        The shard's file; its folder must exist.
+        File of the shard. Its folder must exist, else an OSError is raised.
     embeddings : ndarray of shape (rows, ...), dtype float16 or float32
         One embedding a row; 9x9x512 for VGG19 at 300x300.
-    keys
-        The image and copy of each row.
-    spec
-        Canonical JSON of what made the embeddings.
+    keys, spec
+        Image and copy of each row, and canonical JSON of what made the embeddings.
     compression
         ``None``, ``"lzf"`` or ``"gzip"``: the filters that plain HDF5 builds read.
-
-    Raises
-    ------
-    StorageError
-        When the disk is full or the folder can't be written.
     """
     if len(embeddings) != len(keys.copy):
         raise ValueError(f"{len(embeddings)} embeddings for {len(keys.copy)} rows")
@@ -115,32 +110,13 @@ def write_shard(
 
 
 def read_keys(path: Path) -> tuple[RowKeys, str]:
-    """Read what a shard's rows are, and its spec, without reading the embeddings.
-
-    Raises
-    ------
-    DamagedShardError
-        When the file can't be opened or isn't a shard.
-    InputError
-        When another program is writing to it.
-    """
+    """Read what a shard's rows are, and its spec, without reading the embeddings."""
     with _opened(path) as file:
         return _keys(file), _spec(file)
 
 
 def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDArray[np.floating]:
-    """Read a shard's embeddings, or some rows of them in the order asked for.
-
-    Returns
-    -------
-    ndarray of shape (rows, ...)
-        In the shard's own dtype.
-
-    Raises
-    ------
-    DamagedShardError
-        When the shard is missing, truncated or unreadable.
-    """
+    """Read a shard's embeddings in its own dtype, or some rows of them in the order asked for."""
     with _opened(path) as file:
         held = _embeddings(file)
         if rows is None:
@@ -150,30 +126,24 @@ def read_embeddings(path: Path, rows: NDArray[np.integer] | None = None) -> NDAr
         first, last = int(rows.min()), int(rows.max()) + 1
         if (rows.size == last - first) and bool((np.diff(rows) == 1).all()):
             return np.asarray(held[first:last])
-        if rows.size < SPARSE * (last - first):
-            return _read_runs(held, rows)
+        if rows.size < MIN_SPAN_SHARE * (last - first):
+            return _read_stretches(held, rows)
         span: NDArray[np.floating] = np.asarray(held[first:last])[rows - first]
         return span
 
 
-def _read_runs(held: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Read stretches of neighbouring rows, each by itself: every row is compressed by itself."""
+def _read_stretches(held: h5py.Dataset, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Read stretches of neighboring rows, each by itself: every row is compressed by itself."""
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
     result = np.empty((rows.size, *held.shape[1:]), held.dtype)
-    for run in np.split(np.arange(rows.size), np.flatnonzero(np.diff(ascending) != 1) + 1):
-        result[order[run]] = held[int(ascending[run[0]]) : int(ascending[run[-1]]) + 1]
+    for stretch in np.split(np.arange(rows.size), np.flatnonzero(np.diff(ascending) != 1) + 1):
+        result[order[stretch]] = held[int(ascending[stretch[0]]) : int(ascending[stretch[-1]]) + 1]
     return result
 
 
 def verify_shard(path: Path) -> tuple[RowKeys, str]:
-    """Recompute a shard's checksum and return its rows and spec.
-
-    Raises
-    ------
-    DamagedShardError
-        When the shard is missing, truncated, unreadable, or its checksum doesn't match.
-    """
+    """Recompute a shard's checksum and return its rows and spec."""
     with _opened(path) as file:
         keys = _keys(file)
         spec = _spec(file)
@@ -184,7 +154,7 @@ def verify_shard(path: Path) -> tuple[RowKeys, str]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a shard; whatever HDF5 complains about means that the shard is damaged."""
+    """Open a shard. If HDF5 complains about anything, the shard is damaged."""
     if not path.is_file():
         raise _damaged(path, "the file is missing")
     try:
@@ -195,7 +165,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     except OpenElsewhereError as error:
         raise InputError(str(error), "Close it there, and run the command again.") from error
     except UNREADABLE as error:
-        raise _damaged(path, _first_line(error)) from error
+        raise _damaged(path, first_line(error)[:200]) from error
 
 
 def _embeddings(file: h5py.File) -> h5py.Dataset:
@@ -227,8 +197,8 @@ def _spec(file: h5py.File) -> str:
 def _fixed_text(text: str) -> NDArray[np.generic]:
     """Encode an attribute in fixed length.
 
-    Text of variable length lies in HDF5's global heap, which has no checksum of its own: one
-    flipped byte there can make HDF5 read in circles for ever.
+    Text of variable length lies in HDF5's global heap, which has no checksum: one flipped byte can
+    make HDF5 read in circles for ever.
     """
     encoded = text.encode()
     return np.array(encoded, h5py.string_dtype("utf-8", len(encoded)))
@@ -248,7 +218,3 @@ def _damaged(path: Path, why: str) -> DamagedShardError:
         f"damaged shard {path}: {why}",
         "Run the same `featx extract` command again: it repairs just the damaged shards.",
     )
-
-
-def _first_line(error: object) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else "unreadable"

@@ -112,15 +112,7 @@ def _has_returns(cells: Iterable[Any]) -> bool:
 
 
 def as_cells(table: pd.DataFrame, *, paths: Collection[str] = ("path",)) -> pd.DataFrame:
-    """Make the text of a table, and the names of its columns, fit for a spreadsheet.
-
-    Parameters
-    ----------
-    table
-        Its numbers stay as they are.
-    paths
-        Columns that hold paths.
-    """
+    """Make the text of a table, and the names of its columns, fit for a spreadsheet."""
     import pandas as pd
 
     cells = {}

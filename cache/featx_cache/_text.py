@@ -65,7 +65,7 @@ def first_line(error: BaseException) -> str:
 
     Examples
     --------
-    >>> first_line(ValueError("it is odd\\nand long")), first_line(KeyError())
+    >>> first_line(ValueError("it is odd\nand long")), first_line(KeyError())
     ('it is odd', 'KeyError')
     """
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

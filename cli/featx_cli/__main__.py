@@ -14,11 +14,12 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from featx._memory_limit import LIBRARIES_BYTES, require_address_space
 from featx_cache._errors import FeatxError
 from featx_cache._text import first_line, printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
-from featx_cli.memory import lacks_memory, require_memory
+from featx_cli.memory import lacks_memory
 from featx_cli.options import option_of, with_options
 from featx_cli.streams import guard_standard_streams
 
@@ -29,9 +30,6 @@ TERMINATED, HUNG_UP = 143, 129
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 for success, 1 for a failure, 2 for misuse."""
     _open_closed_streams()
-    # TensorFlow reads these at its import, which comes later.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever keras.json says
     # Pillow warns at half of the size that it refuses. Such an image is just large.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
@@ -93,7 +91,7 @@ def _run(arguments: list[str]) -> int:
     # Everything after `--` is a name.
     debug = "--debug" in itertools.takewhile(lambda word: word != "--", arguments)
     try:
-        require_memory()
+        require_address_space(LIBRARIES_BYTES, "featx")
         result = make_command().main(arguments, prog_name="featx", standalone_mode=False)
         if result == INTERRUPTED:  # Typer returns this for Ctrl-C
             raise KeyboardInterrupt

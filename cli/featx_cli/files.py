@@ -63,7 +63,7 @@ def require_output(
 def _files_of(inputs: Iterable[Path]) -> Iterator[Path]:
     """List the inputs, and the files of the runs and caches among them."""
     from featx.runs._record import RECORD_NAME
-    from featx_cache import INDEX_NAME, SHARDS_NAME
+    from featx_cache._index import INDEX_NAME, SHARDS_NAME
 
     for each in inputs:
         yield each

@@ -1,43 +1,12 @@
-"""Telling that memory was refused: by the machine, or by a limit such as ``ulimit -v``."""
+"""Whether memory was refused: by the machine, or by a limit such as ``ulimit -v``."""
 
 from __future__ import annotations
 
 import errno
 
-from featx_cache._errors import FeatxError
-
-LEAST = 1_000_000_000
-"""Bytes. With 400 MB, OpenBLAS asks the system for memory again and again, for ever."""
-
-
-def require_memory() -> None:
-    """Refuse a limit (``ulimit -v``) under which libraries can't even be loaded.
-
-    Raises
-    ------
-    FeatxError
-        When less than `LEAST` is allowed.
-    """
-    try:
-        import resource
-    except ImportError:  # Windows has no such limits
-        return
-    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if allowed != resource.RLIM_INFINITY and allowed < LEAST:
-        raise FeatxError(
-            f"the limit on memory (`ulimit -v`) is {allowed / 1e9:.1f} GB, and featx needs "
-            f"{LEAST / 1e9:.0f} GB at least",
-            "Raise the limit and run the same command again.",
-        )
-
 
 def lacks_memory(error: BaseException | None) -> bool:
-    """Say whether a lack of memory is behind an error; libraries have many words for it.
-
-    Parameters
-    ----------
-    error
-        What was raised. What it was raised from counts too.
+    """Say whether a lack of memory is behind an error. Libraries have many words for it.
 
     Examples
     --------

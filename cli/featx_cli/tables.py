@@ -26,7 +26,7 @@ METRICS = (
 
 
 def plain_table(title: str, columns: Iterable[str], *, words: Iterable[int] = (0,)) -> Table:
-    """Make an empty table in the house style; columns in `words` hold text, the others numbers."""
+    """Make an empty table. Columns in `words` hold text, the others numbers."""
     from rich import box
     from rich.table import Table
 

@@ -11,6 +11,6 @@ def import_quietly() -> None:
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
     else:
-        from featx.backbones._silence import import_quietly as silently
+        from featx._silence import import_tensorflow as silently
 
         silently()

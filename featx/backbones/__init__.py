@@ -1,41 +1,17 @@
 """From a spec to a frozen Keras network and its fingerprint."""
 
-from featx.backbones._backbone import Backbone, load_backbone, load_recipe
-from featx.backbones._catalogue import Entry, catalogue
-from featx.backbones._device import gpu_count
-from featx.backbones._precision import PrecisionChoice, resolve_precision
-from featx.backbones._registry import architecture, architectures
-from featx.backbones._saved import SUFFIX
-from featx.backbones._spec import BackboneRecipe, BackboneSpec, Precision, Preprocess
-from featx.backbones._standardization import (
-    STANDARDIZATION_NAME,
-    Standardization,
-    StandardizationSpec,
-    fit_standardization,
-    load_standardization,
-)
-from featx.backbones._weights import has_imagenet_weights
+from featx.backbones._backbone import Backbone, load_backbone
+from featx.backbones._catalog import BackboneEntry, describe_backbones
+from featx.backbones._registry import list_backbones
+from featx.backbones._spec import BackboneSpec
+from featx.backbones._standardization import StandardizationSpec
 
 __all__ = [
-    "STANDARDIZATION_NAME",
-    "SUFFIX",
     "Backbone",
-    "BackboneRecipe",
+    "BackboneEntry",
     "BackboneSpec",
-    "Entry",
-    "Precision",
-    "PrecisionChoice",
-    "Preprocess",
-    "Standardization",
     "StandardizationSpec",
-    "architecture",
-    "architectures",
-    "catalogue",
-    "fit_standardization",
-    "gpu_count",
-    "has_imagenet_weights",
+    "describe_backbones",
+    "list_backbones",
     "load_backbone",
-    "load_recipe",
-    "load_standardization",
-    "resolve_precision",
 ]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.backbones._device import placement, require_address_space, resolve_device
-from featx.backbones._layer_names import clean_slate
-from featx.backbones._layers import cut_at
+from featx._memory_limit import NETWORK_BYTES, require_address_space
+from featx.backbones._device import placement, resolve_device
+from featx.backbones._embedding_layer import cut_at
+from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._precision import PrecisionChoice, resolve_precision
 from featx.backbones._registry import architecture
 from featx.backbones._saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
@@ -30,26 +31,35 @@ from featx.backbones._weights import build_network, weights_sha256
 from featx.errors import InputError, OutOfMemoryError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backbone:
-    """A frozen Keras network; make one with `load_backbone`.
+    """A frozen Keras network; `load_backbone` makes one.
 
     Attributes
     ----------
     spec
-        What it is; its fingerprint tells embeddings apart.
+        What the network is. Its fingerprint tells embeddings apart.
     embedding_shape
         Shape of one embedding, such as (9, 9, 512).
     reason
-        Why its precision was chosen.
+        Reason why its precision was chosen.
     recipe
-        How another process loads it again.
+        What another process needs to load it again.
     device
         Where it runs: ``cpu`` or ``gpu:N``.
     channels
-        Of the network's input.
+        Channels of the network's input: 1 or 3.
     standardization
-        What is done to the preprocessed image; None for nothing.
+        What is done to the preprocessed image. None is nothing.
+
+    Examples
+    --------
+    >>> import featx
+    >>> import numpy as np
+    >>> backbone = featx.load_backbone("vgg19")  # doctest: +SKIP
+    >>> images = np.zeros((2, 300, 300, 1), np.float32)
+    >>> backbone.embed(images).shape  # doctest: +SKIP
+    (2, 9, 9, 512)
     """
 
     spec: BackboneSpec
@@ -63,6 +73,14 @@ class Backbone:
     _forward: Any
     standardization: Standardization | None = None
 
+    def __repr__(self) -> str:
+        spec, shape = self.spec, "x".join(map(str, self.embedding_shape))
+        untrained = " with random weights" if spec.weights == "random" else ""
+        return (
+            f"Backbone({spec.name}{untrained} at {spec.input_size}x{spec.input_size}, "
+            f"embedding {shape} from {spec.layer}, {spec.precision} on {self.device})"
+        )
+
     @property
     def weights_location(self) -> str:
         """Where to find the weights: ``imagenet``, ``random`` or the absolute path of a file."""
@@ -75,9 +93,9 @@ class Backbone:
         Parameters
         ----------
         images : ndarray of shape (rows, input_size, input_size, 1 or 3), dtype float32
-            Grey or RGB values 0..255. The batch may have any length without retracing. A network
-            of three channels gets grey three times; a saved model of one channel gets RGB as its
-            luminance (0.2989 R + 0.5870 G + 0.1140 B, see ``tf.image.rgb_to_grayscale``).
+            Grey or RGB values 0..255, in a batch of any length. A network of three channels gets
+            grey three times. A saved model of one channel gets the luminance of RGB (0.2989 R +
+            0.5870 G + 0.1140 B, see ``tf.image.rgb_to_grayscale``).
 
         Returns
         -------
@@ -86,7 +104,7 @@ class Backbone:
         Raises
         ------
         OutOfMemoryError
-            When the batch doesn't fit in the device's memory.
+            If the batch doesn't fit in the device's memory.
         """
         import tensorflow as tf
 
@@ -99,30 +117,13 @@ class Backbone:
             ) from error
 
     def as_tensors(self, images: Any) -> Any:
-        """Do what `embed` does with TensorFlow operations, to be part of a larger graph.
-
-        Parameters
-        ----------
-        images : tensor of shape (rows, input_size, input_size, 1 or 3), float32
-            See `embed`.
-
-        Returns
-        -------
-        tensor of shape (rows, *embedding_shape), float32
-        """
+        """Do what `embed` does with tensors, as a part of a larger TensorFlow graph."""
         return self._compose(standardization=self.standardization)(images)
 
     def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what the network is given for a batch, before any standardization.
+        """Return the network's input of shape (rows, input_size, input_size, channels), float32.
 
-        Parameters
-        ----------
-        images
-            See `embed`.
-
-        Returns
-        -------
-        ndarray of shape (rows, input_size, input_size, channels), dtype float32
+        It takes the same images as `embed`. No standardization is done.
         """
         return np.asarray(self._preparation(images).numpy(), np.float32)
 
@@ -131,15 +132,7 @@ class Backbone:
         return self._trace(network=None, standardization=None)
 
     def with_standardization(self, standardization: Standardization, file: Path) -> Backbone:
-        """Return the same network, its input standardized.
-
-        Parameters
-        ----------
-        standardization
-            See `featx.backbones._standardization`.
-        file
-            Where other processes will find it.
-        """
+        """Return the same network with a standardized input; other processes find it in `file`."""
         return replace(
             self,
             spec=self.spec.model_copy(update={"standardization": standardization.spec}),
@@ -150,7 +143,7 @@ class Backbone:
 
 
 @own_keras_settings()
-def load_backbone(
+def load_backbone(  # noqa: PLR0913
     name: str = "vgg19",
     *,
     weights: str = "imagenet",
@@ -166,43 +159,52 @@ def load_backbone(
     Parameters
     ----------
     name
-        Such as ``vgg19``, ``vgg16``, ``resnet50``, ``efficientnetb0``; or the path of a ``.keras``
-        file, which is loaded without running foreign code.
+        Name of a network, such as ``vgg19`` or ``resnet50``: see `list_backbones`. Or the path of
+        a ``.keras`` file, which is loaded without running foreign code.
     weights
         ``imagenet`` (Keras's download, or a file in the folder named by ``FEATX_WEIGHTS_DIR``),
         ``random`` (seeded, untrained), or the path of a weights file. A saved model has its own.
     input_size
-        Side of the square input in pixels; None is 300, or what a saved model takes.
+        Side of the square input in pixels. None is 300, or what a saved model takes.
     preprocess
-        ``imagenet`` is the network's own ``preprocess_input``; ``rescale`` divides by 255, as the
-        study did; ``none`` leaves 0..255. None is ``imagenet``, and ``none`` for a saved model.
+        ``imagenet`` is the network's own ``preprocess_input``. ``rescale`` divides by 255, as the
+        study did. ``none`` leaves 0..255. None is ``imagenet``, and ``none`` for a saved model.
     precision
-        See `featx.backbones._precision.resolve_precision`.
+        Number format of the forward pass. ``auto`` takes the fastest of the hardware: bfloat16,
+        float16 or float32.
     seed
-        Of random weights.
+        Seed of random weights.
     layer
-        The layer whose output is the embedding; None is the last before the top.
+        Name of the layer whose output is the embedding. None is the last before the top.
     device
         ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``.
 
     Raises
     ------
     InputError, WeightsError
-        For an unknown name, layer or device, an input size that the network can't take, a missing
-        or unfit weights file, or a download that fails.
+        If the name, layer or device is unknown, the network can't take the input size, a weights
+        file is missing or doesn't fit, or a download fails.
     OutOfMemoryError
-        When a limit allows the process too little memory.
+        If a limit allows the process too little memory.
+
+    Examples
+    --------
+    >>> import featx
+    >>> featx.load_backbone("vgg19")  # doctest: +SKIP
+    Backbone(vgg19 at 300x300, embedding 9x9x512 from block5_pool, bfloat16 on cpu)
+    >>> featx.load_backbone("resnet50", input_size=224, weights="random")  # doctest: +SKIP
+    Backbone(resnet50 with random weights at 224x224, embedding 7x7x2048 from ...)
     """
     if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
         raise InputError(f"`input_size` {input_size} is not between 1 and {LARGEST_INPUT} pixels")
-    require_address_space()
+    require_address_space(NETWORK_BYTES)
     where = resolve_device(device)
     chosen, reason = resolve_precision(precision, where)
     saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None
     with placement(where):
         if saved is None:
             input_size = input_size or DEFAULT_INPUT
-            model, own_preprocess = _named(name, weights, input_size, seed, chosen)
+            model, own_preprocess = _build_named(name, weights, input_size, seed, chosen)
         else:
             _require_saved_options(weights, preprocess)
             model, own_preprocess = load_saved(saved, chosen), None
@@ -242,20 +244,7 @@ def load_backbone(
 
 
 def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
-    """Load a backbone as another process did.
-
-    Parameters
-    ----------
-    recipe
-        That process's `Backbone.recipe`.
-    device
-        Where it runs here; None is what the recipe says.
-
-    Raises
-    ------
-    InputError, WeightsError
-        See `load_backbone`.
-    """
+    """Load a backbone as another process did, here on a device of its own if one is given."""
     options = recipe.model_dump() | ({} if device is None else {"device": device})
     file = options.pop("standardization")
     backbone = load_backbone(**options)
@@ -264,10 +253,10 @@ def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbon
     return backbone.with_standardization(load_standardization(Path(file)), Path(file))
 
 
-def _named(
+def _build_named(
     name: str, weights: str, input_size: int, seed: int, precision: Precision
 ) -> tuple[Any, Any]:
-    """Build a network of ``keras.applications``; return it and its own preprocessing."""
+    """Build a network of ``keras.applications``, and return it and its own preprocessing."""
     import keras
 
     network = architecture(name)
@@ -276,14 +265,14 @@ def _named(
         keras.mixed_precision.set_dtype_policy(
             "float32" if precision == "float32" else f"mixed_{precision}"
         )
-        with clean_slate():
+        with fresh_layer_numbers():
             return build_network(network, weights, input_size, seed), network.preprocess_input
     finally:
         keras.mixed_precision.set_dtype_policy(before)
 
 
 def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
-    """Refuse what a saved model has of its own, or hasn't."""
+    """Refuse options that a saved model decides by itself."""
     if weights != "imagenet":
         raise InputError("a saved model has its own weights", "Leave `weights` out.")
     if preprocess == "imagenet":
@@ -317,7 +306,7 @@ class _Steps:
 
 
 def _composed(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
-    """Compose the forward pass; without a network it ends where it would begin."""
+    """Compose the forward pass. Without a network it returns the network's input."""
     import tensorflow as tf
 
     @own_keras_settings()

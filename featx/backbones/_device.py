@@ -1,4 +1,4 @@
-"""Choosing where the forward pass runs: the CPU or one GPU."""
+"""Device of the forward pass: the CPU or one GPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Any
 
-from featx.errors import InputError, OutOfMemoryError
+from featx.errors import InputError
 
 
 def gpu_count() -> int:
@@ -17,17 +17,9 @@ def gpu_count() -> int:
 
 
 def resolve_device(choice: str) -> str:
-    """Return ``cpu`` or ``gpu:N``; a GPU is made ready to be shared.
+    """Return ``cpu`` or ``gpu:N``, and let TensorFlow take a GPU's memory bit by bit.
 
-    Parameters
-    ----------
-    choice
-        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``, counted from 0.
-
-    Raises
-    ------
-    InputError
-        When it is none of these, or there is no such GPU.
+    ``auto`` is the first GPU if there is one.
     """
     if choice == "cpu":
         return "cpu"
@@ -53,7 +45,7 @@ def placement(device: str) -> Any:
 
 
 def capability(device: str) -> tuple[int, int] | None:
-    """Return a GPU's compute capability; None for the CPU, or where it isn't known."""
+    """Return a GPU's compute capability; None for the CPU, or if it isn't known."""
     import tensorflow as tf
 
     if device == "cpu":
@@ -73,30 +65,3 @@ def _grow_memory() -> None:
         # Too late once something ran in this process, which then holds its memory already.
         with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(gpu, True)
-
-
-def require_address_space() -> None:
-    """Refuse a limit (``ulimit -v``) under which TensorFlow ends the process without a word.
-
-    It aborts where a thread can't be started, and crashes where an allocation fails.
-
-    Raises
-    ------
-    OutOfMemoryError
-        When less than `ADDRESS_SPACE` is allowed.
-    """
-    try:
-        import resource
-    except ImportError:  # Windows has no such limits
-        return
-    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if allowed != resource.RLIM_INFINITY and allowed < ADDRESS_SPACE:
-        raise OutOfMemoryError(
-            f"the limit on memory (`ulimit -v`) is {allowed / 1e9:.1f} GB, and a network needs "
-            f"{ADDRESS_SPACE / 1e9:.0f} GB",
-            "Raise the limit and run the same command again.",
-        )
-
-
-ADDRESS_SPACE = 4_000_000_000
-"""Bytes; 3.2 to 3.8 GB ended in an abort or a segmentation fault (TensorFlow 2.21, 2 CPUs)."""

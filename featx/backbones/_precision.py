@@ -1,4 +1,4 @@
-"""Choosing the number format of the forward pass by what the hardware does fast."""
+"""Number format of the forward pass, by what the hardware does fast."""
 
 from __future__ import annotations
 
@@ -14,15 +14,8 @@ PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
 def resolve_precision(choice: PrecisionChoice, device: str = "auto") -> tuple[Precision, str]:
     """Return the precision to use, and why in a few words.
 
-    ``auto`` takes bfloat16 where the CPU has AVX-512 BF16 or AMX, or the GPU has compute capability
-    8 or more; float16 on GPUs of capability 7; else float32.
-
-    Parameters
-    ----------
-    choice
-        What was asked for.
-    device
-        ``cpu`` or ``gpu:N``; ``auto`` is the first GPU if there is one.
+    ``auto`` takes bfloat16 if the CPU has AVX-512 BF16 or AMX, or the GPU has compute capability 8
+    or more. It takes float16 on GPUs of capability 7, else float32.
     """
     if choice != "auto":
         return choice, "as asked for"
@@ -43,7 +36,7 @@ def resolve_precision(choice: PrecisionChoice, device: str = "auto") -> tuple[Pr
 
 
 def _cpu_flags() -> set[str]:
-    """Return the CPU's feature flags; empty where the system doesn't list them."""
+    """Return the CPU's feature flags, or none if the system doesn't list them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A network family of Keras: how to build it and how it wants its input.
-
-    Attributes
-    ----------
-    name
-        Lower-case name, such as ``vgg19``.
-    build
-        The Keras function that makes the network.
-    preprocess_input
-        The network's own preprocessing of RGB values 0..255.
-    """
+    """A network of Keras: the function that builds it, and its own preprocessing of RGB 0..255."""
 
     name: str
     build: Callable[..., Any]
     preprocess_input: Callable[..., Any]
 
 
+def list_backbones(pattern: str = "*") -> list[str]:
+    """List the names of the networks of ``keras.applications``.
+
+    Parameters
+    ----------
+    pattern
+        Pattern of names, with ``*`` for any letters.
+
+    Examples
+    --------
+    >>> from featx.backbones import list_backbones
+    >>> list_backbones("vgg*")  # doctest: +SKIP
+    ['vgg16', 'vgg19']
+    """
+    return sorted(fnmatch.filter(architectures(), pattern.lower()))
+
+
+@own_keras_settings()
 def architectures() -> dict[str, Architecture]:
     """List every network of ``keras.applications`` under its lower-case name."""
     import keras
@@ -46,13 +56,7 @@ def architectures() -> dict[str, Architecture]:
 
 
 def architecture(name: str) -> Architecture:
-    """Return one network.
-
-    Raises
-    ------
-    InputError
-        When there is none of that name; names that look like it are suggested.
-    """
+    """Return one network."""
     known = architectures()
     key = name.lower().replace("-", "").replace("_", "")
     if key in known:
@@ -62,5 +66,5 @@ def architecture(name: str) -> Architecture:
         f"there is no backbone {name!r}",
         f"Did you mean {' or '.join(near)}?"
         if near
-        else "`featx backbones` lists them; a saved model is a .keras file.",
+        else "`featx backbones` lists them. A saved model is a .keras file.",
     )

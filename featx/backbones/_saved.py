@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from featx._archives import require_modest
-from featx.backbones._layer_names import clean_slate
+from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._spec import DEFAULT_INPUT, Precision
 from featx.errors import InputError
 
 SUFFIX = ".keras"
-LARGEST_OUTPUT = 2**28
-"""Numbers that a layer may make of one image: a gigabyte in float32, and four times what the first
-layers of a VGG make of 1024 pixels."""
-_WEIGHTS, _FEW = "model.weights.", 4096
+MAX_OUTPUT_SIZE = 2**28
+"""Most numbers that a layer may make of one image: a gigabyte in float32, and four times as many as
+the first layers of a VGG make of 1024 pixels."""
+_WEIGHTS, _SPARE_NUMBERS = "model.weights.", 4096
 _TRAINING = frozenset({"compile_config"})
-_NOISE = _TRAINING | {"build_config", "shared_object_id"}
+_OTHER_KEYS = _TRAINING | {"build_config", "shared_object_id"}
 """How the model was trained, and addresses in memory."""
 _HINT = "Save a Keras model of one image input with model.save('FILE.keras')."
 
@@ -29,12 +29,6 @@ def load_saved(path: Path, precision: Precision) -> Any:
     """Load a ``.keras`` file in safe mode, to compute in `precision`.
 
     Quantized layers keep their own arithmetic, whatever the precision.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, damaged, unsafe (a Lambda layer, an unknown class), or the model
-        doesn't take one image of 1 or 3 channels.
     """
     import keras
 
@@ -58,15 +52,10 @@ def load_saved(path: Path, precision: Precision) -> Any:
 
 
 def load_safely(path: Path) -> Any:
-    """Load a ``.keras`` file that may be made to do harm.
+    """Load a ``.keras`` file from elsewhere, which may try to do harm.
 
     Keras's safe mode refuses code. What it doesn't look at is refused here: archives and networks
     that would fill the memory, and names of members that lead out of the archive.
-
-    Raises
-    ------
-    Exception
-        Whatever Keras raises, and ValueError for what is refused here.
     """
     import keras
 
@@ -85,25 +74,19 @@ def _require_room(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
         stored = sum(i.file_size for i in archive.infolist() if i.filename.startswith(_WEIGHTS))
-    with clean_slate(), keras.StatelessScope(initialize_variables=False):
+    with fresh_layer_numbers(), keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(_without(_TRAINING, config), safe_mode=True)
         numbers = sum(math.prod(variable.shape) for variable in model.variables)
-        if numbers > stored + _FEW:
+        if numbers > stored + _SPARE_NUMBERS:
             raise ValueError(f"it has {numbers} weights, and {stored} bytes of them are stored")
         for layer in getattr(model, "layers", ()):
             for output in keras.tree.flatten(getattr(layer, "output", ())):
-                if math.prod(side or 1 for side in output.shape[1:]) > LARGEST_OUTPUT:
+                if math.prod(side or 1 for side in output.shape[1:]) > MAX_OUTPUT_SIZE:
                     raise ValueError(f"its layer {layer.name} makes {output.shape} of an image")
 
 
 def saved_input_size(model: Any, asked: int | None, path: Path) -> int:
-    """Return the side of the square that a saved model takes.
-
-    Raises
-    ------
-    InputError
-        When the model takes something else than what was asked for, or no square.
-    """
+    """Return the side of the square that a saved model takes."""
     height, width = model.inputs[0].shape[1:3]
     if height != width:
         raise InputError(f"the model in {path} takes {height}x{width} pixels, not a square", _HINT)
@@ -124,7 +107,7 @@ def architecture_sha256(path: Path) -> str:
     another precision would describe in other words.
     """
     with zipfile.ZipFile(path) as archive:
-        config = _without(_NOISE, json.loads(archive.read("config.json")))
+        config = _without(_OTHER_KEYS, json.loads(archive.read("config.json")))
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 
+from featx._silence import BACKEND, import_tensorflow
 from featx.errors import InputError
 
-BACKEND, FLOAT, CHANNELS = "tensorflow", "float32", "channels_last"
+FLOAT, CHANNELS = "float32", "channels_last"
 
 
 @contextlib.contextmanager
 def own_keras_settings() -> Iterator[None]:
-    """Build and run networks with TensorFlow, float32 and channels last; put all back afterwards.
+    """Use TensorFlow, float32 and channels last in a block, and put all back afterwards.
 
     Keras reads ``floatx``, ``image_data_format`` and its backend from ``keras.json``. They decide
     what a network computes and aren't part of any spec.
-
-    Raises
-    ------
-    InputError
-        When this process has loaded Keras with another backend.
     """
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = BACKEND
+    import_tensorflow()
     import keras
 
     if (backend := keras.config.backend()) != BACKEND:

@@ -1,4 +1,4 @@
-"""What a backbone is, as a spec whose fingerprint tells embeddings apart, and how to get it."""
+"""Spec of a backbone, whose fingerprint tells embeddings apart, and the recipe to load it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WeightsKind = Literal["trained", "random"]
 
 LARGEST_INPUT = 4096
 DEFAULT_INPUT = 300
-"""The study's; an embedding of VGG19 is then 9x9x512."""
+"""Input size of the study, in pixels. An embedding of VGG19 is then 9x9x512."""
 
 
 class BackboneSpec(Spec):
@@ -26,25 +26,38 @@ class BackboneSpec(Spec):
     name
         A network of ``keras.applications``, in lower case, or a saved model's own name.
     architecture_sha256
-        SHA-256 of a saved model's layers; None for a network of ``keras.applications``.
+        SHA-256 of a saved model's layers. None for a network of ``keras.applications``.
     layer
-        The layer whose output is the embedding.
+        Name of the layer whose output is the embedding.
     weights
-        Whether the weights know anything. Where trained ones came from isn't part of the spec:
+        ``trained`` or ``random``. The source of trained weights isn't part of the spec, since
         equal weights make equal embeddings.
     weights_seed
-        Seed of random weights; None for trained ones.
+        Seed of random weights. None for trained weights.
     weights_sha256
-        SHA-256 over the weights that were really loaded, up to the layer.
+        SHA-256 of the loaded weights, up to the layer.
     input_size
         Side of the square input in pixels.
     preprocess
         ``imagenet`` is Keras's ``preprocess_input`` for the network, ``rescale`` is 1/255,
         ``none`` leaves 0..255.
     precision
-        Of the forward pass.
+        Number format of the forward pass.
     standardization
-        What is done to the preprocessed image; None for nothing.
+        What is done to the preprocessed image. None is nothing.
+
+    Examples
+    --------
+    >>> from featx.backbones import BackboneSpec
+    >>> spec = BackboneSpec(
+    ...     name="vgg19",
+    ...     layer="block5_pool",
+    ...     weights="random",
+    ...     weights_sha256="0" * 64,
+    ...     input_size=300,
+    ... )
+    >>> spec.preprocess, len(spec.fingerprint)
+    ('imagenet', 64)
     """
 
     added: ClassVar[frozenset[str]] = frozenset({"standardization"})
@@ -62,10 +75,10 @@ class BackboneSpec(Spec):
 
 
 class BackboneRecipe(Spec):
-    """What another process needs to load the same backbone: the arguments of `load_backbone`.
+    """Arguments of `load_backbone` with which another process loads the same backbone.
 
-    Nothing is left to be chosen: paths are absolute, and precision and layer are named. Only the
-    GPU is left open, because each process may see another one; ``cpu`` stays ``cpu``.
+    Paths are absolute, and precision and layer are named. Only the GPU is left open, because each
+    process may see another one. ``cpu`` stays ``cpu``.
     `standardization` is the path of a file, or empty.
     """
 

@@ -1,4 +1,4 @@
-"""Centring, scaling and whitening of what a network is given, as Keras's generator does it."""
+"""Centering, scaling and whitening of a network's input, as Keras's generator does it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from featx.errors import InputError
 from featx_cache.files import atomic_path
 
 STANDARDIZATION_NAME = "standardization.npz"
-_TINY = 1e-6
-_LARGEST_SHARE = 0.5
+_EPSILON = 1e-6
+_MAX_MEMORY_SHARE = 0.5
 _COPIES_OF_IMAGES = 4
 
 
@@ -33,17 +33,23 @@ class StandardizationSpec(Spec):
     Attributes
     ----------
     samplewise_center, samplewise_std
-        Take each image's mean away; divide by its standard deviation, too.
+        Whether to subtract each image's mean, and whether to divide by its standard deviation.
     featurewise_center, featurewise_std
-        Take the training images' mean of each channel away; divide by their standard deviation,
-        too.
+        The same with the training images' mean and standard deviation of each channel.
     zca_whitening
-        Take the correlations between the training images' pixels away, their mean first; instead
-        of dividing by the standard deviation. Only for tiny inputs.
+        Whether to remove the correlations between the training images' pixels after their mean,
+        instead of dividing by the standard deviation. This is for tiny inputs only.
     zca_epsilon
-        Keeps whitening from dividing by nothing.
+        Small number that whitening adds before it divides.
     statistics_sha256
-        SHA-256 of what was measured on the training images; None where nothing had to be.
+        SHA-256 of what was measured on the training images. None if nothing was measured.
+
+    Examples
+    --------
+    >>> from featx.backbones import StandardizationSpec
+    >>> spec = StandardizationSpec(featurewise_std=True)
+    >>> spec.featurewise_center, spec.needs_statistics
+    (True, True)
     """
 
     samplewise_center: bool = False
@@ -57,7 +63,7 @@ class StandardizationSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _centred(cls, values: Any) -> Any:
-        """Dividing and whitening take centring along, and whitening divides, as in Keras."""
+        """Center before dividing and whitening; whitening divides by itself, as in Keras."""
         if not isinstance(values, dict):
             return values
         implied = {
@@ -79,11 +85,11 @@ class StandardizationSpec(Spec):
         return self.featurewise_center or self.featurewise_std or self.zca_whitening
 
     def asks_for_the_same(self, other: StandardizationSpec) -> bool:
-        """Say whether two differ in nothing but what was measured."""
+        """Say whether two specs differ only in what was measured."""
         return self.without_statistics() == other.without_statistics()
 
     def without_statistics(self) -> StandardizationSpec:
-        """Return it as it was before anything was measured."""
+        """Return the spec as it was before anything was measured."""
         return self.model_copy(update={"statistics_sha256": None})
 
 
@@ -96,21 +102,15 @@ class Standardization:
     spec
         What to do.
     statistics
-        ``mean`` and ``std``, arrays of shape (channels,), and ``zca``, of shape (pixels, pixels),
-        where pixels is height x width x channels; float32; those that are needed.
+        Those of ``mean`` and ``std``, of shape (channels,), and ``zca``, of shape (pixels, pixels)
+        with height x width x channels pixels, that are needed. All are float32.
     """
 
     spec: StandardizationSpec
     statistics: dict[str, NDArray[np.float32]]
 
     def apply(self, images: Any) -> Any:
-        """Standardize a batch.
-
-        Parameters
-        ----------
-        images : tensor of shape (rows, height, width, channels), float32
-            Preprocessed.
-        """
+        """Standardize a batch of preprocessed images (rows, height, width, channels), float32."""
         import tensorflow as tf
 
         spec, found = self.spec, self.statistics
@@ -118,11 +118,11 @@ class Standardization:
         if spec.samplewise_center:
             images -= tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
         if spec.samplewise_std:
-            images /= tf.math.reduce_std(images, axis=(1, 2, 3), keepdims=True) + _TINY
+            images /= tf.math.reduce_std(images, axis=(1, 2, 3), keepdims=True) + _EPSILON
         if spec.featurewise_center:
             images -= found["mean"]
         if spec.featurewise_std:
-            images /= found["std"] + np.float32(_TINY)
+            images /= found["std"] + np.float32(_EPSILON)
         if spec.zca_whitening:
             shape = tf.shape(images)
             flat = tf.reshape(images, (shape[0], found["zca"].shape[0]))
@@ -130,26 +130,14 @@ class Standardization:
         return images
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all.
-
-        Raises
-        ------
-        StorageError
-            When it can't be written.
-        """
+        """Write the file, whole or not at all."""
         text = np.frombuffer(self.spec.canonical_json().encode(), np.uint8)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, spec=text, **self.statistics)
 
 
 def load_standardization(path: Path) -> Standardization:
-    """Read what `Standardization.save` wrote.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or damaged.
-    """
+    """Read what `Standardization.save` wrote."""
     try:
         require_modest(path)
         with np.load(path, allow_pickle=False) as archive:
@@ -174,24 +162,17 @@ def fit_standardization(
     shape: tuple[int, int, int],
     count: int,
 ) -> Standardization:
-    """Measure what a standardization needs to know of the training images.
+    """Measure the training images for a standardization.
 
     Parameters
     ----------
     spec
-        What is asked for.
+        Standardization that is asked for.
     batches
-        The network's preprocessed input for the training images, each batch an array of shape
-        (rows, height, width, channels), float32. Not read where nothing has to be measured.
-    shape
-        (height, width, channels) of the network's input.
-    count
-        How many images will come.
-
-    Raises
-    ------
-    InputError
-        When whitening would take more memory than there is.
+        Preprocessed training images, each batch of the shape (rows, height, width, channels),
+        float32. They are not read if nothing has to be measured.
+    shape, count
+        Height, width and channels of the images, and their number.
     """
     spec = spec.without_statistics()
     if not spec.needs_statistics:
@@ -206,7 +187,7 @@ def fit_standardization(
         if spec.samplewise_center:
             images -= images.mean(axis=(1, 2, 3), keepdims=True)
         if spec.samplewise_std:
-            images /= images.std(axis=(1, 2, 3), keepdims=True) + _TINY
+            images /= images.std(axis=(1, 2, 3), keepdims=True) + _EPSILON
         total += images.sum(axis=(0, 1, 2))
         squares += (images**2).sum(axis=(0, 1, 2))
         pixels += images[..., 0].size
@@ -236,7 +217,7 @@ def _require_memory(shape: tuple[int, int, int], count: int) -> None:
     pixels = int(np.prod(shape))
     needed = 8 * (pixels * pixels + _COPIES_OF_IMAGES * pixels * count)
     free = psutil.virtual_memory().available
-    if needed > _LARGEST_SHARE * free:
+    if needed > _MAX_MEMORY_SHARE * free:
         raise InputError(
             f"`zca_whitening` of {shape[0]}x{shape[1]}x{shape[2]} images needs a matrix of "
             f"{pixels:,} x {pixels:,} and {needed / 1e9:,.0f} GB of memory; "

@@ -16,45 +16,25 @@ from typing import Any
 import h5py
 import numpy as np
 
-from featx.backbones._catalogue import catalogue
+from featx.backbones._catalog import describe, describe_backbones
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache._hdf5 import UNREADABLE, opened, require_own
+from featx_cache._text import first_line
 from featx_cache.files import is_there
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
-MOST_COMPARED = 12
-"""Networks of Keras that a file is compared with: some take a second to build."""
+MAX_CANDIDATES = 12
+"""Most networks of Keras that a file is compared with, since some take a second to build."""
 
-_NO_WEIGHTS = re.compile(r"(^|/)(optimizer\w*|seed_generator)(/|$)")
+_OTHER_NUMBERS = re.compile(r"(^|/)(optimizer\w*|seed_generator)(/|$)")
 """Parts of a file that a network's number of parameters doesn't count."""
 
 
 def build_network(network: Architecture, weights: str, input_size: int, seed: int) -> Any:
-    """Build a network without its top and fill it.
+    """Build a network without its top, which takes (rows, input_size, input_size, 3), and fill it.
 
-    Parameters
-    ----------
-    network
-        Which one.
-    weights
-        ``imagenet``, ``random``, or the path of a weights file (``.weights.h5`` or ``.h5``).
-    input_size
-        Side of the square input in pixels.
-    seed
-        Seed of random weights; not used by the others.
-
-    Returns
-    -------
-    keras.Model
-        Takes (rows, input_size, input_size, 3).
-
-    Raises
-    ------
-    WeightsError
-        When ImageNet weights can't be reached, or a file doesn't fit the network.
-    InputError
-        When the file is missing or the input is too small for the network.
+    `weights` is ``imagenet``, ``random``, or the path of a weights file (``.weights.h5``, ``.h5``).
     """
     if weights == "imagenet":
         local = _in_weights_folder(network.name)
@@ -76,7 +56,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         with opened(path) as file:
             require_own(file)
         with warnings.catch_warnings():
-            # Keras only warns of layers that the file doesn't fill; half-filled is not loaded.
+            # Keras only warns of layers that the file doesn't fill. Here that is an error.
             warnings.filterwarnings("error", message=".*freshly-initialized.*")
             model.load_weights(path)
     except Exception as error:
@@ -88,32 +68,22 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
                 f"Give `backbone` {owner}, or the weights of {network.name}.",
             ) from error
         raise WeightsError(
-            f"{what} ({(str(error).splitlines() or ['unreadable'])[0][:160]})",
+            f"{what} ({first_line(error)[:160]})",
             "Give the weights of that network, saved with include_top=False.",
         ) from error
     return model
 
 
 def network_of(path: Path, like: str = "") -> str | None:
-    """Find the network without its top whose weights a file holds, by how many numbers they are.
+    """Find the network whose weights without the top a file holds, by their number.
 
-    Parameters
-    ----------
-    path
-        A Keras weights file.
-    like
-        Name of a network. The file is compared with the ones whose names are most like it, or are
-        in the file's name.
-
-    Returns
-    -------
-    str or None
-        None where the file fits none of them, or can't be read.
+    The file is compared with networks whose names are like `like`, or are in the file's name. None
+    says that it fits none of them, or can't be read.
     """
     sizes: list[int] = []
 
     def count(name: str, entry: Any) -> None:
-        if isinstance(entry, h5py.Dataset) and not _NO_WEIGHTS.search(name):
+        if isinstance(entry, h5py.Dataset) and not _OTHER_NUMBERS.search(name):
             sizes.append(math.prod(entry.shape))
 
     try:
@@ -128,17 +98,14 @@ def network_of(path: Path, like: str = "") -> str | None:
     def likeness(name: str) -> float:
         return (name in path.name.lower()) + SequenceMatcher(a=like, b=name).ratio()
 
-    names = sorted(architectures(), key=likeness, reverse=True)[:MOST_COMPARED]
-    return next((e.name for e in catalogue(names) if e.parameters == sum(sizes)), None)
+    names = sorted(architectures(), key=likeness, reverse=True)[:MAX_CANDIDATES]
+    return next((e.name for e in describe_backbones(names) if e.parameters == sum(sizes)), None)
 
 
 def weights_sha256(model: Any) -> str:
-    """Hash a model's weights: names of place, shapes and float32 values in the order of layers.
+    """Hash a model's weights: names, shapes and float32 values in the order of layers.
 
-    Returns
-    -------
-    str
-        Hexadecimal SHA-256, the same for the same values whatever file they came from.
+    The same values have the same hash, whatever file they came from.
     """
     digest = hashlib.sha256()
     for variable in model.weights:
@@ -167,11 +134,11 @@ def _build(network: Architecture, weights: str | None, input_size: int) -> Any:
     try:
         return network.build(weights=weights, include_top=False, input_shape=shape)
     except ValueError as error:
-        if "nput size" not in str(error) and "input_shape" not in str(error):
+        if not (problem := describe(network, input_size).problem):
             raise
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"`input_size` {input_size} doesn't suit {network.name}: {reason}"
+            f"`input_size` {input_size} doesn't suit {network.name}: {problem}",
+            parameter="input_size",
         ) from error
 
 
@@ -184,11 +151,11 @@ def _download(network: Architecture, input_size: int) -> Any:
         raise
     except Exception as error:
         # Keras: "URL fetch failure on ADDRESS: CODE -- REASON".
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rsplit(" -- ")[-1][:160]
+        reason = first_line(error).rsplit(" -- ")[-1][:160]
         raise WeightsError(
             f"the ImageNet weights of {network.name} can't be downloaded ({reason})",
-            f"Give a weights file (`weights` FILE), or a folder that holds it "
-            f"({WEIGHTS_DIR_VARIABLE}), or try things out untrained (`weights` random).",
+            f"Give `weights` a file or random (untrained), or put the file into the folder that "
+            f"{WEIGHTS_DIR_VARIABLE} names.",
         ) from error
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from featx.backbones import Backbone
 from featx.backbones._settings import own_keras_settings
 from featx.errors import FeatxError, InputError
-from featx.extraction import to_storage
+from featx.extraction._pipeline import to_storage
 from featx.heads import as_tensors
 from featx.runs._fitted import FittedRun
 from featx.thresholds import Recalibration

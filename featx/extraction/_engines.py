@@ -1,4 +1,4 @@
-"""Who makes the shards: this process, or the workers of a Dask cluster."""
+"""Makers of the shards: this process, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from typing import Any, Protocol
 import joblib
 
 from featx._progress import Advance
+from featx._silence import import_tensorflow
 from featx._specs import require_equal
-from featx.backbones import Backbone, BackboneRecipe, gpu_count, load_recipe
-from featx.backbones._silence import import_quietly
+from featx.backbones import Backbone
+from featx.backbones._backbone import load_recipe
+from featx.backbones._device import gpu_count
+from featx.backbones._spec import BackboneRecipe
 from featx.errors import FeatxError, InputError
-from featx.extraction._packing import ShardTask
-from featx.extraction._pipeline import Pipeline, ShardResult, Workplace
+from featx.extraction._pipeline import Job, Pipeline, ShardResult
+from featx.extraction._shard_tasks import ShardTask
+from featx_cache._text import first_line
 
 CONNECT_SECONDS = 10
 WORKERS_SECONDS = 120
@@ -28,27 +32,35 @@ class Engine(Protocol):
     """Something that makes shards."""
 
     def run(
-        self, tasks: Sequence[ShardTask], place: Workplace, backbone: Backbone, advance: Advance
+        self, tasks: Sequence[ShardTask], job: Job, backbone: Backbone, advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Make shards in any order and yield what became of each."""
+        """Make shards in any order, and yield the result of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalEngine:
-    """This process makes the shards one after another: the default."""
+    """Make the shards in this process, one after another: the default.
+
+    Examples
+    --------
+    >>> from featx.extraction import ExtractionOptions, LocalEngine
+    >>> ExtractionOptions().engine == LocalEngine()
+    True
+    """
 
     def run(
-        self, tasks: Sequence[ShardTask], place: Workplace, backbone: Backbone, advance: Advance
+        self, tasks: Sequence[ShardTask], job: Job, backbone: Backbone, advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Make shards in their order and yield what became of each."""
-        return Pipeline(place, backbone).run(tasks, advance)
+        """Make shards in their order, and yield the result of each."""
+        return Pipeline(job, backbone).run(tasks, advance)
 
 
 @dataclass(frozen=True, slots=True)
 class DaskEngine:
-    """The workers of a Dask cluster make the shards; a shard whose worker dies goes to another.
+    """Let the workers of a Dask cluster make the shards.
 
-    The workers need featx, and the images and the cache folder under the same paths.
+    A shard whose worker dies goes to another. The workers need featx, and the images and the cache
+    folder under the same paths.
 
     Attributes
     ----------
@@ -56,23 +68,41 @@ class DaskEngine:
         Address of the cluster's scheduler, such as ``tcp://10.0.0.5:8786``. None starts a cluster
         on this machine and stops it at the end.
     workers
-        Processes of the cluster that is started; None takes one a GPU, or two without a GPU.
+        Number of processes of the cluster that is started. None takes one a GPU, or two without a
+        GPU.
+
+    Examples
+    --------
+    >>> from featx.extraction import DaskEngine, ExtractionOptions
+    >>> ExtractionOptions(engine=DaskEngine(workers=4)).engine
+    DaskEngine(scheduler=None, workers=4)
     """
 
     scheduler: str | None = None
     workers: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise InputError(
+                f"`workers` must be at least 1, not {self.workers}", parameter="workers"
+            )
+        if self.workers is not None and self.scheduler is not None:
+            raise InputError(
+                "`workers` can't be had with `scheduler`",
+                "Start the workers of your own cluster with `dask worker ADDRESS`.",
+            )
+
     def run(
-        self, tasks: Sequence[ShardTask], place: Workplace, backbone: Backbone, advance: Advance
+        self, tasks: Sequence[ShardTask], job: Job, backbone: Backbone, advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Make shards on the cluster and yield what became of each, in the order of finishing.
+        """Make shards on the cluster, and yield their results in the order of finishing.
 
         Raises
         ------
         InputError
-            When Dask isn't installed or the scheduler can't be reached.
+            If Dask isn't installed or the scheduler can't be reached.
         FeatxError
-            When one shard's worker died again and again, or what a shard itself raised.
+            If the workers of one shard died again and again, or a shard raised it.
         """
         with self._client() as client, _dask_failures(client):
             make = joblib.delayed(make_shard)
@@ -86,7 +116,7 @@ class DaskEngine:
                 parallel = joblib.Parallel(
                     batch_size=1, pre_dispatch="all", return_as="generator_unordered"
                 )
-                results = parallel(make(task, place, backbone.recipe) for task in tasks)
+                results = parallel(make(task, job, backbone.recipe) for task in tasks)
             for result in results:
                 if not result.busy:
                     advance(result.task.rows)
@@ -121,37 +151,27 @@ class DaskEngine:
             asyncio.run(_reach(self.scheduler))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"there is no Dask scheduler at {self.scheduler} ({_first_line(error)})",
+                f"there is no Dask scheduler at {self.scheduler} ({first_line(error)[:160]})",
                 "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`.",
             ) from error
         with distributed.Client(self.scheduler, set_as_default=False) as client:
             yield client
 
 
-def make_shard(task: ShardTask, place: Workplace, recipe: BackboneRecipe) -> ShardResult:
-    """Make one shard in this process: what a worker is asked to do.
-
-    Raises
-    ------
-    SpecMismatchError
-        When the worker's weights or number format aren't those of the cache.
-    StorageError
-        When the cache can't be written from here.
-    InputError
-        When the folder of the images isn't to be found here.
-    """
-    if not place.root.is_dir():
+def make_shard(task: ShardTask, job: Job, recipe: BackboneRecipe) -> ShardResult:
+    """Make one shard in this process, which is a worker."""
+    if not job.root.is_dir():
         raise InputError(
-            f"a worker finds no images at {place.root}", "Share that folder with every worker."
+            f"a worker finds no images at {job.root}", "Share that folder with every worker."
         )
     backbone = _backbone_of_worker(recipe)
     require_equal(
         "a worker's backbone isn't the one of the cache",
-        place.spec.backbone.model_dump(mode="json"),
+        job.spec.backbone.model_dump(mode="json"),
         backbone.spec.model_dump(mode="json"),
         "Give every worker the same weights file and the same version of featx.",
     )
-    (result,) = Pipeline(place, backbone).run([task], lambda _: None)
+    (result,) = Pipeline(job, backbone).run([task], lambda _: None)
     return result
 
 
@@ -166,7 +186,7 @@ async def _reach(address: str) -> None:
 @functools.lru_cache(maxsize=1)
 def _backbone_of_worker(recipe: BackboneRecipe) -> Backbone:
     """Load a backbone once a worker, whose standard error may be the user's."""
-    import_quietly()
+    import_tensorflow()
     return load_recipe(recipe)
 
 
@@ -216,7 +236,3 @@ def _dask_failures(client: Any) -> Iterator[None]:
             f"the cluster {client.scheduler.address} has no workers",
             f"Start some with `dask worker {client.scheduler.address}`.",
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

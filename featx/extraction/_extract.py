@@ -1,315 +1,174 @@
-"""Filling a cache: what `featx extract` does."""
+"""From labelled images to a cache of embeddings, in one call."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from featx._progress import Progress, progress_of
+from featx._silence import import_tensorflow
+from featx._specs import spec_errors
+from featx.backbones import Backbone, StandardizationSpec, load_backbone
+from featx.backbones._precision import PrecisionChoice
+from featx.backbones._spec import Preprocess
+from featx.data import Manifest, load_manifest
+from featx.errors import InputError, NotACacheError
+from featx.extraction._extract_images import ExtractionOptions, extract_images
+from featx.extraction._plan import CopiesOf
+from featx.extraction._spec import StorageDtype
+from featx.extraction._standardization import standardize
+from featx.images import AugmentationSpec, DecodingSpec, preset_augmentation
+from featx_cache import Cache, open_cache
 
-from featx._progress import SILENT, Advance, Progress
-from featx.backbones import Backbone
-from featx.data import Manifest
-from featx.errors import FeatxError, InputError, NotACacheError
-from featx.extraction._batching import DEFAULT_BATCH_SIZE, ROWS_PER_PROBED_ROW, probe_batch_size
-from featx.extraction._engines import Engine, LocalEngine
-from featx.extraction._packing import ShardTask, pack
-from featx.extraction._pipeline import ShardResult, Workplace
-from featx.extraction._plan import CopiesOf, Survey, missing_tasks, place_rows, survey
-from featx.extraction._spec import ExtractionSpec, StorageDtype
-from featx.extraction._target import (
-    agree_on_spec,
-    discard,
-    filling,
-    index_lock,
-    keep_standardization,
-)
-from featx.images import AugmentationSpec, DecodingSpec, UnreadableImageError, decode
-from featx_cache import SHARDS_NAME, Labelling, open_cache, write_index
-from featx_cache.files import Claims
-
-ROWS_PER_SHARD = 240
-"""Rows of a full shard: under 20 MB of 9x9x512 float16, and a multiple of the usual batches."""
-
-SECONDS_BETWEEN_LOOKS = 1.0
-"""How often to look whether someone else has finished a shard."""
-
-OnError = Literal["skip", "fail"]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractionOptions:
-    """How to extract, as far as it doesn't change the embeddings.
-
-    Attributes
-    ----------
-    engine
-        Who makes the shards.
-    batch_size
-        Rows in one forward pass; None finds out, where there is enough to do for it to pay.
-    on_error
-        ``skip`` leaves unreadable images out and lists them; ``fail`` stops at the first.
-    rows_per_shard
-        What a crash can lose at most.
-    compression
-        ``None``, ``"lzf"`` or ``"gzip"``, of the shards. docs/extraction.md has what each costs.
-    copies_of
-        Which images get augmented copies: those of split ``train``, or ``all``, which test-time
-        augmentation needs.
-    """
-
-    engine: Engine = field(default_factory=LocalEngine)
-    batch_size: int | None = None
-    on_error: OnError = "skip"
-    rows_per_shard: int = ROWS_PER_SHARD
-    compression: str | None = "gzip"
-    copies_of: CopiesOf = "train"
-
-
-@dataclass(slots=True)
-class ExtractionReport:
-    """What an extraction did.
-
-    Attributes
-    ----------
-    cache
-        The folder.
-    images, rows
-        Images and embeddings in the cache now.
-    new_rows
-        Embeddings that were computed; the rest were there.
-    rows_by_others
-        Embeddings that another `featx extract` on the same cache computed meanwhile.
-    added, changed, removed
-        Images that are new, have other content, or are gone since the cache was last finished.
-    repaired
-        Damaged shards that were replaced.
-    skipped
-        Unreadable images: relative path -> reason.
-    seconds
-        Time of the forward passes, decoding and writing, without loading the network.
-    """
-
-    cache: Path
-    images: int = 0
-    rows: int = 0
-    new_rows: int = 0
-    rows_by_others: int = 0
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    repaired: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-def extract(
-    manifest: Manifest,
+def extract(  # noqa: PLR0913
+    data: Manifest | str | Path | pd.DataFrame,
     cache: str | Path,
-    backbone: Backbone,
+    backbone: Backbone | str | Path = "vgg19",
     *,
-    augmentation: AugmentationSpec | None = None,
+    weights: str = "imagenet",
+    input_size: int | None = None,
+    layer: str | None = None,
+    preprocess: Preprocess | None = None,
+    precision: PrecisionChoice = "auto",
+    device: str = "auto",
+    augmentation: AugmentationSpec | str = "study",
+    copies: int | None = None,
+    copies_of: CopiesOf = "train",
+    seed: int = 0,
     decoding: DecodingSpec | None = None,
+    standardization: StandardizationSpec | None = None,
     storage_dtype: StorageDtype = "float16",
     options: ExtractionOptions | None = None,
-    progress: Progress = SILENT,
-) -> ExtractionReport:
-    """Run the backbone once over every image and its copies, and keep the embeddings.
+    progress: Progress | bool = True,
+) -> Cache:
+    """Run a frozen backbone once over every image and its copies, and cache the embeddings.
 
-    Finished shards are never computed again: call it once more after an interruption, after
-    ``featx cache verify`` found damage, or after images were added or taken away. Several calls, on
+    Finished shards are never computed again. Call it again with the same settings after an
+    interruption, after damage, or after images were added, changed or removed. Several calls, on
     one machine or many, may fill one cache together.
 
     Parameters
     ----------
-    manifest
-        The labelled images. Only those of split ``train`` get augmented copies, unless `options`
-        say otherwise.
+    data
+        Labelled images: a `Manifest`, or whatever `load_manifest` reads.
     cache
-        The folder to fill; created when missing.
+        Folder to fill. It is created if it is missing.
     backbone
-        See `featx.backbones.load_backbone`.
+        Name of a network of ``keras.applications``, path of a ``.keras`` file, or a network that
+        `load_backbone` made, which has the next six parameters already.
+    weights, input_size, layer, preprocess, precision, device
+        See `load_backbone`.
     augmentation
-        Number and kind of copies; None takes the study's four.
+        Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``study``,
+        ``chest`` (gentle, without mirroring) or ``none``.
+    copies
+        Number of augmented copies of an image. None takes those of `augmentation`.
+    copies_of
+        Images that have copies: those of the split ``train``, or ``all``.
+    seed
+        Seed of a preset's augmentation and of random weights.
     decoding
-        How files become pixels; None takes the defaults.
+        Settings with which files become pixels. None takes the defaults.
+    standardization
+        Centering, scaling or whitening of the network's input. None does nothing.
     storage_dtype
         ``float16`` (half the disk; relative error below 0.1 %) or ``float32``.
     options
-        Batch size, what to do with unreadable images, and the like.
+        Batch size, compression, what to do about unreadable images, and the like.
     progress
-        Shows how far it got.
+        Whether to show a bar in a terminal or notebook.
 
     Returns
     -------
-    ExtractionReport
+    Cache
+        Finished cache. Its attribute `skipped` lists the unreadable images. `extract_images`
+        reports more.
 
     Raises
     ------
     SpecMismatchError
-        When the cache was made with other settings.
+        If the cache was made with other settings.
     InputError
-        When the folder isn't a cache, an image can't be read and `on_error` is ``fail``, or a
-        class has no readable image.
+        If `data` can't be read, the folder is no cache, a class has no readable image, or an image
+        can't be read and `on_error` is ``fail``.
+    WeightsError
+        If the weights can't be had or don't fit.
     StorageError
-        When the disk is full or the folder can't be written. Finished shards stay.
+        If the disk is full or the folder can't be written. Finished shards stay.
+
+    Examples
+    --------
+    >>> import featx
+    >>> data = featx.load_manifest("chest_xray")  # doctest: +SKIP
+    >>> featx.extract(data, "embeddings", backbone="vgg19", copies=4)  # doctest: +SKIP
+    Cache(vgg19, 5,856 images, 26,784 embeddings of 9x9x512 float16)
     """
-    options = options or ExtractionOptions()
-    spec = ExtractionSpec(
-        backbone=backbone.spec,
-        decoding=decoding or DecodingSpec(),
-        augmentation=augmentation or AugmentationSpec(),
+    import_tensorflow()
+    progress = progress_of(progress)
+    if isinstance(data, Manifest):
+        manifest = data
+    else:
+        manifest = keep_positive_class(load_manifest(data, progress=progress), cache)
+    with spec_errors():
+        if isinstance(augmentation, str):
+            augmentation = preset_augmentation(augmentation, copies=copies, seed=seed)
+        elif copies is not None:
+            values = augmentation.model_dump() | {"copies": copies}
+            augmentation = AugmentationSpec.model_validate(values)
+    if not isinstance(backbone, Backbone):
+        backbone = load_backbone(
+            str(backbone),
+            weights=weights,
+            input_size=input_size,
+            preprocess=preprocess,
+            precision=precision,
+            seed=seed,
+            layer=layer,
+            device=device,
+        )
+    elif (weights, input_size, layer, preprocess, precision, device) != _UNCHOSEN:
+        raise InputError(
+            "a loaded backbone has its own weights, input size, layer, preprocessing, precision "
+            "and device",
+            "Leave them out, or give `backbone` a name.",
+            parameter="backbone",
+        )
+    if standardization is not None:
+        backbone = standardize(
+            backbone, standardization, manifest, cache, decoding=decoding, progress=progress
+        )
+    report = extract_images(
+        manifest,
+        cache,
+        backbone,
+        augmentation=augmentation,
+        decoding=decoding,
+        copies_of=copies_of,
         storage_dtype=storage_dtype,
+        options=options,
+        progress=progress,
     )
-    folder = Path(cache)
-    report = ExtractionReport(folder, skipped=dict(manifest.unreadable))
-    if manifest.unreadable and options.on_error == "fail":
-        path, reason = next(iter(manifest.unreadable.items()))
-        raise UnreadableImageError(manifest.root / path, reason)
-    _require_readable_classes(manifest)
-    with filling(folder):
-        before = _images_of(folder)
-        held = survey(folder, spec, progress)
-        report.repaired = discard(held.damaged)
-        wanted = missing_tasks(manifest, spec, Survey(), options.copies_of)
-        missing = missing_tasks(manifest, spec, held, options.copies_of)
-        tasks = pack(wanted, missing, options.rows_per_shard, spec.fingerprint)
-        rows = sum(task.rows for task in tasks)
-        batch_size = options.batch_size or _find_batch_size(
-            backbone, rows, options.rows_per_shard, progress
-        )
-        agree_on_spec(folder, spec)
-        if backbone.standardization is not None:
-            keep_standardization(folder, backbone.standardization)
-        place = Workplace(
-            manifest.root.resolve(),
-            folder.resolve(),
-            spec,
-            batch_size,
-            options.compression,
-            fail_fast=options.on_error == "fail",
-        )
-        started = time.perf_counter()
-        unreadable: dict[str, str] = {}
-        with (
-            progress.task("Extracting embeddings", rows, "image") as advance,
-            contextlib.closing(
-                _until_none_is_missing(tasks, place, backbone, options.engine, progress, advance)
-            ) as results,
-        ):
-            for result in results:
-                if result.keys is not None:
-                    held.add(result.task.name, result.keys)
-                    report.new_rows += result.computed
-                    report.rows_by_others += len(result.keys.copy) - result.computed
-                unreadable |= dict(result.unreadable)
-        report.seconds = time.perf_counter() - started
-        images = _finish(manifest, spec, held, unreadable, report, backbone, options.copies_of)
-        _compare(before, images, report)
-    return report
+    if report.skipped:
+        progress.note(f"{len(report.skipped)} unreadable images were skipped: see `cache.skipped`")
+    return open_cache(cache)
 
 
-def _until_none_is_missing(
-    tasks: list[ShardTask],
-    place: Workplace,
-    backbone: Backbone,
-    engine: Engine,
-    progress: Progress,
-    advance: Advance,
-) -> Generator[ShardResult, None, None]:
-    """Make what nobody else is making, then wait for the others, or stand in for them."""
-    claims, said = Claims(place.cache / SHARDS_NAME), False
-    while tasks:
-        busy = []
-        with contextlib.closing(engine.run(tasks, place, backbone, advance)) as results:
-            for result in results:
-                if result.busy:
-                    busy.append(result.task)
-                    continue
-                yield result
-        if busy and not said:
-            progress.note(
-                f"Another featx extract is making {len(busy)} shards of this cache; waiting for it"
-            )
-            said = True
-        while busy and not any(claims.is_free(task.name) for task in busy):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        tasks = busy
+_UNCHOSEN = ("imagenet", None, None, None, "auto", "auto")
+"""Parameters of a backbone that nobody has chosen."""
 
 
-def _find_batch_size(backbone: Backbone, rows: int, rows_per_shard: int, progress: Progress) -> int:
-    largest = min(rows_per_shard, rows // ROWS_PER_PROBED_ROW)
-    if largest <= DEFAULT_BATCH_SIZE:
-        return DEFAULT_BATCH_SIZE
-    batch_size, speeds = probe_batch_size(backbone, largest)
-    tried = ", ".join(f"{speed:.1f} at {size}" for size, speed in speeds.items())
-    progress.note(f"Batch size {batch_size} (images/s: {tried})")
-    return batch_size
+def keep_positive_class(manifest: Manifest, cache: str | Path) -> Manifest:
+    """Return the images with the positive class of the cache, if it has the same two classes.
 
-
-def _finish(
-    manifest: Manifest,
-    spec: ExtractionSpec,
-    held: Survey,
-    unreadable: dict[str, str],
-    report: ExtractionReport,
-    backbone: Backbone,
-    copies_of: CopiesOf,
-) -> pd.DataFrame:
-    """Write the index over all shards that there are now; return its image table."""
-    table = manifest.table
-    reasons = {table.loc[table["path"] == p, "sha256"].iloc[0]: r for p, r in unreadable.items()}
-    skipped = table[table["sha256"].isin(reasons)]
-    report.skipped |= {
-        path: reasons[sha256]
-        for path, sha256 in zip(skipped["path"], skipped["sha256"], strict=True)
-    }
-    images, places = place_rows(manifest, spec, held, set(reasons), copies_of)
-    report.images, report.rows = len(images), len(places.copy)
-    labelling = Labelling(
-        classes=manifest.classes,
-        skipped=report.skipped,
-        weights=backbone.weights_location,
-        data=str(manifest.root.resolve()),
-    )
-    with index_lock(report.cache):
-        write_index(report.cache, images, places, labelling, spec=spec.canonical_json())
-    return images
-
-
-def _images_of(folder: Path) -> pd.DataFrame | None:
-    """Return the image table of a finished cache; None where there is none."""
+    Extracting into a cache again must not swap its classes, only because nobody named them.
+    """
     try:
-        return open_cache(folder).images
-    except NotACacheError:
-        return None
-
-
-def _compare(before: pd.DataFrame | None, after: pd.DataFrame, report: ExtractionReport) -> None:
-    """Count what is different since the cache was last finished."""
-    if before is None:
-        return
-    both = before.merge(after, on="path", suffixes=("_before", "_after"))
-    report.added, report.removed = len(after) - len(both), len(before) - len(both)
-    report.changed = int((both["sha256_before"] != both["sha256_after"]).sum())
-
-
-def _require_readable_classes(manifest: Manifest) -> None:
-    """Fail before the long work when a whole class can't be decoded."""
-    for label in manifest.classes:
-        error: FeatxError | None = None
-        paths = manifest.table.loc[manifest.table["label"] == label, "path"]
-        if paths.empty:  # of data that a run is evaluated on
-            continue
-        for path in paths:
-            try:
-                decode(manifest.root / path, 8)
-                break
-            except UnreadableImageError as unreadable:
-                error = unreadable
-        else:
-            raise InputError(f"class {label!r} has no readable image in {manifest.root} ({error})")
+        classes = open_cache(cache).classes
+    except NotACacheError:  # a new cache, or one that is repaired now
+        return manifest
+    return replace(manifest, classes=classes) if set(classes) == set(manifest.classes) else manifest

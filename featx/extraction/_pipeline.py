@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from featx._progress import Advance
 from featx.backbones import Backbone
 from featx.errors import DamagedShardError, OutOfMemoryError
-from featx.extraction._packing import ShardTask
 from featx.extraction._plan import ImageTask, RowKey
+from featx.extraction._shard_tasks import ShardTask
 from featx.extraction._spec import ExtractionSpec
 from featx.images import UnreadableImageError, decode, make_copy
-from featx_cache import SHARDS_NAME, RowKeys, verify_shard, write_shard
+from featx_cache._index import SHARDS_NAME
+from featx_cache._shards import RowKeys, verify_shard, write_shard
 from featx_cache.files import Claims, storage_errors
 
 DECODERS = 2
@@ -30,23 +31,11 @@ BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
-    """Where the images and the shards are, and how the shards are made.
+class Job:
+    """What all shards of an extraction have in common.
 
-    Attributes
-    ----------
-    root
-        What the paths of images are relative to; absolute where other machines work too.
-    cache
-        Folder of the cache.
-    spec
-        What makes the embeddings.
-    batch_size
-        Rows in one forward pass; a shard's last batch is filled up.
-    compression
-        Of the shards; None for none.
-    fail_fast
-        Whether an unreadable image is an error, or just left out.
+    Folders are absolute, since other machines may work on the job. A shard's last batch is filled
+    up. `fail_fast` makes an unreadable image an error; else it is left out.
     """
 
     root: Path
@@ -59,21 +48,10 @@ class Workplace:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What became of a shard.
+    """Result of a shard: its rows on disk, and the path and reason of each unreadable image.
 
-    Attributes
-    ----------
-    task
-        Which shard.
-    keys
-        Its rows, safely on disk; None when there is no such shard, because no image of it can be
-        read or because someone else is making it.
-    computed
-        How many of the rows were computed here.
-    unreadable
-        (path, reason) of the images that were left out.
-    busy
-        Whether someone else is making it.
+    `keys` are None if no image of the shard can be read, or if someone else is making it (`busy`).
+    `computed` counts the rows that were computed here.
     """
 
     task: ShardTask
@@ -95,7 +73,7 @@ class _Decoded:
 
 @dataclass(frozen=True, slots=True)
 class _Threads:
-    """Who does the forward passes, how many of them may wait, and who writes."""
+    """Threads of the forward passes and of writing, and the number of passes that may wait."""
 
     network: ThreadPoolExecutor
     passes: int
@@ -103,43 +81,26 @@ class _Threads:
 
 
 class Pipeline:
-    """Make shards one after another, none of which anybody else is making.
+    """Makes shards one after another, except those that somebody else is making."""
 
-    Parameters
-    ----------
-    place
-        Where and how.
-    backbone
-        The network.
-    """
-
-    def __init__(self, place: Workplace, backbone: Backbone) -> None:
-        self._place, self._backbone = place, backbone
-        self._batch_size = place.batch_size
-        self._claims = Claims(place.cache / SHARDS_NAME)
+    def __init__(self, job: Job, backbone: Backbone) -> None:
+        self._job, self._backbone = job, backbone
+        self._batch_size = job.batch_size
+        self._claims = Claims(job.cache / SHARDS_NAME)
         self._aside: deque[ShardResult] = deque()
         self._writes: deque[tuple[Future[None], ShardResult]] = deque()
 
     def run(
         self, tasks: Iterable[ShardTask], advance: Advance
     ) -> Generator[ShardResult, None, None]:
-        """Embed and write every shard that isn't taken; yield what became of each.
+        """Embed and write every shard that isn't claimed, and yield the result of each.
 
         Parameters
         ----------
         tasks
             Shards to make. Decoding runs ahead from one into the next.
         advance
-            Is given the number of rows done.
-
-        Raises
-        ------
-        StorageError
-            When the disk is full or the folder can't be written.
-        OutOfMemoryError
-            When not even one row fits in the device's memory.
-        UnreadableImageError
-            At the first unreadable image, where the workplace says so.
+            Function that is called with numbers of finished rows.
         """
         # On a GPU one batch travels there while the other is computed.
         passes = 1 if self._backbone.device == "cpu" else 2
@@ -164,12 +125,12 @@ class Pipeline:
                 decoders.shutdown(wait=False, cancel_futures=True)
 
     def _claimed(self, tasks: Iterable[ShardTask]) -> Iterator[ShardTask]:
-        """Pass on the shards that are to be made here; set the others aside."""
+        """Pass on the shards that are to be made here, and set the others aside."""
         for task in tasks:
             if not self._claims.take(task.name):
                 self._aside.append(ShardResult(task, busy=True))
                 continue
-            path = self._place.cache / SHARDS_NAME / task.name
+            path = self._job.cache / SHARDS_NAME / task.name
             try:
                 # Someone else may have made it since this process looked.
                 keys = verify_shard(path)[0] if path.exists() else None
@@ -182,7 +143,7 @@ class Pipeline:
                 self._aside.append(ShardResult(task, keys))
 
     def _set_aside(self, advance: Advance) -> Iterator[ShardResult]:
-        """Pass on what became of shards that weren't made here."""
+        """Pass on the results of shards that weren't made here."""
         while self._aside:
             result = self._aside.popleft()
             if result.keys is not None:  # made by someone else
@@ -200,7 +161,7 @@ class Pipeline:
                 waiting.append(decoders.submit(self._decode, task, image))
                 # What is ahead is counted in rows: each image brings all its copies along.
                 rows += len(image.copies)
-                while rows > BATCHES_AHEAD * self._place.batch_size and len(waiting) > DECODERS:
+                while rows > BATCHES_AHEAD * self._job.batch_size and len(waiting) > DECODERS:
                     decoded = waiting.popleft().result()
                     rows -= len(decoded.image.copies)
                     yield decoded
@@ -208,10 +169,10 @@ class Pipeline:
             yield waiting.popleft().result()
 
     def _decode(self, task: ShardTask, image: ImageTask) -> _Decoded:
-        spec = self._place.spec
+        spec = self._job.spec
         try:
             pixels = decode(
-                self._place.root / image.path,
+                self._job.root / image.path,
                 spec.backbone.input_size,
                 spec=spec.decoding,
                 sha256=image.sha256,
@@ -245,8 +206,8 @@ class Pipeline:
 
         for decoded in images:
             if decoded.error:
-                if self._place.fail_fast:
-                    raise UnreadableImageError(self._place.root / decoded.image.path, decoded.error)
+                if self._job.fail_fast:
+                    raise UnreadableImageError(self._job.root / decoded.image.path, decoded.error)
                 unreadable.append((decoded.image.path, decoded.error))
                 advance(len(decoded.image.copies))
                 continue
@@ -263,16 +224,16 @@ class Pipeline:
         rows = RowKeys.of(keys)
         future = threads.writer.submit(
             write_shard,
-            self._place.cache / SHARDS_NAME / task.name,
+            self._job.cache / SHARDS_NAME / task.name,
             np.concatenate(done),
             rows,
-            spec=self._place.spec.canonical_json(),
-            compression=self._place.compression,
+            spec=self._job.spec.canonical_json(),
+            compression=self._job.compression,
         )
         self._writes.append((future, ShardResult(task, rows, len(keys), unreadable)))
 
     def _embed(self, images: list[NDArray[np.float32]]) -> NDArray[np.floating]:
-        """Embed a batch; where the device's memory is too small, by halves from then on."""
+        """Embed a batch. If the device's memory is too small, halve the batches from then on."""
         rows = self._batch_size
         try:
             parts = [
@@ -284,23 +245,21 @@ class Pipeline:
                 raise
             self._batch_size = min(self._batch_size, (rows + 1) // 2)
             return self._embed(images)
-        return to_storage(np.concatenate(parts), self._place.spec.storage_dtype)
+        return to_storage(np.concatenate(parts), self._job.spec.storage_dtype)
 
     def _written(self) -> ShardResult:
         """Wait for the oldest shard to be on disk."""
         future, result = self._writes.popleft()
-        with storage_errors(self._place.cache / SHARDS_NAME / result.task.name):
+        with storage_errors(self._job.cache / SHARDS_NAME / result.task.name):
             future.result()
         self._claims.release(result.task.name)
         return result
 
 
 def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Make one batch; grey images are tripled only when a colour image is in the same batch.
+    """Make one batch of shape (rows, size, size, 1 or 3).
 
-    Returns
-    -------
-    ndarray of shape (rows, size, size, 1 or 3), dtype float32
+    Grey images are tripled only if a color image is in the same batch.
     """
     if len({image.shape[-1] for image in images}) > 1:
         images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
@@ -310,24 +269,11 @@ def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 def embed_filled(
     backbone: Backbone, images: list[NDArray[np.float32]], rows: int
 ) -> NDArray[np.float32]:
-    """Embed images in a batch that always has the same size.
+    """Embed images as a batch of `rows`, which are as many as the images or more.
 
-    oneDNN and cuDNN choose how they compute by the size of a batch: in float32, a batch of one has
-    other last digits than a batch of two. With empty images behind them, images have the same
-    embeddings alone as among others.
-
-    Parameters
-    ----------
-    backbone
-        The network.
-    images
-        At most `rows`; see `stack`.
-    rows
-        Size of the batch.
-
-    Returns
-    -------
-    ndarray of shape (images, *embedding_shape), dtype float32
+    The size of a batch decides how oneDNN and cuDNN compute: in float32, a batch of one has other
+    last digits than a batch of two. With empty images behind it, an image has the same embedding
+    alone as among others.
     """
     batch = stack(images)
     if empty := rows - len(images):
@@ -336,7 +282,7 @@ def embed_filled(
 
 
 def to_storage(embeddings: NDArray[np.float32], dtype: str) -> NDArray[np.floating]:
-    """Convert for the disk; values beyond float16's range become its largest, not infinite."""
+    """Convert for the disk. Values beyond float16's range become its largest, not infinite."""
     if dtype == "float32":
         return embeddings
     limit = float(np.finfo(np.float16).max)

@@ -1,4 +1,4 @@
-"""Deciding what is still to be done: which rows finished shards hold, and which are missing."""
+"""Rows that finished shards hold, and rows that are missing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from featx._progress import Progress
 from featx._specs import require_equal
-from featx.data import Manifest
 from featx.errors import DamagedShardError
 from featx.extraction._spec import ExtractionSpec
-from featx_cache import SHARDS_NAME, RowKeys, RowPlaces, verify_shard
-from featx_cache._shards import SHA256_DTYPE
+from featx_cache._index import SHARDS_NAME, RowLocations
+from featx_cache._shards import SHA256_DTYPE, RowKeys, verify_shard
 
 CopiesOf = Literal["train", "all"]
-"""Which images have augmented copies: those of split ``train``, or all."""
+"""Images that have augmented copies: those of the split ``train``, or all."""
 
 RowKey = tuple[str, int]
 """An image's SHA-256 and a copy's number."""
@@ -35,62 +34,59 @@ class ImageTask:
     copies: tuple[int, ...]
 
 
-class Survey:
-    """What a cache folder holds already.
+class FinishedShards:
+    """Shards that a cache folder holds, and their rows.
 
     Attributes
     ----------
+    names : list of str
+        File names of the finished shards, in the order in which they were added.
     damaged : list of Path
-        Shards whose checksum doesn't match; their rows aren't counted in.
+        Shards whose checksum doesn't match. Their rows aren't counted in.
     """
 
     def __init__(self) -> None:
+        self.names: list[str] = []
         self.damaged: list[Path] = []
-        self._names: list[str] = []
         self._keys: list[RowKeys] = []
 
     def add(self, name: str, keys: RowKeys) -> None:
         """Count in the rows of a finished shard."""
-        self._names.append(name)
+        self.names.append(name)
         self._keys.append(keys)
 
-    @property
-    def shards(self) -> list[str]:
-        """File names of the finished shards, in the order that they were added."""
-        return self._names
-
     def find(self, keys: RowKeys) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Find rows; a row that several shards hold is in the one that was added first.
+        """Find rows. If several shards hold a row, the shard counts that was added first.
 
         Returns
         -------
         shard, shard_row : ndarray of shape (rows,), dtype int32
-            Position in `shards` and row in that shard; -1 for rows that no shard holds.
+            Position in `names` and row in that shard, or -1 for rows that no shard holds.
         """
         shard = np.full(len(keys.copy), -1, np.int32)
         shard_row = np.full(len(keys.copy), -1, np.int32)
         if not self._keys:
             return shard, shard_row
         sizes = [len(each.copy) for each in self._keys]
-        held = RowKeys(
+        finished = RowKeys(
             np.concatenate([each.image_sha256 for each in self._keys]),
             np.concatenate([each.copy for each in self._keys]),
         )
-        hashes = _hashes(held)
+        hashes = _hashes(finished)
         order = np.argsort(hashes, kind="stable")
         hashes, wanted = hashes[order], _hashes(keys)
-        place = np.searchsorted(hashes, wanted)
+        position = np.searchsorted(hashes, wanted)
         left = np.arange(len(wanted))
         # Equal hashes are as good as always equal keys, but only equal keys count.
         while len(left):
-            left = left[place[left] < len(hashes)]
-            left = left[hashes[place[left]] == wanted[left]]
-            at = order[place[left]]
-            same = held.copy[at] == keys.copy[left]
-            same &= held.image_sha256[at] == keys.image_sha256[left]
+            left = left[position[left] < len(hashes)]
+            left = left[hashes[position[left]] == wanted[left]]
+            at = order[position[left]]
+            same = finished.copy[at] == keys.copy[left]
+            same &= finished.image_sha256[at] == keys.image_sha256[left]
             shard_row[left[same]] = at[same]
             left = left[~same]
-            place[left] += 1
+            position[left] += 1
         found = shard_row >= 0
         starts = np.concatenate([[0], np.cumsum(sizes)])
         shard[found] = np.searchsorted(starts, shard_row[found], side="right") - 1
@@ -105,15 +101,9 @@ def _hashes(keys: RowKeys) -> NDArray[np.uint64]:
     return mixed * np.uint64(0xD6E8FEB86659FD93) + keys.copy.astype(np.uint64)
 
 
-def survey(folder: Path, spec: ExtractionSpec, progress: Progress) -> Survey:
-    """Verify every shard in a cache folder and list its rows.
-
-    Raises
-    ------
-    SpecMismatchError
-        When a shard was made by another spec; the message names the fields that differ.
-    """
-    result = Survey()
+def find_finished_shards(folder: Path, spec: ExtractionSpec, progress: Progress) -> FinishedShards:
+    """Verify every shard in a cache folder and list its rows."""
+    result = FinishedShards()
     shards = sorted((folder / SHARDS_NAME).glob("shard-*.h5"))
     with progress.task("Checking finished shards", len(shards), "shard") as advance:
         for path in shards:
@@ -134,12 +124,15 @@ def survey(folder: Path, spec: ExtractionSpec, progress: Progress) -> Survey:
 
 
 def missing_tasks(
-    manifest: Manifest, spec: ExtractionSpec, held: Survey, copies_of: CopiesOf = "train"
+    table: pd.DataFrame,
+    spec: ExtractionSpec,
+    finished: FinishedShards,
+    copies_of: CopiesOf = "train",
 ) -> list[ImageTask]:
-    """List what isn't in any shard, each distinct image once, in the manifest's order."""
-    image, keys = _wanted(manifest.table, spec, copies_of)
-    absent = np.flatnonzero(held.find(keys)[0] < 0)
-    paths, hashes = (manifest.table[column].to_numpy(object) for column in ("path", "sha256"))
+    """List what isn't in any shard, each distinct image once, in the order of the table."""
+    image, keys = _wanted_rows(table, spec, copies_of)
+    absent = np.flatnonzero(finished.find(keys)[0] < 0)
+    paths, hashes = (table[column].to_numpy(object) for column in ("path", "sha256"))
     tasks: dict[str, tuple[str, set[int]]] = {}
     for number, copy in zip(image[absent].tolist(), keys.copy[absent].tolist(), strict=True):
         tasks.setdefault(hashes[number], (paths[number], set()))[1].add(copy)
@@ -150,43 +143,33 @@ def missing_tasks(
     ]
 
 
-def place_rows(
-    manifest: Manifest,
+def locate_rows(
+    table: pd.DataFrame,
     spec: ExtractionSpec,
-    held: Survey,
-    skipped: set[str],
+    finished: FinishedShards,
     copies_of: CopiesOf = "train",
-) -> tuple[pd.DataFrame, RowPlaces]:
-    """Put the rows of the manifest's readable images in its order.
-
-    Returns
-    -------
-    images : DataFrame
-        The manifest's table without the images in `skipped` (SHA-256).
-    places : RowPlaces
-        Image by image, copies ascending.
-    """
-    images = manifest.table[~manifest.table["sha256"].isin(skipped)].reset_index(drop=True)
-    image, keys = _wanted(images, spec, copies_of)
-    shard, shard_row = held.find(keys)
+) -> RowLocations:
+    """Find the rows of images, image by image in the order of the table, copies ascending."""
+    image, keys = _wanted_rows(table, spec, copies_of)
+    shard, shard_row = finished.find(keys)
     if (absent := np.flatnonzero(shard < 0)).size:
-        path = images["path"].iloc[image[absent[0]]]
+        path = table["path"].iloc[image[absent[0]]]
         raise KeyError(f"no shard holds copy {keys.copy[absent[0]]} of {path}")
-    used, place = np.unique(shard, return_inverse=True)
-    names = [held.shards[number] for number in used.tolist()]
+    used, number = np.unique(shard, return_inverse=True)
+    names = [finished.names[each] for each in used.tolist()]
     order = np.argsort(names)
     position = np.empty(len(names), np.int32)
     position[order] = np.arange(len(names))
-    return images, RowPlaces(
+    return RowLocations(
         image=image,
         copy=keys.copy,
-        shard=position[place],
+        shard=position[number],
         shard_row=shard_row,
-        shards=[names[number] for number in order.tolist()],
+        shards=[names[each] for each in order.tolist()],
     )
 
 
-def _wanted(
+def _wanted_rows(
     table: pd.DataFrame, spec: ExtractionSpec, copies_of: CopiesOf
 ) -> tuple[NDArray[np.int64], RowKeys]:
     """List the rows that a cache of these images has: positions in the table, and keys."""

@@ -1,4 +1,4 @@
-"""All that decides the numbers in a cache."""
+"""The spec of an extraction: all that decides the numbers in a cache."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ StorageDtype = Literal["float16", "float32"]
 
 
 class ExtractionSpec(Spec):
-    """What a cache holds; its fingerprint is stored in every shard.
+    """All that makes the embeddings of a cache; its fingerprint is stored in every shard.
 
     Attributes
     ----------
     backbone
-        The frozen network and its preprocessing.
+        Frozen network and its preprocessing.
     decoding
-        How a file becomes pixels.
+        Settings with which a file becomes pixels.
     augmentation
-        How many copies a training image has, and how they are made.
+        Number and kind of the augmented copies.
     storage_dtype
-        Of the embeddings on disk.
+        Number format of the embeddings on disk.
+
+    Examples
+    --------
+    >>> from featx.extraction import ExtractionSpec
+    >>> from featx_cache import example_cache
+    >>> spec = ExtractionSpec.model_validate(example_cache().spec)
+    >>> spec.backbone.name, spec.augmentation.copies
+    ('vgg19', 1)
     """
 
     backbone: BackboneSpec
@@ -38,14 +46,10 @@ class ExtractionSpec(Spec):
 
 
 def embedding_fields(spec: Mapping[str, Any], *, copies: bool) -> dict[str, Any]:
-    """Return the part of a spec that decides the embedding of one image.
+    """Return the part of an `ExtractionSpec` as JSON that decides the embedding of one image.
 
-    Parameters
-    ----------
-    spec
-        An `ExtractionSpec` as JSON; one of an earlier version may lack fields.
-    copies
-        Whether embeddings of augmented copies count, too. How many there are never does.
+    `copies` says whether the settings of augmented copies count, too. Their number never counts.
+    Earlier versions wrote fewer fields.
     """
     fields = {name: spec.get(name) for name in ("backbone", "decoding", "storage_dtype")}
     if copies:
@@ -55,13 +59,7 @@ def embedding_fields(spec: Mapping[str, Any], *, copies: bool) -> dict[str, Any]
 
 
 def spec_of(cache: Cache) -> ExtractionSpec:
-    """Return what made a cache.
-
-    Raises
-    ------
-    InputError
-        When the cache is from another version of featx.
-    """
+    """Return what made a cache."""
     try:
         return ExtractionSpec.model_validate(cache.spec)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Measuring the training images for the standardization of a network's input."""
+"""Statistics of the training images, for the standardization of a network's input."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx._progress import SILENT, Advance, Progress
-from featx.backbones import (
+from featx.backbones import Backbone, StandardizationSpec
+from featx.backbones._standardization import (
     STANDARDIZATION_NAME,
-    Backbone,
-    StandardizationSpec,
     fit_standardization,
     load_standardization,
 )
 from featx.data import Manifest
-from featx.extraction._batching import DEFAULT_BATCH_SIZE
+from featx.extraction._batch_size import DEFAULT_BATCH_SIZE
 from featx.extraction._pipeline import stack
 from featx.images import DecodingSpec, UnreadableImageError, decode
 
@@ -31,30 +30,10 @@ def standardize(
     decoding: DecodingSpec | None = None,
     progress: Progress = SILENT,
 ) -> Backbone:
-    """Make a backbone standardize its input, measuring the training images where it has to.
+    """Return the backbone with a standardized input, and measure the training images if needed.
 
-    Where a cache was begun with the same standardization, what was measured then is taken: images
-    that came later don't change it.
-
-    Parameters
-    ----------
-    backbone
-        As `featx.backbones.load_backbone` made it.
-    spec
-        What is asked for.
-    manifest
-        The images; those of split train are measured, without augmented copies.
-    cache
-        The folder that will be filled.
-    decoding
-        How files become pixels; None takes the defaults.
-    progress
-        Shows how far it got.
-
-    Raises
-    ------
-    InputError
-        When whitening would take more memory than there is.
+    If the cache was begun with the same standardization, its statistics are taken. Images that came
+    later don't change them. Augmented copies are never measured.
     """
     if not spec.does_something:
         return backbone
@@ -82,7 +61,7 @@ def _batches(
     decoding: DecodingSpec | None,
     advance: Advance,
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode and preprocess images, a batch at a time; unreadable ones are left out."""
+    """Decode and preprocess images, a batch at a time, without the unreadable ones."""
     for start in range(0, len(paths), DEFAULT_BATCH_SIZE):
         part = paths[start : start + DEFAULT_BATCH_SIZE]
         images = []

@@ -13,7 +13,7 @@ from featx._progress import Progress, progress_of
 from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import evaluate_scores
-from featx.extraction import spec_of
+from featx.extraction._spec import spec_of
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
 from featx.heads import HeadSpec, head_spec
 from featx.runs import FittedRun

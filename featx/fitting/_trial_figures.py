@@ -16,8 +16,8 @@ from optuna_dashboard import save_note
 
 from featx import plots
 from featx._scores import Scores
+from featx._silence import silent_optuna
 from featx.plots._style import new_axes, save_figure
-from featx.thresholds._quiet import quiet_optuna
 from featx.tuning._search import Search
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Axes], folder:
     """Attach figures, by name, to a running trial or to a study. A finished trial takes none."""
     folder.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(str(folder))
-    with quiet_optuna(), tempfile.TemporaryDirectory() as drawn:
+    with silent_optuna(), tempfile.TemporaryDirectory() as drawn:
         for name, axes in figures.items():
             path = Path(drawn) / f"{name}.png"
             save_figure(axes, path, dpi=110)
@@ -95,6 +95,6 @@ def write_note(search: Search, found: str = "The search goes on.") -> None:
         "The scores chose the threshold, so they flatter it. `featx evaluate` measures the run on "
         "images that had no part in it. Research software, not a medical device.",
     ]
-    with quiet_optuna():
+    with silent_optuna():
         study.set_metric_names(["recall", "accuracy"][: len(study.directions)])
     save_note(study, "\n".join(lines))

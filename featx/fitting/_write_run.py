@@ -15,9 +15,9 @@ import pandas as pd
 
 from featx._progress import SILENT, Progress
 from featx._scores import Scores
-from featx.backbones import STANDARDIZATION_NAME, load_standardization
+from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
-from featx.extraction import spec_of
+from featx.extraction._spec import spec_of
 from featx.heads import HeadSpec, head_file, save_head
 from featx.plots._training import save_learning_curves
 from featx.runs import FittedRun

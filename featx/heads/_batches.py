@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featx_cache import LazyEmbeddings, all_finite
+from featx_cache import LazyEmbeddings
+from featx_cache._embeddings import all_finite
 
 BUFFER_BYTES = 192 * 2**20
 """Rows that are read from disk and shuffled together. There are two such buffers at a time."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from featx.backbones._layer_names import clean_slate
+from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
 from featx_cache._text import first_line
@@ -144,7 +144,7 @@ def build_layers(
 
     check_layers(described)
     trial, seeds = itertools.tee(seeds)
-    with clean_slate(), keras.StatelessScope(initialize_variables=False):
+    with fresh_layer_numbers(), keras.StatelessScope(initialize_variables=False):
         _add_layers(described, embedding_shape, trial, modest=True)
     network = _add_layers(described, embedding_shape, seeds)
     last = network.layers[-1]

@@ -291,7 +291,7 @@ def require_head(name: str) -> HeadName:
 
 
 def _fastest_precision() -> str:
-    from featx.backbones import resolve_precision
+    from featx.backbones._precision import resolve_precision
 
     return "bfloat16" if resolve_precision("auto")[0] == "bfloat16" else "float32"
 

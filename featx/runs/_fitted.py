@@ -13,22 +13,18 @@ from numpy.typing import NDArray
 
 from featx._scores import Scores
 from featx._specs import require_equal
-from featx.backbones import (
-    STANDARDIZATION_NAME,
-    SUFFIX,
-    Backbone,
-    Precision,
-    load_backbone,
-    load_standardization,
-)
+from featx.backbones import Backbone, load_backbone
+from featx.backbones._saved import SUFFIX
+from featx.backbones._spec import Precision
+from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
 from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference
-from featx.extraction import embedding_fields
+from featx.extraction._spec import embedding_fields
 from featx.heads import Head, load_head
 from featx.runs._files import RunFiles
 from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_record
 from featx.thresholds import Recalibration, learn_platt
-from featx_cache import Cache, open_cache
+from featx_cache import Cache, LazyEmbeddings, open_cache
 from featx_cache._spreadsheets import as_path, as_text
 from featx_cache._text import first_line
 from featx_cache.files import is_there
@@ -182,7 +178,7 @@ class FittedRun:
         recalibration = self.record.recalibration
         return scores if recalibration is None else recalibration.apply(scores)
 
-    def score(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    def score(self, embeddings: NDArray[np.floating] | LazyEmbeddings) -> NDArray[np.float64]:
         """Return the probability of the positive class, recalibrated where the run is.
 
         Parameters
@@ -201,7 +197,7 @@ class FittedRun:
         """
         return self.recalibrated(self.head_scores(embeddings))
 
-    def head_scores(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    def head_scores(self, embeddings: NDArray[np.floating] | LazyEmbeddings) -> NDArray[np.float64]:
         """Return the head's own scores, before any recalibration; see `score`."""
         try:
             return np.asarray(self.head.predict_proba(embeddings)[:, 1], np.float64)

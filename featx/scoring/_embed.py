@@ -11,7 +11,8 @@ from typing import Any
 from featx._progress import SILENT, Progress
 from featx.data import Manifest
 from featx.errors import InputError
-from featx.extraction import ExtractionOptions, embedding_fields, extract
+from featx.extraction import extract_images
+from featx.extraction._spec import embedding_fields
 from featx.runs._fitted import FittedRun
 from featx.scoring._run_names import names_of
 from featx_cache import Cache, open_cache
@@ -82,14 +83,14 @@ def _embed(
     run: FittedRun, manifest: Manifest, folder: Path, weights: str | None, progress: Progress
 ) -> Cache:
     spec = run.record.extraction
-    report = extract(
+    report = extract_images(
         manifest,
         folder,
         run.backbone(weights),
         augmentation=spec.augmentation.model_copy(update={"copies": run.record.tta}),
         decoding=spec.decoding,
         storage_dtype=spec.storage_dtype,
-        options=ExtractionOptions(copies_of="all"),
+        copies_of="all",
         progress=progress,
     )
     for path, reason in report.skipped.items():

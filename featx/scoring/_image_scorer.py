@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from featx.backbones import Backbone
 from featx.evaluation import average_over_grid
-from featx.extraction import DECODERS, embed_filled, to_storage
+from featx.extraction._pipeline import DECODERS, embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
 from featx.runs._fitted import FittedRun
 from featx_cache.files import open_regular

@@ -21,7 +21,8 @@ from featx.runs._fitted import FittedRun
 from featx.scoring._embed import embed_for_runs
 from featx.scoring._left_out import require_other_files
 from featx.scoring._scored import ALL, Scored, choose_split, score_images
-from featx_cache import INDEX_NAME, SHARDS_NAME, Cache, open_cache
+from featx_cache import Cache, open_cache
+from featx_cache._index import INDEX_NAME, SHARDS_NAME
 
 Data: TypeAlias = Cache | ImageSource
 """Embeddings of labelled images, or what `featx.load_manifest` reads."""

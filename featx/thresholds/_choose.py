@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from featx._html import html_table
 from featx._scores import Scores, as_scores
+from featx._silence import silent_optuna
 from featx.errors import InputError, NoFeasibleThresholdError
-from featx.thresholds._quiet import quiet_optuna
 from featx.thresholds._sweep import Sweep, sweep
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def choose_threshold(
     check_accuracy_floor(accuracy_floor)
     data = as_scores(y, scores)
     points = sweep(data)
-    with quiet_optuna():
+    with silent_optuna():
         study = _study_of(points, accuracy_floor)
         feasible = study.best_trials
     if not feasible:
@@ -191,7 +191,7 @@ def write_study(point: OperatingPoint, journal: str | Path, name: str = STUDY_NA
 
     path = Path(journal)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with quiet_optuna():
+    with silent_optuna():
         # Optuna's other lock is a symbolic link, which not every file system has.
         backend = JournalFileBackend(str(path), JournalFileOpenLock(str(path)))
         storage = optuna.storages.JournalStorage(backend)

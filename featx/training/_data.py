@@ -15,7 +15,8 @@ from featx.errors import InputError
 from featx.heads import HeadSpec, SpatialPooling, build
 from featx.heads._building import pooling_of
 from featx.training._memory import available_memory
-from featx_cache import Cache, LazyEmbeddings, all_finite
+from featx_cache import Cache, LazyEmbeddings
+from featx_cache._embeddings import all_finite
 
 FITTED_SPLITS = ("train", "val")
 

@@ -16,8 +16,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from featx._silence import silent_optuna
 from featx.errors import InputError
-from featx.thresholds._quiet import quiet_optuna
 from featx.tuning._storage import StudyLocation, database_errors, open_storage
 from featx_cache.files import open_regular
 
@@ -52,7 +52,7 @@ def make_dashboard(location: StudyLocation, artifacts: Path) -> Dashboard:
                     f"It has these: {names}.",
                 ) from error
     store = _Artifacts(artifacts) if artifacts.is_dir() and not artifacts.is_symlink() else None
-    with quiet_optuna():
+    with silent_optuna():
         application = optuna_dashboard.wsgi(_with_constraints(storage), artifact_store=store)
     return Dashboard(_with_harmless_artifacts(application), path)
 

@@ -15,8 +15,8 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from featx._silence import silent_optuna
 from featx.errors import InputError
-from featx.thresholds._quiet import quiet_optuna
 from featx.tuning._spaces import grid_of
 from featx.tuning._spec import PrunerName, SamplerName, SearchSpec
 
@@ -27,7 +27,7 @@ UNPRUNED_TRIALS = 5
 
 def make_sampler(name: SamplerName, search: SearchSpec, seed: int) -> BaseSampler:
     """Make a sampler: TPE (Bergstra et al. 2011), NSGA-II (Deb et al. 2002), or a simpler one."""
-    with quiet_optuna():
+    with silent_optuna():
         match name:
             case "tpe":
                 # Heads have settings of their own: groups of parameters that occur together.
@@ -59,7 +59,7 @@ def make_pruner(name: PrunerName, search: SearchSpec) -> BasePruner:
     epochs = max((head.keras.epochs for head in search.heads if head.keras is not None), default=0)
     if not epochs or search.objective == "pareto" or name == "none":
         return NopPruner()
-    with quiet_optuna():
+    with silent_optuna():
         if name == "hyperband":
             return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
         return MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=1)

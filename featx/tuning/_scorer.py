@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from featx._specs import fingerprint_of
 from featx.errors import InputError
-from featx.extraction import spec_of
+from featx.extraction._spec import spec_of
 from featx.heads import HeadSpec, PatientFolds, build, pooling_of
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data, out_of_fold
 from featx.training._memory import available_memory

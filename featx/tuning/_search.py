@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 
 from featx._progress import SILENT, Progress
-from featx.backbones._silence import import_quietly
+from featx._silence import import_tensorflow
 from featx.errors import InputError
 from featx.tuning._best_trial import (
     BestTrial,
@@ -64,7 +64,7 @@ class ScoringFactory:
         """Open the cache and make the objective."""
         search = SearchSpec.model_validate_json(self.search)
         if any(head.keras is not None for head in search.heads):
-            import_quietly()
+            import_tensorflow()
         scorer = Scorer(open_cache(self.cache), search, self.folder / SCORES_NAME)
         return Objective(search, scorer, self.draw)
 

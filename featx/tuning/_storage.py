@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning, SQLAlchemyError
 
+from featx._silence import silent_optuna
 from featx._specs import require_equal
 from featx.errors import InputError, StorageError
-from featx.thresholds._quiet import quiet_optuna
 from featx.tuning._spec import JOURNAL_NAME as JOURNAL_NAME
 from featx_cache._text import first_line, printable
 from featx_cache.files import storage_errors
@@ -96,7 +96,7 @@ def open_storage(location: StudyLocation) -> BaseStorage:
             f"the name of the study, {location.name}, or of its database is not UTF-8",
             "Name the run and the database in UTF-8.",
         ) from error
-    with quiet_optuna():
+    with silent_optuna():
         if location.url is None:
             path = location.folder.absolute() / JOURNAL_NAME
             _require_own_file(path)
@@ -233,7 +233,7 @@ def open_study(
     """Load a study, or create it."""
     hint = "Give another `study` or `run` (or `force=True`, for a study that lies beside the run)."
     shown = f"the study {location.name!r} in {location.shown}"
-    with quiet_optuna(), database_errors(location), _readable(shown, hint):
+    with silent_optuna(), database_errors(location), _readable(shown, hint):
         try:
             study = optuna.create_study(
                 storage=storage,
@@ -306,5 +306,5 @@ class RunningTrials:
 
 
 def _retry_callback() -> Any:
-    with quiet_optuna():
+    with silent_optuna():
         return optuna.storages.RetryHeartbeatStaleTrialCallback(MAX_RETRIES)

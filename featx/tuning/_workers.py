@@ -20,8 +20,8 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, Terminated
 from optuna.trial import TrialState
 
 from featx._progress import SILENT, Progress
+from featx._silence import silent_optuna
 from featx.errors import FeatxError
-from featx.thresholds._quiet import quiet_optuna
 from featx.tuning._objective import SNAPPED, SOURCE
 from featx.tuning._samplers import grid_is_done, make_pruner, make_sampler
 from featx.tuning._spec import Budget, SearchSpec
@@ -75,7 +75,7 @@ class Worker:
         self._running = None
         if task.location.url is None:
             self._running = RunningTrials(self.study, task.location.folder / "trials")
-        with quiet_optuna():
+        with silent_optuna():
             # A study that goes on must not suggest again what it began with.
             seeds = [search.seed, len(self.study.get_trials(deepcopy=False))]
             seed = np.random.SeedSequence([*seeds, *([] if repeatable else [os.getpid()])])
@@ -88,12 +88,12 @@ class Worker:
         """Begin a trial and finish it."""
         if self._running is not None:
             self._running.retry_dead()
-        with quiet_optuna(), database_errors(self._location):
+        with silent_optuna(), database_errors(self._location):
             self.study.optimize(self._one, n_trials=1)
 
     def run_point(self, params: dict[str, Any]) -> None:
         """Run one trial of given parameters that the exact sweep found."""
-        with quiet_optuna(), database_errors(self._location):
+        with silent_optuna(), database_errors(self._location):
             self.study.enqueue_trial(params, user_attrs={SOURCE: SNAPPED})
         self.run_one()
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from featx_cache import Labelling, RowKeys, RowPlaces, shard_name, write_index, write_shard
+from featx_cache._index import Provenance, RowLocations, write_index
+from featx_cache._shards import RowKeys, shard_name, write_shard
 
 SHAPE = (3, 3, 8)
 SPEC = json.dumps({"backbone": {"name": "none"}, "seed": 1})
@@ -63,13 +64,13 @@ def make_cache(folder: Path) -> Made:
         names.append(shard_name("fingerprint", keys))
         write_shard(folder / "shards" / names[-1], embeddings[content], keys, spec=SPEC)
         shard[content], shard_row[content] = number, range(len(content))
-    places = RowPlaces(
+    places = RowLocations(
         image=np.array([image for image, _ in rows], np.int64),
         copy=np.array([copy for _, copy in rows], np.int16),
         shard=shard,
         shard_row=shard_row,
         shards=names,
     )
-    labelling = Labelling(("A", "B"), {"train/A/bad.png": "the file is empty"}, "random", "/data")
+    labelling = Provenance(("A", "B"), {"train/A/bad.png": "the file is empty"}, "random", "/data")
     write_index(folder, images, places, labelling, spec=SPEC)
     return Made(folder, images, pairs, embeddings, names)

@@ -17,7 +17,7 @@ NAME = "shard-0123.h5"
 HOLD = """
 import sys, time
 from pathlib import Path
-from featx_cache import Claims
+from featx_cache.files import Claims
 claims = Claims(Path(sys.argv[1]))
 assert claims.take(sys.argv[2])
 Path(sys.argv[1], f".{sys.argv[2]}.0a1b2c3d.tmp").write_text("half")

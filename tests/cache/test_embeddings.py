@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -12,8 +14,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from featx_cache import Cache, InputError, LazyEmbeddings, all_finite, open_cache
-from featx_cache._shards import read_embeddings
+from featx_cache import Cache, InputError, LazyEmbeddings, open_cache
+from featx_cache._embeddings import all_finite
 
 if TYPE_CHECKING:
     from tests.cache.conftest import Made
@@ -90,14 +92,6 @@ class TestIndexing:
         monkeypatch.setattr(Cache, "read", None)
         assert len(lazy.take([1, 2])) == 2
 
-    def test_blocks_cover_all_rows_shard_by_shard(
-        self, lazy: LazyEmbeddings, whole: NDArray[Any]
-    ) -> None:
-        seen = np.concatenate([where for where, _ in lazy.blocks()])
-        assert sorted(seen) == list(range(len(lazy)))
-        assert all(np.array_equal(part, whole[where]) for where, part in lazy.blocks())
-        assert all(len(set(lazy.shard[where])) == 1 for where, _ in lazy.blocks())
-
 
 class TestAsArrays:
     def test_labels_are_1_for_the_positive_class_and_groups_are_patients(
@@ -135,20 +129,51 @@ class TestAsArrays:
         in_memory = cross_val_predict(head, np.asarray(X), y, groups=groups, cv=folds)
         sizes: list[int] = []
         original = Cache.read
-        monkeypatch.setattr(
-            Cache, "read", lambda self, rows: sizes.append(len(rows)) or original(self, rows)
-        )
+
+        def read(self: Cache, rows: NDArray[np.intp]) -> NDArray[Any]:
+            sizes.append(len(rows))
+            return original(self, rows)
+
+        monkeypatch.setattr(Cache, "read", read)
         assert np.array_equal(cross_val_predict(head, X, y, groups=groups, cv=folds), in_memory)
         assert len(sizes) == 6
         assert max(sizes) < len(X)
 
 
-class TestReadingRowsThatLieApart:
-    @pytest.mark.parametrize("rows", [[0, 5], [5, 0, 0], [4, 1], [3, 4, 5], [5], [1, 0]], ids=str)
-    def test_they_come_in_the_order_asked_for(self, cache: Cache, rows: list[int]) -> None:
-        path = cache.path / "shards" / cache.shard_names[0]
-        wanted = np.array(rows)
-        assert np.array_equal(read_embeddings(path, wanted), read_embeddings(path)[wanted])
+class TestToNumpyAndFrames:
+    def test_the_untouched_images_of_all_splits_are_read(self, cache: Cache, made: Made) -> None:
+        X, y, groups = cache.to_numpy()
+        untouched = [row for row, (_, copy) in enumerate(made.pairs) if copy == 0]
+        np.testing.assert_array_equal(X, made.embeddings[untouched])
+        assert (len(y), len(groups)) == (6, 6)
+        assert len(cache.to_numpy("train", copies=1)[0]) == 8
+
+    def test_a_frame_has_one_row_an_image_and_the_mean_of_each_channel(
+        self, cache: Cache, made: Made
+    ) -> None:
+        frame = cache.to_frame("train", pooled=True)
+        assert frame["path"].tolist() == made.images["path"].tolist()[:4]
+        means = made.embeddings[[0, 3, 6, 9]].astype(np.float32).mean(axis=(1, 2))
+        names = [f"embedding_{number}" for number in range(8)]
+        np.testing.assert_allclose(frame[names].to_numpy(), means, rtol=1e-6)
+        assert cache.to_frame().columns.tolist() == made.images.columns.tolist()
+
+    def test_parquet_holds_the_frame_and_is_not_replaced_by_chance(
+        self, cache: Cache, tmp_path: Path
+    ) -> None:
+        cache.to_parquet(tmp_path / "new" / "x.parquet", pooled=True)
+        held = pd.read_parquet(tmp_path / "new" / "x.parquet")
+        pd.testing.assert_frame_equal(held, cache.to_frame(pooled=True), check_dtype=False)
+        with pytest.raises(InputError, match="exists already"):
+            cache.to_parquet(tmp_path / "new" / "x.parquet")
+        cache.to_parquet(tmp_path / "new" / "x.parquet", split="val", force=True)
+        assert len(pd.read_parquet(tmp_path / "new" / "x.parquet")) == 1
+
+    def test_a_cache_shows_what_it_holds(self, cache: Cache) -> None:
+        assert repr(cache) == "Cache(none, 6 images, 14 embeddings of 3x3x8 float16)"
+        html = cache._repr_html_()
+        assert "<td>up to 2</td>" in html
+        assert "<th>train</th>" in html
 
 
 class TestAllFinite:

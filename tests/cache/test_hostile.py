@@ -263,7 +263,7 @@ class TestHostileTexts:
 
     @pytest.mark.parametrize("spec", ["", "[]", "{", DEEP])
     def test_of_a_shard_are_refused_with_a_right_checksum(self, made: Made, spec: str) -> None:
-        from featx_cache import RowKeys, write_shard
+        from featx_cache._shards import RowKeys, write_shard
 
         path = made.folder / "shards" / made.shards[1]
         rows = [12, 5, 4, 3]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx_cache import Labelling, RowKeys, RowPlaces, open_cache, write_index, write_shard
+from featx_cache import StorageError, open_cache
 from featx_cache import _index as index
-from featx_cache._spool import Spool, spooled
+from featx_cache._index import Provenance, RowLocations, write_index
+from featx_cache._shards import RowKeys, write_shard
 
 ROWS = 60
+NOTHING = Provenance(("A", "B"), {})
 
 
 def make(folder: Path, order: Any) -> Any:
@@ -33,15 +34,18 @@ def make(folder: Path, order: Any) -> Any:
         {"path": [f"é{n}.png" for n in order], "sha256": [hashes[n] for n in order]}
     )
     images = images.assign(label="A", split="train", group="one")
-    places = RowPlaces(
+    write_index(folder, images, locations(order), NOTHING, spec="{}")
+    return embeddings[order]
+
+
+def locations(order: Any) -> RowLocations:
+    return RowLocations(
         image=np.arange(ROWS),
         copy=np.zeros(ROWS, np.int16),
         shard=(order // 10).astype(np.int32),
         shard_row=(order % 10).astype(np.int32),
         shards=[f"shard-{shard}.h5" for shard in range(6)],
     )
-    write_index(folder, images, places, Labelling(("A", "B"), {}), spec="{}")
-    return embeddings[order]
 
 
 @pytest.mark.parametrize("most", [2, 7, 256])
@@ -72,40 +76,14 @@ def test_the_index_moves_with_its_folder(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(file["embeddings"][...], expected)
 
 
-class Full(io.FileIO):
-    """A file on a disk with so much room."""
-
-    room = 3000
-
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > self.room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(data)
-
-
-def test_hdf5_is_not_told_of_a_full_disk_but_we_are(tmp_path: Path) -> None:
-    with Full(tmp_path / "x.h5", "w+") as raw:  # type: ignore[arg-type]
-        spool = Spool(raw)
-        with h5py.File(spool, "w") as file:
-            file.create_dataset("x", data=np.arange(10_000))
-        with pytest.raises(OSError, match="No space left"):
-            spool.check()
-
-
-def test_what_is_spooled_is_the_file_that_hdf5_made(tmp_path: Path) -> None:
-    with spooled(tmp_path / "x.h5") as spool, h5py.File(spool, "w") as file:
-        file.create_dataset("x", data=np.arange(10_000), chunks=(100,), compression="gzip")
-    with h5py.File(tmp_path / "x.h5") as file:
-        np.testing.assert_array_equal(file["x"][...], np.arange(10_000))
-
-
-def test_hdf5_reads_back_what_found_no_room(tmp_path: Path) -> None:
-    with Full(tmp_path / "x.h5", "w+") as raw:  # type: ignore[arg-type]
-        spool = Spool(raw)
-        spool.write(b"a" * 2000)
-        spool.write(b"b" * 2000)
-        spool.seek(1990)
-        assert spool.read(20) == b"a" * 10 + b"b" * 10
-        assert spool.seek(0, io.SEEK_END) == 4000
-        with pytest.raises(OSError, match="No space left"):
-            spool.check()
+def test_a_full_disk_is_told_and_the_old_index_stays(
+    small_disk: Callable[[str], Path],
+) -> None:
+    folder = small_disk("512k")
+    make(folder / "cache", np.arange(ROWS))
+    before = (folder / "cache" / "index.h5").read_bytes()
+    (folder / "filler").write_bytes(bytes(2**20 // 2 - 400_000))
+    images = open_cache(folder / "cache").images.assign(note="x" * 8000)
+    with pytest.raises(StorageError, match="no room left on the disk"):
+        write_index(folder / "cache", images, locations(np.arange(ROWS)), NOTHING, spec="{}")
+    assert (folder / "cache" / "index.h5").read_bytes() == before

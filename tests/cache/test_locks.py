@@ -14,7 +14,7 @@ from featx_cache.files import lock
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from featx_cache import lock, atomic_folder, files
+from featx_cache.files import _atomic, atomic_folder, lock
 target = Path(sys.argv[1])
 if sys.argv[2] == "between two renames":
     rename = Path.rename
@@ -24,7 +24,7 @@ if sys.argv[2] == "between two renames":
         if to.name.endswith(".old.tmp"):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    files.swap_paths = lambda one, other: False  # as on NFS
+    _atomic.swap_paths = lambda one, other: False  # as on NFS
     Path.rename = killing
 with lock(target), atomic_folder(target) as folder:
     (folder / "file").write_text("half of")
@@ -78,7 +78,7 @@ def test_a_folder_that_was_just_being_replaced_gets_its_name_back(tmp_path: Path
     target = tmp_path / "run"
     target.mkdir()
     (target / "old").touch()
-    command = [sys.executable, "-c", KILLED, target, "between two renames"]
+    command = [sys.executable, "-c", KILLED, str(target), "between two renames"]
     assert subprocess.run(command, check=False).returncode == -9
     assert not target.exists()
     with lock(target, wait=0.0):

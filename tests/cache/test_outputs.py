@@ -140,7 +140,7 @@ def test_standard_output_is_written_to_by_any_name(tmp_path: Path, name: str, ki
     if kind == "pipe" and name == "out.txt":
         pytest.skip("a pipe has no such name")
     program = (
-        "import sys\nfrom pathlib import Path\nfrom featx_cache import output_path\n"
+        "import sys\nfrom pathlib import Path\nfrom featx_cache.files import output_path\n"
         "print('before')\n"
         "with output_path(Path(sys.argv[1]), replace=False) as temporary:\n"
         "    temporary.write_text('new\\n')\n"

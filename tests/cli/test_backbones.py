@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from featx.backbones import architectures, catalogue, load_backbone
+from featx.backbones import describe_backbones, load_backbone
+from featx.backbones._registry import architectures
 from featx.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,4 +55,4 @@ def test_bad_input_is_one_line(featx: Featx) -> None:
 def test_all_of_them_are_known() -> None:
     assert {"vgg19", "resnet50", "densenet121", "efficientnetb0"} <= architectures().keys()
     with pytest.raises(InputError):
-        next(catalogue(["nothing"]))
+        next(describe_backbones(["nothing"]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from featx.backbones import resolve_precision
+from featx.backbones._precision import resolve_precision
 from featx_cli.commands import doctor
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from PIL import Image
 from featx._run import load_run
 from featx.backbones import Backbone
 from featx.data import load_manifest
-from featx.extraction import ExtractionOptions, extract
+from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec, decode
@@ -86,7 +86,7 @@ def test_a_run_that_averages_over_copies_does_so_on_a_folder(
         tmp_path / "cache",
         tiny_backbone,
         augmentation=AugmentationSpec(copies=2),
-        options=ExtractionOptions(copies_of="all"),
+        copies_of="all",
     )
     run = tmp_path / "run"
     cache = open_cache(tmp_path / "cache")

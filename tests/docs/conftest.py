@@ -20,6 +20,7 @@ from featx.backbones import load_backbone
 from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import extract
+from featx.reports import Written
 from featx.scoring import find_images
 from featx_cli.__main__ import _run
 from tests.cli.conftest import featx

@@ -17,17 +17,9 @@ from featx.extraction import ExtractionSpec
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.runs import FittedRun
-from featx_cache import (
-    TEXT,
-    Cache,
-    Labelling,
-    RowKeys,
-    RowPlaces,
-    open_cache,
-    shard_name,
-    write_index,
-    write_shard,
-)
+from featx_cache import Cache, open_cache
+from featx_cache._index import TEXT, Provenance, RowLocations, write_index
+from featx_cache._shards import RowKeys, shard_name, write_shard
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SHAPE = (2, 2, 8)
@@ -154,8 +146,8 @@ def write(folder: Path, made: Contents, spec: ExtractionSpec, classes: tuple[str
         content = made.embeddings[rows].astype(np.float16)
         write_shard(folder / "shards" / names[-1], content, keys, spec=spec.canonical_json())
     shard_row = (np.arange(len(made.image)) // 2).astype(np.int32)
-    places = RowPlaces(made.image, made.copy, shard, shard_row, names)
-    labelling = Labelling(classes, {}, weights="/nowhere/vgg16.weights.h5", data="/nowhere")
+    places = RowLocations(made.image, made.copy, shard, shard_row, names)
+    labelling = Provenance(classes, {}, weights="/nowhere/vgg16.weights.h5", data="/nowhere")
     write_index(folder, made.images, places, labelling, spec=spec.canonical_json())
     return open_cache(folder)
 

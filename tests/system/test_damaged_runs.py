@@ -13,7 +13,8 @@ from featx._run import load_run
 from featx.backbones import StandardizationSpec, load_backbone
 from featx.data import load_manifest
 from featx.errors import InputError
-from featx.extraction import extract, standardize
+from featx.extraction import extract
+from featx.extraction._standardization import standardize
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec

@@ -13,7 +13,7 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from featx.backbones import load_standardization
+from featx.backbones._standardization import load_standardization
 from featx.errors import FeatxError
 from featx.heads import load_head
 from tests.archives import (

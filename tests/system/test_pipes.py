@@ -16,11 +16,12 @@ from featx.data._dicom import own_salt
 from featx.data._npz import arrays_in
 from featx.data._tables import read_table
 from featx.errors import FeatxError
-from featx.extraction._target import _read_json
+from featx.extraction._cache_folder import _read_json
 from featx.heads._own_layers import read_head_config
 from featx.tuning._storage import StudyLocation, drop_torn_line, open_storage
-from featx_cache import open_cache, verify_shard
+from featx_cache import open_cache
 from featx_cache._hdf5 import opened
+from featx_cache._shards import verify_shard
 
 pytestmark = pytest.mark.timeout(20)
 

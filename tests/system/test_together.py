@@ -219,7 +219,7 @@ def test_fit_of_a_keras_head(
 REPLACE = """
 import shutil, sys, time
 from pathlib import Path
-from featx_cache import lock, atomic_folder
+from featx_cache.files import lock, atomic_folder
 target, *sources = map(Path, sys.argv[1:])
 end = time.monotonic() + 2
 while time.monotonic() < end:

@@ -34,31 +34,27 @@ _OTHER_CAUSES = {
         "Mount it again, and run the same command again.",
     ),
 }
-"""Errors of the operating system: what they are called, and what to do."""
+"""Errors of the operating system: their names, and what to do."""
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `target`; on success flush it to disk and rename it.
+    """Give a temporary path beside `target`, and on success flush it to disk and rename it.
 
-    A link at `target` is replaced, not followed; see `output_path` for files that a user named.
+    The temporary path ends in ``.tmp``, and is removed if the block raises. A link at `target` is
+    replaced, not followed. See `output_path` for files that a user named.
 
     Parameters
     ----------
     target
-        The file that appears whole, or not at all. Its folder must exist.
+        File that appears whole, or not at all. Its folder must exist, else an OSError is raised.
     replace
         Whether a file that is there by the end may be replaced.
-
-    Yields
-    ------
-    Path
-        A temporary path in the same folder, ending in ``.tmp``. Removed when the block raises.
 
     Raises
     ------
     StorageError
-        When the disk is full, the folder is read-only, the quota is used up, or a file is there
+        If the disk is full, the folder is read-only, the quota is used up, or a file is there
         that may not be replaced.
     """
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
@@ -79,10 +75,10 @@ def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a temporary folder beside `target`; on success flush it to disk and rename it.
+    """Give a temporary folder beside `target`, and on success flush it to disk and rename it.
 
-    A folder that is there changes places with the new one in one step, so that there is always
-    one; where the system can't do that, it is gone for an instant.
+    A folder that is there and the new one swap their names in one step, so that there is always
+    one. If the system can't do that, it is gone for an instant.
 
     Parameters
     ----------
@@ -92,15 +88,10 @@ def atomic_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     replace
         Whether a folder that isn't empty may be replaced.
 
-    Yields
-    ------
-    Path
-        An empty folder in the same place, its name ending in ``.tmp``.
-
     Raises
     ------
     StorageError
-        When the disk is full, the place is read-only, or a file or folder is in the way.
+        If the disk is full, the place is read-only, or a file or folder is in the way.
     """
     token = secrets.token_hex(4)
     temporary = target.with_name(f".{target.name}.{token}{TEMPORARY_SUFFIX}")
@@ -153,13 +144,7 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> bool:
-    """Create `folder` and its parents; say whether it is new.
-
-    Raises
-    ------
-    StorageError
-        When it can't be created or written to.
-    """
+    """Create `folder` and its parents, and say whether it is new; else a StorageError is raised."""
     with storage_errors(folder):
         existed = folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +170,7 @@ def _put_new(temporary: Path, target: Path) -> None:
 
 
 def _put(temporary: Path, target: Path, old: Path, *, replace: bool) -> None:
-    """Give a finished folder its name; what had it gets the name of one of the others."""
+    """Give a finished folder its name. The folder that had it is renamed."""
     linked = target.is_symlink() and target.is_dir()
     while True:
         try:
@@ -233,7 +218,7 @@ def remove_leftovers_of(target: Path) -> None:
 
 
 def is_there(path: Path, *, file: bool = False) -> bool:
-    """Say whether there is such a file or folder; there is none of a name that is too long."""
+    """Say whether there is such a file or folder. A name that is too long has none."""
     try:
         return path.is_file() if file else path.exists()
     except OSError as error:
@@ -243,17 +228,11 @@ def is_there(path: Path, *, file: bool = False) -> bool:
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:
-    """Open a regular file for reading bytes; never waits for the writer of a pipe.
+    """Open a regular file for reading bytes, without waiting for the writer of a pipe.
 
     Links are followed. Whether the file is a regular one is asked of what was opened, so that
-    nobody can put another in its place in between.
-
-    Raises
-    ------
-    NotRegularFileError
-        When it is a pipe, a socket or a device.
-    OSError
-        When it can't be opened.
+    nobody can put another in its place in between. A pipe, a socket or a device is a
+    `NotRegularFileError`.
     """
     descriptor = os.open(
         path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -8,10 +8,12 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-import filelock
+from typing import TYPE_CHECKING
 
 from featx_cache.files._atomic import TEMPORARY_SUFFIX, remove_leftovers_of, storage_errors
+
+if TYPE_CHECKING:
+    import filelock
 
 LEASE_SECONDS = 60.0
 """How long a claim outlives the last sign of life of a process on another machine. On the same
@@ -28,7 +30,7 @@ _LEFT = re.compile(
     rf"\.(shard-\w+\.h5)({re.escape(_SUFFIX)}|\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
     rf"|{re.escape(_BREAK)}.+)"
 )
-"""What a killed process leaves of a shard."""
+"""Files that a killed process leaves of a shard."""
 
 
 class Claims:
@@ -41,7 +43,7 @@ class Claims:
     Parameters
     ----------
     folder
-        The folder of the shards; it must exist.
+        Folder of the shards. It must exist, else a StorageError is raised.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,13 +52,9 @@ class Claims:
         self._unsigned: dict[tuple[str, int], float] = {}
 
     def take(self, name: str) -> bool:
-        """Claim the shard `name` unless someone else has; sweep up what a killed owner left.
+        """Claim the shard `name`, unless someone else has, and remove what a killed owner left."""
+        import filelock  # only here: most commands take no claim
 
-        Raises
-        ------
-        StorageError
-            When the folder can't be written.
-        """
         # A contender has to watch a foreign claim go stale, so its lease object is kept.
         lease = self._leases.get(name) or filelock.SoftFileLease(
             str(self._folder / f".{name}{_SUFFIX}"),
@@ -137,7 +135,7 @@ class Claims:
 
 
 def _runs(process: str) -> bool:
-    """Say whether a process of this machine runs; of what is no number, that it does."""
+    """Say whether a process of this machine runs. What is no number is taken for running."""
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):

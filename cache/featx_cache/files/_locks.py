@@ -1,4 +1,4 @@
-"""One process at a time works on a target, and takes away what a killed one left beside it."""
+"""A lock on a file or folder; whoever gets it removes what a killed process left beside it."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from featx_cache.files._atomic import make_folder
 from featx_cache.files._claims import UNSIGNED_SECONDS, Claims
 
 WRITING_SECONDS = 60.0
-"""How long to wait for somebody who writes what is finished."""
+"""Time to wait for a process that writes what is finished."""
 
 LOCK_WAIT_SECONDS = UNSIGNED_SECONDS + 1.0
-"""How long to wait for somebody who may work for hours: as long as it takes to see that they do."""
+"""Time to wait for a process that may work for hours: until it is clear that it works."""
 
-HINT = "Wait for it, or name another place."
+WAIT_HINT = "Wait for it, or name another place."
 _PAUSE = 0.05
 
 
 @contextlib.contextmanager
-def lock(target: Path, *, wait: float = WRITING_SECONDS, hint: str = HINT) -> Iterator[None]:
+def lock(target: Path, *, wait: float = WRITING_SECONDS, hint: str = WAIT_HINT) -> Iterator[None]:
     """Let no other process work on a file or folder while a block does.
 
     Parameters
     ----------
     target
-        Need not exist. The claim lies beside it, and so do its missing parents, which are created,
-        and taken away again when the block raises.
+        File or folder, which need not exist. The claim is a file beside it. Missing parents are
+        created, and removed again if the block raises.
     wait
-        Seconds until another process is refused.
+        Seconds until an InputError is raised.
     hint
-        What to do then.
+        What the error says to do.
 
     Raises
     ------
     InputError
-        When another process is still at work.
+        If another process is still at work.
     StorageError
-        When the place can't be written to.
+        If the place can't be written to.
     """
     new = [path for path in target.parents if not path.exists()]
     claims, end = Claims(target.parent), time.monotonic() + wait

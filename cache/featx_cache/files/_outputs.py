@@ -27,28 +27,23 @@ class ReaderLeftError(Exception):
 
 @contextlib.contextmanager
 def output_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a temporary path; on success its content becomes that of `target`, whole.
+    """Give a temporary path, and on success put its whole content into `target`.
 
     Parameters
     ----------
     target
-        A file, whose missing folders are made, and taken away again when the block raises. The
-        file that a link leads to is replaced, and the link stays. A pipe or a character device is
-        written to, and so is standard output (``-``).
+        File whose missing folders are made, and removed again if the block raises. If it is a link,
+        the file is replaced that it leads to. A pipe, a character device and standard output
+        (``-``) are written to.
     replace
         Whether a file that is there may be replaced.
-
-    Yields
-    ------
-    Path
-        A temporary path with the suffix ``.tmp``, or of any name where nothing is replaced.
 
     Raises
     ------
     InputError
-        When `target` is a folder, a socket or a block device.
+        If `target` is a folder, a socket or a block device.
     StorageError
-        When it can't be written, or is there and may not be replaced.
+        If it can't be written, or is there and may not be replaced.
     """
     if is_stream(target):
         with tempfile.TemporaryDirectory(prefix="featx-") as beside:
@@ -71,15 +66,7 @@ def output_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def output_stream(target: Path) -> Iterator[IO[bytes]]:
-    """Open a pipe, a character device or standard output for writing.
-
-    Raises
-    ------
-    StorageError
-        When it can't be written.
-    ReaderLeftError
-        When nobody reads a pipe any more.
-    """
+    """Open a pipe, a character device or standard output for writing."""
     if _is_standard_output(target):
         sys.stdout.flush()
         yield sys.stdout.buffer
@@ -97,12 +84,7 @@ def output_stream(target: Path) -> Iterator[IO[bytes]]:
 def is_stream(target: Path) -> bool:
     """Say whether what is written goes through `target` instead of replacing it.
 
-    Raises
-    ------
-    InputError
-        When `target` is a folder, a socket or a block device.
-    StorageError
-        When it can't be told.
+    A folder, a socket or a block device is an InputError.
     """
     if _is_standard_output(target):
         return True
@@ -127,5 +109,5 @@ def _is_standard_output(target: Path) -> bool:
         return True
     try:
         return os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError, AttributeError):  # it isn't there; or nor is standard output
+    except (OSError, ValueError, AttributeError):  # it isn't there, or standard output isn't
         return False

@@ -1,4 +1,4 @@
-"""Two folders change places in one step, where the system can do that."""
+"""Swapping the names of two folders in one step, if the system can do that."""
 
 from __future__ import annotations
 
@@ -15,17 +15,9 @@ _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def swap_paths(one: Path, other: Path) -> bool:
-    """Give each of two paths the other's name; see renameat2(2).
+    """Give each of two paths the other's name, as renameat2(2) does.
 
-    Returns
-    -------
-    bool
-        False, and nothing happened, where the system or the file system can't do it.
-
-    Raises
-    ------
-    OSError
-        As a rename would, for example when one isn't there.
+    False says that the system or the file system can't do it, and nothing happened.
     """
     rename = _renameat2()
     if rename is None:

@@ -1,4 +1,4 @@
-"""``featx backbones``: which networks there are."""
+"""``featx backbones``: the networks that there are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def backbones(
 
     All of them take half a minute. A saved model, as a .keras file, is a backbone too.
     """
-    from featx.backbones import architectures, catalogue
+    from featx.backbones import describe_backbones
+    from featx.backbones._registry import architectures
     from featx.errors import InputError
 
     if input_size < 1:
@@ -35,7 +36,7 @@ def backbones(
     names = names or sorted(architectures())
     entries = []
     with TerminalProgress().task("Looking at networks", len(names), "network") as advance:
-        for entry in catalogue(names, input_size):
+        for entry in describe_backbones(names, input_size):
             entries.append(entry)
             advance(1)
     if json:

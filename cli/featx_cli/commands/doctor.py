@@ -1,4 +1,4 @@
-"""``featx doctor``: is this machine ready?"""
+"""``featx doctor``: whether this machine is ready."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _package(name: str) -> tuple[str, str, str]:
 
 
 def _processor() -> tuple[str, str, str]:
-    from featx.backbones import resolve_precision
+    from featx.backbones._precision import resolve_precision
 
     try:
         import_quietly()
@@ -76,7 +76,7 @@ def _temporary_folder() -> tuple[str, str, str]:
 
 
 def _weights(name: str) -> tuple[str, str, str]:
-    from featx.backbones import has_imagenet_weights
+    from featx.backbones._weights import has_imagenet_weights
 
     if has_imagenet_weights(name):
         return f"{name} ImageNet weights", "on this machine", "ok"

@@ -9,30 +9,25 @@ import typer
 
 from featx_cli.console import TerminalProgress, output, say, warn
 from featx_cli.loading import (
-    AllowOutsideOption,
-    ClassesOption,
     DataArgument,
-    GroupColumnOption,
-    GroupRegexOption,
-    KeepIdentifiersOption,
-    KeepOption,
-    PositiveOption,
-    RootOption,
-    read_manifest,
+    load_data,
     tell_positive,
     warn_of_positive,
+    with_reading_options,
 )
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
     from featx.backbones import Backbone
-    from featx.data import Manifest
+    from featx.data import Manifest, ReadingOptions
     from featx.extraction import ExtractionReport
+    from featx.extraction._engines import Engine
 
 EPILOG = "\b\nExample:  featx extract chest_xray --cache embeddings --backbone vgg16 --copies 0"
 
 
+@with_reading_options()
 def extract(
     data: DataArgument,
     cache: Annotated[
@@ -176,8 +171,11 @@ def extract(
             help="Compression of the shards: gzip needs a fifth of the disk, none reads fastest."
         ),
     ] = "gzip",
-    shard_rows: Annotated[
-        int, typer.Option(help="Embeddings in one shard: what a crash can lose at most.")
+    rows_per_shard: Annotated[
+        int,
+        typer.Option(
+            "--shard-rows", help="Most embeddings in one shard. A crash loses one shard at most."
+        ),
     ] = 240,
     engine: Annotated[
         Literal["local", "dask"],
@@ -197,14 +195,8 @@ def extract(
             help="Worker processes of that cluster on this machine. Default: one a GPU, or two."
         ),
     ] = None,
-    root: RootOption = None,
-    allow_outside: AllowOutsideOption = False,
-    classes: ClassesOption = None,
-    positive: PositiveOption = None,
-    group_regex: GroupRegexOption = None,
-    group_column: GroupColumnOption = None,
-    keep: KeepOption = None,
-    keep_identifiers: KeepIdentifiersOption = False,
+    *,
+    reading: ReadingOptions,
 ) -> None:
     """Run a frozen backbone once over every image and cache the embeddings.
 
@@ -213,32 +205,20 @@ def extract(
     when images were added, changed or removed, run the same command again. Several commands may
     fill one cache at once.
     """
-    from pydantic import ValidationError
-
-    from featx._specs import spec_error
-    from featx.backbones import StandardizationSpec, gpu_count, load_backbone
-    from featx.errors import InputError
-    from featx.extraction import DaskEngine, ExtractionOptions, LocalEngine, standardize
-    from featx.extraction import extract as run_extraction
+    from featx._specs import spec_errors
+    from featx.backbones import StandardizationSpec, load_backbone
+    from featx.extraction import ExtractionOptions, extract_images
+    from featx.extraction._standardization import standardize
     from featx.images import DecodingSpec, preset_augmentation
 
-    counts = (("batch-size", batch_size), ("shard-rows", shard_rows), ("workers", workers))
-    for name, number in counts:
-        if number is not None and number < 1:
-            raise InputError(f"--{name} must be at least 1, not {number}")
-    if engine == "local" and (scheduler is not None or workers is not None):
-        raise InputError("--scheduler and --workers need --engine dask", "Add --engine dask.")
-    if engine == "dask" and device.startswith("gpu"):
-        raise InputError(
-            f"--device {device} is for --engine local",
-            "Dask's workers take a GPU each: leave it out.",
-        )
-    if scheduler is not None and workers is not None:
-        raise InputError(
-            "--workers can't be had with --scheduler",
-            "Start the workers of your own cluster with `dask worker ADDRESS`.",
-        )
-    try:
+    options = ExtractionOptions(
+        engine=_engine(engine, scheduler, workers, device),
+        batch_size=batch_size,
+        on_error=on_error,
+        rows_per_shard=rows_per_shard,
+        compression=None if compression == "none" else compression,
+    )
+    with spec_errors():
         decoding = DecodingSpec(jpeg_reduction=jpeg_reduction, contrast=contrast)
         augmentation = preset_augmentation(
             augment,
@@ -261,24 +241,8 @@ def extract(
             featurewise_std=featurewise_std,
             zca_whitening=zca_whitening,
         )
-    except ValidationError as error:
-        raise spec_error(error) from error
     progress = TerminalProgress()
-    manifest = read_manifest(
-        data,
-        root,
-        allow_outside,
-        classes,
-        positive,
-        group_regex,
-        keep_identifiers,
-        group_column=group_column,
-        keep=keep or (),
-    )
-    chosen = classes is not None or positive is not None
-    if not chosen:
-        manifest, chosen = _in_order_of(cache, manifest)
-    _introduce(manifest, chosen)
+    manifest = _read(data, reading, cache)
     import_quietly()
     network = load_backbone(
         backbone,
@@ -293,58 +257,59 @@ def extract(
     network = standardize(
         network, standardization, manifest, cache, decoding=decoding, progress=progress
     )
-    _introduce_backbone(network)
-    if engine == "local" and device == "auto" and gpu_count() > 1:
-        say(f"This uses one of {gpu_count()} GPUs; --engine dask uses them all.")
-    report = run_extraction(
+    _introduce_backbone(network, one_gpu=engine == "local" and device == "auto")
+    report = extract_images(
         manifest,
         cache,
         network,
         augmentation=augmentation,
         decoding=decoding,
+        copies_of=copies_of,
         storage_dtype=storage_dtype,
-        options=ExtractionOptions(
-            copies_of=copies_of,
-            engine=DaskEngine(scheduler, workers) if engine == "dask" else LocalEngine(),
-            batch_size=batch_size,
-            on_error=on_error,
-            rows_per_shard=shard_rows,
-            compression=None if compression == "none" else compression,
-        ),
+        options=options,
         progress=progress,
     )
     tell_positive(manifest.classes)
-    _print_report(report, network)
+    _print_report(report, untrained=network.spec.weights == "random")
 
 
-def _in_order_of(cache: Path, manifest: Manifest) -> tuple[Manifest, bool]:
-    """Keep the positive class of a cache that is there already; say whether it has one."""
-    from dataclasses import replace
+def _engine(engine: str, scheduler: str | None, workers: int | None, device: str) -> Engine:
+    from featx.errors import InputError
+    from featx.extraction import DaskEngine, LocalEngine
 
-    from featx.errors import NotACacheError
-    from featx_cache import open_cache
+    if engine == "dask":
+        if device.startswith("gpu"):
+            raise InputError(
+                f"--device {device} is for --engine local",
+                "Dask's workers take a GPU each: leave it out.",
+            )
+        return DaskEngine(scheduler, workers)
+    if scheduler is not None or workers is not None:
+        raise InputError("--scheduler and --workers need --engine dask", "Add --engine dask.")
+    return LocalEngine()
 
-    try:
-        known = open_cache(cache).classes
-    except NotACacheError:  # a new one, or one that is repaired now
-        return manifest, False
-    if known == manifest.classes or set(known) != set(manifest.classes):
-        return manifest, False
-    return replace(manifest, classes=known), True
 
-
-def _introduce(manifest: Manifest, chosen: bool) -> None:
+def _read(data: Path, reading: ReadingOptions, cache: Path) -> Manifest:
+    """Read the images, and say what there is to know of them."""
     from featx.data import unknown_patients
+    from featx.extraction._extract import keep_positive_class
 
+    manifest = load_data(data, reading)
+    chosen = reading.chooses_positive
+    if not chosen:
+        kept = keep_positive_class(manifest, cache)
+        manifest, chosen = kept, kept.classes != manifest.classes
     warn_of_positive(manifest.classes, chosen=chosen)
     if unknown := unknown_patients(manifest.table):
         warn(unknown)
-    counts = manifest.counts()
-    for split, row in counts.iterrows():
+    for split, row in manifest.counts().iterrows():
         say(f"{split}: " + ", ".join(f"{row[label]} {label}" for label in manifest.classes))
+    return manifest
 
 
-def _introduce_backbone(backbone: Backbone) -> None:
+def _introduce_backbone(backbone: Backbone, *, one_gpu: bool) -> None:
+    from featx.backbones._device import gpu_count
+
     spec = backbone.spec
     say(
         f"Backbone {spec.name} at {spec.input_size}x{spec.input_size}, embedding "
@@ -354,24 +319,29 @@ def _introduce_backbone(backbone: Backbone) -> None:
     if spec.weights == "random":
         say("These weights are random: the embeddings are untrained.")
     say(f"Weights SHA-256 {spec.weights_sha256}", detail=True)
+    if one_gpu and gpu_count() > 1:
+        say(f"This uses one of {gpu_count()} GPUs; --engine dask uses them all.")
 
 
-def _print_report(report: ExtractionReport, backbone: Backbone) -> None:
-    untrained = " (untrained embeddings)" if backbone.spec.weights == "random" else ""
-    table = plain_table(f"Cache {report.cache}{untrained}", ("", "count"))
-    table.add_row("images", str(report.images))
-    table.add_row("embeddings", str(report.rows))
-    table.add_row("  computed now", str(report.new_rows))
-    if report.rows_by_others:
-        table.add_row("  computed by others meanwhile", str(report.rows_by_others))
-    for change in ("added", "changed", "removed"):
-        if number := getattr(report, change):
-            table.add_row(f"images {change}", str(number))
-    table.add_row("damaged shards repaired", str(report.repaired))
-    table.add_row("unreadable images skipped", str(len(report.skipped)))
-    if report.new_rows:
-        table.add_row("seconds", f"{report.seconds:.1f}")
-        table.add_row("images/s", f"{report.new_rows / report.seconds:.2f}")
+def _print_report(report: ExtractionReport, *, untrained: bool) -> None:
+    note = " (untrained embeddings)" if untrained else ""
+    table = plain_table(f"Cache {report.cache}{note}", ("", "count"))
+    counts = {
+        "images": report.images,
+        "embeddings": report.rows,
+        "  computed now": report.new_rows,
+        "  computed by others meanwhile": report.rows_by_others or None,
+        "images added": report.added or None,
+        "images changed": report.changed or None,
+        "images removed": report.removed or None,
+        "damaged shards repaired": report.repaired,
+        "unreadable images skipped": len(report.skipped),
+        "seconds": f"{report.seconds:.1f}" if report.new_rows else None,
+        "images/s": f"{report.rows_per_second:.2f}" if report.new_rows else None,
+    }
+    for name, count in counts.items():
+        if count is not None:
+            table.add_row(name, str(count))
     output().print(table)
     for path, reason in report.skipped.items():
         say(f"Skipped {path}: {reason}")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.backbones import Backbone, architecture, load_backbone
+from featx.backbones import Backbone, load_backbone
+from featx.backbones._registry import architecture
 from featx.backbones._weights import build_network
 from featx.errors import InputError
 

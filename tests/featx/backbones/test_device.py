@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from featx.backbones import gpu_count, load_backbone, load_recipe
-from featx.backbones._device import capability, placement, resolve_device
+from featx.backbones import load_backbone
+from featx.backbones._backbone import load_recipe
+from featx.backbones._device import capability, gpu_count, placement, resolve_device
 from featx.errors import InputError
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from featx.backbones import _precision as precision
-from featx.backbones import resolve_precision
-from featx.backbones._precision import PrecisionChoice
+from featx.backbones._precision import PrecisionChoice, resolve_precision
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from featx.backbones import architecture, architectures
+from featx.backbones._registry import architecture, architectures
 from featx.errors import InputError
 
 

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 
 from featx._run import load_run
-from featx.backbones import load_backbone, load_recipe
-from featx.data import load_manifest
+from featx.backbones import load_backbone
+from featx.backbones._backbone import load_recipe
 from featx.errors import InputError
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.images import AugmentationSpec
-from featx_cache import open_cache
 
 
 def small_model(channels: int = 3, size: int | None = 32, name: str = "mine") -> Any:
@@ -105,14 +103,8 @@ class TestLoading:
 
 def test_from_extraction_to_prediction(saved: Path, phantom_data: Path, tmp_path: Path) -> None:
     backbone = load_backbone(str(saved))
-    extract(
-        load_manifest(phantom_data),
-        tmp_path / "cache",
-        backbone,
-        augmentation=AugmentationSpec(copies=0),
-    )
-    cache = open_cache(tmp_path / "cache")
-    fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+    cache = extract(phantom_data, tmp_path / "cache", backbone, copies=0)
+    fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5)
     run = load_run(tmp_path / "run")
     image = next(phantom_data.rglob("*.png"))
     (prediction,) = run.predict([image])
@@ -168,4 +160,4 @@ class TestRefused:
             ({"layer": "grind"}, "Did you mean grid"),
         ):
             with pytest.raises(InputError, match=message):
-                load_backbone(str(saved), **options)  # type: ignore[arg-type]
+                load_backbone(str(saved), **options)

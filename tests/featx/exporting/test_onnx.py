@@ -20,7 +20,8 @@ from featx.demo._phantoms import write_phantoms
 from featx.errors import FeatxError, InputError
 from featx.exporting import _onnx as exporting
 from featx.exporting import export_onnx
-from featx.extraction import extract, standardize
+from featx.extraction import extract
+from featx.extraction._standardization import standardize
 from featx.fitting import fit
 from featx.heads import HEADS, HeadSpec
 from featx.images import AugmentationSpec, decode

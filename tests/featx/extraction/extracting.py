@@ -12,7 +12,7 @@ from PIL import Image
 
 from featx.backbones import Backbone
 from featx.data import load_manifest
-from featx.extraction import ExtractionOptions, ExtractionReport, extract
+from featx.extraction import ExtractionOptions, ExtractionReport, extract_images
 from featx.images import AugmentationSpec
 from featx_cache import Cache, open_cache
 
@@ -31,7 +31,7 @@ def run(
     """Extract with one copy and small shards."""
     chosen = dataclasses.replace(FOUR_ROWS, **options)
     manifest = load_manifest(data)
-    return extract(manifest, cache, backbone, augmentation=augmentation, options=chosen)
+    return extract_images(manifest, cache, backbone, augmentation=augmentation, options=chosen)
 
 
 def everything(cache: Path) -> tuple[Cache, NDArray[np.floating]]:

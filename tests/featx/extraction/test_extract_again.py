@@ -15,8 +15,9 @@ from PIL import Image
 from featx.backbones import Backbone
 from featx.data import load_manifest
 from featx.errors import NotACacheError
-from featx.extraction import extract
-from featx_cache import IMAGE_COLUMNS, open_cache
+from featx.extraction import extract_images
+from featx_cache import open_cache
+from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.extraction.extracting import (
     ONE_COPY,
     assert_same,
@@ -41,12 +42,7 @@ class TestResume:
 
     @pytest.mark.parametrize("passes", [1, 2, 3])
     def test_after_a_failure_only_the_missing_shards_are_computed(
-        self,
-        small_data: Path,
-        counted: Counted,
-        cache: Path,
-        tmp_path: Path,
-        passes: int,
+        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path, passes: int
     ) -> None:
         calls = 0
 
@@ -203,16 +199,11 @@ class TestChangedData:
         manifest = load_manifest(small_data)
         path = small_data / "test" / "NORMAL" / "normal-4.png"
         Image.open(path).rotate(180).save(path)
-        report = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
+        report = extract_images(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)
         assert report.skipped == {
             "test/NORMAL/normal-4.png": "it changed after featx had read its hash"
         }
-        assert (
-            extract(
-                load_manifest(small_data), tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY
-            ).skipped
-            == {}
-        )
+        assert run(small_data, tmp_path / "cache", tiny_backbone).skipped == {}
 
     def test_a_renamed_or_relabelled_image_is_not_computed_again(
         self, small_data: Path, counted: Counted, cache: Path

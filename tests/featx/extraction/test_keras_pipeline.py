@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.backbones import architecture, load_backbone
+from featx.backbones import load_backbone
+from featx.backbones._registry import architecture
 from featx.backbones._weights import build_network
-from featx.data import load_manifest
 from featx.extraction import extract
-from featx.images import AugmentationSpec, DecodingSpec
-from featx_cache import open_cache
+from featx.images import DecodingSpec
 
 
 def plain_keras(paths: list[Path], network: Any, size: int) -> NDArray[np.float32]:
@@ -42,13 +41,7 @@ def test_with_random_weights_at_64_pixels(phantom_data: Path, tmp_path: Path) ->
     import keras
 
     backbone = load_backbone("vgg16", weights="random", input_size=64, precision="float32")
-    extract(
-        load_manifest(phantom_data),
-        tmp_path / "cache",
-        backbone,
-        augmentation=AugmentationSpec(copies=0),
-    )
-    cache = open_cache(tmp_path / "cache")
+    cache = extract(phantom_data, tmp_path / "cache", backbone, copies=0)
     assert cache.embedding_shape == (2, 2, 512)
     rows = np.arange(0, len(cache.rows), 4)
     paths = [phantom_data / path for path in cache.table(rows)["path"]]
@@ -68,14 +61,8 @@ def test_with_real_weights_on_real_x_rays_at_300_pixels(
             (tmp_path / "data" / label / path.name).symlink_to(path)
     weights = shared_weights / "vgg16_imagenet_notop.weights.h5"
     backbone = load_backbone("vgg16", weights=str(weights), input_size=300, precision="float32")
-    extract(
-        load_manifest(tmp_path / "data"),
-        tmp_path / "cache",
-        backbone,
-        augmentation=AugmentationSpec(copies=0),
-        decoding=DecodingSpec(jpeg_reduction=0),  # Keras always decodes at full size
-    )
-    cache = open_cache(tmp_path / "cache")
+    full = DecodingSpec(jpeg_reduction=0)  # Keras always decodes at full size
+    cache = extract(tmp_path / "data", tmp_path / "cache", backbone, copies=0, decoding=full)
     assert cache.shape == (8, 9, 9, 512)
     network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(300, 300, 3))
     network.load_weights(weights)

@@ -15,7 +15,7 @@ from featx._progress import Silent
 from featx.backbones import Backbone
 from featx.data import load_manifest
 from featx.errors import SpecMismatchError
-from featx.extraction import ExtractionOptions, ExtractionReport, extract
+from featx.extraction import ExtractionOptions, ExtractionReport, extract_images
 from featx.images import AugmentationSpec
 from featx_cache import open_cache
 from featx_cache.files import Claims
@@ -28,8 +28,8 @@ FOUR_ROWS = ExtractionOptions(rows_per_shard=4)
 
 
 def run(data: Path, cache: Path, backbone: Backbone, **arguments: Any) -> ExtractionReport:
-    arguments = {"augmentation": ONE_COPY, "options": FOUR_ROWS} | arguments
-    return extract(load_manifest(data), cache, backbone, **arguments)
+    chosen: dict[str, Any] = {"augmentation": ONE_COPY, "options": FOUR_ROWS} | arguments
+    return extract_images(load_manifest(data), cache, backbone, **chosen)
 
 
 def embeddings(cache: Path) -> NDArray[np.floating]:

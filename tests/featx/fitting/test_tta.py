@@ -12,7 +12,7 @@ from featx._run import Run, load_run
 from featx.backbones import Backbone
 from featx.data import load_manifest
 from featx.errors import InputError, SpecMismatchError
-from featx.extraction import ExtractionOptions, extract
+from featx.extraction import extract, extract_images
 from featx.fitting import fit
 from featx.heads import HeadSpec, PatientFolds, build
 from featx.images import AugmentationSpec
@@ -30,7 +30,7 @@ def extracted(
         folder,
         backbone,
         augmentation=AugmentationSpec(copies=copies, rotation=rotation),
-        options=ExtractionOptions(copies_of="all"),
+        copies_of="all",
     )
     return open_cache(folder)
 
@@ -119,9 +119,8 @@ def test_copies_of_all_keeps_what_copies_of_train_has_made(
 ) -> None:
     augmentation = AugmentationSpec(copies=1)
     manifest = load_manifest(phantom_data)
-    before = extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation)
-    options = ExtractionOptions(copies_of="all")
-    after = extract(
-        manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation, options=options
+    before = extract_images(manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation)
+    after = extract_images(
+        manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation, copies_of="all"
     )
     assert after.new_rows == after.rows - before.rows > 0

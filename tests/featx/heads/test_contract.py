@@ -50,7 +50,7 @@ def expected(_: Any) -> dict[str, str]:
     )
 
 
-@parametrize_with_checks(  # type: ignore[untyped-decorator]
+@parametrize_with_checks(
     [make(name) for name in HEADS if name != "keras"], expected_failed_checks=expected
 )
 def test_scikit_learn_s_estimator_checks_pass(estimator: Any, check: Any) -> None:

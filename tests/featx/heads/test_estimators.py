@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from featx.heads import LimitedPCA, SpatialPooling
 
 
-@parametrize_with_checks([LimitedPCA(), SpatialPooling()])  # type: ignore[untyped-decorator]
+@parametrize_with_checks([LimitedPCA(), SpatialPooling()])
 def test_scikit_learn_s_estimator_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
 

@@ -19,7 +19,7 @@ from featx._scores import Scores
 from featx.backbones import Backbone
 from featx.errors import InputError
 from featx.evaluation import average_over_grid
-from featx.extraction import embed_filled
+from featx.extraction._pipeline import embed_filled
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.scoring import ImageScorer, Prediction, find_images, predict_images

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import InputError
-from featx.extraction._target import discard, filling, index_lock
+from featx.extraction._cache_folder import discard, filling, index_lock
 
 
 @pytest.fixture

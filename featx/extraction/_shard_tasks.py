@@ -1,4 +1,4 @@
-"""Packing images into shards, so that everyone who fills a cache packs alike."""
+"""Shards to make: images are divided alike by every process that fills a cache."""
 
 from __future__ import annotations
 
@@ -7,27 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from featx.extraction._plan import ImageTask, RowKey
-from featx_cache import RowKeys, shard_name
+from featx_cache._shards import RowKeys, shard_name
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """A shard to make: the unit of work of every engine.
-
-    Attributes
-    ----------
-    name
-        File name, from the fingerprint and the rows that it is to hold.
-    images
-        What to decode and embed.
-    """
+    """A shard to make, named by the fingerprint and its rows: the unit of work of every engine."""
 
     name: str
     images: tuple[ImageTask, ...]
 
     @property
     def rows(self) -> int:
-        """How many embeddings the shard holds when every image can be read."""
+        """Number of embeddings in the shard if every image can be read."""
         return sum(len(image.copies) for image in self.images)
 
     @classmethod
@@ -38,25 +30,15 @@ class ShardTask:
         return cls(shard_name(fingerprint, RowKeys.of(keys)), images)
 
 
-def pack(
+def divide_into_shards(
     wanted: list[ImageTask], missing: list[ImageTask], rows_per_shard: int, fingerprint: str
 ) -> list[ShardTask]:
-    """Divide what is missing into shards.
+    """Divide the missing part of all wanted images and copies into shards.
 
-    The shards of a whole new cache are always the same, and those of them that are wholly missing
-    stay as they are, whatever else is done already: so two processes that started at different
-    times still mean the same work by the same name. Other images are packed together.
-
-    Parameters
-    ----------
-    wanted
-        Every image of the manifest with all its copies.
-    missing
-        The part of it that is in no shard.
-    rows_per_shard
-        The most rows of a shard; an image is never divided.
-    fingerprint
-        Of the extraction.
+    The shards of a new cache are always the same. Those that are wholly missing stay as they are,
+    whatever is done already, so that processes that started at different times give the same work
+    the same name. Other images are put together into further shards. The copies of an image are
+    never divided.
     """
     home = {
         image.sha256: number

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import load_backbone
-from featx.backbones._layers import cut_at
+from featx.backbones._embedding_layer import cut_at
 from featx.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""The cache folder while it is being filled: who may, with which spec, and what is taken away."""
+"""The cache folder while it is being filled: who may fill it, and which files are removed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featx._specs import require_equal
-from featx.backbones import STANDARDIZATION_NAME, Standardization
+from featx.backbones._standardization import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, FeatxError, InputError
 from featx.extraction._spec import ExtractionSpec
-from featx_cache import INDEX_NAME, SHARDS_NAME, open_cache, verify_shard
-from featx_cache._shards import FORMAT
+from featx_cache import open_cache
+from featx_cache._index import INDEX_NAME, SHARDS_NAME
+from featx_cache._shards import FORMAT, verify_shard
 from featx_cache.files import (
     Claims,
     atomic_path,
@@ -26,30 +27,23 @@ from featx_cache.files import (
 
 SPEC_NAME = "spec.json"
 OTHER_SETTINGS = "Use the same settings, or another `cache` folder."
-INDEX_SECONDS = 600.0
-"""How long to wait for somebody who writes the index: of a million images it takes a minute."""
+INDEX_WAIT_SECONDS = 600.0
+"""Time to wait for another process that writes the index, a minute for a million images."""
 _LOCK_NAME = ".lock"
-"""Of earlier versions."""
+"""Name of a file that earlier versions made."""
 _OWN_NAMES = (SPEC_NAME, STANDARDIZATION_NAME, _LOCK_NAME)
 _SHARD = re.compile(r"shard-[0-9a-f]{20}\.h5")
 _SCRATCH = re.compile(
     r"\.(?:shard-[0-9a-f]{20}\.h5|index\.h5|spec\.json|standardization\.npz)\.(?:lock|[0-9a-f]).*"
 )
-"""What featx puts beside its files while it makes them."""
+"""Files that featx puts beside its own while it makes them."""
 
 
 @contextlib.contextmanager
 def filling(folder: Path) -> Iterator[None]:
-    """Prepare a cache folder; take away what this call created if it achieved nothing.
+    """Prepare a cache folder, and remove what this call created if no shard was made.
 
-    Several commands may fill one folder at once: what they share is claimed shard by shard.
-
-    Raises
-    ------
-    InputError
-        When the folder is a file, or has other things in it and isn't shown to be a cache.
-    StorageError
-        When it can't be written.
+    Several commands may fill one folder at once. They claim its shards one by one.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder", "Give `cache` a folder.")
@@ -73,24 +67,18 @@ def filling(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def index_lock(folder: Path) -> Iterator[None]:
-    """Keep others from writing the index, or agreeing on a spec, for the length of a block.
+    """Keep others from writing the index or the spec for the length of a block.
 
-    A claim does it, which needs no locks of the file system: some network file systems have none.
+    A claim needs no locks of the file system, which some network file systems don't have.
     """
-    with storage_errors(folder), lock(folder / INDEX_NAME, wait=INDEX_SECONDS):
+    with storage_errors(folder), lock(folder / INDEX_NAME, wait=INDEX_WAIT_SECONDS):
         for name in (INDEX_NAME, SPEC_NAME, STANDARDIZATION_NAME):
             remove_leftovers_of(folder / name)
         yield
 
 
 def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
-    """Write down what fills a cache, so that nobody fills it with something else meanwhile.
-
-    Raises
-    ------
-    SpecMismatchError
-        When the folder has shards by other settings, or someone is making some.
-    """
+    """Write down the spec of a cache, so that nobody fills it with other settings meanwhile."""
     path = folder / SPEC_NAME
     with index_lock(folder):
         written = _read_json(path)
@@ -109,7 +97,7 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
 
 
 def keep_standardization(folder: Path, standardization: Standardization) -> None:
-    """Put down what the network's input was standardized with; a run takes it along."""
+    """Write the statistics with which the network's input is standardized; runs copy them."""
     path = folder / STANDARDIZATION_NAME
     with index_lock(folder):
         if not path.is_file():
@@ -117,13 +105,7 @@ def keep_standardization(folder: Path, standardization: Standardization) -> None
 
 
 def discard(damaged: list[Path]) -> int:
-    """Delete damaged shards, unless someone else has repaired them by now; count the deleted.
-
-    Raises
-    ------
-    InputError
-        When one of them can't be shown to be a shard at all; then none is deleted.
-    """
+    """Delete damaged shards that nobody has repaired by now, and count them."""
     for path in damaged:
         if path.exists() and not _is_own_shard(path):
             raise InputError(
@@ -149,7 +131,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, object] | None:
-    """Read an object; None where there is none, or only a damaged one, which is then replaced."""
+    """Read an object. None if there is none or it is damaged, and will be replaced."""
     try:
         with open_regular(path) as file:
             value = json.load(file)
@@ -159,7 +141,7 @@ def _read_json(path: Path) -> dict[str, object] | None:
 
 
 def _is_own_shard(path: Path) -> bool:
-    """Say whether a shard, however damaged, is featx's: by name, and content or index."""
+    """Say whether a damaged file is a shard of featx, by its name and its content or the index."""
     if not _SHARD.fullmatch(path.name) or path.is_symlink() or not path.is_file():
         return False
     with contextlib.suppress(FeatxError):
@@ -171,7 +153,7 @@ def _is_own_shard(path: Path) -> bool:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse to fill a folder that has something else in it, or leads elsewhere."""
+    """Refuse a folder that holds something else, or whose shards are elsewhere."""
     shards = folder / SHARDS_NAME
     if shards.is_symlink():
         raise InputError(

@@ -6,25 +6,14 @@ import difflib
 from typing import Any
 
 from featx.errors import InputError
+from featx_cache._text import first_line
 
 
 def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tuple[int, ...]]:
     """Return the network up to a layer, the layer's name, and the shape of an embedding.
 
-    Parameters
-    ----------
-    model
-        A Keras network of one image input.
-    layer
-        None is the last before the top: the last whose output has rows and columns, or the last
-        of all in a network that has no such layer. A network inside the model counts as one layer.
-    input_size
-        Side of the square input in pixels.
-
-    Raises
-    ------
-    InputError
-        For an unknown layer, one without one output of known shape, or an input that is too small.
+    None is the last layer before the top: the last whose output has rows and columns, else the last
+    of all. A network inside the model counts as one layer.
     """
     name = layer or _last_before_top(model)
     names = [each.name for each in model.layers]
@@ -40,7 +29,7 @@ def cut_at(model: Any, layer: str | None, input_size: int) -> tuple[Any, str, tu
             (None, input_size, input_size, model.inputs[0].shape[-1])
         )
     except ValueError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"`input_size` {input_size} doesn't suit {model.name}: {reason}"
         ) from error

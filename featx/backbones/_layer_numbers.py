@@ -1,4 +1,4 @@
-"""Building networks as if they were the first in the process."""
+"""Numbers in the names of Keras's layers, as if a network were the first in the process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def clean_slate() -> Iterator[None]:
-    """Number layers from zero and, afterwards, put Keras's own state back as it was.
+def fresh_layer_numbers() -> Iterator[None]:
+    """Let Keras number layers from zero, and put its own state back afterwards.
 
-    Keras numbers layers that have no name by how many were built before in the process, and the
-    last layer of a ConvNeXt or NASNet is such a one: its name is in the fingerprint, so it must not
+    Keras names a layer without a name by the number of layers that were built before. The last
+    layer of a ConvNeXt or NASNet is such a layer, and its name is in the fingerprint, so it mustn't
     depend on what was built before. Variables that a ``StatelessScope`` left unmade are forgotten.
     """
     # Keras's public `clear_session` would drop the caller's dtype policy and seeds too.

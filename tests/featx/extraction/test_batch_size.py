@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from featx._progress import Silent
 from featx._run import load_run
 from featx.backbones import Backbone, load_backbone
-from featx.data import load_manifest
 from featx.errors import OutOfMemoryError
-from featx.extraction import ExtractionOptions, embed_filled, extract
-from featx.extraction import _batching as batching
-from featx.extraction._batching import probe_batch_size
+from featx.extraction import ExtractionOptions, extract
+from featx.extraction import _batch_size as batching
+from featx.extraction._batch_size import probe_batch_size
+from featx.extraction._pipeline import embed_filled
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.images import AugmentationSpec
-from featx_cache import open_cache
 
 
 def small_memory(backbone: Backbone, room: int, batches: list[int]) -> Backbone:
@@ -47,18 +45,13 @@ class TestOutOfMemory:
         batches: list[int] = []
         tight = small_memory(tiny_backbone, 3, batches)
         options = ExtractionOptions(batch_size=4)
-        for name, backbone in (("tight", tight), ("roomy", tiny_backbone)):
-            extract(
-                load_manifest(small_data),
-                tmp_path / name,
-                backbone,
-                augmentation=AugmentationSpec(copies=1),
-                options=options,
-            )
+        one, other = (
+            extract(small_data, tmp_path / name, backbone, copies=1, options=options)
+            for name, backbone in (("tight", tight), ("roomy", tiny_backbone))
+        )
         assert {size for size in batches if size > 0} == {2}
         # The next batch may be on its way when the first of four turns out to be too large.
         assert 1 <= sum(size < 0 for size in batches) <= 2
-        one, other = (open_cache(tmp_path / name) for name in ("tight", "roomy"))
         np.testing.assert_allclose(
             one.read(np.arange(16)).astype(np.float32),
             other.read(np.arange(16)).astype(np.float32),
@@ -70,7 +63,7 @@ class TestOutOfMemory:
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
         with pytest.raises(OutOfMemoryError, match=r"memory.* smaller `batch_size`"):
-            extract(load_manifest(small_data), tmp_path / "c", small_memory(tiny_backbone, 0, []))
+            extract(small_data, tmp_path / "c", small_memory(tiny_backbone, 0, []))
         assert not (tmp_path / "c").exists()
 
 
@@ -95,26 +88,20 @@ class TestCompany:
     def test_in_whatever_shard(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
         caches = []
         for rows in (16, 9, 3):
-            extract(
-                load_manifest(small_data),
-                tmp_path / str(rows),
-                mobile,
-                augmentation=AugmentationSpec(copies=1),
-                storage_dtype="float32",
-                options=ExtractionOptions(rows_per_shard=rows),
+            options = ExtractionOptions(rows_per_shard=rows)
+            folder = tmp_path / str(rows)
+            cache = extract(
+                small_data, folder, mobile, copies=1, storage_dtype="float32", options=options
             )
-            caches.append(open_cache(tmp_path / str(rows)).read(np.arange(16)))
+            caches.append(cache.read(np.arange(16)))
         np.testing.assert_array_equal(caches[1], caches[0])
         np.testing.assert_array_equal(caches[2], caches[0])
 
     def test_in_a_prediction(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
-        extract(
-            load_manifest(small_data), tmp_path / "cache", mobile, storage_dtype="float32",
-            augmentation=AugmentationSpec(copies=0),
-        )  # fmt: skip
-        cache, given = open_cache(tmp_path / "cache"), []
+        cache = extract(small_data, tmp_path / "cache", mobile, copies=0, storage_dtype="float32")
+        given: list[NDArray[np.floating]] = []
         run = load_run(
-            fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).path
+            fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5).path
         )
 
         def noting(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -175,11 +162,10 @@ class TestProbe:
             def note(self, message: str) -> None:
                 notes.append(message)
 
-        extract(load_manifest(small_data), tmp_path / "a", tiny_backbone, progress=Noting())
+        extract(small_data, tmp_path / "a", tiny_backbone, progress=Noting())
         assert notes == []
-        # The module has the name of its function.
-        module = sys.modules["featx.extraction._extract"]
+        module = sys.modules["featx.extraction._extract_images"]
         monkeypatch.setattr(module, "ROWS_PER_PROBED_ROW", 1)
-        extract(load_manifest(small_data), tmp_path / "b", tiny_backbone, progress=Noting())
+        extract(small_data, tmp_path / "b", tiny_backbone, progress=Noting())
         assert len(notes) == 1
         assert notes[0].startswith("Batch size ")

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.backbones import catalogue, load_backbone, load_recipe
-from featx.backbones._layer_names import clean_slate
+from featx.backbones import describe_backbones, load_backbone
+from featx.backbones._backbone import load_recipe
+from featx.backbones._layer_numbers import fresh_layer_numbers
 
 SMALL: Any = {"weights": "random", "input_size": 32, "precision": "float32"}
-# The catalogue of a network of 350 million parameters, and what memory it took on top.
+# The describe_backbones of a network of 350 million parameters, and what memory it took on top.
 LARGE = """
 import resource, keras, tensorflow
-from featx.backbones import catalogue
+from featx.backbones import describe_backbones
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-list(catalogue(["vgg16"]))
+list(describe_backbones(["vgg16"]))
 before = peak()
-(entry,) = catalogue(["convnextxlarge"])
+(entry,) = describe_backbones(["convnextxlarge"])
 print(entry.parameters, (peak() - before) * 1024)
 """
 
@@ -43,7 +44,7 @@ def test_the_caller_s_numbering_and_policy_stay() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         load_backbone("vgg16", **SMALL)
-        assert next(catalogue(["vgg16"], 32)).problem == ""
+        assert next(describe_backbones(["vgg16"], 32)).problem == ""
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
         keras.config.set_dtype_policy("float32")
@@ -57,7 +58,7 @@ def test_they_stay_when_building_fails() -> None:
     inside = []
 
     def fail() -> None:
-        with clean_slate():
+        with fresh_layer_numbers():
             inside.append(keras.layers.Dense(1).name)
             raise KeyError
 

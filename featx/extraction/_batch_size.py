@@ -1,4 +1,4 @@
-"""Choosing the batch size of the forward pass by trying."""
+"""Batch size of the forward pass, found by trying."""
 
 from __future__ import annotations
 
@@ -10,37 +10,30 @@ from featx.backbones import Backbone
 from featx.errors import OutOfMemoryError
 
 DEFAULT_BATCH_SIZE = 8
-SMALLEST = 4
-LARGEST = {"cpu": 64, "gpu": 256}
-"""A CPU that runs out of memory kills the process without a word, so it isn't led there."""
-WORTH = 1.03
-"""How many times faster a larger batch has to be to be worth its memory."""
+MIN_BATCH_SIZE = 4
+MAX_BATCH_SIZE = {"cpu": 64, "gpu": 256}
+"""Largest batches that are tried. A CPU that runs out of memory kills the process."""
+MIN_SPEEDUP = 1.03
+"""Least gain in speed for which a larger batch is taken."""
 ROWS_PER_PROBED_ROW = 64
-"""A batch is tried where the job has so many times its rows; else trying it costs too much."""
+"""Rows that a job has to have for each row of a batch, so that trying costs little."""
 
 
 def probe_batch_size(
     backbone: Backbone, largest: int | None = None
 ) -> tuple[int, dict[int, float]]:
-    """Time forward passes over ever larger batches until that stops paying.
-
-    Parameters
-    ----------
-    backbone
-        The network, on its device.
-    largest
-        Batches that are never filled aren't tried; None tries all that are reasonable.
+    """Time forward passes over ever larger batches, until larger ones aren't faster.
 
     Returns
     -------
     batch_size
-        The smallest of those within 3 % of the fastest.
+        Smallest size within 3 % of the fastest, `largest` at most.
     speeds
-        Batch size -> rows a second, of every size tried.
+        Rows a second for every size that was tried.
     """
     speeds: dict[int, float] = {}
-    size = SMALLEST
-    limit = LARGEST[backbone.device.partition(":")[0]]
+    size = MIN_BATCH_SIZE
+    limit = MAX_BATCH_SIZE[backbone.device.partition(":")[0]]
     while size <= min(limit, largest or limit):
         images = np.zeros((size, *(backbone.spec.input_size,) * 2, 1), np.float32)
         seconds = []
@@ -53,10 +46,10 @@ def probe_batch_size(
             break
         best = max(speeds.values(), default=0.0)
         speeds[size] = size / min(seconds)
-        if speeds[size] < best * WORTH:
+        if speeds[size] < best * MIN_SPEEDUP:
             break
         size *= 2
     if not speeds:
         return 1, speeds
     fastest = max(speeds.values())
-    return min(size for size, speed in speeds.items() if speed * WORTH >= fastest), speeds
+    return min(size for size, speed in speeds.items() if speed * MIN_SPEEDUP >= fastest), speeds
