@@ -108,7 +108,7 @@ class TestCompany:
             given.append(embeddings.copy())
             return scores(embeddings)
 
-        scores, run.head_scores = run.head_scores, noting  # type: ignore[method-assign]
+        scores, run.head_scores = run.head_scores, noting  # type: ignore[method-assign, assignment]
         paths = [small_data / path for path in cache.images["path"]]
         together = list(run.predict(paths, backbone=mobile))
         np.testing.assert_array_equal(np.concatenate(given)[:10], cache.read(np.arange(10)))
