@@ -16,7 +16,7 @@ from featx.data._links import linked
 from featx.errors import InputError
 from featx.inspection._duplicates import near_pairs
 from featx.inspection._measure_images import measure
-from featx_cache import TEXT
+from featx_cache._index import TEXT
 
 FOLD_COLUMN = "fold"
 DEFAULT_SHARE = 0.15
@@ -171,7 +171,7 @@ class _ImageSets:
         if near is True:
             near = near_pairs(measure(manifest, progress=progress), table["sha256"].tolist())
         sets = linked([table["group"].tolist(), table["sha256"].tolist()], near or ())
-        return cls(manifest, (table["label"] == manifest.classes[1]).to_numpy(), sets)
+        return cls(manifest, manifest.positive, sets)
 
     def require_patients(self, fewest: int, what: str) -> None:
         """Refuse classes of fewer patients than there are parts."""
