@@ -68,19 +68,7 @@ def open_for_fitting(path: Path) -> Cache:
 
 @dataclass(frozen=True)
 class HeadOptions:
-    """Heads and settings as they were typed.
-
-    Attributes
-    ----------
-    heads
-        Text of ``--head``: names with commas between, or ``all``.
-    config, pairs
-        File of ``--head-config``, and texts of ``--set``.
-    seed, calibration
-        Options of all heads.
-    keras
-        Options that are settings of the Keras head. None is not given.
-    """
+    """Heads and settings as they were typed. `keras` has options that only that head takes."""
 
     heads: str
     config: Path | None

@@ -32,14 +32,6 @@ def guarded(application: WSGIApplication, host: str) -> WSGIApplication:
     A site can give its own name this machine's address (DNS rebinding), so the Host header must be
     a name of this server. It can send requests, so those that change something must come from
     this server's own pages.
-
-    Parameters
-    ----------
-    application
-        What is served.
-    host
-        Address that is listened at. If it stands for all addresses of the machine, each of them
-        and the machine's name may be asked for.
     """
     names = _names(host)
 

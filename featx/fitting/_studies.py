@@ -32,18 +32,7 @@ def study_folder(run: Path) -> Path:
 def find_study(run: Path | None, storage: str | None) -> ShownStudy:
     """Find the study of a run that was fitted or tuned, or is being tuned.
 
-    Parameters
-    ----------
-    run
-        Run. None if only the storage is known.
-    storage
-        URL of the database, for a study that isn't in the run. It is never taken from the run,
-        which may be a stranger's.
-
-    Raises
-    ------
-    InputError
-        If there is no study, or it is in a database and `storage` is None.
+    The URL of a database is never taken from the run, which may be a stranger's.
     """
     if run is None:
         if storage is None:

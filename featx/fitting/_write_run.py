@@ -83,18 +83,12 @@ class ChosenPoint:
 
     Attributes
     ----------
-    metrics
-        Metrics out of fold at the operating point, its threshold among them.
     scores, folds, history
-        Result of `featx.training.out_of_fold`.
-    search, tuning, promise
-        Parts of the run's record.
-    seconds
-        Seconds that the scores took.
-    images
-        SHA-256 of images that the threshold was chosen on, besides those that are fitted on.
+        Result of `featx.training.out_of_fold`, which took `seconds`.
     write_study
         Function that writes the Optuna study into a folder, which isn't there yet.
+    images
+        SHA-256 of images that the threshold was chosen on, besides those that are fitted on.
     """
 
     metrics: Metrics
@@ -137,14 +131,7 @@ def fit_final_head(
 class RunWriter:
     """Writes a run.
 
-    Attributes
-    ----------
-    cache, data
-        The cache, and what was fitted on.
-    settings
-        Settings of the fit.
-    state
-        Folder in which the Keras head kept its state. Its TensorBoard files go into the run.
+    `state` is the folder in which a Keras head kept its state, TensorBoard files among it.
     """
 
     cache: Cache

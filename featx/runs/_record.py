@@ -92,9 +92,9 @@ class RunRecord(BaseModel):
 
     Examples
     --------
-    >>> def summary(record: RunRecord) -> str:
-    ...     recall = record.metrics.out_of_fold.recall
-    ...     return f"{record.head.name}: recall {recall:.3f} at {record.threshold:.3g}"
+    >>> record = featx.load_run("runs/logreg").record  # doctest: +SKIP
+    >>> record.threshold, record.metrics.out_of_fold.recall, record.head.name  # doctest: +SKIP
+    (0.412, 0.968, 'logreg')
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -176,6 +176,11 @@ def read_record(folder: Path) -> RunRecord:
     ------
     InputError
         If the folder isn't a run, or the file is damaged or of an unknown schema.
+
+    Examples
+    --------
+    >>> read_record(Path("runs/logreg")).threshold  # doctest: +SKIP
+    0.412
     """
     path = folder / RECORD_NAME
     again = "It is damaged or from another version of featx. Fit the run again."

@@ -27,7 +27,7 @@ from featx_cache.files import (
     storage_errors,
 )
 
-JOB_NAME = "job.json"
+DESCRIPTION_NAME = "job.json"
 
 
 def unfinished_folder(run: Path) -> Path:
@@ -67,24 +67,17 @@ def describe_training(
 
 @contextlib.contextmanager
 def unfinished(
-    run: Path, job: dict[str, Any], *, resume: bool, progress: Progress
+    run: Path, training: dict[str, Any], *, resume: bool, progress: Progress
 ) -> Iterator[Path]:
     """Give a folder for the state of a training. It is removed when the block ends well.
 
     An interruption leaves it, and so does an accuracy floor that can't be reached: the same
     fit with ``resume=True`` goes on, or chooses another threshold at once. Other errors leave
     nothing.
-
-    Raises
-    ------
-    SpecMismatchError
-        If the state that is there is of another training.
-    InputError
-        If another process is training for the same run.
     """
     folder = unfinished_folder(run)
     with lock(folder, wait=LOCK_WAIT_SECONDS, hint="Wait for it, or give another `run`."):
-        _prepare(folder, job, resume=resume, progress=progress)
+        _prepare(folder, training, resume=resume, progress=progress)
         try:
             with storage_errors(folder):
                 yield folder
@@ -107,13 +100,13 @@ def unfinished(
         remove_own(folder, UNFINISHED)
 
 
-def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progress) -> None:
+def _prepare(folder: Path, training: dict[str, Any], *, resume: bool, progress: Progress) -> None:
     """Make the folder, unless there is the state of the same training to go on with."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder} is in the way", "Remove it, or give another `run`.")
     require_own(folder, UNFINISHED, hint="Move it elsewhere, or give another `run`.")
     if folder.is_dir() and resume:
-        _require_same(folder, job)
+        _require_same(folder, training)
     elif folder.is_dir():
         progress.note(
             f"Starting over: {folder} had the state of a training (`resume=True` goes on)."
@@ -121,21 +114,21 @@ def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progr
         remove_own(folder, UNFINISHED)
     with storage_errors(folder):
         make_folder(folder)
-        with atomic_path(folder / JOB_NAME) as temporary:
-            temporary.write_text(json.dumps(job, indent=2) + "\n")
+        with atomic_path(folder / DESCRIPTION_NAME) as temporary:
+            temporary.write_text(json.dumps(training, indent=2) + "\n")
 
 
-def _require_same(folder: Path, job: dict[str, Any]) -> None:
+def _require_same(folder: Path, training: dict[str, Any]) -> None:
     try:
-        with open_regular(folder / JOB_NAME) as file:
+        with open_regular(folder / DESCRIPTION_NAME) as file:
             before = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{folder} has no readable {JOB_NAME}", "Start over without `resume=True`."
+            f"{folder} has no readable {DESCRIPTION_NAME}", "Start over without `resume=True`."
         ) from error
     require_equal(
         f"{folder} is of another training",
         before,
-        job,
+        training,
         "Give the same settings, or start over without `resume=True`.",
     )

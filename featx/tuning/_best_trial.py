@@ -27,18 +27,9 @@ ATTRIBUTES = ("accuracy", "specificity", "roc_auc", "fit_seconds")
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """Best trial of a study.
+    """Best trial of a study, with its results on the folds of the search.
 
-    Attributes
-    ----------
-    number
-        Number of the trial.
-    spec, threshold
-        Head and operating point.
-    recall, accuracy
-        Metrics out of fold, on the folds of the search.
-    snapped
-        Whether no trial had hit the exact optimum, which was then added as the last one.
+    `snapped` says whether no trial had hit the exact optimum, which was then added as the last one.
     """
 
     number: int

@@ -40,14 +40,8 @@ class DrawTrial(Protocol):
 class Objective:
     """Objective of a search: out-of-fold recall. Accuracy is a constraint, or the second objective.
 
-    Parameters
-    ----------
-    search, scorer
-        Search, and the scores of its settings.
-    draw
-        Function that draws the trials that are the best so far. Nothing can be added to a finished
-        trial, and drawing takes longer than trying a threshold: if trials are that quick, some
-        aren't drawn.
+    The trials that are the best so far are drawn. Nothing can be added to a finished trial, and
+    drawing takes longer than trying a threshold: if trials are that quick, some aren't drawn.
     """
 
     def __init__(self, search: SearchSpec, scorer: Scorer, draw: DrawTrial | None = None) -> None:

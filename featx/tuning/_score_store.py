@@ -19,15 +19,7 @@ SUFFIX = ".npz"
 
 @dataclass(frozen=True, slots=True)
 class HeadScores:
-    """Out-of-fold scores of one setting of a head.
-
-    Attributes
-    ----------
-    scores : ndarray of shape (images,), dtype float64
-        Scores in the order of `Scorer.table`.
-    seconds
-        Seconds that fitting and scoring all folds took.
-    """
+    """Out-of-fold scores of one setting of a head, and the seconds of fitting all folds."""
 
     scores: NDArray[np.float64]
     seconds: float

@@ -39,28 +39,10 @@ class SearchData:
 
 
 class Scorer:
-    """Scores heads on the train and val images of a cache.
+    """Scores heads on the train and val images of a cache, and keeps the scores in a folder.
 
-    Parameters
-    ----------
-    cache
-        Cache of embeddings.
-    search
-        Search: which copies are fitted on, seed of the folds, whether patients are set aside.
-    folder
-        Folder in which scores are kept. Processes may share it.
-
-    Attributes
-    ----------
-    table : DataFrame
-        Table with one row a searched image: path, sha256, label, split, group.
-    truth : ndarray of shape (images,), dtype bool
-        Labels: True for the positive class.
-
-    Raises
-    ------
-    InputError
-        If a class is missing, or has too few patients to set some aside.
+    `table` has one row a searched image, in the order of the scores, and `truth` its labels: True
+    for the positive class. Processes may share the folder.
     """
 
     def __init__(self, cache: Cache, search: SearchSpec, folder: Path) -> None:

@@ -153,5 +153,7 @@ def _suggest_one(trial: optuna.Trial, name: str, distribution: BaseDistribution)
 
 
 def _with_settings(head: HeadSpec, chosen: Mapping[str, Any]) -> HeadSpec:
+    if not chosen:  # a classifier of one's own has none
+        return head
     settings = head.settings.model_dump() | dict(chosen)
     return HeadSpec(name=head.name, seed=head.seed, calibration=head.calibration, settings=settings)

@@ -145,20 +145,12 @@ class Budget:
     ) -> Budget:
         """Make a budget from what a user typed.
 
-        Parameters
-        ----------
-        search
-            Search that the sampler must be able to follow.
-        trials, timeout, jobs, pruner
-            See the attributes.
-        sampler
-            Name of the sampler. None means ``tpe``, and ``nsga2`` for the objective ``pareto``.
+        A `sampler` that is None means ``tpe``, and ``nsga2`` for the objective ``pareto``.
 
         Raises
         ------
         InputError
-            If there is no such sampler or pruner, or the sampler can't take constraints or follow
-            two objectives.
+            If there is no such sampler or pruner, or the sampler can't follow the search.
         """
         pareto = search.objective == "pareto"
         sampler = sampler or ("nsga2" if pareto else "tpe")

@@ -41,17 +41,7 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(frozen=True, slots=True)
 class StudyLocation:
-    """Location of a study, which can be sent to a worker process.
-
-    Attributes
-    ----------
-    folder
-        Folder of the journal, the scores and the figures.
-    url
-        URL of a database, as SQLAlchemy writes it. None is the journal in the folder.
-    name
-        Name of the study.
-    """
+    """Location of a study: a database, or the journal in the folder if `url` is None."""
 
     folder: Path
     url: str | None

@@ -61,14 +61,7 @@ class Task:
 class Worker:
     """Runs trials in this process.
 
-    Parameters
-    ----------
-    task
-        Study, search and budget.
-    objective
-        Objective, if it was made already.
-    repeatable
-        Whether the trials depend on the seed only. That takes a command with one process.
+    They are repeatable, so that they depend on the seed only, if one process runs them all.
     """
 
     def __init__(
