@@ -40,27 +40,27 @@ def main(path: str, floor: float) -> None:
     head = fit_head(spec, side, np.arange(len(side.y)))
     there = np.flatnonzero(~here)
     values = np.asarray(head.predict_proba(data.rows(there))[:, 1], np.float64)
-    truth, groups = data.y[there] == 1, data.groups[there].astype(str)
-    patients = np.unique(groups)
+    others = Scores.from_arrays(data.y[there] == 1, values, data.groups[there])
+    patients = np.unique(others.patient)
     print(f"{len(there)} images of {len(patients)} patients there, ", end="")
-    print(f"ROC AUC {roc_auc_score(truth, values):.4f}; floor {floor:g}")
+    print(f"ROC AUC {roc_auc_score(others.positive, others.score):.4f}; floor {floor:g}")
     print("| threshold chosen on | accuracy | 10 % of draws below | recall | specificity | said |")
     print("|---|---|---|---|---|---|")
-    accuracy, recall, specificity = _rates(truth, values >= old)
+    accuracy, recall, specificity = _rates(others.positive, others.called(old))
     fixed = f"{recall:.4f} | {specificity:.4f} | {floor:.4f}"
     print(f"| training side | {accuracy:.4f} | {accuracy:.4f} | {fixed} |")
     random = np.random.default_rng(0)
     for count in PATIENTS:
         found = []
         for seed in range(REPEATS):
-            local = np.isin(groups, random.choice(patients, count, replace=False))
+            local = np.isin(others.patient, random.choice(patients, count, replace=False))
+            few, rest = others[local], others[~local]
             try:
-                scores = Scores.from_arrays(truth[local], values[local], groups[local])
-                point = choose_cross_validated(scores, accuracy_floor=floor, seed=seed)
+                point = choose_cross_validated(few, accuracy_floor=floor, seed=seed)
             except NoFeasibleThresholdError:
                 continue
-            said = (point.called == truth[local]).mean()
-            found.append((*_rates(truth[~local], values[~local] >= point.threshold), said))
+            said = (point.called == few.positive).mean()
+            found.append((*_rates(rest.positive, rest.called(point.threshold)), said))
         mean, low = np.mean(found, axis=0), np.quantile([f[0] for f in found], 0.1)
         print(
             f"| {count} patients there | {mean[0]:.4f} | {low:.4f} | {mean[1]:.4f} | "
