@@ -8,7 +8,8 @@ from pathlib import Path
 
 from featx._progress import Progress, progress_of
 from featx._run import Run, load_run
-from featx.backbones import has_imagenet_weights, load_backbone
+from featx.backbones import load_backbone
+from featx.backbones._weights import has_imagenet_weights
 from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.errors import InputError, NoFeasibleThresholdError

@@ -99,24 +99,9 @@ def explanation_figure(
     neighbors: Sequence[tuple[Neighbor, NDArray[np.floating] | None]] = (),
     notes: Sequence[str] = (),
 ) -> Figure:
-    """Draw an explanation.
+    """Draw an explanation; a neighbor whose file is gone has no pixels.
 
-    Parameters
-    ----------
-    name
-        Name of the image.
-    image : ndarray of shape (height, width, 1 or 3)
-        Values 0..255, at its own aspect ratio.
-    heat : ndarray of shape (rows, columns)
-        Map of `featx.explain.heat_maps`.
-    method
-        How the map was made.
-    verdict
-        Score, threshold and class.
-    neighbors
-        Training images, and the pixels of those that can be read.
-    notes
-        Further lines below the figure.
+    Values of the image are 0..255, of shape (height, width, 1 or 3), at its own aspect ratio.
     """
     from matplotlib.figure import Figure
 

@@ -45,15 +45,7 @@ def _cell(column: str, value: Any) -> Any:
 
 
 def as_json(explanations: Sequence[Explanation], about: dict[str, Any]) -> str:
-    """Return explanations as JSON text, with the maps themselves.
-
-    Parameters
-    ----------
-    explanations
-        Explanations, one for each image.
-    about
-        Facts about all of them: run, head, classes.
-    """
+    """Return explanations as JSON text, with the maps themselves."""
     found = []
     for explanation in explanations:
         heat = None if explanation.heat is None else explanation.heat.tolist()
@@ -83,13 +75,7 @@ def figure_names(files: Sequence[Path]) -> list[str]:
 
 
 def require_free(folder: Path, figures: Iterable[str] = (), *, force: bool) -> None:
-    """Refuse to replace a file unasked, and a file that isn't an explanation at all.
-
-    Raises
-    ------
-    InputError
-        If there is such a file. The error names the first one.
-    """
+    """Refuse to replace a file unasked, and a file that isn't an explanation at all."""
     for path in (folder / name for name in (*figures, CSV_NAME, JSON_NAME)):
         if path.exists() and not force:
             raise InputError(

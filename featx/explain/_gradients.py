@@ -22,17 +22,8 @@ def gradient_maps(
     is gradient times embedding in each cell (HiResCAM; Draelos and Carin 2020). Both without the
     rectifier at the end: what speaks against the class is shown, too.
 
-    Parameters
-    ----------
-    network
-        A Keras Sequential that ends with Dense 1 sigmoid, or a model that averages several.
-    grid : ndarray of shape (images, rows, columns, channels)
-    mean : ndarray of shape (rows, columns, channels), optional
-        The average embedding of the training images, whose activations are subtracted.
-
-    Returns
-    -------
-    ndarray of shape (images, rows, columns), dtype float32
+    `grid` has the shape (images, rows, columns, channels), `mean` is the average embedding of the
+    training images, whose activations are subtracted. Maps are (images, rows, columns).
     """
     import keras
 

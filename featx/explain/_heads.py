@@ -18,7 +18,7 @@ class Link(NamedTuple):
 
 
 def network_of(head: Any) -> Any | None:
-    """Return the network of a Keras head, calibrated or not; None where the head isn't one."""
+    """Return the network of a Keras head, calibrated or not. None for other heads."""
     inner = _under(head)
     return inner.model_ if isinstance(inner, KerasHead) else None
 
@@ -46,7 +46,7 @@ def link_of(head: Any) -> Link:
 
 
 def unit_of(head: Any) -> str:
-    """Name what a map is measured in: ``logit``, or ``margin`` where nothing makes that of it."""
+    """Return the unit of a map: ``logit``, or ``margin`` if nothing turns margins into logits."""
     is_margin = isinstance(classifier_of(head), SVC) and link_of(head) == Link()
     return "margin" if is_margin else "logit"
 

@@ -22,7 +22,7 @@ class Linear:
     Attributes
     ----------
     weights, mean : ndarray of shape (features,), dtype float64
-        Of the pooled (and standardized) features; the mean is that of the training images.
+        Weights of the pooled (and standardized) features, and their mean in the training images.
     rest : float
         The logit of the average training image.
     """
@@ -33,15 +33,9 @@ class Linear:
 
     @classmethod
     def of(cls, head: Any) -> Linear | None:
-        """Undo calibration, principal components and scaling; None where a head isn't linear.
-
-        Parameters
-        ----------
-        head
-            A fitted pipeline as `featx.heads.build` makes them.
-        """
+        """Undo calibration, principal components and scaling; None if a head isn't linear."""
         classifier = classifier_of(head)
-        # An SVC has weights only where its kernel is linear, and says so when it is asked.
+        # An SVC has weights only if its kernel is linear.
         coefficients = getattr(classifier, "coef_", None)
         if coefficients is None:
             return None
@@ -70,21 +64,8 @@ def linear_maps(
     average is linear in the cells. The average training image's map is subtracted, so that a cell
     counts by what sets it apart; without `mean` its contribution is, evenly from each region.
 
-    Parameters
-    ----------
-    head
-        The pipeline that `linear` was made of.
-    linear
-        See `Linear.of`.
-    grid : ndarray of shape (images, rows, columns, channels)
-    mean : ndarray of shape (rows, columns, channels), optional
-        The average embedding of the training images.
-
-    Returns
-    -------
-    maps : ndarray of shape (images, rows, columns), dtype float32
-    rest : float
-        The cells of a map and this sum up to the logit of the head's score.
+    `grid` has the shape (images, rows, columns, channels), `mean` is the average embedding of the
+    training images. The cells of a map and the second result sum up to the logit of the score.
     """
     pooling = head.named_steps["pooling"]
     cells = grid.astype(np.float32, copy=False).reshape(len(grid), -1, grid.shape[3])

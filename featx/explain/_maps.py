@@ -29,7 +29,12 @@ class Method:
         ``logit`` of the positive class's score, or ``margin`` of a support vector machine whose
         calibration isn't linear in the logit.
     meaning
-        What a cell's value is, in a few words.
+        Meaning of a cell's value.
+
+    Examples
+    --------
+    >>> Method("gradient", "logit", "the cell's share of the score, to first order").unit
+    'logit'
     """
 
     name: str
@@ -40,18 +45,12 @@ class Method:
 MEANINGS = {
     "class activation": "the cell's share of the score",
     "gradient": "the cell's share of the score, to first order",
-    "occlusion": "fall of the score when the cell and its neighbours are hidden",
+    "occlusion": "fall of the score when the cell and its neighbors are hidden",
 }
 
 
 def method_of(head: Any) -> Method:
-    """Say how `heat_maps` explains a head.
-
-    Parameters
-    ----------
-    head
-        A fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
-    """
+    """Return how `heat_maps` explains a head."""
     name = "occlusion"
     if network_of(head) is not None:
         name = "gradient"
@@ -64,7 +63,7 @@ def method_of(head: Any) -> Method:
 def heat_maps(
     head: Any, embeddings: NDArray[np.floating], *, mean: NDArray[np.floating] | None = None
 ) -> NDArray[np.float32]:
-    """Say which cells of the grid speak for the positive class, and which against it.
+    """Return which cells of the grid speak for the positive class, and which against it.
 
     Linear heads are divided among the cells exactly: a map and a constant sum up to the logit of
     the score. Networks are explained by gradient times activation, everything else by occlusion.
@@ -72,14 +71,13 @@ def heat_maps(
     Parameters
     ----------
     head
-        A fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
+        Fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
     embeddings : ndarray of shape (images, rows, columns, channels)
-        As the head was fitted on.
+        Embeddings of the shape that the head was fitted on.
     mean : ndarray of shape (rows, columns, channels), optional
-        The average embedding of the training images (`featx.evaluation.Reference.mean`). A map
-        then says what sets the image apart from that one, place by place: without it, what every
-        chest has at some place (a border, the heart) counts too, and peaks lie in lesions less
-        often.
+        Average embedding of the training images (`run.reference.mean`). A map then says what sets
+        the image apart from the average, cell by cell. Without `mean`, what every chest has at
+        some place (a border, the heart) counts too, and peaks lie in lesions less often.
 
     Returns
     -------
@@ -89,7 +87,15 @@ def heat_maps(
     Raises
     ------
     InputError
-        When embeddings have no grid, or another one than `mean`.
+        If embeddings have no grid, or another one than `mean`.
+
+    Examples
+    --------
+    >>> from featx.heads import HeadSpec, build
+    >>> X, y = np.random.default_rng(0).random((20, 3, 3, 8)), np.arange(20) % 2
+    >>> head = build(HeadSpec.choose("logreg")).fit(X, y)
+    >>> heat_maps(head, X[:2]).shape
+    (2, 3, 3)
     """
     if embeddings.ndim != 4:
         raise InputError(

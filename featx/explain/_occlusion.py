@@ -11,10 +11,10 @@ from featx.explain._linear import EPSILON
 from featx.heads import SpatialPooling
 
 PATCH = 3
-"""Cells that are hidden at once, each way: trees and neighbours don't notice a single one."""
+"""Cells hidden at once in each direction. Trees and neighbors don't notice a single cell."""
 
-LEAST = 1e-3
-"""Shares of votes are kept this far from 0 and 1, where a logit would be infinite."""
+MIN_SHARE = 1e-3
+"""Distance that shares of votes keep from 0 and 1, whose logits are infinite."""
 
 
 def occlusion_maps(
@@ -31,20 +31,8 @@ def occlusion_maps(
     this image where it standardizes. A head on maxima knows no such means; there it is the mean of
     the image's cells.
 
-    Parameters
-    ----------
-    head
-        A fitted pipeline as `featx.heads.build` makes them.
-    grid : ndarray of shape (images, rows, columns, channels)
-    mean : ndarray of shape (rows, columns, channels), optional
-        The average embedding of the training images.
-    patch
-        Cells of a patch, each way; odd.
-
-    Returns
-    -------
-    ndarray of shape (images, rows, columns), dtype float32
-        How much the logit falls when the patch around that cell is hidden.
+    `grid` has the shape (images, rows, columns, channels). A patch is an odd number of cells in
+    each direction. A map says how far the logit falls if the patch around a cell is hidden.
     """
     images, rows, columns, _ = grid.shape
     pooling = head.named_steps["pooling"]
@@ -74,7 +62,7 @@ def _logits(head: Pipeline, features: NDArray[np.floating]) -> NDArray[np.float6
     if hasattr(classifier, "decision_function"):
         decision = np.asarray(classifier.decision_function(features), np.float64)
         return link.slope * decision + link.intercept
-    share = np.clip(classifier.predict_proba(features)[:, 1], LEAST, 1 - LEAST)
+    share = np.clip(classifier.predict_proba(features)[:, 1], MIN_SHARE, 1 - MIN_SHARE)
     return np.asarray(np.log(share) - np.log1p(-share))
 
 

@@ -18,8 +18,8 @@ from featx.evaluation import Metrics, evaluate_scores
 from featx.fitting._studies import study_folder
 from featx.fitting._trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
-from featx.plots import pareto_front
 from featx.plots._style import new_axes, save_figure
+from featx.plots._training import pareto_front
 from featx.runs import FittedRun
 from featx.runs._folder import require_free
 from featx.runs._own_files import ARTIFACTS, STUDY, remove_own, require_own

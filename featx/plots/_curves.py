@@ -14,7 +14,7 @@ from sklearn import metrics
 
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Metrics
+from featx.evaluation import METRIC_NAMES, Metrics
 from featx.evaluation import _confidence_bands as bands
 from featx.plots._score_axis import clip_to_span, even_logits, label_scores, logit_span
 from featx.plots._style import (
@@ -66,7 +66,7 @@ def _precision_recall_line(scores: Scores) -> tuple[Values, Values]:
 _ROC = _Kind(
     "ROC curve",
     "upper left corner",
-    ("1 − specificity (false alarms)", "recall (sensitivity)"),
+    ("1 − specificity (false alarms)", METRIC_NAMES["recall"]),
     ("roc_auc", "AUC"),
     _roc_line,
     bands.roc_band,
@@ -76,7 +76,7 @@ _ROC = _Kind(
 _PRECISION_RECALL = _Kind(
     "Precision and recall",
     "upper right corner",
-    ("recall (sensitivity)", "precision (PPV)"),
+    (METRIC_NAMES["recall"], METRIC_NAMES["precision"]),
     ("average_precision", "AP"),
     _precision_recall_line,
     bands.precision_recall_band,

@@ -175,31 +175,8 @@ def cumulative_distribution(
 ) -> Axes:
     """Draw which share of the images has at most which value, in training and elsewhere.
 
-    Parameters
-    ----------
-    values
-        One or two pairs by name: values of the training images, and of the other images.
-    ax
-        Axes to draw on. None makes a figure, which a notebook shows.
-    quantity
-        Name of the values.
-    limit
-        Value that 1 % of the training images exceed, drawn as a line.
-    span
-        Ends of an axis of log odds. None draws an even axis.
-
-    Returns
-    -------
-    Axes
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from matplotlib.figure import Figure
-    >>> values = {"NORMAL": (np.array([0.1, 0.2]), np.array([0.3, 0.4]))}
-    >>> axes = cumulative_distribution(values, Figure().subplots())
-    >>> [text.get_text() for text in axes.get_legend().get_texts()]
-    ['NORMAL, training', 'NORMAL, here']
+    `values` has one or two pairs by name: values of the training images, and of the others. A line
+    marks the `limit` that 1 % of the training images exceed. With a `span` the axis has log odds.
     """
     axes = ax if ax is not None else new_axes(shown=True)
     for (name, pair), color in zip(values.items(), (BLUE, ORANGE), strict=False):

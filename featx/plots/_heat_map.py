@@ -86,17 +86,9 @@ def draw_image(axes: Axes, pixels: NDArray[np.number]) -> None:
 
 
 def upsample(heat: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
-    """Interpolate a map bilinearly between its cells' centers; the rim continues the outer cells.
+    """Interpolate a map bilinearly between its cells' centers.
 
-    Parameters
-    ----------
-    heat : ndarray of shape (rows, columns)
-    height, width
-        Size of the result in pixels.
-
-    Returns
-    -------
-    ndarray of shape (height, width), dtype float32
+    The rim continues the outer cells. Height and width are in pixels.
     """
     from scipy.ndimage import map_coordinates
 

@@ -38,28 +38,18 @@ def new_axes(
 ) -> Any:
     """Return the axes of a new figure.
 
-    Parameters
-    ----------
-    rows, ratios
-        Number of axes above each other, and their relative heights.
-    height
-        Height of the figure in inches.
-    shown
-        Let pyplot keep the figure, so that a notebook shows it.
-
-    Returns
-    -------
-    Axes or ndarray of Axes
-        An array where `rows` is more than 1.
+    There are several above each other if `rows` is more than 1. A figure that is `shown` is one of
+    pyplot's, so that a notebook shows it. The height is in inches.
     """
-    with mpl.rc_context(_STYLE):
-        options: Any = {"figsize": (WIDTH, height), "layout": "constrained"}
-        if shown:
-            from matplotlib import pyplot
+    options: Any = {"figsize": (WIDTH, height), "layout": "constrained"}
+    if shown:
+        from matplotlib import pyplot
 
-            figure: Figure = pyplot.figure(FigureClass=HouseFigure, **options)
-        else:
-            figure = HouseFigure(**options)
+        # Not in the context below, whose end would undo that a notebook turns on `interactive`.
+        figure: Figure = pyplot.figure(FigureClass=HouseFigure, **options)
+    else:
+        figure = HouseFigure(**options)
+    with mpl.rc_context(_STYLE):
         return figure.subplots(rows, 1, gridspec_kw={"height_ratios": ratios}, sharex=rows > 1)
 
 

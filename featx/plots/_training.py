@@ -91,31 +91,7 @@ def pareto_front(
 ) -> Axes:
     """Draw recall against accuracy: all trials, the Pareto front, the floor, the chosen point.
 
-    Parameters
-    ----------
-    trials, front
-        Trials, and those of them that no other beats, with the columns recall and accuracy.
-    ax
-        Axes to draw on. None makes a figure, which a notebook shows.
-    accuracy_floor
-        Accuracy below which no point is chosen.
-    chosen
-        Recall and accuracy of the operating point.
-
-    Returns
-    -------
-    Axes
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from matplotlib.figure import Figure
-    >>> trials = pd.DataFrame({"recall": [0.9, 0.8, 0.7], "accuracy": [0.8, 0.9, 0.7]})
-    >>> axes = pareto_front(
-    ...     trials, trials[:2], Figure().subplots(), accuracy_floor=0.85, chosen=(0.8, 0.9)
-    ... )
-    >>> axes.get_title()
-    'Recall against accuracy of the trials'
+    `chosen` is recall and accuracy of the operating point.
     """
     axes = ax if ax is not None else new_axes(shown=True)
     axes.scatter(trials["accuracy"], trials["recall"], s=14, color=GREY, alpha=0.5, label="trials")

@@ -20,17 +20,7 @@ INTENDED = (
 
 
 def as_card(data: ReportData, document: Document, names: DisplayNames) -> str:
-    """Return the model card as Markdown, made of parts of the report.
-
-    Parameters
-    ----------
-    data
-        Data of the report.
-    document
-        The report.
-    names
-        Names of images and folders.
-    """
+    """Return the model card as Markdown, made of parts of the report."""
     by_anchor = {section.anchor: section for section in document.sections}
     told: dict[str, Sequence[Block]] = {
         "Model description": (

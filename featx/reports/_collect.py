@@ -31,22 +31,7 @@ from featx_cache._text import first_line
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What a report is asked for.
-
-    Attributes
-    ----------
-    caches
-        Caches on which runs are measured. By default, each run's own cache.
-    split
-        Split of the caches; ``all`` takes every image. None takes ``test``, or every image of a
-        given cache without such a split.
-    evaluate
-        Measure the runs on evaluation images.
-    by
-        Columns of the manifest to divide the images by. By default, the usual ones.
-    keep_known_patients
-        See `featx.scoring.score_images`.
-    """
+    """What a report is asked for; see `featx.report`."""
 
     caches: tuple[Path, ...] = ()
     split: str | None = None
@@ -58,13 +43,7 @@ class ReportRequest:
 def collect_data(
     runs: Sequence[FittedRun], request: ReportRequest, progress: Progress
 ) -> ReportData:
-    """Collect all that a report says of some runs, and what can't be said.
-
-    Raises
-    ------
-    InputError
-        If there is no run, or a given cache can't be used with any of them.
-    """
+    """Collect all that a report says of some runs, and what can't be said."""
     if not runs:
         raise InputError("there is no run to report on", "Give one or more run directories.")
     missing: list[Missing] = []

@@ -23,14 +23,7 @@ _SAME_NAME_AS_OPTION = ("rotation", "zoom", "width_shift", "height_shift", "shea
 class CommandPaths:
     """Names of files and folders in the commands.
 
-    Attributes
-    ----------
-    data, cache, run
-        Images, embeddings and run.
-    weights
-        Weights file, or saved model.
-    calibrated
-        Run that this one was calibrated from, and the images of the calibration.
+    `calibrated` is the run that this one was calibrated from, and the images of the calibration.
     """
 
     data: str = "DATA"
@@ -41,15 +34,7 @@ class CommandPaths:
 
 
 def rebuild_commands(record: RunRecord, paths: CommandPaths) -> str:
-    """Return the commands from images to a run, one a line.
-
-    Parameters
-    ----------
-    record
-        Record of the run.
-    paths
-        Names of files and folders.
-    """
+    """Return the commands from images to a run, one a line."""
     first = ["featx", "extract", paths.data, "--cache", paths.cache]
     lines = [first + _extraction(record, paths.weights)]
     if record.calibrated is None:

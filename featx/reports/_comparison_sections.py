@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featx import plots
 from featx.errors import FeatxError
-from featx.evaluation import Difference, Subgroups, subgroup_columns, evaluate_subgroups
+from featx.evaluation import Difference, Subgroups, evaluate_subgroups, subgroup_columns
+from featx.plots._distributions import cumulative_distribution
 from featx.plots._score_axis import logit_span
 from featx.plots._style import new_axes
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
@@ -218,7 +218,7 @@ def _distributions(run: RunData, split: EvaluatedSplit) -> list[Picture]:
                 pairs[label] = pair
         axes = new_axes()
         span = logit_span(split.metrics.threshold)
-        plots.cumulative_distribution(pairs, axes, span=span)
+        cumulative_distribution(pairs, axes, span=span)
         axes.set_title("Scores here and in training")
         told = "; ".join(
             f"{label}: median {np.median(training):.3f} in training, {np.median(new):.3f} here"
@@ -233,7 +233,7 @@ def _distributions(run: RunData, split: EvaluatedSplit) -> list[Picture]:
         except FeatxError:  # the shift has said so already
             return found
         axes = new_axes()
-        plots.cumulative_distribution(
+        cumulative_distribution(
             {"all images": (reference.distances, distances)},
             axes,
             quantity="Mahalanobis distance",

@@ -12,7 +12,7 @@ from featx.plots._style import new_axes
 from featx.reports._document import Block, Gallery, Notice, Section, Table, Text
 from featx.reports._pictures import jpeg_picture, read_images, sample_images, svg_picture
 from featx.reports._report_data import Missing, NamedCache, ReportData, RunData
-from featx.reports._wording import DisplayNames, plural, listed
+from featx.reports._wording import DisplayNames, listed, plural
 
 
 def data_section(data: ReportData, names: DisplayNames, missing: list[Missing]) -> Section:

@@ -119,19 +119,7 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with blocks below it.
-
-    Attributes
-    ----------
-    title
-        Heading.
-    anchor
-        Target of links, unique in a document.
-    blocks
-        Blocks in order.
-    items
-        Items of reporting guidelines that the section answers; empty for none.
-    """
+    """A heading with blocks below it; `items` names the items of guidelines that it answers."""
 
     kind: ClassVar[str] = "section"
     title: str
@@ -145,19 +133,7 @@ Block = Text | Notice | Items | Code | Table | Picture | Gallery | Section
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole page.
-
-    Attributes
-    ----------
-    title
-        Heading.
-    made
-        Version of featx, and time.
-    blocks
-        Blocks before the table of contents.
-    sections
-        Sections in order.
-    """
+    """A whole page."""
 
     title: str
     made: str

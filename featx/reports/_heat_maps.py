@@ -24,14 +24,8 @@ _DPI = 100
 class HeatMaps:
     """Heat maps of some images.
 
-    Attributes
-    ----------
-    maps
-        Maps by path: float32 of shape (rows, columns), above 0 for the positive class.
-    method
-        Method of the maps. None if there are none.
-    reason
-        Reason why there are none; empty if there are some.
+    `maps` are float32 of shape (rows, columns) by path, above 0 for the positive class. If there
+    are none, `reason` says why.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -63,18 +57,7 @@ def _rows(cache: Cache, paths: Sequence[str]) -> tuple[list[str], NDArray[np.int
 
 
 def side_by_side(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an image beside itself with its heat map over it.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (side, side, 1 or 3), dtype float32
-        0..255.
-    heat : ndarray of shape (rows, columns), dtype float32
-
-    Returns
-    -------
-    ndarray of shape (side, 2 * side, 3), dtype float32
-    """
+    """Return an image beside itself with its heat map over it."""
     from matplotlib.figure import Figure
 
     side = pixels.shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from featx.reports._document import Block, Items, Section, Table, Text
 from featx.reports._report_data import Missing, ReportData
-from featx.reports._wording import DisplayNames, plural, listed
+from featx.reports._wording import DisplayNames, listed, plural
 
 NOT_A_DEVICE = (
     "Research software, not a medical device. Nothing here may decide on the care of a patient."

@@ -22,15 +22,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
 def as_markdown(document: Document, folder: str) -> str:
-    """Return the document as GitHub's Markdown.
-
-    Parameters
-    ----------
-    document
-        Document to write.
-    folder
-        Folder of its pictures, relative to the file.
-    """
+    """Return the document as GitHub's Markdown."""
     parts = [f"# {escaped(document.title)}", escaped(document.made)]
     parts += [block_as_markdown(block, folder) for block in document.blocks]
     parts.append("\n".join(f"- [{escaped(s.title)}](#{s.anchor})" for s in document.sections))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featx import plots
+from featx.evaluation import METRIC_NAMES
 from featx.heads import TITLES
 from featx.plots._style import new_axes
 from featx.plots._training import LEARNING_METRICS
@@ -12,7 +13,7 @@ from featx.reports._commands import CommandPaths, changed_settings, rebuild_comm
 from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import ReportData, RunData
-from featx.reports._wording import METRIC_NAMES, DisplayNames, plural, metric_name
+from featx.reports._wording import DisplayNames, metric_name, plural
 from featx.runs import RunRecord
 
 

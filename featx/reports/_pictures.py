@@ -32,12 +32,7 @@ JPEG_QUALITY = 80
 class DecodedImages:
     """Images that could be read, and why others couldn't.
 
-    Attributes
-    ----------
-    pixels
-        Pixels by path in the manifest: shape (side, side, 1 or 3), float32, 0..255.
-    reasons
-        Reasons why images couldn't be read, without repeats.
+    `pixels` are float32 of shape (side, side, 1 or 3) by path in the manifest, 0..255.
     """
 
     pixels: dict[str, NDArray[np.float32]]
@@ -61,13 +56,7 @@ def sample_images(source: NamedCache, splits: Sequence[str], *, seed: int) -> pd
 
 
 def largest_errors(split: EvaluatedSplit) -> dict[str, pd.DataFrame]:
-    """Return the images on the wrong side of the threshold, furthest from it first.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        ``miss`` and ``false alarm``: the rows of `EvaluatedSplit.table`, at most six each.
-    """
+    """Return the images on the wrong side of the threshold, furthest from it first."""
     called, positive = split.scores.called(split.metrics.threshold), split.scores.positive
     missed, alarms = split.table[positive & ~called], split.table[~positive & called]
     return {
@@ -102,15 +91,7 @@ def svg_picture(axes: Axes, name: str, alt: str, caption: str = "") -> Picture:
 
 
 def jpeg_picture(pixels: NDArray[np.float32], name: str, alt: str, caption: str) -> Picture:
-    """Return pixels as a JPEG picture.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (height, width, 1 or 3)
-        0..255.
-    name, alt, caption
-        See `Picture`.
-    """
+    """Return pixels as a JPEG picture."""
     values = np.rint(pixels).clip(0, 255).astype(np.uint8)
     image = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
     content = io.BytesIO()

@@ -19,14 +19,7 @@ OUT_OF_FOLD = "out of fold"
 class NamedCache:
     """A cache with a name that no other cache of the report has.
 
-    Attributes
-    ----------
-    name
-        Last part of its path, or more if two caches would be called alike.
-    key
-        Name for anchors and files.
-    cache
-        The open cache.
+    `key` is the name for anchors and files.
     """
 
     name: str
@@ -96,14 +89,12 @@ class EvaluatedSplit:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Something that a report can't show.
+    """Something that a report can't show, and why.
 
-    Attributes
-    ----------
-    what
-        What is missing.
-    why
-        Why it can't be shown.
+    Examples
+    --------
+    >>> Missing("learning curves of keras", "the run has no history.csv").why
+    'the run has no history.csv'
     """
 
     what: str

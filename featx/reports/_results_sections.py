@@ -12,14 +12,14 @@ from featx import plots
 from featx._progress import Advance
 from featx.data import positive_sentence
 from featx.errors import FeatxError
-from featx.evaluation import counts_in_words
+from featx.evaluation import METRIC_NAMES, counts_in_words
 from featx.plots._distributions import calibration_points, draw_calibration
 from featx.plots._style import new_axes
 from featx.plots._subjects import Subject, Subjects
 from featx.reports._document import Block, Gallery, Items, Notice, Picture, Section, Table, Text
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, ReportData, RunData
-from featx.reports._wording import METRIC_NAMES, plural, listed, number, with_interval
+from featx.reports._wording import listed, number, plural, with_interval
 
 Pair = tuple[RunData, EvaluatedSplit]
 

@@ -7,25 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from featx.evaluation import Metrics
+from featx.evaluation import METRIC_NAMES, Metrics
 from featx.evaluation import plural as plural
 from featx_cache._text import printable
-
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "recall": "recall (sensitivity)",
-    "specificity": "specificity",
-    "precision": "precision (PPV)",
-    "npv": "NPV",
-    "f1": "F1",
-    "mcc": "Matthews correlation",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "log_loss": "log loss",
-    "calibration_error": "expected calibration error",
-}
 
 _PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")
 
@@ -34,12 +18,8 @@ _PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")
 class DisplayNames:
     """Names of images and folders on the page.
 
-    Attributes
-    ----------
-    anonymous
-        Hide the names of files: images get numbers, folders placeholders.
-    paths
-        Files and folders that messages may name. An anonymous report hides them.
+    In an anonymous report, images get numbers and folders placeholders. Messages lose the `paths`
+    that they may name.
     """
 
     anonymous: bool = False

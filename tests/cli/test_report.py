@@ -78,6 +78,17 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
 
 
+def test_a_file_in_the_way_is_found_before_the_work(
+    featx: Featx, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.reports._report.collect_data", None)
+    for name in ("r.md", "r_model_card.md"):
+        (tmp_path / name).write_text("mine")
+        answer = featx("report", tiny_run, "--out", tmp_path / "r.html")
+        assert (answer.code, f"{name} exists already" in answer.error) == (2, True)
+        (tmp_path / name).unlink()
+
+
 def test_a_run_that_is_none_is_refused(featx: Featx, tmp_path: Path) -> None:
     answer = featx("report", tmp_path / "nothing", "--out", tmp_path / "r.html")
     assert answer.code == 2

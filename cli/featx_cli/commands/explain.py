@@ -27,21 +27,21 @@ def explain(
     ],
     weights: Annotated[
         str | None,
-        typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
+        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace explanations that are in DIR already.")
     ] = False,
 ) -> None:
-    """Draw what each verdict came from: a heat map over the image.
+    """Draw a heat map over each image: which places the verdict came from.
 
     Each image gets a figure: the X-ray, the places that spoke for and against the positive class,
     score and threshold, and the training images that are most like it, two of the class that it was
     called and two of the other. explanations.csv and explanations.json list them.
 
-    Linear heads (logreg, lda, a linear svm) are divided among the places exactly; Keras heads are
-    explained by gradients, the others by hiding one place after another. A map says where a score
-    came from, and doesn't prove why: docs/explain.md.
+    Linear heads (logreg, lda, a linear svm) are divided among the places exactly. Keras heads are
+    explained by gradients, the others by hiding one place after another. A map shows the places
+    that a score came from. It doesn't prove why: docs/explain.md.
 
     A file that can't be read doesn't stop the others, and the exit code is 3.
     """

@@ -16,7 +16,7 @@ from featx._run import Run, load_run
 from featx.backbones import Backbone
 from featx.errors import InputError
 from featx.explain import explain_images, heat_maps
-from featx.extraction import stack, to_storage
+from featx.extraction._pipeline import stack, to_storage
 from featx.images import decode
 from featx.scoring import ImageScorer, ScoredImage
 from tests.dicoms import dicom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +119,18 @@ def test_equal_figures_are_equal_files() -> None:
     one, other = (svg(plots.score_histogram(SCORES, new_axes(), threshold=0.5)) for _ in range(2))
     assert one == other
     assert one.startswith(b"<?xml")
+
+
+def test_what_a_notebook_turns_on_for_its_first_figure_stays_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make = pyplot.figure
+
+    def figure(**options: Any) -> Figure:
+        pyplot.ion()
+        return make(**options)
+
+    monkeypatch.setattr(pyplot, "figure", figure)
+    plots.score_histogram(SCORES)
+    assert pyplot.isinteractive()
+    pyplot.ioff()
