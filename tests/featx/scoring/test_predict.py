@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import threading
 from collections.abc import Iterator
@@ -157,11 +156,6 @@ class TestPredicting:
     def test_nothing_is_predicted_for_no_paths(self, tiny: Run, tiny_backbone: Backbone) -> None:
         assert list(tiny.predict([], backbone=tiny_backbone)) == []
 
-    def test_the_run_s_own_backbone_is_loaded_when_none_is_given(
-        self, tiny: Run, tiny_backbone: Backbone
-    ) -> None:
-        assert tiny.backbone().spec == tiny_backbone.spec
-
 
 class TestProbability:
     def test_where_the_head_gives_none_the_score_is_scaled_on_out_of_fold_scores(
@@ -302,11 +296,6 @@ class TestUnlikeWarning:
         assert "1% would be expected" in said
         assert "another population" in said
         assert "\n" not in said
-
-
-def test_a_prediction_is_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Prediction("a.png", 0.5, 0.5, 0.5, "NORMAL").score = 1.0  # type: ignore[misc]
 
 
 class TestFindingImages:
