@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from featx._run import load_run
-from featx.explain import Verdict, explanation_figure, heat_maps, method_of
+from featx.explain import Verdict, heat_maps
+from featx.explain._figure import explanation_figure
+from featx.explain._maps import method_of
 from featx.extraction._pipeline import stack, to_storage
-from featx.images import decode, picture
+from featx.images import decode, decode_for_display
 from featx.scoring import find_images
 
 BATCH = 8
@@ -59,7 +61,7 @@ def main() -> None:
         verdict = Verdict(0.5, run.record.threshold, run.record.band, run.record.classes)
 
         def draw() -> None:
-            shown = picture(paths[0], 640)
+            shown = decode_for_display(paths[0], 640)
             figure = explanation_figure("image", shown, heat, method, verdict)  # noqa: B023
             figure.savefig("/dev/null", format="png", dpi=110)
 

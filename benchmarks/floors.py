@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from featx._run import load_run
+from featx._scores import Scores
 from featx.errors import NoFeasibleThresholdError
 from featx.thresholds import choose_threshold
 
@@ -36,18 +37,17 @@ def main() -> None:
     print(f"| head | copies | ROC AUC | {titles} |\n|---|---|---|" + "---|" * len(floors))
     for folder in folders:
         record = load_run(folder).record
-        table = pd.read_csv(folder / "oof.csv")
-        truth = table["label"] == record.classes[1]
+        scores = Scores.from_table(pd.read_csv(folder / "oof.csv"), record.classes)
         cells = []
         for floor in floors:
             try:
-                point = choose_threshold(truth, table["score"], accuracy_floor=floor)
+                point = choose_threshold(scores, accuracy_floor=floor)
                 cells.append(f"{point.recall:.4f} / {point.accuracy:.4f}")
             except NoFeasibleThresholdError as error:
                 cells.append(f"none (accuracy {error.best_accuracy:.4f})")
         copies = f"{record.copies}" if record.copies else "none"
         copies += f", averaged over {record.tta}" if record.tta else ""
-        auc = roc_auc_score(truth, table["score"])
+        auc = roc_auc_score(scores.positive, scores.score)
         print(f"| {record.head.name} | {copies} | {auc:.4f} | {' | '.join(cells)} |", flush=True)
 
 

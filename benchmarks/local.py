@@ -16,10 +16,11 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 import featx
+from featx._scores import Scores
 from featx.errors import NoFeasibleThresholdError
 from featx.evaluation._seams import with_kaggle_columns
 from featx.heads import HeadSpec
-from featx.thresholds import choose_locally, choose_threshold
+from featx.thresholds import choose_cross_validated, choose_threshold
 from featx.training import fit_head, load_training_data, out_of_fold
 
 PATIENTS = (20, 40, 80, 160, 320)
@@ -54,9 +55,8 @@ def main(path: str, floor: float) -> None:
         for seed in range(REPEATS):
             local = np.isin(groups, random.choice(patients, count, replace=False))
             try:
-                point = choose_locally(
-                    truth[local], values[local], groups[local], accuracy_floor=floor, seed=seed
-                )
+                scores = Scores.from_arrays(truth[local], values[local], groups[local])
+                point = choose_cross_validated(scores, accuracy_floor=floor, seed=seed)
             except NoFeasibleThresholdError:
                 continue
             said = (point.called == truth[local]).mean()

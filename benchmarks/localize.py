@@ -27,7 +27,8 @@ from sklearn.metrics import roc_auc_score
 
 import featx
 from featx.demo._phantoms import write_phantoms
-from featx.explain import heat_maps, peak
+from featx.explain import heat_maps
+from featx.explain._maps import peak
 from featx.heads import HeadSpec, PatientFolds, build, fit_arguments
 
 FOLDS = 3

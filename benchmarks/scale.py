@@ -53,11 +53,11 @@ def main() -> None:
 
 def _images(data: str, sizes: list[int], rounds: int) -> None:
     from featx.backbones import load_backbone
-    from featx.data import scan_folder
+    from featx.data import load_manifest
     from featx.extraction import ExtractionOptions, extract_images
     from featx.images import AugmentationSpec
 
-    manifest = scan_folder(data)
+    manifest = load_manifest(data)
     shuffled = manifest.table.drop_duplicates("sha256").sample(frac=1, random_state=0)
     backbone = load_backbone("vgg16", weights="random", input_size=96)
     augmentation, options = AugmentationSpec(copies=0), ExtractionOptions(batch_size=8)

@@ -20,7 +20,7 @@ from extract import _subset
 
 import featx
 from featx.backbones import load_backbone
-from featx.data import Manifest, scan_folder
+from featx.data import Manifest, load_manifest
 from featx.extraction import extract
 from featx.heads import HeadSpec, KerasSettings, build
 from featx.heads._keras_network import build_network
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = _subset(arguments.data, Path(folder) / "data", arguments.images)
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         once, cached = _featx(manifest, Path(folder) / "cache", 10 * arguments.epochs)
         study = _study(data / "train", arguments.epochs)
     epochs = arguments.extrapolate

@@ -22,9 +22,11 @@ from featx._progress import SILENT
 from featx._silence import silent_optuna
 from featx.heads import HeadSpec
 from featx.thresholds import sweep
-from featx.tuning import Budget, Search, SearchSpec, StudyPlace, search_heads
+from featx.tuning import Budget, SearchSpec
 from featx.tuning._samplers import make_sampler
-from featx.tuning._workers import Work, Worker, run_trials
+from featx.tuning._search import Search, search_heads
+from featx.tuning._storage import StudyLocation
+from featx.tuning._workers import Task, Worker, run_trials
 from featx_cache import Cache
 
 SECONDS = 0.2
@@ -34,8 +36,8 @@ def thresholds(cache: Cache, trials: int, floor: float, folder: Path) -> tuple[S
     """Time a study of thresholds alone, its one round of scores included."""
     spec = SearchSpec(heads=(HeadSpec.choose("logreg"),), accuracy_floor=floor, threshold_only=True)
     started = time.perf_counter()
-    search, _ = search_heads(cache, spec, StudyPlace(folder, None, "study"), Budget(trials))
-    return search, time.perf_counter() - started
+    found = search_heads(cache, spec, StudyLocation(folder, None, "study"), Budget(trials))
+    return found.search, time.perf_counter() - started
 
 
 def in_memory(search: Search, trials: int) -> float:
@@ -75,9 +77,9 @@ def sleeping(jobs: int, trials: int, folder: Path, url: str | None) -> float:
     """Time a sleeping trial in so many processes, once they are there."""
     search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
 
-    def work(total: int) -> Work:
-        return Work(
-            StudyPlace(folder, url, f"{jobs}-jobs"),
+    def task(total: int) -> Task:
+        return Task(
+            StudyLocation(folder, url, f"{jobs}-jobs"),
             json.dumps({}),
             ("maximize",),
             search.model_dump_json(),
@@ -85,10 +87,10 @@ def sleeping(jobs: int, trials: int, folder: Path, url: str | None) -> float:
             Sleeper(),
         )
 
-    worker = Worker(work(trials), alone=False)
-    run_trials(work(jobs), worker, description="warming up", progress=SILENT)
+    worker = Worker(task(trials), repeatable=False)
+    run_trials(task(jobs), worker, description="warming up", progress=SILENT)
     before, started = len(worker.study.trials), time.perf_counter()
-    run_trials(work(trials), worker, description="trials", progress=SILENT)
+    run_trials(task(trials), worker, description="trials", progress=SILENT)
     return (time.perf_counter() - started) / (trials - before)
 
 

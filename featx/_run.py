@@ -2,90 +2,472 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Literal, ParamSpec
 
-from featx._progress import SILENT, Progress
+import pandas as pd
+
+from featx._html import html_table
+from featx._progress import Progress, progress_of
 from featx.backbones import Backbone
+from featx.data import ReadingOptions
+from featx.errors import InputError
+from featx.evaluation import counts_in_words
+from featx.evaluation._metrics_frame import metrics_frame
+from featx.evaluation._prevalence import require_share
+from featx.explain import Explanations, explain_images
+from featx.exporting import Export, export_onnx
+from featx.populations import (
+    ProtocolReport,
+    calibrate,
+    calibrate_unlabelled,
+    shift_protocol,
+)
+from featx.populations._label_shift import refuse_with_unlabelled
 from featx.runs import FittedRun
-from featx.scoring import Evaluation, Prediction, Predictor, measure, score_images
+from featx.scoring import (
+    Evaluation,
+    ImageScorer,
+    PredictionCounts,
+    Predictions,
+    ScoringOptions,
+    find_images,
+    predict_images,
+    score_data,
+)
+from featx.scoring._comparison import compare_scored
+from featx.scoring._evaluation import evaluate_scored
+from featx.scoring._labelled_data import Data
+from featx.scoring._run_names import names_of
 from featx_cache import Cache
+
+P = ParamSpec("P")
+Images = str | Path | Iterable[str | Path]
 
 
 class Run(FittedRun):
-    """A run directory; open one with `load_run`."""
+    """A run directory; `featx.fit` and `featx.tune` make one, `featx.load_run` opens it.
 
-    def evaluate(
+    Examples
+    --------
+    >>> run = featx.load_run("runs/logreg")  # doctest: +SKIP
+    >>> run  # doctest: +SKIP
+    Run(runs/logreg: logreg, threshold 0.412, out of fold recall 0.968, accuracy 0.951)
+    >>> run.evaluate()  # doctest: +SKIP
+    Evaluation(logreg on test: recall 0.960, accuracy 0.910, ROC AUC 0.970, 62 images)
+    >>> run.predict("new_patients/").to_frame()  # doctest: +SKIP
+    >>> run.explain(["a.png"])  # doctest: +SKIP
+    >>> run.calibrate("our_hospital/", "runs/ours", accuracy_floor=0.9)  # doctest: +SKIP
+    """
+
+    def evaluate(  # noqa: PLR0913
         self,
-        cache: Cache | None = None,
+        data: Data | None = None,
         *,
-        split: str | None = "test",
+        split: str | None = None,
         by: Sequence[str] = (),
         prevalence: float | None = None,
+        compare: Sequence[FittedRun] = (),
         keep_known_patients: bool = False,
-        progress: Progress = SILENT,
+        cache: str | Path | None = None,
+        weights: str | None = None,
+        reading: ReadingOptions | None = None,
+        progress: Progress | bool = True,
     ) -> Evaluation:
-        """Measure the run on images that it wasn't fitted on.
+        """Measure the run at its own threshold on images that it wasn't fitted on.
+
+        Images that it was fitted on, other images of the same patients and near duplicates are left
+        out and counted. The images are compared with those that it was fitted on.
 
         Parameters
         ----------
-        cache
-            None takes the cache that the run was fitted on.
+        data
+            Labelled images: a cache, a manifest, a DataFrame, or a path to a cache or to anything
+            that `featx.load_manifest` reads. Images are embedded as the run's own were. None takes
+            the cache that the run was fitted on.
         split
-            Of the cache; ``all`` takes every image, None those of ``test`` or else every image.
+            Split to take; ``"all"`` takes every image. None takes ``"test"``, or all images if
+            there is no such split.
         by
-            Columns of the manifest to divide the images by, or ``size``.
+            Columns of the manifest to divide the images by, or ``"size"``.
         prevalence
-            See `featx.evaluation.evaluate_scores`.
+            Share of the sick among the people for whom the run will be used: predictive values are
+            given for there, too.
+        compare
+            Other runs, which are tested against this one on the same images.
         keep_known_patients
-            See `featx.scoring.score_images`.
-
-        Raises
-        ------
-        InputError
-            When the split is empty, nothing is left of it, or there is no such column.
-        SpecMismatchError
-            See `FittedRun.require_match`.
-        """
-        cache = cache if cache is not None else self.own_cache()
-        scored = score_images(
-            self, cache, split, keep_known_patients=keep_known_patients, progress=progress
-        )
-        return measure(self, scored, by=by, prevalence=prevalence)
-
-    def predict(
-        self, paths: Iterable[str | Path], *, backbone: Backbone | None = None
-    ) -> Iterator[Prediction]:
-        """Decode, embed and score image files, a few at a time.
-
-        Parameters
-        ----------
-        paths
-            Image files; see `find_images` for folders.
-        backbone
-            None loads the run's own.
+            Whether images of patients that the run was fitted on are measured, too: for data in
+            which other people have the same names.
+        cache
+            Folder that keeps the embeddings of images. None makes a temporary one.
+        weights
+            Place of the backbone's weights, if they were moved since the fit.
+        reading
+            How the images are read. `ReadingOptions(classes=("healthy", "ill"))` says what the data
+            call the negative and the positive class.
+        progress
+            Bars by default; False is silent.
 
         Returns
         -------
-        iterator of Prediction
-            In the order of `paths`; a file that can't be read has an error and no score.
+        Evaluation
+            Metrics with 95 % intervals by patients, the scores, the images left out, subgroups, the
+            shift from the training images, and the comparison with other runs.
 
         Raises
         ------
         InputError
-            When a file of the run is missing or damaged.
+            If the split is empty, nothing is left of it, there is no such column, or the data have
+            no labels or other classes.
+        SpecMismatchError
+            If a cache has embeddings by another backbone.
+
+        Examples
+        --------
+        >>> run.evaluate()  # doctest: +SKIP
+        >>> run.evaluate("other_hospital/", by=["size"], prevalence=0.05)  # doctest: +SKIP
+        """
+        if prevalence is not None:
+            require_share(prevalence)
+        runs = [self, *compare]
+        names_of(runs)  # which refuses a run that is there twice
+        options = _options(split, keep_known_patients, cache, weights, reading)
+        scored = score_data(runs, data, options, by=by, progress=progress)
+        comparison = compare_scored(list(zip(runs, scored, strict=True))) if compare else None
+        return evaluate_scored(self, scored[0], by=by, prevalence=prevalence, comparison=comparison)
+
+    def predict(
+        self,
+        images: Images,
+        *,
+        backbone: Backbone | None = None,
+        weights: str | None = None,
+        progress: Progress | bool = True,
+    ) -> Predictions:
+        """Decode, embed and score image files with the run's own settings.
+
+        Parameters
+        ----------
+        images
+            Image file, folder with images anywhere below it, or several of these.
+        backbone
+            The run's backbone, if it is loaded already.
+        weights
+            Place of the backbone's weights, if they were moved since the fit.
+        progress
+            Bars by default; False is silent.
+
+        Returns
+        -------
+        Predictions
+            One row an image, in the order of `images`. A file that can't be read has an error and
+            no score.
+
+        Raises
+        ------
+        InputError
+            If a path doesn't exist, a folder has no images, or a file of the run is damaged.
         SpecMismatchError, WeightsError
             See `FittedRun.backbone`.
+
+        Notes
+        -----
+        `featx.scoring.predict_images` takes any number of files, and yields predictions one after
+        another.
+
+        Examples
+        --------
+        >>> found = run.predict("new_patients/")  # doctest: +SKIP
+        >>> found.to_frame()[["path", "score", "prediction"]]  # doctest: +SKIP
         """
-        return Predictor(self, backbone or self.backbone()).predict(paths)
+        left_out: Counter[str] = Counter()
+        paths = _paths(images, left_out)
+        scorer = ImageScorer(self, backbone or self.backbone(weights))
+        rows, counts = [], PredictionCounts(self)
+        with progress_of(progress).task("Predicting", len(paths), "image") as advance:
+            for prediction in predict_images(scorer, paths):
+                rows.append(prediction)
+                counts.add(prediction)
+                advance(1)
+        return Predictions(rows, counts, left_out)
+
+    def explain(
+        self,
+        images: Images,
+        out: str | Path | None = None,
+        *,
+        backbone: Backbone | None = None,
+        weights: str | None = None,
+        force: bool = False,
+        progress: Progress | bool = True,
+    ) -> Explanations:
+        """Draw what each verdict came from: a heat map over the image.
+
+        Parameters
+        ----------
+        images, backbone, weights, progress
+            See `predict`.
+        out
+            Folder for a figure of each image and tables of all. None writes nothing: a notebook
+            shows the figures.
+        force
+            Whether explanations that are in `out` already are replaced.
+
+        Returns
+        -------
+        Explanations
+            One row an image, in the order of `images`.
+
+        Raises
+        ------
+        InputError
+            See `predict` and `featx.explain.explain_images`.
+
+        Examples
+        --------
+        >>> run.explain(["a.png"])  # doctest: +SKIP
+        >>> run.explain("new_patients/", "explained")  # doctest: +SKIP
+        """
+        return explain_images(
+            self,
+            _paths(images),
+            out,
+            backbone=backbone or self.backbone(weights),
+            force=force,
+            progress=progress,
+        )
+
+    def calibrate(  # noqa: PLR0913
+        self,
+        data: Data,
+        run: str | Path,
+        *,
+        accuracy_floor: float | None = None,
+        recalibrate: Literal["sigmoid", "temperature"] | None = None,
+        guarantee: float | None = None,
+        unlabelled: bool = False,
+        split: str = "all",
+        keep_known_patients: bool = False,
+        cache: str | Path | None = None,
+        weights: str | None = None,
+        reading: ReadingOptions | None = None,
+        force: bool = False,
+        progress: Progress | bool = True,
+    ) -> Run:
+        """Choose the threshold anew on images of another population; the head stays as it is.
+
+        Parameters
+        ----------
+        data
+            Images of that population; see `evaluate`.
+        run
+            Directory of the new run. This run stays as it is.
+        accuracy_floor
+            Accuracy that the threshold must keep there. None takes the run's own.
+        recalibrate
+            Method that makes scores probabilities there, too. None leaves the scores as they are.
+        guarantee
+            Confidence with which the accuracy floor is promised for new patients, such as 0.9. None
+            promises nothing.
+        unlabelled
+            Whether labels aren't known: then the run is corrected for another share of the sick
+            only, under the assumption that nothing else differs. `data` is a path or a cache.
+        split
+            Split to choose on; ``"all"`` takes every image.
+        keep_known_patients, cache, weights, reading, progress
+            See `evaluate`.
+        force
+            Whether a run that is there already is replaced.
+
+        Returns
+        -------
+        Run
+            The new run. ``run.record.calibrated`` has the old and the new operating point.
+            `featx.populations.calibrate` returns them as a report.
+
+        Raises
+        ------
+        InputError
+            If the new run exists, the floor is out of range, or a class has too few patients.
+        NoFeasibleThresholdError
+            If no threshold reaches the floor on these images, or nothing can be promised.
+
+        Examples
+        --------
+        >>> run.calibrate("our_hospital/", "runs/ours", accuracy_floor=0.9)  # doctest: +SKIP
+        """
+        options = _options(split, keep_known_patients, cache, weights, reading)
+        if unlabelled:
+            refuse_with_unlabelled(recalibrate=recalibrate, guarantee=guarantee, cache=cache)
+            if not isinstance(data, Cache | str | Path):
+                raise InputError(
+                    "images without labels are a path or a cache",
+                    "Give one, or leave out `unlabelled=True`.",
+                    parameter="data",
+                )
+            calibrate_unlabelled(
+                self,
+                data,
+                run,
+                accuracy_floor=accuracy_floor,
+                options=options,
+                force=force,
+                progress=progress,
+            )
+        else:
+            calibrate(
+                self,
+                data,
+                run,
+                accuracy_floor=accuracy_floor,
+                recalibrate=recalibrate,
+                guarantee=guarantee,
+                options=options,
+                force=force,
+                progress=progress,
+            )
+        return load_run(run, self.trusted)
+
+    def shift_protocol(
+        self,
+        columns: Sequence[str] = (),
+        *,
+        cache: Cache | str | Path | None = None,
+        progress: Progress | bool = True,
+    ) -> ProtocolReport:
+        """Train the run's head anew on one side of a seam of its data, and use it on the other.
+
+        Parameters
+        ----------
+        columns
+            Columns of the manifest to divide the images by, such as the hospital.
+        cache
+            Cache to train on. None takes the one that the run was fitted on.
+        progress
+            Bars by default; False is silent.
+
+        Raises
+        ------
+        InputError
+            If there is no seam, or too few patients on a side.
+
+        Examples
+        --------
+        >>> run.shift_protocol(["hospital"]).to_frame()  # doctest: +SKIP
+        """
+        return shift_protocol(self, cache, columns=columns, progress=progress)
+
+    def export_onnx(
+        self, path: str | Path, *, weights: str | None = None, force: bool = False
+    ) -> Export:
+        """Write backbone, head and recalibration as one ONNX graph, for programs without featx.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        weights
+            Place of the backbone's weights, if they were moved since the fit.
+        force
+            Whether a file that is there already is replaced.
+
+        Raises
+        ------
+        InputError
+            If a file is there already, a package of ``featx[onnx]`` is missing, or the run can't be
+            written so.
+
+        Examples
+        --------
+        >>> run.export_onnx("model.onnx").metadata["threshold"]  # doctest: +SKIP
+        """
+        return export_onnx(self, path, weights=weights, force=force)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the metrics out of fold, one row each, with the ends of their 95 % intervals."""
+        return metrics_frame(self.record.metrics["out_of_fold"])
+
+    def __repr__(self) -> str:
+        record, found = self.record, self.record.metrics["out_of_fold"]
+        return (
+            f"Run({self.path}: {record.head.name}, threshold {record.threshold:.6g}, out of fold "
+            f"recall {found['recall']:.3f}, accuracy {found['accuracy']:.3f})"
+        )
+
+    def _repr_html_(self) -> str:
+        record, found = self.record, self.record.metrics["out_of_fold"]
+        table = self.to_frame()
+        shown = table[table["metric"].isin(("recall", "accuracy", "specificity", "roc_auc"))]
+        notes = [
+            f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
+            f"{record.accuracy_floor:g} out of fold.",
+            counts_in_words(found["confusion"], record.classes),
+        ]
+        if record.calibrated:
+            notes = [
+                f"Threshold {record.threshold:.6g}, calibrated on "
+                f"{record.calibrated['images']:,} images of another population; the metrics are "
+                "those of the training images, out of fold.",
+                *filter(None, [record.calibrated.get("advice"), record.calibrated.get("shift")]),
+            ]
+        return html_table(shown, notes, title=f"{record.head.name}, out of fold ({self.path})")
 
 
-def load_run(path: str | Path) -> Run:
+def load_run(path: str | Path, trusted: Iterable[str] = ()) -> Run:
     """Open a run directory that `featx.fit` wrote.
+
+    Parameters
+    ----------
+    path
+        Directory of the run.
+    trusted
+        Types that the head may hold besides those that featx knows; see `featx.heads.load_head`.
+        Name only types whose code you know.
 
     Raises
     ------
     InputError
-        When it isn't a run, or a file of it is missing or damaged.
+        If it isn't a run, or a file of it is missing or damaged.
+
+    Examples
+    --------
+    >>> run = featx.load_run("runs/logreg")  # doctest: +SKIP
+    >>> run.record.threshold  # doctest: +SKIP
     """
-    return Run(path)
+    return Run(path, trusted)
+
+
+def as_run(verb: Callable[P, FittedRun]) -> Callable[P, Run]:
+    """Return a verb that gives a `Run`, with all that can be done with it, for a fitted run."""
+
+    @functools.wraps(verb)
+    def run(*args: P.args, **options: P.kwargs) -> Run:
+        made = verb(*args, **options)
+        return Run(made.path, made.trusted)
+
+    run.__doc__ = (verb.__doc__ or "").replace("FittedRun", "Run")
+    return run
+
+
+def _options(
+    split: str | None,
+    keep_known_patients: bool,
+    cache: str | Path | None,
+    weights: str | None,
+    reading: ReadingOptions | None,
+) -> ScoringOptions:
+    return ScoringOptions(
+        split=split,
+        keep_known_patients=keep_known_patients,
+        cache=None if cache is None else Path(cache),
+        weights=weights,
+        reading=reading or ReadingOptions(),
+    )
+
+
+def _paths(images: Images, left_out: Counter[str] | None = None) -> list[Path]:
+    """Return the image files that were given, and those in folders."""
+    return list(find_images([images] if isinstance(images, str | Path) else images, left_out))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from featx.errors import InputError
+
+_CLASSES = ("negative", "positive")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +42,14 @@ class Scores:
     ([False, True], 2)
     >>> scores
     Scores(2 images of 2 patients, 1 PNEUMONIA, test)
+    >>> Scores.from_arrays([0, 1, 1], [0.2, 0.4, 0.7])[[1, 2]]
+    Scores(2 images of 2 patients, 2 positive)
     """
 
     positive: NDArray[np.bool_]
     score: NDArray[np.float64]
     patient: NDArray[np.object_]
-    classes: tuple[str, str] = ("negative", "positive")
+    classes: tuple[str, str] = _CLASSES
     origin: str = ""
 
     @classmethod
@@ -56,6 +63,55 @@ class Scores:
             origin,
         )
 
+    @classmethod
+    def from_arrays(
+        cls,
+        y: ArrayLike,
+        scores: ArrayLike,
+        groups: ArrayLike | None = None,
+        classes: tuple[str, str] = _CLASSES,
+        origin: str = "",
+    ) -> Scores:
+        """Take labels, scores and patients as scikit-learn has them.
+
+        Parameters
+        ----------
+        y : array of shape (images,), bool or 0/1
+            1 for the positive class.
+        scores : array of shape (images,)
+            Scores of the positive class.
+        groups : array of shape (images,), optional
+            Patient of each image. By default, each image is of its own patient.
+        classes, origin
+            See the attributes.
+
+        Raises
+        ------
+        InputError
+            If the lengths differ.
+        """
+        positive, score = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
+        patient = np.asarray(range(len(score)) if groups is None else groups, object)
+        if not positive.shape == score.shape == patient.shape or positive.ndim != 1:
+            shapes = f"{positive.shape}, scores of shape {score.shape} and patients of shape"
+            raise InputError(f"labels of shape {shapes} {patient.shape} don't match")
+        return cls(positive, score, patient, classes, origin)
+
+    @property
+    def patient_number(self) -> NDArray[np.intp]:
+        """Number of each image's patient, from 0 on, in the order of their names."""
+        return np.unique(self.patient, return_inverse=True)[1]
+
+    def called(self, threshold: float) -> NDArray[np.bool_]:
+        """Say which images are called positive: their score is at least the threshold."""
+        return self.score >= threshold
+
+    def __getitem__(self, rows: Any) -> Scores:
+        """Return some of the images, by a mask, a slice or an array of positions."""
+        return Scores(
+            self.positive[rows], self.score[rows], self.patient[rows], self.classes, self.origin
+        )
+
     def __len__(self) -> int:
         return len(self.score)
 
@@ -63,3 +119,18 @@ class Scores:
         patients, positive = len(set(self.patient)), int(self.positive.sum())
         counted = f"{len(self)} images of {patients} patients, {positive} {self.classes[1]}"
         return f"Scores({counted}{self.origin and f', {self.origin}'})"
+
+
+def as_scores(y: ArrayLike | Scores, scores: ArrayLike | None) -> Scores:
+    """Take scores as they are, or put labels and scores together.
+
+    Raises
+    ------
+    InputError
+        If labels come without scores, or their lengths differ.
+    """
+    if isinstance(y, Scores):
+        return y
+    if scores is None:
+        raise InputError("there are labels and no scores", "Give `scores`.", parameter="scores")
+    return Scores.from_arrays(y, scores)

@@ -10,6 +10,12 @@ from featx_cache._errors import (
 )
 
 
+class NoLabelsError(InputError):
+    """Images that must have labels have none."""
+
+    code = "no-labels"
+
+
 class WeightsError(FeatxError):
     """Pretrained weights can't be had or don't fit the backbone.
 
@@ -67,6 +73,7 @@ __all__ = [
     "FeatxError",
     "InputError",
     "NoFeasibleThresholdError",
+    "NoLabelsError",
     "NotACacheError",
     "OutOfMemoryError",
     "SpecMismatchError",

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from featx.backbones import Backbone, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import ExtractionOptions, extract
 from featx.images import AugmentationSpec
 from tests.archives import EXPLODED
+from tests.folds import use_two_folds
 
 # TensorFlow reads it when it is imported, which no test module does before this one.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -65,7 +66,7 @@ def tiny_cache(
     """The drawn X-rays and one copy of each training image, embedded. Copy it before a change."""
     folder = tmp_path_factory.mktemp("tiny") / "cache"
     extract(
-        scan_folder(phantom_data),
+        load_manifest(phantom_data),
         folder,
         tiny_backbone,
         augmentation=AugmentationSpec(copies=1),
@@ -77,7 +78,7 @@ def tiny_cache(
 @pytest.fixture
 def two_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Score out of two folds where five would be three more trainings of the same."""
-    monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+    use_two_folds(monkeypatch)
 
 
 @pytest.fixture

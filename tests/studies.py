@@ -8,7 +8,7 @@ import optuna
 
 from featx.tuning._storage import (
     JOURNAL_NAME,
-    StudyPlace,
+    StudyLocation,
     database_errors,
     drop_torn_line,
     open_storage,
@@ -18,7 +18,7 @@ from featx.tuning._storage import (
 IDENTITY = {"heads": "logreg"}
 
 
-def use_study(place: StudyPlace) -> optuna.Study:
+def use_study(place: StudyLocation) -> optuna.Study:
     """Open a study as a search does, and run a trial in it."""
     drop_torn_line(place.folder / JOURNAL_NAME)
     study = open_study(place, open_storage(place), IDENTITY, ["maximize"])

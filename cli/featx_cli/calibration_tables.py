@@ -3,70 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from featx_cli.tables import plain_table
+from featx_cli.tables import METRICS, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from featx.evaluation import Interval
-    from featx.populations import CalibrationReport, PriorReport
-
-_ROWS = (
-    ("accuracy", "Accuracy"),
-    ("recall", "Recall (sensitivity)"),
-    ("specificity", "Specificity"),
-    ("precision", "Precision (PPV)"),
-    ("npv", "NPV"),
-)
+    from featx.populations import CalibrationReport, LabelShiftReport
 
 
-def point_words(report: CalibrationReport) -> tuple[str, ...]:
-    """Say what both points do to the local images."""
-    from featx.evaluation import counts_in_words
-
-    classes = report.record.classes
-    how = "New threshold" if report.promise is not None else "New threshold, cross-validated"
-    return (
-        f"Old threshold: {counts_in_words(report.old.confusion, classes)}",
-        f"{how}: {counts_in_words(report.new.confusion, classes)}",
-    )
-
-
-def point_table(report: CalibrationReport) -> Table:
-    """Compare both points on the local images."""
-    how = "chosen on these" if report.promise is not None else "cross-validated"
-    table = plain_table("Operating point on these images", ("", "old", f"new, {how}"))
+def points_table(report: CalibrationReport | LabelShiftReport, where: str, new: str) -> Table:
+    """Compare both operating points; `where` ends the title, `new` is a column's."""
+    table = plain_table(f"Operating point{where}", ("", "old", new))
     table.add_row("Threshold", f"{report.old_threshold:.6g}", f"{report.record.threshold:.6g}")
-    for name, title in _ROWS:
-        table.add_row(
-            title,
-            *(
-                _value(getattr(metrics, name), metrics.intervals.get(name))
-                for metrics in (report.old, report.new)
-            ),
-        )
+    names = dict(METRICS)
+    for row in report.to_frame().to_dict("records"):
+        table.add_row(names[str(row["metric"])], *(_value(row, which) for which in ("old", "new")))
     return table
 
 
-def expected_table(report: PriorReport) -> Table:
-    """Compare both points as they are expected to do at another share of sick people."""
-    table = plain_table("Operating point, expected", ("", "old", "new"))
-    table.add_row("Threshold", f"{report.old.threshold:.6g}", f"{report.new.threshold:.6g}")
-    for name, title in _ROWS:
-        table.add_row(
-            title,
-            *(
-                _value(point.values[name], point.intervals.get(name))
-                for point in (report.old, report.new)
-            ),
-        )
-    return table
-
-
-def _value(value: float, interval: Interval | None) -> str:
+def _value(row: dict[Any, Any], which: str) -> str:
+    value, low, high = (row[f"{name}_{which}"] for name in ("value", "low", "high"))
     if math.isnan(value):
         return "undefined"
-    between = f" ({interval.low:.3f} – {interval.high:.3f})" if interval else ""
-    return f"{value:.3f}{between}"
+    return f"{value:.3f}" + ("" if math.isnan(low) else f" ({low:.3f} – {high:.3f})")

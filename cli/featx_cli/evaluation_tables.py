@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from featx_cli.console import warn
-from featx_cli.tables import METRICS, plain_table
+from featx_cli.console import output, warn
+from featx_cli.tables import METRICS, confusion_table, metrics_table, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from featx.evaluation import Difference, Interval, Metrics, Shift, Subgroups
-    from featx.scoring import RunComparison
-    from featx.scoring._left_out import LeftOut
+    from featx.scoring import Evaluation, LeftOut, RunComparison
 
 SIGNALS = {
     "scores": "scores (KS distance)",
@@ -62,34 +63,57 @@ def comparison_table(comparison: RunComparison, other: str) -> Table:
     return table
 
 
-def comparison_notes(comparison: RunComparison) -> list[str]:
-    """Return what has to be known to read these tables."""
-    from featx.evaluation import counted
+def show_evaluation(evaluation: Evaluation, *, titled: bool) -> None:
+    """Print an evaluation; `titled` says that its title has the data's name."""
+    from featx.evaluation import caveats, plural
 
-    notes = [
-        f"{counted(comparison.images, 'image')} of {counted(comparison.patients, 'patient')}, each "
-        "run at its own threshold; difference: other less first. Intervals and p by resampling "
-        "patients; (DeLong) and (McNemar) take images for independent. Holm: p for all of these "
-        "tests together."
-    ]
-    if comparison.excluded:
-        notes.append(
-            f"{counted(comparison.excluded, 'image')} left out: another of the runs was fitted on "
-            "the same files or patients, or has no embedding of them."
-        )
-    return notes
+    classes, metrics = evaluation.run.record.classes, evaluation.metrics.as_dict()
+    console = output()
+    title = f"{evaluation.run.record.head.name} on {evaluation.split}"
+    console.print(evaluation.in_words)
+    console.print(metrics_table(f"{title} of {evaluation.data}" if titled else title, metrics))
+    console.print(confusion_table(metrics["confusion"], classes))
+    console.print(
+        f"{plural(metrics['images'], 'image')} of {plural(metrics['patients'], 'patient')} at "
+        f"the run's threshold {metrics['threshold']:.6g}."
+    )
+    for caution in caveats(metrics, classes):
+        console.print(caution)
+    for subgroups in evaluation.subgroups:
+        console.print()
+        console.print(subgroups_table(subgroups, classes))
+        for note in subgroup_notes(subgroups):
+            console.print(note)
+    if (comparison := evaluation.comparison) is not None:
+        for other in comparison.names[1:]:
+            console.print()
+            console.print(comparison_table(comparison, other))
+        for note in comparison.notes:
+            console.print(note)
+    if evaluation.shift is not None:
+        console.print()
+        console.print(shift_table(evaluation.shift, classes))
+        console.print(evaluation.shift.sentence)
+        if evaluation.shift.suspected:
+            console.print(
+                "The operating point may not hold here: look at recall and specificity above, and "
+                "choose another with `featx calibrate` and some labelled images of this population."
+            )
+    if evaluation.run.record.extraction.backbone.weights == "random":
+        console.print("The embeddings are untrained (random weights).")
+    tell_left_out(evaluation.left_out)
 
 
-def tell_known_images(left_out: LeftOut) -> None:
-    """Say which images weren't measured and why, and what to do where that is wrong."""
-    from featx.scoring._left_out import ELSE, MORE_COPIES
+def evaluations_json(evaluations: Sequence[Evaluation]) -> str:
+    """Return evaluations as JSON text: an object, or a list if there are several."""
+    contents = [evaluation.as_dict() for evaluation in evaluations]
+    return json.dumps(contents[0] if len(contents) == 1 else contents, indent=2) + "\n"
 
-    if left_out.sentence:
-        warn(left_out.sentence)
-    if left_out.known_patient:
-        warn(ELSE)
-    if left_out.near_duplicate:
-        warn(MORE_COPIES)
+
+def tell_left_out(left_out: LeftOut) -> None:
+    """Say which images weren't measured and why, and what to do if that is wrong."""
+    for sentence in left_out.sentences:
+        warn(sentence)
 
 
 def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:

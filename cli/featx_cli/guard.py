@@ -32,14 +32,6 @@ def guarded(application: WSGIApplication, host: str) -> WSGIApplication:
     A site can give its own name this machine's address (DNS rebinding), so the Host header must be
     a name of this server. It can send requests, so those that change something must come from
     this server's own pages.
-
-    Parameters
-    ----------
-    application
-        What is served.
-    host
-        Address that is listened at. If it stands for all addresses of the machine, each of them
-        and the machine's name may be asked for.
     """
     names = _names(host)
 
@@ -70,7 +62,7 @@ def _is_every(host: str) -> bool:
 
 
 def _refusal(environ: WSGIEnvironment, names: frozenset[str], host: str) -> str:
-    """Say why a request is not answered; empty when it is."""
+    """Say why a request is not answered. Empty if it is answered."""
     asked = environ.get("HTTP_HOST", "")
     name = _name(asked)
     # No site can make an address its own name.
@@ -88,7 +80,7 @@ def _refusal(environ: WSGIEnvironment, names: frozenset[str], host: str) -> str:
 
 
 def _name(asked: str) -> str:
-    """Return the name in a Host header, without its port; empty when there is none."""
+    """Return the name in a Host header, without its port. Empty if there is none."""
     try:
         return urlsplit(f"//{asked}").hostname or ""
     except ValueError:

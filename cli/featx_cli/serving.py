@@ -64,26 +64,7 @@ def warn_if_open(host: str, what: str) -> None:
 def serve(
     application: Any, host: str, port: int, path: str, *, title: str, open_browser: bool
 ) -> None:
-    """Serve a WSGI application until Ctrl-C; see `featx_cli.guard.guarded` for what is refused.
-
-    Parameters
-    ----------
-    application
-        What to serve.
-    host, port
-        Where; port 0 takes a free one.
-    path
-        Page to begin at.
-    title
-        Named beside the address.
-    open_browser
-        Open the page in a browser.
-
-    Raises
-    ------
-    InputError
-        When the port is in use, or the address isn't of this machine.
-    """
+    """Serve a WSGI application until Ctrl-C. `featx_cli.guard.guarded` says what is refused."""
     try:
         server = make_server(host, port, guarded(application, host), _Server, _Handler)
     except OverflowError as error:
@@ -110,7 +91,7 @@ def cant_listen(error: OSError, host: str, port: int) -> InputError:
 
 
 def announce(url: str, title: str, open_browser: bool) -> None:
-    """Say where the page is, and open it where that is wanted."""
+    """Say where the page is, and open it if that is wanted."""
     print(f"{title}: {url}", flush=True)  # noqa: T201
     say("Ctrl-C ends it.")
     if open_browser:

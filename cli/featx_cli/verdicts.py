@@ -24,17 +24,17 @@ COLUMNS = (
     "error",
 )
 _OF_TABLE = (*COLUMNS[1:-1], "path", "error")
-"""Widths are known beforehand, but for those of paths and errors, which therefore come last."""
+"""Columns of the table. Widths of paths and errors aren't known before, so these come last."""
 
 
 class Writer(Protocol):
-    """Writes rows; nothing of them stays in memory."""
+    """Writes rows and keeps none in memory."""
 
     def row(self, prediction: Prediction) -> None:
         """Write one."""
 
     def end(self) -> None:
-        """Write what comes after the last."""
+        """Write what comes after the last row."""
 
 
 class CsvWriter:
@@ -55,7 +55,7 @@ class CsvWriter:
         self._write(map(_on_one_line, row) if self._on_screen else row)
 
     def end(self) -> None:
-        """There is nothing after the last."""
+        """Write nothing: nothing comes after the last row."""
 
 
 class JsonWriter:
@@ -76,7 +76,7 @@ class JsonWriter:
 
 
 class TableWriter:
-    """Columns of fixed width, so that a row needn't wait for the longest one."""
+    """Columns of fixed width: a row doesn't wait for the longest one."""
 
     def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:
         self._file = file
@@ -96,7 +96,7 @@ class TableWriter:
         self._line({name: _on_one_line(fields[name]) for name in _OF_TABLE})
 
     def end(self) -> None:
-        """There is nothing after the last."""
+        """Write nothing: nothing comes after the last row."""
 
     def _line(self, cells: dict[str, str]) -> None:
         words = ("prediction", "path", "error")
@@ -122,11 +122,11 @@ def write_verdicts(
     Parameters
     ----------
     predictions
-        See `featx.Run.predict`.
+        Predictions, as `featx.scoring.predict_images` yields them.
     format
-        ``table``, ``csv`` or ``json``.
+        Format: ``table``, ``csv`` or ``json``.
     file
-        Flushed after each row: whoever reads a pipe needn't wait.
+        File to write to. It is flushed after each row: a reader of a pipe doesn't wait.
     classes
         Names of the two classes, for the width of their column.
     """
@@ -149,5 +149,5 @@ def _plain(value: Any) -> Any:
 
 
 def _on_one_line(value: Any) -> str:
-    """A name with a line end in it mustn't look like two rows."""
+    """Keep a name with a line end in it from looking like two rows."""
     return "" if value is None else printable(str(value))

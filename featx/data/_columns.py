@@ -1,4 +1,4 @@
-"""Columns of a listing: which one tells the patient, which are kept, and which identify people."""
+"""Columns of a table: which tells the patient, which are kept, and which identify people."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pandas as pd
 
 from featx._progress import Progress
 from featx._specs import require_known
-from featx.data._build import PROBED
 from featx.data._dicom import Pseudonyms
+from featx.data._make_manifest import FILE_COLUMNS
 from featx.data._manifest import OWN_COLUMNS, Manifest
 from featx.data._options import ReadingOptions
 from featx.data._patients import is_kaggle_patient, is_own_patient
@@ -28,7 +28,7 @@ PATIENT_COLUMNS = frozenset(
         "patientnumber", "person", "personid", "pid", "subject", "subjectid", "subjectnumber",
     }
 )  # fmt: skip
-"""Names of columns that tell the patient, in small letters and digits alone."""
+"""Names of columns that tell the patient, in lower case and without punctuation."""
 
 IDENTIFYING_COLUMNS = PATIENT_COLUMNS | {
     "accession", "accessionnumber", "birthdate", "dateofbirth", "dob", "familyname", "firstname",
@@ -36,26 +36,26 @@ IDENTIFYING_COLUMNS = PATIENT_COLUMNS | {
     "patientname", "seriesinstanceuid", "seriesuid", "sopinstanceuid", "ssn", "studyinstanceuid",
     "studyuid", "surname",
 }  # fmt: skip
-"""Names of columns that identify people; their values are hashed wherever they are kept."""
+"""Names of columns that identify people. If they are kept, their values are hashed."""
 
 _PSEUDONYM = re.compile(r"[0-9a-f]{16}")
 _FLOAT = re.compile(r"\d+\.0")
 _INDEX = re.compile(r"(Unnamed: \d+(\.\d+)?)?")
-"""What pandas calls the row numbers that it writes as a column."""
+"""Names that pandas gives to row numbers that it writes as a column."""
 
-_ALIKE = 0.85
-"""From "patients" to "patient", and not from "patient age"."""
+_MIN_SIMILARITY = 0.85
+"""Similarity of a name that is probably misspelt: "patients", and not "patient age"."""
 
 
 def choose_columns(table: Table, options: ReadingOptions, progress: Progress) -> None:
-    """Make a listing's columns those of a manifest: ``group`` first of all, and what is kept.
+    """Make a table's columns those of a manifest: fill ``group``, and drop what isn't kept.
 
     Parameters
     ----------
     table
-        Its columns are changed.
+        Table whose columns are changed.
     options
-        Which column tells the patient, and which are kept besides featx's own. A ``group`` that
+        Column that tells the patient, and columns to keep besides featx's own. A ``group`` that
         featx wrote stays as it is.
     progress
         Is told which column tells the patient, and which were left out.
@@ -63,7 +63,7 @@ def choose_columns(table: Table, options: ReadingOptions, progress: Progress) ->
     Raises
     ------
     InputError
-        When there is no such column, or several columns tell different patients.
+        If there is no such column, or several columns tell different patients.
     """
     columns, keep = table.columns, options.keep
     for name in [
@@ -81,22 +81,22 @@ def choose_columns(table: Table, options: ReadingOptions, progress: Progress) ->
     there = f"has: {', '.join(others)}" if others else "has no other columns"
     for name in keep:
         if name not in OWN_COLUMNS:
-            require_known("column", name, others, f"{table.path.name} {there}.")
+            require_known("column", name, others, f"{table.name} {there}.")
     left = [name for name in others if name not in keep]
     for name in left:
         del columns[name]
     if told := [name for name in left if name != source]:
         progress.note(
-            f"Columns of {table.path.name} that are left out: {', '.join(told)}. "
+            f"Columns of {table.name} that are left out: {', '.join(told)}. "
             "`keep` COLUMN keeps one."
         )
 
 
 def hide_identifiers(manifest: Manifest, pseudonyms: Pseudonyms) -> Manifest:
-    """Hash kept columns that identify people: by their names, or because they equal an identifier.
+    """Hash kept columns that identify people.
 
-    The latter are columns in which a value is the patient of its own image, such as DICOM's
-    PatientID, or the study.
+    They have one of `IDENTIFYING_COLUMNS` as their name, or a value that is the patient or the
+    study of its own image, such as DICOM's PatientID.
     """
     table, changed = manifest.table, {}
     for name in table.columns:
@@ -113,7 +113,7 @@ def hide_identifiers(manifest: Manifest, pseudonyms: Pseudonyms) -> Manifest:
 
 
 def _patient_column(table: Table, asked: str | None, progress: Progress) -> str | None:
-    """Find the column that tells the patient, and say which it is, where nobody did."""
+    """Find the column that tells the patient. If nobody named it, say which it is."""
     columns = table.columns
     if asked is not None:
         require_known("column", asked, columns)
@@ -124,35 +124,35 @@ def _patient_column(table: Table, asked: str | None, progress: Progress) -> str 
     usable = [n for n in named if _tells_patients(columns[n])]
     if len({tuple(_numbered(columns[name])) for name in usable}) > 1:
         raise InputError(
-            f"{table.path.name} has several columns that may tell the patient: {', '.join(usable)}",
+            f"{table.name} has several columns that may tell the patient: {', '.join(usable)}",
             "Say which with `group_column`.",
         )
     if usable:
-        progress.note(f"The column {usable[0]!r} of {table.path.name} tells the patient.")
+        progress.note(f"The column {usable[0]!r} of {table.name} tells the patient.")
         return usable[0]
     others = [n for n in columns if n not in OWN_COLUMNS]
     plain = {_plain(name): name for name in others}
     near = [
         plain[name]
         for name in plain
-        if difflib.get_close_matches(name, PATIENT_COLUMNS, n=1, cutoff=_ALIKE)
+        if difflib.get_close_matches(name, PATIENT_COLUMNS, n=1, cutoff=_MIN_SIMILARITY)
     ]
     if near:
         progress.note(
-            f"No column of {table.path.name} is taken for the patient. Did you mean `group_column` "
+            f"No column of {table.name} is taken for the patient. Did you mean `group_column` "
             f"{near[0]}?"
         )
     return None
 
 
 def _tells_patients(values: Sequence[str]) -> bool:
-    """Say whether a column has more values than yes and no, or case and control."""
+    """Say whether a column has more than two values, such as case and control."""
     different = len(set(values) - {""})
     return different > 2 or different == len(values)
 
 
 def _numbered(values: Sequence[str]) -> list[int]:
-    """Number values in the order of their first use: equal for columns that divide alike."""
+    """Give values numbers in the order of their first use: equal for columns that divide alike."""
     numbers: dict[str, int] = {}
     return [numbers.setdefault(value, len(numbers)) for value in values]
 
@@ -160,9 +160,9 @@ def _numbered(values: Sequence[str]) -> list[int]:
 def _take_groups(columns: dict[str, list[str]], source: str, pseudonyms: Pseudonyms) -> None:
     """Fill ``group`` from a column, hashed.
 
-    In a column called ``group`` featx's own names of patients stay: pseudonyms, names of the
-    Kaggle set, images that are each a patient, and in a manifest that featx saved whatever a
-    ``--group-regex`` had found in the paths.
+    If the column is called ``group``, featx's own names of patients stay: pseudonyms, names of the
+    Kaggle set and images that are each a patient. In a manifest that featx saved, names that
+    `group_regex` found in the paths stay, too.
     """
     values, paths = columns[source], columns["path"]
     if source != "group":
@@ -171,7 +171,7 @@ def _take_groups(columns: dict[str, list[str]], source: str, pseudonyms: Pseudon
     pairs = list(zip(paths, values, strict=True))
     known = {v for v in set(values) if is_kaggle_patient(v)}
     foreign = {v for p, v in pairs if not ((v in known and v in p) or is_own_patient(p, v))}
-    if set(PROBED) <= set(columns) and all(v in p for p, v in pairs if v in foreign):
+    if set(FILE_COLUMNS) <= set(columns) and all(v in p for p, v in pairs if v in foreign):
         return
     columns["group"] = _hashed(values, pseudonyms, only=foreign)
 
@@ -184,9 +184,9 @@ def is_pseudonym(name: str) -> bool:
 def _hashed(
     values: Sequence[str], pseudonyms: Pseudonyms, only: set[str] | None = None
 ) -> list[str]:
-    """Return stand-ins for identifiers; those that are stand-ins already stay.
+    """Return pseudonyms of identifiers. Values that are pseudonyms already stay.
 
-    Numbers of 16 digits look like stand-ins. They are none unless others beside them have letters.
+    Numbers of 16 digits look like pseudonyms. They count as such if other values have letters.
     """
     different = set(values)
     made = any(map(is_pseudonym, different))

@@ -37,26 +37,26 @@ PHOTOMETRIC = frozenset(
         "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT",
     }
 )  # fmt: skip
-"""What DICOM calls the kinds of pixels: PS3.3 C.7.6.3.1.2, and its retired ones."""
+"""Photometric interpretations of DICOM (PS3.3 C.7.6.3.1.2), retired ones included."""
 
 
-class NoPictureError(ValueError):
-    """A DICOM file without a picture that featx reads; the text names nobody."""
+class NoImageError(ValueError):
+    """A DICOM file has no image that featx reads. The text names nobody."""
 
 
-class NotAnImageError(NoPictureError):
-    """A DICOM file that isn't meant to be a picture: a report, or the list of a disc's files."""
+class NotAnImageError(NoImageError):
+    """A DICOM file isn't meant to be an image: a report, or the list of a disc's files."""
 
 
 class Pseudonyms:
-    """Stand-ins for identifiers: equal for equal identifiers, and useless without the salt.
+    """Pseudonyms of identifiers: equal for equal identifiers, and useless without the salt.
 
     Parameters
     ----------
     salt
-        Gives what makes the pseudonyms (HMAC-SHA-256, its first 64 bits) differ from those of
-        anybody else, so that nobody can try identifiers out; asked when there is an identifier.
-        None keeps the identifiers.
+        Function that returns the salt of the hash (HMAC-SHA-256, its first 64 bits). Without the
+        salt nobody can try identifiers out. It is called when the first identifier is met. None
+        keeps the identifiers.
     """
 
     def __init__(self, salt: Callable[[], bytes] | None) -> None:
@@ -68,7 +68,7 @@ class Pseudonyms:
         return self._find_salt()
 
     def of(self, identifier: str) -> str:
-        """Return the stand-in for an identifier; empty for an empty one.
+        """Return the pseudonym of an identifier, or an empty text for an empty one.
 
         Zeros in front of a number make no difference: spreadsheets and pandas drop them.
         """
@@ -86,7 +86,7 @@ def own_salt() -> bytes:
     Raises
     ------
     InputError
-        When it can't be written or read.
+        If it can't be written or read.
     """
     if given := os.environ.get(SALT_VARIABLE):
         return given.encode()
@@ -115,7 +115,7 @@ def own_salt() -> bytes:
 
 
 def looks_like_dicom(file: IO[bytes]) -> bool:
-    """Say whether a file has DICOM's preamble; leaves the file at its start."""
+    """Say whether a file has DICOM's preamble. The file is left at its start."""
     start = file.read(_PREAMBLE + 4)
     file.seek(0)
     return start[_PREAMBLE:] == b"DICM"
@@ -131,32 +131,32 @@ def read_header(file: IO[bytes]) -> Any:
     Raises
     ------
     NotAnImageError
-        When it is DICOM, and not meant to be a picture.
-    NoPictureError
-        When it isn't DICOM or has no picture that featx reads.
+        If it is DICOM and not meant to be an image.
+    NoImageError
+        If it isn't DICOM or has no image that featx reads.
     """
     import pydicom
 
-    hush_pydicom()
+    silence_pydicom()
     with header_errors():
         force = not looks_like_dicom(file)
-        # Of memory one can't read more than there is; of a file, room is made for all that a
-        # header claims, which may be 4 GB an element.
+        # Reading a file makes room for all that a header claims, up to 4 GB an element. Reading
+        # from memory can't take more than there is.
         if file.seek(0, os.SEEK_END) > LARGEST_FILE:
-            raise NoPictureError("a DICOM file of more than 1 GiB")
+            raise NoImageError("a DICOM file of more than 1 GiB")
         file.seek(0)
         content = file.read()
         if (inflated := _inflate(content)) is not None:
             content, force = inflated, True
         dataset = pydicom.dcmread(io.BytesIO(content), force=force)
-        _require_picture(dataset)
+        _require_image(dataset)
     return dataset
 
 
-def hush_pydicom() -> None:
-    """Keep what pydicom says of a header, and with it what is in the header, off the screen.
+def silence_pydicom() -> None:
+    """Keep pydicom's warnings off the screen: they quote the header.
 
-    What is wrong with a file is said by featx, in words that have nothing of it.
+    featx says what is wrong with a file in words that have nothing of its header.
     """
     import pydicom
 
@@ -171,7 +171,7 @@ def hush_pydicom() -> None:
 
 
 def _inflate(content: bytes) -> bytes | None:
-    """Inflate the data set of a deflated file, up to a bound; None for other files.
+    """Inflate the data set of a deflated file, up to a bound. Other files give None.
 
     pydicom inflates without a bound.
     """
@@ -190,14 +190,14 @@ def _inflate(content: bytes) -> bytes | None:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(source.read(), LARGEST_INFLATED)
     if len(inflated) >= LARGEST_INFLATED:
-        raise NoPictureError("a deflated DICOM file of more than 256 MiB")
+        raise NoImageError("a deflated DICOM file of more than 256 MiB")
     if not inflater.eof:
-        raise NoPictureError("not a readable DICOM file")
+        raise NoImageError("not a readable DICOM file")
     return inflated
 
 
-def _require_picture(dataset: Any) -> None:
-    """Refuse what isn't one picture for people to look at."""
+def _require_image(dataset: Any) -> None:
+    """Refuse what isn't one image for people to look at."""
     from pydicom.uid import UID
 
     rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
@@ -212,19 +212,19 @@ def _require_picture(dataset: Any) -> None:
     sized = [0 < (side or 0) < 2**16 for side in (rows, columns)]
     for keyword, there in zip(("PixelData", "Rows", "Columns"), (has_pixels, *sized), strict=True):
         if not there:
-            raise NoPictureError(f"a DICOM file without pixels: no {keyword}")
+            raise NoImageError(f"a DICOM file without pixels: no {keyword}")
     dataset.add_new("Rows", "US", rows)  # whatever kind they had
     dataset.add_new("Columns", "US", columns)
     if (whole_number(dataset, "NumberOfFrames") or 1) > 1:
-        raise NoPictureError("a DICOM file of several images, not one (NumberOfFrames)")
+        raise NoImageError("a DICOM file of several images, not one (NumberOfFrames)")
     if any(text.upper() == "YES" for text in texts(dataset, "BurnedInAnnotation")):
-        raise NoPictureError(
+        raise NoImageError(
             "its DICOM header says that text is burned into the picture (BurnedInAnnotation)"
         )
 
 
 def raw_value(dataset: Any, keyword: str) -> Any:
-    """Return the value of an element, or its bytes where they aren't what its kind should hold."""
+    """Return the value of an element, or its bytes if they don't fit its type."""
     try:
         return dataset.get(keyword)
     except Exception:  # noqa: BLE001 - pydicom has many words for damage
@@ -232,7 +232,7 @@ def raw_value(dataset: Any, keyword: str) -> Any:
 
 
 def texts(dataset: Any, keyword: str) -> list[str]:
-    """Return the values of an element as texts; none where it is absent or empty.
+    """Return the values of an element as texts, none if it is absent or empty.
 
     Some makers put a comma between values.
     """
@@ -246,7 +246,7 @@ def texts(dataset: Any, keyword: str) -> list[str]:
 
 
 def numbers(dataset: Any, keyword: str) -> list[float | None]:
-    """Return the values of an element as numbers; None for each that is no finite number."""
+    """Return the values of an element as numbers, None for each that is no finite number."""
     return [_number(text) for text in texts(dataset, keyword)]
 
 
@@ -259,26 +259,26 @@ def _number(text: str) -> float | None:
 
 
 def whole_number(dataset: Any, keyword: str) -> int | None:
-    """Return the first value of an element as a whole number; None where it is none."""
+    """Return the first value of an element as a whole number, or None if it is none."""
     number = next(iter(numbers(dataset, keyword)), None)
     return int(number) if number is not None and number.is_integer() else None
 
 
 @contextlib.contextmanager
 def header_errors() -> Iterator[None]:
-    """Turn whatever pydicom says of a header into an error that doesn't say what is in it."""
+    """Turn pydicom's errors, which quote the header, into one that doesn't."""
     try:
         yield
-    except (NoPictureError, FeatxError, MemoryError):  # the second of a salt that can't be kept
+    except (NoImageError, FeatxError, MemoryError):  # a FeatxError says that the salt can't be kept
         raise
     except Exception as error:  # pydicom has many words for damage
-        raise NoPictureError("not a readable DICOM file") from error
+        raise NoImageError("not a readable DICOM file") from error
 
 
 def identify(dataset: Any, pseudonyms: Pseudonyms) -> tuple[str, str]:
-    """Return the patient and the study of a DICOM data set; empty where the header has none.
+    """Return pseudonyms of patient and study, empty if the header has none.
 
-    The patient is the issuer and the patient's ID, or the study where there is no ID.
+    The patient is the issuer and the patient's ID. If there is no ID, it is the study.
     """
     study, patient, issuer = (
         _text(dataset, keyword)
@@ -290,9 +290,9 @@ def identify(dataset: Any, pseudonyms: Pseudonyms) -> tuple[str, str]:
 
 
 def kind_of_pixels(dataset: Any) -> str:
-    """Return the photometric interpretation; empty where it is none of DICOM's own.
+    """Return the photometric interpretation, or an empty text if DICOM has no such.
 
-    Anything else could be whatever a machine wrote there, and goes into manifests.
+    A machine may have written anything there, and manifests show it.
     """
     kind = _text(dataset, "PhotometricInterpretation").upper()
     return kind if kind in PHOTOMETRIC else ""

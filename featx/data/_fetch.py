@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx._progress import SILENT, Advance, Progress
+from featx._progress import SILENT, Advance, Progress, progress_of
 from featx._specs import require_known
 from featx.errors import FeatxError, InputError
+from featx_cache._text import first_line
 from featx_cache.files import atomic_folder, make_folder
 
 RETRIES = 2
 
 
 class DownloadError(FeatxError):
-    """A data set can't be downloaded, or isn't what it should be; nothing was left behind."""
+    """A data set can't be downloaded, or has another hash than its publisher says.
+
+    Nothing was left behind.
+    """
+
+    code = "download"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,11 @@ class ArrayFile:
     Attributes
     ----------
     file
-        Its name.
+        Name of the file.
     url
-        The folder that it is in.
+        Folder of the file on the web.
     known_hash
-        What it must hash to, ``algorithm:hexadecimal``, as its publisher says.
+        Hash that its publisher gives, ``algorithm:hexadecimal``.
     """
 
     file: str
@@ -61,8 +67,8 @@ KAGGLE_SETS = {
 NAMES = (*ARRAY_FILES, *KAGGLE_SETS)
 
 
-def fetch(
-    name: str, folder: str | Path, *, mirror: str | None = None, progress: Progress = SILENT
+def fetch_data(
+    name: str, folder: str | Path, *, mirror: str | None = None, progress: Progress | bool = True
 ) -> Path:
     """Download a public data set, unless it is there already.
 
@@ -72,11 +78,11 @@ def fetch(
         ``pneumoniamnist`` (28x28), ``pneumoniamnist-224`` or ``chest-xray-pneumonia``, the original
         images, which needs the package kagglehub and may need a Kaggle account.
     folder
-        Where to put it.
+        Folder to put it in.
     mirror
-        URL of a folder to take an ``.npz`` file from instead of the publisher's.
+        URL of a folder that has the ``.npz`` file, instead of the publisher's.
     progress
-        Shows how much has come.
+        True shows a bar, False is silent.
 
     Returns
     -------
@@ -86,13 +92,20 @@ def fetch(
     Raises
     ------
     InputError
-        For an unknown name, or where kagglehub is missing.
+        If the name is unknown, or kagglehub is missing.
     DownloadError
-        When it can't be downloaded, or its hash is wrong.
+        If it can't be downloaded, or its hash is wrong.
     StorageError
-        When the folder can't be written.
+        If the folder can't be written.
+
+    Examples
+    --------
+    >>> import featx
+    >>> path = featx.fetch_data("pneumoniamnist", "data")  # doctest: +SKIP
+    >>> data = featx.load_manifest(path)  # doctest: +SKIP
     """
     require_known("data set", name, NAMES)
+    progress = progress_of(progress)
     if name in KAGGLE_SETS:
         if mirror is not None:
             raise InputError(f"`mirror` is for {' and '.join(ARRAY_FILES)}", "Leave it out.")
@@ -109,9 +122,9 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
     Raises
     ------
     InputError
-        When another file of that name is there.
+        If another file of that name is there.
     DownloadError, StorageError
-        See `fetch`.
+        See `fetch_data`.
     """
     import pooch
     import requests
@@ -134,7 +147,7 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
             return Path(registry.fetch(file.file, downloader=downloader))
     except requests.RequestException as error:
         raise DownloadError(
-            f"{file.file} can't be downloaded from {file.url} ({_reason(error)})",
+            f"{file.file} can't be downloaded from {file.url} ({first_line(error)[:200]})",
             "Try again later, give `mirror` URL, or put the file there by hand.",
         ) from error
     except ValueError as error:
@@ -165,7 +178,7 @@ def _fetch_kaggle(handle: str, folder: Path, progress: Progress) -> Path:
             kagglehub.dataset_download(handle, output_dir=str(temporary))
         except Exception as error:  # kagglehub's have no base of their own
             raise DownloadError(
-                f"kagglehub can't download {handle} ({_reason(error)})",
+                f"kagglehub can't download {handle} ({first_line(error)[:200]})",
                 "Log in with a Kaggle token (`kagglehub.login()`), or download it by hand.",
             ) from error
         shutil.rmtree(temporary / ".complete", ignore_errors=True)
@@ -181,12 +194,8 @@ def _images_in(folder: Path) -> Path:
     raise DownloadError(f"{folder} has no folder train", "Delete it and fetch again.")
 
 
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 class _Bar:
-    """What pooch tells a bar of tqdm, told to a `Progress`: the total comes after the start."""
+    """Passes on to a `Progress` what pooch tells a tqdm bar; the total comes after the start."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress, self._name = progress, name

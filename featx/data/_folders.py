@@ -10,28 +10,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx._progress import SILENT, Progress
-from featx.data._build import build, compile_group
-from featx.data._left_out import CLOSED, MASK, NAMED_LIKE_AN_IMAGE, NO_CLASS, in_words, of_mask
-from featx.data._manifest import ClassesError, Manifest, order_classes
+from featx._progress import Progress
+from featx.data._left_out import (
+    CLOSED,
+    MASK,
+    NAMED_LIKE_AN_IMAGE,
+    NO_CLASS,
+    in_words,
+    of_class,
+    of_mask,
+)
+from featx.data._make_manifest import compile_group, make_manifest
+from featx.data._manifest import SPLITS, ClassesError, Manifest, order_classes
 from featx.data._options import ReadingOptions
 from featx.data._positive import is_healthy_name
-from featx.data._walking import is_hidden_name, walk
-from featx.errors import InputError
+from featx.data._walk import is_hidden_name, walk
+from featx.errors import InputError, NoLabelsError
 
-SPLITS = {
+SPLIT_NAMES = {
     "train": "train", "training": "train", "trn": "train",
     "val": "val", "valid": "val", "validation": "val", "validate": "val",
     "dev": "val", "devel": "val", "development": "val", "tune": "val", "tuning": "val",
     "test": "test", "testing": "test", "tst": "test", "holdout": "test", "heldout": "test",
     "eval": "test", "evaluation": "test",
 }  # fmt: skip
-"""What split folders are called: in any case, also with spaces, hyphens, or ``set`` at the end."""
+"""Names of split folders. Case, spaces, hyphens and ``set`` at the end make no difference."""
 
 DEFAULT_SPLIT = "train"
-_SPLIT_ORDER = ("train", "val", "test")
 _IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "jpg", "jpeg", "png", "dicom", "dcm"})
-_NAMED = 4
+_MOST_NAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +50,19 @@ class _Image:
     label: str
 
 
-def read_folder(root: Path, options: ReadingOptions, progress: Progress = SILENT) -> Manifest:
+def read_folder(root: Path, options: ReadingOptions, progress: Progress) -> Manifest:
     """Find, hash and group the labelled images under a folder.
 
-    Where the root has split folders (see `SPLITS`), these are read; else every folder is a class,
-    and its images belong to split ``train``, or to the split that a folder in it is named as. A
-    class folder may have other folders in it. Classes whose names differ only in case or in how
-    Unicode writes an accent are one class. What is an image is said by the first bytes of a file,
-    not by its name alone; all other files are left out with a reason, and so are masks.
+    If the root has split folders (see `SPLIT_NAMES`), these are read. Otherwise every folder is a
+    class, and its images belong to split ``train``, or to the split that a folder in it is named
+    as. A class folder may have other folders in it. Classes whose names differ only in case or in
+    how Unicode writes an accent are one class. A file is an image by its name or by its first
+    bytes. All other files are left out with a reason, and so are masks.
 
     Parameters
     ----------
     root
-        The folder.
+        Folder to read.
     options
         Classes and patients. Folders of other classes are left out.
     progress
@@ -70,7 +77,7 @@ def read_folder(root: Path, options: ReadingOptions, progress: Progress = SILENT
     Raises
     ------
     InputError
-        When the folder is missing or has no images, or the classes aren't two.
+        If the folder is missing or has no images, or there aren't two classes.
     """
     _require_folder(root)
     compile_group(options.group_regex)  # before the long work
@@ -93,20 +100,18 @@ def read_folder(root: Path, options: ReadingOptions, progress: Progress = SILENT
         if image.label in order
     )
     left_out |= {
-        "/".join(image.parts): f"of class {image.label}, which was not chosen"
-        for image in found
-        if image.label not in order
+        "/".join(image.parts): of_class(image.label) for image in found if image.label not in order
     }
     listed = {
         "path": [path for _, _, path, _ in chosen],
         "label": [label for _, _, _, label in chosen],
         "split": [split for split, _, _, _ in chosen],
     }
-    return build(root, listed, order, options, progress, left_out)
+    return make_manifest(root, listed, order, options, progress, left_out)
 
 
 def split_of(name: str) -> str:
-    """Return the split that a folder is named as: train, val or test; empty for another name.
+    """Return the split that a folder is named as: train, val, test, or nothing.
 
     Examples
     --------
@@ -114,7 +119,7 @@ def split_of(name: str) -> str:
     ('train', 'test', 'test', '')
     """
     plain = re.sub(r"[\W_]+", "", name.casefold())
-    return SPLITS.get(plain, "") or SPLITS.get(
+    return SPLIT_NAMES.get(plain, "") or SPLIT_NAMES.get(
         re.sub(r"(data)?(set|split|data|images?|imgs?)$", "", plain), ""
     )
 
@@ -168,7 +173,7 @@ def _find_images(root: Path) -> tuple[list[_Image], dict[str, str]]:
 
 
 def _outside(parts: tuple[str, ...]) -> str:
-    """Say that a file is in none of the split folders; empty where it is in one."""
+    """Say that a file is in none of the split folders, or nothing."""
     if len(parts) == 1:
         return "beside the split folders"
     return "" if split_of(parts[0]) else f"in the folder {parts[0]}, which names no split"
@@ -183,8 +188,8 @@ def _split_in_class(image: _Image) -> _Image:
 def _refuse_several_sets(root: Path, found: Sequence[_Image]) -> None:
     """Refuse folders that are data sets of their own, SET/[{train,val,test}/]CLASS/image.
 
-    Without split folders they are known by a healthy name that they both have in them, and don't
-    have themselves: `fold1/NORMAL`, `fold1/PNEUMONIA`, `fold2/NORMAL`, `fold2/PNEUMONIA`.
+    If they have no split folders, they are data sets if both have a folder with the same healthy
+    name: `fold1/NORMAL`, `fold1/PNEUMONIA`, `fold2/NORMAL`, `fold2/PNEUMONIA`.
     """
     split, whole = dict[str, set[str]](), dict[str, set[str]]()
     for image in found:
@@ -208,11 +213,11 @@ def _refuse_several_sets(root: Path, found: Sequence[_Image]) -> None:
 
 
 def _merge_classes(found: Sequence[_Image], asked: Sequence[str]) -> list[_Image]:
-    """Give classes whose names differ in case or Unicode form alone the same name.
+    """Give classes whose names differ only in case or Unicode form the same name.
 
-    It is one that was asked for, or the first in train, else in val, else in test.
+    It is one that was asked for, or the first in train, val or test.
     """
-    names = {(_SPLIT_ORDER.index(image.split), image.label) for image in found}
+    names = {(SPLITS.index(image.split), image.label) for image in found}
     spellings: dict[str, str] = {}
     for name in [*asked, *(label for _, label in sorted(names))]:
         if name not in asked or any(name == label for _, label in names):
@@ -227,8 +232,11 @@ def _folded(name: str) -> str:
 def _require_images(root: Path, found: Sequence[_Image], left_out: dict[str, str]) -> None:
     if found:
         return
+    error = InputError
     said = in_words(left_out.values())
     loose = [path for path, reason in left_out.items() if reason == NO_CLASS]
+    if loose:
+        error = NoLabelsError
     if loose and not any("/" in path for path in loose):
         hint = (
             f"The images lie in {root} itself. If they are of one class, give the folder above, "
@@ -240,7 +248,7 @@ def _require_images(root: Path, found: Sequence[_Image], left_out: dict[str, str
         hint = "featx expects ROOT/CLASS/image or ROOT/{train,val,test}/CLASS/image." + _nested(
             root
         )
-    raise InputError(f"no images in class folders in {root}{f' ({said})' if said else ''}", hint)
+    raise error(f"no images in class folders in {root}{f' ({said})' if said else ''}", hint)
 
 
 def _refuse_class_folder(root: Path, found: Sequence[_Image]) -> None:
@@ -255,12 +263,11 @@ def _refuse_class_folder(root: Path, found: Sequence[_Image]) -> None:
 
 
 def _better_hint(root: Path, found: Sequence[_Image]) -> str:
-    """Say where the classes may be, or how splits differ in them; empty where nobody knows."""
+    """Say where the classes may be, or how splits differ in them, or nothing."""
     if len({image.label for image in found}) == 1:
         return _one_too_high(root, found)
     of_split = {
-        split: sorted({image.label for image in found if image.split == split})
-        for split in _SPLIT_ORDER
+        split: sorted({image.label for image in found if image.split == split}) for split in SPLITS
     }
     of_split = {split: names for split, names in of_split.items() if names}
     if len({tuple(names) for names in of_split.values()}) < 2:
@@ -274,7 +281,7 @@ def _is_image_folder(name: str) -> bool:
 
 
 def _one_too_high(root: Path, found: Sequence[_Image]) -> str:
-    """Point to a folder further down, where all images are; empty where there is none."""
+    """Point to a folder further down that has all images, or say nothing."""
     common = found[0].parts[:-1]
     while any(image.parts[: len(common)] != common for image in found):
         common = common[:-1]
@@ -307,4 +314,4 @@ def _nested(root: Path) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    return ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")

@@ -18,6 +18,7 @@ CLOSED = "in a folder that can't be read"
 NAMED_LIKE_AN_IMAGE = "a folder with the name of an image"
 NOT_REGULAR = "not a regular file"
 _NO_IMAGE = "(not an image)"
+_NOT_CHOSEN = "which was not chosen"
 _UNREAD = "(an image format that featx doesn't read)"
 _MOST_KINDS = 10
 _LONGEST_SUFFIX = 5
@@ -46,12 +47,12 @@ def of_format(path: Path, name: str) -> str:
 
 
 def of_mask(parts: Sequence[str]) -> str:
-    """Give the reason for a mask beside images, by its name or its folders'; empty for an image.
+    """Give the reason for a mask beside images, by its name or its folders, or nothing.
 
     Parameters
     ----------
     parts
-        Of its path below the class folder.
+        Parts of its path below the class folder.
 
     Examples
     --------
@@ -65,17 +66,22 @@ def of_mask(parts: Sequence[str]) -> str:
 
 
 def is_expected(reason: str) -> bool:
-    """Say whether a file that was left out was no image, or wasn't to be used."""
-    return reason in (HIDDEN, MASK) or reason.endswith(_NO_IMAGE) or "not chosen" in reason
+    """Say whether a file that was left out is no image, or wasn't meant to be used."""
+    return reason in (HIDDEN, MASK) or reason.endswith((_NO_IMAGE, _NOT_CHOSEN))
+
+
+def of_class(label: str) -> str:
+    """Give the reason for an image of another class."""
+    return f"of class {label}, {_NOT_CHOSEN}"
 
 
 def in_words(reasons: Mapping[str, int] | Iterable[str]) -> str:
-    """Say how many files are left out, by kind; empty where there are none.
+    """Say how many files are left out, by kind, or nothing if there are none.
 
     Parameters
     ----------
     reasons
-        How often there is which reason; or one of each file.
+        Number of files by reason, or one reason a file.
 
     Examples
     --------

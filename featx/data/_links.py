@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 def linked(
     columns: Sequence[Sequence[object]], pairs: Iterable[tuple[int, int]] = ()
 ) -> NDArray[np.int64]:
-    """Number the sets of images that are linked, directly or through others.
+    """Give each set of images that are linked, directly or through others, a number.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def linked(
     Returns
     -------
     ndarray of shape (images,), dtype int64
-        Equal for images that belong together; numbered from 0 in the order of their first image.
+        Numbers from 0 in the order of the first image, equal for images that belong together.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -49,12 +49,12 @@ def merged_groups(groups: pd.Series[str], sha256: pd.Series[str]) -> pd.Series[s
     Parameters
     ----------
     groups, sha256
-        Of each image or row.
+        Patient and hash of each image or row.
 
     Returns
     -------
     Series
-        Like `groups`; equal to it where no two patients share an image.
+        Names like `groups`, the same if no two patients share an image.
     """
     pairs = pd.DataFrame({"group": groups, "sha256": sha256}).drop_duplicates()
     if not pairs["sha256"].duplicated().any():

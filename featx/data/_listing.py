@@ -1,4 +1,4 @@
-"""CSV and Parquet manifests: reading them strictly, with a line number in every complaint."""
+"""Tables of images: read strictly, with the number of the line in every complaint."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import posixpath
 import re
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from featx._progress import SILENT, Progress
+from featx._progress import Progress
 from featx._specs import require_known
-from featx.data._build import PROBED, build, regroup, require_classes
 from featx.data._columns import choose_columns, hide_identifiers
-from featx.data._folders import DEFAULT_SPLIT, SPLITS
+from featx.data._folders import DEFAULT_SPLIT, SPLIT_NAMES
+from featx.data._make_manifest import FILE_COLUMNS, make_manifest, regroup, require_classes
 from featx.data._manifest import (
     NUMBERS,
     ClassesError,
@@ -27,20 +28,21 @@ from featx.data._manifest import (
 from featx.data._options import ReadingOptions
 from featx.data._paths import WrittenPaths
 from featx.data._tables import Table, read_table
-from featx.errors import InputError
+from featx.errors import InputError, NoLabelsError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def read_listing(path: Path, options: ReadingOptions, progress: Progress = SILENT) -> Manifest:
-    """Read a manifest from a CSV or Parquet file.
+def read_listing(
+    data: Path | pd.DataFrame, options: ReadingOptions, progress: Progress
+) -> Manifest:
+    """Read a manifest from a CSV or Parquet file, or from a DataFrame.
 
     Parameters
     ----------
-    path
-        Has the columns path and label; split (train, val, test; empty is train) and group, where
-        they are known. Where it has sha256, width, height, mode and source
-        of every image, as a manifest that featx saved does, no image is opened.
+    data
+        Table with the columns path and label. Split and group may be empty or absent. If it has
+        sha256, width, height, mode and source of every image, no image is opened.
     options
         See `featx.load_manifest`. Rows of other classes are left out. A ``group`` that featx wrote
         stays as it is.
@@ -50,12 +52,13 @@ def read_listing(path: Path, options: ReadingOptions, progress: Progress = SILEN
     Raises
     ------
     InputError
-        When something is wrong with the file, with the number of the line.
+        If something is wrong with the table, with the number of the line.
     """
-    root = options.root if options.root is not None else path.parent
+    own_folder = Path.cwd() if isinstance(data, pd.DataFrame) else data.parent
+    root = options.root if options.root is not None else own_folder
     if not root.is_dir():
         raise InputError(f"the folder {root} does not exist", "Give `root` the images' folder.")
-    table = read_table(path, progress)
+    table = read_table(data, progress)
     if "sha256" in table.columns:
         table.columns["sha256"] = [value.lower() for value in table.columns["sha256"]]
     _check_labels(table)
@@ -69,7 +72,7 @@ def read_listing(path: Path, options: ReadingOptions, progress: Progress = SILEN
         return hide_identifiers(manifest, options.pseudonyms)
     except ImageInputError as error:
         row = table.columns["path"].index(error.path)
-        raise table.complaint(row, error.what, error.hint) from None
+        raise table.error(row, error.what, error.hint) from None
 
 
 def _manifest(
@@ -79,44 +82,44 @@ def _manifest(
     options: ReadingOptions,
     progress: Progress,
 ) -> Manifest:
-    if all(table.columns.get(name) and all(table.columns[name]) for name in PROBED):
+    if all(table.columns.get(name) and all(table.columns[name]) for name in FILE_COLUMNS):
         return _finished(table, root, order, options.group_regex)
-    listed = {n: v for n, v in table.columns.items() if n not in PROBED and n != "study"}
-    return _without_changed(build(root, listed, order, options, progress), table)
+    listed = {n: v for n, v in table.columns.items() if n not in FILE_COLUMNS and n != "study"}
+    return _without_changed(make_manifest(root, listed, order, options, progress), table)
 
 
 def _check_labels(table: Table) -> None:
-    seen: dict[str, tuple[str, int]] = {}
+    seen: dict[str, tuple[str, Any]] = {}
     known: set[str] = set()
     for row, label in enumerate(table.columns["label"]):
         if label in known:
             continue
         if not label:
-            raise table.complaint(row, "no label", "Every image needs a label.")
+            raise NoLabelsError(table.at(row, "no label"), "Every image needs a label.")
         folded = " ".join(unicodedata.normalize("NFC", label).casefold().split())
         if folded in seen:
             other, line = seen[folded]
-            raise table.complaint(
+            raise table.error(
                 row,
                 f"the label {label!r} is almost {other!r} ({table.unit} {line})",
                 "Write both in the same way.",
             )
-        seen[folded] = (label, table.lines[row])
+        seen[folded] = (label, table.places[row])
         known.add(label)
 
 
 def _check_splits(table: Table) -> None:
     given = table.columns.get("split")
     if given is None:
-        table.columns["split"] = [DEFAULT_SPLIT] * len(table.lines)
+        table.columns["split"] = [DEFAULT_SPLIT] * len(table.places)
         return
-    names = SPLITS | {"": DEFAULT_SPLIT}
+    names = SPLIT_NAMES | {"": DEFAULT_SPLIT}
     for row, split in enumerate(given):
         if split not in names and split.lower() not in names:
             try:
-                require_known("split", split, SPLITS)
+                require_known("split", split, SPLIT_NAMES)
             except InputError as error:
-                raise table.complaint(row, error.what, error.hint) from None
+                raise table.error(row, error.what, error.hint) from None
     table.columns["split"] = [names[split.lower()] for split in given]
 
 
@@ -125,9 +128,9 @@ def _check_paths(table: Table, root: Path, allow_outside: bool) -> None:
     paths, written = table.columns["path"], WrittenPaths(root)
     for row, path in enumerate(paths):
         if not path or "\0" in path:
-            raise table.complaint(row, "no path" if not path else "a path with a zero byte in it")
+            raise table.error(row, "no path" if not path else "a path with a zero byte in it")
         if written.is_of_windows(path):
-            raise table.complaint(
+            raise table.error(
                 row,
                 f"the path {path!r} is of a Windows computer",
                 f"Write it relative to {root}, or give `root` the images' folder.",
@@ -144,9 +147,9 @@ def _check_paths(table: Table, root: Path, allow_outside: bool) -> None:
     if duplicated.any():
         row = int(np.argmax(duplicated))
         first = paths.index(paths[row])
-        raise table.complaint(
+        raise table.error(
             row,
-            f"the path {paths[row]!r} was there before ({table.unit} {table.lines[first]})",
+            f"the path {paths[row]!r} was there before ({table.unit} {table.places[first]})",
             "List every image once.",
         )
     if not allow_outside:
@@ -171,7 +174,7 @@ def _refuse_links(table: Table, root: Path) -> None:
 
 
 def _outside(table: Table, row: int, root: Path) -> InputError:
-    return table.complaint(
+    return table.error(
         row,
         f"the path {table.columns['path'][row]!r} leads out of {root.resolve()}",
         "Give `root` a folder that all images are below, or `allow_outside=True`.",
@@ -179,7 +182,7 @@ def _outside(table: Table, row: int, root: Path) -> InputError:
 
 
 def _below(path: str, root: str) -> str | None:
-    """Return a path relative to a root that it lies below; else None."""
+    """Return a path relative to a root, or None if it doesn't lie below it."""
     if path == root:
         return "."
     prefix = root.rstrip("/") + "/"
@@ -201,8 +204,8 @@ def _order_classes(table: Table, options: ReadingOptions) -> tuple[str, str]:
         return order_classes(found, options)
     except ClassesError as error:
         if options.classes is None and options.positive in (None, *found) and len(found) > 2:
-            raise table.complaint(labels.index(found[2]), error.what, error.hint) from None
-        raise ClassesError(f"{table.path}: {error.what}", error.hint) from None
+            raise table.error(labels.index(found[2]), error.what, error.hint) from None
+        raise ClassesError(f"{table.source}: {error.what}", error.hint) from None
 
 
 def _keep_classes(table: Table, order: tuple[str, str]) -> None:
@@ -210,21 +213,21 @@ def _keep_classes(table: Table, order: tuple[str, str]) -> None:
     rows = [row for row, label in enumerate(table.columns["label"]) if label in order]
     for name, values in table.columns.items():
         table.columns[name] = [values[row] for row in rows]
-    table.lines = [table.lines[row] for row in rows]
+    table.places = [table.places[row] for row in rows]
 
 
 def _finished(
     table: Table, root: Path, order: tuple[str, str], group_regex: str | None
 ) -> Manifest:
-    """Make a manifest of a file that has everything already."""
+    """Make a manifest of a table that has everything already."""
     for name in NUMBERS:
         for row, value in enumerate(table.columns[name]):
             if not (value.isascii() and value.isdigit()) or len(value) > 9:
-                raise table.complaint(row, f"the {name} {value!r} is not a number of pixels")
+                raise table.error(row, f"the {name} {value!r} is not a number of pixels")
     for row, value in enumerate(table.columns["sha256"]):
         if not _SHA256.fullmatch(value):
-            raise table.complaint(row, f"the sha256 {value[:70]!r} is not 64 hexadecimal digits")
-    groups = table.columns.get("group") or [""] * len(table.lines)
+            raise table.error(row, f"the sha256 {value[:70]!r} is not 64 hexadecimal digits")
+    groups = table.columns.get("group") or [""] * len(table.places)
     if not all(groups):
         groups = regroup(table.columns["path"], groups, group_regex)
     numbers = {name: np.array(table.columns[name], np.int32) for name in NUMBERS}

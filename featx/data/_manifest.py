@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from featx.data._options import ReadingOptions
-from featx.data._positive import healthy_first
+from featx.data._positive import healthy_first, positive_sentence
 from featx.errors import InputError
 from featx_cache._index import TEXT
 from featx_cache._spreadsheets import to_csv
@@ -23,12 +24,13 @@ OWN_COLUMNS = frozenset({*COLUMNS, "study", "cause", "fold"})
 """Columns that featx itself writes."""
 
 NUMBERS = ("width", "height")
-_NAMED = 10
+SPLITS = ("train", "val", "test")
+_MOST_NAMES = 10
 DTYPES: dict[str, Any] = {name: np.dtype(np.int32) if name in NUMBERS else TEXT for name in COLUMNS}
 
 
 class ImageInputError(InputError):
-    """Misuse that shows in one image of a manifest: `path`, as the manifest has it."""
+    """One image of a manifest can't be used; `path` is its path in the manifest."""
 
     def __init__(self, path: str, what: str, hint: str = "") -> None:
         self.path = path
@@ -36,30 +38,45 @@ class ImageInputError(InputError):
 
 
 class ClassesError(InputError):
-    """The classes in some data aren't those that were asked for, or not two."""
+    """The classes in some data aren't two, or aren't those that were asked for."""
+
+    code = "classes"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Labelled images.
+    """Labelled images; `featx.load_manifest` makes one.
 
     Attributes
     ----------
     root
-        The folder that `path` is relative to.
+        Folder that `path` is relative to.
     table
         One row an image, with the columns path, label, split, group (the patient), sha256
         (hexadecimal), mode (Pillow's, or DICOM's photometric interpretation) and source (JPEG, PNG,
         TIFF, BMP, WEBP, DICOM, NPZ: what the pixels are read from), all text; width and height in
-        pixels as stored in the file, int32. Where there are any, study (of DICOM) and cause
-        (bacteria or virus, from the names of the Kaggle chest X-ray set), fold, and the columns of
-        a CSV file that were asked for.
+        pixels as stored in the file, int32. There may be more: study (DICOM), cause (bacteria or
+        virus, from the names of the Kaggle chest X-ray set), fold, and columns that were kept.
     classes
-        The negative and the positive class.
+        Names of the negative and the positive class.
     unreadable
         Relative path -> reason, for files that look like images and aren't.
     left_out
         Relative path -> reason, for all other files in a folder that aren't used.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "group": ["p", "p", "q"]})
+    >>> table = table.assign(label=["ill", "ill", "well"], split=["test", "test", "train"])
+    >>> manifest = Manifest(Path("images"), table, ("well", "ill"))
+    >>> manifest
+    Manifest(3 images of 2 patients: 1 well, 2 ill; train 1, test 2)
+    >>> manifest.counts()
+    label  well  ill
+    split
+    train     1    0
+    test      0    2
     """
 
     root: Path
@@ -71,20 +88,53 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.table)
 
-    def counts(self) -> pd.DataFrame:
-        """Count images by split (rows) and class (columns)."""
-        counts = pd.crosstab(self.table["split"], self.table["label"])
+    def __repr__(self) -> str:
+        of_class, of_split = self.counts().sum(), self.counts().sum(axis=1)
+        said = (", ".join(f"{n:,} {name}" for name, n in of_class.items()),
+                ", ".join(f"{name} {n:,}" for name, n in of_split.items()))  # fmt: skip
+        return f"Manifest({self._size()}: {'; '.join(said)})"
+
+    def _repr_html_(self) -> str:
+        counts = self.counts_and_patients()
+        counts.loc["all"] = counts.sum()
+        counts.loc["all", "patients"] = self.table["group"].nunique()
+        files = {"Unreadable files": self.unreadable, "Other files left out": self.left_out}
+        left_out = [f"{what}: {len(reasons):,}." for what, reasons in files.items() if reasons]
+        said = " ".join([f"{self._size()}.", positive_sentence(self.classes), *left_out])
+        return f"<p>{html.escape(said)}</p>{counts.to_html(border=0)}"
+
+    def _size(self) -> str:
+        return f"{len(self):,} images of {self.table['group'].nunique():,} patients"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of the table, one row an image."""
+        return self.table.copy()
+
+    def counts(self, column: str = "split") -> pd.DataFrame:
+        """Count images by a column (rows) and class (columns); train comes before val and test."""
+        counts = pd.crosstab(self.table[column], self.table["label"])
+        if column == "split":
+            counts = counts.reindex([split for split in SPLITS if split in counts.index])
         return counts.reindex(columns=list(self.classes), fill_value=0)
 
+    def counts_and_patients(self, column: str = "split") -> pd.DataFrame:
+        """Count patients and images by a column, and images of each class."""
+        counts = self.counts(column)
+        patients = self.table.groupby(column)["group"].nunique()
+        counts.insert(0, "images", counts.sum(axis=1))
+        counts.insert(0, "patients", patients.reindex(counts.index))
+        return counts
+
     def with_columns(self, keep: Sequence[str]) -> Manifest:
-        """Return the same images with featx's own columns, and others where `keep` has them."""
+        """Return the same images with featx's own columns and those in `keep`."""
         names = [name for name in self.table.columns if name in OWN_COLUMNS or name in keep]
         return replace(self, table=self.table[names])
 
     def seen_from(self, folder: Path) -> Manifest:
-        """Return the same images with paths relative to `folder`, where all lie below it.
+        """Return the same images with paths relative to `folder`.
 
-        Where they don't, the manifest is returned as it is: paths never lead out of their root.
+        If the images don't lie below it, the manifest is returned as it is: paths never lead out of
+        their root.
         """
         root, folder = self.root.resolve(), folder.resolve()
         if root == folder or not root.is_relative_to(folder):
@@ -104,29 +154,29 @@ class Manifest:
         )
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Write the table as CSV or Parquet, by the file's suffix; `load_manifest` reads it back.
+        """Write the table as CSV or Parquet; `featx.load_manifest` reads it back.
 
         Classes, root and unreadable files aren't part of the table.
 
         Parameters
         ----------
         path
-            The file; ``-`` writes CSV to standard output.
+            File to write, .csv or .parquet. ``-`` writes CSV to standard output.
         force
-            Replace a file that is there already.
+            Whether a file that is there already is replaced.
 
         Raises
         ------
         InputError
-            For another suffix, a file that is there already, or a path that isn't UTF-8, which
+            If the suffix is another, the file is there already, or a path isn't UTF-8, which
             Parquet can't hold.
         StorageError
-            When the file can't be written.
+            If the file can't be written.
         """
         path = Path(path)
         require_manifest_name(path)
         if not is_stream(path) and path.exists() and not force:
-            raise InputError(f"{path} exists already", "Give another file, or force=True.")
+            raise InputError(f"{path} exists already", "Give another file, or `force=True`.")
         with output_path(path, replace=force) as temporary:
             if path.suffix.lower() != ".parquet":
                 to_csv(
@@ -144,13 +194,7 @@ class Manifest:
 
 
 def require_manifest_name(path: Path) -> None:
-    """Refuse a name that doesn't say CSV or Parquet; ``-`` is CSV on standard output.
-
-    Raises
-    ------
-    InputError
-        When it doesn't.
-    """
+    """Refuse a name that doesn't say CSV or Parquet; ``-`` is CSV on standard output."""
     if path.suffix.lower() not in (".csv", ".parquet") and path != Path("-"):
         raise InputError(
             f"a manifest is CSV or Parquet, not {path.name!r}", "Name it .csv or .parquet."
@@ -158,7 +202,7 @@ def require_manifest_name(path: Path) -> None:
 
 
 def typed(columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Make a manifest's table of columns: standard ones first, each in its type."""
+    """Make a manifest's table: standard columns first, each in its type."""
     names = [*COLUMNS, *(name for name in columns if name not in COLUMNS)]
     return pd.DataFrame(
         {name: pd.Series(columns[name], dtype=DTYPES.get(name, TEXT)) for name in names}
@@ -171,17 +215,17 @@ def order_classes(labels: Iterable[str], options: ReadingOptions) -> tuple[str, 
     Parameters
     ----------
     labels
-        Class names in the data, each as often as it likes.
+        Class names in the data; a name may be there many times.
     options
-        The order asked for. Without `classes` the class with a healthy name is the first (see
-        `featx.data._positive.healthy_first`). If both or none has such a name, the alphabet
-        decides. `positive` becomes the last. If `both_classes` is false, one of `classes` will do
-        where there are no others: a name that isn't there is then no misspelling.
+        Order of the classes. If `classes` is None, the one with a healthy name is the first (see
+        `featx.data._positive.healthy_first`); if both or none has such a name, the alphabet
+        decides. `positive` becomes the last. If `both_classes` is false and the data has but one of
+        `classes`, the other name is taken for granted.
 
     Raises
     ------
     ClassesError
-        When there aren't two classes, or a name isn't in the data or isn't text.
+        If there aren't two classes, or a name isn't in the data or isn't text.
     """
     found, positive = sorted(set(labels)), options.positive
     for name in found:
@@ -223,5 +267,5 @@ def _as_found(name: str, found: Sequence[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Name some classes: a wrong column may have thousands."""
-    more = ", …" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = ", …" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

@@ -21,10 +21,10 @@ from PIL import Image
 
 from featx._archives import require_modest
 from featx.errors import InputError
+from featx_cache._text import first_line
 from featx_cache.files import open_regular
 
-SPLITS = ("train", "val", "test")
-_PLACE = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DOTALL)
+_ROW_PATH = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DOTALL)
 LARGEST_IMAGE = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 """Pixels of the largest image that is decoded, Pillow's limit against decompression bombs."""
 _OPEN_ARRAYS = 8
@@ -39,18 +39,18 @@ class ArrayHeader:
     dtype: np.dtype[np.generic]
 
 
-def is_place(path: str | Path) -> bool:
+def is_row_path(path: str | Path) -> bool:
     """Say whether a path is that of an image in an ``.npz`` file, ``FILE.npz#ARRAY/ROW``."""
-    return ".npz#" in str(path) and _PLACE.match(str(path)) is not None
+    return ".npz#" in str(path) and _ROW_PATH.match(str(path)) is not None
 
 
-def place(file: str, array: str, row: int) -> str:
+def row_path(file: str, array: str, row: int) -> str:
     """Name an image in an ``.npz`` file."""
     return f"{file}#{array}/{row}"
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read one image by its place, without reading the images behind it.
+    """Read one image by its path, without reading the images behind it.
 
     Returns
     -------
@@ -59,9 +59,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     OSError, ValueError
-        When the file or the array isn't there or is damaged.
+        If the file or the array isn't there or is damaged.
     """
-    match = _PLACE.match(str(path))
+    match = _ROW_PATH.match(str(path))
     if match is None:
         raise ValueError("not an image in an .npz file")
     file = Path(match["file"])
@@ -77,7 +77,7 @@ def arrays_in(path: Path) -> dict[str, ArrayHeader]:
     Raises
     ------
     InputError
-        When the file can't be read as one.
+        If the file can't be read as one.
     """
     with _input_errors(path), open_regular(path) as file, zipfile.ZipFile(file) as archive:
         found = {}
@@ -93,7 +93,7 @@ def read_array(path: Path, name: str) -> NDArray[np.generic]:
     Raises
     ------
     InputError
-        When it isn't there, or is damaged.
+        If it isn't there, or is damaged.
     """
     with _input_errors(path):
         require_modest(path, only=f"{name}.npy")
@@ -107,9 +107,9 @@ def _input_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # zipfile, zlib and NumPy have many words for damage
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
-            f"{path} can't be read as an .npz file ({reason})", "Download or write it again."
+            f"{path} can't be read as an .npz file ({first_line(error)[:200]})",
+            "Download or write it again.",
         ) from error
 
 
@@ -141,7 +141,7 @@ class _RowStream:
         return np.frombuffer(data, np.uint8).reshape(self._shape[1:])
 
     def _go_to(self, position: int) -> None:
-        """Move to a byte; by reading on where possible, which `seek` does in very large steps."""
+        """Move to a byte, by reading on if possible: `seek` reads in very large steps."""
         if position < self._member.tell():
             self._member.seek(0)
         while (left := position - self._member.tell()) > 0:

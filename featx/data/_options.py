@@ -1,9 +1,9 @@
-"""What can be said about labelled images when they are read."""
+"""How labelled images are read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -39,3 +39,11 @@ class ReadingOptions:
     def pseudonyms(self) -> Pseudonyms:
         """Stand-ins for the identifiers of patients."""
         return Pseudonyms(None if self.keep_identifiers else own_salt)
+
+    def names_of_changed(self) -> list[str]:
+        """Return the names of the options that change which images are read, and how."""
+        return [
+            each.name
+            for each in fields(self)
+            if each.name != "both_classes" and getattr(self, each.name) not in (each.default, None)
+        ]

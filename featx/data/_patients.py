@@ -1,4 +1,4 @@
-"""Which patient an image belongs to, read from its file name; and what isn't known of patients."""
+"""Patients: found in the names of files, unknown, or in several splits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _KAGGLE = (
 _PATIENT = re.compile(r"person\d+_(bacteria|virus)|(NORMAL2-)?IM-\d+")
 
 FEW_UNKNOWN = 0.1
-"""Share of images of unknown patients that isn't worth a word."""
+"""Share of images of unknown patients that isn't warned of."""
 
 _CAUSE = re.compile(r"^person\d+_(bacteria|virus)_\d+")
 
 
 def cause_of(path: str) -> str:
-    """Return the cause of pneumonia that a name of the Kaggle chest X-ray set tells, or nothing."""
+    """Return the cause of pneumonia in a name of the Kaggle chest X-ray set, or nothing."""
     match = _CAUSE.match(PurePosixPath(path).name)
     return match[1] if match else ""
 
@@ -40,8 +40,9 @@ def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
     path
         Relative path of the image, with ``/`` between its parts.
     pattern
-        Searched in `path`; the patient is its first group, or the whole match. None understands
-        the names of the Kaggle chest X-ray set and takes any other file for a patient of its own.
+        Expression to find in `path`. The patient is its first group, or the whole match. None
+        understands the names of the Kaggle chest X-ray set. Any other file is then a patient of its
+        own.
 
     Returns
     -------
@@ -51,7 +52,12 @@ def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
     Raises
     ------
     ImageInputError
-        When `pattern` finds no patient, or an empty one.
+        If `pattern` finds no patient, or an empty one.
+
+    Examples
+    --------
+    >>> group_of("train/PNEUMONIA/person12_bacteria_46.jpeg"), group_of("train/NORMAL/a.png")
+    ('person12_bacteria', 'train/NORMAL/a.png')
     """
     if pattern is not None:
         match = pattern.search(path)
@@ -71,7 +77,7 @@ def group_of(path: str, pattern: re.Pattern[str] | None = None) -> str:
 
 
 def is_kaggle_patient(group: str) -> bool:
-    """Say whether a group is called as `group_of` calls patients of the Kaggle set."""
+    """Say whether a group is a patient of the Kaggle set, as `group_of` names them."""
     return _PATIENT.fullmatch(group) is not None
 
 
@@ -84,18 +90,18 @@ def is_own_patient(path: str, group: str) -> bool:
 
 
 def own_patients(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Say of each image, by path and group, whether it is a patient of its own for want of one."""
+    """Say of each image whether it counts as a patient of its own."""
     pairs = zip(table["path"], table["group"], strict=True)
     return np.array([is_own_patient(path, group) for path, group in pairs], bool)
 
 
 def unknown_patients(table: pd.DataFrame) -> str:
-    """Say of how many images the patient is unknown; empty where nearly all are known.
+    """Say how many images have an unknown patient, or nothing if nearly all are known.
 
     Parameters
     ----------
     table
-        One row an image, with path and group: of a manifest, or a cache's images.
+        Images of a manifest or a cache, with path and group.
 
     Examples
     --------
@@ -116,12 +122,12 @@ def unknown_patients(table: pd.DataFrame) -> str:
 
 
 def shared_patients(table: pd.DataFrame, fitted: Sequence[str] = ("train", "val")) -> str:
-    """Say which patients are both trained on and tested on; empty where there are none.
+    """Say how many patients are both trained on and tested on, or nothing.
 
     Parameters
     ----------
     table
-        One row an image, with group and split.
+        Images of a manifest or a cache, with group and split.
     fitted
         Splits that a head is fitted on.
 

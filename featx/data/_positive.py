@@ -1,4 +1,4 @@
-"""Which of two classes is the sick one: told by the names that healthy people's folders have."""
+"""Which of two classes is the sick one, by names that mean healthy people."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ HEALTHY_NAMES = frozenset(
 _NEGATION = re.compile(r"(no|non|not|without) (?P<rest>.+)")
 _DENIALS = ("non", "no", "not", "without")
 _NUMBER = re.compile(r"\d+ (?=\D)")
-_NO_MATTER = frozenset(
+_NEUTRAL_WORDS = frozenset(
     {
         "case", "cases", "chest", "class", "cxr", "cxrs", "film", "films", "image", "images",
         "lung", "lungs", "patient", "patients", "people", "radiograph", "radiographs", "ray",
         "rays", "scan", "scans", "subject", "subjects", "x", "xray", "xrays",
     }
 )  # fmt: skip
-"""Words beside the name of a class that don't say who is healthy."""
+"""Words in the name of a class that don't say who is healthy."""
 
 
 def is_healthy_name(name: str) -> bool:
@@ -54,7 +54,7 @@ def _words(name: str) -> str:
 
 
 def _is_healthy(words: str) -> bool:
-    left = " ".join(word for word in words.split() if word not in _NO_MATTER)
+    left = " ".join(word for word in words.split() if word not in _NEUTRAL_WORDS)
     if left.startswith("negative for "):
         return True
     return left in HEALTHY_NAMES or (left.endswith(" negative") and left != "gram negative")
@@ -71,7 +71,7 @@ def _denies(name: str, other: str) -> bool:
 
 
 def healthy_first(names: Sequence[str]) -> list[str]:
-    """Put class names in their default order: of two the known healthy one first, else A to Z.
+    """Put class names in their default order: a known healthy one first, otherwise A to Z.
 
     Examples
     --------
@@ -113,15 +113,14 @@ def positive_sentence(classes: tuple[str, str]) -> str:
 
 
 def positive_warning(classes: tuple[str, str], *, chosen: bool = True) -> str:
-    """Say what may be wrong with the order of two classes; empty where nothing is.
+    """Say what may be wrong with the order of two classes, or nothing.
 
     Parameters
     ----------
     classes
         The negative and the positive class.
     chosen
-        Whether somebody named them in this order, with ``--classes`` or ``--positive``. Otherwise
-        their names decided.
+        Whether somebody chose this order. Otherwise the names decided.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The table in a CSV or Parquet file, as text, with the line that each of its rows stands in."""
+"""Tables in CSV and Parquet files and DataFrames, as text, with the place of each row."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import csv
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
+import pandas as pd
+
 from featx._progress import Advance, Progress
-from featx.data._build import PROBED
+from featx.data._make_manifest import FILE_COLUMNS
 from featx.data._manifest import COLUMNS
-from featx.errors import InputError
+from featx.errors import InputError, NoLabelsError
 from featx_cache._spreadsheets import as_text
+from featx_cache._text import first_line
 from featx_cache.files import open_regular
 
 SEPARATORS = (",", ";", "\t")
-REQUIRED = ("path", "label")
-_ROWS_BETWEEN_NEWS = 50_000
+PATH, LABEL = "path", "label"
+_ROWS_PER_ADVANCE = 50_000
 
 EXPANSION = 100
-"""How many times its size on disk a Parquet file may have in memory, beyond `SMALL`."""
+"""Largest size of a Parquet file in memory by its size on disk, in addition to `SMALL`."""
 SMALL = 2**28
-"""Bytes that it may always have."""
+"""Bytes in memory that any Parquet file may have."""
 _ROWS_AT_ONCE, _BATCH_BYTES = 8192, 2**27
 _POINTER, _OVERHEAD = 8, 56
 """Bytes that a value takes in a list, and a text beside its characters."""
@@ -32,37 +35,78 @@ _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 @dataclass(slots=True)
 class Table:
-    """Columns of text, and the line (CSV) or row (Parquet) that each row stands in."""
+    """Columns of text, and where each row stands.
 
-    path: Path
+    Attributes
+    ----------
+    source
+        Path of the file, or what a DataFrame is called in messages.
+    unit
+        Kind of the places: line (CSV) or row (Parquet, DataFrame).
+    columns
+        Values by the name of their column; missing values are empty.
+    places
+        Number of each row's line, or its label in the DataFrame's index.
+    """
+
+    source: str
     unit: str
     columns: dict[str, list[str]] = field(default_factory=dict)
-    lines: list[int] = field(default_factory=list)
+    places: list[Any] = field(default_factory=list)
 
-    def complaint(self, row: int, what: str, hint: str = "") -> InputError:
-        return InputError(f"{self.path}, {self.unit} {self.lines[row]}: {what}", hint)
+    @property
+    def name(self) -> str:
+        """Name without the folder."""
+        return PurePath(self.source).name
+
+    def error(self, row: int, what: str, hint: str = "") -> InputError:
+        """Return an error that says where it is."""
+        return InputError(self.at(row, what), hint)
+
+    def at(self, row: int, what: str) -> str:
+        """Say where something is."""
+        return f"{self.source}, {self.unit} {self.places[row]}: {what}"
 
 
-def read_table(path: Path, progress: Progress) -> Table:
-    """Read a CSV file, or one whose name ends with ``.parquet``.
+def read_table(data: Path | pd.DataFrame, progress: Progress) -> Table:
+    """Read a DataFrame, a file whose name ends with ``.parquet``, or any other as CSV.
 
     Parameters
     ----------
-    path
-        Has the columns path and label. Of CSV the separator is found in the header.
+    data
+        Table with the columns path and label. The separator of CSV is found in the header.
     progress
         Shows how far it got.
 
     Raises
     ------
+    NoLabelsError
+        If there is no column label.
     InputError
-        When it can't be read, has no such columns or no rows, with the number of the line.
+        If it can't be read, or has no column path or no rows, with the number of the line.
     """
-    return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, progress)
+    if isinstance(data, pd.DataFrame):
+        return _read_frame(data)
+    return _read_parquet(data) if data.suffix.lower() == ".parquet" else _read_csv(data, progress)
+
+
+def _read_frame(frame: pd.DataFrame) -> Table:
+    names = _header("the DataFrame", [str(name) for name in frame.columns])
+    if frame.empty:
+        raise InputError("the DataFrame has no rows", "featx needs a row an image.")
+    table = Table("the DataFrame", "row", places=frame.index.tolist())
+    exact = set(FILE_COLUMNS) <= set(names)
+    for number, name in enumerate(names):
+        column = frame.iloc[:, number]
+        pairs = zip(column.tolist(), column.isna().tolist(), strict=True)
+        texts = ["" if missing else str(value) for value, missing in pairs]
+        strips = not exact and name not in (PATH, "sha256")
+        table.columns[name] = [text.strip() for text in texts] if strips else texts
+    return table
 
 
 def _read_csv(path: Path, progress: Progress) -> Table:
-    table = Table(path, "line")
+    table = Table(str(path), "line")
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             header = file.readline()
@@ -73,7 +117,7 @@ def _read_csv(path: Path, progress: Progress) -> Table:
             with progress.task(f"Reading {path.name}", path.stat().st_size, "byte") as advance:
                 _read_rows(table, csv.reader(file, delimiter=separator, strict=True), advance)
     except csv.Error as error:
-        line = table.lines[-1] + 1 if table.lines else 1
+        line = table.places[-1] + 1 if table.places else 1
         raise InputError(
             f"{path}, line {line} or below: {error}", "Is a quotation mark missing?"
         ) from error
@@ -81,7 +125,7 @@ def _read_csv(path: Path, progress: Progress) -> Table:
         raise InputError(
             f"{path} can't be read: {(error.strerror or str(error)).lower()}"
         ) from error
-    if not table.lines:
+    if not table.places:
         raise InputError(
             f"{path} is empty" if not table.columns else f"{path} has a header and no rows",
             "featx needs the columns path and label, and a row an image.",
@@ -93,7 +137,7 @@ def _separator(header: str) -> str:
     """Choose the separator that makes the header have the columns that it must have."""
     for separator in SEPARATORS:
         names = next(csv.reader([header], delimiter=separator), [])
-        if {name.strip().lower() for name in names}.issuperset(REQUIRED):
+        if {name.strip().lower() for name in names}.issuperset((PATH, LABEL)):
             return separator
     return ","
 
@@ -109,16 +153,16 @@ def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
         if not fields:
             continue
         if not names:
-            names = _header(table.path, fields)
-            # What featx saved is read as it is; in what people write, spaces mean nothing.
-            exact = set(PROBED) <= set(names)
+            names = _header(f"{table.source}, line 1", fields)
+            # What featx saved is read as it is. People write spaces that mean nothing.
+            exact = set(FILE_COLUMNS) <= set(names)
             columns = [[] for _ in names]
             table.columns = dict(zip(names, columns, strict=True))
             continue
-        table.lines.append(line)
+        table.places.append(line)
         if len(fields) != len(names):
-            raise table.complaint(
-                len(table.lines) - 1,
+            raise table.error(
+                -1,
                 f"{len(fields)} field{'s' if len(fields) != 1 else ''}, where the header has "
                 f"{len(names)}",
                 "Use one separator throughout, and put fields that contain it in quotation marks.",
@@ -131,35 +175,35 @@ def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
                     value = as_text(value)
                 value = shared.setdefault(value, value)
             column.append(value)
-        if len(table.lines) % _ROWS_BETWEEN_NEWS == 0:
+        if len(table.places) % _ROWS_PER_ADVANCE == 0:
             advance(done)
             done = 0
     advance(done)
 
 
-def _header(path: Path, fields: list[str]) -> list[str]:
+def _header(where: str, fields: list[str]) -> list[str]:
     names = [as_text(name.strip()) for name in fields]
     names = [name.lower() if name.lower() in COLUMNS else name for name in names]
     if foreign := [name for name in names if not _is_text(name)]:
         raise InputError(
-            f"{path}, line 1: the name of the column {foreign[0]!r} isn't in UTF-8",
+            f"{where}: the name of the column {foreign[0]!r} isn't in UTF-8",
             "Save the file as UTF-8.",
         )
-    for name in REQUIRED:
+    for name, error in ((PATH, InputError), (LABEL, NoLabelsError)):
         if name not in names:
-            raise InputError(
-                f"{path}, line 1: there is no column {name!r} in {', '.join(map(repr, names))}",
+            raise error(
+                f"{where}: there is no column {name!r} in {', '.join(map(repr, names))}",
                 "featx needs the columns path and label; split and group are welcome.",
             )
     twice = {name for name in names if names.count(name) > 1}
     if twice or "" in names[1:]:  # the first without a name is pandas's row number
         problem = f"the column {max(twice)!r} is there twice" if any(twice) else "an unnamed column"
-        raise InputError(f"{path}, line 1: {problem}", "Name every column once.")
+        raise InputError(f"{where}: {problem}", "Name every column once.")
     return names
 
 
 def _is_text(name: str) -> bool:
-    """Say whether a name can be written as UTF-8; values that can't are kept as they are."""
+    """Say whether a name can be written as UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -171,21 +215,21 @@ def _read_parquet(path: Path) -> Table:
     try:
         columns, rows = _parquet_columns(path)
     except Exception as error:  # Arrow has many words for damage
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         raise InputError(f"{path} can't be read as Parquet ({reason})", "Save it again.") from error
-    names = _header(path, [name for name, _ in columns])
+    names = _header(f"{path}, line 1", [name for name, _ in columns])
     if not rows:
         raise InputError(f"{path} has no rows", "featx needs a row an image.")
-    table = Table(path, "row", lines=list(range(1, rows + 1)))
+    table = Table(str(path), "row", places=list(range(1, rows + 1)))
     table.columns = {name: values for name, (_, values) in zip(names, columns, strict=True)}
     return table
 
 
 def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
-    """Return names with values as text, and how many there are; missing values are empty.
+    """Return columns as text, missing values empty, and the number of rows.
 
-    A small file may stand for any amount of text. It is bounded before it is unpacked, by what the
-    file says of itself, and meanwhile, a few rows at a time.
+    A small file may stand for any amount of text. Its size is checked before it is unpacked, by
+    what the file says, and while it is unpacked, a few rows at a time.
     """
     import pyarrow.parquet as pq
 
@@ -217,7 +261,7 @@ def _rows_at_once(metadata: Any, file: BinaryIO, room: int) -> int:
     Raises
     ------
     ValueError
-        When one column alone says that it is too large.
+        If one column alone says that it is too large.
     """
     longest = 1
     for group in map(metadata.row_group, range(metadata.num_row_groups)):

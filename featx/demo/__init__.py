@@ -1,11 +1,9 @@
 """Drawn chest X-rays, and the whole main job on them."""
 
 from featx.demo._phantoms import Phantom, draw_phantom, write_phantoms
-from featx.demo._walkthrough import DEFAULT_SIZE, TINY_SIZE, DemoResult, DemoSize, run_demo
+from featx.demo._walkthrough import DemoResult, DemoSize, run_demo
 
 __all__ = [
-    "DEFAULT_SIZE",
-    "TINY_SIZE",
     "DemoResult",
     "DemoSize",
     "Phantom",

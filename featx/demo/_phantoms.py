@@ -1,4 +1,4 @@
-"""Synthetic chest X-rays with known lesions, to try featx on without patients' data."""
+"""Drawn chest X-rays with known lesions, to try featx without patients' data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIN_PATIENTS = len(LABELS) * len(SPLIT_SHARES)
 _Field = NDArray[np.floating]
 _Sizes = dict[str, float]
 # What differs between patients, drawn evenly between two limits. Lengths are in half image
-# widths, x to the right and y down from the image's centre; brightness is 0 (black) to 1 (white).
+# widths, x to the right and y down from the image's center; brightness is 0 (black) to 1 (white).
 # fmt: off
 _ANATOMY: dict[str, tuple[float, float]] = {
     "midline": (-0.03, 0.03), "body_width": (0.84, 0.98), "shoulder": (-1.04, -0.86),
@@ -55,7 +55,12 @@ class Phantom:
     label
         ``"NORMAL"`` or ``"PNEUMONIA"``.
     patient
-        The patient's number.
+        Number of the patient.
+
+    Examples
+    --------
+    >>> draw_phantom(1, 1, "NORMAL", size=32).lesion.any()
+    np.False_
     """
 
     pixels: NDArray[np.uint8]
@@ -86,10 +91,16 @@ def draw_phantom(patient: int, view: int, label: str, *, size: int = 224, seed: 
     Raises
     ------
     ValueError
-        When an argument is outside its range.
+        If an argument is outside its range.
+
+    Examples
+    --------
+    >>> phantom = draw_phantom(1, 1, "PNEUMONIA", size=64)
+    >>> phantom.pixels.shape, phantom.pixels.dtype, bool(phantom.lesion.any())
+    ((64, 64), dtype('uint8'), True)
     """
     _check(patient=patient, view=view, label=label, size=size, seed=seed)
-    body, rng = _Body.of(seed, patient), _generator(seed, patient, "view", view)
+    body, rng = _Body.draw(seed, patient), _generator(seed, patient, "view", view)
     x, y = _pose(rng, size)
     brightness, air = _draw_body(body, x, y)
     lesion = np.zeros((size, size), np.bool_)
@@ -115,9 +126,9 @@ def write_phantoms(
     Parameters
     ----------
     root
-        Folder to fill; made if missing.
+        Folder to fill. It is made if it is missing.
     patients
-        How many patients, at least 6: one of each class in each split.
+        Number of patients, at least 6: one of each class in each split.
     size, seed
         See `draw_phantom`.
     masks
@@ -132,9 +143,17 @@ def write_phantoms(
     Raises
     ------
     ValueError
-        When a number is outside its range, or `masks` is in `root`.
+        If a number is outside its range, or `masks` is in `root`.
     FileExistsError
-        When a split folder is there already: patients of two data sets would mix.
+        If a split folder is there already: patients of two data sets would mix.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     root = write_phantoms(Path(folder) / "data", patients=6, size=32)
+    ...     sorted(path.name for path in root.iterdir())
+    ['test', 'train', 'val']
     """
     _check(patients=patients, size=size, seed=seed)
     root, masks = Path(root), Path(masks) if masks is not None else None
@@ -215,7 +234,7 @@ class _Body:
     vessels: _Field
 
     @classmethod
-    def of(cls, seed: int, patient: int) -> _Body:
+    def draw(cls, seed: int, patient: int) -> _Body:
         rng = _generator(seed, patient, "body")
         sizes = {name: float(rng.uniform(*limits)) for name, limits in _ANATOMY.items()}
         jitter = rng.uniform(0.6, 1.2, 32).astype(np.float32)  # one for each of 2 x 16 ribs
@@ -320,7 +339,7 @@ def _skin_distance(a: _Sizes, u: _Field, y: _Field) -> _Field:
 
 
 def _ellipse(dx: _Field, dy: _Field, width: float, height: float, tilt: float) -> _Field:
-    """Roughly the signed distance into an ellipse with its centre at 0."""
+    """Roughly the signed distance into an ellipse with its center at 0."""
     cos, sin = math.cos(tilt), math.sin(tilt)
     radius: _Field = np.hypot((cos * dx + sin * dy) / width, (cos * dy - sin * dx) / height)
     return (1 - radius) * min(width, height)
@@ -364,7 +383,7 @@ def _draw_opacities(body: _Body, x: _Field, y: _Field) -> tuple[_Field, _Field]:
     rng, blotchy = _generator(*body.key, "lesions"), _cause(*body.key) == "virus"
     rough = _sample(body.blotches, x, y)
     clear, extent = np.ones_like(x), np.zeros_like(x)
-    for cx, cy in _lesion_centres(rng, body, blotchy):
+    for cx, cy in _lesion_centers(rng, body, blotchy):
         width, height = rng.uniform(0.17, 0.34, 2) * (1.35 if blotchy else 1.0)
         tilt, density = rng.uniform(0, math.pi), rng.uniform(0.6, 1.0)
         depth = _ellipse(x - cx, y - cy, float(width), float(height), tilt)
@@ -376,7 +395,7 @@ def _draw_opacities(body: _Body, x: _Field, y: _Field) -> tuple[_Field, _Field]:
     return 1 - clear, extent
 
 
-def _lesion_centres(rng: np.random.Generator, body: _Body, blotchy: bool) -> _Field:
+def _lesion_centers(rng: np.random.Generator, body: _Body, blotchy: bool) -> _Field:
     """Choose one to three points deep in the lungs, as an array of shape (points, 2) of x, y."""
     axis = np.linspace(-0.9, 0.9, 64, dtype=np.float32)
     x, y = np.meshgrid(axis, axis)

@@ -6,51 +6,58 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx._progress import SILENT, Progress
+from featx._progress import Progress, progress_of
 from featx._run import Run, load_run
 from featx.backbones import load_backbone
 from featx.backbones._weights import has_imagenet_weights
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
-from featx.reports import write_report
+from featx.reports import report
 from featx.scoring import Evaluation
-from featx_cache import open_cache
+from featx_cache import Cache, open_cache
 from featx_cache.files import atomic_folder, atomic_path, make_folder
 
-MARKER = "featx-demo.txt"
+MARKER_NAME = "featx-demo.txt"
 DEMO_HEADS = ("keras", "svm", "logreg")
+ACCURACY_FLOOR = 0.9
+_NEW_FOLDER = "Give `out` a new folder."
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSize:
-    """How much the demo does.
+    """Amount of work of a demo.
 
     Attributes
     ----------
     patients
-        Drawn patients, each with one to three images.
+        Number of drawn patients, each with one to three images.
     input_size
-        Of VGG19, in pixels.
+        Side of VGG19's input in pixels.
     copies
-        Augmented copies of each training image.
+        Number of augmented copies of each training image.
     epochs
-        Of the Keras head.
+        Number of epochs of the Keras head.
+
+    Examples
+    --------
+    >>> DemoSize.tiny().patients, DemoSize().patients
+    (40, 120)
     """
 
-    patients: int
-    input_size: int
-    copies: int
-    epochs: int
+    patients: int = 120
+    input_size: int = 96
+    copies: int = 2
+    epochs: int = 4
 
-
-DEFAULT_SIZE = DemoSize(patients=120, input_size=96, copies=2, epochs=4)
-TINY_SIZE = DemoSize(patients=40, input_size=64, copies=1, epochs=2)
-ACCURACY_FLOOR = 0.9
+    @classmethod
+    def tiny(cls) -> DemoSize:
+        """Return the size of a demo that only shows that everything works."""
+        return cls(patients=40, input_size=64, copies=1, epochs=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,16 @@ class DemoResult:
     Attributes
     ----------
     weights
-        ``imagenet`` or ``random``.
+        Weights of VGG19: ``imagenet`` or ``random``.
     results
-        A run and its evaluation on the test split for each head.
+        Run of each head, and its evaluation on the test split.
     data, cache, report
-        Where things are.
+        Places of the images, of the embeddings and of the report.
+
+    Examples
+    --------
+    >>> run, evaluation = run_demo("demo-output").results[0]  # doctest: +SKIP
+    >>> evaluation.metrics.recall  # doctest: +SKIP
     """
 
     weights: str
@@ -75,94 +87,94 @@ class DemoResult:
 
 
 def run_demo(
-    out: Path, size: DemoSize = DEFAULT_SIZE, *, seed: int = 0, progress: Progress = SILENT
+    out: str | Path,
+    size: DemoSize | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress | bool = True,
 ) -> DemoResult:
-    """Draw phantoms, extract embeddings, fit every head, evaluate on the test split, report.
+    """Draw phantoms, extract embeddings, fit three heads, evaluate on the test split, report.
 
     Parameters
     ----------
     out
-        Folder for everything; a demo that is there already is gone on with.
+        Folder for everything. A demo that is there already is continued.
     size
-        How much to do.
+        Amount of work.
     seed
-        Of everything.
+        Seed of the drawings, the copies and the heads.
+    progress
+        Bars by default; False is silent.
 
     Raises
     ------
     InputError
-        When `out` has something else in it.
+        If `out` has something else in it, or a demo of another size or seed.
+
+    Examples
+    --------
+    >>> run_demo("demo-output", DemoSize.tiny()).report  # doctest: +SKIP
+    PosixPath('demo-output/report.html')
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file, not a folder", "Give `out` a new folder.")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise InputError(f"{out} is not empty and not a demo", "Give `out` a new folder.")
-    make_folder(out)
-    settings = f"{size} seed={seed}\n"
-    if (out / MARKER).is_file() and (out / MARKER).read_text() != settings:
-        raise InputError(
-            f"{out} holds a demo of another size or seed", "Delete it, or give `out` a new folder."
-        )
-    if not (out / MARKER).exists():
-        with atomic_path(out / MARKER) as temporary:
-            temporary.write_text(settings)
+    out, size, shown = Path(out), size or DemoSize(), progress_of(progress)
+    _claim(out, f"{size} seed={seed}\n")
     data = out / "phantoms" / "images"
     if not data.is_dir():
-        progress.note(f"Drawing chest phantoms of {size.patients} patients")
+        shown.note(f"Drawing chest phantoms of {size.patients} patients")
         with atomic_folder(out / "phantoms", replace=False) as drawing:
-            write_phantoms(
-                drawing / "images",
-                patients=size.patients,
-                seed=seed,
-                masks=drawing / "lesion_masks",
-            )
+            masks = drawing / "lesion_masks"
+            write_phantoms(drawing / "images", patients=size.patients, seed=seed, masks=masks)
     weights = "imagenet" if has_imagenet_weights("vgg19") else "random"
     if weights == "random":
-        progress.note(
+        shown.note(
             "Keras has no ImageNet weights of VGG19 on this machine: the demo uses seeded random "
             "ones, so its embeddings are untrained."
         )
     backbone = load_backbone("vgg19", weights=weights, input_size=size.input_size, seed=seed)
     augmentation = AugmentationSpec(copies=size.copies, seed=seed)
-    manifest = scan_folder(data, progress=progress)
-    extract(manifest, out / "cache", backbone, augmentation=augmentation, progress=progress)
-    results = []
+    manifest = load_manifest(data, progress=shown)
+    extract(manifest, out / "cache", backbone, augmentation=augmentation, progress=shown)
+    cache, results = open_cache(out / "cache"), []
     for name in DEMO_HEADS:
-        chosen = {"epochs": size.epochs} if name == "keras" else {}
-        spec = HeadSpec.choose(name, seed=seed, settings=chosen)
-        run = _fit(out / "cache", spec, out / "runs" / name, progress)
-        results.append((run, run.evaluate(progress=progress)))
-    report = write_report(
-        [run for run, _ in results],
-        out / "report.html",
-        title="featx demo on drawn chest X-rays",
-        force=True,
-        progress=progress,
-    )
-    return DemoResult(weights, results, data, out / "cache", report.html)
+        settings = {"epochs": size.epochs} if name == "keras" else {}
+        spec = HeadSpec.choose(name, seed=seed, settings=settings)
+        run = _fit(cache, spec, out / "runs" / name, shown)
+        results.append((run, run.evaluate(progress=shown)))
+    runs = [run for run, _ in results]
+    page = report(runs, title="featx demo on drawn chest X-rays", progress=shown)
+    written = page.save(out / "report.html", force=True)
+    return DemoResult(weights, results, data, cache.path, written.html)
 
 
-def _fit(cache: Path, spec: HeadSpec, run: Path, progress: Progress) -> Run:
+def _claim(out: Path, settings: str) -> None:
+    """Make the folder of a demo, or refuse one that has something else in it."""
+    marker = out / MARKER_NAME
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file, not a folder", _NEW_FOLDER, parameter="out")
+    if marker.is_file():
+        if marker.read_text() != settings:
+            raise InputError(
+                f"{out} holds a demo of another size or seed",
+                "Delete it, or give `out` a new folder.",
+                parameter="out",
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty and not a demo", _NEW_FOLDER, parameter="out")
+    make_folder(out)
+    with atomic_path(marker) as temporary:
+        temporary.write_text(settings)
+
+
+def _fit(cache: Cache, spec: HeadSpec, run: Path, progress: Progress) -> Run:
     """Fit a head at the usual accuracy floor, or at one that untrained embeddings can keep."""
-
-    def at(floor: float, *, resume: bool = False) -> Run:
-        fit(
-            open_cache(cache),
-            spec,
-            run,
-            accuracy_floor=floor,
-            resume=resume,
-            force=True,
-            progress=progress,
-        )
-        return load_run(run)
-
     try:
-        return at(ACCURACY_FLOOR)
+        fit(cache, spec, run, accuracy_floor=ACCURACY_FLOOR, force=True, progress=progress)
     except NoFeasibleThresholdError as error:
         floor = math.floor(error.best_accuracy * 20) / 20
         progress.note(
             f"{spec.name}: no threshold reaches accuracy {ACCURACY_FLOOR:g} out of fold, "
             f"the best is {error.best_accuracy:.3f}; taking the floor {floor:g}"
         )
-        return at(floor, resume=True)
+        fit(cache, spec, run, accuracy_floor=floor, resume=True, force=True, progress=progress)
+    return load_run(run)

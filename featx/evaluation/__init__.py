@@ -1,30 +1,31 @@
 """From a fitted model's scores to metrics with confidence intervals."""
 
-from featx.evaluation._metrics import Interval, Metrics, evaluate_scores
+from featx.evaluation._interval import Interval
+from featx.evaluation._metrics import METRIC_NAMES, Metrics, evaluate_scores
 from featx.evaluation._paired import Contender, Difference, compare_runs
-from featx.evaluation._reference import FAR, Reference, average
+from featx.evaluation._reference import DISTANCE_QUANTILE as DISTANCE_QUANTILE
+from featx.evaluation._reference import Reference as Reference
+from featx.evaluation._reference import average_over_grid as average_over_grid
 from featx.evaluation._shift import Population, Shift, compare_populations
-from featx.evaluation._subgroups import Subgroup, Subgroups, divisible_by, evaluate_subgroups
-from featx.evaluation._wording import cautions, counted, counts_in_words
+from featx.evaluation._subgroups import Subgroup, Subgroups, evaluate_subgroups, subgroup_columns
+from featx.evaluation._wording import caveats, counts_in_words
+from featx.evaluation._wording import plural as plural
 
 __all__ = [
-    "FAR",
+    "METRIC_NAMES",
     "Contender",
     "Difference",
     "Interval",
     "Metrics",
     "Population",
-    "Reference",
     "Shift",
     "Subgroup",
     "Subgroups",
-    "average",
-    "cautions",
+    "caveats",
     "compare_populations",
     "compare_runs",
-    "counted",
     "counts_in_words",
-    "divisible_by",
     "evaluate_scores",
     "evaluate_subgroups",
+    "subgroup_columns",
 ]

@@ -17,10 +17,10 @@ _TAIL = (1.0 - CONFIDENCE) / 2.0
 def clustered_interval(hits: ArrayLike, patients: ArrayLike) -> Interval | None:
     """Return the 95 % interval of a proportion of images, where patients have several.
 
-    Clopper and Pearson's interval (Biometrika 1934) for as many independent images as these are
-    worth: Korn and Graubard, Survey Methodology 1998; the standard of the National Center for
+    It is Clopper and Pearson's interval (Biometrika 1934) for as many independent images as these
+    are worth (Korn and Graubard, Survey Methodology 1998), the standard of the National Center for
     Health Statistics (Parker et al., Vital and Health Statistics 2(175), 2017). See
-    `effective_size`. Where all images are hits, or none is, its far end is the one that the rule of
+    `effective_size`. If all images are hits, or none is, its far end is the one that the rule of
     three approximates, on patients (Hanley and Lippman-Hand, JAMA 1983).
 
     Parameters
@@ -28,25 +28,14 @@ def clustered_interval(hits: ArrayLike, patients: ArrayLike) -> Interval | None:
     hits : array of shape (images,), bool or 0/1
         Whether an image counts as a success.
     patients : array of shape (images,)
-        The patient of each image.
-
-    Returns
-    -------
-    Interval or None
-        None with fewer than two patients.
-
-    Examples
-    --------
-    >>> found = clustered_interval([True] * 21, range(21))
-    >>> round(found.low, 3), found.high
-    (0.839, 1.0)
+        Patient of each image. If there are fewer than two, there is no interval.
     """
     found = np.asarray(hits, np.float64)
-    _, place = np.unique(np.asarray(patients), return_inverse=True)
-    images = np.bincount(place, np.ones_like(found)).astype(np.float64)
+    _, patient = np.unique(np.asarray(patients), return_inverse=True)
+    images = np.bincount(patient, np.ones_like(found)).astype(np.float64)
     if len(images) < 2:
         return None
-    size = effective_size(np.bincount(place, found).astype(np.float64), images)
+    size = effective_size(np.bincount(patient, found).astype(np.float64), images)
     count = float(found.mean()) * size
     low = float(beta.ppf(_TAIL, count, size - count + 1.0)) if count > 0.0 else 0.0
     high = float(beta.ppf(1.0 - _TAIL, count + 1.0, size - count)) if count < size else 1.0
@@ -62,12 +51,7 @@ def effective_size(hits: NDArray[np.float64], images: NDArray[np.float64]) -> fl
     Coull add two of each (The American Statistician 1998). Korn and Graubard's factor accounts for
     few patients. The result is at most the number of images, and at least what it is if a
     patient's images are all alike (Kish, Survey Sampling, 1965). If there is no hit or no miss, it
-    is the number of patients.
-
-    Parameters
-    ----------
-    hits, images : ndarray of shape (patients,), dtype float64
-        Of each patient, who has an image at least.
+    is the number of patients. Each patient has an image at least.
     """
     total, patients = float(images.sum()), len(images)
     if total == patients or not 0.0 < hits.sum() < total:
@@ -82,19 +66,12 @@ def effective_size(hits: NDArray[np.float64], images: NDArray[np.float64]) -> fl
     return float(min(max(total / design * few, kish), total))
 
 
-def added(
+def weighted_sum_interval(
     values: tuple[float, float], intervals: tuple[Interval, Interval], weights: tuple[float, float]
 ) -> Interval:
     """Return the interval of a weighted sum of two independent estimates, from those of both.
 
-    Zou and Donner, Statistics in Medicine 2008 (MOVER).
-
-    Parameters
-    ----------
-    values, intervals
-        Of the two.
-    weights
-        Not negative.
+    The method is MOVER (Zou and Donner, Statistics in Medicine 2008). No weight is negative.
     """
     below = above = 0.0
     for value, interval, weight in zip(values, intervals, weights, strict=True):
@@ -105,17 +82,10 @@ def added(
 
 
 def extreme_area_interval(area: float, sick: int, healthy: int) -> Interval:
-    """Return the 95 % interval of an area under the ROC curve of 0 or 1, where resamples have one.
+    """Return the 95 % interval of an area under the ROC curve of 0 or 1, by patients of each class.
 
-    Newcombe's method 5 (Statistics in Medicine 2006, part 2): the areas that lie no farther from
-    the one found than 1.96 of their own standard errors, which are Hanley and McNeil's (1982).
-
-    Parameters
-    ----------
-    area
-        0 or 1.
-    sick, healthy
-        Patients of each class.
+    Newcombe's method 5 (Statistics in Medicine 2006, part 2) takes the areas that lie no farther
+    from the one found than 1.96 of their own standard errors, which are Hanley and McNeil's (1982).
 
     Examples
     --------
@@ -129,7 +99,7 @@ def extreme_area_interval(area: float, sick: int, healthy: int) -> Interval:
         spread = 1.0 + half * ((1.0 - other) / (2.0 - other) + other / (1.0 + other))
         return (area - other) ** 2 - z**2 * other * (1.0 - other) * spread / (sick * healthy)
 
-    # It is 0 at the area itself, and once more: that is the other end.
+    # It is 0 at the area itself, and once more, at the other end.
     tiny = 1e-9
     end = float(brentq(away, tiny, 1.0 - tiny))
     return Interval(end, 1.0) if area >= 0.5 else Interval(0.0, end)

@@ -1,4 +1,4 @@
-"""Curves with their 95 % bands: of resampled patients, or the intervals of a proportion."""
+"""Curves with their 95 % confidence bands, by resampled patients or intervals of proportions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._clustered import clustered_interval
 from featx.evaluation._interval import CONFIDENCE
@@ -23,14 +24,14 @@ _Curve = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A curve and the pointwise 95 % band around it.
+    """A curve and the pointwise 95 % confidence band around it.
 
     Attributes
     ----------
     x, y : ndarray of shape (points,), dtype float64
         The curve itself.
-    at, low, high : ndarray of shape (places,), dtype float64
-        The band; NaN where resamples have no curve.
+    at, low, high : ndarray of shape (positions,), dtype float64
+        The band. Its ends are NaN if no resample has a curve.
     """
 
     x: NDArray[np.float64]
@@ -40,55 +41,37 @@ class Band:
     high: NDArray[np.float64]
 
 
-def roc_band(y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, seed: int = 0) -> Band:
+def roc_band(scores: Scores, *, seed: int = 0) -> Band:
     """Return the ROC curve, recall against false alarms, with its band.
 
-    Parameters
-    ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        Probability of the positive class.
-    groups : array of shape (images,)
-        The patient of each image; patients are resampled with all their images.
-    seed
-        Of the bootstrap; equal seeds draw equal patients as in `featx.evaluation.Metrics`.
+    Patients are resampled with all their images. Equal seeds draw equal patients as in
+    `featx.evaluation.Metrics`.
 
     Raises
     ------
     InputError
-        When a class is missing.
+        If a class is missing.
     """
-    truth, values = _both_classes(y, scores)
+    _require_both_classes(scores)
 
     def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
         found = np.interp(FALSE_ALARMS, alarms / alarms[-1], hits / hits[-1])
         return np.asarray(found, np.float64)
 
-    low, high = _band(truth, values, groups, curve, len(FALSE_ALARMS), seed)
-    false_alarms, recall, _ = roc_curve(truth, values)
+    low, high = _band(scores, curve, len(FALSE_ALARMS), seed)
+    false_alarms, recall, _ = roc_curve(scores.positive, scores.score)
     return Band(false_alarms, recall, FALSE_ALARMS, low, high)
 
 
-def precision_recall_band(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, seed: int = 0
-) -> Band:
+def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
     """Return precision against recall, with its band.
 
-    Steps, not lines, lie between the points: lines between them would promise too much (Davis and
-    Goadrich, ICML 2006).
+    The points are joined by steps. Lines between them would promise too much (Davis and Goadrich,
+    ICML 2006).
 
-    Parameters
-    ----------
-    y, scores, groups, seed
-        See `roc_band`.
-
-    Raises
-    ------
-    InputError
-        When a class is missing.
+    Parameters and errors are those of `roc_band`.
     """
-    truth, values = _both_classes(y, scores)
+    _require_both_classes(scores)
 
     def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -96,47 +79,25 @@ def precision_recall_band(
         first = np.searchsorted(hits / hits[-1], RECALLS - 1e-12)
         return np.asarray(precision[first.clip(1, len(hits) - 1)], np.float64)
 
-    low, high = _band(truth, values, groups, curve, len(RECALLS), seed)
-    precision, recall, _ = precision_recall_curve(truth, values, drop_intermediate=True)
+    low, high = _band(scores, curve, len(RECALLS), seed)
+    precision, recall, _ = precision_recall_curve(
+        scores.positive, scores.score, drop_intermediate=True
+    )
     return Band(recall[::-1], precision[::-1], RECALLS, low, high)
 
 
-def threshold_bands(
-    y: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike,
-    thresholds: ArrayLike,
-    *,
-    seed: int = 0,  # noqa: ARG001
-) -> dict[str, Band]:
+def threshold_bands(scores: Scores, thresholds: ArrayLike) -> dict[str, Band]:
     """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
 
-    Parameters
-    ----------
-    y, scores, groups
-        See `roc_band`.
-    thresholds : array of shape (places,)
-        Where.
-    seed
-        Not used: nothing is drawn. Callers treat all bands alike.
-
-    Returns
-    -------
-    dict of str to Band
-        ``recall`` and ``accuracy``.
-
-    Raises
-    ------
-    InputError
-        When a class is missing.
+    The names are ``recall`` and ``accuracy``. A missing class is an error, as of `roc_band`.
     """
-    truth, values = _both_classes(y, scores)
+    _require_both_classes(scores)
+    truth, patient = scores.positive, scores.patient_number
     at = np.asarray(thresholds, np.float64)
-    called = values[:, np.newaxis] >= at
-    place = _numbered(groups)
+    called = scores.score[:, np.newaxis] >= at
     found = {}
     for name, hits in (("recall", called[truth]), ("accuracy", called == truth[:, np.newaxis])):
-        patients = place[truth] if name == "recall" else place
+        patients = patient[truth] if name == "recall" else patient
         intervals = [clustered_interval(each, patients) for each in hits.T]
         low, high = np.array([(i.low, i.high) if i else (np.nan,) * 2 for i in intervals]).T
         found[name] = Band(at, hits.mean(axis=0), at, low, high)
@@ -144,20 +105,15 @@ def threshold_bands(
 
 
 def _band(
-    truth: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    groups: ArrayLike,
-    curve: _Curve,
-    places: int,
-    seed: int,
+    scores: Scores, curve: _Curve, positions: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw a curve of each resample: from the counts at or above each score, highest first."""
-    order = np.argsort(-values, kind="stable")
-    ends = np.flatnonzero(np.r_[np.diff(values[order]) != 0, True])
-    sick = truth[order]
-    curves = np.full((RESAMPLES, places), np.nan)
+    """Return the ends of the curves of all resamples, from counts at or above each score."""
+    order = np.argsort(-scores.score, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(scores.score[order]) != 0, True])
+    sick = scores.positive[order]
+    curves = np.full((RESAMPLES, positions), np.nan)
     number = 0
-    for weights in resampled_weights(_numbered(groups), seed=seed):
+    for weights in resampled_weights(scores.patient_number, seed=seed):
         ranked = weights[:, order]
         hits = np.cumsum(ranked * sick, axis=1)[:, ends]
         alarms = np.cumsum(ranked * ~sick, axis=1)[:, ends]
@@ -178,12 +134,6 @@ def _quantiles(curves: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return np.asarray(low, np.float64), np.asarray(high, np.float64)
 
 
-def _numbered(groups: ArrayLike) -> NDArray[np.intp]:
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
-
-
-def _both_classes(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    if truth.all() or not truth.any():
-        raise InputError(f"all {len(truth)} images are of one class, so there is no curve to draw")
-    return truth, values
+def _require_both_classes(scores: Scores) -> None:
+    if scores.positive.all() or not scores.positive.any():
+        raise InputError(f"all {len(scores)} images are of one class, so there is no curve to draw")

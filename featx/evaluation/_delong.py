@@ -14,17 +14,7 @@ from featx.evaluation._interval import CONFIDENCE, Interval
 
 @dataclass(frozen=True, slots=True)
 class AreaDifference:
-    """How the areas of two classifiers on the same images differ.
-
-    Attributes
-    ----------
-    difference
-        First area less the second.
-    interval
-        95 % interval of it.
-    p_value
-        Two-sided; 1 where the two rank all pairs alike.
-    """
+    """First area less the second, its 95 % interval, and the two-sided p-value of no difference."""
 
     difference: float
     interval: Interval
@@ -34,25 +24,19 @@ class AreaDifference:
 def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the areas under the ROC curves of some classifiers, and their covariance.
 
-    DeLong, DeLong and Clarke-Pearson, Biometrics 1988, by way of mid-ranks as in Sun and Xu, IEEE
-    Signal Processing Letters 2014. Images are taken for independent: where patients have several,
-    resampling patients is more honest.
+    The method is DeLong, DeLong and Clarke-Pearson's (Biometrics 1988), by way of mid-ranks as in
+    Sun and Xu (IEEE Signal Processing Letters 2014). Images are taken for independent. If patients
+    have several, resampling patients is more honest.
 
     Parameters
     ----------
     y : array of shape (images,), bool or 0/1
-        1 for the positive class.
     scores : array of shape (images,) or (classifiers, images)
-
-    Returns
-    -------
-    areas : ndarray of shape (classifiers,), dtype float64
-    covariance : ndarray of shape (classifiers, classifiers), dtype float64
 
     Raises
     ------
     InputError
-        When a class has fewer than two images.
+        If a class has fewer than two images.
     """
     truth = np.asarray(y).astype(bool)
     values = np.atleast_2d(np.asarray(scores, np.float64))
@@ -69,26 +53,14 @@ def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 
 def area_interval(y: ArrayLike, scores: ArrayLike) -> Interval:
-    """Return DeLong's 95 % interval of an area, cut off at 0 and 1.
-
-    Raises
-    ------
-    InputError
-        See `areas`.
-    """
+    """Return DeLong's 95 % interval of an area, cut off at 0 and 1; see `areas` for errors."""
     (area,), covariance = areas(y, scores)
     margin = norm.ppf(0.5 + CONFIDENCE / 2.0) * np.sqrt(covariance[0, 0])
     return Interval(max(0.0, float(area - margin)), min(1.0, float(area + margin)))
 
 
 def compare_areas(y: ArrayLike, one: ArrayLike, other: ArrayLike) -> AreaDifference:
-    """Test whether the areas of two classifiers on the same images differ.
-
-    Raises
-    ------
-    InputError
-        See `areas`.
-    """
+    """Test whether two areas on the same images differ; see `areas` for errors."""
     (first, second), covariance = areas(y, np.stack([np.asarray(one), np.asarray(other)]))
     difference = float(first - second)
     deviation = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))

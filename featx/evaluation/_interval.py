@@ -12,7 +12,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval."""
+    """A 95 % confidence interval.
+
+    Examples
+    --------
+    >>> Interval(0.84, 0.97)
+    Interval(low=0.84, high=0.97)
+    """
 
     low: float
     high: float
@@ -21,25 +27,12 @@ class Interval:
 def proportion_interval(
     hits: int, total: int, method: Literal["wilson", "clopper_pearson"] = "wilson"
 ) -> Interval | None:
-    """Return the 95 % interval of a proportion of independent images.
+    """Return the 95 % interval of a proportion of independent images, or None if there are none.
 
-    Parameters
-    ----------
-    hits, total
-        Counts.
-    method
-        ``wilson`` (Wilson 1927) or ``clopper_pearson`` (exact, Clopper and Pearson 1934).
-
-    Returns
-    -------
-    Interval or None
-        None where there are no images.
+    The methods are Wilson's (1927) and Clopper and Pearson's exact one (1934).
     """
     if not total:
         return None
-    test = binomtest(hits, total)
-    if method == "wilson":
-        found = test.proportion_ci(CONFIDENCE, method="wilson")
-    else:
-        found = test.proportion_ci(CONFIDENCE, method="exact")
+    name: Literal["wilson", "exact"] = "wilson" if method == "wilson" else "exact"
+    found = binomtest(hits, total).proportion_ci(CONFIDENCE, method=name)
     return Interval(float(found.low), float(found.high))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -11,51 +11,69 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._delong import compare_areas
-from featx.evaluation._interval import CONFIDENCE, Interval
-from featx.evaluation._metrics import Metrics, evaluate_scores, weighted_statistics
-from featx.evaluation._resampling import RESAMPLES, Statistic, Weights, resampled_weights
+from featx.evaluation._interval import Interval
+from featx.evaluation._metrics import Metrics, evaluate_scores
+from featx.evaluation._resampling import (
+    RESAMPLES,
+    percentile_interval,
+    resample,
+    resampled_weights,
+)
+from featx.evaluation._weighted_metrics import weighted_statistics
 
 Method = Literal["bootstrap", "delong", "mcnemar"]
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """What is compared: a name, its scores of the images, and its own threshold."""
+    """A run to compare: its name, its scores of the images, and its own threshold.
+
+    Examples
+    --------
+    >>> Contender("logreg", Scores.from_arrays([0, 1], [0.2, 0.9]), 0.5).name
+    'logreg'
+    """
 
     name: str
-    scores: NDArray[np.float64]
+    scores: Scores
     threshold: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Difference:
     """One test of one run against the first.
 
     Attributes
     ----------
     run
-        The name of the other run.
+        Name of the other run.
     metric
         A metric of `Metrics`, or ``error_rate``, the share of images on the wrong side of each
         run's own threshold.
     method
-        ``bootstrap`` resamples patients; ``delong`` (areas) and ``mcnemar`` (errors) take images
+        ``bootstrap`` resamples patients. ``delong`` (areas) and ``mcnemar`` (errors) take images
         for independent.
     first, other
-        The metric of the first run and of the other; NaN where it isn't defined.
+        Metric of the first run and of the other. It is NaN if it isn't defined.
     difference
-        `other` less `first`.
+        Value of `other` less `first`.
     interval
-        95 % interval of the difference; None where there is none, as of McNemar's test, and where
-        all resamples differ alike, which says nothing.
+        95 % interval of the difference. McNemar's test has none. It is None, too, if all resamples
+        differ alike, which says nothing.
     p_value
-        Two-sided, of no difference; None where the metric isn't defined.
+        Two-sided p-value of no difference. It is None if the metric isn't defined.
     adjusted
-        The same by Holm's method for all tests that were made together.
+        P-value adjusted by Holm's method for all tests that were made together.
     only_first_wrong, only_other_wrong
-        Images that only one of the two got wrong; of McNemar's test.
+        Numbers of images that only one of the two got wrong, for McNemar's test.
+
+    Examples
+    --------
+    >>> Difference("keras", "recall", "bootstrap", 0.9, 0.95, 0.05, Interval(0.01, 0.09), 0.02)
+    Difference(keras: recall +0.0500 (0.0100 – 0.0900), p 0.02, bootstrap)
     """
 
     run: str
@@ -70,6 +88,12 @@ class Difference:
     only_first_wrong: int | None = None
     only_other_wrong: int | None = None
 
+    def __repr__(self) -> str:
+        interval = f" ({self.interval.low:.4f} – {self.interval.high:.4f})" if self.interval else ""
+        p_value = "" if self.p_value is None else f", p {self.p_value:.2g}"
+        found = f"{self.metric} {self.difference:+.4f}{interval}{p_value}"
+        return f"Difference({self.run}: {found}, {self.method})"
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for JSON; NaN becomes None."""
         values = asdict(self)
@@ -80,12 +104,7 @@ class Difference:
 
 
 def compare_runs(
-    y: ArrayLike,
-    groups: ArrayLike,
-    contenders: Sequence[Contender],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    contenders: Sequence[Contender], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[Difference]:
     """Test every other run against the first, in every metric.
 
@@ -94,42 +113,46 @@ def compare_runs(
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    groups : array of shape (images,)
-        The patient of each image.
     contenders
         Two or more, with scores of the same images in the same order. The first is what the others
         are compared with.
     seed, resamples
-        Of the bootstrap.
+        Seed of the bootstrap, and its number of resamples.
 
     Returns
     -------
     list of Difference
-        For each other run: every metric by bootstrap, the area by DeLong, errors by McNemar.
+        Tests of each other run: every metric by bootstrap, the area by DeLong, errors by McNemar.
 
     Raises
     ------
     InputError
-        When there are fewer than two, or scores can't be evaluated.
+        If there are fewer than two runs, or scores can't be evaluated.
+
+    Examples
+    --------
+    >>> y = [0, 0, 1, 1]
+    >>> one = Contender("one", Scores.from_arrays(y, [0.1, 0.6, 0.7, 0.9]), 0.5)
+    >>> two = Contender("two", Scores.from_arrays(y, [0.1, 0.2, 0.7, 0.9]), 0.5)
+    >>> compare_runs([one, two], resamples=100)[-1]
+    Difference(two: error_rate -0.2500, p 1, mcnemar)
     """
     if len(contenders) < 2:
         raise InputError("a comparison needs two runs")
-    truth = np.asarray(y).astype(bool)
-    metrics = [
-        evaluate_scores(truth, c.scores, c.threshold, groups, resamples=0) for c in contenders
-    ]
-    _, place = np.unique(np.asarray(groups), return_inverse=True)
-    weights = resampled_weights(place, seed=seed, resamples=resamples)
-    resampled = _resample(truth, place, contenders, weights)
+    metrics = [evaluate_scores(c.scores, c.threshold, resamples=0) for c in contenders]
+    patient = contenders[0].scores.patient_number
+    statistics = [weighted_statistics(c.scores, c.threshold) for c in contenders]
+    # All runs are measured on the same resamples, so they are looked at in one pass.
+    together = {(n, name): s for n, each in enumerate(statistics) for name, s in each.items()}
+    drawn = resample(together, resampled_weights(patient, seed=seed, resamples=resamples))
+    resampled = [{name: drawn[n, name] for name in each} for n, each in enumerate(statistics)]
     found = []
     for number in range(1, len(contenders)):
         found += [
             _by_bootstrap(contenders[number].name, name, (metrics[0], metrics[number]), draws)
             for name, draws in _draws_of(resampled[0], resampled[number]).items()
         ]
-        found += _by_formula(truth, contenders[0], contenders[number], metrics[0], metrics[number])
+        found += _by_formula(contenders[0], contenders[number], metrics[0], metrics[number])
     tested = [test.p_value for test in found if test.p_value is not None]
     adjusted = iter(holm(tested).tolist())
     return [t if t.p_value is None else replace(t, adjusted=next(adjusted)) for t in found]
@@ -138,12 +161,8 @@ def compare_runs(
 def bootstrap_p_value(differences: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of no difference: how often resamples fall on one side of zero.
 
-    The inversion of the percentile interval (Efron and Tibshirani 1993, section 15.4); one is
-    added above and below, so that it is never 0 (Davison and Hinkley 1997, section 4.2).
-
-    Parameters
-    ----------
-    differences : ndarray of shape (resamples,), dtype float64
+    It inverts the percentile interval (Efron and Tibshirani 1993, section 15.4). One is added above
+    and below, so that it is never 0 (Davison and Hinkley 1997, section 4.2).
     """
     low, high = int((differences <= 0).sum()), int((differences >= 0).sum())
     return min(1.0, 2.0 * (min(low, high) + 1) / (len(differences) + 1))
@@ -152,12 +171,7 @@ def bootstrap_p_value(differences: NDArray[np.float64]) -> float:
 def mcnemar(only_first_wrong: int, only_other_wrong: int) -> float:
     """Return the exact two-sided p-value of McNemar's test (Psychometrika 1947).
 
-    Of the images that only one run gets wrong, half would be the first's if both were as good.
-
-    Parameters
-    ----------
-    only_first_wrong, only_other_wrong
-        Counts.
+    If both runs were as good, half of the images that only one gets wrong would be the first's.
     """
     discordant = only_first_wrong + only_other_wrong
     return float(binomtest(only_first_wrong, discordant).pvalue) if discordant else 1.0
@@ -166,16 +180,7 @@ def mcnemar(only_first_wrong: int, only_other_wrong: int) -> float:
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values for their number (Holm, Scandinavian Journal of Statistics 1979).
 
-    Whoever calls those at most 0.05 real makes any mistake at all in 5 % of such families.
-
-    Parameters
-    ----------
-    p_values : array of shape (tests,)
-
-    Returns
-    -------
-    ndarray of shape (tests,), dtype float64
-        In the same order.
+    If those at most 0.05 are called real, there is any mistake at all in 5 % of such families.
     """
     values = np.asarray(p_values, np.float64)
     order = np.argsort(values, kind="stable")
@@ -185,35 +190,15 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def _resample(
-    truth: NDArray[np.bool_],
-    place: NDArray[np.intp],
-    contenders: Sequence[Contender],
-    blocks: Iterator[Weights],
-) -> list[dict[str, NDArray[np.float64]]]:
-    """Measure every run on the same resamples of the patients."""
-    statistics: list[dict[str, Statistic]] = [
-        weighted_statistics(truth, c.scores, c.scores >= c.threshold, place) for c in contenders
-    ]
-    parts: list[dict[str, list[NDArray[np.float64]]]] = [
-        {name: [] for name in each} for each in statistics
-    ]
-    for weights in blocks:
-        for each, collected in zip(statistics, parts, strict=True):
-            for name, statistic in each.items():
-                collected[name].append(statistic(weights))
-    return [{name: np.concatenate(p) for name, p in each.items()} for each in parts]
-
-
 def _draws_of(
     first: dict[str, NDArray[np.float64]], other: dict[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the differences, resample by resample; a resample without either value has none."""
+    """Return the differences of the resamples that have both values."""
     found = {}
     for name in first:
         if name in other:
             differences = other[name] - first[name]
-            # Sums in another order leave dust where nothing differs.
+            # If nothing differs, sums in another order still do, in the last digits.
             differences[np.abs(differences) < 1e-12] = 0.0
             found[name] = differences[np.isfinite(differences)]
     return found
@@ -225,39 +210,24 @@ def _by_bootstrap(
     first, other = (float(getattr(each, name)) for each in metrics)
     if not len(draws) or math.isnan(other - first):
         return Difference(run, name, "bootstrap", first, other, math.nan, None, None)
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(draws, (tail, 1.0 - tail))
-    interval = Interval(float(low), float(high)) if low < high else None
-    p_value = bootstrap_p_value(draws)
+    interval, p_value = percentile_interval(draws), bootstrap_p_value(draws)
+    if interval is not None and interval.low == interval.high:
+        interval = None
     return Difference(run, name, "bootstrap", first, other, other - first, interval, p_value)
 
 
-def _by_formula(
-    truth: NDArray[np.bool_], one: Contender, two: Contender, first: Metrics, other: Metrics
-) -> list[Difference]:
+def _by_formula(one: Contender, two: Contender, first: Metrics, other: Metrics) -> list[Difference]:
     """Return the tests that take images for independent: DeLong's and McNemar's."""
-    found = []
+    found, truth = [], one.scores.positive
     if min(truth.sum(), (~truth).sum()) >= 2:
-        area = compare_areas(truth, two.scores, one.scores)
+        area = compare_areas(truth, two.scores.score, one.scores.score)
         values = (first.roc_auc, other.roc_auc, area.difference)
         found.append(
             Difference(two.name, "roc_auc", "delong", *values, area.interval, area.p_value)
         )
-    wrong = [(c.scores >= c.threshold) != truth for c in (one, two)]
+    wrong = [c.scores.called(c.threshold) != truth for c in (one, two)]
     counts = int((wrong[0] & ~wrong[1]).sum()), int((wrong[1] & ~wrong[0]).sum())
-    rates = [float(each.mean()) for each in wrong]
-    found.append(
-        Difference(
-            run=two.name,
-            metric="error_rate",
-            method="mcnemar",
-            first=rates[0],
-            other=rates[1],
-            difference=rates[1] - rates[0],
-            interval=None,
-            p_value=mcnemar(*counts),
-            only_first_wrong=counts[0],
-            only_other_wrong=counts[1],
-        )
-    )
-    return found
+    one_rate, two_rate = (float(each.mean()) for each in wrong)
+    rates, p_value = (one_rate, two_rate, two_rate - one_rate), mcnemar(*counts)
+    errors = Difference(two.name, "error_rate", "mcnemar", *rates, None, p_value, None, *counts)
+    return [*found, errors]

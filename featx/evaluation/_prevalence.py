@@ -1,65 +1,46 @@
-"""Predictive values where another share of the people is sick."""
+"""Predictive values if another share of the people is sick."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
+
+import numpy as np
 
 from featx.errors import InputError
 from featx.evaluation._interval import Interval
 
+AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
 
-def predictive_values(
-    sensitivity: float, specificity: float, prevalence: float
-) -> tuple[float, float]:
+
+def predictive_values(sensitivity: Any, specificity: Any, prevalence: float) -> tuple[Any, Any]:
     """Return PPV and NPV at a prevalence, by Bayes' theorem.
 
-    Parameters
-    ----------
-    sensitivity, specificity
-        Of the test, 0..1; they are taken to stay what they are.
-    prevalence
-        Share of the people who are sick, between 0 and 1.
-
-    Returns
-    -------
-    ppv, npv : float
-        NaN where nobody is called positive, or nobody negative.
+    Sensitivity and specificity, floats or arrays, are taken to be the same at every prevalence. A
+    value is NaN if nobody is called positive, or nobody negative.
 
     Raises
     ------
     InputError
-        When the prevalence isn't between 0 and 1.
+        If the prevalence isn't between 0 and 1.
     """
     require_share(prevalence)
     hits, misses = sensitivity * prevalence, (1.0 - sensitivity) * prevalence
     cleared, alarms = specificity * (1.0 - prevalence), (1.0 - specificity) * (1.0 - prevalence)
-    ppv = hits / (hits + alarms) if hits + alarms > 0.0 else math.nan
-    npv = cleared / (cleared + misses) if cleared + misses > 0.0 else math.nan
-    return ppv, npv
+    with np.errstate(invalid="ignore"):
+        return np.divide(hits, hits + alarms), np.divide(cleared, cleared + misses)
 
 
 def predictive_intervals(
     sensitivity: Interval, specificity: Interval, prevalence: float
 ) -> tuple[Interval, Interval]:
-    """Return 95 % intervals of PPV and NPV, for where resamples have none.
+    """Return 95 % intervals of PPV and NPV, for classifiers whose resamples have none.
 
-    Both grow with sensitivity and with specificity. So their ends are at the ends of both: a little
-    too wide, since it is rare that both are as bad.
-
-    Parameters
-    ----------
-    sensitivity, specificity
-        95 % intervals.
-    prevalence
-        See `predictive_values`.
-
-    Returns
-    -------
-    ppv, npv : Interval
+    PPV and NPV grow with sensitivity and with specificity. So the ends of their intervals are at
+    the ends of both. They are a little too wide, since it is rare that both are as bad.
     """
     low = predictive_values(sensitivity.low, specificity.low, prevalence)
     high = predictive_values(sensitivity.high, specificity.high, prevalence)
-    ppv, npv = (Interval(*ends) for ends in zip(low, high, strict=True))
+    ppv, npv = (Interval(float(a), float(b)) for a, b in zip(low, high, strict=True))
     return ppv, npv
 
 
@@ -69,9 +50,11 @@ def require_share(prevalence: float) -> None:
     Raises
     ------
     InputError
-        When it isn't.
+        If it isn't.
     """
     if not 0.0 < prevalence < 1.0:
         raise InputError(
-            f"`prevalence` {prevalence:g} is not between 0 and 1", "Give a fraction such as 0.05."
+            f"`prevalence` {prevalence:g} is not between 0 and 1",
+            "Give a fraction such as 0.05.",
+            parameter="prevalence",
         )

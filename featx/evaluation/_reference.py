@@ -1,4 +1,4 @@
-"""What the training population looks like: its embeddings, and how far from them others are."""
+"""Embeddings of the training population, and distances of other images from them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sklearn.covariance import LedoitWolf
 from featx.errors import InputError
 from featx.heads import SpatialPooling
 from featx_cache._hdf5 import UNREADABLE, dataset, opened
+from featx_cache._text import first_line
 
-FAR = 0.99
-"""Quantile of the training images' own distances beyond which an image is unlike them."""
+DISTANCE_QUANTILE = 0.99
+"""Quantile of the training images' own distances, beyond which an image is unlike them."""
 
-
-NEAR = 0.35
-"""Images are the same picture below this share of the cosine distance that 99 % of the training
-images have from those of other folds. On the public chest X-ray set (VGG16, 5,232 images of 224
-pixels) that distance is 0.039, and the nearest two patients are at 0.029. Of 40 images, copies of
-180 pixels (PNG) are at 0.006 to 0.014 from their originals, copies of 160 pixels (JPEG, quality 90)
-at 0.010 to 0.038 (2 of 40 below the mark), copies of 112 pixels at 0.06 to 0.18: embeddings don't
-tell the last from other patients."""
+NEAR_DUPLICATE_SHARE = 0.35
+"""Share of the cosine distance that 99 % of the training images have from those of other folds.
+Images with a smaller distance are the same picture. On the public chest X-ray set (VGG16, 5,232
+images of 224 pixels) that distance is 0.039, and the nearest two patients are at 0.029. Copies of
+40 images of 180 pixels (PNG) are at 0.006 to 0.014 from their originals, copies of 160 pixels
+(JPEG, quality 90) at 0.010 to 0.038 (2 of 40 below the mark), copies of 112 pixels at 0.06 to 0.18.
+Embeddings don't tell the last from other patients."""
 
 _SAMPLE = 2000
 _ROWS_AT_ONCE = 512
 
 
-def average(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+def average_over_grid(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
     """Average embeddings over their grid; vectors pass through.
 
     Parameters
@@ -58,9 +58,9 @@ class Reference:
     vectors : ndarray of shape (images, channels), dtype float32
         Their embeddings, averaged over the grid.
     table : DataFrame
-        In the same order: path, label, group, fold, score; scores are out of fold.
+        One row an image in the same order: path, label, group, fold, and score out of fold.
     mean : ndarray of shape (rows, columns, channels), dtype float32, or None
-        Their average embedding, cell by cell; None where embeddings have no grid, and in runs that
+        Their average embedding, cell by cell. None if embeddings have no grid, and in runs that
         didn't keep it.
     """
 
@@ -72,12 +72,8 @@ class Reference:
     def distances(self) -> NDArray[np.float64]:
         """Mahalanobis distance of each image to the images of the other folds.
 
-        Its own patient would draw the mean and the covariance towards it: distances of new images
-        would look larger than they are.
-
-        Returns
-        -------
-        ndarray of shape (images,), dtype float64
+        The images of its own patient would draw the mean and the covariance towards it. Distances
+        of new images would look larger than they are.
         """
         fold = self.table["fold"].to_numpy()
         found = np.empty(len(fold))
@@ -89,38 +85,20 @@ class Reference:
     @cached_property
     def limit(self) -> float:
         """The distance that 1 % of the training images themselves are beyond."""
-        return float(np.quantile(self.distances, FAR))
+        return float(np.quantile(self.distances, DISTANCE_QUANTILE))
 
     def distance(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the Mahalanobis distance of images to the training images.
 
         The covariance is shrunk as Ledoit and Wolf do (Journal of Multivariate Analysis 2004),
-        since there may be fewer images than channels.
-
-        Parameters
-        ----------
-        vectors : ndarray of shape (images, channels)
-            See `average`.
-
-        Returns
-        -------
-        ndarray of shape (images,), dtype float64
+        since there may be fewer images than channels. Vectors are those of `average_over_grid`.
         """
         return _distance(self._population, vectors)
 
     def has(self, vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Say which images are nearly the same picture as a training image.
 
-        That finds copies in another format or size, as long as little was lost; see `NEAR`.
-
-        Parameters
-        ----------
-        vectors : ndarray of shape (images, channels)
-            See `average`.
-
-        Returns
-        -------
-        ndarray of shape (images,), dtype bool
+        That finds copies in another format or size, if little was lost. See `NEAR_DUPLICATE_SHARE`.
         """
         return _nearest(vectors, self.vectors) < self._near
 
@@ -134,7 +112,8 @@ class Reference:
             _nearest(self.vectors[some[fold[some] == number]], self.vectors[fold != number])
             for number in np.unique(fold[some])
         ]
-        return NEAR * float(np.quantile(np.concatenate(found), 1.0 - FAR))
+        limit = np.quantile(np.concatenate(found), 1.0 - DISTANCE_QUANTILE)
+        return NEAR_DUPLICATE_SHARE * float(limit)
 
     @cached_property
     def _population(self) -> LedoitWolf:
@@ -144,20 +123,13 @@ class Reference:
     def write(path: Path, blocks: Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]) -> None:
         """Write embeddings averaged over the grid and over the images into an HDF5 file.
 
-        The first are the dataset ``vectors``, float16; the second, where there is a grid, are
-        ``mean``, float32.
-
-        Parameters
-        ----------
-        path
-            The file.
-        blocks
-            Positions and embeddings, as `featx_cache.Cache.blocks` yields them.
+        The first are the dataset ``vectors``, float16. The second are ``mean``, float32, if there
+        is a grid. Blocks are positions and embeddings, as `featx_cache.Cache.blocks` yields them.
         """
         parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
         total: NDArray[np.float64] | float = 0.0
         for where, embeddings in blocks:
-            parts.append((where, average(embeddings)))
+            parts.append((where, average_over_grid(embeddings)))
             total = total + embeddings.sum(axis=0, dtype=np.float64)
         rows = sum(len(where) for where, _ in parts)
         vectors = np.empty((rows, parts[0][1].shape[1]), np.float16)
@@ -172,19 +144,12 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, table: pd.DataFrame) -> Reference:
-        """Read what `write` wrote.
-
-        Parameters
-        ----------
-        path
-            The file.
-        table
-            See the attributes.
+        """Read a file of `write`; the table is that of the attributes.
 
         Raises
         ------
         InputError
-            When the file is damaged, or has another number of images than the table.
+            If the file is damaged, or has another number of images than the table.
         """
         try:
             with opened(path) as file:
@@ -195,13 +160,13 @@ class Reference:
                 kept = dataset(file, "mean", "f", 3) if "mean" in file else None
                 mean = np.asarray(kept[:], np.float32) if kept is not None else None
         except UNREADABLE as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
         return cls(vectors, table, mean)
 
 
 def directions(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Scale vectors to length 1; those of length 0 stay."""
+    """Scale vectors to length 1, but for those of length 0."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
 

@@ -1,4 +1,4 @@
-"""Seams of a data set: where one side differs from the other as another hospital might."""
+"""Seams of a data set: divisions whose sides differ as two hospitals might."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from featx._specs import require_known
 from featx.data._patients import cause_of
 from featx.errors import InputError
 
-MOST_VALUES = 12
-FEWEST_PATIENTS = 5
-"""Of each class on each side."""
+MAX_VALUES = 12
+MIN_PATIENTS = 5
+"""Patients of each class on each side."""
 
 KAGGLE_SEAMS = ("cause", "series")
 _SERIES = re.compile(r"^(NORMAL2-IM|IM)-\d+", re.IGNORECASE)
@@ -31,9 +31,9 @@ class Seam:
     Attributes
     ----------
     name
-        Such as ``cause: bacteria -> virus``.
+        Column and values, such as ``cause: bacteria -> virus``.
     train, test : ndarray of shape (images,), dtype bool
-        The two sides; images may be on neither.
+        The two sides. Images may be on neither.
     """
 
     name: str
@@ -50,47 +50,48 @@ def find_seams(
 ) -> list[Seam]:
     """Divide images along columns of a manifest.
 
-    Of a column with two values each side is trained on once; of one with more, each value is left
-    out once. Numbers are divided at their median. Where a column is filled in one class only, as
-    the cause of pneumonia is, patients of the other are dealt to both sides at random.
+    If a column has two values, each side is trained on once. If it has more, each value is left out
+    once. Numbers are divided at their median. If a column is filled in one class only, as the cause
+    of pneumonia is, patients of the other class are put on both sides at random.
 
     Parameters
     ----------
     table
-        One line an image: path, label, group, and other columns.
+        One row an image: path, label, group, and other columns.
     positive
         The positive class.
     columns
-        Which; none takes those that the names of the Kaggle chest X-ray set give: ``cause``
-        (bacteria, virus) and ``series`` (normal images called ``IM-`` and ``NORMAL2-IM-``).
+        Columns to divide by. By default, those that the names of the Kaggle chest X-ray set give:
+        ``cause`` (bacteria, virus) and ``series`` (normal images called ``IM-`` and
+        ``NORMAL2-IM-``).
     seed
-        Of the dealing.
+        Seed of the sides of patients.
 
     Raises
     ------
     InputError
-        When there is no such column, or it doesn't divide the images.
+        If there is no such column, or it doesn't divide the images.
     """
     known = with_kaggle_columns(table)
     wanted = list(columns) or [name for name in KAGGLE_SEAMS if name in known]
     if not wanted:
         raise InputError(
             "these images have no seam that featx knows by itself",
-            "Name a column of the manifest with `seam` COLUMN, such as the hospital or the device.",
+            "Name a column of the manifest with `seam`, such as the hospital or the device.",
+            parameter="seam",
         )
     seams: list[Seam] = []
     for column in wanted:
         there = [c for c in known.columns if c not in _OWN]
-        hint = (
-            f"There are {', '.join(there)}. `featx extract --keep COLUMN` adds one of a CSV file."
-        )
+        hint = f"There are {', '.join(there)}. Extract with `keep` to add one of a CSV file."
         require_known("column", column, there, hint)
         found = list(_along(known, positive, column, seed))
         if not found:
             raise InputError(
                 f"the column {column!r} doesn't divide these images into two sides with "
-                f"{FEWEST_PATIENTS} patients of each class",
+                f"{MIN_PATIENTS} patients of each class",
                 "Name another column with `seam`.",
+                parameter="seam",
             )
         seams += found
     return seams
@@ -100,7 +101,7 @@ _OWN = ("path", "sha256", "label", "group", "copy")
 
 
 def with_kaggle_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Add ``cause`` and ``series`` where the names of images tell them."""
+    """Add ``cause`` and ``series`` if the names of images tell them."""
     names = [PurePosixPath(path).name for path in table["path"]]
     series = [match[1].upper() if (match := _SERIES.match(name)) else "" for name in names]
     added = {"cause": [cause_of(path) for path in table["path"]], "series": series}
@@ -118,19 +119,19 @@ def _along(table: pd.DataFrame, positive: str, column: str, seed: int) -> Iterat
     one_class = next((c for c in (False, True) if not filled[truth == c].any()), None)
     half = _halves(groups, seed)
     names = sorted(set(values[filled]))
-    if not 2 <= len(names) <= MOST_VALUES:
+    if not 2 <= len(names) <= MAX_VALUES:
         return
     for name in names:
         test = values == name
         train = filled & ~test
         if one_class is not None:
             other = truth == one_class
-            # Every direction of a pair gets the same two halves, the other way round.
+            # Both directions of a pair get the same two halves, with the sides exchanged.
             first = half if names.index(name) % 2 else ~half
             train, test = train | (other & first), test | (other & ~first)
         train &= ~np.isin(groups, groups[test])
         if all(
-            len(set(groups[side & (truth == sick)])) >= FEWEST_PATIENTS
+            len(set(groups[side & (truth == sick)])) >= MIN_PATIENTS
             for side in (train, test)
             for sick in (False, True)
         ):
@@ -139,15 +140,15 @@ def _along(table: pd.DataFrame, positive: str, column: str, seed: int) -> Iterat
 
 
 def _values(column: pd.Series[Any]) -> NDArray[np.object_]:
-    """Return a column as text, empty where it says nothing; numbers as low and high."""
+    """Return a column as text, which is empty for missing values, and numbers as low and high."""
     numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.notna().all() and numbers.nunique() > MOST_VALUES:
+    if numbers.notna().all() and numbers.nunique() > MAX_VALUES:
         return np.where(numbers > numbers.median(), "high", "low").astype(object)
     return column.fillna("").map(str).to_numpy(object)
 
 
 def _halves(groups: NDArray[np.object_], seed: int) -> NDArray[np.bool_]:
-    """Deal patients to two sides."""
-    patients, place = np.unique(groups.astype(str), return_inverse=True)
-    half: NDArray[np.bool_] = np.random.default_rng(seed).permutation(len(patients))[place] % 2 == 0
-    return half
+    """Put patients on two sides at random."""
+    patients, number = np.unique(groups.astype(str), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(patients))
+    return np.asarray(order[number] % 2 == 0)

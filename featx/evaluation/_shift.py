@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import fisher_exact, ks_2samp
 
+from featx._html import html_table
+from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation._wording import counted
-from featx.thresholds._promise import one_of_each
+from featx.evaluation._wording import plural
+from featx.thresholds._promise import one_image_per_patient
 
 Verdict = Literal["alike", "unclear", "may differ", "differs"]
 Values = NDArray[np.float64]
 
-ALPHA = 0.005
-"""Level of each test: there are up to six, so that all together raise 3 % false alarms at most."""
+SHIFT_P_VALUE = 0.005
+"""Level of each test. There are up to six, so that all together raise 3 % false alarms at most."""
 
 KS_MARKS = (0.1, 0.2)
-"""Of Kolmogorov-Smirnov distances: the share of patients who would have to be others."""
+"""Kolmogorov-Smirnov distances that count and are large: shares of patients who differ."""
 
 PSI_MARKS = (0.1, 0.25)
-"""Of the population stability index (Siddiqi, Credit Risk Scorecards, 2006): some shift, much."""
+"""Population stability indexes of some shift and of a large one (Siddiqi, Credit Risk Scorecards,
+2006)."""
 
-FAR_MARKS = (0.05, 0.2)
-"""Of the share beyond the distance that one in a hundred training images is beyond."""
+DISTANCE_MARKS = (0.05, 0.2)
+"""Shares beyond the distance that one in a hundred training images is beyond."""
 
 PSI_BINS = 10
 FEW_PATIENTS = 300
@@ -41,23 +44,43 @@ _SENTENCES: dict[Verdict, str] = {
     "may differ": "This population may differ from the training population",
     "differs": "This population differs from the training population",
 }
+_REASONS = {
+    "scores": "scores are distributed otherwise (Kolmogorov-Smirnov {effect:.2f})",
+    "stability": "the population stability index of scores is {effect:.2f}",
+    "scores_of_negatives": "scores of {negative} moved by {effect:.2f} (Kolmogorov-Smirnov)",
+    "scores_of_positives": "scores of {positive} moved by {effect:.2f} (Kolmogorov-Smirnov)",
+    "far": (
+        "{effect:.0%} of the patients lie farther from the training images than 99 % of those do"
+    ),
+    "distances": (
+        "embeddings lie farther from the training images (median {ratio:.2f} times, "
+        "Kolmogorov-Smirnov {effect:.2f})"
+    ),
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Population:
-    """What is known of some images.
+    """Scores of some images, with their patients, labels and distances as far as they are known.
 
     Attributes
     ----------
     scores : ndarray of shape (images,), dtype float64
-        Out of fold for the training population.
+        Scores of the positive class, out of fold for the training population.
     groups : array of shape (images,)
-        The patient of each image.
+        Patient of each image.
     sick : ndarray of shape (images,), dtype bool, or None
-        True for the positive class; None where labels aren't known.
+        True for the positive class. None if labels aren't known.
     distances : ndarray of shape (images,), dtype float64, or None
-        From the training images (see `Reference`), out of fold for these; None where they aren't
-        known.
+        Distances from the training images (see `featx.evaluation._reference`), out of fold for
+        these. None if they aren't known.
+
+    Examples
+    --------
+    >>> Population.labelled(Scores.from_arrays([0, 1], [0.2, 0.9]))
+    Population(2 images with labels)
+    >>> Population([0.2, 0.9], ["a", "a"])
+    Population(2 images)
     """
 
     scores: Values
@@ -65,9 +88,14 @@ class Population:
     sick: NDArray[np.bool_] | None = None
     distances: Values | None = None
 
-    def one_of_each(self, seed: int) -> Population:
+    @classmethod
+    def labelled(cls, scores: Scores, distances: Values | None = None) -> Population:
+        """Take scores of labelled images."""
+        return cls(scores.score, scores.patient, scores.positive, distances)
+
+    def one_image_per_patient(self, seed: int) -> Population:
         """Return one image of each patient, drawn at random."""
-        drawn = one_of_each(self.groups, seed)
+        drawn = one_image_per_patient(self.groups, seed)
         return Population(
             np.asarray(self.scores, np.float64)[drawn],
             np.asarray(self.groups)[drawn],
@@ -75,10 +103,15 @@ class Population:
             None if self.distances is None else np.asarray(self.distances, np.float64)[drawn],
         )
 
+    def __repr__(self) -> str:
+        known = {"labels": self.sick, "distances": self.distances}
+        words = " and ".join(name for name, values in known.items() if values is not None)
+        return f"Population({plural(len(self.scores), 'image')}{words and f' with {words}'})"
+
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One way in which populations may differ.
+    """A test of one way in which populations may differ.
 
     Attributes
     ----------
@@ -86,12 +119,12 @@ class Signal:
         ``scores``, ``stability``, ``scores_of_negatives``, ``scores_of_positives``, ``far`` or
         ``distances``.
     effect
-        How large the difference is: a Kolmogorov-Smirnov distance, the population stability index,
-        or a share.
+        Size of the difference: a Kolmogorov-Smirnov distance, the population stability index, or a
+        share.
     marks
-        From where on it counts, and from where on it is large.
+        Effects that count and that are large.
     p_value
-        Of no difference.
+        P-value of no difference.
     """
 
     name: str
@@ -101,33 +134,45 @@ class Signal:
 
     @property
     def verdict(self) -> Verdict:
-        """What this signal says; an effect that may be chance is no sign, and no proof of none."""
+        """Verdict of this test; an effect that may be chance is no sign, and no proof of none."""
         if self.effect < self.marks[0]:
             return "alike"
-        if self.p_value > ALPHA:
+        if self.p_value > SHIFT_P_VALUE:
             return "unclear"
         return "may differ" if self.effect < self.marks[1] else "differs"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Shift:
-    """How a population differs from the training population.
+    """Difference of a population from the training population.
 
     Attributes
     ----------
     verdict
-        The gravest of the signals. ``unclear`` where none speaks, and one has a large effect that
-        may be chance.
+        The gravest of the signals. It is ``unclear`` if none shows a difference, and one has a
+        large effect that may be chance.
     reasons
-        Why, in words.
+        Reasons in words.
     signals
-        Those that could be measured.
+        Signals that could be measured.
     patients, training_patients
-        How many there are; one image of each is compared.
+        Numbers of patients. One image of each is compared.
     distance_ratio
-        Median distance here by that of the training images; None where it isn't known.
+        Median distance here by that of the training images. None if it isn't known.
     positives, training_positives
-        Share of the positive class; None where labels aren't known.
+        Share of the positive class. None if labels aren't known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> training = Population(np.linspace(0, 1, 400), range(400))
+    >>> shift = compare_populations(training, Population(np.linspace(0.4, 1, 400), range(400)))
+    >>> shift
+    Shift(differs, 400 patients against 400 in training)
+    >>> shift.to_frame()[["signal", "effect", "verdict"]].round(2)
+          signal  effect  verdict
+    0     scores    0.40  differs
+    1  stability    1.94  differs
     """
 
     verdict: Verdict
@@ -140,8 +185,8 @@ class Shift:
     training_positives: float | None = None
 
     @property
-    def speaks(self) -> bool:
-        """Whether it says that the population differs, or may."""
+    def suspected(self) -> bool:
+        """Whether the population differs, or may differ."""
         return self.verdict in ("may differ", "differs")
 
     @property
@@ -155,6 +200,18 @@ class Shift:
         signals = [asdict(signal) | {"verdict": signal.verdict} for signal in self.signals]
         return {**asdict(self), "signals": signals, "sentence": self.sentence}
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a signal: signal, effect, p_value and verdict."""
+        rows = [(s.name, s.effect, s.p_value, s.verdict) for s in self.signals]
+        return pd.DataFrame(rows, columns=["signal", "effect", "p_value", "verdict"])
+
+    def __repr__(self) -> str:
+        patients = f"{self.patients:,} patients against {self.training_patients:,} in training"
+        return f"Shift({self.verdict}, {patients})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.to_frame(), [self.sentence])
+
 
 def compare_populations(
     training: Population,
@@ -166,9 +223,9 @@ def compare_populations(
 ) -> Shift:
     """Say whether a population differs from the training population.
 
-    One image of each patient is compared. A signal counts when its test has p at most 0.005 *and*
-    its effect reaches a mark: among thousands of patients anything is significant, and among a
-    dozen anything may look large. docs/evaluation.md has the rule and how often it errs.
+    One image of each patient is compared. A signal counts if its test has p at most 0.005 *and* its
+    effect reaches a mark. Among thousands of patients anything is significant, and among a dozen
+    anything may look large. docs/evaluation.md has the rule and how often it errs.
 
     Parameters
     ----------
@@ -177,20 +234,27 @@ def compare_populations(
     here
         Scores and distances of images that it wasn't fitted on.
     limit
-        Distance that 1 % of the training images are beyond; None where it isn't known.
+        Distance that 1 % of the training images are beyond. None if it isn't known.
     classes
         Names of the negative and the positive class, for the words.
     seed
-        Of drawing the images.
+        Seed of drawing the images.
 
     Raises
     ------
     InputError
-        When one of them has no images.
+        If one of them has no images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> training = Population(np.linspace(0, 1, 400), range(400))
+    >>> compare_populations(training, training).sentence
+    'There is no sign that this population differs from the training population.'
     """
     if not len(training.scores) or not len(here.scores):
         raise InputError("there are no images to compare")
-    one, two = training.one_of_each(seed), here.one_of_each(seed)
+    one, two = (each.one_image_per_patient(seed) for each in (training, here))
     signals = [
         _ks("scores", one.scores, two.scores),
         stability_index(one.scores, two.scores, seed=seed),
@@ -206,7 +270,7 @@ def compare_populations(
     if one.distances is not None and two.distances is not None:
         ratio = float(np.median(two.distances) / np.median(one.distances))
         if limit is not None:
-            signals.append(_far(one.distances, two.distances, limit))
+            signals.append(_share_beyond(one.distances, two.distances, limit))
         signals.append(_ks("distances", one.distances, two.distances, larger=True))
     verdict = _gravest(signals)
     return Shift(
@@ -224,28 +288,22 @@ def compare_populations(
 def stability_index(training: Values, here: Values, *, seed: int = 0) -> Signal:
     """Return the population stability index of scores, and whether it may be chance.
 
-    The sum over bins of (q - p) log(q / p), where p and q are the shares of the training population
-    and of this one in ten bins between quantiles of the former (Siddiqi 2006); fewer where scores
-    are tied. Half an image is added to every bin, so that none is empty. By chance alone it grows
-    as patients get fewer (Yurdakul 2018), so marks alone won't do: p-values come from dealing the
-    pooled bins out again.
-
-    Parameters
-    ----------
-    training, here : ndarray of shape (patients,), dtype float64
-        Scores of independent images.
-    seed
-        Of the dealing.
+    It is the sum over bins of (q - p) log(q / p), where p and q are the shares of the training
+    population and of this one in ten bins between quantiles of the former (Siddiqi 2006). There
+    are fewer bins if scores are tied. Half an image is added to every bin, so that none is empty.
+    By chance alone the index grows as patients get fewer (Yurdakul 2018). So marks alone won't do,
+    and p-values come from permuting the pooled images. Images are taken for independent.
     """
     edges = np.unique(np.quantile(training, np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
     bins = len(edges) + 1
-    place_one, place_two = (np.searchsorted(edges, each, side="right") for each in (training, here))
-    one = np.bincount(place_one, minlength=bins)
-    two = np.bincount(place_two, minlength=bins)
+    one, two = (
+        np.bincount(np.searchsorted(edges, each, side="right"), minlength=bins)
+        for each in (training, here)
+    )
     found = float(_stability(one, two))
     random = np.random.default_rng(seed)
-    dealt = random.multivariate_hypergeometric(one + two, len(here), size=_PERMUTATIONS)
-    others = _stability(one + two - dealt, dealt)
+    permuted = random.multivariate_hypergeometric(one + two, len(here), size=_PERMUTATIONS)
+    others = _stability(one + two - permuted, permuted)
     p_value = float(((others >= found - 1e-12).sum() + 1) / (_PERMUTATIONS + 1))
     return Signal("stability", found, PSI_MARKS, p_value)
 
@@ -256,26 +314,26 @@ def _stability(one: NDArray[np.int64], two: NDArray[np.int64]) -> Values:
 
 
 def _ks(name: str, training: Values, here: Values, *, larger: bool = False) -> Signal:
-    """Compare two distributions; `larger` asks only whether values here are."""
+    """Compare two distributions; with `larger`, ask only whether values are larger here."""
     with warnings.catch_warnings():
-        # SciPy tells where it goes over from the exact distribution to the asymptotic one.
+        # SciPy warns if it takes the asymptotic distribution for the exact one.
         warnings.simplefilter("ignore", RuntimeWarning)
         found = ks_2samp(here, training, alternative="less" if larger else "two-sided")
     return Signal(name, float(found.statistic), KS_MARKS, float(found.pvalue))
 
 
-def _far(training: Values, here: Values, limit: float) -> Signal:
+def _share_beyond(training: Values, here: Values, limit: float) -> Signal:
     """Compare the shares beyond the limit, by Fisher's exact test."""
     counts = np.array([[(d > limit).sum(), (d <= limit).sum()] for d in (here, training)])
     p_value = float(fisher_exact(counts, alternative="greater").pvalue)
-    return Signal("far", float(counts[0, 0] / len(here)), FAR_MARKS, p_value)
+    return Signal("far", float(counts[0, 0] / len(here)), DISTANCE_MARKS, p_value)
 
 
 def _gravest(signals: list[Signal]) -> Verdict:
-    """Return what all signals say together."""
-    said = {signal.verdict for signal in signals}
+    """Return the verdict of all signals together."""
+    verdicts = {signal.verdict for signal in signals}
     for verdict in ("differs", "may differ"):
-        if verdict in said:
+        if verdict in verdicts:
             return verdict
     large = any(s.verdict == "unclear" and s.effect >= s.marks[1] for s in signals)
     return "unclear" if large else "alike"
@@ -289,38 +347,25 @@ def _reasons(
     classes: tuple[str, str],
     patients: int,
 ) -> tuple[str, ...]:
-    """Put into words what speaks for a difference, and what to know when nothing does."""
-    words: dict[str, Callable[[Signal], str]] = {
-        "scores": lambda s: f"scores are distributed otherwise (Kolmogorov-Smirnov {s.effect:.2f})",
-        "stability": lambda s: f"the population stability index of scores is {s.effect:.2f}",
-        "scores_of_negatives": lambda s: (
-            f"scores of {classes[0]} moved by {s.effect:.2f} (Kolmogorov-Smirnov)"
-        ),
-        "scores_of_positives": lambda s: (
-            f"scores of {classes[1]} moved by {s.effect:.2f} (Kolmogorov-Smirnov)"
-        ),
-        "far": lambda s: (
-            f"{s.effect:.0%} of the patients lie farther from the training images "
-            "than 99 % of those do"
-        ),
-        "distances": lambda s: (
-            "embeddings lie farther from the training images (median "
-            f"{ratio:.2f} times, Kolmogorov-Smirnov {s.effect:.2f})"
-        ),
-    }
+    """Put the signs of a difference into words, and what to know if there is none."""
+    known = {"negative": classes[0], "positive": classes[1], "ratio": ratio}
+
+    def in_words(signal: Signal) -> str:
+        return _REASONS[signal.name].format(effect=signal.effect, **known)
+
     if verdict == "unclear":
         large = [s for s in signals if s.verdict == "unclear" and s.effect >= s.marks[1]]
-        chance = f"with {counted(patients, 'patient')} this may be chance"
-        return (*(words[signal.name](signal) for signal in large), chance)
-    speaking = [signal for signal in signals if signal.verdict in ("may differ", "differs")]
-    found = [words[signal.name](signal) for signal in speaking]
-    names = {signal.name for signal in speaking}
+        chance = f"with {plural(patients, 'patient')} this may be chance"
+        return (*map(in_words, large), chance)
+    signs = [signal for signal in signals if signal.verdict in ("may differ", "differs")]
+    found = [in_words(signal) for signal in signs]
+    names = {signal.name for signal in signs}
     if shares and names and names <= {"scores", "stability"} and abs(shares[0] - shares[1]) > 0.05:
         found.append(
             f"{shares[0]:.0%} are {classes[1]} here and {shares[1]:.0%} were in training, which "
             "alone may be why"
         )
-    if not speaking and patients < FEW_PATIENTS:
-        few = counted(patients, "patient")
+    if not signs and patients < FEW_PATIENTS:
+        few = plural(patients, "patient")
         found.append(f"but with {few} only large differences would show")
     return tuple(found)

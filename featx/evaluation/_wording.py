@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 WIDEST_INTERVAL = 0.2
-"""Width of a 95 % interval of recall or specificity from which on it says little."""
+"""Width of a 95 % interval of recall or specificity above which it says little."""
 
 
 def counts_in_words(confusion: Mapping[str, int], classes: tuple[str, str]) -> str:
@@ -15,7 +15,7 @@ def counts_in_words(confusion: Mapping[str, int], classes: tuple[str, str]) -> s
     Parameters
     ----------
     confusion
-        Counts of images under ``tn``, ``fp``, ``fn``, ``tp``.
+        Numbers of images under ``tn``, ``fp``, ``fn``, ``tp``.
     classes
         The negative and the positive class.
 
@@ -31,13 +31,13 @@ def counts_in_words(confusion: Mapping[str, int], classes: tuple[str, str]) -> s
     )
 
 
-def cautions(metrics: Mapping[str, Any], classes: tuple[str, str]) -> list[str]:
+def caveats(metrics: Mapping[str, Any], classes: tuple[str, str]) -> list[str]:
     """Say what these metrics can't tell: a class is missing, or there are few patients.
 
     Parameters
     ----------
     metrics
-        What `featx.evaluation.Metrics.as_dict` returns.
+        Metrics as `featx.evaluation.Metrics.as_dict` returns them.
     classes
         The negative and the positive class.
 
@@ -45,7 +45,7 @@ def cautions(metrics: Mapping[str, Any], classes: tuple[str, str]) -> list[str]:
     --------
     >>> few = {"recall": {"low": 0.4, "high": 1.0}, "specificity": {"low": 0.8, "high": 0.9}}
     >>> both = {"tn": 30, "fp": 5, "fn": 0, "tp": 5}
-    >>> cautions({"confusion": both, "intervals": few}, ("NORMAL", "PNEUMONIA"))
+    >>> caveats({"confusion": both, "intervals": few}, ("NORMAL", "PNEUMONIA"))
     ['Few patients: recall may be anything from 0.40 to 1.00.']
     """
     confusion, said, wide = metrics["confusion"], [], []
@@ -64,12 +64,12 @@ def cautions(metrics: Mapping[str, Any], classes: tuple[str, str]) -> list[str]:
     return said + ([f"Few patients: {', '.join(wide)}."] if wide else [])
 
 
-def counted(count: int, thing: str) -> str:
-    """Write so many things.
+def plural(count: int, thing: str) -> str:
+    """Write a number of things, in the singular or in the plural.
 
     Examples
     --------
-    >>> counted(1, "image"), counted(1200, "image")
+    >>> plural(1, "image"), plural(1200, "image")
     ('1 image', '1,200 images')
     """
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -1,21 +1,16 @@
 """From a fitted head and embeddings to heat maps that people can look at."""
 
-from featx.explain._explanations import Explanation
-from featx.explain._figure import Neighbour, Verdict, explanation_figure
-from featx.explain._images import explain_images
-from featx.explain._maps import Method, heat_maps, method_of, peak
-from featx.explain._overlay import draw_overlay, upsample
+from featx.explain._explain_images import explain_images
+from featx.explain._explanations import Explanation, Explanations
+from featx.explain._figure import Neighbor, Verdict
+from featx.explain._maps import Method, heat_maps
 
 __all__ = [
     "Explanation",
+    "Explanations",
     "Method",
-    "Neighbour",
+    "Neighbor",
     "Verdict",
-    "draw_overlay",
     "explain_images",
-    "explanation_figure",
     "heat_maps",
-    "method_of",
-    "peak",
-    "upsample",
 ]

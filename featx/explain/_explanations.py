@@ -1,186 +1,190 @@
-"""What `featx explain` leaves in a folder: a table of explanations, and names of their figures."""
+"""What is found of image files: a row and a figure for each, shown in a notebook or written."""
 
 from __future__ import annotations
 
+import base64
+import html
 import io
-import json
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
+from featx._html import html_table
 from featx.errors import InputError
-from featx.explain._figure import Neighbour, Verdict
+from featx.explain._figure import Neighbor, Verdict, explanation_figure
 from featx.explain._maps import Method, peak
-from featx_cache._spreadsheets import path_cell, row_writer, text_cell
-from featx_cache.files import atomic_path, open_regular
+from featx.explain._training_neighbors import TrainingNeighbors
+from featx.images import decode_for_display
 
-LONGEST_STEM = 180
-"""Bytes; file systems allow 255, of which endings and temporary names need some."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
+SIDE = 640
+"""Longest side of the image in a figure, in pixels."""
+
+DOTS_PER_INCH = 110
+SHOWN_FIGURES = 5
 MADE_BY = "featx explain"
-TABLE, LIST = "explanations.csv", "explanations.json"
-COLUMNS = (
-    "path", "figure", "score", "threshold", "verdict", "uncertain", "peak_row", "peak_column",
-    "peak", "rows", "columns", "method", "unit", "neighbours", "error",
-)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
     """What was found of one image file.
 
     Attributes
     ----------
     path
-        As it was given.
-    figure
-        Name of the PNG file; empty when the image could not be read.
-    verdict
-        Score, threshold and so on; None when it could not be read.
+        File as it was given.
     method
         How the heat map was made.
+    verdict
+        Score, threshold and class. None if the file could not be read.
     heat : ndarray of shape (rows, columns), dtype float32, or None
-        The map.
-    neighbours
-        Training images like it, of the class that it was called first.
+        Heat map.
+    neighbors
+        Training images that are most like it, those of the class that it was called first.
+    notes
+        Sentences below the figure.
     error
-        Why it could not be read; empty when it could.
+        Reason why there is no verdict. Empty if there is one.
+    file
+        PNG file of the figure, if it was written.
+    pixels
+        Image of the figure. None reads it again from `path`.
+    training
+        Training images, of which `figure` shows the neighbors.
+
+    Examples
+    --------
+    >>> explanation = run.explain(["a.png"])[0]  # doctest: +SKIP
+    >>> explanation.figure().savefig("why.svg")  # doctest: +SKIP
     """
 
     path: str
-    figure: str
-    verdict: Verdict | None
     method: Method
-    heat: NDArray[np.float32] | None
-    neighbours: tuple[Neighbour, ...] = ()
+    verdict: Verdict | None = None
+    heat: NDArray[np.float32] | None = field(default=None, repr=False)
+    neighbors: tuple[Neighbor, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
     error: str = ""
+    file: Path | None = None
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
+    training: TrainingNeighbors | None = field(default=None, repr=False)
+
+    def figure(self) -> Figure:
+        """Draw the image, its heat map, the score and the neighbors.
+
+        Raises
+        ------
+        InputError
+            If there is no verdict.
+        UnreadableImageError
+            If the image isn't kept in memory and its file is gone.
+        """
+        if self.verdict is None or self.heat is None or self.training is None:
+            raise InputError(f"{self.path} has no explanation: {self.error}", "Check the file.")
+        kept = self.pixels
+        pixels: NDArray[Any] = decode_for_display(Path(self.path), SIDE) if kept is None else kept
+        return explanation_figure(
+            Path(self.path).name,
+            pixels,
+            self.heat,
+            self.method,
+            self.verdict,
+            [(neighbor, self.training.thumbnail(neighbor)) for neighbor in self.neighbors],
+            self.notes,
+        )
+
+    def png(self) -> bytes:
+        """Return the figure as the content of a PNG file."""
+        if self.file is not None and self.file.is_file():
+            return self.file.read_bytes()
+        content = io.BytesIO()
+        self.figure().savefig(
+            content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": MADE_BY}
+        )
+        return content.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.verdict is None else self.png()
+
+    def as_row(self) -> dict[str, Any]:
+        """Return plain values for a table or JSON."""
+        verdict, heat = self.verdict, self.heat
+        row, column = (None, None) if heat is None else peak(heat)
+        rows, columns = (None, None) if heat is None else heat.shape
+        return {
+            "path": self.path,
+            "figure": "" if self.file is None else self.file.name,
+            "score": None if verdict is None else verdict.score,
+            "threshold": None if verdict is None else verdict.threshold,
+            "verdict": "" if verdict is None else verdict.called,
+            "uncertain": None if verdict is None else verdict.uncertain,
+            "peak_row": row,
+            "peak_column": column,
+            "peak": None if heat is None else float(heat.max()),
+            "rows": rows,
+            "columns": columns,
+            "method": self.method.name,
+            "unit": self.method.unit,
+            "neighbours": [
+                {"path": n.path, "label": n.label, "distance": n.distance} for n in self.neighbors
+            ],
+            "error": self.error,
+        }
 
 
-def as_csv(explanations: Sequence[Explanation]) -> str:
-    """Return explanations as CSV text; the paths of neighbours are a JSON list."""
-    text = io.StringIO()
-    write = row_writer(text)
-    write(COLUMNS)
-    for explanation in explanations:
-        fields = _fields(explanation)
-        fields["neighbours"] = json.dumps([n["path"] for n in fields["neighbours"]])
-        write(_cell(c, fields[c]) for c in COLUMNS)
-    return text.getvalue()
-
-
-def _cell(column: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return path_cell(value) if column in ("path", "figure") else text_cell(value)
-    return "" if value is None else value
-
-
-def as_json(explanations: Sequence[Explanation], about: dict[str, Any]) -> str:
-    """Return explanations as JSON text, with the maps themselves.
+class Explanations(Sequence[Explanation]):
+    """Explanations of image files, in their order; a notebook shows the first figures.
 
     Parameters
     ----------
-    explanations
-        One an image.
-    about
-        What is to be said of all: run, head, classes.
+    rows
+        Explanations.
+
+    Examples
+    --------
+    >>> found = run.explain(["a.png", "b.dcm"])  # doctest: +SKIP
+    >>> found.to_frame()[["path", "score", "verdict", "peak_row"]]  # doctest: +SKIP
     """
-    found = []
-    for explanation in explanations:
-        heat = None if explanation.heat is None else explanation.heat.tolist()
-        found.append(_fields(explanation) | {"heat": heat})
-    content = {"made_by": MADE_BY, **about, "explanations": found}
-    return json.dumps(content, indent=1) + "\n"
 
+    def __init__(self, rows: Sequence[Explanation]) -> None:
+        self._rows = tuple(rows)
 
-def _fields(explanation: Explanation) -> dict[str, Any]:
-    verdict, heat = explanation.verdict, explanation.heat
-    row, column = (None, None) if heat is None else peak(heat)
-    rows, columns = (None, None) if heat is None else heat.shape
-    values = (
-        explanation.path,
-        explanation.figure,
-        None if verdict is None else verdict.score,
-        None if verdict is None else verdict.threshold,
-        "" if verdict is None else verdict.called,
-        None if verdict is None else verdict.uncertain,
-        row,
-        column,
-        None if heat is None else float(heat.max()),
-        rows,
-        columns,
-        explanation.method.name,
-        explanation.method.unit,
-        [
-            {"path": n.path, "label": n.label, "distance": n.distance}
-            for n in explanation.neighbours
-        ],
-        explanation.error,
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+    @overload
+    def __getitem__(self, index: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Explanation]: ...
+    def __getitem__(self, index: int | slice) -> Explanation | Sequence[Explanation]:
+        return self._rows[index]
 
+    def __len__(self) -> int:
+        return len(self._rows)
 
-def figure_names(files: Sequence[Path]) -> list[str]:
-    """Name a figure for each image; images that share a name get numbers.
+    def __repr__(self) -> str:
+        failed = sum(1 for row in self if row.error)
+        return f"Explanations({len(self)} images{f', {failed} failed' if failed else ''})"
 
-    Some file systems take a.png and A.png for one.
-    """
-    taken: set[str] = set()
-    names = []
-    for path in files:
-        stem = path.stem
-        while len(os.fsencode(stem)) > LONGEST_STEM:
-            stem = stem[:-1]
-        number, name = 1, f"{stem}-explained.png"
-        while name.lower() in taken:
-            number += 1
-            name = f"{stem}-explained-{number}.png"
-        taken.add(name.lower())
-        names.append(name)
-    return names
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each file: score, verdict, and where the map is strongest."""
+        rows = [row.as_row() for row in self]
+        table = pd.DataFrame(rows, columns=list(rows[0]) if rows else None)
+        return table.rename(columns={"neighbours": "neighbors"})
 
-
-def require_replaceable(files: Iterable[Path], force: bool) -> None:
-    """Refuse to replace a file unasked, and one that isn't an explanation at all.
-
-    Raises
-    ------
-    InputError
-        Naming the first such file.
-    """
-    for path in files:
-        if path.exists() and not force:
-            raise InputError(
-                f"{path} exists already",
-                "Give another folder, or `force=True` to replace explanations.",
-            )
-        if path.exists() and not _is_ours(path):
-            raise InputError(
-                f"{path} is there already, and `featx explain` didn't make it",
-                "Give another folder, or remove it yourself.",
-            )
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        if path.name == TABLE:
-            with open_regular(path) as file:
-                return file.readline().rstrip(b"\n") == ",".join(COLUMNS).encode()
-        if path.name == LIST:
-            with open_regular(path) as file:
-                return bool(json.load(file)["made_by"] == MADE_BY)
-        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
-            return image.info.get("Software") == MADE_BY
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError):
-        return False
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file whole, or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+    def _repr_html_(self) -> str:
+        explained = [row for row in self if row.verdict is not None]
+        parts = [
+            f'<img src="data:image/png;base64,{base64.b64encode(row.png()).decode()}" '
+            f'alt="{html.escape(row.path)}" style="max-width:100%">'
+            for row in explained[:SHOWN_FIGURES]
+        ]
+        columns = ["path", "score", "verdict", "uncertain", "error"]
+        more = len(explained) - len(parts)
+        notes = [f"{more} more figures: show one of the rows."] if more else []
+        shown = self.to_frame()[columns] if len(self) else pd.DataFrame(columns=columns)
+        return html_table(shown, notes) + "".join(parts)

@@ -1,4 +1,4 @@
-"""One page about one verdict: the X-ray, its heat map, the score, and whom it looks like."""
+"""One page about one verdict: the X-ray, its heat map, the score, and similar training images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.explain._maps import Method
-from featx.explain._overlay import draw_overlay
+from featx.plots import heat_map_overlay
+from featx.plots._heat_map import draw_image, heat_scale
 from featx_cache._text import printable
 
 if TYPE_CHECKING:
@@ -26,17 +27,22 @@ CAUTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A training image that is like the one explained.
+class Neighbor:
+    """Training image that is like the image explained.
 
     Attributes
     ----------
     path
-        Relative to the data folder.
+        Path relative to the data folder.
     label
-        Its class.
+        Class of the image.
     distance
-        1 − cosine of the averaged embeddings, 0..2.
+        Distance of the averaged embeddings, 1 − cosine: 0..2.
+
+    Examples
+    --------
+    >>> Neighbor("train/NORMAL/a.png", "NORMAL", 0.03).label
+    'NORMAL'
     """
 
     path: str
@@ -46,41 +52,51 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of an image.
+    """Class that an image is called, and its score.
 
     Attributes
     ----------
     score, threshold
-        The image is called positive where its score is at least the threshold.
-    band
-        Between these the score is uncertain; None where the run has no band.
+        Score, and the threshold from which on an image is called positive.
+    uncertain_range
+        Scores between which a verdict is uncertain. None if the run has no such range.
     classes
-        The negative and the positive one.
+        Names of the negative and the positive class.
+
+    Examples
+    --------
+    >>> verdict = Verdict(0.45, 0.4, (0.3, 0.5), ("NORMAL", "PNEUMONIA"))
+    >>> verdict.called, verdict.uncertain
+    ('PNEUMONIA', True)
     """
 
     score: float
     threshold: float
-    band: tuple[float, float] | None
+    uncertain_range: tuple[float, float] | None
     classes: tuple[str, str]
 
     @property
     def called(self) -> str:
-        """Return the name of a class."""
+        """Name of the class that the image is called."""
         return self.classes[int(self.score >= self.threshold)]
 
     @property
     def uncertain(self) -> bool | None:
-        """Say whether the score lies in the band; None where there is none."""
-        return None if self.band is None else self.band[0] <= self.score <= self.band[1]
+        """Whether the score lies in the uncertain range. None if there is no such range."""
+        return (
+            None
+            if self.uncertain_range is None
+            else self.uncertain_range[0] <= self.score <= self.uncertain_range[1]
+        )
 
 
 def explanation_figure(
     name: str,
-    image: NDArray[np.floating],
+    image: NDArray[np.number],
     heat: NDArray[np.floating],
     method: Method,
     verdict: Verdict,
-    neighbours: Sequence[tuple[Neighbour, NDArray[np.floating] | None]] = (),
+    neighbors: Sequence[tuple[Neighbor, NDArray[np.floating] | None]] = (),
     notes: Sequence[str] = (),
 ) -> Figure:
     """Draw an explanation.
@@ -88,19 +104,19 @@ def explanation_figure(
     Parameters
     ----------
     name
-        Of the image.
+        Name of the image.
     image : ndarray of shape (height, width, 1 or 3)
         Values 0..255, at its own aspect ratio.
     heat : ndarray of shape (rows, columns)
-        See `featx.explain.heat_maps`.
+        Map of `featx.explain.heat_maps`.
     method
-        How it was made.
+        How the map was made.
     verdict
-        Score, threshold and so on.
-    neighbours
-        Training images and, where they can be read, their pixels.
+        Score, threshold and class.
+    neighbors
+        Training images, and the pixels of those that can be read.
     notes
-        What else is to be said, a line each.
+        Further lines below the figure.
     """
     from matplotlib.figure import Figure
 
@@ -109,66 +125,60 @@ def explanation_figure(
     top, middle, bottom = parts
     _draw_verdict(top, name, verdict)
     plain, mapped = middle.subplots(1, 2)
-    _draw_image(plain, image)
+    draw_image(plain, image)
     plain.set_title("The X-ray", fontsize=10)
-    scale = draw_overlay(mapped, image, heat)
+    heat_map_overlay(image, heat, mapped)
     mapped.set_title(f"For {_plain(verdict.classes[1])} (orange), against it (violet)",
                      fontsize=10)  # fmt: skip
-    bar = middle.colorbar(scale, ax=[plain, mapped], shrink=0.9, pad=0.02)
+    bar = middle.colorbar(heat_scale(heat), ax=[plain, mapped], shrink=0.9, pad=0.02)
     bar.set_label(f"{method.meaning} ({method.unit} of {_plain(verdict.classes[1])})")
-    _draw_neighbours(bottom, neighbours)
+    _draw_neighbors(bottom, neighbors)
     figure.supxlabel("\n".join([*notes, CAUTION]), fontsize=8, color=GREY)
     return figure
 
 
-def _draw_verdict(place: Any, name: str, verdict: Verdict) -> None:
-    """Draw the score on a line from 0 to 1, with threshold and band."""
-    axes = place.subplots()
+def _draw_verdict(part: Any, name: str, verdict: Verdict) -> None:
+    """Draw the score on a line from 0 to 1, with threshold and uncertain range."""
+    axes = part.subplots()
     axes.set(xlim=(0, 1), ylim=(-1, 1), yticks=[])
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)
-    if verdict.band is not None:
-        axes.axvspan(*verdict.band, color="#CCCCCC", label="uncertain band", linewidth=0)
+    if verdict.uncertain_range is not None:
+        axes.axvspan(*verdict.uncertain_range, color="#CCCCCC", label="uncertain band", linewidth=0)
     axes.axvline(verdict.threshold, color=BLUE, linewidth=2,
                  label=f"threshold {_number(verdict.threshold)}")  # fmt: skip
     axes.plot(verdict.score, 0, "D", color=ORANGE, markersize=9, clip_on=False, zorder=5,
               label=f"score {_number(verdict.score)}", linestyle="none")  # fmt: skip
     axes.set_xlabel(f"score for {_plain(verdict.classes[1])}", fontsize=9)
     axes.tick_params(labelsize=8)
-    place.legend(loc="outside right center", fontsize=8, frameon=False)
+    part.legend(loc="outside right center", fontsize=8, frameon=False)
     said = f"called {_plain(verdict.called)}"
     if verdict.uncertain:
         said += ": UNCERTAIN, the threshold may as well lie on the other side of this score"
     elif verdict.uncertain is False:
         said += ", outside the uncertain band"
-    place.suptitle(f"{_shortened(name, 70)}\n{said}", fontsize=11, parse_math=False)
+    part.suptitle(f"{_shortened(name, 70)}\n{said}", fontsize=11, parse_math=False)
 
 
-def _draw_neighbours(
-    place: Any, neighbours: Sequence[tuple[Neighbour, NDArray[np.floating] | None]]
+def _draw_neighbors(
+    part: Any, neighbors: Sequence[tuple[Neighbor, NDArray[np.floating] | None]]
 ) -> None:
-    if not neighbours:
-        place.suptitle("This run doesn't keep its training images: no neighbours", fontsize=10)
+    if not neighbors:
+        part.suptitle("This run doesn't keep its training images: no neighbors", fontsize=10)
         return
-    place.suptitle("The most similar training images (cosine distance of embeddings)", fontsize=10)
-    for axes, (neighbour, pixels) in zip(
-        np.atleast_1d(place.subplots(1, len(neighbours))), neighbours, strict=True
+    part.suptitle("The most similar training images (cosine distance of embeddings)", fontsize=10)
+    for axes, (neighbor, pixels) in zip(
+        np.atleast_1d(part.subplots(1, len(neighbors))), neighbors, strict=True
     ):
         if pixels is None:
             axes.text(0.5, 0.5, "(the file is\nnot there)", ha="center", va="center",
                       fontsize=8, color=GREY)  # fmt: skip
             axes.set(xticks=[], yticks=[])
         else:
-            _draw_image(axes, pixels)
+            draw_image(axes, pixels)
         # No file names: the page is of one patient, and these images are of others.
-        title = f"{_plain(neighbour.label)}, {neighbour.distance:.3f}"
+        title = f"{_plain(neighbor.label)}, {neighbor.distance:.3f}"
         axes.set_title(title, fontsize=8, parse_math=False)
-
-
-def _draw_image(axes: Any, pixels: NDArray[np.floating]) -> None:
-    shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    axes.imshow(np.rint(shown).astype(np.uint8), cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()
 
 
 def _number(value: float) -> str:

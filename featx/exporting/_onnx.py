@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,41 +16,49 @@ from featx.backbones._settings import own_keras_settings
 from featx.errors import FeatxError, InputError
 from featx.extraction._pipeline import to_storage
 from featx.heads import as_tensors
+from featx.runs._fitted import FittedRun
 from featx.thresholds import Recalibration
+from featx_cache._text import first_line
 from featx_cache.files import is_stream, output_path
 
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
-
 OPSET = 17
-"""Of ONNX 1.12 (2022); runtimes of the last years have it."""
+"""Version of ONNX's operators, of ONNX 1.12 (2022): runtimes of the last years have it."""
 INPUT, OUTPUT = "pixels", "score"
-TOLERANCE = 1e-3
-LARGEST = 2**31 - 1
-"""Bytes in one file of Protocol Buffers."""
-_CHECKED = 4
-_FLOAT16 = float(np.finfo(np.float16).max)
+SCORE_TOLERANCE = 1e-3
+MAX_BYTES = 2**31 - 1
+"""Size of a file of Protocol Buffers."""
+DRAWN_IMAGES = 4
+MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written.
+    """An ONNX file that was written.
 
     Attributes
     ----------
     path, bytes
-        The file and its size.
+        File and its size.
     metadata
-        What it says of itself.
+        Metadata in the file: threshold, classes, input size, and what else a program has to know.
     difference
         Largest difference of its scores from featx's on drawn images, under onnxruntime, both in
         float32.
+
+    Examples
+    --------
+    >>> Export(Path("model.onnx"), 59_200_000, {"threshold": "0.41"}, 2.1e-7)
+    Export(model.onnx, 59.2 MB, scores differ by 2.1e-07)
     """
 
     path: Path
     bytes: int
     metadata: dict[str, str]
     difference: float
+
+    def __repr__(self) -> str:
+        size = f"{self.bytes / 1e6:.1f} MB"
+        return f"Export({self.path}, {size}, scores differ by {self.difference:.1e})"
 
 
 def export_onnx(
@@ -66,21 +74,26 @@ def export_onnx(
     Parameters
     ----------
     run
-        Which run.
+        Run to write.
     path
-        The file.
+        File to write.
     weights
-        See `Run.backbone`.
+        Place of the backbone's weights, if they were moved since the fit.
     force
-        Replace a file that is there already.
+        Whether a file that is there already is replaced.
 
     Raises
     ------
     InputError
-        When a file is there already, a package of ``featx[onnx]`` is missing, or the run can't be
+        If a file is there already, a package of ``featx[onnx]`` is missing, or the run can't be
         written so.
     FeatxError
-        When the graph's scores differ from featx's by more than 0.001; nothing is written then.
+        If the graph's scores differ from featx's by more than 0.001; nothing is written then.
+
+    Examples
+    --------
+    >>> export_onnx(run, "model.onnx")  # doctest: +SKIP
+    Export(model.onnx, 59.2 MB, scores differ by 2.1e-07)
     """
     path = Path(path)
     if not is_stream(path) and path.exists() and not force:
@@ -101,10 +114,10 @@ def export_onnx(
     content = _serialized(model)
     difference = _difference(run, backbone, content)
     # Not a number isn't within any tolerance.
-    if not difference <= TOLERANCE:
+    if not difference <= SCORE_TOLERANCE:
         raise FeatxError(
             f"the graph's scores differ from featx's by up to {difference:.2g}, which is more than "
-            f"{TOLERANCE:g}; nothing was written",
+            f"{SCORE_TOLERANCE:g}; nothing was written",
             "Please report it with the run's run.json.",
         )
     with output_path(path, replace=force) as temporary:
@@ -126,7 +139,7 @@ def _require_packages() -> None:
 
 @own_keras_settings()
 def _graph(run: FittedRun, backbone: Backbone) -> Any:
-    """Compose all that happens between pixels and score."""
+    """Compose the computation from pixels to score."""
     import tensorflow as tf
 
     head, half = as_tensors(run.head), run.record.extraction.storage_dtype == "float16"
@@ -134,10 +147,10 @@ def _graph(run: FittedRun, backbone: Backbone) -> Any:
 
     def compute(pixels: Any) -> Any:
         embeddings = backbone.as_tensors(pixels)
-        if half:  # What the cache rounds, the graph rounds; see `to_storage`.
+        if half:  # The graph rounds as the cache does; see `to_storage`.
             stored = tf.cast(embeddings, tf.float16)
             # One conversion right after the other would be optimized away, rounding and all.
-            stored = tf.maximum(tf.minimum(stored, _FLOAT16), -_FLOAT16)
+            stored = tf.maximum(tf.minimum(stored, MAX_FLOAT16), -MAX_FLOAT16)
             embeddings = tf.cast(stored, tf.float32)
         scores = tf.cast(head(embeddings), tf.float64)
         if recalibration is not None:
@@ -148,7 +161,7 @@ def _graph(run: FittedRun, backbone: Backbone) -> Any:
 
 
 def _recalibrate(recalibration: Recalibration, scores: Any) -> Any:
-    """Do what `Recalibration.apply` does."""
+    """Compute what `Recalibration.apply` computes."""
     import tensorflow as tf
 
     inside = tf.clip_by_value(scores, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0))
@@ -168,10 +181,10 @@ def _convert(compute: Any, size: int) -> Any:
     logger.setLevel(logging.ERROR)
     try:
         model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
-    except Exception as error:  # whatever the converter stumbles over
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # the converter raises many kinds of errors
         raise InputError(
-            f"tf2onnx can't convert this run: {reason}", "Another backbone or head may be possible."
+            f"tf2onnx can't convert this run: {first_line(error)}",
+            "Another backbone or head may be possible.",
         ) from error
     finally:
         logger.setLevel(before)
@@ -179,7 +192,7 @@ def _convert(compute: Any, size: int) -> Any:
 
 
 def _label(model: Any, metadata: dict[str, str]) -> None:
-    """Name what goes in and out, and write the metadata into the model."""
+    """Name the input and the output, and write the metadata into the model."""
     from onnx import helper
 
     for value, name in ((model.graph.input[0], INPUT), (model.graph.output[0], OUTPUT)):
@@ -193,7 +206,7 @@ def _label(model: Any, metadata: dict[str, str]) -> None:
 
 
 def _describe(run: FittedRun, backbone: Backbone) -> dict[str, str]:
-    """Say what a program has to know that uses the graph."""
+    """Return what a program has to know that uses the graph."""
     record = run.record
     return {
         "threshold": repr(record.threshold),
@@ -215,7 +228,7 @@ def _serialized(model: Any) -> bytes:
     import onnx
 
     size = model.ByteSize()
-    if not 0 < size <= LARGEST:
+    if not 0 < size <= MAX_BYTES:
         raise InputError(
             f"the graph takes {size / 2**30:.1f} GB, and an ONNX file can't hold more than 2",
             "Choose a smaller backbone.",
@@ -226,7 +239,7 @@ def _serialized(model: Any) -> bytes:
 
 
 def _difference(run: FittedRun, backbone: Backbone, content: bytes) -> float:
-    """Run the graph on drawn images, and return how far it gets from featx."""
+    """Run the graph on drawn images, and return its largest difference from featx."""
     pixels = _drawn(backbone.spec.input_size)
     embeddings = to_storage(backbone.embed(pixels), run.record.extraction.storage_dtype)
     return float(np.abs(run.score(embeddings) - _scores(content, pixels)).max())
@@ -242,7 +255,8 @@ def _scores(content: bytes, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
 def _drawn(size: int) -> NDArray[np.float32]:
     """Draw images of clouds, light and dark, as different from one another as X-rays are."""
     random = np.random.default_rng(0)
-    coarse = random.uniform(0, 255, (_CHECKED, 1 + size // 32, 1 + size // 32))
+    coarse = random.uniform(0, 255, (DRAWN_IMAGES, 1 + size // 32, 1 + size // 32))
     fine = coarse.repeat(32, axis=1).repeat(32, axis=2)[:, :size, :size]
-    noisy = fine * np.linspace(0.4, 1.0, _CHECKED)[:, None, None] + random.normal(0, 8, fine.shape)
+    light = np.linspace(0.4, 1.0, DRAWN_IMAGES)[:, None, None]
+    noisy = fine * light + random.normal(0, 8, fine.shape)
     return noisy.clip(0, 255).astype(np.float32)[..., None].repeat(3, axis=3)

@@ -113,7 +113,7 @@ def extract(  # noqa: PLR0913
     if isinstance(data, Manifest):
         manifest = data
     else:
-        manifest = keep_positive_class(load_manifest(data, progress=progress), cache)  # type: ignore[arg-type]
+        manifest = keep_positive_class(load_manifest(data, progress=progress), cache)
     with spec_errors():
         if isinstance(augmentation, str):
             augmentation = preset_augmentation(augmentation, copies=copies, seed=seed)

@@ -1,7 +1,8 @@
-"""From a cache to a run: heads are fitted, compared and tuned, and operating points chosen."""
+"""From a cache to a run: heads are fitted, compared and tuned, and operating points chosen.
 
-from featx.fitting._compare_heads import Comparison, fit_heads
-from featx.fitting._fit import FitReport, fit
-from featx.fitting._tune import TuneReport, tune
+Nothing is imported before it is used, because fitting needs none of the databases of a search.
+"""
 
-__all__ = ["Comparison", "FitReport", "TuneReport", "fit", "fit_heads", "tune"]
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

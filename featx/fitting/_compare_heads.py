@@ -10,51 +10,89 @@ from typing import Any
 
 import pandas as pd
 
-from featx._progress import SILENT, Progress
+from featx._html import html_table
+from featx._progress import Progress, progress_of
+from featx.data._links import merged_groups
 from featx.errors import InputError, NoFeasibleThresholdError
-from featx.fitting._final_fit import Job
-from featx.fitting._fit import fit_on
-from featx.heads import HeadSpec
+from featx.fitting._fit import check_folds, fit_on
+from featx.fitting._write_run import FitSettings
+from featx.heads import HeadSpec, PatientFolds, head_spec
 from featx.runs._folder import require_free
 from featx.runs._record import RECORD_NAME, RunRecord, read_record
 from featx.thresholds import check_accuracy_floor
-from featx.training._data import TrainingData, load_training_data
+from featx.thresholds._choose import ACCURACY_FLOOR
+from featx.training import FITTED_SPLITS, TrainingData, load_training_data
+from featx.training._scoring import FOLDS
 from featx_cache import Cache
 from featx_cache.files import LOCK_WAIT_SECONDS, atomic_path, lock, open_regular
 
 COMPARISON_NAME = "comparison.csv"
+COLUMNS = (
+    "head",
+    "roc_auc",
+    "recall",
+    "accuracy",
+    "specificity",
+    "threshold",
+    "fit_seconds",
+    "predict_microseconds",
+    "best_accuracy",
+)
+SHOWN_COLUMNS = COLUMNS[:6]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What `fit_heads` did.
+    """Comparison of heads that `fit_heads` made.
 
     Attributes
     ----------
     folder
-        A run for each head, and ``comparison.csv``.
+        Folder with a run for each head, and ``comparison.csv``.
     table : DataFrame
-        One line a head, best first: head, roc_auc, recall, accuracy, specificity, threshold,
-        fit_seconds, predict_microseconds an image, best_accuracy. Where no threshold reaches the
-        floor, there are roc_auc and best_accuracy, the highest of all thresholds, alone; elsewhere
-        best_accuracy is empty.
+        Table with one row a head, best first: head, roc_auc, recall, accuracy, specificity,
+        threshold, fit_seconds, predict_microseconds an image, best_accuracy. A head that no
+        threshold takes to the accuracy floor has roc_auc and best_accuracy only, which is the
+        highest of all thresholds. The other heads have no best_accuracy.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"head": ["logreg", "knn"], "recall": [0.97, 0.9]})
+    >>> comparison = Comparison(Path("runs"), table)
+    >>> comparison
+    Comparison(2 heads in runs, best: logreg)
+    >>> comparison.to_frame()["recall"].tolist()
+    [0.97, 0.9]
     """
 
     folder: Path
     table: pd.DataFrame
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of the table."""
+        return self.table.copy()
 
-def fit_heads(
+    def __repr__(self) -> str:
+        heads = self.table["head"]
+        return f"Comparison({len(heads)} heads in {self.folder}, best: {heads.iloc[0]})"
+
+    def _repr_html_(self) -> str:
+        shown = self.table[[name for name in SHOWN_COLUMNS if name in self.table]]
+        return html_table(shown, [f"Runs and {COMPARISON_NAME}: {self.folder}"])
+
+
+def fit_heads(  # noqa: PLR0913
     cache: Cache,
-    specs: Sequence[HeadSpec],
+    heads: Sequence[str | HeadSpec],
     folder: str | Path,
     *,
-    accuracy_floor: float = 0.9,
+    accuracy_floor: float = ACCURACY_FLOOR,
+    folds: int = FOLDS,
     use_copies: bool | None = None,
     tta: bool = False,
     resume: bool = False,
     force: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress | bool = True,
 ) -> Comparison:
     """Fit several heads on the same folds and compare them.
 
@@ -62,76 +100,93 @@ def fit_heads(
 
     Parameters
     ----------
-    cache, accuracy_floor, use_copies, tta, force, progress
-        See `featx.fitting.fit`.
-    specs
-        The heads; their names differ, their seeds don't.
+    cache, accuracy_floor, folds, use_copies, tta, force, progress
+        See `featx.fit`.
+    heads
+        Heads with different names and the same seed.
     folder
-        Gets a run of each head's name, and ``comparison.csv``.
+        Folder that gets a run of each head's name, and ``comparison.csv``.
     resume
-        Keep the runs that are there already with these settings, and go on with a Keras training
-        that was interrupted.
+        Whether runs with these settings that are there already are kept, and a Keras training that
+        was interrupted goes on.
 
     Raises
     ------
     InputError
-        When there is a comparison already, or a run of other settings, or another process makes
+        If there is a comparison already, or a run of other settings, or another process makes
         one.
     NoFeasibleThresholdError
-        When no head reaches the floor.
+        If no head reaches the floor.
+
+    Examples
+    --------
+    >>> cache = featx.load_cache("embeddings")  # doctest: +SKIP
+    >>> featx.fit_heads(cache, ["logreg", "svm"], "runs")  # doctest: +SKIP
+    Comparison(2 heads in runs, best: logreg)
     """
-    folder = Path(folder)
+    folder, shown = Path(folder), progress_of(progress)
+    specs = [head_spec(head) for head in heads]
     check_accuracy_floor(accuracy_floor)
+    check_folds(folds)
     if (folder / RECORD_NAME).is_file():
         raise InputError(
             f"{folder} is a run of one head", "Give `run` a new folder: each head gets a run in it."
         )
     for spec in specs:
         require_free(folder / spec.name, force or resume)
-    require_replaceable(folder / COMPARISON_NAME, force or resume)
+    _require_replaceable(folder / COMPARISON_NAME, force or resume)
+    rows: list[dict[str, Any]] = []
+    failures: list[NoFeasibleThresholdError] = []
+    data = _SharedData(cache, tta, shown)
     with lock(folder / COMPARISON_NAME, wait=LOCK_WAIT_SECONDS):
-        rows: list[dict[str, Any]] = []
-        read: tuple[Any, TrainingData | None] = (None, None)
-        best: NoFeasibleThresholdError | None = None
-        for spec in sorted(specs, key=_reading):
-            run = folder / spec.name
-            copies = use_copies if use_copies is not None else spec.name == "keras"
-            if resume and (run / RECORD_NAME).is_file():
-                rows.append(_row(_same_run(run, spec, accuracy_floor)))
+        for spec in sorted(specs, key=_data_kind):
+            settings = FitSettings(
+                spec, folder / spec.name, accuracy_floor, folds, tta, resume, force
+            )
+            if resume and (settings.run / RECORD_NAME).is_file():
+                rows.append(_row(_same_run(settings, cache)))
                 continue
-            if read[0] != (_reading(spec), copies):
-                read = (None, None)  # before the next: memory holds one
-                read = (
-                    (_reading(spec), copies),
-                    load_training_data(cache, spec, use_copies=copies, tta=tta, progress=progress),
-                )
-            assert read[1] is not None
-            job = Job(spec, run, accuracy_floor, tta=tta, resume=resume, force=force)
+            copies = spec.uses_copies_by_default if use_copies is None else use_copies
             try:
-                rows.append(_row(fit_on(read[1], cache, job, progress).record))
+                run = fit_on(data.of(spec, copies), cache, settings, shown)
             except NoFeasibleThresholdError as error:
-                progress.note(f"{spec.name}: {error}")
+                shown.note(f"{spec.name}: {error}")
                 reached = {"roc_auc": error.roc_auc, "best_accuracy": error.best_accuracy}
                 rows.append({"head": spec.name, **reached})
-                best = max((best, error), key=lambda e: e.best_accuracy if e else -1.0)
-        if all("threshold" not in row for row in rows) and best is not None:
-            raise best
-        columns = _row(None)
-        table = pd.DataFrame(rows, columns=list(columns))
+                failures.append(error)
+            else:
+                rows.append(_row(run.record))
+        if rows and len(failures) == len(rows):
+            raise max(failures, key=lambda error: error.best_accuracy)
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.sort_values(["recall", "roc_auc"], ascending=False, na_position="last")
         with atomic_path(folder / COMPARISON_NAME) as temporary:
             table.to_csv(temporary, index=False)
         return Comparison(folder, table.reset_index(drop=True))
 
 
-def require_replaceable(path: Path, allowed: bool) -> None:
-    """Refuse to replace a table unasked, and one that isn't a comparison at all.
+class _SharedData:
+    """Training data that consecutive heads share. Memory holds one at a time."""
 
-    Raises
-    ------
-    InputError
-        When it is one of these.
-    """
+    def __init__(self, cache: Cache, tta: bool, progress: Progress) -> None:
+        self._cache, self._tta, self._progress = cache, tta, progress
+        self._kind: Any = None
+        self._data: TrainingData | None = None
+
+    def of(self, spec: HeadSpec, copies: bool) -> TrainingData:
+        """Return what a head is fitted on."""
+        kind = (_data_kind(spec), copies)
+        if self._data is None or self._kind != kind:
+            self._data = None  # before the next is read
+            self._data = load_training_data(
+                self._cache, spec, use_copies=copies, tta=self._tta, progress=self._progress
+            )
+            self._kind = kind
+        return self._data
+
+
+def _require_replaceable(path: Path, allowed: bool) -> None:
+    """Refuse to replace a table unasked, and one that isn't a comparison at all."""
     if not path.exists():
         return
     if not allowed:
@@ -140,41 +195,50 @@ def require_replaceable(path: Path, allowed: bool) -> None:
             "Give another `run`, or `force=True` to replace it.",
         )
     with open_regular(path) as file:
-        if file.readline().rstrip(b"\r\n") != ",".join(_row(None)).encode():
+        if file.readline().rstrip(b"\r\n") != ",".join(COLUMNS).encode():
             raise InputError(f"{path} isn't a comparison of featx", "Give another `run`.")
 
 
-def _reading(spec: HeadSpec) -> tuple[bool, str, bool]:
-    """What has to be read for a head; the Keras head comes last, since it takes longest."""
+def _data_kind(spec: HeadSpec) -> tuple[bool, str, bool]:
+    """Say what is read for a head. The Keras head sorts last, since it takes longest."""
     settings = spec.baseline
     if settings is None:
         return (True, "", False)
     return (False, settings.representation, settings.standardize)
 
 
-def _same_run(run: Path, spec: HeadSpec, accuracy_floor: float) -> RunRecord:
-    record = read_record(run)
-    if record.head != spec or record.accuracy_floor != accuracy_floor:
+def _same_run(settings: FitSettings, cache: Cache) -> RunRecord:
+    record = read_record(settings.run)
+    if (
+        record.head != settings.head
+        or record.accuracy_floor != settings.accuracy_floor
+        or record.folds != _possible_folds(cache, settings.folds)
+    ):
         raise InputError(
-            f"the run {run} was fitted with other settings",
+            f"the run {settings.run} was fitted with other settings",
             "Give another `run`, or `force=True` to fit it again.",
         )
     return record
 
 
-def _row(record: RunRecord | None) -> dict[str, Any]:
-    """Make one line of the table; without a record it has the columns only."""
-    metrics = record.metrics["out_of_fold"] if record is not None else {}
-    seconds = record.seconds if record is not None else {}
-    fit = sum(seconds.get(part, 0.0) for part in ("out_of_fold", "final_fit"))
-    return {
-        "head": record.head.name if record is not None else "",
-        "roc_auc": metrics.get("roc_auc"),
-        "recall": metrics.get("recall"),
-        "accuracy": metrics.get("accuracy"),
-        "specificity": metrics.get("specificity"),
-        "threshold": record.threshold if record is not None else None,
-        "fit_seconds": round(fit, 2),
-        "predict_microseconds": round(1e6 * seconds.get("predict_image", 0.0), 1),
-        "best_accuracy": math.nan,
-    }
+def _possible_folds(cache: Cache, folds: int) -> int:
+    """Return how many folds the patients of train and val allow."""
+    table = cache.table(cache.row_numbers(splits=FITTED_SPLITS, copies=False))
+    groups = merged_groups(table["group"], table["sha256"])
+    return PatientFolds(folds).get_n_splits(None, table["label"], groups)
+
+
+def _row(record: RunRecord) -> dict[str, Any]:
+    metrics, seconds = record.metrics.out_of_fold, record.seconds
+    values = (
+        record.head.name,
+        metrics.roc_auc,
+        metrics.recall,
+        metrics.accuracy,
+        metrics.specificity,
+        record.threshold,
+        round(seconds.out_of_fold + seconds.final_fit, 2),
+        round(1e6 * seconds.predict_image, 1),
+        math.nan,
+    )
+    return dict(zip(COLUMNS, values, strict=True))

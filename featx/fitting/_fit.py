@@ -4,152 +4,183 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from featx._progress import SILENT, Progress
-from featx.evaluation import Metrics, evaluate_scores
+from sklearn.base import BaseEstimator
+
+from featx._progress import Progress, progress_of
+from featx._scores import Scores
+from featx.errors import InputError
+from featx.evaluation import evaluate_scores
 from featx.extraction._spec import spec_of
-from featx.fitting._final_fit import Chosen, Job, final_head, write_run
-from featx.heads import HeadSpec
+from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
+from featx.heads import HeadSpec, head_spec
+from featx.runs import FittedRun
 from featx.runs._folder import require_free
-from featx.runs._record import RunRecord
-from featx.runs._unfinished import job_of, unfinished
-from featx.thresholds import OperatingPoint, check_accuracy_floor, choose_threshold
+from featx.runs._record_parts import SearchRecord
+from featx.runs._unfinished import describe_training, unfinished
+from featx.thresholds import check_accuracy_floor, choose_threshold, write_study
+from featx.thresholds._choose import ACCURACY_FLOOR
 from featx.training import TrainingData, load_training_data, out_of_fold
+from featx.training._scoring import FOLDS
+from featx.tuning._spec import JOURNAL_NAME
 from featx_cache import Cache
 
 
-@dataclass(frozen=True, slots=True)
-class FitReport:
-    """What `fit` did.
-
-    Attributes
-    ----------
-    run
-        The run directory.
-    point
-        The operating point.
-    metrics
-        Out of fold, at the operating point. The threshold was chosen on the same scores; the test
-        split alone tells what to expect.
-    record
-        What was written to ``run.json``.
-    """
-
-    run: Path
-    point: OperatingPoint
-    metrics: Metrics
-    record: RunRecord
-
-
-def fit(
+def fit(  # noqa: PLR0913
     cache: Cache,
-    spec: HeadSpec,
+    head: str | HeadSpec | BaseEstimator,
     run: str | Path,
     *,
-    accuracy_floor: float = 0.9,
+    accuracy_floor: float = ACCURACY_FLOOR,
+    folds: int = FOLDS,
     use_copies: bool | None = None,
     tta: bool = False,
     resume: bool = False,
     force: bool = False,
-    progress: Progress = SILENT,
-) -> FitReport:
+    trusted: Iterable[str] = (),
+    progress: Progress | bool = True,
+) -> FittedRun:
     """Fit a head on the train and val images of a cache and choose its operating point.
 
-    Scores come out of fold (stratified, grouped by patient); the threshold maximises recall on
-    them subject to accuracy at or above the floor; the final head is fitted on train and val.
+    Scores come out of fold (stratified, grouped by patient). The threshold maximises recall on
+    them subject to accuracy at or above the floor. The final head is fitted on train and val.
 
     Parameters
     ----------
     cache
-        See `featx_cache.open_cache`.
-    spec
-        Which head.
+        Cache of embeddings; see `featx.load_cache`.
+    head
+        Name of a head, such as ``logreg``, a spec with its settings, or any unfitted classifier of
+        scikit-learn; see `featx.heads.head_spec`.
     run
-        Directory to write; it appears whole or not at all.
+        Directory to write. It appears whole or not at all.
     accuracy_floor
-        Between 0 and 1.
+        Accuracy that the threshold must keep out of fold, between 0 and 1.
+    folds
+        Number of folds, at least 2. There are fewer if a class has fewer patients.
     use_copies
-        Train on the augmented copies too, where the cache has some. None does for ``keras`` only:
-        copies helped it, and cost the others AUC (see ``docs/results.md``).
+        Whether the head is fitted on augmented copies too, if the cache has some. None means
+        ``keras`` only: copies helped it, and cost the others AUC (see ``docs/results.md``).
     tta
-        Average each score over the image and its copies (test-time augmentation), here and
-        wherever the run is used. Otherwise scores are those of the untouched images.
+        Whether each score is the mean over the image and its copies (test-time augmentation), here
+        and wherever the run is used. Otherwise scores are those of the untouched images.
     resume
-        Go on with a Keras training that was interrupted: it ends as it would have.
+        Whether a Keras training that was interrupted goes on. It ends as it would have.
     force
-        Replace a run that is there already.
+        Whether a run that is there already is replaced.
+    trusted
+        Types in your own classifier that skops reads from a file only if they are trusted. The
+        error of a fit lists them.
     progress
-        Shows how far it got.
+        Bars (True), nothing (False), or an object that shows progress.
+
+    Returns
+    -------
+    FittedRun
+        The run. ``run.record.metrics.out_of_fold`` has the metrics at the operating point. The
+        threshold was chosen on the same scores: only the test split tells what to expect.
 
     Raises
     ------
     InputError
-        When the run exists, the floor is out of range, or the cache lacks a class.
+        If the run exists, the floor is out of range, or the cache lacks a class.
     NoFeasibleThresholdError
-        When no threshold reaches the floor; no run is written.
+        If no threshold reaches the floor. No run is written.
+
+    Examples
+    --------
+    >>> cache = featx.load_cache("embeddings")  # doctest: +SKIP
+    >>> run = featx.fit(cache, "logreg", "runs/logreg", accuracy_floor=0.95)  # doctest: +SKIP
+    >>> run.record.threshold, run.record.metrics.out_of_fold.recall  # doctest: +SKIP
+    (0.412, 0.968)
+
+    With a classifier of scikit-learn:
+
+    >>> forest = sklearn.ensemble.ExtraTreesClassifier()  # doctest: +SKIP
+    >>> tree = "sklearn.tree._tree.Tree"
+    >>> featx.fit(cache, forest, "runs/forest", trusted=[tree])  # doctest: +SKIP
     """
-    target = Path(run)
+    settings = FitSettings(
+        head=head_spec(head, trusted=trusted),
+        run=Path(run),
+        accuracy_floor=accuracy_floor,
+        folds=folds,
+        tta=tta,
+        resume=resume,
+        force=force,
+    )
     check_accuracy_floor(accuracy_floor)
-    require_free(target, force)
+    check_folds(folds)
+    require_free(settings.run, force)
+    shown = progress_of(progress)
     if use_copies is None:
-        use_copies = spec.name == "keras"
-    data = load_training_data(cache, spec, use_copies=use_copies, tta=tta, progress=progress)
-    job = Job(spec, target, accuracy_floor, tta=tta, resume=resume, force=force)
-    return fit_on(data, cache, job, progress)
+        use_copies = settings.head.uses_copies_by_default
+    data = load_training_data(cache, settings.head, use_copies=use_copies, tta=tta, progress=shown)
+    return fit_on(data, cache, settings, shown)
 
 
-def fit_on(data: TrainingData, cache: Cache, job: Job, progress: Progress) -> FitReport:
+def check_folds(folds: int) -> None:
+    """Refuse a number of folds that leaves nobody to be held out."""
+    if folds < 2:
+        raise InputError(
+            f"{folds} folds hold no patient out", "Give `folds` at least 2.", parameter="folds"
+        )
+
+
+def fit_on(
+    data: TrainingData, cache: Cache, settings: FitSettings, progress: Progress
+) -> FittedRun:
     """Fit a head on data that was read before; see `fit`."""
-    spec, started = job.spec, time.perf_counter()
-    _tell_reduction(spec, data, progress)
-    fitted_on = data.table[data.fitted]
-    key = job_of(spec, spec_of(cache).fingerprint, fitted_on, job.accuracy_floor)
-    with _workplace(job, key, progress) as workplace:
+    spec, started = settings.head, time.perf_counter()
+    _note_components(spec, data, progress)
+    with _training_state(data, cache, settings, progress) as state:
         scores, folds, history = out_of_fold(
             spec,
             data,
             seed=spec.seed,
-            tta=job.tta,
-            accuracy_floor=job.accuracy_floor,
-            workplace=workplace,
+            folds=settings.folds,
+            tta=settings.tta,
+            accuracy_floor=settings.accuracy_floor,
+            workplace=state,
             progress=progress,
         )
-        truth = scores["label"] == cache.classes[1]
-        point = choose_threshold(
-            truth, scores["score"], accuracy_floor=job.accuracy_floor, seed=spec.seed
-        )
-        metrics = evaluate_scores(
-            truth, scores["score"], point.threshold, scores["group"], seed=spec.seed
-        )
-        chosen = Chosen(
-            threshold=point.threshold,
+        known = Scores.from_table(scores, cache.classes, "out of fold")
+        point = choose_threshold(known, accuracy_floor=settings.accuracy_floor)
+        metrics = evaluate_scores(known, point.threshold, seed=spec.seed)
+        chosen = ChosenPoint(
             metrics=metrics,
             scores=scores,
             folds=folds,
             history=history,
-            search={"method": "optuna", "trials": point.trials, "snapped_to_sweep": point.snapped},
+            search=SearchRecord(method="optuna", trials=point.trials, snapped_to_sweep=False),
             seconds=time.perf_counter() - started,
+            write_study=lambda folder: write_study(point, folder / JOURNAL_NAME),
         )
-        fitted = final_head(data, job, history, workplace=workplace, progress=progress)
+        head = fit_final_head(data, settings, history, state=state, progress=progress)
         for outcome in history.outcomes:
             progress.note(outcome)
-        record = write_run(data, cache, job, fitted, chosen, workplace)
-    return FitReport(job.run, point, metrics, record)
+        return RunWriter(cache, data, settings, state).write(head, chosen)
 
 
-def _workplace(
-    job: Job, key: dict[str, Any], progress: Progress
+def _training_state(
+    data: TrainingData, cache: Cache, settings: FitSettings, progress: Progress
 ) -> contextlib.AbstractContextManager[Path | None]:
-    """Give the Keras head a place for its state; the others are done in seconds."""
-    if job.spec.keras is None or job.spec.calibration is not None:
+    """Give a folder for the state of a Keras head. The others are done in seconds."""
+    if not settings.head.trains_in_epochs:
         return contextlib.nullcontext()
-    return unfinished(job.run, key, resume=job.resume, progress=progress)
+    training = describe_training(
+        settings.head,
+        spec_of(cache).fingerprint,
+        data.table[data.fitted],
+        accuracy_floor=settings.accuracy_floor,
+        folds=settings.folds,
+    )
+    return unfinished(settings.run, training, resume=settings.resume, progress=progress)
 
 
-def _tell_reduction(spec: HeadSpec, data: TrainingData, progress: Progress) -> None:
+def _note_components(spec: HeadSpec, data: TrainingData, progress: Progress) -> None:
     settings = spec.baseline
     if settings is not None and settings.components is not None:
         progress.note(

@@ -1,4 +1,4 @@
-"""What the dashboard shows of a trial and of a study besides Optuna's own plots."""
+"""Figures and note of a study, which the dashboard shows besides Optuna's own plots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
@@ -14,29 +14,21 @@ from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna_dashboard import save_note
 
+from featx import plots
+from featx._scores import Scores
 from featx._silence import silent_optuna
-from featx.evaluation import Metrics, evaluate_scores
-from featx.evaluation._figures import confusion_figure, roc_figure, threshold_figure
+from featx.plots._style import new_axes, save_figure
+from featx.tuning._search import Search
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 ARTIFACTS_NAME = "artifacts"
 
 
 @dataclass(frozen=True, slots=True)
 class TrialFigures:
-    """Draws ROC, operating point and confusion matrix of a trial, and attaches them to it.
-
-    Attributes
-    ----------
-    folder
-        Of the study's artifacts.
-    classes
-        The negative and the positive one.
-    accuracy_floor
-        Drawn into the figure of recall and accuracy.
-    """
+    """Draws ROC, operating point and confusion matrix of a trial, and attaches them to it."""
 
     folder: Path
     classes: tuple[str, str]
@@ -49,79 +41,56 @@ class TrialFigures:
         scores: NDArray[np.float64],
         threshold: float,
     ) -> None:
-        """Draw out-of-fold scores at a threshold; a study gets those of its winner."""
-        name = f"trial {trial.number}" if isinstance(trial, optuna.Trial) else "winner"
-        # Intervals are for the report: without patients to resample there are none.
-        metrics = evaluate_scores(truth, scores, threshold, np.zeros(len(truth)))
-        attach(trial, self._figures(name, truth, scores, metrics), self.folder)
-
-    def _figures(
-        self, name: str, truth: NDArray[np.bool_], scores: NDArray[np.float64], metrics: Metrics
-    ) -> dict[str, Figure]:
-        of = f"{name}, out of fold"
-        return {
-            "roc": roc_figure(truth, scores, metrics, f"ROC of {of}"),
-            "operating-point": threshold_figure(
-                truth, scores, metrics.threshold, self.accuracy_floor, f"Operating point of {of}"
-            ),
-            "confusion-matrix": confusion_figure(
-                metrics.confusion, self.classes, f"Confusion matrix of {of}"
-            ),
-        }
+        """Draw out-of-fold scores at a threshold. A study gets the figures of its best trial."""
+        name = f"trial {trial.number}" if isinstance(trial, optuna.Trial) else "best trial"
+        measured = Scores.from_arrays(truth, scores, classes=self.classes)
+        # Bands and intervals are for the report, which has the time to resample patients.
+        roc, curve, matrix = new_axes(), new_axes(), new_axes()
+        plots.roc_curve(measured, roc, threshold=threshold, band=False)
+        plots.threshold_curve(
+            measured, curve, threshold=threshold, accuracy_floor=self.accuracy_floor, band=False
+        )
+        plots.confusion_matrix(measured, matrix, threshold=threshold)
+        figures = {"roc": roc, "operating-point": curve, "confusion-matrix": matrix}
+        for axes in figures.values():
+            axes.set_title(f"{axes.get_title()}: {name}, out of fold", wrap=True)
+        attach(trial, figures, self.folder)
 
 
-def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Figure], folder: Path) -> None:
-    """Attach figures to a running trial or to a study, as PNG files.
-
-    Parameters
-    ----------
-    to
-        Optuna doesn't let finished trials be added to.
-    figures
-        By the name of the file, without its suffix.
-    folder
-        Of the study's artifacts.
-    """
+def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Axes], folder: Path) -> None:
+    """Attach figures, by name, to a running trial or to a study. A finished trial takes none."""
     folder.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(str(folder))
     with silent_optuna(), tempfile.TemporaryDirectory() as drawn:
-        for name, figure in figures.items():
+        for name, axes in figures.items():
             path = Path(drawn) / f"{name}.png"
-            figure.savefig(path, dpi=110)
+            save_figure(axes, path, dpi=110)
             upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=to)
 
 
-def write_note(study: optuna.Study, facts: Mapping[str, Any]) -> None:
-    """Say in the dashboard what a study is for, and what it has found.
-
-    Parameters
-    ----------
-    study
-        The study.
-    facts
-        Heads, objective, accuracy_floor, images, patients, and outcome: lines on what was found.
-    """
+def write_note(search: Search, found: str = "The search goes on.") -> None:
+    """Write a note for the dashboard: what the study is for, and what it has found."""
+    study, spec, images = search.study, search.spec, search.scorer.table
     goal = (
-        f"Of all settings and thresholds whose accuracy is at least "
-        f"**{facts['accuracy_floor']:g}**, find the one of highest **recall** (sensitivity): "
-        "recall alone would call everybody sick."
+        f"Find the settings and the threshold of highest **recall** (sensitivity) with accuracy of "
+        f"at least **{spec.accuracy_floor:g}**: recall alone would call everybody sick."
     )
-    if facts["objective"] == "pareto":
+    if spec.objective == "pareto":
         goal = (
             "Show what **recall** (sensitivity) costs in **accuracy**: the two values of a trial, "
             f"in this order. The chosen point keeps accuracy at or above "
-            f"**{facts['accuracy_floor']:g}**."
+            f"**{spec.accuracy_floor:g}**."
         )
     lines = [
         f"# {study.study_name}",
         goal,
-        f"- **Heads**: {', '.join(facts['heads'])}",
-        f"- **Measured on** {facts['images']:,} images of {facts['patients']:,} patients, out of "
-        "fold: each image is scored by a head that saw no image of the same patient.",
-        "- **Threshold**: an image is called positive when its score is at least this.",
-        "- **Infeasible** trials keep less accuracy than the floor; they are never chosen.",
+        f"- **Heads**: {', '.join(head.name for head in spec.heads)}",
+        f"- **Measured on** {len(images):,} images of {images['group'].nunique():,} patients, out "
+        "of fold: each image is scored by a head that saw no image of the same patient.",
+        "- **Threshold**: an image is called positive if its score is at least this.",
+        "- **Infeasible** trials keep less accuracy than the floor. They are never chosen.",
         "",
-        *facts["outcome"],
+        found,
         "",
         "The scores chose the threshold, so they flatter it. `featx evaluate` measures the run on "
         "images that had no part in it. Research software, not a medical device.",

@@ -1,4 +1,4 @@
-"""Batches for the Keras head: which rows in which order, from memory or from disk."""
+"""Batches for the Keras head: rows in a seeded order, from memory or from disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featx_cache import LazyEmbeddings
 from featx_cache._embeddings import all_finite
 
 BUFFER_BYTES = 192 * 2**20
-"""Of the rows that are shuffled together when they are read from disk; there are two at a time."""
+"""Rows that are read from disk and shuffled together. There are two such buffers at a time."""
 
 Embeddings = NDArray[Any] | LazyEmbeddings
 
@@ -25,25 +25,25 @@ Embeddings = NDArray[Any] | LazyEmbeddings
 class Batches:
     """The rows of each epoch, in an order that depends on the seed and the epoch alone.
 
-    In memory all rows are shuffled. On disk shards are: as many as fill a buffer are read together
-    and the buffer's rows are shuffled, while the next buffer is being read.
+    Rows in memory are all shuffled. Rows on disk are read in a random order of shards, a buffer at
+    a time. The rows of a buffer are shuffled while the next one is being read.
 
     Attributes
     ----------
     X
         Embeddings of shape (rows, ...).
     targets, weights : ndarray of shape (rows,), dtype float32
-        0 or 1, and what the row counts for.
+        Class (0 or 1) and weight of each row.
     images
-        The rows of each image.
+        Rows of each image.
     copies
         ``one`` row of each image an epoch, drawn at random, or ``all``.
     batch_size
-        Rows a batch.
+        Rows in a batch.
     seed
-        Of the order.
+        Seed of the order.
     failures
-        What went wrong while Keras was being fed: it doesn't pass errors on as they were.
+        Errors while Keras was reading batches. Keras itself doesn't pass them on as they were.
     """
 
     X: Embeddings
@@ -57,12 +57,12 @@ class Batches:
 
     @property
     def rows_an_epoch(self) -> int:
-        """How many rows an epoch has."""
+        """Number of rows in an epoch."""
         return len(self.images) if self.copies == "one" else sum(map(len, self.images))
 
     @property
     def steps(self) -> int:
-        """How many batches an epoch has."""
+        """Number of batches in an epoch."""
         return -(-self.rows_an_epoch // self.batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[NDArray[Any], ...]]:
@@ -97,11 +97,11 @@ class Batches:
     def _buffers(
         self, X: LazyEmbeddings, rows: NDArray[np.intp], random: np.random.Generator
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
-        """Read buffers of whole shards in random order; cut batches across their borders."""
+        """Read buffers of shards in random order and cut them into batches."""
         shards = np.unique(X.shard)
-        place = np.empty(shards.max() + 1, np.intp)
-        place[random.permutation(shards)] = np.arange(len(shards))
-        ordered = rows[np.argsort(place[X.shard[rows]], kind="stable")]
+        position = np.empty(shards.max() + 1, np.intp)
+        position[random.permutation(shards)] = np.arange(len(shards))
+        ordered = rows[np.argsort(position[X.shard[rows]], kind="stable")]
         row_bytes = max(1, X.nbytes // max(1, len(X)))
         # Whole batches, so that none lies across two buffers.
         size = max(1, BUFFER_BYTES // row_bytes // self.batch_size) * self.batch_size
@@ -120,31 +120,31 @@ class Batches:
 
 
 def rows_of_images(images: NDArray[Any]) -> list[NDArray[np.intp]]:
-    """List the rows of each image, images ascending."""
+    """List the rows of each image, in ascending order of the images."""
     order = np.argsort(images, kind="stable")
     starts = np.flatnonzero(np.diff(images[order])) + 1
     return np.split(order, starts)
 
 
 @contextlib.contextmanager
-def feeding(
+def prefetched(
     batches: Callable[[], Iterator[tuple[NDArray[Any], ...]]],
     *signature: tuple[Any, Any],
     steps: int | None = None,
 ) -> Iterator[Any]:
-    """Give a `tf.data.Dataset` of batches, a little ahead of who takes them.
+    """Give a `tf.data.Dataset` of batches that reads two batches ahead.
 
-    TensorFlow never lets go of the function that it was given, so that function lets go of the
-    embeddings when the block ends: else each fold's would stay in memory.
+    TensorFlow keeps the function that it was given forever. So that function drops the embeddings
+    when the block ends. If it didn't, those of each fold would stay in memory.
 
     Parameters
     ----------
     batches
-        Makes an iterator over batches.
+        Function that makes an iterator over batches.
     *signature : pairs of shape and dtype
-        Of the arrays in a batch.
+        Shape and dtype of each array in a batch.
     steps
-        How many batches there are; None for no end.
+        Number of batches; None for no end.
     """
     import tensorflow as tf
 
@@ -153,7 +153,7 @@ def feeding(
         lambda: source[0](),
         output_signature=tuple(tf.TensorSpec(shape, dtype) for shape, dtype in signature),
     )
-    if steps is not None:  # else Keras counts, and warns when it has come to the end
+    if steps is not None:  # Keras would warn at the end of a dataset of unknown length
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     try:
         yield dataset.prefetch(2)

@@ -12,12 +12,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from featx.heads._calibration import CalibratedHead
-from featx.heads._components import Reduction
-from featx.heads._discriminant import Discriminant
+from featx.heads._estimators import LimitedKNeighbors, LimitedPCA, ShrunkLDA
+from featx.heads._head import Head
 from featx.heads._keras_head import KerasHead
-from featx.heads._nearest_neighbors import NearestNeighbors
 from featx.heads._pooling import SpatialPooling
 from featx.heads._settings import (
+    BaselineSettings,
+    CustomSettings,
     HgbSettings,
     KnnSettings,
     LdaSettings,
@@ -27,7 +28,7 @@ from featx.heads._settings import (
 from featx.heads._spec import HeadSpec
 
 
-def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Any:
+def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Head:
     """Build an unfitted head.
 
     The defaults of the heads of scikit-learn (pyramid pooling, per-image standardization, strength
@@ -37,16 +38,31 @@ def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Any:
     Parameters
     ----------
     spec
-        Which, with which settings.
+        Head and its settings.
     accuracy_floor
-        What the Keras head's stopping rule falls back on.
+        Accuracy floor that the Keras head's stopping rule falls back on.
 
     Returns
     -------
-    scikit-learn classifier
-        With ``fit``, ``predict_proba``, ``predict`` and ``classes_``, over embeddings of shape
-        (images, rows, columns, channels) or feature vectors that were pooled before.
-        `fit_arguments` names what else ``fit`` takes.
+    Head
+        Classifier of scikit-learn over embeddings of shape (images, rows, columns, channels) or
+        feature vectors that were pooled before. A calibrated head's ``fit`` takes the patients,
+        too: ``classifier__groups`` in a pipeline, ``groups`` for the Keras head, which also takes
+        ``images`` and ``copies``.
+
+    Raises
+    ------
+    InputError
+        If the spec is of a classifier of the user's own and was read from a run.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = np.arange(20) % 2
+    >>> X = np.random.default_rng(0).normal(size=(20, 9, 9, 4)) + y[:, None, None, None]
+    >>> head = build(HeadSpec.choose("logreg", settings={"C": 0.1})).fit(X, y)
+    >>> head.predict_proba(X).shape
+    (20, 2)
     """
     if spec.keras is not None:
         head = KerasHead(
@@ -60,11 +76,13 @@ def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Any:
         ("scaling", StandardScaler()),
     ]
     if settings.components is not None:
-        steps.append(("reduction", Reduction(settings.components, spec.seed)))
-    classifier = _classifier(settings, spec.seed)
+        steps.append(("reduction", LimitedPCA(settings.components, spec.seed)))
+    custom = isinstance(settings, CustomSettings)
+    classifier = spec.classifier() if custom else _classifier(settings, spec.seed)
     if spec.calibration is not None:
         classifier = _calibrated(classifier, spec)
-    return Pipeline([*steps, ("classifier", classifier)])
+    pipeline: Head = Pipeline([*steps, ("classifier", classifier)])
+    return pipeline
 
 
 def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
@@ -73,7 +91,7 @@ def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
     Parameters
     ----------
     spec
-        Which head.
+        Head that is fitted.
     **rows
         ``groups``, ``images`` and ``copies``: arrays of shape (rows,).
     """
@@ -82,20 +100,20 @@ def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
     return {"classifier__groups": rows["groups"]} if spec.calibration is not None else {}
 
 
-def pooling_of(head: Any) -> SpatialPooling | None:
-    """Return the pooling that a head begins with, which may be done once for all folds."""
+def pooling_of(head: Head) -> SpatialPooling | None:
+    """Return the pooling that a head begins with. It may be done once for all folds."""
     return head.named_steps["pooling"] if isinstance(head, Pipeline) else None
 
 
 def _calibrated(estimator: Any, spec: HeadSpec) -> CalibratedHead:
     """Turn scores into probabilities on held-out patients, never on fitted ones."""
     assert spec.calibration is not None
-    # libsvm runs on one thread and lets go of Python's lock; the others have threads of their own.
+    # libsvm runs on one thread and releases Python's lock. The others have threads of their own.
     threads = joblib.cpu_count() if spec.name == "svm" else 1
     return CalibratedHead(estimator, spec.calibration, threads=threads, random_state=spec.seed)
 
 
-def _classifier(settings: Any, seed: int) -> Any:
+def _classifier(settings: BaselineSettings, seed: int) -> Any:
     match settings:
         case LogregSettings():
             share = {"l2": 0.0, "l1": 1.0, "elasticnet": settings.l1_ratio}[settings.penalty]
@@ -116,9 +134,9 @@ def _classifier(settings: Any, seed: int) -> Any:
                 class_weight=settings.class_weight,
             )
         case KnnSettings():
-            return NearestNeighbors(settings.n_neighbors, settings.metric)
+            return LimitedKNeighbors(settings.n_neighbors, settings.metric)
         case LdaSettings():
-            return Discriminant(settings.shrinkage)
+            return ShrunkLDA(settings.shrinkage)
         case HgbSettings():
             return HistGradientBoostingClassifier(
                 learning_rate=settings.learning_rate,

@@ -1,4 +1,4 @@
-"""Scores that are probabilities, learnt on held-out patients."""
+"""Probabilities of scores, learned on held-out patients."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from featx.heads._estimators import PUBLIC
 from featx.heads._folds import PatientFolds
 
 FOLDS = 5
@@ -22,18 +23,18 @@ class CalibratedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Scikit-learn's `CalibratedClassifierCV` on folds that don't split a patient.
 
     The calibrator learns from the scores of held-out patients, and one estimator is fitted on all
-    of them. (As of scikit-learn 1.9, `CalibratedClassifierCV(ensemble=False)` itself doesn't hand
+    of them. (As of scikit-learn 1.9, `CalibratedClassifierCV(ensemble=False)` itself doesn't give
     groups to its folds.)
 
     Parameters
     ----------
     estimator
-        A classifier with scores.
+        Classifier with scores.
     method
-        ``sigmoid`` (Platt 1999), ``isotonic`` (Zadrozny and Elkan 2002) or ``temperature`` (Guo et
-        al. 2017).
+        Calibrator: ``sigmoid`` (Platt 1999), ``isotonic`` (Zadrozny and Elkan 2002) or
+        ``temperature`` (Guo et al. 2017).
     threads
-        Folds that are fitted at once.
+        Number of folds that are fitted at once.
     random_state
         Seed of the folds.
 
@@ -41,7 +42,17 @@ class CalibratedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     calibrated_ : sklearn.calibration.CalibratedClassifierCV
     classes_ : ndarray of shape (2,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.svm import SVC
+    >>> X, y, patients = np.arange(20.0)[:, None], np.arange(20) // 10, np.arange(20) // 2
+    >>> CalibratedHead(SVC()).fit(X, y, groups=patients).predict_proba(X).shape
+    (20, 2)
     """
+
+    __module__ = PUBLIC
 
     # Under scikit-learn's metadata routing these go along by themselves.
     __metadata_request__fit = {"groups": True, "images": True, "copies": True}  # noqa: RUF012
@@ -67,16 +78,16 @@ class CalibratedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X, y
-            As the estimator takes them.
+            Features and labels, as the estimator takes them.
         groups : array of shape (rows,), optional
-            The patient of each row; without it every row is a patient.
+            Patient of each row. If None, every row is a patient of its own.
         **rows
-            What else the estimator wants to know of each row.
+            Further arrays that the estimator's ``fit`` takes, one value a row.
 
         Raises
         ------
         ValueError
-            When a class has fewer than two patients.
+            If a class has fewer than two patients.
         """
         labels = column_or_1d(y, warn=True)
         labels = check_array(labels, ensure_2d=False, dtype=None, input_name="y")
@@ -87,7 +98,7 @@ class CalibratedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         with joblib.parallel_config("threading"):
             self.calibrated_ = calibrated.fit(X, labels, **rows)
-        calibrated.set_params(cv=None)  # the folds needn't go to disk
+        calibrated.set_params(cv=None)  # the folds don't belong in the file
         self.classes_ = calibrated.classes_
         return self
 
@@ -108,5 +119,5 @@ class CalibratedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def feature_names_in_(self) -> NDArray[np.object_]:
-        """Names of the features seen in `fit`, where they had names."""
+        """Names of the features seen in `fit`, if they had names."""
         return np.asarray(self.calibrated_.feature_names_in_)

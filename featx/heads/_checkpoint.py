@@ -1,4 +1,4 @@
-"""The state of a training after each epoch, so that it can go on where it was killed."""
+"""The state of a training after each epoch, so that a killed training can resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What NumPy and zipfile make of a damaged file."""
+"""Errors of NumPy and zipfile on a damaged file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class State:
     history
         One dict an epoch.
     finished
-        Whether it ended: the weights are then those that were kept.
+        Whether it has ended. The weights are then those that were kept.
     outcome
-        What the stopping rule says of it.
+        Epoch that the stopping rule kept, and why.
     """
 
     history: History
@@ -59,11 +59,11 @@ class Checkpoint(Callback):  # type: ignore[misc]
     Parameters
     ----------
     path
-        The file, NumPy's ``.npz``.
+        File in NumPy's ``.npz`` format.
     history
-        Of the training; the caller appends to it.
+        History of the training. The caller appends to it.
     rule
-        The stopping rule, if there is one.
+        Stopping rule, if there is one.
     """
 
     def __init__(self, path: Path, history: History, rule: BestEpoch | None) -> None:
@@ -71,7 +71,6 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self.path, self.history, self.rule = path, history, rule
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Write the epoch's state."""
         self._write(finished=False)
 
     def finish(self) -> None:
@@ -79,9 +78,10 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self._write(finished=True)
 
     def load(self, model: Any) -> State | None:
-        """Put a model where the file says that it was; None when there is no file to go by.
+        """Restore a compiled model whose optimizer is built.
 
-        The model must be compiled and its optimizer built.
+        If there is no file, or it is damaged or of another network, the model stays as it is and
+        None is returned.
         """
         if not self.path.is_file():
             return None
@@ -134,6 +134,6 @@ def _list(file: Any, word: str) -> list[NDArray[Any]]:
 
 
 def _assign(variables: Any, values: list[NDArray[Any]]) -> None:
-    """Fill variables; a finished training has kept no optimizer."""
+    """Fill variables. A finished training has no values for the optimizer."""
     for variable, value in zip(variables, values, strict=False):
         variable.assign(value)

@@ -1,4 +1,4 @@
-"""Folds that keep a patient's images together and are never more than there are patients for."""
+"""Folds that keep a patient's images together."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 
 class PatientFolds(StratifiedGroupKFold):  # type: ignore[misc]
-    """Stratified, grouped folds; fewer where the rarer class has fewer patients.
+    """Stratified, grouped folds. There are fewer if the rarer class has fewer patients.
 
     Parameters
     ----------
     n_splits
-        At most.
+        Largest number of folds.
     random_state
         Seed of the shuffling.
+
+    Examples
+    --------
+    >>> y, patients = [0, 0, 1, 1, 0, 1], [1, 1, 2, 2, 3, 4]
+    >>> [held_out.tolist() for _, held_out in PatientFolds(5).split(y, y, patients)]
+    [[2, 3, 4], [0, 1, 5]]
     """
 
     def __init__(self, n_splits: int = 5, random_state: int = 0) -> None:
         super().__init__(n_splits, shuffle=True, random_state=random_state)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Return how many folds there are: no more than a class has patients."""
+        """Return the number of folds, which is at most the number of patients of each class."""
         if y is None:
             return int(self.n_splits)
         groups = np.arange(len(y)) if groups is None else np.asarray(groups)
@@ -40,16 +46,16 @@ class PatientFolds(StratifiedGroupKFold):  # type: ignore[misc]
         Parameters
         ----------
         X : sized
-            Only its length counts.
+            Data. Only the length counts.
         y : array of shape (rows,)
             Classes.
         groups : array of shape (rows,), optional
-            The patient of each row; without it every row is a patient.
+            Patient of each row. If None, every row is a patient of its own.
 
         Raises
         ------
         ValueError
-            When a class has fewer than two patients.
+            If a class has fewer than two patients.
         """
         labels = np.asarray(y)
         patients = np.arange(len(labels)) if groups is None else np.asarray(groups)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from featx.backbones._settings import own_keras_settings
 from featx.heads._batches import Batches, Embeddings, rows_of_images
+from featx.heads._estimators import PUBLIC
 from featx.heads._folds import PatientFolds
 from featx.heads._keras_network import build_network
 from featx.heads._own_layers import layers_of
@@ -30,34 +31,34 @@ EpochCallback = Callable[[dict[str, float]], None]
 
 
 class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A network on cached embeddings, the study's unless told otherwise.
+    """A network on cached embeddings, by default the study's.
 
-    Equal parameters and data give equal weights on a CPU; the global random state is neither used
-    nor changed. The defaults are those of `featx.heads.KerasSettings`, where each is described.
+    Equal parameters and data give equal weights on a CPU. The global random state is neither used
+    nor changed. `KerasSettings` has the same defaults and describes each parameter.
 
     Parameters
     ----------
     architecture, pooling, dense_units, dropout, batch_normalization
-        Of the network.
+        Layers of the network.
     layers
         A network of your own instead: a ``keras.Sequential``, whose weights are drawn anew in each
-        fit, or a list of ``{"class_name": ..., "config": ...}``. Dense 1 sigmoid is added where it
+        fit, or a list of ``{"class_name": ..., "config": ...}``. Dense 1 sigmoid is added if it
         doesn't end with one.
     optimizer, learning_rate, schedule, epochs, batch_size, class_weight, label_smoothing
-        Of the training. The default schedule is half a cosine (Loshchilov and Hutter 2017), which
-        takes the noise of the last epochs out of the operating point.
+        Training of the network. The default schedule is half a cosine (Loshchilov and Hutter
+        2017), which takes the noise of the last epochs out of the operating point.
     copies_per_epoch
         ``one`` copy of each image, drawn at random as the study's generator did, or ``all``.
     stopping, monitor, patience, accuracy_target, recall_target, train_recall_target
-        When training stops and which epoch is kept, judged on held-out patients.
+        Rule that stops the training and chooses the epoch that is kept, on held-out patients.
     validation_fraction
-        Of the patients, held out where there is a stopping rule.
+        Share of the patients that is held out if there is a stopping rule.
     ensemble, ensemble_of
         Networks whose outputs are averaged.
     precision
         ``float32``, or ``bfloat16`` arithmetic with float32 weights.
     accuracy_floor
-        For ``stopping="dual"``, when no epoch reaches the targets.
+        Accuracy that ``stopping="dual"`` keeps if no epoch reaches the targets.
     random_state
         Seed of the initial weights, dropout and the order of images.
 
@@ -65,19 +66,30 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     classes_ : ndarray of shape (2,)
     n_features_in_ : int
-        Length of the embedding's first axis.
+        Length of the first axis of an embedding.
     model_ : keras.Model
     history_ : list of dict
-        Loss, accuracy and recall on the training images, with ``val_`` on held-out ones, and
-        seconds: one dict an epoch, members of an ensemble after one another.
+        One dict an epoch, the members of an ensemble in order: loss, accuracy and recall on the
+        training images, the same with ``val_`` on held-out ones, and seconds.
     outcomes_ : list of str
-        What the stopping rule kept, one text a network.
+        Epoch that the stopping rule kept, and why: one text a network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = np.arange(20) % 2
+    >>> X = np.random.default_rng(0).normal(size=(20, 9, 9, 4)) + y[:, None, None, None]
+    >>> head = KerasHead(architecture="gap", dense_units=(16,), epochs=2)
+    >>> head.fit(X, y).predict_proba(X).shape  # doctest: +SKIP
+    (20, 2)
     """
+
+    __module__ = PUBLIC
 
     # Under scikit-learn's metadata routing these go along by themselves.
     __metadata_request__fit = {"groups": True, "images": True, "copies": True}  # noqa: RUF012
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (scikit-learn: one parameter a setting)
         self,
         *,
         architecture: str = "study",
@@ -135,7 +147,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     @own_keras_settings()
-    def fit(
+    def fit(  # noqa: PLR0913
         self,
         X: ArrayLike | LazyEmbeddings,
         y: ArrayLike,
@@ -152,32 +164,31 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array of shape (images, rows, columns, channels) or (images, features)
-            float16 is read as it is, batch by batch; `LazyEmbeddings` are read from disk in every
-            epoch.
+            Embeddings, float16 or wider. `LazyEmbeddings` are read from disk in every epoch.
         y : array of shape (images,)
-            Two classes.
+            Labels of two classes.
         groups : array of shape (rows,), optional
-            The patient of each row, for held-out patients and for folds.
+            Patient of each row, for held-out patients and for folds.
         images : array of shape (rows,), optional
-            Which image each row is a copy of; without it every row is an image.
+            Image that each row is a copy of. If None, every row is an image of its own.
         copies : array of shape (rows,), optional
-            Number of each row's copy, 0 for the untouched image: only those are held out. Without
-            it the first row of each image is.
+            Number of each row's copy, 0 for the untouched image. Only untouched images are held
+            out. If None, the first row of each image counts as untouched.
         on_epoch
-            Called after each epoch with its metrics.
+            Function that is called after each epoch with its metrics.
         workplace
             Folder for the state after each epoch and for TensorBoard's event files. A fit that
             finds states there goes on from them.
         callbacks
-            Keras callbacks of each member's training, such as `featx.heads._callbacks`'s.
+            Keras callbacks of each member's training, such as `EpochScores`.
 
         Raises
         ------
         ValueError
-            When there aren't two classes, values are not finite, a parameter is out of range, or
+            If there aren't two classes, values are not finite, a parameter is out of range, or
             there are too few patients to hold some out.
         InputError
-            When layers of your own can't be built.
+            If layers of your own can't be built.
         """
         from featx.heads._training import Logging, average, train
 
@@ -256,7 +267,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.stack([1.0 - positive, positive], axis=1)
 
     def predict(self, X: ArrayLike | LazyEmbeddings) -> NDArray[Any]:
-        """Return the likelier class of each image; the operating point is chosen elsewhere."""
+        """Return the likelier class of each image. No operating point is applied."""
         positive = self.predict_proba(X)[:, 1] >= 0.5
         return np.asarray(self.classes_[positive.astype(int)])
 
@@ -272,7 +283,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            When the file isn't a ``.keras`` model of a head, or holds code (a Lambda layer, for
+            If the file isn't a ``.keras`` model of a head, or holds code (a Lambda layer, for
             example).
         """
         head = cls()
@@ -324,7 +335,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: NDArray[Any],
         groups: NDArray[Any],
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Say which rows a member trains on, and which its stopping rule goes by."""
+        """Return the rows that a member trains on and those that its stopping rule goes by."""
         of_folds = settings.ensemble_of == "folds" and settings.ensemble > 1
         if not of_folds and settings.stopping is None:
             return np.arange(len(labels)), np.arange(0)
@@ -384,7 +395,7 @@ def _first_of_each(images: NDArray[Any]) -> NDArray[np.bool_]:
 
 @contextlib.contextmanager
 def _policy(precision: str) -> Iterator[None]:
-    """Build layers under a precision policy, and put the old one back."""
+    """Build layers under a precision policy, then restore the old one."""
     import keras
 
     before = keras.mixed_precision.dtype_policy()

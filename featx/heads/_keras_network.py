@@ -14,11 +14,11 @@ def build_network(
 ) -> Any:
     """Build the network that the settings describe.
 
-    The study's: Conv 124 3x3 same ReLU, batch normalization, max pooling 2; the same again; Conv
-    64, 64 and 32 (3x3 same ReLU); flatten; three Dense 1024 ReLU; dropout 0.5; Dense 1 sigmoid. On
-    9x9x512 it has 3,070,217 parameters, 3,069,721 of them trainable. The small one: global average
-    pooling, Dense 64 ReLU, dropout 0.5, Dense 1 sigmoid. Embeddings that have no grid skip the
-    convolutions and the pooling.
+    The study's network: Conv 124 3x3 same ReLU, batch normalization, max pooling 2; the same again;
+    Conv 64, 64 and 32 (3x3 same ReLU); flatten; three Dense 1024 ReLU; dropout 0.5; Dense 1
+    sigmoid. On 9x9x512 it has 3,070,217 parameters, of which 3,069,721 are trainable. The small
+    network: global average pooling, Dense 64 ReLU, dropout 0.5, Dense 1 sigmoid. Embeddings that
+    have no grid skip the convolutions and the pooling.
 
     Parameters
     ----------
@@ -27,21 +27,21 @@ def build_network(
     settings
         Architecture, widths, dropout and so on, or layers of the user's own.
     seed
-        Of the initial weights and of dropout; the global random state isn't touched.
+        Seed of the initial weights and of dropout. The global random state isn't touched.
     steps
-        Batches that it will be trained on. The running means of batch normalization follow the last
-        tenth of them: Keras's momentum of 0.99 needs hundreds, and a head trained on a few dozen
-        would be used with means that are still those it began with.
+        Number of batches that the network will be trained on. The running means of batch
+        normalization follow the last tenth of them. Keras's momentum of 0.99 needs hundreds: after
+        a few dozen batches the means would still be near their initial values.
 
     Returns
     -------
     keras.Sequential
-        Not compiled; its output is float32 whatever the precision policy.
+        Network that isn't compiled. Its output is float32 under every precision policy.
 
     Raises
     ------
     InputError
-        When layers of the user's own can't be built or don't fit the embeddings.
+        If layers of the user's own can't be built or don't fit the embeddings.
     """
     from keras import Input, Sequential, layers
 
@@ -62,7 +62,7 @@ def build_network(
 
 
 def _convolutions(side: int, settings: KerasSettings, steps: int, seeds: Any) -> list[Any]:
-    """Two stages of a convolution and pooling, then three convolutions, flattened."""
+    """Make two stages of convolution and pooling, then three convolutions, flattened."""
     from keras import layers
 
     momentum = min(0.99, max(0.0, 1.0 - 10.0 / steps))

@@ -1,4 +1,4 @@
-"""A head of the user's own: layers from a file or from a Keras Sequential, none with code in it."""
+"""A network of the user's own: layers from a file or a Keras Sequential, without code in them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ import yaml
 from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
+from featx_cache._text import first_line
 
 FORBIDDEN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "InputLayer")
-"""Layers that hold code or other models, or that featx adds itself."""
+"""Layers that may hold code or other models, or that featx adds itself."""
 
-LARGEST_CONFIG = 2**16
-"""Bytes of a head config; PyYAML reads as many in a second."""
-MOST_VALUES = 10_000
-"""Values in a head config, with what its aliases stand for."""
+MAX_CONFIG_BYTES = 2**16
+"""Largest head config. PyYAML reads as many bytes in a second."""
+MAX_CONFIG_VALUES = 10_000
+"""Largest number of values in a head config. Each use of an alias counts."""
 
-MOST_WEIGHTS, LARGEST_OUTPUT = 2**27, 2**22
-"""Of a head, and numbers that a layer may make of one image; each is half a gigabyte in float32,
-the latter in a batch of 32."""
+MAX_WEIGHTS, MAX_OUTPUT = 2**27, 2**22
+"""Largest number of weights in a head, and of outputs of a layer for one image. Each is half a
+gigabyte in float32, the outputs in a batch of 32."""
 
 UNBUILDABLE = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
-"""What Keras raises when a layer's settings are wrong, or some are missing."""
+"""Errors that Keras raises if a layer's settings are wrong or missing."""
 
 
 def read_head_config(path: Path) -> dict[str, Any]:
@@ -39,21 +40,21 @@ def read_head_config(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When the file is missing or isn't a YAML mapping.
+        If the file is missing or isn't a YAML mapping.
     """
     if not path.is_file():
         raise InputError(f"there is no head config {path}", "Give `head_config` a YAML file.")
-    if path.stat().st_size > LARGEST_CONFIG:
+    if path.stat().st_size > MAX_CONFIG_BYTES:
         raise InputError(f"{path} is too large for a head config", "docs/heads.md shows one.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         _count(content, {})
-    except Exception as error:  # PyYAML makes dates and numbers, with the errors of each
+    except Exception as error:  # PyYAML makes dates and numbers, which have errors of their own
         where = getattr(error, "problem_mark", None)
-        place = f", line {where.line + 1}" if where is not None else ""
-        problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+        line = f", line {where.line + 1}" if where is not None else ""
+        problem = getattr(error, "problem", None) or first_line(error)
         raise InputError(
-            f"{path}{place} is not YAML ({problem.splitlines()[0][:200]})",
+            f"{path}{line} is not YAML ({problem.splitlines()[0][:200]})",
             "docs/heads.md shows one.",
         ) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -67,14 +68,14 @@ def read_head_config(path: Path) -> dict[str, Any]:
 
 
 def _count(value: Any, counted: dict[int, int]) -> int:
-    """Count values, those behind aliases each time: few lines of them can stand for billions."""
+    """Count values, each time that an alias stands for them: few lines can stand for billions."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in counted:
-        counted[id(value)] = MOST_VALUES  # for an alias within what it stands for
+        counted[id(value)] = MAX_CONFIG_VALUES  # for an alias within what it stands for
         inside = [*value.keys(), *value.values()] if isinstance(value, dict) else value
         counted[id(value)] = 1 + sum(_count(each, counted) for each in inside)
-        if counted[id(value)] > MOST_VALUES:
+        if counted[id(value)] > MAX_CONFIG_VALUES:
             raise ValueError("its aliases stand for too much")
     return counted[id(value)]
 
@@ -82,7 +83,7 @@ def _count(value: Any, counted: dict[int, int]) -> int:
 def layers_of(network: Any) -> tuple[dict[str, Any], ...]:
     """Describe the layers of a Keras Sequential, as `KerasSettings.layers` takes them.
 
-    Weights don't travel: each fit draws its own.
+    Weights aren't described: each fit draws its own.
     """
     found = [
         {"class_name": type(layer).__name__, "config": _without_names(layer.get_config())}
@@ -100,7 +101,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
     Raises
     ------
     InputError
-        Naming the layer, and one that looks like it.
+        If there is such a layer. Known layers that look like it are suggested.
     """
     import keras
 
@@ -137,7 +138,7 @@ def build_layers(
     Raises
     ------
     InputError
-        When a layer can't be built or doesn't fit what comes before it.
+        If a layer can't be built or doesn't fit what comes before it.
     """
     import keras
 
@@ -170,7 +171,7 @@ def _add_layers(
     *,
     modest: bool = False,
 ) -> Any:
-    """Build a Sequential of just these layers; modest says to look at what each of them takes."""
+    """Build a Sequential of just these layers; `modest` checks the size after each."""
     import keras
 
     network = keras.Sequential([keras.Input(embedding_shape)])
@@ -181,25 +182,25 @@ def _add_layers(
             ends = number == len(described) and name == "Dense" and config.get("units") == 1
             precision = {"dtype": "float32"} if ends else {}
             try:
-                # Twice: the first tells the defaults, among them seeds that would be drawn.
+                # Twice: the first one tells the defaults, among them seeds that would be drawn.
                 complete = kind.from_config(_without_names(config)).get_config()
                 network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
                 if modest:
                     _require_modest(network)
             except UNBUILDABLE as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 raise InputError(
-                    f"layer {number} of the head ({name}) can't be built: {reason}",
+                    f"layer {number} of the head ({name}) can't be built: "
+                    f"{first_line(error)[:200]}",
                     "Its settings are the arguments of Keras's layer of that name.",
                 ) from error
     return network
 
 
 def _require_modest(network: Any) -> None:
-    """Refuse a network that would fill the memory, before its variables are made."""
+    """Refuse a network that would fill the memory before its variables are made."""
     weights = sum(math.prod(variable.shape) for variable in network.variables)
     output = math.prod(side or 1 for side in network.output_shape[1:])
-    if weights > MOST_WEIGHTS or output > LARGEST_OUTPUT:
+    if weights > MAX_WEIGHTS or output > MAX_OUTPUT:
         raise ValueError(f"that makes {weights:,} weights, and {output:,} numbers of an image")
 
 
@@ -229,12 +230,12 @@ def _normal(layers: Any, path: Path) -> tuple[dict[str, Any], ...]:
 
 
 def _without_names(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what belongs to one network: names and the precision it was built with."""
+    """Leave out what belongs to one network: names and precision."""
     return {k: v for k, v in config.items() if k not in ("name", "dtype", "trainable")}
 
 
 def _seeded(config: Any, seeds: Iterator[int]) -> Any:
-    """Give every seed that is open a number."""
+    """Give a number to every seed that is None."""
     if isinstance(config, dict):
         return {
             k: next(seeds) if k == "seed" and v is None else _seeded(v, seeds)
@@ -245,7 +246,7 @@ def _seeded(config: Any, seeds: Iterator[int]) -> Any:
 
 @contextlib.contextmanager
 def _python_random_unchanged() -> Iterator[None]:
-    """Keras draws missing seeds from Python's global generator; put it back."""
+    """Restore Python's global generator, from which Keras draws missing seeds."""
     state = random.getstate()
     try:
         yield

@@ -9,15 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, validate_data
 
+from featx.heads._estimators import PUBLIC
 from featx_cache import LazyEmbeddings
 
 Pooling = Literal["average", "max", "average+max", "pyramid", "flatten"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 PYRAMID_SIDE = 3
+STANDARDIZE_EPSILON = 1e-6
+"""What standardizing adds to a vector's standard deviation."""
 
 
 class SpatialPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Pool embeddings over their spatial grid; vectors pass through as they are.
+    """Pool embeddings over their spatial grid. Vectors stay as they are.
 
     Parameters
     ----------
@@ -27,26 +30,35 @@ class SpatialPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         pyramid; Lazebnik et al. 2006), so that a head knows where in the chest something is.
         ``flatten`` keeps every cell.
     standardize
-        Shift and scale each pooled vector to mean 0 and standard deviation 1 over its channels. It
-        takes an image's exposure and contrast out, which differ between hospitals.
+        Whether each pooled vector is shifted and scaled to mean 0 and standard deviation 1 over
+        its channels. It removes an image's exposure and contrast, which differ between hospitals.
 
     Attributes
     ----------
     n_features_in_ : int
-        Columns of what `fit` was given, when it was given vectors.
+        Columns in `fit`, if it was given vectors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embeddings = np.random.default_rng(0).normal(size=(2, 9, 9, 512))
+    >>> SpatialPooling("pyramid").fit_transform(embeddings).shape
+    (2, 5120)
     """
+
+    __module__ = PUBLIC
 
     def __init__(self, how: Pooling = "average", *, standardize: bool = False) -> None:
         self.how = how
         self.standardize = standardize
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> SpatialPooling:  # noqa: ARG002
-        """Check the parameters; there is nothing to learn.
+        """Check the parameters. Nothing is learned.
 
         Raises
         ------
         ValueError
-            When `how` is unknown.
+            If `how` is unknown.
         """
         if self.how not in POOLINGS:
             raise ValueError(f"how must be one of {POOLINGS}, not {self.how!r}")
@@ -67,31 +79,31 @@ class SpatialPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Parameters
         ----------
         X : array of shape (images, rows, columns, channels) or (images, features)
-            `LazyEmbeddings` are read and pooled shard by shard.
+            Embeddings. `LazyEmbeddings` are read and pooled shard by shard.
 
         Returns
         -------
         ndarray of shape (images, vectors * channels), dtype float32
             One vector of channels for ``average`` and ``max``, two for both, ten for ``pyramid``,
-            one of every cell for ``flatten``.
-            Inputs that are vectors already keep their values and dtype.
+            one of every cell for ``flatten``. Inputs that are vectors keep their values and dtype.
         """
         if isinstance(X, LazyEmbeddings):
-            return self._stream(X)
+            return self._by_shard(X)
         grid = _as_array(X)
         if grid.ndim == 2:
             return np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
-        if self.how == "flatten":
-            return self._flat(grid)
-        # One conversion: means of float16 convert each cell again and take five times as long.
-        vectors = np.stack(self._vectors(grid.astype(np.float32, copy=False)), axis=1)
+        if self.how == "flatten":  # one vector, which is standardized as a whole
+            vectors = grid.reshape(len(grid), 1, -1).astype(np.float32)
+        else:
+            # One conversion: means of float16 convert each cell again and take five times as long.
+            vectors = np.stack(self._vectors(grid.astype(np.float32, copy=False)), axis=1)
         if self.standardize:
             vectors -= vectors.mean(axis=2, keepdims=True)
-            vectors /= vectors.std(axis=2, keepdims=True) + np.float32(1e-6)
+            vectors /= vectors.std(axis=2, keepdims=True) + np.float32(STANDARDIZE_EPSILON)
         return vectors.reshape(len(vectors), -1)
 
-    def _stream(self, X: LazyEmbeddings) -> NDArray[np.floating]:
-        """Pool shard by shard; memory holds the pooled vectors and one shard."""
+    def _by_shard(self, X: LazyEmbeddings) -> NDArray[np.floating]:
+        """Hold the pooled vectors and one shard in memory."""
         pooled: NDArray[np.floating] | None = None
         for where, block in X.blocks():
             part = self.transform(block)
@@ -99,14 +111,6 @@ class SpatialPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 pooled = np.empty((len(X), part.shape[1]), part.dtype)
             pooled[where] = part
         return pooled if pooled is not None else np.empty((0, 0), np.float32)
-
-    def _flat(self, grid: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Lay an embedding out as one vector, which is standardized as a whole."""
-        flat = grid.reshape(len(grid), -1).astype(np.float32)
-        if self.standardize:
-            flat -= flat.mean(axis=1, keepdims=True)
-            flat /= flat.std(axis=1, keepdims=True) + np.float32(1e-6)
-        return flat
 
     def _vectors(self, grid: NDArray[np.floating]) -> list[NDArray[np.float32]]:
         """Pool (images, rows, columns, channels) into one or more (images, channels)."""
@@ -140,6 +144,6 @@ def _as_array(X: ArrayLike) -> NDArray[np.floating]:
 
 
 def regions(cells: int) -> list[slice]:
-    """Divide an axis into three regions that cover it; they overlap where it doesn't divide."""
+    """Divide an axis into three regions. They overlap if the number of cells isn't divisible."""
     side = PYRAMID_SIDE
     return [slice(i * cells // side, -(-(i + 1) * cells // side)) for i in range(side)]

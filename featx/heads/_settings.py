@@ -14,12 +14,12 @@ PCA_COMPONENTS = 300
 
 
 def _none(value: Any) -> Any:
-    """Let people write none for None."""
+    """Read the word none as None."""
     return None if isinstance(value, str) and value.lower() in ("none", "null", "") else value
 
 
 def _numbers(value: Any) -> Any:
-    """Let people write 512,256 for a list, and 512 for a list of one."""
+    """Read 512,256 as a list, and 512 as a list of one."""
     value = _none(value)
     if isinstance(value, str):
         return [part for part in value.split(",") if part.strip()]
@@ -34,28 +34,37 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class KerasSettings(Spec):
-    """Settings of the Keras head; see the description of each field."""
+    """Settings of the Keras head; each field has a description.
+
+    Examples
+    --------
+    >>> KerasSettings(dense_units="512,256", epochs=20).widths
+    (512, 256)
+    """
 
     architecture: Literal["study", "gap"] = Field(
         "study",
         description="study: three stages of convolutions, then Dense; gap: small, global average "
         "pooling, then Dense",
     )
-    pooling: Literal["max", "average"] = Field("max", description="of the study's network")
+    pooling: Literal["max", "average"] = Field("max", description="pooling in the study's network")
     dense_units: Annotated[tuple[Units, ...] | None, BeforeValidator(_numbers)] = Field(
         None,
         description="width of each Dense layer, such as 512,256; none: 1024,1024,1024 for study, "
         "64 for gap",
     )
-    dropout: float = Field(0.5, ge=0, lt=1, description="before the last layer")
-    batch_normalization: bool = Field(True, description="after the study's first convolutions")
+    dropout: float = Field(0.5, ge=0, lt=1, description="rate of dropout before the last layer")
+    batch_normalization: bool = Field(
+        True, description="normalization after the study's first convolutions"
+    )
     layers: tuple[dict[str, Any], ...] | None = Field(
         None, description="a network of your own, from `head_config`; see docs/heads.md"
     )
     optimizer: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="sgd has momentum 0.9")
     learning_rate: float = Field(5e-4, gt=0, le=10, description="at the first step")
     schedule: Literal["cosine", "step", "constant"] = Field(
-        "cosine", description="to zero along half a cosine, halved every 10 epochs, or constant"
+        "cosine",
+        description="cosine: to zero along half a cosine; step: halved every 10 epochs; constant",
     )
     epochs: int = Field(8, ge=1, description="passes over the training images")
     batch_size: int = Field(32, ge=1, le=4096, description="images a step")
@@ -63,7 +72,7 @@ class KerasSettings(Spec):
         "balanced", description=WEIGHTS
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="moves targets this far from 0 and 1"
+        0.0, ge=0, lt=0.5, description="distance of targets from 0 and 1"
     )
     copies_per_epoch: Literal["one", "all"] = Field(
         "one", description="an epoch sees one copy of each image, drawn at random, or all"
@@ -76,7 +85,7 @@ class KerasSettings(Spec):
         "best_recall: all epochs, then back to the best; none: the last epoch",
     )
     monitor: Literal["loss", "accuracy", "recall"] = Field(
-        "loss", description="what stopping=patience watches on the validation images"
+        "loss", description="metric on the validation images that stopping=patience goes by"
     )
     patience: int = Field(10, ge=1, description="epochs without a better one before it stops")
     accuracy_target: Fraction = Field(0.94, description="stopping=dual: validation accuracy")
@@ -85,14 +94,17 @@ class KerasSettings(Spec):
         None, description="stopping=dual: recall on the training images, 0.98 in the study"
     )
     validation_fraction: float = Field(
-        0.15, gt=0, lt=1, description="of the patients, held out where there is a stopping rule"
+        0.15,
+        gt=0,
+        lt=1,
+        description="share of the patients, held out if there is a stopping rule",
     )
     ensemble: int = Field(1, ge=1, le=100, description="networks whose scores are averaged")
     ensemble_of: Literal["seeds", "folds"] = Field(
         "seeds", description="members differ by seed, or each leaves out one fold of patients"
     )
     precision: Precision = Field(
-        "float32", description="of the arithmetic; `featx fit` takes the faster"
+        "float32", description="precision of the arithmetic; `featx fit` takes the faster"
     )
 
     @model_validator(mode="after")
@@ -110,7 +122,7 @@ class KerasSettings(Spec):
 
 
 class BaselineSettings(Spec):
-    """What the heads of scikit-learn share: how an embedding becomes one feature vector."""
+    """Settings that all heads of scikit-learn share: how an embedding becomes a feature vector."""
 
     representation: Pooling = Field(
         "pyramid",
@@ -118,7 +130,7 @@ class BaselineSettings(Spec):
         "flatten (always reduced)",
     )
     standardize: bool = Field(
-        True, description="each pooled vector of each image to mean 0 and standard deviation 1"
+        True, description="whether each pooled vector of an image gets mean 0 and deviation 1"
     )
     components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
         None, description=COMPONENTS
@@ -127,7 +139,7 @@ class BaselineSettings(Spec):
     @model_validator(mode="before")
     @classmethod
     def _flatten_is_reduced(cls, values: Any) -> Any:
-        """Reduce 41,472 columns first: an SVM on them would take hours."""
+        """Reduce 41,472 columns first. An SVM on them would take hours."""
         if isinstance(values, dict) and values.get("representation") == "flatten":
             values = dict(values)
             if _none(values.setdefault("components", PCA_COMPONENTS)) is None:
@@ -157,7 +169,7 @@ class SvmSettings(BaselineSettings):
         None, description="cost of an error; none: 10 for rbf, 0.01 for linear"
     )
     gamma: Literal["scale", "auto"] | Annotated[float, Field(gt=0)] = Field(
-        "scale", description="of the RBF kernel"
+        "scale", description="width of the RBF kernel"
     )
     class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
         "balanced", description=WEIGHTS
@@ -170,12 +182,12 @@ class SvmSettings(BaselineSettings):
 
 
 class KnnSettings(BaselineSettings):
-    """Settings of nearest neighbours."""
+    """Settings of nearest neighbors."""
 
     components: Annotated[int | None, Field(ge=1), BeforeValidator(_none)] = Field(
         PCA_COMPONENTS, description=COMPONENTS
     )
-    n_neighbors: int = Field(25, ge=1, description="weighted by distance")
+    n_neighbors: int = Field(25, ge=1, description="neighbors, weighted by distance")
     metric: Literal["euclidean", "cosine", "manhattan"] = "euclidean"
 
 
@@ -186,7 +198,7 @@ class LdaSettings(BaselineSettings):
         PCA_COMPONENTS, description=COMPONENTS
     )
     shrinkage: Annotated[Literal["auto"] | Fraction | None, BeforeValidator(_none)] = Field(
-        0.1, description="of the covariance; auto is Ledoit and Wolf's"
+        0.1, description="shrinkage of the covariance; auto is Ledoit and Wolf's"
     )
 
 
@@ -198,7 +210,7 @@ class HgbSettings(BaselineSettings):
     )
     learning_rate: float = Field(0.1, gt=0, le=1)
     max_iter: int = Field(150, ge=1, description="trees")
-    max_bins: int = Field(32, ge=2, le=255, description="of each feature; more cost time")
+    max_bins: int = Field(32, ge=2, le=255, description="bins of each feature; more cost time")
     max_leaf_nodes: int = Field(15, ge=2)
     l2_regularization: float = Field(1.0, ge=0)
     class_weight: Annotated[Literal["balanced"] | None, BeforeValidator(_none)] = Field(
@@ -206,20 +218,30 @@ class HgbSettings(BaselineSettings):
     )
 
 
+class CustomSettings(BaselineSettings):
+    """Settings of a classifier of the user's own: its features, and what it is, for readers."""
+
+    classifier: str = Field(description="module and name of its class")
+    parameters: str = Field(description="class and parameters, as scikit-learn writes them")
+
+
 HeadName = Literal["keras", "logreg", "svm", "knn", "lda", "hgb"]
-SETTINGS: dict[HeadName, type[KerasSettings] | type[BaselineSettings]] = {
+CUSTOM: Literal["custom"] = "custom"
+SETTINGS: dict[HeadName | Literal["custom"], type[KerasSettings] | type[BaselineSettings]] = {
     "keras": KerasSettings,
     "logreg": LogregSettings,
     "svm": SvmSettings,
     "knn": KnnSettings,
     "lda": LdaSettings,
     "hgb": HgbSettings,
+    CUSTOM: CustomSettings,
 }
-TITLES: dict[HeadName, str] = {
+TITLES: dict[HeadName | Literal["custom"], str] = {
     "keras": "a Keras network: the study's, a small one, or your own",
     "logreg": "logistic regression",
     "svm": "support vector machine",
-    "knn": "nearest neighbours",
+    "knn": "nearest neighbors",
     "lda": "linear discriminant analysis",
     "hgb": "gradient boosting on histograms",
+    CUSTOM: "a scikit-learn classifier of your own",
 }

@@ -1,4 +1,4 @@
-"""When training stops, and which epoch's weights it keeps."""
+"""Rules that stop a training and choose the epoch whose weights are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Logs = dict[str, float]
 
 
 class _Best(NamedTuple):
-    """The epoch to go back to, counted from 1."""
+    """The best epoch, counted from 1."""
 
     epoch: int
     logs: Logs
@@ -22,23 +22,22 @@ class _Best(NamedTuple):
 
 
 class BestEpoch(Callback):  # type: ignore[misc]
-    """Keep the best epoch's weights, stop when no better one comes, go back to them at the end.
+    """Stop when no better epoch comes, and restore the weights of the best one at the end.
 
-    What "better" means is up to the subclass. The weights go back in any case: when patience runs
-    out, and when the epochs do. The first epoch is always kept, so there is always one. (Keras's
-    `EarlyStopping` forgets the best epoch when a training goes on after a kill.)
+    A subclass says what "better" means. The weights are restored if patience runs out and also if
+    the epochs do. (Keras's `EarlyStopping` forgets the best epoch if a training is resumed.)
 
     Parameters
     ----------
     patience
-        Epochs without a better one before training stops; None never stops it.
+        Number of epochs without a better one before training stops. None never stops it.
 
     Attributes
     ----------
     best : epoch, logs and weights
-        Of the epoch that is kept.
+        Best epoch so far, which is the first one until a better one comes.
     outcome : str
-        What was kept and why, for people.
+        Text that says which epoch was kept and why.
     """
 
     def __init__(self, patience: int | None) -> None:
@@ -49,11 +48,10 @@ class BestEpoch(Callback):  # type: ignore[misc]
 
     @property
     def outcome(self) -> str:
-        """What was kept and why."""
+        """Which epoch was kept and why."""
         return "" if self.best is None else f"kept epoch {self.best.epoch}{self._why()}"
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Compare the epoch with the best so far."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         if self.best is None or self._better(logs, self.best.logs):
             self.best, self.wait = _Best(epoch + 1, logs, self.model.get_weights()), 0
@@ -68,17 +66,16 @@ class BestEpoch(Callback):  # type: ignore[misc]
         return self.patience is not None and self.wait >= self.patience
 
     def on_train_end(self, logs: Logs | None = None) -> None:  # noqa: ARG002
-        """Go back to the best epoch."""
         if self.best is not None:
             self.model.set_weights(self.best.weights)
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed training needs besides the weights."""
+        """Return what resuming needs besides the weights."""
         assert self.best is not None
         return {"epoch": self.best.epoch, "logs": self.best.logs, "wait": self.wait}
 
     def resume(self, state: dict[str, Any], weights: list[NDArray[Any]]) -> None:
-        """Go on where `state` was."""
+        """Restore a `state`."""
         self.best = _Best(state["epoch"], state["logs"], weights)
         self.wait = state["wait"]
 
@@ -95,26 +92,26 @@ class BestEpoch(Callback):  # type: ignore[misc]
 class DualMetricEarlyStopping(BestEpoch):
     """The study's stopping rule: accuracy and recall on the validation images, both.
 
-    Patience starts to count only after an epoch has passed all targets; from then on an epoch is
-    better only if validation accuracy *and* recall improve. Where no epoch passes, that is no
-    error: the epoch of highest recall among those with accuracy at or above the floor is kept, else
-    the one of highest accuracy.
+    Patience starts to count after an epoch has passed all targets. From then on an epoch is better
+    only if validation accuracy *and* recall improve. If no epoch passes, the epoch of highest
+    recall among those with accuracy at or above the floor is kept. If there is none, the epoch of
+    highest accuracy is kept.
 
     Parameters
     ----------
     accuracy_target, recall_target
-        On the validation images.
+        Targets on the validation images.
     train_recall_target
-        On the training images; None asks nothing of them.
+        Target on the training images. None asks nothing of them.
     accuracy_floor
-        Of the epoch that is kept when none passes.
+        Accuracy floor of the epoch that is kept if none passes.
     patience
-        Epochs without a better one, counted from the first that passed.
+        Number of epochs without a better one, counted from the first that passed.
 
     Raises
     ------
     ValueError
-        When a target isn't between 0 and 1, or patience is below 1.
+        If a target isn't between 0 and 1, or patience is below 1.
     """
 
     def __init__(
@@ -158,7 +155,7 @@ class DualMetricEarlyStopping(BestEpoch):
         return self._passes(logs) or self._fallback(logs) > self._fallback(best)
 
     def _fallback(self, logs: Logs) -> tuple[bool, float, float]:
-        # A network that fell apart scores NaN, which is neither above nor below anything.
+        # A network that diverged scores NaN, which no comparison orders.
         accuracy, recall = np.nan_to_num([logs["val_accuracy"], logs["val_recall"]], nan=-1.0)
         above = bool(accuracy >= self.accuracy_floor)
         return (True, recall, accuracy) if above else (False, accuracy, recall)
@@ -185,9 +182,9 @@ class MetricPatience(BestEpoch):
     Parameters
     ----------
     monitor
-        ``loss``, ``accuracy`` or ``recall``, on the validation images.
+        Metric on the validation images: ``loss``, ``accuracy`` or ``recall``.
     patience
-        Epochs without improvement; None trains through and then goes back to the best epoch.
+        Number of epochs without improvement. None trains all epochs, then restores the best.
     """
 
     def __init__(self, monitor: str = "loss", patience: int | None = 10) -> None:
@@ -201,7 +198,7 @@ class MetricPatience(BestEpoch):
         value = logs[f"val_{self.monitor}"]
         if np.isnan(value):
             return (-np.inf, 0.0)
-        # Recall is often the same in many epochs; accuracy decides between them.
+        # Many epochs often have the same recall. Accuracy decides between them.
         return (-value if self.monitor == "loss" else value, logs["val_accuracy"])
 
     def _why(self) -> str:
@@ -211,7 +208,7 @@ class MetricPatience(BestEpoch):
 
 
 def make_rule(settings: KerasSettings, accuracy_floor: float) -> BestEpoch | None:
-    """Build the stopping rule that the settings ask for; None trains through to the last epoch."""
+    """Build the stopping rule that the settings ask for. None trains to the last epoch."""
     if settings.stopping == "dual":
         return DualMetricEarlyStopping(
             settings.accuracy_target,

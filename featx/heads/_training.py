@@ -1,4 +1,4 @@
-"""Training one network on batches: optimizer, stopping rule, logs, and going on after a kill."""
+"""Training one network on batches: optimizer, callbacks, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.heads._batches import Batches, Embeddings, feeding
+from featx.heads._batches import Batches, Embeddings, prefetched
 from featx.heads._checkpoint import Checkpoint, History
 from featx.heads._settings import KerasSettings
 from featx.heads._stopping import make_rule
 
 OnEpoch = Callable[[dict[str, float]], None]
+OnScores = Callable[[int, NDArray[np.float64]], None]
 STEP_EPOCHS, STEP_FACTOR = 10, 0.5
-VALIDATION_BATCH = 64
+VALIDATION_BATCH, SCORED_BATCH = 64, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,11 @@ class Trained:
     Attributes
     ----------
     network
-        A Keras Sequential, not compiled.
+        Keras Sequential, not compiled.
     history
         One dict an epoch: loss, accuracy, recall, the same with ``val_``, and seconds.
     outcome
-        What the stopping rule kept; empty where there is none.
+        Epoch that the stopping rule kept, and why. Empty if there is no rule.
     """
 
     network: Any
@@ -45,18 +46,18 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Where a training tells how far it is; None for nowhere.
+    """Where a training reports its epochs; None for nowhere.
 
     Attributes
     ----------
     on_epoch
-        Called after each epoch.
+        Function that is called after each epoch.
     tensorboard
         Folder for TensorBoard's event files.
     checkpoint
-        File of the state after each epoch; a training that finds one goes on from there.
+        File of the state after each epoch. A training that finds one goes on from there.
     callbacks
-        Keras callbacks besides.
+        Further callbacks of Keras.
     """
 
     on_epoch: OnEpoch | None = None
@@ -74,12 +75,12 @@ def train(
     accuracy_floor: float = 0.9,
     logging: Logging = Logging(),
 ) -> Trained:
-    """Train a network with binary cross-entropy, watching accuracy and recall.
+    """Train a network with binary cross-entropy, and measure accuracy and recall.
 
     Parameters
     ----------
     network
-        A Keras Sequential, not compiled.
+        Keras Sequential, not compiled.
     batches
         Training images.
     settings
@@ -87,10 +88,12 @@ def train(
     validation
         Embeddings and targets that the stopping rule goes by.
     accuracy_floor
-        See `featx.heads._stopping.DualMetricEarlyStopping`.
+        Accuracy floor; see `featx.heads._stopping.DualMetricEarlyStopping`.
     logging
-        Where to tell how far it is.
+        Where the epochs are reported.
     """
+    import tensorflow as tf
+
     network.compile(
         _optimizer(settings, batches.steps),
         keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
@@ -113,9 +116,9 @@ def train(
         callbacks.append(keras.callbacks.TensorBoard(logging.tensorboard, write_graph=False))
     over = rule is not None and rule.exhausted
     row, one = (None, *batches.X.shape[1:]), (None,)
-    with contextlib.ExitStack() as feeds:
-        fed = feeds.enter_context(
-            feeding(
+    with contextlib.ExitStack() as datasets:
+        training = datasets.enter_context(
+            prefetched(
                 functools.partial(batches.forever, len(history)),
                 (row, batches.X.dtype),
                 (one, np.float32),
@@ -125,8 +128,8 @@ def train(
         held_out = None
         if validation is not None:
             in_order = functools.partial(_in_order, *validation)
-            held_out = feeds.enter_context(
-                feeding(
+            held_out = datasets.enter_context(
+                prefetched(
                     in_order,
                     (row, batches.X.dtype),
                     (one, np.float32),
@@ -135,7 +138,7 @@ def train(
             )
         try:
             network.fit(
-                fed,
+                training,
                 initial_epoch=settings.epochs if over else len(history),
                 epochs=settings.epochs,
                 steps_per_epoch=batches.steps,
@@ -145,7 +148,7 @@ def train(
                 verbose=0,
                 callbacks=callbacks,
             )
-        except Exception:
+        except tf.errors.OpError:  # TensorFlow hides what went wrong while it read batches
             if batches.failures:
                 raise batches.failures[0] from None
             raise
@@ -167,9 +170,9 @@ def average(networks: list[Any], embedding_shape: tuple[int, ...]) -> Any:
 
 
 def _make_variables(network: Any) -> None:
-    """Make those of the optimizer and of the metrics.
+    """Make the variables of the optimizer and of the metrics.
 
-    Else the first step makes them, and TensorFlow traces that step twice.
+    If the first step had to make them, TensorFlow would trace that step twice.
     """
     network.optimizer.build(network.trainable_variables)
     nothing = np.zeros((1, 1), np.float32)
@@ -191,14 +194,14 @@ def _optimizer(settings: KerasSettings, steps: int) -> Any:
 
 
 class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Append each epoch to the history, and tell the caller."""
+    """Append each epoch to the history and report it."""
 
     def __init__(self, history: History, on_epoch: OnEpoch | None) -> None:
         super().__init__()
         self.history, self.on_epoch = history, on_epoch
 
     def replay(self, epochs: int) -> None:
-        """Count epochs that needn't be trained any more."""
+        """Report epochs that needn't be trained any more."""
         for _ in range(epochs if self.on_epoch is not None else 0):
             assert self.on_epoch is not None
             self.on_epoch({})
@@ -212,6 +215,30 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.history.append({"epoch": epoch + 1} | numbers | {"seconds": seconds})
         if self.on_epoch is not None:
             self.on_epoch(self.history[-1])
+
+
+class EpochScores(keras.callbacks.Callback):  # type: ignore[misc]
+    """Score images that a network isn't trained on after each of its epochs.
+
+    Parameters
+    ----------
+    X : array or LazyEmbeddings of shape (images, rows, columns, channels)
+        Embeddings.
+    on_scores
+        Function that gets the epoch, counted from 1, and the scores, of shape (images,), dtype
+        float64. It may raise to end the training.
+    """
+
+    def __init__(self, X: Embeddings, on_scores: OnScores) -> None:
+        super().__init__()
+        self.X, self.on_scores = X, on_scores
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        parts = [
+            np.asarray(self.model(self.X[start : start + SCORED_BATCH], training=False))
+            for start in range(0, len(self.X), SCORED_BATCH)
+        ]
+        self.on_scores(epoch + 1, np.concatenate(parts)[:, 0].astype(np.float64))
 
 
 def _plain(network: Any) -> Any:

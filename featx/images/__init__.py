@@ -11,7 +11,7 @@ from featx.images._augment import (
     preset_augmentation,
 )
 from featx.images._decode import DecodingSpec, UnreadableImageError, decode
-from featx.images._picture import picture
+from featx.images._display import decode_for_display
 
 __all__ = [
     "PRESETS",
@@ -22,8 +22,8 @@ __all__ = [
     "UnreadableImageError",
     "apply_affine",
     "decode",
+    "decode_for_display",
     "draw_parameters",
     "make_copy",
-    "picture",
     "preset_augmentation",
 ]

@@ -17,9 +17,9 @@ FillMode = Literal["nearest", "constant", "reflect", "wrap"]
 
 
 class AugmentationSpec(Spec):
-    """How copies differ from their image. Defaults are the study's.
+    """How copies differ from their image. The defaults are the study's.
 
-    The words, units and order are those of Keras's ``ImageDataGenerator``.
+    Names, units and order are those of Keras's ``ImageDataGenerator``.
 
     Attributes
     ----------
@@ -42,8 +42,13 @@ class AugmentationSpec(Spec):
     vertical_flip
         Turn half of the copies upside down.
     fill_mode
-        What is outside the image: its ``nearest`` pixel, black (``constant``), its mirror image
+        Pixels outside the image: its ``nearest`` pixel, black (``constant``), its mirror image
         (``reflect``) or the image again (``wrap``).
+
+    Examples
+    --------
+    >>> AugmentationSpec(copies=2, rotation=10, horizontal_flip=False).copies
+    2
     """
 
     copies: int = Field(4, ge=0, le=1000)
@@ -83,8 +88,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "brightness": (0.9, 1.1),
     },
 }
-"""``none``: no copies. ``study``: the defaults. ``chest``: what another technician, patient or
-machine might do to a chest X-ray, and the heart stays on its side."""
+"""``none``: no copies. ``study``: the defaults. ``chest``: changes that another technician, patient
+or machine might make to a chest X-ray. The heart stays on its side."""
 
 
 def preset_augmentation(name: str, **changes: object) -> AugmentationSpec:
@@ -95,14 +100,19 @@ def preset_augmentation(name: str, **changes: object) -> AugmentationSpec:
     name
         One of `PRESETS`.
     changes
-        Fields of `AugmentationSpec`; None leaves the preset's.
+        Fields of `AugmentationSpec`. None leaves the preset's value.
 
     Raises
     ------
     InputError
-        For an unknown name.
+        If the name is unknown.
     pydantic.ValidationError
-        For a value out of range.
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> preset_augmentation("chest", copies=2).rotation
+    10.0
     """
     require_known("augmentation preset", name, PRESETS)
     given = {field: value for field, value in changes.items() if value is not None}
@@ -126,7 +136,7 @@ class CopyParameters:
     shear
         Shear angle in degrees.
     brightness
-        What grey values are multiplied by.
+        Factor of grey values.
     """
 
     theta: float
@@ -143,7 +153,7 @@ class CopyParameters:
 def draw_parameters(
     spec: AugmentationSpec, image_sha256: str, copy: int, size: int
 ) -> CopyParameters:
-    """Draw the parameters of copy `copy`, from the seed, the image's content and `copy` alone."""
+    """Draw the parameters of a copy from its number, the seed and the image's content alone."""
     key = hashlib.sha256(f"{spec.seed}:{image_sha256}:{copy}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(key, "little"))
     # New parameters are drawn last, so that the old ones stay what they were.
@@ -174,14 +184,14 @@ def apply_affine(
     ----------
     pixels : ndarray of shape (size, size, channels), dtype float32
     parameters
-        What to do; brightness isn't done here.
+        Changes to make. Brightness is left alone.
     fill_mode
         See `AugmentationSpec`.
 
     Returns
     -------
     ndarray of shape (size, size, channels), dtype float32
-        Bilinear.
+        Image in bilinear interpolation.
     """
     height, width = pixels.shape[:2]
     # Arrays count (row, column) where the parameters say (x, y), so a turn has the other sign.
@@ -209,7 +219,7 @@ def apply_affine(
 def make_copy(
     pixels: NDArray[np.float32], spec: AugmentationSpec, image_sha256: str, copy: int
 ) -> NDArray[np.float32]:
-    """Return copy `copy` of an image; copy 0 is the image itself.
+    """Return an augmented copy of an image. Copy 0 is the image itself.
 
     Parameters
     ----------
@@ -219,7 +229,15 @@ def make_copy(
     image_sha256
         SHA-256 of the image file, hexadecimal.
     copy
-        0 for the untouched image.
+        Number of the copy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pixels = np.arange(16, dtype=np.float32).reshape(4, 4, 1)
+    >>> spec = AugmentationSpec(rotation=0, zoom=0, width_shift=0, height_shift=0)
+    >>> make_copy(pixels, spec, "0" * 64, 2)[0, :, 0]
+    array([3., 2., 1., 0.], dtype=float32)
     """
     if copy == 0:
         return pixels

@@ -1,7 +1,7 @@
-"""What the header of a JPEG, JPEG-LS or JPEG 2000 codestream says, and if it asks for too much.
+"""Headers of JPEG, JPEG-LS and JPEG 2000 codestreams, read before they are decoded.
 
-A decoder makes room for what the codestream says, whatever the DICOM header around it says, so
-this is read first. See ITU-T T.81 B.2 (JPEG), T.87 C.2 (JPEG-LS) and T.800 A.4 to A.6 (JPEG 2000).
+A decoder makes room for what the codestream says, whatever the DICOM header around it says.
+See ITU-T T.81 B.2 (JPEG), T.87 C.2 (JPEG-LS) and T.800 A.4 to A.6 (JPEG 2000).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Literal
 Kind = Literal["JPEG", "JPEG-LS", "JPEG 2000"]
 
 SMALL_IMAGE = 2**22
-"""Pixels of an image that may be compressed as much as one likes."""
+"""Pixels of an image that may be compressed without a bound."""
 MAX_PIXELS_PER_BYTE = 1000
-"""Of larger images. Lossy X-rays have 10, and a blank JPEG has 90."""
+"""Largest compression of larger images. Lossy X-rays have 10, and a blank JPEG has 90."""
 MIN_TILE = 2**10
 MIN_BLOCK = 2**8
-"""Pixels of a tile and of a code block, on average: OpenJPEG takes 9 kB for a tile."""
+"""Mean pixels of a tile and of a code block, at least: OpenJPEG takes 9 kB for a tile."""
 MAX_PRECINCTS = 2**12
-"""And one more for every 512 pixels: OpenJPEG takes 2 kB for each."""
+"""Largest number of precincts, with one more for every 512 pixels: each takes OpenJPEG 2 kB."""
 
 _START = b"\xff\xd8"
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -44,17 +44,17 @@ class Codestream:
     Attributes
     ----------
     kind
-        The family of its standard.
+        Family of its standard.
     rows, columns
-        Of its image, in pixels.
+        Size of the image in pixels.
     samples
-        Of a pixel.
+        Samples of a pixel.
     precision
         Bits of a sample.
     marker
-        Second byte of JPEG's frame marker, which tells the process; 0 for JPEG 2000.
+        Second byte of JPEG's frame marker, which tells the process. JPEG 2000 has 0.
     signed
-        Whether JPEG 2000 says that samples may be negative; the others have no way to say it.
+        Whether samples may be negative. Only JPEG 2000 can say so.
     """
 
     kind: Kind
@@ -72,7 +72,7 @@ def read_codestream(data: bytes) -> Codestream:
     Raises
     ------
     CodestreamError
-        When it is none of the three, damaged, or has so many tiles, code blocks or precincts that
+        If it is none of the three, damaged, or has so many tiles, code blocks or precincts that
         a decoder would take far more memory than an image of its size needs.
     """
     try:
@@ -144,7 +144,7 @@ def _end_of_boxes(data: bytes) -> int:
 def _require_modest_coding(
     data: bytes, at: int, samples: int, tile: tuple[int, int], budget: int
 ) -> int:
-    """Walk through the header of a codestream or a tile; return where it ends."""
+    """Check the header of a codestream or a tile, and return where it ends."""
     while True:
         marker, length = struct.unpack_from(">2H", data, at)
         if marker in (_TILE_PART, _TILE_DATA):

@@ -1,4 +1,4 @@
-"""Making images of different machines more alike: histogram equalisation, global or local."""
+"""Histogram equalization, global or local: it makes images of different machines more alike."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CLIP_LIMIT = 0.01
 
 
 def apply_contrast(pixels: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
-    """Equalise the histogram of an image; colours keep their hue.
+    """Equalize the histogram of an image. Colours keep their hue.
 
     Parameters
     ----------
     pixels : ndarray of shape (size, size, 1 or 3), dtype float32
         Values 0..255.
     contrast
-        ``equalize`` spreads all grey values over the range; ``clahe`` does so in each of 8x8 tiles,
+        ``equalize`` spreads all grey values over the range. ``clahe`` does so in each of 8x8 tiles,
         with limited contrast (Zuiderveld 1994). Both are scikit-image's.
 
     Returns

@@ -13,9 +13,9 @@ from pydantic import Field
 
 from featx._specs import Spec
 from featx.data import _npz as npz
-from featx.data import reason_of
 from featx.data._dicom import is_dicom_name, looks_like_dicom
-from featx.data._opening import Samples, open_picture, samples_of
+from featx.data._file_facts import reason_of
+from featx.data._pillow import Samples, open_image, samples_of
 from featx.errors import FeatxError
 from featx.images._contrast import Contrast, apply_contrast
 from featx.images._dicom import decode_dicom
@@ -28,12 +28,18 @@ class DecodingSpec(Spec):
     Attributes
     ----------
     resize
-        The filter; bilinear over the whole area that a pixel covers, as Pillow and Keras do it.
+        Filter: bilinear over the whole area that a pixel covers, as in Pillow and Keras.
     jpeg_reduction
-        JPEG files are decoded at 1/2, 1/4 or 1/8 of their size (libjpeg's reduced DCT) where what
-        comes out is still at least so many times the side of the square; 0 never does.
+        Smallest ratio of a decoded JPEG's side to the square's. JPEG files are decoded at 1/2, 1/4
+        or 1/8 of their size (libjpeg's reduced DCT) as far as that leaves this ratio. 0 decodes
+        them whole.
     contrast
-        Of the square: ``none``, ``equalize`` or ``clahe``, see `featx.images._contrast`.
+        Equalization of the square's histogram: ``none``, ``equalize`` (global) or ``clahe``.
+
+    Examples
+    --------
+    >>> DecodingSpec(contrast="clahe").jpeg_reduction
+    2
     """
 
     resize: Literal["bilinear"] = "bilinear"
@@ -44,8 +50,15 @@ class DecodingSpec(Spec):
 
 
 class UnreadableImageError(FeatxError):
-    """An image file that can't be decoded; `reason` says why, without the path."""
+    """An image file can't be decoded; `reason` says why, without the path.
 
+    Examples
+    --------
+    >>> print(UnreadableImageError(Path("a.png"), "the file is empty"))
+    can't read the image a.png: the file is empty
+    """
+
+    code = "unreadable-image"
     exit_code = 2
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -62,38 +75,43 @@ def decode(
 ) -> NDArray[np.float32]:
     """Read an image and resize it to a square, as Keras's ``load_img`` does with bilinear filter.
 
-    The EXIF orientation is applied, transparency dropped, a palette resolved; images of more than 8
-    bits are scaled to 0..255 by their format's range, not by their content, as
-    `featx.data._opening.samples_of` says. The aspect ratio isn't kept, as in the study.
-    DICOM is shown as `featx.images._dicom.decode_dicom` says.
+    The EXIF orientation is applied, transparency is dropped and a palette resolved. The aspect
+    ratio isn't kept, as in the study. Images of more than 8 bits are scaled to 0..255 by their
+    format's range, not by their content. DICOM images are windowed as their header says.
 
     Parameters
     ----------
     path
-        A JPEG, PNG, TIFF, BMP, WebP or DICOM file, or an image in an ``.npz`` file
+        JPEG, PNG, TIFF, BMP, WebP or DICOM file, or an image in an ``.npz`` file
         (``FILE.npz#ARRAY/ROW``).
     size
-        Side of the square, in pixels.
+        Side of the square in pixels.
     spec
-        None takes the defaults.
+        Details of decoding. None takes the defaults.
     sha256
-        What the file's content, or the pixels in an ``.npz`` file, must hash to, hexadecimal; None
-        for anything.
+        Hexadecimal hash that the file, or the pixels in an ``.npz`` file, must have. None takes
+        any.
 
     Returns
     -------
     ndarray of shape (size, size, 1) or (size, size, 3), dtype float32
-        Values 0..255; one channel for grey images, RGB else.
+        Values 0..255. Grey images have one channel, others RGB.
 
     Raises
     ------
     UnreadableImageError
-        When the file is missing, empty, truncated, not an image, too large to be one, or not what
+        If the file is missing, empty, truncated, not an image, too large to be one, or not what
         `sha256` says.
+
+    Examples
+    --------
+    >>> from featx.images import decode
+    >>> decode("chest_xray/test/NORMAL/IM-0001-0001.jpeg", 300).shape  # doctest: +SKIP
+    (300, 300, 1)
     """
     spec = spec or DecodingSpec()
     try:
-        if npz.is_place(path):
+        if npz.is_row_path(path):
             pixels = _from_array(path, size, sha256)
         else:
             with open_regular(path) as file:
@@ -126,7 +144,7 @@ def _from_array(path: Path, size: int, sha256: str | None) -> NDArray[np.float32
 
 def _from_image(file: IO[bytes], size: int, spec: DecodingSpec) -> NDArray[np.float32]:
     """Read a file of a format that Pillow knows."""
-    opened = open_picture(file)
+    opened = open_image(file)
     samples = samples_of(opened)
     if spec.jpeg_reduction:  # for formats other than JPEG it does nothing
         opened.draft(None, (spec.jpeg_reduction * size,) * 2)

@@ -1,4 +1,4 @@
-"""From a DICOM file to pixels as its maker wants them shown."""
+"""From a DICOM file to pixels that are windowed as its header says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from featx.data._dicom import NoPictureError, numbers, raw_value, read_header, texts
+from featx.data._dicom import NoImageError, numbers, raw_value, read_header, texts
 from featx.images._dicom_pixels import PALETTE, StoredPixels, read_pixels, unusable
 from featx.images._lookup_tables import LookupTable, read_table, shows_something
 
@@ -22,9 +22,9 @@ _CHANNELS = ("Red", "Green", "Blue")
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """Values in the modality's units; `limits` are what black and white are stored as.
+    """Values in the modality's units.
 
-    With a negative slope the first of the limits is the larger one.
+    `limits` are the values of black and white. If the slope is negative, the first is the larger.
     """
 
     values: NDArray[Any]
@@ -39,18 +39,18 @@ class _Values:
 def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
     """Read, window and resize a DICOM image.
 
-    Stored values go through the modality LUT or rescale slope and intercept, then through the
-    first VOI LUT that is usable, else through the first window that is, else the range that the
-    stored bits can express is shown. A table or window is usable when it is whole and leaves more
-    than one grey: of the values that are possible, and of those in the image. MONOCHROME1 is
-    inverted. See DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
+    Stored values go through the modality LUT or rescale slope and intercept. After that come the
+    first usable VOI LUT, or the first usable window, or the range that the stored bits can express.
+    A table or window is usable if it is whole and leaves more than one grey, both of the possible
+    values and of those in the image. MONOCHROME1 is inverted. See DICOM PS3.3 C.11.1, C.11.2 and
+    C.7.6.3.1.2.
 
     Parameters
     ----------
     file
-        The file, at its start.
+        File at its start.
     size
-        Side of the square, in pixels.
+        Side of the square in pixels.
 
     Returns
     -------
@@ -59,18 +59,18 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
 
     Raises
     ------
-    NoPictureError
-        When there is no picture that featx reads, or the header leaves open what it looks like.
-        The reason names the attribute, and nothing that is in it.
+    NoImageError
+        If there is no image that featx reads, or the header leaves open what it looks like. The
+        reason names the attribute, and not its value.
     """
     dataset = read_header(file)
     try:
         stored = read_pixels(dataset)
         shown = _shown(dataset, stored)
-    except (NoPictureError, MemoryError):
+    except (NoImageError, MemoryError):
         raise
     except Exception as error:  # pydicom's words may have values of the header in them
-        raise NoPictureError("its PixelData can't be shown") from error
+        raise NoImageError("its PixelData can't be shown") from error
     channels = [_resize(shown[..., c], size) for c in range(shown.shape[-1])]
     pixels = np.stack(channels, axis=-1).clip(0.0, 255.0)
     # Inverted after resizing, and in steps that leave nothing to round, so that it is the exact
@@ -97,7 +97,7 @@ def _shown(dataset: Any, stored: StoredPixels) -> NDArray[np.float32]:
             if not _is_blotted_out(grey.values, shown):
                 return shown[..., None]
     for window in _windows(dataset, grey):
-        # pydicom spreads the window from one end of the range to the other, also where a negative
+        # pydicom spreads the window from one end of the range to the other, also if a negative
         # slope turns the range round.
         shown = _scaled(_windowed(grey.values, window), *grey.limits)
         if not _is_blotted_out(grey.values, shown):
@@ -108,7 +108,7 @@ def _shown(dataset: Any, stored: StoredPixels) -> NDArray[np.float32]:
 
 
 def _is_blotted_out(values: NDArray[Any], shown: NDArray[np.float32]) -> bool:
-    """Say whether an image that isn't of one value is shown in one grey."""
+    """Say whether an image of several values is shown in one grey."""
     return bool(np.ptp(shown) < _ONE_GREY and values.min() != values.max())
 
 
@@ -136,7 +136,7 @@ def _in_modality_units(dataset: Any, stored: StoredPixels) -> _Values:
 
 
 def _items(dataset: Any, keyword: str) -> list[Any]:
-    """Return the items of a sequence; none where it is absent, empty or no sequence."""
+    """Return the items of a sequence, none if it is absent, empty or no sequence."""
     from pydicom.sequence import Sequence
 
     value = raw_value(dataset, keyword)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.data._dicom import NoPictureError, raw_value, texts, whole_number
+from featx.data._dicom import NoImageError, raw_value, texts, whole_number
 from featx.data._npz import LARGEST_IMAGE
 from featx.images._codestreams import (
     MAX_PIXELS_PER_BYTE,
@@ -39,15 +39,15 @@ class StoredPixels:
     Attributes
     ----------
     values
-        Whole numbers of shape (rows, columns), or (rows, columns, 3) of RGB.
+        Whole numbers of shape (rows, columns), or (rows, columns, 3) for RGB.
     photometric
-        The photometric interpretation of the values: one of `GREY`, `PALETTE` or RGB.
+        Photometric interpretation of the values: one of `GREY`, `PALETTE` or RGB.
     bits
-        The stored bits.
+        Number of stored bits.
     signed
         Whether the values may be negative.
     bits_known
-        False where nothing says how many of 16 or 32 bits are used.
+        Whether something says how many of 16 or 32 bits are used.
     """
 
     values: NDArray[Any]
@@ -64,13 +64,13 @@ class StoredPixels:
         return 0.0, 2.0**self.bits - 1
 
 
-def unusable(keyword: str) -> NoPictureError:
-    """Say which attribute is missing, or is nothing that a picture can be made of."""
-    return NoPictureError(f"its DICOM header has no usable {keyword}")
+def unusable(keyword: str) -> NoImageError:
+    """Say which attribute is missing, or can't be used."""
+    return NoImageError(f"its DICOM header has no usable {keyword}")
 
 
-def _contradiction(*keywords: str) -> NoPictureError:
-    return NoPictureError(f"{' and '.join(keywords)} of its DICOM header contradict each other")
+def _contradiction(*keywords: str) -> NoImageError:
+    return NoImageError(f"{' and '.join(keywords)} of its DICOM header contradict each other")
 
 
 def read_pixels(dataset: Any) -> StoredPixels:
@@ -78,14 +78,14 @@ def read_pixels(dataset: Any) -> StoredPixels:
 
     Raises
     ------
-    NoPictureError
-        When they can't be decoded, or the header leaves open what they are.
+    NoImageError
+        If they can't be decoded, or the header leaves open what they are.
     """
     if dataset.Rows * dataset.Columns > LARGEST_IMAGE:
-        raise NoPictureError(f"Rows x Columns are more than the limit of {LARGEST_IMAGE} pixels")
+        raise NoImageError(f"Rows x Columns are more than the limit of {LARGEST_IMAGE} pixels")
     try:
         element = dataset["PixelData"]
-    except Exception as error:  # of another kind than bytes
+    except Exception as error:  # its type isn't bytes
         raise unusable("PixelData") from error
     data = element.value
     if not isinstance(data, bytes):
@@ -119,7 +119,7 @@ def read_pixels(dataset: Any) -> StoredPixels:
 
 
 def _transfer_syntax(dataset: Any, data: bytes) -> Any:
-    """Return the transfer syntax; where none is given, that which the file was read by."""
+    """Return the transfer syntax. If none is given, it is the one that the file was read by."""
     from pydicom import uid
 
     if told := texts(getattr(dataset, "file_meta", {}), "TransferSyntaxUID"):
@@ -149,7 +149,7 @@ def _only_frame(data: bytes) -> bytes:
     except Exception as error:  # pydicom has many words for damage
         raise _contradiction("TransferSyntaxUID", "PixelData") from error
     if several:
-        raise NoPictureError("a DICOM file of several images, not one (PixelData)")
+        raise NoImageError("a DICOM file of several images, not one (PixelData)")
     return frame
 
 
@@ -165,18 +165,18 @@ def _codestream(dataset: Any, syntax: Any, frame: bytes) -> Codestream | None:
         "JPEG 2000": uid.JPEG2000TransferSyntaxes,
     }
     if not any(syntax in syntaxes for syntaxes in kinds.values()):
-        raise NoPictureError(f"its compression{_name(syntax)} is none that featx reads")
+        raise NoImageError(f"its compression{_name(syntax)} is none that featx reads")
     try:
         stream = read_codestream(frame)
     except CodestreamError as error:
         reason = f"its PixelData{_name(syntax)} can't be decoded: it is {error}"
-        raise NoPictureError(reason) from error
+        raise NoImageError(reason) from error
     if syntax not in kinds[stream.kind]:
         raise _contradiction("TransferSyntaxUID", "PixelData")
     if (stream.rows, stream.columns) != (dataset.Rows, dataset.Columns):
         raise _contradiction("Rows, Columns", "PixelData")
     if dataset.Rows * dataset.Columns > max(SMALL_IMAGE, MAX_PIXELS_PER_BYTE * len(frame)):
-        raise NoPictureError(f"its PixelData{_name(syntax)} is too short for Rows x Columns")
+        raise NoImageError(f"its PixelData{_name(syntax)} is too short for Rows x Columns")
     return stream
 
 
@@ -207,12 +207,12 @@ def _kind(dataset: Any, stream: Codestream | None, syntax: Any, length: int) -> 
 
 
 def _usual_kind(dataset: Any, samples: int, stream: Codestream | None) -> str:
-    """Return the photometric interpretation that viewers take where the header has none."""
+    """Return the photometric interpretation that viewers take if the header has none."""
     if samples == 3:
         return "YBR_FULL_422" if stream and stream.marker == 0xC0 else "RGB"
     if raw_value(dataset, "RedPaletteColorLookupTableData"):
         return PALETTE
-    # PS3.3 C.11.6: of X-rays, INVERSE goes with MONOCHROME1, and IDENTITY with MONOCHROME2.
+    # PS3.3 C.11.6: X-rays with INVERSE are MONOCHROME1, and with IDENTITY MONOCHROME2.
     return GREY["INVERSE" not in [text.upper() for text in texts(dataset, "PresentationLUTShape")]]
 
 
@@ -223,7 +223,7 @@ def _is_signed(dataset: Any, stream: Codestream | None) -> bool:
 
 
 def _choice(dataset: Any, keyword: str) -> int:
-    """Return 0 or 1; 0 where the header has nothing."""
+    """Return 0 or 1, and 0 if the header has nothing."""
     value = whole_number(dataset, keyword)
     if value not in (0, 1) and texts(dataset, keyword):
         raise unusable(keyword)
@@ -261,14 +261,14 @@ def _bits_allocated(
 
 
 def _require_length(dataset: Any, length: int, pixel_bits: int, photometric: str) -> None:
-    """Refuse uncompressed pixels that aren't as many as the header says, and a little padding."""
+    """Refuse uncompressed pixels that are too few or too many; a little padding may follow."""
     bits = dataset.Rows * dataset.Columns * pixel_bits
     expected = -(-bits // 8) if photometric != "YBR_FULL_422" else bits // 24 * 2
     if length < expected:
-        raise NoPictureError("its PixelData is shorter than Rows, Columns and BitsAllocated say")
+        raise NoImageError("its PixelData is shorter than Rows, Columns and BitsAllocated say")
     most = expected * (1.5 if photometric == "YBR_FULL_422" else 2)
     if length >= most + expected % 2:
-        raise NoPictureError("its PixelData is longer than Rows, Columns and BitsAllocated say")
+        raise NoImageError("its PixelData is longer than Rows, Columns and BitsAllocated say")
 
 
 def _decoded(
@@ -280,12 +280,12 @@ def _decoded(
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
-        raise NoPictureError(f"its compression{_name(syntax)} is none that featx reads") from error
+        raise NoImageError(f"its compression{_name(syntax)} is none that featx reads") from error
     plugins = set(decoder.available_plugins)
     if stream and syntax == JPEGExtended12Bit and stream.precision > 8:
         plugins -= {"pillow"}  # which reads 8 bits
     if syntax.is_encapsulated and not plugins:
-        raise NoPictureError(f"its compression{_name(syntax)} {NEEDS_DECODER}")
+        raise NoImageError(f"its compression{_name(syntax)} {NEEDS_DECODER}")
     # pydicom's own decoder of RLE has no bound.
     plugin = "pylibjpeg" if syntax == RLELossless and "pylibjpeg" in plugins else ""
     try:
@@ -293,7 +293,7 @@ def _decoded(
     except MemoryError:
         raise
     except Exception as error:  # pydicom and its decoders have many words for damage
-        raise NoPictureError(f"its PixelData{_name(syntax)} can't be decoded") from error
+        raise NoImageError(f"its PixelData{_name(syntax)} can't be decoded") from error
     return np.asarray(values)
 
 
@@ -369,5 +369,5 @@ def _bits_stored(dataset: Any, allocated: int, stream: Codestream | None) -> tup
 
 
 def _name(syntax: Any) -> str:
-    """Return what DICOM calls a transfer syntax, and nothing for one that it doesn't know."""
+    """Return DICOM's name of a transfer syntax, or nothing if it has none."""
     return "" if syntax.name == syntax else f" ({syntax.name})"

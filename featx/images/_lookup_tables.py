@@ -1,7 +1,7 @@
 """Lookup tables of DICOM headers (PS3.3 C.11.1.1, C.11.2.1.1, C.7.6.3.1.5).
 
-pydicom applies tables as they are written. They are often written with other numbers of bits and
-entries than they have, and then it fails or wraps round.
+pydicom applies tables as they are written. Often the written numbers of bits and entries aren't
+true, and then pydicom fails or wraps round.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _BYTE = 8
 
 @dataclass(frozen=True, slots=True)
 class LookupTable:
-    """What values become: that of the first for smaller ones, that of the last for larger ones.
+    """What values become. Values beyond the table become its first or its last entry.
 
     Attributes
     ----------
     entries
-        Of shape (entries,), dtype uint16.
+        Array of shape (entries,), dtype uint16.
     first
-        The value that the first entry is for.
+        Value of the first entry.
     bits
-        The bits of the entries, which tell what is white.
+        Bits of the entries, which tell what is white.
     """
 
     entries: NDArray[np.uint16]
@@ -38,7 +38,7 @@ class LookupTable:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What is black and what is white."""
+        """Values of black and white."""
         return 0.0, 2.0**self.bits - 1
 
     def shows(self, limits: tuple[float, float]) -> bool:
@@ -47,7 +47,7 @@ class LookupTable:
         return shows_something(float(np.ptp(self.entries[low : high + 1])), self.limits[1])
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.uint16]:
-        """Look up whole numbers; others are rounded down."""
+        """Look up numbers, rounded down to whole ones."""
         if values.dtype.kind == "f":
             places = np.clip(np.floor(values) - self.first, 0, len(self.entries) - 1)
         else:
@@ -59,18 +59,18 @@ class LookupTable:
 def read_table(
     item: Any, limits: tuple[float, float], little_endian: bool, name: str = "LUT"
 ) -> LookupTable | None:
-    """Read a table; None where there is none, or it is too short for the values.
+    """Read a table, or return None if there is none or it is too short for the values.
 
     Parameters
     ----------
     item
         Data set with the table.
     limits
-        The smallest and the largest value that is looked up.
+        Smallest and largest value that is looked up.
     little_endian
-        Whether the file is.
+        Byte order of the file.
     name
-        What the attributes' names begin with.
+        Start of the attributes' names.
     """
     descriptor = _descriptor(item, f"{name}Descriptor")
     data = raw_value(item, f"{name}Data")
@@ -104,7 +104,7 @@ def _descriptor(item: Any, keyword: str) -> tuple[int, int, int] | None:
 
 
 def _entries(data: Any, count: int, bits: int, little_endian: bool) -> NDArray[np.uint16]:
-    """Return the entries, of which two may be in one word."""
+    """Return the entries. Two may be in one word."""
     if isinstance(data, bytes):
         if bits <= _BYTE and len(data) in (count, count + 1):
             packed = np.frombuffer(data, np.uint8)
@@ -126,8 +126,8 @@ def _entries(data: Any, count: int, bits: int, little_endian: bool) -> NDArray[n
 def _bits(told: int, largest: int) -> int:
     """Return the bits of the entries.
 
-    What the descriptor says is often the room that an entry takes, not the bits that it has:
-    cornerstone, the viewer's library, looks at the largest entry too.
+    The descriptor often gives the room that an entry takes, not its bits. Viewers (cornerstone)
+    look at the largest entry, too.
     """
     if _BYTE <= told < _WIDEST and largest < 2**told:
         return told

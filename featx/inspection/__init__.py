@@ -1,4 +1,4 @@
-"""Looking at a data set before trusting it: checks, and pictures of it.
+"""Looking at a data set before trusting it: checks, figures, new splits.
 
 Nothing is imported before it is used, because the processes that decode images need little of it.
 """

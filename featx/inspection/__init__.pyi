@@ -1,10 +1,6 @@
-from ._check import Inspection as Inspection
-from ._check import fixed_splits as fixed_splits
-from ._check import inspect as inspect
-from ._contact_sheet import contact_sheet as contact_sheet
-from ._contact_sheet import show_data as show_data
-from ._duplicates import near_pairs as near_pairs
+from ._figures import show_data as show_data
 from ._findings import Finding as Finding
-from ._findings import worst_first as worst_first
-from ._measure_images import Measurements as Measurements
-from ._measure_images import measure as measure
+from ._inspect import Inspection as Inspection
+from ._inspect import inspect as inspect
+from ._new_splits import fold_manifest as fold_manifest
+from ._new_splits import split_manifest as split_manifest

@@ -1,4 +1,4 @@
-"""Images that are there twice, byte for byte or to the eye."""
+"""Images that are there twice: the same file, or one that looks the same."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LARGEST_DISTANCE = 8
 """Bits of 64 that the perceptual hashes of near duplicates differ in, at most."""
 
 SMALLEST_CORRELATION = 0.985
-"""Of near duplicates' thumbnails. Of the 13.7 million pairs of different images in the public chest
-X-ray set (224 pixels), 8,767 are within that distance, and their correlations end at 0.976:
-``python benchmarks/data.py DATA --part near``."""
+"""Smallest correlation of near duplicates' thumbnails. The public chest X-ray set (224 pixels) has
+13.7 million pairs of different images. 8,767 are within that distance, and none of them correlates
+more than 0.976: ``python benchmarks/data.py DATA --part near``."""
 
 NAMES_IN_EXAMPLE = 6
 _ROWS_AT_ONCE = 128
@@ -30,24 +30,24 @@ _PAIRS_AT_ONCE = 4096
 def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int, int]]:
     """Find images that look the same and aren't the same file, and link them.
 
-    Two images are near duplicates when their perceptual hashes are close (`LARGEST_DISTANCE`) and
+    Two images are near duplicates if their perceptual hashes are close (`LARGEST_DISTANCE`) and
     their thumbnails correlate (`SMALLEST_CORRELATION`). X-rays are much alike: the hash alone takes
     thousands of different patients for one.
 
-    Of n images that all look the same there are n (n - 1) / 2 pairs. Here are n - 1 of them: enough
-    to tell which images belong together (`featx.data._links.linked`).
+    If n images all look the same, n - 1 links are returned, not all n (n - 1) / 2 pairs. They are
+    enough to tell which images belong together (`featx.data._links.linked`).
 
     Parameters
     ----------
     measured
-        See `featx.inspection.measure`.
+        Numbers of the images.
     sha256
-        Of the images, in the same order. Of equal files only the first is looked at.
+        Hashes of the images, in the same order. Only the first of equal files is looked at.
 
     Returns
     -------
     list of (int, int)
-        Positions, the smaller one first. No link could be left out.
+        Positions of linked images, the smaller one first.
     """
     usable = np.flatnonzero(informative(measured))
     content = np.asarray(sha256, dtype=object).astype("S64")[usable]
@@ -63,7 +63,7 @@ def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int,
         one, other = one[later] + start, other[later] + start
         linked_more = True
         while len(one):
-            if linked_more:  # those that belong together by now need no look
+            if linked_more:  # images that belong together by now needn't be compared
                 apart = sets[one] != sets[other]
                 one, other = one[apart], other[apart]
             a, b = one[:_PAIRS_AT_ONCE], other[:_PAIRS_AT_ONCE]
@@ -79,7 +79,7 @@ def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int,
 
 
 def _near_sets(table: pd.DataFrame, links: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Return the positions of images that look the same, equal files among them, set by set."""
+    """Return sets of images that look the same or are the same file, as positions."""
     sets = linked([table["sha256"].tolist()], links)
     near = np.isin(sets, sets[[one for one, _ in links]])
     rows = pd.Series(np.flatnonzero(near))
@@ -89,7 +89,7 @@ def _near_sets(table: pd.DataFrame, links: Sequence[tuple[int, int]]) -> list[li
 def check_duplicates(manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> list[Finding]:
     """Look for exact duplicates everywhere, and for near ones across splits and labels.
 
-    What is counted are sets of images: each looks the same as another one of its set.
+    Sets of images are counted. Each image looks the same as another one of its set.
     """
     table = manifest.table
     exact = [list(rows) for rows in table.groupby("sha256", sort=False).indices.values()]
@@ -134,7 +134,7 @@ def _across(kind: str, sets: list[list[int]], table: pd.DataFrame) -> list[Findi
             "error",
             len(sets),
             f"{_groups(len(sets))} of {what} in different splits",
-            "The same picture is learnt and tested. Keep each in one split: `fix_splits` OUT.csv.",
+            "The same picture is learnt and tested. Keep each in one split with `fix_splits`.",
             some([_names(table, rows, "split") for rows in sets]),
             {"groups": [table["path"].iloc[rows].tolist() for rows in sets]},
         )

@@ -1,4 +1,4 @@
-"""Files of figures: each as PNG and as SVG, and nothing of somebody else's is replaced."""
+"""Files of figures, PNG and SVG. Only figures that featx drew are replaced."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MADE_BY = "featx data"
-"""Stands in every figure, and says that featx may replace it."""
+"""Mark in every figure. featx may replace a file that has it."""
 
 _HEAD_BYTES = 4096
-"""So far from its start a figure says who drew it."""
+"""Bytes at the start of a figure that say who drew it."""
 
 
 def require_figures(paths: Iterable[Path], force: bool) -> None:
-    """Refuse to replace a file unasked, and one that isn't a figure of featx at all.
+    """Refuse to replace a file unasked, or one that featx didn't draw.
 
     Parameters
     ----------
     paths
-        PNG files; SVG files are looked for beside them.
+        PNG files. SVG files are looked for beside them.
     force
-        Whether featx's own may be replaced.
+        Whether featx's own figures may be replaced.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def require_figures(paths: Iterable[Path], force: bool) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG and, beside it, as SVG; a pipe or a device gets the PNG alone."""
+    """Write a figure as PNG and, beside it, as SVG. A pipe or a device gets the PNG alone."""
     for file in _files(path):
         kind, name = ("svg", "Creator") if file.suffix == ".svg" else ("png", "Software")
         with output_path(file) as temporary:

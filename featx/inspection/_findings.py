@@ -1,4 +1,4 @@
-"""What a check says: how bad, how many, which ones, and what to do."""
+"""Findings of checks: severity, count, examples and advice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from featx_cache._text import printable
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""Worst first: results would be wrong; results may be; good to know."""
+"""Worst first: results are wrong, results may be wrong, good to know."""
 
 EXAMPLES = 3
 
@@ -26,15 +26,21 @@ class Finding:
     severity
         ``error`` makes results wrong, ``warning`` may, ``note`` is good to know.
     count
-        How many images, pairs or patients; what they are is in `title`.
+        Number of images, sets or patients. The title says which.
     title
-        What was found, in words.
+        Sentence that says what was found.
     advice
-        What to do.
+        Sentence that says what to do.
     examples
-        At most three.
+        Three examples at most.
     details
         Numbers behind it, for programs.
+
+    Examples
+    --------
+    >>> finding = Finding("blank", "warning", 2, "2 images with almost nothing", "Leave them out.")
+    >>> finding.severity
+    'warning'
     """
 
     check: str

@@ -10,7 +10,7 @@ from featx.inspection._findings import EXAMPLES, Finding, some
 
 
 def check_left_out(manifest: Manifest) -> list[Finding]:
-    """Say which files aren't used, by kind; a warning where there are images among them."""
+    """Say which files aren't used, by kind. It is a warning if there are images among them."""
     kinds = Counter(manifest.left_out.values())
     if not kinds:
         return []

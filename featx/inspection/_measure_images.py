@@ -18,10 +18,10 @@ from featx.data import _npz as npz
 from featx.images import DecodingSpec, UnreadableImageError, decode
 
 SIDE = 128
-"""Of the square that an image is decoded to, in pixels."""
+"""Side of the square that an image is decoded to, in pixels."""
 
 THUMBNAIL = 32
-"""Side of the square that is kept of it, in pixels."""
+"""Side of the square that is kept, in pixels."""
 
 IMAGES_PER_TASK = 64
 
@@ -39,11 +39,11 @@ class Measurements:
     phash : ndarray of shape (images,), dtype uint64
         Perceptual hash: signs of the 64 lowest frequencies (imagehash's ``phash``).
     low, high : ndarray of shape (images,), dtype float32
-        The grey values that 1 % and 99 % of the pixels lie below, 0..255.
+        Grey values below which 1 % and 99 % of the pixels lie, 0..255.
     bytes : ndarray of shape (images,), dtype int64
-        Size of the file; 0 for an image inside an ``.npz`` file.
+        Size of the file, 0 for an image inside an ``.npz`` file.
     problems
-        Position -> why the image can't be decoded; its numbers are 0.
+        Position -> reason why the image can't be decoded. Its numbers are 0.
     """
 
     thumbnail: NDArray[np.uint8]
@@ -83,9 +83,9 @@ def measure(
     Parameters
     ----------
     manifest
-        The images.
+        Images to decode.
     jobs
-        Threads; None is one a core.
+        Number of threads. None is one a core.
     progress
         Shows how many images have been decoded.
     """
@@ -126,5 +126,5 @@ def _measure(path: Path) -> _Measured:
     small = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
     bits = imagehash.phash(image).hash.ravel()
     phash = int("".join("1" if bit else "0" for bit in bits), 2)
-    size = 0 if npz.is_place(path) else path.stat().st_size
+    size = 0 if npz.is_row_path(path) else path.stat().st_size
     return _Measured(small, phash, float(low), float(high), size)

@@ -11,12 +11,12 @@ from featx.inspection._measure_images import Measurements
 
 CONSTANT_SPREAD = 1.0
 BLANK_SPREAD = 20.0
-"""Grey values, of 255, between the darkest and the brightest hundredth of the pixels. The flattest
-image of the public chest X-ray set has 84."""
+"""Difference of grey values (0..255) between the darkest and the brightest hundredth of the pixels.
+The flattest image of the public chest X-ray set has 84."""
 
 INVERTED_CORRELATION = -0.25
-"""With the median image. The least typical image of the public chest X-ray set has +0.20, so its
-negative has -0.20, and 999 of 1,000 have +0.31 or more."""
+"""Correlation with the median image. In the public chest X-ray set the least typical image has
++0.20, so its negative has -0.20. 999 of 1,000 images have +0.31 or more."""
 
 WIDEST_ASPECT = 2.0
 
@@ -87,7 +87,7 @@ def _inverted(manifest: Manifest, measured: Measurements) -> list[Finding]:
     flat = measured.thumbnail.reshape(len(shows), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
-    # Of each pixel the median over the images: a few negatives don't show in it.
+    # The median image: a few negatives don't show in it.
     median = np.median(flat[shows], axis=0)
     norm = np.linalg.norm(median)
     if norm < 1e-6:

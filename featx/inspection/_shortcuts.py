@@ -1,4 +1,4 @@
-"""Things that aren't the picture and tell the label all the same."""
+"""Shortcuts: sizes, formats and columns that tell the label without the image."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from featx.inspection._measure_images import Measurements
 
 FLAGGED_AUC = 0.7
 FLAGGED_V = 0.4
-"""Cramér's V that a column of two values has where its area is 0.7 and the classes are equal."""
+"""Cramér's V of a column of two values with an area of 0.7 and classes of equal size."""
 
-CHANCE = 0.001
+SIGNIFICANCE = 0.001
 MOST_NUMBERED = 10
-"""Different numbers of a column that still is one of kinds, such as numbered hospitals."""
+"""Most different numbers of a column of categories, such as numbered hospitals."""
 
 FEWEST_OF_A_KIND = 5
-"""Patients for each value of a column, on average. With fewer it is a name, and no kind."""
+"""Mean patients of a value of a column. With fewer it is a name, and no category."""
 
-NOT_LOOKED_AT = {*COLUMNS, "cause", "study", "fold", "class", "target", "diagnosis", "finding"}
+SKIPPED_COLUMNS = {*COLUMNS, "cause", "study", "fold", "class", "target", "diagnosis", "finding"}
 """Columns that are checked elsewhere, say where an image is, or say the label in other words."""
 
 _IDENTIFIER = re.compile(
@@ -36,10 +36,9 @@ _IDENTIFIER = re.compile(
 def check_shortcuts(manifest: Manifest, measured: Measurements) -> list[Finding]:
     """Try to tell the label from size, aspect, mode, format and file size alone.
 
-    For each the area under the ROC curve of that one number is computed; a mode or a format counts
-    as one number, whether the image has it. An area over 0.7 that chance doesn't explain
-    (Mann-Whitney, p < 0.001) is flagged, and so is every further column of the manifest that tells
-    the label.
+    Each gives an area under the ROC curve. A mode or a format counts as a number: whether the image
+    has it. An area over 0.7 that chance doesn't explain (Mann-Whitney, p < 0.001) is flagged, and
+    so is every further column of the manifest that tells the label.
     """
     table, positive = manifest.table, (manifest.table["label"] == manifest.classes[1]).to_numpy()
     width, height = table["width"].to_numpy(float), table["height"].to_numpy(float)
@@ -79,23 +78,23 @@ def check_shortcuts(manifest: Manifest, measured: Measurements) -> list[Finding]
 
 
 def _telling_auc(negative: NDArray[np.float64], positive: NDArray[np.float64]) -> float | None:
-    """Return the area under the ROC curve, either way up; None where it is small or chance."""
+    """Return the area under the ROC curve, 0.5 or more, or None if it is small or chance."""
     test = mannwhitneyu(positive, negative)
     auc = float(test.statistic) / (len(positive) * len(negative))
     auc = max(auc, 1.0 - auc)
-    return None if auc <= FLAGGED_AUC or test.pvalue >= CHANCE else auc
+    return None if auc <= FLAGGED_AUC or test.pvalue >= SIGNIFICANCE else auc
 
 
 def _columns(manifest: Manifest) -> list[Finding]:
     """Try to tell the label from each further column of the manifest alone, a patient a row.
 
-    Many different numbers are compared like sizes, everything else is by Cramér's V.
+    Columns of many different numbers are compared like sizes, all others by Cramér's V.
     """
     table = manifest.table.drop_duplicates(["group", "label"])
     positive = (table["label"] == manifest.classes[1]).to_numpy()
     findings = []
     for name in map(str, table.columns):
-        if name.lower() in NOT_LOOKED_AT or _IDENTIFIER.search(name.lower()):
+        if name.lower() in SKIPPED_COLUMNS or _IDENTIFIER.search(name.lower()):
             continue
         # As objects: pandas takes no bytes that aren't UTF-8 for text.
         values = table[name].fillna("").to_numpy(object)
@@ -134,7 +133,7 @@ def _by_kind(
     if len(kinds) < 2 or not counts.sum(axis=1).all():
         return []
     v = cramers_v(counts)
-    if v <= FLAGGED_V or chi2_contingency(counts).pvalue >= CHANCE:
+    if v <= FLAGGED_V or chi2_contingency(counts).pvalue >= SIGNIFICANCE:
         return []
     totals = counts.sum(axis=1)
     most = int(np.abs(np.subtract(*(counts / totals[:, None]))).argmax())
@@ -154,12 +153,12 @@ def cramers_v(counts: NDArray[np.int64]) -> float:
     Parameters
     ----------
     counts : ndarray of shape (rows, columns)
-        At least two of each, none of them empty.
+        Counts with two rows and columns at least, none of them empty.
 
     Returns
     -------
     float
-        0 for chance, 1 where one tells the other.
+        Between 0 (chance) and 1 (one tells the other).
 
     Examples
     --------

@@ -14,19 +14,17 @@ from featx.data._patients import FEW_UNKNOWN, own_patients
 from featx.evaluation._wording import WIDEST_INTERVAL
 from featx.inspection._findings import Finding, some
 
-SPLIT_ORDER = ("train", "val", "test")
 TYPICAL_RECALL = 0.9
 FEWEST_PATIENTS = 2
-"""Of a class. One alone can't be scored by a head that knows the class."""
+"""Patients of a class. One alone can't be scored by a head that knows the class."""
 
 BALANCE_DIFFERENCE = 0.1
-CHANCE = 0.001
+SIGNIFICANCE = 0.001
 
 
 def check_splits(manifest: Manifest) -> list[Finding]:
     """Look at patients and classes by split."""
     counts = manifest.counts()
-    counts = counts.reindex([s for s in SPLIT_ORDER if s in counts.index])
     return [
         *_patients(manifest.table),
         *_no_patients(manifest.table),
@@ -51,8 +49,8 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
             len(crossing),
             f"{len(crossing)} patient{'s' * (len(crossing) != 1)} in more than one split "
             f"({images} images)",
-            "The model is tested on patients that it knows. Keep each in one split: "
-            "`fix_splits` OUT.csv.",
+            "The model is tested on patients that it knows. Keep each in one split with "
+            "`fix_splits`.",
             some([f"{group} ({', '.join(names)})" for group, names in crossing.items()]),
             {"groups": crossing.index.tolist()},
         )
@@ -98,7 +96,7 @@ def _missing_classes(counts: pd.DataFrame) -> list[Finding]:
 
 
 def _few(manifest: Manifest) -> list[Finding]:
-    """Count the patients of each class that there are to fit on: train and val, scored together."""
+    """Count the patients of each class in train and val, which a head is fitted on."""
     table = manifest.table[manifest.table["split"] != "test"]
     negative, positive = (
         int(table["group"][table["label"] == label].nunique()) for label in manifest.classes
@@ -139,7 +137,7 @@ def _few(manifest: Manifest) -> list[Finding]:
 
 
 def _uncertain(negative: int, positive: int, classes: Sequence[str], thing: str) -> str | None:
-    """Say how uncertain a good result is on so many; None where that can be lived with."""
+    """Say how uncertain a good result is on so many, or None if it is certain enough."""
     metric, count, label = "recall", positive, classes[1]
     if negative < positive:
         metric, count, label = "specificity", negative, classes[0]
@@ -189,7 +187,7 @@ def _imbalance(counts: pd.DataFrame) -> list[Finding]:
         return []
     share = usable.iloc[:, 1] / usable.sum(axis=1)
     differs = share.max() - share.min() > BALANCE_DIFFERENCE
-    if not differs or chi2_contingency(usable.to_numpy()).pvalue >= CHANCE:
+    if not differs or chi2_contingency(usable.to_numpy()).pvalue >= SIGNIFICANCE:
         return []
     return [
         Finding(

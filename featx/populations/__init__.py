@@ -1,14 +1,17 @@
 """A run moves to another population: calibrated there, corrected for it, or tried across seams."""
 
 from featx.populations._calibrate import CalibrationReport, calibrate
-from featx.populations._label_shift import PriorReport, calibrate_unlabelled
+from featx.populations._label_shift import LabelShiftReport, calibrate_unlabelled
 from featx.populations._shift_protocol import ProtocolReport, shift_protocol
+from featx.populations._unlabelled_images import UnlabelledImages, score_unlabelled
 
 __all__ = [
     "CalibrationReport",
-    "PriorReport",
+    "LabelShiftReport",
     "ProtocolReport",
+    "UnlabelledImages",
     "calibrate",
     "calibrate_unlabelled",
+    "score_unlabelled",
     "shift_protocol",
 ]

@@ -2,75 +2,76 @@
 
 from __future__ import annotations
 
-import datetime
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from featx.errors import InputError
-from featx.evaluation import Metrics, Shift, counted, evaluate_scores
-from featx.evaluation._interval import proportion_interval
-from featx.runs._folder import require_free, run_folder
-from featx.runs._record import (
-    CALIBRATION_NAME,
-    RECORD_NAME,
-    TRAINING_NAME,
-    RunRecord,
-    versions,
-    write_record,
-)
-from featx.scoring._evaluate import Scored, find_shift
+from featx._html import html_table
+from featx._progress import Progress
+from featx._scores import Scores
+from featx.data import unknown_patients
+from featx.errors import FeatxError, InputError
+from featx.evaluation import Metrics, Shift, counts_in_words, evaluate_scores, plural
+from featx.populations._images_needed import advice_on_images
+from featx.populations._write_calibrated import SHOWN, require_other, summary, write_calibrated
+from featx.runs._fitted import FittedRun
+from featx.runs._folder import require_free
+from featx.runs._record import RunRecord
+from featx.scoring._evaluation import find_shift
+from featx.scoring._labelled_data import Data, ScoringOptions, is_cache, score_data
+from featx.scoring._left_out import LeftOut
+from featx.scoring._scored import Scored
 from featx.thresholds import (
     Promise,
     Recalibration,
     check_accuracy_floor,
-    choose_locally,
+    choose_cross_validated,
     fit_recalibration,
     promise_threshold,
     spread_thresholds,
-    uncertain_band,
+    uncertain_range,
 )
-from featx_cache._spreadsheets import to_csv
-
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
-
-MOST_IMAGES = 1_000_000
-SHOWN = ("accuracy", "recall", "specificity", "precision", "npv")
+from featx_cache import Cache
 
 LocalMethod = Literal["sigmoid", "temperature"]
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReport:
-    """What `calibrate` did.
+    """Result of `calibrate`.
 
     Attributes
     ----------
     run
-        The new run.
+        Directory of the new run.
     record
-        What was written to its ``run.json``.
+        Content of its ``run.json``.
     old, new
-        The old operating point on the local images, and the new one, cross-validated there: each
-        image is called by a threshold that its patient had no part in.
+        Metrics of the old operating point on the local images, and of the new one, cross-validated
+        there: each image is called by a threshold that its patient had no part in. A promised
+        threshold is measured as it is.
     old_threshold
-        Of the run that was calibrated, on its own scores.
+        Threshold of the run that was calibrated, on its own scores.
     promise
-        Where one was asked for.
+        Promise of the accuracy floor. None if none was asked for.
     shift
-        How the local images differ from the training images; None where the run's scores of those
-        are gone.
+        Difference of the local images from the training images. None for runs of earlier versions
+        that have no scores of these.
     advice
-        Whether the images are too few to show that the floor is kept, and how many would do; empty
-        when they aren't.
+        Whether the images are too few to show that the floor is kept, and how many would do. Empty
+        if they aren't.
+    left_out
+        Local images that weren't used, because the run was fitted on them or on their patients.
+    unknown_patients
+        Warning that patients of the local images aren't known; empty if they are.
+
+    Examples
+    --------
+    >>> report = calibrate(run, "our_hospital", "runs/ours", accuracy_floor=0.9)  # doctest: +SKIP
+    >>> report.to_frame()  # doctest: +SKIP
     """
 
     run: Path
@@ -81,17 +82,66 @@ class CalibrationReport:
     promise: Promise | None
     shift: Shift | None
     advice: str
+    left_out: LeftOut = field(default_factory=LeftOut)
+    unknown_patients: str = ""
+
+    @property
+    def in_words(self) -> tuple[str, str]:
+        """Counts of missed and of wrongly called images, at the old and at the new threshold."""
+        new = "New threshold" if self.promise is not None else "New threshold, cross-validated"
+        return (
+            f"Old threshold: {counts_in_words(self.old.confusion, self.record.classes)}",
+            f"{new}: {counts_in_words(self.new.confusion, self.record.classes)}",
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences to read with the metrics."""
+        images, patients = plural(self.old.images, "image"), plural(self.old.patients, "patient")
+        chosen = (
+            f"{images} of {patients}. The new threshold is the one of highest recall with "
+            f"accuracy ≥ {self.record.accuracy_floor:g} on them"
+        )
+        if self.promise is not None:
+            notes = [f"{chosen} that can be promised.", self.promise.sentence]
+        else:
+            notes = [
+                f"{chosen}.",
+                "Numbers of the new one are cross-validated: each image is called by a threshold "
+                "that its patient had no part in.",
+            ]
+        shift = self.shift.sentence if self.shift is not None else ""
+        return (*notes, *filter(None, [self.advice, shift]))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a metric: both values with the ends of their 95 % intervals."""
+        old, new = (metrics.to_frame() for metrics in (self.old, self.new))
+        both = old.merge(new, on="metric", suffixes=("_old", "_new"))
+        return both[both["metric"].isin(SHOWN)].reset_index(drop=True)
+
+    def __repr__(self) -> str:
+        return (
+            f"CalibrationReport({self.run.name}: threshold {self.old_threshold:.6g} -> "
+            f"{self.record.threshold:.6g}, accuracy {self.old.accuracy:.3f} -> "
+            f"{self.new.accuracy:.3f}, recall {self.old.recall:.3f} -> {self.new.recall:.3f})"
+        )
+
+    def _repr_html_(self) -> str:
+        notes = [*self.in_words, *self.notes, self.left_out.sentence, self.unknown_patients]
+        return html_table(self.to_frame(), filter(None, notes), title=repr(self))
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913
     run: FittedRun,
-    scored: Scored,
+    data: Scored | Data,
     target: str | Path,
     *,
-    accuracy_floor: float,
+    accuracy_floor: float | None = None,
     recalibrate: LocalMethod | None = None,
     guarantee: float | None = None,
+    options: ScoringOptions | None = None,
     force: bool = False,
+    progress: Progress | bool = True,
 ) -> CalibrationReport:
     """Choose a run's operating point anew on labelled images of another population.
 
@@ -101,237 +151,187 @@ def calibrate(
     Parameters
     ----------
     run
-        Whose head is used.
-    scored
-        Local images, scored by it; see `featx.scoring.score_images`.
+        Run whose head is used. It stays as it is.
+    data
+        Local images: a cache, a manifest, a table, or a path to anything that
+        `featx.load_manifest` reads. Or their scores by the run (`featx.scoring.score_images`).
     target
-        Directory of the new run; it appears whole or not at all.
+        Directory of the new run. It appears whole or not at all.
     accuracy_floor
-        Between 0 and 1.
+        Accuracy that the threshold must keep there, between 0 and 1. None takes the run's own.
     recalibrate
-        Make the scores probabilities for these images, too: ``sigmoid`` (Platt 1999) or
-        ``temperature`` (Guo et al. 2017). None leaves them.
+        Method that makes scores probabilities for these images, too: ``sigmoid`` (Platt 1999) or
+        ``temperature`` (Guo et al. 2017). None leaves the scores as they are.
     guarantee
         Confidence with which accuracy on new local patients keeps the floor; see
         `featx.thresholds.promise_threshold`. The threshold is then the promise's. None promises
         nothing.
+    options
+        Choice of the images; by default all of them.
     force
-        Replace a run that is there already.
+        Whether a run that is there already is replaced.
+    progress
+        Bars by default; False is silent.
 
     Raises
     ------
     InputError
-        When the new run exists, the floor is out of range, or a class has too few patients.
+        If the new run exists, the floor is out of range, or a class has too few patients.
     NoFeasibleThresholdError
-        When no threshold reaches the floor on these images, or nothing can be promised.
+        If no threshold reaches the floor on these images, or nothing can be promised.
+
+    Examples
+    --------
+    >>> calibrate(run, "our_hospital", "runs/ours", accuracy_floor=0.9)  # doctest: +SKIP
+    CalibrationReport(ours: threshold 0.42 -> 0.61, accuracy 0.820 -> 0.907, recall 0.990 -> 0.951)
     """
     target = Path(target)
-    check_accuracy_floor(accuracy_floor)
-    require_free(target, force)
+    floor = run.record.accuracy_floor if accuracy_floor is None else accuracy_floor
+    check_accuracy_floor(floor)
+    if guarantee is not None and not 0.0 < guarantee < 1.0:
+        raise InputError(
+            f"the confidence {guarantee:g} is not between 0 and 1",
+            "Give `guarantee=0.9`.",
+            parameter="guarantee",
+        )
     require_other(run, target)
-    table, record, seed = scored.table, run.record, run.record.seed
-    truth = (table["label"] == record.classes[1]).to_numpy()
-    groups = table["group"].to_numpy(object)
-    scores = table["score"].to_numpy(np.float64)
-    local = choose_locally(truth, scores, groups, accuracy_floor=accuracy_floor, seed=seed)
-    recalibration, mapped = record.recalibration, scores
-    if recalibrate is not None:
-        fitted = fit_recalibration(truth, scores, groups, recalibrate)
-        recalibration, mapped = fitted.after(record.recalibration), fitted.apply(scores)
-        (threshold,) = fitted.apply([local.threshold])
+    require_free(target, force)
+    if isinstance(data, Scored):
+        scored, kept = data, None
     else:
-        fitted, threshold = None, local.threshold
+        options = options or ScoringOptions(split="all")
+        (scored,) = score_data([run], data, options, progress=progress)
+        kept = _whether_kept(run, data, options)
+    try:
+        chosen = _choose(run, scored, floor, recalibrate, guarantee)
+    except FeatxError as error:
+        if kept:
+            error.add_note(kept)
+        raise
+    return chosen.write(run, scored, target, force=force)
+
+
+def _whether_kept(run: FittedRun, data: Data, options: ScoringOptions) -> str:
+    """Say where the embeddings are that were made for nothing; empty if none were made."""
+    if isinstance(data, Cache) or (isinstance(data, str | Path) and is_cache(Path(data))):
+        return ""
+    if options.cache is None:
+        return (
+            "The embeddings were not kept: add `cache=FOLDER`, and the next try starts from them."
+        )
+    return (
+        f"The embeddings are kept: `featx calibrate {run.path} {options.cache}` starts from them."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Operating point that was chosen on local images, and what it is worth there."""
+
+    threshold: float
+    accuracy_floor: float
+    mapped: Scores
+    recalibration: Recalibration | None
+    old: Metrics
+    new: Metrics
+    promise: Promise | None
+    folds: int
+
+    def write(
+        self, run: FittedRun, scored: Scored, target: Path, *, force: bool
+    ) -> CalibrationReport:
+        """Write the new run."""
+        record, promise, table = run.record, self.promise, scored.table
+        shift = find_shift(run, scored)
+        advice = advice_on_images(self.new, self.accuracy_floor) if promise is None else ""
+        calibrated = {
+            "method": "labelled images" if promise is None else "labelled images, with a promise",
+            "from": str(run.path),
+            "images": len(table),
+            "patients": int(table["group"].nunique()),
+            "folds": self.folds,
+            "old": {"threshold": record.threshold, **summary(self.old)},
+            "new": {
+                "threshold": self.threshold,
+                "cross_validated": promise is None,
+                **summary(self.new),
+            },
+            "shift": shift.sentence if shift is not None else None,
+            "advice": advice,
+        }
+        changes = {
+            "threshold": self.threshold,
+            "accuracy_floor": self.accuracy_floor,
+            "band": uncertain_range(
+                self.mapped,
+                self.threshold,
+                accuracy_floor=self.accuracy_floor,
+                seed=record.seed,
+            ),
+            "recalibration": self.recalibration,
+            "calibrated": calibrated,
+            "promise": promise.as_dict() if promise is not None else None,
+        }
+        changed = write_calibrated(
+            run,
+            target,
+            changes,
+            table.assign(score=self.mapped.score)[["path", "label", "group", "score"]],
+            table["sha256"].tolist(),
+            force=force,
+        )
+        return CalibrationReport(
+            target,
+            changed,
+            self.old,
+            self.new,
+            record.threshold,
+            promise,
+            shift,
+            advice,
+            scored.left_out,
+            unknown_patients(table),
+        )
+
+
+def _choose(
+    run: FittedRun,
+    scored: Scored,
+    accuracy_floor: float,
+    recalibrate: LocalMethod | None,
+    guarantee: float | None,
+) -> _Chosen:
+    """Choose the operating point, and measure it and the old one."""
+    scores, record, seed = scored.scores, run.record, run.record.seed
+    local = choose_cross_validated(scores, accuracy_floor=accuracy_floor, seed=seed)
+    recalibration, mapped, known = record.recalibration, scores, run.scores
+    threshold = local.threshold
+    if recalibrate is not None:
+        fitted = fit_recalibration(scores, recalibrate)
+        recalibration = fitted.after(record.recalibration)
+        mapped, known = (replace(each, score=fitted.apply(each.score)) for each in (scores, known))
+        (threshold,) = fitted.apply([threshold])
     promise = None
     if guarantee is not None:
-        known = _mapped(fitted, run.out_of_fold["score"].to_numpy(np.float64))
-        sick = (run.out_of_fold["label"] == record.classes[1]).to_numpy()
         promise = promise_threshold(
-            truth,
             mapped,
-            groups,
-            spread_thresholds(sick, known),
+            spread_thresholds(known),
             accuracy_floor=accuracy_floor,
             confidence=guarantee,
             sequence=False,
             seed=seed,
-            advice="Label images of more patients; or lower `accuracy_floor` or `guarantee`.",
+            advice="Label images of more patients, or lower `accuracy_floor` or `guarantee`.",
         )
         threshold = promise.threshold
-    old = evaluate_scores(truth, scores, record.threshold, groups, seed=seed)
     # Images of a promise are called by the one threshold that these very labels tested.
-    called = mapped >= threshold if promise is not None else local.called
-    new = evaluate_scores(truth, called.astype(np.float64), 0.5, groups, seed=seed)
-    shift = find_shift(run, scored)
-    advice = _advice(new, accuracy_floor) if promise is None else ""
-    band = uncertain_band(
-        truth, mapped, groups, float(threshold), accuracy_floor=accuracy_floor, seed=seed
+    called = mapped.called(threshold) if promise is not None else local.called
+    return _Chosen(
+        float(threshold),
+        accuracy_floor,
+        mapped,
+        recalibration,
+        evaluate_scores(scores, record.threshold, seed=seed),
+        evaluate_scores(replace(scores, score=called.astype(np.float64)), 0.5, seed=seed),
+        promise,
+        local.folds,
     )
-    calibrated = {
-        "method": "labelled images" if promise is None else "labelled images, with a promise",
-        "from": str(run.path),
-        "images": len(table),
-        "patients": int(table["group"].nunique()),
-        "folds": local.folds,
-        "old": {"threshold": record.threshold, **summary(old)},
-        "new": {"threshold": float(threshold), "cross_validated": promise is None, **summary(new)},
-        "shift": shift.sentence if shift is not None else None,
-        "advice": advice,
-    }
-    changed = write_calibrated(
-        run,
-        target,
-        {
-            "threshold": float(threshold),
-            "accuracy_floor": accuracy_floor,
-            "band": band,
-            "recalibration": recalibration,
-            "calibrated": calibrated,
-            "promise": promise.as_dict() if promise is not None else None,
-        },
-        table.assign(score=mapped)[["path", "label", "group", "score"]],
-        table["sha256"].tolist(),
-        force=force,
-    )
-    return CalibrationReport(target, changed, old, new, record.threshold, promise, shift, advice)
-
-
-def _mapped(recalibration: Recalibration | None, scores: NDArray[np.float64]) -> NDArray[Any]:
-    return scores if recalibration is None else recalibration.apply(scores)
-
-
-def require_other(run: FittedRun, target: Path) -> None:
-    """Refuse to replace a run by one that is made of it.
-
-    Raises
-    ------
-    InputError
-        When both are the same folder.
-    """
-    if target.resolve() == run.path.resolve():
-        raise InputError(
-            f"{target} is the run that is calibrated, which is kept as it is",
-            "Give `run` a new folder.",
-        )
-
-
-def summary(metrics: Metrics) -> dict[str, Any]:
-    """Return what a threshold achieved, with intervals, as plain types."""
-    plain = metrics.as_dict()
-    return {
-        **{name: plain[name] for name in SHOWN},
-        "intervals": {n: i for n, i in plain["intervals"].items() if n in SHOWN},
-        "confusion": plain["confusion"],
-    }
-
-
-def write_calibrated(
-    run: FittedRun,
-    target: Path,
-    changes: dict[str, Any],
-    table: pd.DataFrame,
-    hashes: Sequence[str] = (),
-    *,
-    force: bool = False,
-) -> RunRecord:
-    """Write a run that differs from another in its operating point only.
-
-    Parameters
-    ----------
-    run, target
-        From which, and to where.
-    changes
-        Fields of its record.
-    table
-        The local images, for ``calibration.csv``.
-    hashes
-        SHA-256 of labelled images: evaluation leaves them out, since they chose the threshold.
-    force
-        Replace a run that is there already.
-    """
-    changed = run.record.model_copy(
-        update={
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            **changes,
-        }
-    )
-    known = run.out_of_fold
-    recalibration = changed.recalibration
-    if run.record.recalibration != recalibration:
-        # Back to the head's own scores, and on by the new map.
-        known = run.head_out_of_fold
-        if recalibration is not None:
-            known = known.assign(score=recalibration.apply(known["score"]))
-    metrics = evaluate_scores(
-        known["label"] == changed.classes[1],
-        known["score"],
-        changed.threshold,
-        known["group"],
-        seed=changed.seed,
-    )
-    changed = changed.model_copy(update={"metrics": {"out_of_fold": metrics.as_dict()}})
-    for name in run.record.files:
-        run.file(name)  # which refuses what is damaged or missing
-    with run_folder(target, force=force) as folder:
-        for path in run.path.iterdir():
-            if path.is_file() and path.name not in (RECORD_NAME, CALIBRATION_NAME):
-                run.read(path.name, partial(shutil.copy2, dst=folder / path.name))
-        fitted = (folder / TRAINING_NAME).read_text().split()
-        (folder / TRAINING_NAME).write_text("\n".join([*fitted, *hashes]) + "\n")
-        to_csv(table, folder / CALIBRATION_NAME, errors="surrogateescape")
-        return write_record(folder, changed)
-
-
-def _advice(metrics: Metrics, floor: float) -> str:
-    """Say whether the images are too few to show that the floor is kept, and how many would do."""
-    low = metrics.intervals["accuracy"].low if "accuracy" in metrics.intervals else 0.0
-    if low >= floor:
-        return ""
-    high = metrics.intervals["accuracy"].high if "accuracy" in metrics.intervals else 1.0
-    said = (
-        f"{counted(metrics.images, 'image')} can't show that accuracy keeps the floor {floor:g}: "
-        f"cross-validated, it is {metrics.accuracy:.4f}, and its 95 % interval is {low:.4f} – "
-        f"{high:.4f}."
-    )
-    if high < floor:
-        return f"{said} All of it is below the floor: lower `accuracy_floor`."
-    if (needed := images_needed(metrics.accuracy, floor)) is None:
-        return (
-            f"{said} The floor is in it, so it may be kept or not: label more images to find out, "
-            "or lower `accuracy_floor`."
-        )
-    return f"{said} About {max(needed, metrics.images + 1):,} images would do at this accuracy."
-
-
-def images_needed(accuracy: float, floor: float) -> int | None:
-    """Return how many independent images put the lower end of Wilson's interval at a floor.
-
-    Parameters
-    ----------
-    accuracy
-        What it is expected to be, 0..1.
-    floor
-        0..1.
-
-    Returns
-    -------
-    int or None
-        None where no number does, or more than a million.
-    """
-
-    def enough(images: int) -> bool:
-        interval = proportion_interval(round(accuracy * images), images, "wilson")
-        return interval is not None and interval.low >= floor
-
-    if accuracy <= floor:
-        return None
-    high = 16
-    while not enough(high):
-        high *= 2
-        if high > MOST_IMAGES:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from featx._progress import SILENT, Progress
-from featx.errors import NoFeasibleThresholdError
-from featx.evaluation import Metrics, evaluate_scores
+from featx._html import html_table
+from featx._progress import SILENT, Progress, progress_of
+from featx._scores import Scores
+from featx.errors import InputError, NoFeasibleThresholdError
+from featx.evaluation import Metrics, counts_in_words, evaluate_scores
 from featx.evaluation._seams import Seam, find_seams
 from featx.heads import HeadSpec
+from featx.runs._fitted import FittedRun
+from featx.scoring._labelled_data import is_cache
 from featx.thresholds import choose_threshold, sweep
 from featx.training import TrainingData, fit_head, load_training_data, out_of_fold
-from featx_cache import Cache
-
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
+from featx_cache import Cache, open_cache
 
 ORDINARY = "ordinary folds"
 
@@ -32,12 +33,15 @@ class SeamResult:
     Attributes
     ----------
     name
-        Of the seam, or ``ordinary folds``.
-    trained, metrics
-        Images trained on, and metrics on the other side: at the threshold that out-of-fold scores
-        of the training side chose under the accuracy floor.
+        Name of the seam, or ``ordinary folds``.
+    trained
+        Number of images that were trained on.
+    metrics
+        Metrics on the other side, at the threshold that out-of-fold scores of the training side
+        chose under the accuracy floor.
     feasible
-        Whether any threshold reached the floor there; else it is the most accurate one.
+        Whether any threshold reached the floor there. If none did, the threshold is the most
+        accurate one.
     """
 
     name: str
@@ -61,16 +65,27 @@ class ProtocolReport:
 
     Attributes
     ----------
+    run
+        Directory of the run.
     head, accuracy_floor
-        What was trained, and the floor of its thresholds.
+        Head that was trained, and the floor of its thresholds.
+    classes
+        Names of the negative and the positive class.
     ordinary
-        Five folds by patient; their threshold was chosen on the same scores.
+        Result of folds by patient; their threshold was chosen on the same scores.
     seams
         One result a seam.
+
+    Examples
+    --------
+    >>> report = shift_protocol(run, columns=["hospital"])  # doctest: +SKIP
+    >>> report.worst.name, report.drop(report.worst)  # doctest: +SKIP
     """
 
+    run: Path
     head: HeadSpec
     accuracy_floor: float
+    classes: tuple[str, str]
     ordinary: SeamResult
     seams: tuple[SeamResult, ...]
 
@@ -80,11 +95,29 @@ class ProtocolReport:
 
     @property
     def worst(self) -> SeamResult:
-        """The seam with the largest drop."""
+        """Seam with the largest drop."""
         return max(self.seams, key=self.drop)
 
-    def table(self) -> pd.DataFrame:
-        """Return one line a result: name, images, ROC AUC, drop, recall, accuracy, specificity."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences to read with the table."""
+        worst, floor = self.worst, f"{self.accuracy_floor:g}"
+        return (
+            "Each seam: trained on one side, used on the other, patients never shared; the "
+            f"threshold has the highest recall with accuracy ≥ {floor} out of fold on the side "
+            "that was trained on. Less: than the ROC AUC of ordinary folds.",
+            *(
+                f"{result.name}: no threshold reached the floor; the most accurate was taken."
+                for result in (self.ordinary, *self.seams)
+                if not result.feasible
+            ),
+            f"It loses most across {worst.name}: {self.drop(worst):.4f} ROC AUC, and accuracy is "
+            f"{worst.metrics.accuracy:.4f} there at a threshold that kept {floor}. "
+            + counts_in_words(worst.metrics.confusion, self.classes),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a result: name, images, ROC AUC, drop, recall, accuracy, specificity."""
         return pd.DataFrame(
             {
                 "name": result.name,
@@ -99,112 +132,126 @@ class ProtocolReport:
             for result in (self.ordinary, *self.seams)
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        return {
+            "run": str(self.run),
+            "head": self.head.model_dump(mode="json"),
+            "accuracy_floor": self.accuracy_floor,
+            "ordinary": self.ordinary.as_dict(),
+            "seams": [{**seam.as_dict(), "roc_auc_drop": self.drop(seam)} for seam in self.seams],
+        }
+
+    def __repr__(self) -> str:
+        found = f"{self.ordinary.metrics.roc_auc:.3f} ROC AUC, {self.drop(self.worst):.3f} less"
+        return f"ProtocolReport({self.head.name}: {found} across {self.worst.name})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.to_frame(), self.notes, title=f"{self.head.name} across seams")
+
 
 def shift_protocol(
     run: FittedRun,
-    cache: Cache | None = None,
+    cache: Cache | str | Path | None = None,
     *,
     columns: Sequence[str] = (),
-    progress: Progress = SILENT,
+    progress: Progress | bool = True,
 ) -> ProtocolReport:
     """Train a run's head anew across the seams of its training and validation images.
 
     Parameters
     ----------
     run
-        Whose head, settings, floor and seed are taken.
+        Run whose head, settings, floor and seed are taken.
     cache
-        None takes the cache that it was fitted on.
+        Cache of labelled images. None takes the one that the run was fitted on.
     columns
-        See `featx.evaluation._seams.find_seams`.
+        Columns to divide the images by; see `featx.evaluation._seams.find_seams`.
     progress
-        Shows how far it got.
+        Bars by default; False is silent.
 
     Raises
     ------
     InputError
-        When there is no seam, or too few patients on a side.
+        If there is no seam, or too few patients on a side.
     SpecMismatchError
-        When the cache's embeddings are another backbone's.
+        If the cache's embeddings are another backbone's.
+
+    Examples
+    --------
+    >>> shift_protocol(run, columns=["hospital"])  # doctest: +SKIP
+    ProtocolReport(logreg: 0.974 ROC AUC, 0.081 less across hospital: A -> B)
     """
-    cache = cache if cache is not None else run.own_cache()
+    if cache is None:
+        cache = run.own_cache()
+    elif not isinstance(cache, Cache):
+        if not is_cache(Path(cache)):
+            raise InputError(
+                f"the shift protocol trains on a cache of labelled images, and {cache} is none",
+                "Leave it out to take the cache that the run was fitted on.",
+            )
+        cache = open_cache(cache)
     run.require_match(cache)
-    spec = run.record.head
+    shown, record = progress_of(progress), run.record
+    spec = record.head
     images = cache.images.join(
         cache.details[cache.details.columns.difference(cache.images.columns)]
     )
-    data = load_training_data(cache, spec, use_copies=run.record.copies > 0, progress=progress)
+    data = load_training_data(cache, spec, use_copies=record.copies > 0, progress=shown)
     # Groups of byte-identical images are merged in the training data: those are the patients.
     known = images.iloc[data.image[data.originals]].reset_index(drop=True)
     known = known.assign(group=data.groups[data.originals])
     seams = find_seams(known, cache.classes[1], columns, seed=spec.seed)
-    return across(spec, data, seams, accuracy_floor=run.record.accuracy_floor, progress=progress)
+    ordinary, results = evaluate_seams(
+        spec, data, seams, accuracy_floor=record.accuracy_floor, progress=shown
+    )
+    return ProtocolReport(
+        run.path, spec, record.accuracy_floor, record.classes, ordinary, tuple(results)
+    )
 
 
-def across(
+def evaluate_seams(
     spec: HeadSpec,
     data: TrainingData,
     seams: Sequence[Seam],
     *,
     accuracy_floor: float,
     progress: Progress = SILENT,
-) -> ProtocolReport:
-    """Measure a head on ordinary folds and across seams.
-
-    Parameters
-    ----------
-    spec, data
-        Which head, on what.
-    seams
-        Of the untouched images, in their order.
-    accuracy_floor
-        Between 0 and 1.
-    progress
-        Shows how far it got.
-
-    Raises
-    ------
-    InputError
-        See `featx.training.out_of_fold`.
-    """
+) -> tuple[SeamResult, list[SeamResult]]:
+    """Measure a head on ordinary folds, and across each seam of the untouched images."""
     originals, truth = data.originals, data.y[data.originals] == 1
     scores = _out_of_fold(spec, data, accuracy_floor, progress)
-    threshold, feasible = _threshold(truth, scores, accuracy_floor, spec.seed)
-    groups = data.groups[originals]
-    metrics = evaluate_scores(truth, scores, threshold, groups, seed=spec.seed)
+    threshold, feasible = _threshold(scores, accuracy_floor)
+    metrics = evaluate_scores(scores, threshold, seed=spec.seed)
     ordinary = SeamResult(ORDINARY, len(truth), metrics, feasible)
     results = []
     for seam in seams:
         progress.note(f"Seam {seam.name}")
         side = data.part(np.isin(data.image, data.image[originals][seam.train]))
-        trained = side.y[side.originals] == 1
         inner = _out_of_fold(spec, side, accuracy_floor, progress)
-        threshold, feasible = _threshold(trained, inner, accuracy_floor, spec.seed)
+        threshold, feasible = _threshold(inner, accuracy_floor)
         head = fit_head(spec, side, np.flatnonzero(side.fitted), accuracy_floor=accuracy_floor)
         tested = originals[seam.test]
-        found = np.asarray(head.predict_proba(data.rows(tested))[:, 1], np.float64)
-        metrics = evaluate_scores(
-            truth[seam.test], found, threshold, groups[seam.test], seed=spec.seed
-        )
+        found = head.predict_proba(data.rows(tested))[:, 1]
+        measured = Scores.from_arrays(truth[seam.test], found, data.groups[tested])
+        metrics = evaluate_scores(measured, threshold, seed=spec.seed)
         results.append(SeamResult(seam.name, int(seam.train.sum()), metrics, feasible))
-    return ProtocolReport(spec, accuracy_floor, ordinary, tuple(results))
+    return ordinary, results
 
 
 def _out_of_fold(
     spec: HeadSpec, data: TrainingData, accuracy_floor: float, progress: Progress
-) -> NDArray[np.float64]:
+) -> Scores:
     scores, _, _ = out_of_fold(
         spec, data, seed=spec.seed, accuracy_floor=accuracy_floor, progress=progress
     )
-    return scores["score"].to_numpy(np.float64)
+    originals = data.originals
+    return Scores.from_arrays(data.y[originals] == 1, scores["score"], data.groups[originals])
 
 
-def _threshold(
-    truth: NDArray[np.bool_], scores: NDArray[np.float64], floor: float, seed: int
-) -> tuple[float, bool]:
-    """Choose a threshold; where none reaches the floor, the most accurate."""
+def _threshold(scores: Scores, floor: float) -> tuple[float, bool]:
+    """Choose a threshold; if none reaches the floor, the most accurate."""
     try:
-        return choose_threshold(truth, scores, accuracy_floor=floor, seed=seed).threshold, True
+        return choose_threshold(scores, accuracy_floor=floor).threshold, True
     except NoFeasibleThresholdError:
-        points = sweep(truth, scores)
-        return float(points.thresholds[int(points.accuracy.argmax())]), False
+        return sweep(scores).threshold(floor), False

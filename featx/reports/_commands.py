@@ -1,9 +1,8 @@
-"""The commands that make a run anew, from what it says of itself."""
+"""The commands that make a run again, from its record."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +11,26 @@ from featx.data import positive_is_known
 from featx.heads._settings import SETTINGS
 from featx.images import AugmentationSpec
 from featx.runs import RunRecord
+from featx.runs._record_parts import TuningRecord
 
-LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
-"""The last layer before the top, of networks where that is known without building them."""
+LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
+"""Last layer before the top of networks whose layers are known without building them."""
 
-_LIKE_OPTIONS = ("rotation", "zoom", "width_shift", "height_shift", "shear", "fill_mode")
+_SAME_NAME_AS_OPTION = ("rotation", "zoom", "width_shift", "height_shift", "shear", "fill_mode")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """What files and folders are called in the commands.
+class CommandPaths:
+    """Names of files and folders in the commands.
 
     Attributes
     ----------
     data, cache, run
-        The images, the embeddings and the run.
+        Images, embeddings and run.
     weights
-        The weights file, or the saved model.
+        Weights file, or saved model.
     calibrated
-        The run that this one was calibrated from, and the images of that.
+        Run that this one was calibrated from, and the images of the calibration.
     """
 
     data: str = "DATA"
@@ -40,22 +40,22 @@ class Places:
     calibrated: tuple[str, str] = ("RUN", "IMAGES")
 
 
-def commands(record: RunRecord, places: Places) -> str:
+def rebuild_commands(record: RunRecord, paths: CommandPaths) -> str:
     """Return the commands from images to a run, one a line.
 
     Parameters
     ----------
     record
-        Of the run.
-    places
-        What files and folders are called.
+        Record of the run.
+    paths
+        Names of files and folders.
     """
-    first = ["featx", "extract", places.data, "--cache", places.cache]
-    lines = [first + _extraction(record, places.weights)]
+    first = ["featx", "extract", paths.data, "--cache", paths.cache]
+    lines = [first + _extraction(record, paths.weights)]
     if record.calibrated is None:
-        lines.append(_fit(record, places.cache, places.run))
+        lines.append(_fit(record, paths.cache, paths.run))
     else:
-        lines += [_fit(record, places.cache, places.calibrated[0]), _calibrate(record, places)]
+        lines += [_fit(record, paths.cache, paths.calibrated[0]), _calibrate(record, paths)]
     return "\n".join(map(shlex.join, lines))
 
 
@@ -67,7 +67,7 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
     if not saved and record.weights not in ("imagenet", "random"):
         options += ["--weights", weights]
     options += ["--precision", backbone.precision]
-    if backbone.layer != LAYERS.get(backbone.name):
+    if backbone.layer != LAST_LAYERS.get(backbone.name):
         options += ["--layer", backbone.layer]
     if _usual_classes(record.classes) != record.classes:
         options += ["--positive", record.classes[1]]
@@ -98,7 +98,7 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
 
 def _augmentation(spec: AugmentationSpec) -> list[str]:
     usual, options = AugmentationSpec(), []
-    for name in _LIKE_OPTIONS:
+    for name in _SAME_NAME_AS_OPTION:
         if getattr(spec, name) != getattr(usual, name):
             options += [_option(name), f"{getattr(spec, name)}"]
     if spec.brightness != usual.brightness:
@@ -112,7 +112,7 @@ def _augmentation(spec: AugmentationSpec) -> list[str]:
 
 def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     head, tuning = record.head, record.tuning
-    heads = [head.name] if tuning is None else tuning.get("heads", [head.name])
+    heads = (tuning.heads if tuning is not None else ()) or (head.name,)
     words = ["featx", "fit" if tuning is None else "tune", cache, "--head", ",".join(heads)]
     words += ["--run", run, "--accuracy-floor", f"{record.accuracy_floor:g}"]
     if tuning is not None:
@@ -130,15 +130,14 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     return words
 
 
-def _search(record: RunRecord, tuning: Mapping[str, Any]) -> list[str]:
+def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
     """Return the options of a search, as far as the run notes them; processes are no part of it."""
-    search, words = tuning.get("search", {}), []
-    trials = tuning.get("trials")
-    if isinstance(trials, Mapping):
+    search, words = tuning.search, []
+    if trials := tuning.trials:
         words += ["--trials", str(trials.get("complete", 0) + trials.get("pruned", 0))]
-    for name in ("sampler", "pruner"):
-        if name in tuning:
-            words += [f"--{name}", str(tuning[name])]
+    for name, value in (("sampler", tuning.sampler), ("pruner", tuning.pruner)):
+        if value:
+            words += [f"--{name}", value]
     if search.get("objective", "constrained") != "constrained":
         words += ["--objective", search["objective"]]
     if search.get("threshold_only"):
@@ -157,21 +156,22 @@ def _search(record: RunRecord, tuning: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _calibrate(record: RunRecord, places: Places) -> list[str]:
+def _calibrate(record: RunRecord, paths: CommandPaths) -> list[str]:
     """Return the command that chose the operating point anew."""
-    words = ["featx", "calibrate", *places.calibrated, "--run", places.run]
+    words = ["featx", "calibrate", *paths.calibrated, "--run", paths.run]
     words += ["--accuracy-floor", f"{record.accuracy_floor:g}"]
-    if not str((record.calibrated or {}).get("method", "")).startswith("labelled images"):
+    calibrated = record.calibrated
+    if calibrated is not None and not calibrated.method.startswith("labelled images"):
         return [*words, "--unlabelled"]
     if record.recalibration is not None:
         words += ["--recalibrate", record.recalibration.method]
-    if record.promise is not None and "confidence" in record.promise:
-        words += ["--guarantee", f"{record.promise['confidence']:g}"]
+    if record.promise is not None:
+        words += ["--guarantee", f"{record.promise.confidence:g}"]
     return words
 
 
 def _usual_classes(classes: tuple[str, str]) -> tuple[str, str]:
-    """Return the order that the classes have where nobody says which is the positive one."""
+    """Return the order of the classes if nobody says which is the positive one."""
     first, last = sorted(classes)
     return (last, first) if positive_is_known((last, first)) else (first, last)
 

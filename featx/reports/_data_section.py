@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from featx import plots
+from featx.plots._counts import balance_height
+from featx.plots._style import new_axes
 from featx.reports._document import Block, Gallery, Notice, Section, Table, Text
-from featx.reports._facts import Facts, Missing, RunFacts, Source
-from featx.reports._figures import balance_figure, picture
-from featx.reports._images import photograph, read_images, sample
-from featx.reports._wording import Names, counted, listed
+from featx.reports._pictures import jpeg_picture, read_images, sample_images, svg_picture
+from featx.reports._report_data import Missing, NamedCache, ReportData, RunData
+from featx.reports._wording import DisplayNames, listed, plural
 
 
-def data_section(facts: Facts, names: Names, missing: list[Missing]) -> Section:
+def data_section(data: ReportData, names: DisplayNames, missing: list[Missing]) -> Section:
     """Tell what the runs were trained and measured on."""
-    blocks: list[Block] = [_fitted_on(facts)]
-    for source in facts.sources:
-        blocks += _of_source(facts, source, names, missing)
-    if not facts.sources:
+    blocks: list[Block] = [_fitted_on(data)]
+    for source in data.sources:
+        blocks += _of_source(data, source, names, missing)
+    if not data.sources:
         blocks.append(
             Notice("No cache is there: counts by split and class can't be shown, nor images.")
         )
@@ -27,14 +29,16 @@ def data_section(facts: Facts, names: Names, missing: list[Missing]) -> Section:
     )
 
 
-def _fitted_on(facts: Facts) -> Table:
+def _fitted_on(data: ReportData) -> Table:
     rows = []
-    for run in facts.runs:
+    for run in data.runs:
         record = run.record
         negative, positive = record.classes
         out_of_fold = run.out_of_fold
-        sick = int(out_of_fold.truth.sum()) if out_of_fold is not None else None
-        share = "?" if sick is None else f"{sick:,} ({sick / max(record.images, 1):.1%})"
+        share = "?"
+        if out_of_fold is not None:
+            positives = int(out_of_fold.scores.positive.sum())
+            share = f"{positives:,} ({positives / max(record.images, 1):.1%})"
         rows.append(
             (
                 run.name,
@@ -48,13 +52,15 @@ def _fitted_on(facts: Facts) -> Table:
             )
         )
     columns = (
-        "run", "fitted on splits", "images", "patients", "positive class", "of it",
+        "run", "fitted on splits", "images", "patients", "positive class", "positive images",
         "negative class", "copies of each",
     )  # fmt: skip
     return Table(columns, tuple(rows), "What the runs were fitted on.", frozenset({0, 1, 4, 6}))
 
 
-def _of_source(facts: Facts, source: Source, names: Names, missing: list[Missing]) -> list[Block]:
+def _of_source(
+    data: ReportData, source: NamedCache, names: DisplayNames, missing: list[Missing]
+) -> list[Block]:
     cache = source.cache
     counts = split_counts(source)
     patients = cache.images.groupby("split")["group"].nunique()
@@ -68,7 +74,7 @@ def _of_source(facts: Facts, source: Source, names: Names, missing: list[Missing
         )
         for split, row in counts.iterrows()
     ]
-    users = [run.name for run in facts.runs if run.fitted_on is source]
+    users = [run.name for run in data.runs if run.fitted_on is source]
     purpose = "on which no run here was fitted"
     if users:
         purpose = f"on which {listed(users)} {'was' if len(users) == 1 else 'were'} fitted"
@@ -79,22 +85,22 @@ def _of_source(facts: Facts, source: Source, names: Names, missing: list[Missing
         f"Images of {source.name}, {purpose}.",
     )
     told = [f"{row[0]} {row[3]} {negative} and {row[4]} {positive}" for row in rows]
-    balance = picture(
-        balance_figure(counts),
+    balance = svg_picture(
+        plots.class_balance(counts, new_axes(height=balance_height(counts))),
         f"balance-{source.key}",
         f"Class balance of {source.name} by split: {'; '.join(told)}",
     )
     blocks: list[Block] = [table, Gallery((balance,))]
     if cache.skipped:
-        blocks.append(Text(f"{counted(len(cache.skipped), 'image')} could not be read."))
-    for run in facts.runs:
+        blocks.append(Text(f"{plural(len(cache.skipped), 'image')} could not be read."))
+    for run in data.runs:
         if run.fitted_on is source:
             blocks += _samples(run, source, names, missing)
             break
     return blocks
 
 
-def split_counts(source: Source) -> pd.DataFrame:
+def split_counts(source: NamedCache) -> pd.DataFrame:
     """Count images by split and class."""
     images = source.cache.images
     counts = pd.crosstab(images["split"], images["label"])
@@ -102,14 +108,14 @@ def split_counts(source: Source) -> pd.DataFrame:
 
 
 def _samples(
-    run: RunFacts, source: Source, names: Names, missing: list[Missing]
+    run: RunData, source: NamedCache, names: DisplayNames, missing: list[Missing]
 ) -> Sequence[Block]:
-    drawn = sample(source, run.record.fitted_splits, seed=run.record.seed)
+    drawn = sample_images(source, run.record.fitted_splits, seed=run.record.seed)
     shown = read_images(source, drawn["path"].tolist())
     what = f"sample images of {source.name}"
-    missing += [Missing(what, names.told(reason)) for reason in shown.reasons]
+    missing += [Missing(what, names.message(reason)) for reason in shown.reasons]
     if not shown.pixels:
-        return [Notice(f"The images themselves can't be shown: {names.told(shown.reasons[0])}.")]
+        return [Notice(f"The images themselves can't be shown: {names.message(shown.reasons[0])}.")]
     pictures = []
     for number, (path, label, split) in enumerate(
         zip(drawn["path"], drawn["label"], drawn["split"], strict=True), start=1
@@ -117,12 +123,12 @@ def _samples(
         if path in shown.pixels:
             name = names.image(path, number)
             pictures.append(
-                photograph(
+                jpeg_picture(
                     shown.pixels[path],
                     f"sample-{source.key}-{number}",
                     f"Training image {name}, labelled {label}",
                     f"{label}, {split}: {name}",
                 )
             )
-    text = f"Images that were trained on, drawn at random: {counted(len(pictures), 'image')}."
+    text = f"Images that were trained on, drawn at random: {plural(len(pictures), 'image')}."
     return [Gallery(tuple(pictures), "small", text)]

@@ -49,13 +49,13 @@ class Table:
     columns
         Headings.
     rows
-        As many texts as there are columns, each.
+        Texts, one for each column.
     caption
-        What it is; empty for none.
+        Description; empty for none.
     words
-        The columns that hold words and not numbers.
+        Columns that hold words and not numbers.
     folded
-        Show the caption alone until it is asked for, where that can be done.
+        Show the caption alone until a reader opens the table. Markdown can't, and shows all.
     """
 
     kind: ClassVar[str] = "table"
@@ -73,15 +73,15 @@ class Picture:
     Attributes
     ----------
     name
-        Of its file, without the suffix; unique in a document.
+        Name of its file without the suffix, unique in a document.
     suffix
         ``svg``, ``png`` or ``jpg``.
     content
-        The file.
+        Content of the file.
     alt
-        What it shows, for who can't see it.
+        Description for people who can't see it.
     caption
-        Stands below it.
+        Text below it.
     """
 
     kind: ClassVar[str] = "picture"
@@ -99,16 +99,16 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Pictures side by side, below what they are.
+    """Pictures side by side, below a caption.
 
     Attributes
     ----------
     pictures
-        In order.
+        Pictures in order.
     size
         ``normal`` for figures, ``small`` for thumbnails, ``wide`` for pairs of these.
     caption
-        Stands above all of them; empty for none.
+        Text above all of them; empty for none.
     """
 
     kind: ClassVar[str] = "gallery"
@@ -119,18 +119,18 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what is below it.
+    """A heading with blocks below it.
 
     Attributes
     ----------
     title
-        The heading.
+        Heading.
     anchor
-        Where links lead; unique in a document.
+        Target of links, unique in a document.
     blocks
-        In order.
+        Blocks in order.
     items
-        Items of reporting guidelines that it answers to; empty for none.
+        Items of reporting guidelines that the section answers; empty for none.
     """
 
     kind: ClassVar[str] = "section"
@@ -150,13 +150,13 @@ class Document:
     Attributes
     ----------
     title
-        The heading.
+        Heading.
     made
-        By which version and when.
+        Version of featx, and time.
     blocks
-        What comes before the table of contents.
+        Blocks before the table of contents.
     sections
-        In order.
+        Sections in order.
     """
 
     title: str

@@ -27,9 +27,9 @@ def as_markdown(document: Document, folder: str) -> str:
     Parameters
     ----------
     document
-        What to write.
+        Document to write.
     folder
-        Where its pictures are, seen from the file.
+        Folder of its pictures, relative to the file.
     """
     parts = [f"# {escaped(document.title)}", escaped(document.made)]
     parts += [block_as_markdown(block, folder) for block in document.blocks]

@@ -1,25 +1,29 @@
-"""A report of some runs: one HTML page, the same as Markdown with its figures, and a model card."""
+"""A report of some runs: a value with its HTML page, the same as Markdown, and a model card."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
+import html
 import importlib.metadata
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
-from featx._progress import SILENT, Advance, Progress
-from featx.errors import InputError
+from featx._progress import Advance, Progress, progress_of
+from featx.evaluation import plural
 from featx.reports._card import as_card
+from featx.reports._collect import ReportRequest, collect_data
+from featx.reports._comparison_sections import (
+    comparison_section,
+    shift_section,
+    subgroups_section,
+)
 from featx.reports._data_section import data_section
 from featx.reports._document import Block, Document, Notice, Section
-from featx.reports._facts import Facts, Missing
-from featx.reports._gather import What, gather
+from featx.reports._errors_section import errors_section
+from featx.reports._files import DEFAULT_STEM, Written
 from featx.reports._html import as_html
-from featx.reports._limits import (
+from featx.reports._limits_sections import (
     NOT_A_DEVICE,
     ONLY_OUT_OF_FOLD,
     UNTRAINED,
@@ -27,176 +31,228 @@ from featx.reports._limits import (
     missing_section,
     references_section,
 )
-from featx.reports._making_section import making_section
 from featx.reports._markdown import as_markdown
-from featx.reports._own_files import require_own_figures, require_own_text, write_listing
-from featx.reports._populations import comparison_section, shift_section, subgroups_section
-from featx.reports._results import first_lines, glance, performance
-from featx.reports._wording import Names
-from featx.reports._wrong_section import wrong_section
+from featx.reports._methods_section import methods_section
+from featx.reports._report_data import Missing, ReportData
+from featx.reports._results_sections import headline_blocks, performance_section, summary_section
+from featx.reports._wording import DisplayNames
 from featx.runs import FittedRun
-from featx_cache.files import atomic_folder, lock, output_path
+from featx_cache import Cache
 
-CARD_NAME = "model_card.md"
-DEFAULT_STEM = "report"
 SECTIONS = 10
-"""Besides those on how the runs did on each set of images."""
+"""Number of sections besides those on how the runs did on each set of images."""
 
 DEFAULT_TITLE = "featx report"
+FRAME_HEIGHT = "42rem"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The files of a report.
+class Report:
+    """Report of some runs, computed once; `featx.report` makes it.
+
+    A notebook shows the page in a frame.
 
     Attributes
     ----------
-    html
-        One page that needs nothing else.
-    markdown, figures
-        The same as Markdown, and the folder of its figures.
-    card
-        The model card.
-    missing
+    model_card : str
+        Model card as Markdown.
+    missing : tuple of Missing
         What couldn't be shown, and why.
-    """
-
-    html: Path
-    markdown: Path
-    figures: Path
-    card: Path
-    missing: tuple[Missing, ...] = ()
-
-    @classmethod
-    def beside(cls, out: Path) -> Written:
-        """Say where the files of a report are whose page is `out`."""
-        return cls(
-            out,
-            out.with_suffix(".md"),
-            out.with_name(f"{out.stem}_files"),
-            out.with_name(card_name(out.stem)),
-        )
-
-
-def card_name(stem: str) -> str:
-    """Name the model card beside a page, so that two reports in a folder have one each.
 
     Examples
     --------
-    >>> card_name("report"), card_name("knn")
-    ('model_card.md', 'knn_model_card.md')
+    >>> report = featx.report(["runs/logreg", "runs/keras"])  # doctest: +SKIP
+    >>> report.save("report.html")  # doctest: +SKIP
     """
-    return CARD_NAME if stem == DEFAULT_STEM else f"{stem}_{CARD_NAME}"
+
+    def __init__(self, document: Document, model_card: str, missing: Iterable[Missing]) -> None:
+        self._document = document
+        self.model_card, self.missing = model_card, tuple(dict.fromkeys(missing))
+
+    @cached_property
+    def html(self) -> str:
+        """Page that needs no other file and no network."""
+        return as_html(self._document)
+
+    @property
+    def markdown(self) -> str:
+        """The page as Markdown, with its figures in the folder ``report_files``."""
+        return self._markdown(f"{DEFAULT_STEM}_files")
+
+    def _markdown(self, folder: str) -> str:
+        return as_markdown(self._document, folder)
+
+    @property
+    def figures(self) -> Mapping[str, bytes]:
+        """Figures by the names of their files: SVG, JPEG."""
+        return {picture.file: picture.content for picture in self._document.pictures()}
+
+    def save(self, path: str | Path = f"{DEFAULT_STEM}.html", *, force: bool = False) -> Written:
+        """Write the page, and beside it the Markdown, its figures and the model card.
+
+        Parameters
+        ----------
+        path
+            Page, such as ``report.html``. Beside it there will be ``report.md``, the folder
+            ``report_files`` and ``model_card.md``. The folder of the page is made if it is missing.
+        force
+            Replace a report that is there already.
+
+        Returns
+        -------
+        Written
+            Places of the files.
+
+        Raises
+        ------
+        InputError
+            If a file is in the way.
+        StorageError
+            If the files can't be written.
+        """
+        files = Written.beside(path)
+        files.require_free(force=force)
+        texts = self.html, self._markdown(files.figures.name), self.model_card
+        files.write(texts, self.figures, force=force)
+        return files
+
+    def __repr__(self) -> str:
+        sections = plural(len(self._document.sections), "section")
+        missing = f", {len(self.missing)} missing" if self.missing else ""
+        figures = plural(len(self._document.pictures()), "figure")
+        return f"Report({self._document.title!r}, {sections}, {figures}{missing})"
+
+    def _repr_html_(self) -> str:
+        # Links of the contents would lead into the notebook's own page.
+        page = self.html.replace("<head>", '<head><base href="about:srcdoc">', 1)
+        return (
+            f'<iframe srcdoc="{html.escape(page)}" sandbox="" '
+            f'title="{html.escape(self._document.title)}" '
+            f'style="width:100%;height:{FRAME_HEIGHT};border:1px solid #ccc"></iframe>'
+        )
 
 
-def write_report(
-    runs: Sequence[str | Path | FittedRun],
-    out: str | Path,
+def report(  # noqa: PLR0913
+    runs: FittedRun | str | Path | Sequence[FittedRun | str | Path],
     *,
-    caches: Sequence[str | Path] = (),
+    caches: Cache | str | Path | Sequence[Cache | str | Path] = (),
     split: str | None = None,
     evaluate: bool = True,
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     keep_known_patients: bool = False,
     title: str = DEFAULT_TITLE,
     anonymous: bool = True,
-    force: bool = False,
-    progress: Progress = SILENT,
-) -> Written:
-    """Write ``report.html``, and beside it ``report.md``, ``report_files/`` and ``model_card.md``.
+    progress: Progress | bool = True,
+) -> Report:
+    """Make a report of one run or several: a page, the same as Markdown, and a model card.
 
-    Beside a page of another name, such as ``knn.html``, the card is ``knn_model_card.md``.
-
-    What can't be shown, because a file of a run, its cache or its images aren't there any more, is
-    said to be so; everything else is shown.
+    The report says what couldn't be shown, because a file of a run, its cache or its images aren't
+    there any more. Everything else is shown.
 
     Parameters
     ----------
     runs
-        Run directories, in the order of the page.
-    out
-        The page; its folder is created when missing.
+        Run, run directory, or several in the order of the page.
     caches
-        On which runs are measured, each on its own where none is given.
+        Caches on which the runs are measured. By default, the cache that each was fitted on.
     split
-        Of the caches; ``all`` takes every image. None takes ``test``, or every image of a cache
-        that was given and has no such split.
+        Split of the caches; ``all`` takes every image. None takes ``test``, or every image of a
+        given cache without such a split.
     evaluate
-        False leaves evaluation images alone: the report is on out-of-fold scores.
+        Measure the runs on evaluation images. False reports the out-of-fold scores alone.
     by
-        Columns of the manifest to divide the images by, or ``size``; none for the usual ones.
+        Columns of the manifest to divide the images by, or ``size``. By default, the usual ones.
     keep_known_patients
         See `featx.scoring.score_images`.
     title
         Heading of the page.
     anonymous
-        Hide file names and folders: names of X-rays often are those of people.
-    force
-        Replace the page, and what else is of a report that is there already.
+        Hide the names of files and folders: names of X-rays often are those of people.
     progress
-        Shows how far it got.
+        Bars by default; False is silent.
+
+    Returns
+    -------
+    Report
+        Value with the page; `Report.save` writes it.
 
     Raises
     ------
     InputError
-        When a file is in the way, a run can't be opened, or a cache that was asked for fits none.
-    StorageError
-        When the files can't be written.
+        If a run can't be opened, or a given cache fits none of them.
+
+    Examples
+    --------
+    >>> page = featx.report("runs/logreg", by=["sex"], anonymous=False)  # doctest: +SKIP
+    >>> page.missing  # doctest: +SKIP
+    ()
+    >>> page.save("report.html").model_card  # doctest: +SKIP
+    PosixPath('model_card.md')
     """
-    files = Written.beside(Path(out))
-    require_free(files, force)
     opened: dict[Path, FittedRun] = {}
-    for run in runs:
+    for run in [runs] if isinstance(runs, FittedRun | str | Path) else runs:
         loaded = run if isinstance(run, FittedRun) else FittedRun(run)
         opened.setdefault(loaded.path.resolve(), loaded)
-    what = What(
-        tuple(Path(cache) for cache in caches), split, evaluate, tuple(by), keep_known_patients
+    given = [caches] if isinstance(caches, Cache | str | Path) else caches
+    request = ReportRequest(
+        tuple(cache.path if isinstance(cache, Cache) else Path(cache) for cache in given),
+        split,
+        evaluate,
+        (by,) if isinstance(by, str) else tuple(by),
+        keep_known_patients,
     )
-    facts = gather(list(opened.values()), what, progress)
-    names, missing = Names(anonymous, places_of(facts, what)), list(facts.missing)
-    steps = SECTIONS + len(facts.sets()) + sum(len(run.scored) for run in facts.runs)
-    with progress.task("Writing the report", steps, "part") as advance:
-        document = make_document(facts, names, missing, what, title=title, advance=advance)
-        _write(files, document, as_card(facts, document, names), force=force)
-    return Written(files.html, files.markdown, files.figures, files.card, tuple(missing))
+    shown = progress_of(progress)
+    data = collect_data(list(opened.values()), request, shown)
+    names, missing = DisplayNames(anonymous, _private_paths(data, request)), list(data.missing)
+    steps = SECTIONS + len(data.titles()) + sum(len(run.splits) for run in data.runs)
+    with shown.task("Writing the report", steps, "part") as advance:
+        sections = _sections(data, names, missing, request.by, advance)
+    document = Document(title, _made_by(), tuple(_notices(data)), tuple(sections))
+    return Report(document, as_card(data, document, names), missing)
 
 
-def places_of(facts: Facts, what: What) -> tuple[str, ...]:
+def _private_paths(data: ReportData, request: ReportRequest) -> tuple[str, ...]:
     """Return the files and folders that a report's messages may name."""
-    places = [str(path) for path in what.caches]
-    for run in facts.runs:
-        places += [str(run.run.path), run.record.cache, run.record.weights]
-    for source in facts.sources:
-        places += [str(source.cache.path), source.cache.data, source.cache.weights]
-    return tuple(dict.fromkeys([*places, *(str(Path(place).resolve()) for place in places)]))
+    paths = [str(path) for path in request.caches]
+    for run in data.runs:
+        paths += [str(run.run.path), run.record.cache, run.record.weights]
+    for source in data.sources:
+        paths += [str(source.cache.path), source.cache.data, source.cache.weights]
+    return tuple(dict.fromkeys([*paths, *(str(Path(path).resolve()) for path in paths)]))
 
 
-def make_document(
-    facts: Facts,
-    names: Names,
-    missing: list[Missing],
-    what: What,
-    *,
-    title: str,
-    advance: Advance,
-) -> Document:
-    """Put the report together; what can't be shown is added to `missing`."""
+def _made_by() -> str:
+    version = importlib.metadata.version("featx")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return f"featx {version}, {now}"
+
+
+def _notices(data: ReportData) -> list[Block]:
     notices: list[Block] = [Notice(NOT_A_DEVICE)]
-    if any(run.record.extraction.backbone.weights == "random" for run in facts.runs):
+    if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
         notices.append(Notice(UNTRAINED))
-    if not facts.evaluated:
+    if not data.evaluated:
         notices.append(Notice(ONLY_OUT_OF_FOLD))
-    notices += first_lines(facts)
+    return notices + headline_blocks(data)
+
+
+def _sections(
+    data: ReportData,
+    names: DisplayNames,
+    missing: list[Missing],
+    by: Sequence[str],
+    advance: Advance,
+) -> list[Section]:
+    """Make all sections; what can't be shown is added to `missing`."""
     makers: list[Callable[[], Section | None]] = [
-        lambda: glance(facts),
-        lambda: data_section(facts, names, missing),
-        lambda: making_section(facts, names),
-        *(partial(performance, facts, name, advance) for name in facts.sets()),
-        lambda: comparison_section(facts, missing),
-        lambda: subgroups_section(facts, what.by, missing),
-        lambda: shift_section(facts),
-        lambda: wrong_section(facts, names, missing),
-        lambda: limits_section(facts),
+        lambda: summary_section(data),
+        lambda: data_section(data, names, missing),
+        lambda: methods_section(data, names),
+        *(partial(performance_section, data, title, advance) for title in data.titles()),
+        lambda: comparison_section(data, missing),
+        lambda: subgroups_section(data, by, missing),
+        lambda: shift_section(data),
+        lambda: errors_section(data, names, missing),
+        lambda: limits_section(data),
         lambda: missing_section(missing, names),
         references_section,
     ]
@@ -204,61 +260,4 @@ def make_document(
     for make in makers:
         sections.append(make())
         advance(1)
-    version = importlib.metadata.version("featx")
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    there = tuple(section for section in sections if section is not None)
-    return Document(title, f"featx {version}, {now}", tuple(notices), there)
-
-
-def require_free(files: Written, force: bool) -> None:
-    """Fail before the work when the files can't be written.
-
-    Raises
-    ------
-    InputError
-        When one is there and `force` is not, one beside the page isn't of a report, or the page's
-        name isn't one of a page.
-    """
-    if files.html.suffix.lower() not in (".html", ".htm"):
-        raise InputError(
-            f"{files.html} is not the name of a page", "Give one that ends in .html to `out`."
-        )
-    for path, folder in (
-        (files.html, False), (files.markdown, False), (files.figures, True), (files.card, False)
-    ):  # fmt: skip
-        if path.exists() and path.is_dir() != folder:
-            kind = "a folder" if path.is_dir() else "a file"
-            raise InputError(f"{path} is {kind}", "Give another `out`.")
-        if path.exists() and not force:
-            raise InputError(
-                f"{path} exists already",
-                "Give another `out`, or `force=True` to replace the report.",
-            )
-    for path in (files.markdown, files.card):
-        if path.exists():
-            require_own_text(path)
-    if files.figures.exists():
-        require_own_figures(files.figures, files.markdown)
-
-
-def _write(files: Written, document: Document, card: str, *, force: bool) -> None:
-    """Write everything under other names first; the page gets its own last."""
-    with contextlib.ExitStack() as stack:
-        for path in (files.html, files.markdown, files.card, files.figures):
-            stack.enter_context(lock(path))
-        require_free(files, force)  # somebody else's may be there by now
-        html = stack.enter_context(output_path(files.html, replace=force))
-        markdown = stack.enter_context(output_path(files.markdown, replace=force))
-        card_file = stack.enter_context(output_path(files.card, replace=force))
-        figures = stack.enter_context(atomic_folder(files.figures, replace=force))
-        for picture in document.pictures():
-            (figures / picture.file).write_bytes(picture.content)
-        write_listing(figures)
-        for path, text in (
-            (html, as_html(document)),
-            (markdown, as_markdown(document, files.figures.name)),
-            (card_file, card),
-        ):
-            path.write_text(text, encoding="utf-8", errors="replace")
-        # The old text would show the new figures, if this process were killed in between.
-        Path(os.path.realpath(files.markdown)).unlink(missing_ok=True)
+    return [section for section in sections if section is not None]

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from featx.evaluation import Metrics
-from featx.evaluation import counted as counted
+from featx.evaluation import plural as plural
 from featx_cache._text import printable
 
-METRICS = {
+METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "recall": "recall (sensitivity)",
@@ -31,19 +31,19 @@ _PATH = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s,;:()'\"]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What images and folders are called.
+class DisplayNames:
+    """Names of images and folders on the page.
 
     Attributes
     ----------
     anonymous
-        Hide file names: images get numbers, folders placeholders.
-    places
-        Files and folders that messages may name, and that are hidden then.
+        Hide the names of files: images get numbers, folders placeholders.
+    paths
+        Files and folders that messages may name. An anonymous report hides them.
     """
 
     anonymous: bool = False
-    places: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
     def image(self, path: str, number: int) -> str:
         """Call an image by its path in the manifest, or by its number in the table at hand."""
@@ -53,14 +53,14 @@ class Names:
         """Call a folder by its path, or by what it is."""
         return placeholder if self.anonymous or not path else printable(path)
 
-    def told(self, message: str) -> str:
-        """Repeat a message, which may have paths in it."""
+    def message(self, text: str) -> str:
+        """Return a message, without the paths in it if the report is anonymous."""
         if not self.anonymous:
-            return printable(message)
-        # A name may have spaces in it, where the pattern would take it to end.
-        for place in sorted(filter(None, self.places), key=len, reverse=True):
-            message = message.replace(place, "…")
-        return _PATH.sub("…", printable(message))
+            return printable(text)
+        # The pattern ends at a space, and a name may have spaces in it.
+        for path in sorted(filter(None, self.paths), key=len, reverse=True):
+            text = text.replace(path, "…")
+        return _PATH.sub("…", printable(text))
 
 
 def number(value: float | None) -> str:
@@ -68,8 +68,13 @@ def number(value: float | None) -> str:
     return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
+def metric_name(name: str) -> str:
+    """Return the display name of a metric, or of another number."""
+    return METRIC_NAMES.get(name, name.replace("_", " "))
+
+
 def with_interval(metrics: Metrics, name: str) -> str:
-    """Write a metric with its 95 % interval, where it has one."""
+    """Write a metric with its 95 % interval, if it has one."""
     interval = metrics.intervals.get(name)
     between = f" ({interval.low:.3f} – {interval.high:.3f})" if interval else ""
     return number(getattr(metrics, name)) + between

@@ -15,27 +15,13 @@ _ATTEMPTS = 3
 
 
 class RunFiles:
-    """The files of a run whose record was read.
-
-    Parameters
-    ----------
-    folder
-        The run directory.
-    record
-        Its ``run.json``, with the hashes of the others.
-    """
+    """The files of a run whose record was read."""
 
     def __init__(self, folder: Path, record: RunRecord) -> None:
         self._folder, self._record = folder, record
 
     def path(self, name: str) -> Path:
-        """Return the path of a file, which is as it was written.
-
-        Raises
-        ------
-        InputError
-            When it is missing or was changed, lies elsewhere, or somebody replaced the run.
-        """
+        """Return the path of a file, which is as it was written."""
         path, wanted = self._folder / name, self._record.files.get(name)
         try:
             if not path.is_file():
@@ -54,13 +40,7 @@ class RunFiles:
         return path
 
     def read(self, name: str, reader: Callable[[Path], T]) -> T:
-        """Read a file, and make sure that nobody replaced the run meanwhile.
-
-        Raises
-        ------
-        InputError
-            See `path`; or somebody did.
-        """
+        """Read a file, and make sure that nobody replaced the run meanwhile."""
         for _ in range(_ATTEMPTS):
             before = self._identity()
             try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx._specs import require_equal
 from featx.backbones import Backbone, load_backbone
 from featx.backbones._saved import SUFFIX
@@ -19,29 +20,54 @@ from featx.backbones._standardization import STANDARDIZATION_NAME, load_standard
 from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference
 from featx.extraction._spec import embedding_fields
-from featx.heads import load_head
+from featx.heads import Head, load_head
 from featx.runs._files import RunFiles
 from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_record
 from featx.thresholds import Recalibration, learn_platt
 from featx_cache import Cache, open_cache
 from featx_cache._spreadsheets import as_path, as_text
+from featx_cache._text import first_line
 from featx_cache.files import is_there
 
 T = TypeVar("T")
 
 
 class FittedRun:
-    """A run directory: its record, its head, its scores, and what they were made of."""
+    """A run directory: its record, its head, its scores, and what they were made of.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = path = Path(path)
-        self.record = read_record(path)
-        self._files = RunFiles(path.absolute(), self.record)
+    Parameters
+    ----------
+    path
+        Directory of the run.
+    trusted
+        Types that the head may hold besides those that featx knows; see `featx.heads.load_head`.
+
+    Examples
+    --------
+    >>> run = FittedRun("runs/logreg")  # doctest: +SKIP
+    >>> run.record.threshold, run.head.classes_  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | Path, trusted: Iterable[str] = ()) -> None:
+        self.path, self.trusted = Path(path), tuple(trusted)
+        self.record = read_record(self.path)
+        self._files = RunFiles(self.path.absolute(), self.record)
 
     @cached_property
-    def head(self) -> Any:
-        """The fitted classifier."""
-        return self.read(self.record.head_file, load_head)
+    def head(self) -> Head:
+        """The fitted classifier, which works wherever scikit-learn takes one.
+
+        It takes embeddings of shape (images, rows, columns, channels) as a cache holds them
+        (`Cache.as_arrays`), of untouched images, and its `classes_` are 0 and 1 for the positive
+        class. Its probabilities are the head's own: `score` recalibrates them where the run does,
+        and the threshold is `record.threshold`.
+
+        Examples
+        --------
+        >>> X, y, groups = cache.as_arrays(("test",), copies=0)  # doctest: +SKIP
+        >>> run.head.predict_proba(X)[:, 1] >= run.record.threshold  # doctest: +SKIP
+        """
+        return self.read(self.record.head_file, partial(load_head, trusted=self.trusted))
 
     def file(self, name: str) -> Path:
         """Return the path of a file of the run; see `RunFiles.path`."""
@@ -58,15 +84,28 @@ class FittedRun:
         Returns
         -------
         DataFrame
-            One line an image: path, label, group (text), fold, score.
+            One row an image: path, label, group (text), fold, score.
 
         Raises
         ------
         InputError
-            When the file is missing or damaged.
+            If the file is missing or damaged.
         """
         table = self.head_out_of_fold
         return table.assign(score=self.recalibrated(table["score"].to_numpy(np.float64)))
+
+    @property
+    def has_out_of_fold(self) -> bool:
+        """Whether the run has out-of-fold scores. Earlier versions wrote none.
+
+        A new run that lacks the file is damaged, and `out_of_fold` says so.
+        """
+        return bool(self.record.files) or (self.path / OOF_NAME).exists()
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Out-of-fold scores with labels and patients; see `out_of_fold`."""
+        return Scores.from_table(self.out_of_fold, self.record.classes, "out of fold")
 
     @cached_property
     def head_out_of_fold(self) -> pd.DataFrame:
@@ -80,7 +119,7 @@ class FittedRun:
         Raises
         ------
         InputError
-            When an earlier version of featx fitted the run, or the file is damaged.
+            If an earlier version of featx fitted the run, or the file is damaged.
         """
         if not self.has_reference:
             raise InputError(
@@ -98,21 +137,19 @@ class FittedRun:
 
     @cached_property
     def calibration(self) -> Recalibration | None:
-        """How scores become probabilities; None where they are probabilities already.
+        """Map from scores to probabilities; None if scores are probabilities already.
 
-        They are where the head was calibrated on held-out patients when it was fitted, and where
-        the run was recalibrated. Else Platt's map, learnt on the out-of-fold scores.
+        They are if the head was calibrated on held-out patients when it was fitted, or if the run
+        was recalibrated. Otherwise it is Platt's map, learnt on the out-of-fold scores.
 
         Raises
         ------
         InputError
-            When the out-of-fold scores are missing or damaged.
+            If the out-of-fold scores are missing or damaged.
         """
         if self.record.recalibration is not None or self.record.head.calibration is not None:
             return None
-        table = self.out_of_fold
-        sick = table["label"] == self.record.classes[1]
-        return learn_platt(sick, table["score"], table["group"])
+        return learn_platt(self.scores)
 
     def probability(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated probabilities of the positive class.
@@ -122,7 +159,7 @@ class FittedRun:
         Parameters
         ----------
         scores : ndarray of shape (images,)
-            See `score`.
+            Scores of this run; see `score`.
 
         Returns
         -------
@@ -131,11 +168,12 @@ class FittedRun:
         return scores if self.calibration is None else self.calibration.apply(scores)
 
     def recalibrated(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn the head's scores, averaged over copies where the run does that, into the run's.
+        """Turn the head's scores into the run's: recalibrated where the run is.
 
         Parameters
         ----------
         scores : ndarray of shape (images,)
+            Scores of the head, averaged over copies where the run does that.
         """
         recalibration = self.record.recalibration
         return scores if recalibration is None else recalibration.apply(scores)
@@ -146,6 +184,7 @@ class FittedRun:
         Parameters
         ----------
         embeddings : ndarray of shape (images, *embedding_shape)
+            Embeddings, one for each image.
 
         Returns
         -------
@@ -154,7 +193,7 @@ class FittedRun:
         Raises
         ------
         InputError
-            When the head refuses the embeddings.
+            If the head refuses the embeddings.
         """
         return self.recalibrated(self.head_scores(embeddings))
 
@@ -165,9 +204,8 @@ class FittedRun:
         except FeatxError:  # of a shard that is read here
             raise
         except Exception as error:  # a head of somebody else's may hold anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise InputError(
-                f"the head of {self.path} can't score these embeddings: {reason}"
+                f"the head of {self.path} can't score these embeddings: {first_line(error)[:200]}"
             ) from error
 
     def own_cache(self) -> Cache:
@@ -176,31 +214,31 @@ class FittedRun:
         Raises
         ------
         NotACacheError
-            When it isn't where it was, or is damaged.
+            If it isn't where it was, or is damaged.
         """
-        place = Path(self.record.cache)
+        path = Path(self.record.cache)
         try:
-            return open_cache(place)
+            return open_cache(path)
         except NotACacheError as error:
-            if is_there(place):
+            if is_there(path):
                 raise
             raise NotACacheError(
-                f"there is no cache at {place}, where {self.path} was fitted",
-                f"If it was moved, say where it is: `featx evaluate {self.path} CACHE`, "
-                f"`featx report {self.path} --cache CACHE`.",
+                f"there is no cache at {path}, where {self.path} was fitted",
+                f"If it was moved, say where it is: `featx evaluate {self.path} CACHE`, or give "
+                "`cache` to a report.",
             ) from error
 
     def require_match(self, cache: Cache) -> None:
         """Refuse a cache whose embeddings were made by another backbone.
 
-        How many augmented copies a cache has doesn't matter here: untouched images are scored.
+        The number of augmented copies doesn't matter here: untouched images are scored.
 
         Raises
         ------
         SpecMismatchError
-            Naming each field that differs.
+            If the backbone differs; it names each field that does.
         InputError
-            When the classes differ.
+            If the classes differ.
         """
         mine, copies = self.record.extraction.model_dump(mode="json"), bool(self.record.tta)
         require_equal(
@@ -213,7 +251,7 @@ class FittedRun:
             raise InputError(
                 f"the run {self.path} tells {' from '.join(self.record.classes)}, and the cache "
                 f"{cache.path} has {' and '.join(cache.classes)}",
-                "Extract the images again with `classes` NEGATIVE,POSITIVE as in the run.",
+                "Extract the images again with `classes=NEGATIVE,POSITIVE` as in the run.",
             )
 
     def backbone(
@@ -224,16 +262,17 @@ class FittedRun:
         Parameters
         ----------
         weights
-            Where its weights are now; None looks where they were.
+            Place of its weights. None looks where they were.
         precision
-            Of its arithmetic; None is what the embeddings were made with. Others differ a little.
+            Precision of its arithmetic. None is what the embeddings were made with; others differ a
+            little.
 
         Raises
         ------
         SpecMismatchError
-            When the weights aren't the ones that the run was fitted with.
+            If the weights aren't the ones that the run was fitted with.
         InputError, WeightsError
-            When they aren't there, or can't be loaded.
+            If they aren't there, or can't be loaded.
         """
         spec = self.record.extraction.backbone
         if precision is not None:
@@ -243,7 +282,7 @@ class FittedRun:
         if saved and not location.endswith(SUFFIX):
             raise InputError(
                 f"the backbone of the run {self.path} is a saved model, which {location} is not",
-                f"Give its {SUFFIX} file with `weights` FILE.",
+                f"Give its {SUFFIX} file: `weights=FILE`.",
             )
         backbone = load_backbone(
             location if saved else spec.name,
@@ -261,7 +300,7 @@ class FittedRun:
             f"{location} is not the backbone that the run {self.path} was fitted with",
             spec.model_dump(mode="json"),
             backbone.spec.model_dump(mode="json"),
-            "Give the run's own weights with `weights` FILE.",
+            "Give the run's own weights: `weights=FILE`.",
         )
         return backbone
 
@@ -272,7 +311,7 @@ class FittedRun:
 
 
 def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
-    """Read out-of-fold scores; see `Run.out_of_fold`."""
+    """Read out-of-fold scores; see `FittedRun.out_of_fold`."""
     try:
         table = pd.read_csv(
             path,
@@ -288,6 +327,5 @@ def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
         if not np.isfinite(scores).all() or set(table["label"]) != set(classes):
             raise ValueError("it needs scores of images of both classes")
     except (ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
+        raise InputError(f"{path} is damaged: {first_line(error)}", "Fit the run again.") from error
     return table.assign(score=scores)

@@ -1,4 +1,4 @@
-"""The folder of a run that isn't there yet: whether it may be written, and by whom."""
+"""Folder of a run that isn't there yet: whether it may be written, and by whom."""
 
 from __future__ import annotations
 
@@ -19,12 +19,7 @@ from featx_cache.files import atomic_folder, lock, storage_errors
 def run_folder(target: Path, *, force: bool) -> Iterator[Path]:
     """Give a folder that becomes the run when the block ends well.
 
-    Whoever else writes a run of this name waits; without `force` the second then finds it there.
-
-    Raises
-    ------
-    InputError, StorageError
-        See `require_free`.
+    Others who write a run of this name wait. Without `force` the second then finds it there.
     """
     with lock(target):
         require_free(target, force)
@@ -39,10 +34,10 @@ def require_free(target: Path, force: bool) -> None:
     Raises
     ------
     InputError
-        When something is there, and not a run that may be replaced; one that isn't shown to be
-        of featx by its record, or has other files in it, never may.
+        If something is there, and not a run that may be replaced. A folder whose record doesn't
+        show that featx wrote it, or that has other files in it, never may be.
     StorageError
-        When the place can't be written to.
+        If the folder can't be written to.
     """
     if target.name in ("", ".."):
         raise InputError(f"{str(target)!r} can't be replaced by a run", "Give `run` a new folder.")

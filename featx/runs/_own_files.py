@@ -18,44 +18,37 @@ _ARTIFACT = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _STUDY = rf"\.?study\.journal(?:\.lock.*)?|front\.(?:csv|png|svg)|artifacts(?:/{_ARTIFACT})?"
 
 ARTIFACTS = re.compile(_ARTIFACT)
-"""Of the figures of a study, which Optuna names by their UUID."""
+"""Names of the figures of a study: Optuna gives each a UUID."""
 
 UNFINISHED = re.compile(rf"job\.json|\.job\.json\.[0-9a-f]{{8}}\.tmp|{_TRAINING}")
-"""Of ``RUN.unfinished``."""
+"""Names in ``RUN.unfinished``."""
 
 STUDY = re.compile(
-    rf"{_STUDY}|scores(?:/\.gitignore|/joblib(?:/.+)?)?"
+    rf"{_STUDY}|scores(?:/\.?[0-9a-f]{{64}}\.npz(?:\.[0-9a-f]{{8}}\.tmp)?)?"
+    r"|scores/(?:\.gitignore|joblib(?:/.+)?)"  # of earlier versions
     rf"|trials(?:/\.trial-\d+\..+)?|training-[0-9a-f]{{12}}(?:/(?:{_TRAINING}))?"
 )
-"""Of ``RUN.study``."""
+"""Names in ``RUN.study``."""
 
 RUN_FOLDERS = re.compile(rf"tensorboard(?:/[^/]+(?:/{_EVENTS})?)?|study(?:/(?:{_STUDY}))?")
-"""Of the folders in a run, which its record doesn't list."""
+"""Names of folders in a run, which its record doesn't list, and in these folders."""
 
 EARLIER_RUN = re.compile(
     r"head\.(?:keras|skops)|oof\.csv|training\.txt|fit\.log|history\.csv|curves\.png"
     r"|reference\.h5|standardization\.npz|calibration\.csv"
 )
-"""Of runs of earlier versions, whose record lists nothing."""
+"""Names in runs of earlier versions, whose record lists nothing."""
 
 _LINKS = re.compile(r"study\.journal\.lock.*")
 """Optuna's locks are links."""
 
 
 def foreign_in(folder: Path, *own: re.Pattern[str]) -> Path | None:
-    """Find something in a folder that featx hasn't made; None where there is nothing.
-
-    Parameters
-    ----------
-    folder
-        Links in it aren't followed, and are foreign.
-    own
-        Names that featx gives, relative to the folder.
-    """
+    """Return the first path in a folder that isn't featx's. Links aren't followed, and aren't."""
     if folder.is_symlink():
         return folder
-    for place, folders, files in os.walk(folder):
-        for path in sorted(Path(place, name) for name in (*folders, *files)):
+    for parent, folders, files in os.walk(folder):
+        for path in sorted(Path(parent, name) for name in (*folders, *files)):
             if path.is_symlink() and not _LINKS.fullmatch(path.name):
                 return path
             name = path.relative_to(folder).as_posix()
@@ -65,13 +58,7 @@ def foreign_in(folder: Path, *own: re.Pattern[str]) -> Path | None:
 
 
 def require_own(folder: Path, *own: re.Pattern[str], hint: str) -> None:
-    """Refuse a folder that is to be emptied or replaced, and has something of somebody else's.
-
-    Raises
-    ------
-    InputError
-        Naming the first such file.
-    """
+    """Refuse a folder that is to be emptied or replaced, and has something of somebody else's."""
     if (path := foreign_in(folder, *own)) is not None:
         raise InputError(f"{path} isn't of featx, and would be deleted", hint)
 
@@ -80,8 +67,8 @@ def remove_own(folder: Path, *own: re.Pattern[str]) -> None:
     """Remove what featx has made in a folder, and the folder if nothing else is in it."""
     if folder.is_symlink():
         return
-    for place, folders, files in os.walk(folder, topdown=False):
-        for path in (Path(place, name) for name in (*files, *folders)):
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for path in (Path(parent, name) for name in (*files, *folders)):
             name = path.relative_to(folder).as_posix()
             if not any(pattern.fullmatch(name) for pattern in own):
                 continue

@@ -1,4 +1,4 @@
-"""What a run directory says of itself: ``run.json``."""
+"""Record of a run: ``run.json``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,14 @@ from pydantic import (
 from featx.errors import InputError
 from featx.extraction import ExtractionSpec
 from featx.heads import HeadSpec
+from featx.runs._record_parts import (
+    CalibrationRecord,
+    PromiseRecord,
+    RunMetrics,
+    SearchRecord,
+    SecondsRecord,
+    TuningRecord,
+)
 from featx.thresholds import Recalibration
 from featx_cache._text import printable
 
@@ -40,46 +48,53 @@ _PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", 
 
 
 class RunRecord(BaseModel):
-    """What was fitted, on what, with what result.
+    """Record of a run: what was fitted, on what, with what result.
 
     Attributes
     ----------
     threshold, accuracy_floor
-        The operating point, and what its accuracy had to reach out of fold.
+        Operating point, and the out-of-fold accuracy that it had to reach.
     classes
-        The negative and the positive class.
+        Negative and positive class.
     head, extraction, fingerprint
-        Specs of the head and of the embeddings, and the latter's fingerprint.
+        Spec of the head, spec of the embeddings, and fingerprint of the latter.
     head_file
         ``head.keras`` or ``head.skops``.
     cache, weights
-        Where the embeddings and the backbone's weights were when it was fitted.
+        Places of the embeddings and of the backbone's weights when the run was fitted.
     fitted_splits, images, patients, folds, copies
-        What it was fitted on; `copies` is the number of augmented copies of each training image.
+        Data that the run was fitted on. `copies` counts the augmented copies of a training image.
     tta
-        Copies that each score is averaged over, besides the untouched image.
+        Number of copies that each score is averaged over, besides the untouched image.
     metrics
-        ``out_of_fold``: see `featx.evaluation.Metrics`.
+        Metrics on the out-of-fold scores.
     search
-        How the threshold was found.
+        Search that found the threshold.
     tuning
-        Of a run that `featx tune` made: the study, its trials, the winner's recall and accuracy on
-        the folds of the search, and how much less they are on fresh ones. None for a fit.
+        Search of `featx.tune`: the study, its trials, and what the best trial achieved. None for a
+        fit.
     promise
-        What is promised of the operating point; see `featx.thresholds.Promise`. None for nothing.
+        Promise of the operating point. None if nothing is promised.
     band
-        The uncertain band around the threshold; see `featx.thresholds.uncertain_band`. None in runs
+        Uncertain range around the threshold; see `featx.thresholds.uncertain_range`. None in runs
         of earlier versions.
     recalibration
-        How the head's scores become this run's; None leaves them as they are.
+        Map from the head's scores to this run's. None leaves the scores as they are.
     calibrated
-        Of a run that `featx calibrate` made: from which run, on what, old and new operating point.
+        Calibration on other images: from which run, on what, old and new operating point. None if
+        the run wasn't calibrated.
     files
-        Name -> SHA-256 of the other files of the run; empty in runs of earlier versions.
+        Name -> SHA-256 of the other files of the run. Empty in runs of earlier versions.
     seconds
-        Of the out-of-fold scores, the final fit, and a prediction of one image's embedding.
+        Seconds of the out-of-fold scores, the final fit, and a prediction of one image's embedding.
     versions
-        Of Python and the packages that matter.
+        Versions of Python and of the packages that decide results.
+
+    Examples
+    --------
+    >>> record = featx.load_run("runs/logreg").record  # doctest: +SKIP
+    >>> record.threshold, record.metrics.out_of_fold.recall, record.head.name  # doctest: +SKIP
+    (0.412, 0.968, 'logreg')
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -102,16 +117,21 @@ class RunRecord(BaseModel):
     folds: int
     copies: int
     tta: int = Field(0, ge=0)
-    metrics: dict[str, dict[str, Any]]
-    search: dict[str, Any]
-    tuning: dict[str, Any] | None = None
-    promise: dict[str, Any] | None = None
+    metrics: RunMetrics
+    search: SearchRecord
+    tuning: TuningRecord | None = None
+    promise: PromiseRecord | None = None
     band: tuple[float, float] | None = None
     recalibration: Recalibration | None = None
-    calibrated: dict[str, Any] | None = None
+    calibrated: CalibrationRecord | None = None
     files: dict[str, str] = Field(default_factory=dict)
-    seconds: dict[str, float]
+    seconds: SecondsRecord
     versions: dict[str, str]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields replaced. Unlike pydantic's, they are validated."""
+        del deep  # nothing in a record changes
+        return self.model_validate({**dict(self), **(update or {})})
 
     @field_validator("files")
     @classmethod
@@ -155,10 +175,15 @@ def read_record(folder: Path) -> RunRecord:
     Raises
     ------
     InputError
-        When the folder isn't a run, or the file is damaged or of an unknown schema.
+        If the folder isn't a run, or the file is damaged or of an unknown schema.
+
+    Examples
+    --------
+    >>> read_record(Path("runs/logreg")).threshold  # doctest: +SKIP
+    0.412
     """
     path = folder / RECORD_NAME
-    again = "It is damaged or from another version of featx; fit the run again."
+    again = "It is damaged or from another version of featx. Fit the run again."
     if not path.is_file():
         what = f"{folder} is not a run (it has no {RECORD_NAME})"
         if not folder.exists():
@@ -179,13 +204,7 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def require_inside(folder: Path, path: Path) -> None:
-    """Refuse a file of a run that is a link: in a run of somebody else's it could show any file.
-
-    Raises
-    ------
-    InputError
-        When the file isn't in the folder, whatever the folder itself is a link to.
-    """
+    """Refuse a file of a run that is a link: in a run of somebody else's it could show any file."""
     if path.resolve().parent != folder.resolve():
         raise InputError(
             f"{path} leads out of the run, to {path.resolve()}",

@@ -1,4 +1,4 @@
-"""Where a training keeps its state until the run is written, so that a killed one can go on."""
+"""State of a training until its run is written, so that a killed training can go on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from featx.errors import FeatxError, InputError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.runs._own_files import UNFINISHED, remove_own, require_own
 from featx.runs._record import TENSORBOARD_NAME
+from featx.training._scoring import FOLDS
 from featx_cache.files import (
     LOCK_WAIT_SECONDS,
     atomic_path,
@@ -26,77 +27,57 @@ from featx_cache.files import (
     storage_errors,
 )
 
-JOB_NAME = "job.json"
+DESCRIPTION_NAME = "job.json"
 
 
 def unfinished_folder(run: Path) -> Path:
-    """Return where the state of a run that isn't finished lies: beside it."""
+    """Return the folder with the state of a run that isn't finished: beside it."""
     return run.with_name(f"{run.name}.unfinished")
 
 
 def training_logs(run: Path) -> Path:
-    """Return the folder of a run's TensorBoard files, also of a run that isn't finished.
-
-    Raises
-    ------
-    InputError
-        When there is none.
-    """
+    """Return the folder of a run's TensorBoard files, also of a run that isn't finished."""
     for folder in (run / TENSORBOARD_NAME, unfinished_folder(run)):
         if folder.is_dir():
             return folder
     what = f"{run} has no TensorBoard files" if run.exists() else f"there is no run at {run}"
-    raise InputError(what, "Runs of `--head keras` have some, unless they are calibrated.")
+    raise InputError(what, "Runs of the head keras have some, unless they are calibrated.")
 
 
-def job_of(
-    spec: HeadSpec, fingerprint: str, table: pd.DataFrame, accuracy_floor: float
+def describe_training(
+    spec: HeadSpec,
+    fingerprint: str,
+    table: pd.DataFrame,
+    *,
+    accuracy_floor: float,
+    folds: int = FOLDS,
 ) -> dict[str, Any]:
-    """Describe all that a training depends on.
-
-    Parameters
-    ----------
-    spec
-        The head.
-    fingerprint
-        Of the embeddings.
-    table
-        The rows that are fitted on.
-    accuracy_floor
-        It counts only where a stopping rule looks at it.
-    """
+    """Describe all that a training depends on: the floor only if a stopping rule looks at it."""
     digest = hashlib.sha256()
     for column in ("sha256", "label", "group", "copy"):
         digest.update("\n".join(map(str, table[column])).encode("utf-8", "surrogateescape"))
-    looks = spec.keras is not None and spec.keras.stopping == "dual"
     return {
         "head": spec.model_dump(mode="json"),
         "embeddings": fingerprint,
         "images": digest.hexdigest(),
-        "accuracy_floor": accuracy_floor if looks else None,
+        "accuracy_floor": accuracy_floor if spec.stops_by_accuracy_floor else None,
+        **({"folds": folds} if folds != FOLDS else {}),  # which earlier versions didn't say
     }
 
 
 @contextlib.contextmanager
 def unfinished(
-    run: Path, job: dict[str, Any], *, resume: bool, progress: Progress
+    run: Path, training: dict[str, Any], *, resume: bool, progress: Progress
 ) -> Iterator[Path]:
-    """Give a folder for the state of a training; it is gone when the block ends well.
+    """Give a folder for the state of a training. It is removed when the block ends well.
 
     An interruption leaves it, and so does an accuracy floor that can't be reached: the same
-    command with ``--resume`` goes on, or chooses another threshold at once. Other errors leave
+    fit with ``resume=True`` goes on, or chooses another threshold at once. Other errors leave
     nothing.
-
-    Raises
-    ------
-    SpecMismatchError
-        When the state that is there is of another training.
-    InputError
-        When another process is training for the same run.
     """
     folder = unfinished_folder(run)
     with lock(folder, wait=LOCK_WAIT_SECONDS, hint="Wait for it, or give another `run`."):
-        _prepare(folder, job, resume=resume, progress=progress)
+        _prepare(folder, training, resume=resume, progress=progress)
         try:
             with storage_errors(folder):
                 yield folder
@@ -119,13 +100,13 @@ def unfinished(
         remove_own(folder, UNFINISHED)
 
 
-def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progress) -> None:
+def _prepare(folder: Path, training: dict[str, Any], *, resume: bool, progress: Progress) -> None:
     """Make the folder, unless there is the state of the same training to go on with."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder} is in the way", "Remove it, or give another `run`.")
     require_own(folder, UNFINISHED, hint="Move it elsewhere, or give another `run`.")
     if folder.is_dir() and resume:
-        _require_same(folder, job)
+        _require_same(folder, training)
     elif folder.is_dir():
         progress.note(
             f"Starting over: {folder} had the state of a training (`resume=True` goes on)."
@@ -133,21 +114,21 @@ def _prepare(folder: Path, job: dict[str, Any], *, resume: bool, progress: Progr
         remove_own(folder, UNFINISHED)
     with storage_errors(folder):
         make_folder(folder)
-        with atomic_path(folder / JOB_NAME) as temporary:
-            temporary.write_text(json.dumps(job, indent=2) + "\n")
+        with atomic_path(folder / DESCRIPTION_NAME) as temporary:
+            temporary.write_text(json.dumps(training, indent=2) + "\n")
 
 
-def _require_same(folder: Path, job: dict[str, Any]) -> None:
+def _require_same(folder: Path, training: dict[str, Any]) -> None:
     try:
-        with open_regular(folder / JOB_NAME) as file:
+        with open_regular(folder / DESCRIPTION_NAME) as file:
             before = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{folder} has no readable {JOB_NAME}", "Start over without `resume=True`."
+            f"{folder} has no readable {DESCRIPTION_NAME}", "Start over without `resume=True`."
         ) from error
     require_equal(
         f"{folder} is of another training",
         before,
-        job,
+        training,
         "Give the same settings, or start over without `resume=True`.",
     )

@@ -1,34 +1,29 @@
 """Images become scores, and scores become verdicts and metrics."""
 
-from featx.scoring._embed import embedded, only_split, relabelled
-from featx.scoring._evaluate import (
-    Evaluation,
-    RunComparison,
-    Scored,
-    compare,
-    find_shift,
-    measure,
-    score_images,
-)
+from featx.scoring._comparison import RunComparison, compare
+from featx.scoring._evaluation import Evaluation
+from featx.scoring._find_images import find_images
+from featx.scoring._image_scorer import ImageScorer, ScoredImage
+from featx.scoring._labelled_data import ScoringOptions, score_data
 from featx.scoring._left_out import LeftOut
-from featx.scoring._predict import Prediction, Predictor, find_images, shift_warning
-from featx.scoring._tally import Tally
+from featx.scoring._predict import Prediction, predict_images
+from featx.scoring._predictions import PredictionCounts, Predictions
+from featx.scoring._scored import Scored, score_images
 
 __all__ = [
     "Evaluation",
+    "ImageScorer",
     "LeftOut",
     "Prediction",
-    "Predictor",
+    "PredictionCounts",
+    "Predictions",
     "RunComparison",
     "Scored",
-    "Tally",
+    "ScoredImage",
+    "ScoringOptions",
     "compare",
-    "embedded",
     "find_images",
-    "find_shift",
-    "measure",
-    "only_split",
-    "relabelled",
+    "predict_images",
+    "score_data",
     "score_images",
-    "shift_warning",
 ]

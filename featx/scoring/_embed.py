@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx._progress import SILENT, Progress
 from featx.data import Manifest
 from featx.errors import InputError
 from featx.extraction import extract_images
 from featx.extraction._spec import embedding_fields
-from featx.scoring._evaluate import ALL, choose_split, names_of
+from featx.runs._fitted import FittedRun
+from featx.scoring._run_names import names_of
 from featx_cache import Cache, open_cache
-
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
 
 
 @contextlib.contextmanager
-def embedded(
+def embed_for_runs(
     runs: Sequence[FittedRun],
     manifest: Manifest,
     *,
@@ -30,23 +27,23 @@ def embedded(
     weights: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[list[Cache]]:
-    """Embed images as each run's own were; runs that do it alike share a cache.
+    """Embed images as each run's own were; runs that embed alike share a cache.
 
     Images get the copies that a run averages over, and no others.
 
     Parameters
     ----------
     runs
-        Which runs.
+        Runs that will score the images.
     manifest
-        The images, labelled with the classes of the runs.
+        Images, labelled with the classes of the runs.
     folder
-        Where to keep the embeddings; None makes a temporary folder, which is gone after the block.
-        Where runs differ, each kind gets a folder in it.
+        Folder that keeps the embeddings. None makes a temporary folder, which is gone after the
+        block. If runs embed in different ways, each way gets a folder in it.
     weights
-        Where the weights of the first run's backbone are; None looks where they were.
+        Place of the weights of the first run's backbone. None looks where they were.
     progress
-        Shows how far it got.
+        Progress that is shown.
 
     Yields
     ------
@@ -56,7 +53,7 @@ def embedded(
     Raises
     ------
     FeatxError
-        When a backbone can't be loaded, or the images can't be embedded.
+        If a backbone can't be loaded, or the images can't be embedded.
     """
     kinds = [_kind(run) for run in runs]
     with contextlib.ExitStack() as stack:
@@ -69,44 +66,14 @@ def embedded(
             if first < number:
                 caches.append(caches[first])
                 continue
-            place = folder if alike else folder / name.replace("/", "-")
+            own_folder = folder if alike else folder / name.replace("/", "-")
             own = run.record.extraction.backbone == runs[0].record.extraction.backbone
-            caches.append(_embed(run, manifest, place, weights if own else None, progress))
+            caches.append(_embed(run, manifest, own_folder, weights if own else None, progress))
         yield caches
 
 
-def only_split(manifest: Manifest, split: str | None, data: Path) -> tuple[Manifest, str]:
-    """Leave the images of the split to evaluate on; `data` is what was typed for them.
-
-    Returns
-    -------
-    manifest : Manifest
-    split : str
-        Its name, or ``all``.
-
-    Raises
-    ------
-    InputError
-        When no image is in it.
-    """
-    chosen = choose_split(manifest.table["split"], split, data)
-    if chosen == ALL:
-        return manifest, chosen
-    table = manifest.table[manifest.table["split"] == chosen].reset_index(drop=True)
-    return replace(manifest, table=table), chosen
-
-
-def relabelled(manifest: Manifest, classes: tuple[str, str]) -> Manifest:
-    """Call the negative and the positive class of some data as a run does."""
-    if manifest.classes == classes:
-        return manifest
-    names = dict(zip(manifest.classes, classes, strict=True))
-    label = manifest.table["label"].map(names).astype(manifest.table["label"].dtype)
-    return replace(manifest, table=manifest.table.assign(label=label), classes=classes)
-
-
 def _kind(run: FittedRun) -> dict[str, Any]:
-    """Return all that decides which embeddings a run needs."""
+    """Return everything that decides which embeddings a run needs."""
     spec = run.record.extraction.model_dump(mode="json")
     copies = run.record.tta
     return embedding_fields(spec, copies=bool(copies)) | {"copies": copies}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,39 +12,46 @@ from numpy.typing import NDArray
 from featx.data._columns import is_pseudonym
 from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
-from featx.evaluation import counted
-from featx.runs._record import CALIBRATION_NAME, OOF_NAME
+from featx.evaluation import plural
+from featx.runs._fitted import FittedRun
+from featx.runs._record import CALIBRATION_NAME
 from featx_cache import Cache
+from featx_cache._text import first_line
 
-if TYPE_CHECKING:
-    from featx.runs._fitted import FittedRun
-
-MORE_COPIES = (
+SMALLER_COPIES = (
     "Smaller or strongly compressed copies are not recognised here: put these images beside the "
     "training images and run `featx data check`, which compares pictures."
 )
-ELSE = "If these are other people with the same names, add `keep_known_patients=True`."
+SAME_NAMES = "If these are other people with the same names, add `keep_known_patients=True`."
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """How many images were left out of an evaluation, and why; each is counted once.
+    """Counts of images that were left out of an evaluation; each image is plural once.
 
     Attributes
     ----------
     same_file
-        Images that are byte-identical to one that the run was fitted on.
+        Number of images that are byte-identical to one that the run was fitted on.
     known_patient
-        Other images of patients whom the run was fitted on.
+        Number of other images of patients whom the run was fitted on.
     near_duplicate
-        Images whose embedding is nearly that of an image that the run was fitted on: the same
-        picture in another format or size, without loss.
+        Number of images whose embedding is nearly that of an image that the run was fitted on: the
+        same picture in another format or size, without loss.
     patients
-        Patients of `known_patient`.
+        Number of patients in `known_patient`.
     kept
-        Images of known patients, and near duplicates, that were kept because it was asked for.
+        Number of images of known patients, and near duplicates, that were kept on request.
     unchecked
-        Why patients and near duplicates couldn't be looked for; empty where they could.
+        Reason why patients and near duplicates couldn't be looked for; empty if they could.
+
+    Examples
+    --------
+    >>> left_out = LeftOut(same_file=3, known_patient=12, patients=5)
+    >>> left_out.total
+    15
+    >>> left_out.sentence
+    '15 images left out: 3 files and 12 images of 5 patients that the run was fitted on.'
     """
 
     same_file: int = 0
@@ -57,72 +63,70 @@ class LeftOut:
 
     @property
     def total(self) -> int:
-        """How many images were left out."""
+        """Number of images that were left out."""
         return self.same_file + self.known_patient + self.near_duplicate
 
     @property
     def sentence(self) -> str:
-        """What was left out and why, or kept all the same; empty where there is nothing to say.
-
-        Examples
-        --------
-        >>> LeftOut(same_file=3, known_patient=12, patients=5).sentence
-        '15 images left out: 3 files and 12 images of 5 patients that the run was fitted on.'
-        """
+        """Sentence about the images that were left out or kept; empty if there are none."""
         parts = []
         if self.same_file:
-            parts.append(counted(self.same_file, "file"))
+            parts.append(plural(self.same_file, "file"))
         if self.known_patient:
-            patients = counted(self.patients, "patient")
-            parts.append(f"{counted(self.known_patient, 'image')} of {patients}")
+            patients = plural(self.patients, "patient")
+            parts.append(f"{plural(self.known_patient, 'image')} of {patients}")
         if self.near_duplicate:
-            parts.append(f"{counted(self.near_duplicate, 'near duplicate')} of images")
+            parts.append(f"{plural(self.near_duplicate, 'near duplicate')} of images")
         *first, last = parts or [""]
         said = f"{', '.join(first)} and {last}" if first else last
         sentences = []
         if parts:
             sentences.append(
-                f"{counted(self.total, 'image')} left out: {said} that the run was fitted on."
+                f"{plural(self.total, 'image')} left out: {said} that the run was fitted on."
             )
         if self.kept:
             sentences.append(
-                f"{counted(self.kept, 'image')} of patients that the run was fitted on "
+                f"{plural(self.kept, 'image')} of patients that the run was fitted on "
                 f"{'is' if self.kept == 1 else 'are'} measured, too: the numbers are too good."
             )
         if self.unchecked:
             sentences.append(f"Patients that the run was fitted on can't be told: {self.unchecked}")
         return " ".join(sentences)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """`sentence`, and what to do if images were left out that shouldn't be."""
+        hints = ((self.known_patient, SAME_NAMES), (self.near_duplicate, SMALLER_COPIES))
+        return tuple(filter(None, [self.sentence, *(hint for count, hint in hints if count)]))
+
     def as_dict(self) -> dict[str, int | str]:
         """Return plain types for JSON."""
         return asdict(self)
 
 
-NOTHING = LeftOut()
-
-
 def fresh_images(
     run: FittedRun, cache: Cache, table: pd.DataFrame, *, keep: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], LeftOut]:
-    """Say which images a run doesn't know, by their bytes and their patients, before the scoring.
+    """Find the images that a run wasn't fitted on, by their bytes and their patients.
 
     Parameters
     ----------
     run, cache, table
-        See `known_patients`; the table has sha256, too.
+        See `known_patients`. The table has sha256, too.
     keep
-        Whether other images of known patients are to stay.
+        Whether other images of known patients stay.
 
     Returns
     -------
     fresh, known : ndarray of shape (images,), dtype bool
         Images that stay, and other images of known patients.
     left_out : LeftOut
+        Counts of the others.
 
     Raises
     ------
     InputError
-        When there is none.
+        If no image stays.
     """
     same = require_other_files(run, table["sha256"])
     unchecked = ""
@@ -136,8 +140,8 @@ def fresh_images(
     if (same | known).all():
         raise InputError(
             f"the run {run.path} was fitted on the patients of all these images "
-            f"({counted(len(table), 'image')})",
-            f"Give images of other patients. {ELSE}",
+            f"({plural(len(table), 'image')})",
+            f"Give images of other patients. {SAME_NAMES}",
         )
     patients = int(table["group"][known].nunique())
     return ~(same | known), known, LeftOut(files, others, 0, patients, unchecked=unchecked)
@@ -149,7 +153,7 @@ def require_other_files(run: FittedRun, sha256: pd.Series[str]) -> NDArray[np.bo
     Raises
     ------
     InputError
-        When it was fitted on all of them.
+        If it was fitted on all of them.
     """
     same = sha256.isin(run.fitted_images).to_numpy(bool)
     if same.all():
@@ -169,7 +173,7 @@ def without_near(
     *,
     keep: bool,
 ) -> tuple[NDArray[np.bool_], LeftOut]:
-    """Say which of the images that stayed still do when near duplicates are left out, too.
+    """Leave out near duplicates, too: say which images stay.
 
     Parameters
     ----------
@@ -178,12 +182,12 @@ def without_near(
     near, known : ndarray of shape (images,), dtype bool
         Near duplicates (see `featx.evaluation.Reference.has`), and images of known patients.
     left_out
-        So far.
+        Counts so far.
 
     Raises
     ------
     InputError
-        When there is none.
+        If no image stays.
     """
     if keep:
         return np.ones(len(near), bool), replace(left_out, kept=int((near | known).sum()))
@@ -199,20 +203,20 @@ def without_near(
 def known_patients(run: FittedRun, cache: Cache, table: pd.DataFrame) -> NDArray[np.bool_]:
     """Say which images are of patients whom a run was fitted on, or who chose its threshold.
 
-    Patients are the same where their names are. Two kinds of evidence count. A cache that holds
-    images which the run was fitted on calls its other images by the same names. Elsewhere the names
-    are compared with those in the run's own files. A name that is merely an image's own path or
-    file name, as images have it whose patient isn't known, says nothing there: `img1.png` of two
+    Patients with the same name are the same. There are two sources of names. If a cache holds
+    images that the run was fitted on, its other images have the names of the same list. In other
+    data, names are compared with those in the run's own files. There, a name that is only the path
+    or the file name of its image says nothing, because that patient isn't known: `img1.png` of two
     hospitals are two people. Runs of early versions don't name their patients.
 
     Parameters
     ----------
     run
-        Which run.
+        Run that was fitted.
     cache
-        It holds the images.
+        Cache that holds the images.
     table : DataFrame
-        One line an image: path, group.
+        One row an image: path, group.
 
     Returns
     -------
@@ -234,14 +238,14 @@ def known_patients(run: FittedRun, cache: Cache, table: pd.DataFrame) -> NDArray
 
 
 def _same_behind_pseudonyms(group: pd.Series, known: set[str]) -> set[str]:
-    """Return which names are known ones, if those of one side alone are this user's pseudonyms."""
+    """Return the names that are known, if only one of the two lists has this user's pseudonyms."""
     names, pseudonyms = set(group), Pseudonyms(own_salt)
     if not any(map(is_pseudonym, names | known)):
         return set()
     try:
         same = {name for name in names if not is_pseudonym(name) and pseudonyms.of(name) in known}
         return same | names & {pseudonyms.of(name) for name in known if not is_pseudonym(name)}
-    except InputError:  # without a salt nothing was hashed here
+    except InputError:  # this user has no salt, and has hashed nothing
         return set()
 
 
@@ -251,14 +255,14 @@ def fitted_table(run: FittedRun) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame or None
-        None in runs of early versions, which have no such file.
+        None for runs of early versions, which have no such file.
 
     Raises
     ------
     InputError
-        When a file of the run is missing or damaged.
+        If a file of the run is missing or damaged.
     """
-    if not run.record.files and not (run.path / OOF_NAME).exists():
+    if not run.has_out_of_fold:
         return None
     table = run.head_out_of_fold[["path", "group"]]
     if CALIBRATION_NAME in run.record.files:
@@ -267,19 +271,20 @@ def fitted_table(run: FittedRun) -> pd.DataFrame | None:
 
 
 def _labelled(path: Path) -> pd.DataFrame:
-    """Read the images of a calibration; those without labels chose nothing."""
+    """Read the labelled images of a calibration; images without labels chose nothing."""
     try:
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
         )
         return table[["path", "group"]][: len(table) if "label" in table else 0]
     except (ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged: {reason}", "Calibrate the run again.") from error
+        raise InputError(
+            f"{path} is damaged: {first_line(error)}", "Calibrate the run again."
+        ) from error
 
 
 def _is_file_name(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Say whose patient is merely called as the image is, or as another image is by its path."""
+    """Say whose patient has only the name of the image, or the path of another image."""
     paths, groups = table["path"].tolist(), table["group"].tolist()
     every = set(paths)
     found = [

@@ -1,14 +1,16 @@
 """From labels and scores to the operating point."""
 
-from featx.thresholds._calibrators import fit_recalibration, learn_platt
-from featx.thresholds._choose import OperatingPoint, check_accuracy_floor, choose_threshold
-from featx.thresholds._cross_validated import LocalPoint, choose_locally
+from featx.thresholds._calibrators import fit_recalibration
+from featx.thresholds._calibrators import learn_platt as learn_platt
+from featx.thresholds._choose import OperatingPoint, choose_threshold, write_study
+from featx.thresholds._choose import check_accuracy_floor as check_accuracy_floor
+from featx.thresholds._cross_validated import CrossValidatedPoint, choose_cross_validated
+from featx.thresholds._label_shift import LABEL_SHIFT_ASSUMPTION as LABEL_SHIFT_ASSUMPTION
 from featx.thresholds._label_shift import (
-    ASSUMPTION,
     Prior,
-    choose_threshold_at,
+    choose_threshold_at_prevalence,
     estimate_prior,
-    sweep_at,
+    sweep_at_prevalence,
 )
 from featx.thresholds._promise import (
     Promise,
@@ -18,27 +20,25 @@ from featx.thresholds._promise import (
 )
 from featx.thresholds._recalibration import Recalibration
 from featx.thresholds._sweep import Sweep, sweep
-from featx.thresholds._uncertain_range import uncertain_band
+from featx.thresholds._uncertain_range import uncertain_range
 
 __all__ = [
-    "ASSUMPTION",
-    "LocalPoint",
+    "CrossValidatedPoint",
     "OperatingPoint",
     "Prior",
     "Promise",
     "Recalibration",
     "Sweep",
     "candidate_thresholds",
-    "check_accuracy_floor",
-    "choose_locally",
+    "choose_cross_validated",
     "choose_threshold",
-    "choose_threshold_at",
+    "choose_threshold_at_prevalence",
     "estimate_prior",
     "fit_recalibration",
-    "learn_platt",
     "promise_threshold",
     "spread_thresholds",
     "sweep",
-    "sweep_at",
-    "uncertain_band",
+    "sweep_at_prevalence",
+    "uncertain_range",
+    "write_study",
 ]

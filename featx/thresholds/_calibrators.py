@@ -1,4 +1,4 @@
-"""Maps from scores to probabilities, learnt on patients that nobody was fitted on."""
+"""Maps from scores to probabilities, learned on patients that nobody was fitted on."""
 
 from __future__ import annotations
 
@@ -10,78 +10,65 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.thresholds._recalibration import Method, Recalibration, logits
 
-_FLATTEST = 1e-9
+_MIN_SLOPE = 1e-9
 
 
-def learn_platt(y: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Recalibration:
+def learn_platt(scores: Scores) -> Recalibration:
     """Learn the map from scores to the share of positives, each patient counted once.
 
-    Logistic regression on the scores' log odds with the targets of Platt (1999), which are a little
-    less sure than 0 and 1, so that scores without an error don't become certainties.
-
-    Parameters
-    ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        Out of fold, 0..1.
-    groups : array of shape (images,)
-        The patient of each image.
-
-    Returns
-    -------
-    Recalibration
-        Of scores that order the patients no better than chance, one that gives all of them the
-        share of positives.
+    It is a logistic regression on the scores' log odds with the targets of Platt (1999). These are
+    a little less sure than 0 and 1, so that scores without an error don't become certainties.
+    `CalibratedClassifierCV` minimizes the same loss, but stops earlier (the slope differs in the
+    third digit) and warns of the patients' weights.
+    If scores order the patients no better than chance, the map gives all of them the share of
+    positives.
     """
-    truth = np.asarray(y).astype(bool)
-    _, patient, size = np.unique(
-        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
-    )
-    weight = 1.0 / size[patient]
+    truth, patient = scores.positive, scores.patient_number
+    weight = 1.0 / np.bincount(patient)[patient]
     sick, healthy = weight[truth].sum(), weight[~truth].sum()
     target = np.where(truth, (sick + 1.0) / (sick + 2.0), 1.0 / (healthy + 2.0))
-    values = logits(scores)
+    values = logits(scores.score)
     model = LogisticRegression(C=np.inf).fit(
         np.concatenate([values, values])[:, None],
         np.repeat([1, 0], len(values)),
         sample_weight=np.concatenate([weight * target, weight * (1.0 - target)]),
     )
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-    if slope < _FLATTEST:
-        slope, intercept = _FLATTEST, float(logit((sick + 1.0) / (sick + healthy + 2.0)))
+    if slope < _MIN_SLOPE:
+        slope, intercept = _MIN_SLOPE, float(logit((sick + 1.0) / (sick + healthy + 2.0)))
     return Recalibration(method="sigmoid", slope=slope, intercept=intercept)
 
 
-def fit_recalibration(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, method: Method
-) -> Recalibration:
-    """Learn a map on labelled images; see `learn_platt` for ``sigmoid``.
+def fit_recalibration(scores: Scores, method: Method) -> Recalibration:
+    """Learn a map from scores to probabilities on labelled images.
 
     Parameters
     ----------
-    y, scores, groups
-        See `learn_platt`.
+    scores
+        Scores of patients that nobody was fitted on, 0..1.
     method
-        ``sigmoid``, or ``temperature`` (Guo et al. 2017; scikit-learn's).
+        ``sigmoid`` (Platt 1999), where each patient counts once, or scikit-learn's ``temperature``
+        (Guo et al. 2017).
 
     Raises
     ------
     InputError
-        When a class is missing, or the sick have the lower scores.
+        If a class is missing, or the sick have the lower scores.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 0, 1, 0, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    >>> fit_recalibration(scores, "sigmoid").apply([0.1, 0.9]).round(2).tolist()
+    [0.26, 0.74]
     """
-    truth = np.asarray(y).astype(bool)
-    if truth.all() or not truth.any():
+    if scores.positive.all() or not scores.positive.any():
         raise InputError("a recalibration needs images of both classes")
-    found = (
-        _learn_temperature(truth, scores)
-        if method == "temperature"
-        else learn_platt(truth, scores, groups)
-    )
-    if found.slope <= _FLATTEST:
+    found = _learn_temperature(scores) if method == "temperature" else learn_platt(scores)
+    if found.slope <= _MIN_SLOPE:
         raise InputError(
             "the sick have no higher scores here than the healthy: these are no probabilities",
             "Check the labels and the order of the classes (`positive`).",
@@ -89,13 +76,13 @@ def fit_recalibration(
     return found
 
 
-def _learn_temperature(truth: NDArray[np.bool_], scores: ArrayLike) -> Recalibration:
-    values = logits(scores)[:, np.newaxis]
-    head = FrozenEstimator(_Logits().fit(values, truth.astype(int)))
-    model = CalibratedClassifierCV(head, method="temperature").fit(values, truth.astype(int))
+def _learn_temperature(scores: Scores) -> Recalibration:
+    values, y = logits(scores.score)[:, np.newaxis], scores.positive.astype(int)
+    head = FrozenEstimator(_Logits().fit(values, y))
+    model = CalibratedClassifierCV(head, method="temperature").fit(values, y)
     (calibrated,) = model.calibrated_classifiers_
     slope = float(calibrated.calibrators[0].beta_)
-    return Recalibration(method="temperature", slope=max(slope, _FLATTEST), intercept=0.0)
+    return Recalibration(method="temperature", slope=max(slope, _MIN_SLOPE), intercept=0.0)
 
 
 class _Logits(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

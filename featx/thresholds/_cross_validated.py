@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.heads import PatientFolds
 from featx.thresholds._choose import choose_threshold
@@ -15,81 +16,90 @@ from featx.thresholds._sweep import sweep
 FOLDS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class LocalPoint:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CrossValidatedPoint:
     """A threshold, and what such a choice calls patients who had no part in it.
 
     Attributes
     ----------
     threshold
-        Chosen on all images.
+        Threshold that all images chose.
     called : ndarray of shape (images,), dtype bool
         Whether an image is called positive by the threshold that the other folds' patients chose
-        (cross-validation): the only honest base for metrics, since the images are few.
+        (cross-validation). Metrics of these calls are honest, though the images are few.
     folds
-        How many there were.
+        Number of folds.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    >>> point = choose_cross_validated(scores, accuracy_floor=0.9)
+    >>> point
+    CrossValidatedPoint(threshold 0.5, 6 images in 3 folds)
+    >>> point.called.tolist()
+    [False, False, False, True, True, True]
     """
 
     threshold: float
     called: NDArray[np.bool_]
     folds: int
 
+    def __repr__(self) -> str:
+        images = f"{len(self.called)} images in {self.folds} folds"
+        return f"CrossValidatedPoint(threshold {self.threshold:.6g}, {images})"
 
-def choose_locally(
-    y: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, accuracy_floor: float, seed: int = 0
-) -> LocalPoint:
+
+def choose_cross_validated(
+    scores: Scores, *, accuracy_floor: float, seed: int = 0
+) -> CrossValidatedPoint:
     """Pick the threshold of highest recall above an accuracy floor, and cross-validate the choice.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        Of images that the head wasn't fitted on.
-    groups : array of shape (images,)
-        The patient of each image.
+    scores
+        Scores of images that the head wasn't fitted on.
     accuracy_floor
-        Between 0 and 1. A fold whose other images reach it nowhere takes their most accurate
-        threshold.
+        Accuracy to reach, between 0 and 1. If the images outside a fold reach it nowhere, their
+        most accurate threshold is taken for the fold.
     seed
-        Of the folds.
+        Seed of the folds.
 
     Raises
     ------
     InputError
-        When a class has fewer than two patients.
+        If a class has fewer than two patients.
     NoFeasibleThresholdError
-        When no threshold reaches the floor on all images.
+        If no threshold reaches the floor on all images.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])
+    >>> round(choose_cross_validated(scores, accuracy_floor=0.9).threshold, 2)
+    0.45
     """
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    patients = np.asarray(groups).astype(str)
-    for sick in (False, True):
-        if (known := len(set(patients[truth == sick]))) < 2:
+    truth, values, patients = scores.positive, scores.score, scores.patient.astype(str)
+    for positive in (False, True):
+        if (known := len(set(patients[truth == positive]))) < 2:
             raise InputError(
-                f"there are images of {known} {'sick' if sick else 'healthy'} patient"
+                f"there are images of {known} {'sick' if positive else 'healthy'} patient"
                 f"{'' if known == 1 else 's'} to choose a threshold on, and two of each class are "
                 "needed to say anything of it",
                 "Label images of more patients: a few dozen are a good beginning.",
             )
     try:
-        threshold = choose_threshold(
-            truth, values, accuracy_floor=accuracy_floor, seed=seed
-        ).threshold
+        threshold = choose_threshold(scores, accuracy_floor=accuracy_floor).threshold
     except NoFeasibleThresholdError as error:
         raise NoFeasibleThresholdError(
-            f"on these {len(truth)} images {str(error).split('. ')[0]}",
+            f"on these {len(scores)} images {error.what}",
             "Lower `accuracy_floor`, or fit a head on images of this population.",
             best_accuracy=error.best_accuracy,
+            roc_auc=error.roc_auc,
         ) from error
-    splitter = PatientFolds(FOLDS, seed)
-    called = np.empty(len(truth), bool)
-    folds = list(splitter.split(values, truth, patients))
+    called = np.empty(len(scores), bool)
+    folds = list(PatientFolds(FOLDS, seed).split(values, truth, patients))
     for kept, held_out in folds:
         # A patient may have images of both classes, so a fold may leave one class only.
-        part = threshold
-        if 0 < truth[kept].sum() < len(kept):
-            points = sweep(truth[kept], values[kept])
-            best = points.best(accuracy_floor)
-            part = float(points.thresholds[int(points.accuracy.argmax()) if best is None else best])
+        both = 0 < truth[kept].sum() < len(kept)
+        part = sweep(scores[kept]).threshold(accuracy_floor) if both else threshold
         called[held_out] = values[held_out] >= part
-    return LocalPoint(threshold, called, len(folds))
+    return CrossValidatedPoint(threshold, called, len(folds))

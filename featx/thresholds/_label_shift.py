@@ -1,4 +1,4 @@
-"""Another share of sick people: estimated from unlabelled images, and a threshold for it."""
+"""Label shift: the share of sick people among unlabelled images, and a threshold for it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds._sweep import Sweep, sweep
 
-_STEPS = 10_000
-_CLOSE = 1e-9
+_MAX_ITERATIONS = 10_000
+_TOLERANCE = 1e-9
 RESAMPLES = 500
 
-ASSUMPTION = (
+LABEL_SHIFT_ASSUMPTION = (
     "label shift: the sick look as the sick of the training population do and the healthy as its "
     "healthy; only their shares differ"
 )
@@ -22,14 +23,19 @@ ASSUMPTION = (
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The share of sick people in a population without labels.
+    """Share of sick people in a population without labels.
 
     Attributes
     ----------
     share
-        By images.
+        Share of the images.
     low, high
-        95 % interval: percentile bootstrap of patients.
+        95 % interval by the percentile bootstrap of patients.
+
+    Examples
+    --------
+    >>> Prior(share=0.31, low=0.24, high=0.39)
+    Prior(share=0.31, low=0.24, high=0.39)
     """
 
     share: float
@@ -42,8 +48,8 @@ def estimate_prior(
 ) -> Prior:
     """Estimate the share of the positive class by expectation maximisation.
 
-    Saerens, Latinne and Decaestecker, Neural Computation 2002: posteriors under the training prior
-    and the share of positives are made consistent in turns. It rests on `ASSUMPTION`.
+    Posteriors and the share of positives are made consistent one after the other (Saerens, Latinne
+    and Decaestecker, Neural Computation 2002). The estimate rests on `LABEL_SHIFT_ASSUMPTION`.
 
     Parameters
     ----------
@@ -51,28 +57,33 @@ def estimate_prior(
         Calibrated probabilities of the positive class in a population whose share of it is
         `training_prior`.
     training_prior
-        Between 0 and 1.
+        Share of positives that the probabilities were calibrated at, between 0 and 1.
     groups : array of shape (images,)
-        The patient of each image.
+        Patient of each image.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
     InputError
-        When there are no images, or the training prior isn't a share.
+        If there are no images, or the training prior isn't a share.
+
+    Examples
+    --------
+    >>> posteriors = [0.05] * 80 + [0.95] * 20
+    >>> round(estimate_prior(posteriors, 0.5, range(100)).share, 2)
+    0.17
     """
     values = np.asarray(posteriors, np.float64)
     if not len(values):
         raise InputError("there are no images to estimate the share of sick people from")
     if not 0.0 < training_prior < 1.0:
         raise InputError(f"the training prior {training_prior:g} is not between 0 and 1")
-    _, place = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    weights = np.ones((1, len(values)))
-    patients = int(place.max()) + 1
+    names, patient = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    weights, patients = np.ones((1, len(values))), len(names)
     random = np.random.default_rng(seed)
     drawn = random.multinomial(patients, np.full(patients, 1 / patients), size=RESAMPLES)
-    shares = _maximise(values, training_prior, np.vstack([weights, drawn[:, place]]))
+    shares = _maximise(values, training_prior, np.vstack([weights, drawn[:, patient]]))
     low, high = np.quantile(shares[1:], (0.025, 0.975))
     return Prior(float(shares[0]), float(low), float(high))
 
@@ -83,7 +94,7 @@ def _maximise(
     """Run the iteration for many weightings of the images at once."""
     share = np.full(len(weights), before)
     total = weights.sum(axis=1)
-    for _ in range(_STEPS):
+    for _ in range(_MAX_ITERATIONS):
         sick = posteriors * (share / before)[:, np.newaxis]
         well = (1.0 - posteriors) * ((1.0 - share) / (1.0 - before))[:, np.newaxis]
         with np.errstate(invalid="ignore"):
@@ -91,18 +102,18 @@ def _maximise(
         new = (adjusted * weights).sum(axis=1) / total
         change = float(np.abs(new - share).max())
         share = new
-        if change < _CLOSE:
+        if change < _TOLERANCE:
             break
     return share
 
 
-def sweep_at(y: ArrayLike, scores: ArrayLike, prevalence: float) -> Sweep:
-    """Sweep all thresholds, accuracy being that at another share of sick people.
+def sweep_at_prevalence(scores: Scores, prevalence: float) -> Sweep:
+    """Sweep all thresholds, with the accuracy at another share of sick people.
 
     Parameters
     ----------
-    y, scores
-        See `featx.thresholds.sweep`.
+    scores
+        Scores of labelled images.
     prevalence
         Share of the positive class, 0..1.
 
@@ -110,35 +121,45 @@ def sweep_at(y: ArrayLike, scores: ArrayLike, prevalence: float) -> Sweep:
     ------
     InputError
         See `featx.thresholds.sweep`.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 1, 0, 1], [0.1, 0.3, 0.5, 0.9])
+    >>> sweep_at_prevalence(scores, 0.1).accuracy.round(2).tolist()
+    [0.1, 0.55, 0.5, 0.95, 0.9]
     """
-    truth = np.asarray(y).astype(bool)
-    points = sweep(truth, scores)
-    sick, everybody = int(truth.sum()), len(truth)
+    points = sweep(scores)
+    sick, everybody = int(scores.positive.sum()), len(scores)
     specificity = (points.accuracy * everybody - points.recall * sick) / (everybody - sick)
     accuracy = prevalence * points.recall + (1.0 - prevalence) * specificity
     return Sweep(points.thresholds, points.recall, accuracy)
 
 
-def choose_threshold_at(
-    y: ArrayLike, scores: ArrayLike, prevalence: float, *, accuracy_floor: float
+def choose_threshold_at_prevalence(
+    scores: Scores, prevalence: float, *, accuracy_floor: float
 ) -> float:
     """Pick the threshold of highest recall whose accuracy at a prevalence keeps a floor.
 
     Parameters
     ----------
-    y, scores, prevalence
-        See `sweep_at`.
+    scores, prevalence
+        See `sweep_at_prevalence`.
     accuracy_floor
-        Between 0 and 1.
+        Accuracy to reach, between 0 and 1.
 
     Raises
     ------
     NoFeasibleThresholdError
-        When no threshold reaches the floor.
+        If no threshold reaches the floor.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 1, 0, 1], [0.1, 0.3, 0.5, 0.9])
+    >>> round(choose_threshold_at_prevalence(scores, 0.1, accuracy_floor=0.9), 2)
+    0.7
     """
-    points = sweep_at(y, scores, prevalence)
-    best = points.best(accuracy_floor)
-    if best is None:
+    points = sweep_at_prevalence(scores, prevalence)
+    if points.best(accuracy_floor) is None:
         highest = float(points.accuracy.max())
         raise NoFeasibleThresholdError(
             f"where {prevalence:.1%} are sick, no threshold reaches accuracy {accuracy_floor:g}: "
@@ -146,4 +167,4 @@ def choose_threshold_at(
             "Lower `accuracy_floor`.",
             best_accuracy=highest,
         )
-    return float(points.thresholds[best])
+    return points.threshold(accuracy_floor)

@@ -13,41 +13,48 @@ from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds._recalibration import logits
 from featx.thresholds._sweep import sweep
 
-PATH_THRESHOLDS = 200
-PATH_THRESHOLDS_OF_TWO = 20
-"""With two floors MAPIE tests thresholds by Holm's method, which pays for each of them."""
+SEQUENCE_THRESHOLDS = 200
+HOLM_THRESHOLDS = 20
+"""Number of thresholds with two floors. MAPIE tests them by Holm's method, whose power falls with
+their number."""
 
 SPREAD_THRESHOLDS = 10
 SPREAD_TAIL = 0.01
 
-SET_ASIDE = (
+SET_ASIDE_ADVICE = (
     "Since one patient in five is set aside, that takes about {five_times:,} more patients in "
     "train and val; or lower `accuracy_floor` or `guarantee`."
 )
 
-MOST_PATIENTS = 10_000_000
+MAX_PATIENTS = 10_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Promise:
-    """What is promised of a threshold.
+    """A promise of the accuracy of a threshold on new patients.
 
     Attributes
     ----------
     threshold
-        An image is positive when its score is at least this.
+        An image is called positive if its score is at least this.
     confidence
-        Of the promise: the share of calibration sets for which it would hold.
+        Share of calibration sets for which the promise would hold.
     accuracy_floor, recall_floor
-        What accuracy, and recall where it isn't None, reach on new patients.
+        Accuracy and recall that are reached on new patients. None promises nothing of recall.
     patients
-        How many it was calibrated on, with one image each.
+        Number of patients that it was calibrated on, with one image each.
     accuracy, recall
-        On those; the threshold was chosen on them.
+        Results on those patients. The threshold was chosen on them.
+
+    Examples
+    --------
+    >>> Promise(0.4, 0.9, 0.9, None, 400, 0.94, 0.97)
+    Promise(threshold 0.4: with 90% confidence, accuracy ≥ 0.9, by 400 patients)
     """
 
     threshold: float
@@ -57,6 +64,13 @@ class Promise:
     patients: int
     accuracy: float
     recall: float
+
+    def __repr__(self) -> str:
+        recall = f", recall ≥ {self.recall_floor:g}" if self.recall_floor is not None else ""
+        floors = (
+            f"with {self.confidence:.0%} confidence, accuracy ≥ {self.accuracy_floor:g}{recall}"
+        )
+        return f"Promise(threshold {self.threshold:.6g}: {floors}, by {self.patients:,} patients)"
 
     @property
     def sentence(self) -> str:
@@ -75,56 +89,59 @@ class Promise:
         return {**asdict(self), "sentence": self.sentence}
 
 
-def candidate_thresholds(
-    y: ArrayLike, scores: ArrayLike, *, most: int = PATH_THRESHOLDS
-) -> NDArray[np.float64]:
+def candidate_thresholds(scores: Scores, *, most: int = SEQUENCE_THRESHOLDS) -> NDArray[np.float64]:
     """Order thresholds for a promise, by scores that have no part in it.
 
-    The first is the one of highest accuracy; those after it are lower and lower, with ever higher
-    recall, so that a test which goes down until it fails needs no correction for their number.
+    The first is the one of highest accuracy. Those after it are lower and lower, with ever higher
+    recall. So a test that goes down until it fails needs no correction for their number.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        Labels of the training images.
-    scores : array of shape (images,)
-        Their out-of-fold scores.
+    scores
+        Out-of-fold scores of the training images.
     most
-        How many thresholds, at most.
+        Number of thresholds, at most.
 
     Returns
     -------
     ndarray of shape (thresholds,), dtype float64
-        Descending.
+        Thresholds, descending.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 1, 0, 1], [0.1, 0.4, 0.5, 0.9])
+    >>> candidate_thresholds(scores).round(2).tolist()
+    [0.25, 0.1]
     """
-    points = sweep(y, scores)
-    best = int(points.accuracy.argmax())
-    path = points.thresholds[best::-1]
-    places = np.unique(np.linspace(0, len(path) - 1, most).round().astype(int))
-    ordered: NDArray[np.float64] = path[places]
-    return ordered
+    points = sweep(scores)
+    return _spaced(points.thresholds[points.most_accurate :: -1], most)
 
 
-def spread_thresholds(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+def spread_thresholds(scores: Scores) -> NDArray[np.float64]:
     """Spread thresholds for a promise to another population, whose scores may lie elsewhere.
 
-    Where the order of `candidate_thresholds` begins may be far off there, and a test that goes down
-    it would fail at once. These are few, at equal distances of log odds from where hardly a sick
-    image lies below to where hardly a healthy one lies above, and are tested each for itself.
+    The most accurate threshold of the training images, where `candidate_thresholds` begins, may be
+    far off there. A test that goes down from it would fail at once. These thresholds are few, and
+    each is tested for itself. They lie at equal distances of log odds. Hardly a sick image lies
+    below the lowest, and hardly a healthy one above the highest.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        Labels of the training images.
-    scores : array of shape (images,)
-        Their out-of-fold scores.
+    scores
+        Out-of-fold scores of the training images.
 
     Returns
     -------
     ndarray of shape (thresholds,), dtype float64
-        Descending.
+        Thresholds, descending.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 1, 0, 1], [0.1, 0.4, 0.5, 0.9])
+    >>> spread_thresholds(scores)[[0, -1]].round(2).tolist()
+    [0.71, 0.41]
     """
-    truth, odds = np.asarray(y).astype(bool), logits(scores)
+    truth, odds = scores.positive, logits(scores.score)
     ends = [np.quantile(odds[truth], SPREAD_TAIL), np.quantile(odds[~truth], 1 - SPREAD_TAIL)]
     # Healthy people of another population often have higher scores than those that it knows.
     ends.append(np.quantile(odds[truth], 0.5))
@@ -132,10 +149,8 @@ def spread_thresholds(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     return spread
 
 
-def promise_threshold(
-    y: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike,
+def promise_threshold(  # noqa: PLR0913
+    scores: Scores,
     candidates: NDArray[np.float64],
     *,
     accuracy_floor: float,
@@ -143,54 +158,57 @@ def promise_threshold(
     recall_floor: float | None = None,
     sequence: bool = True,
     seed: int = 0,
-    advice: str = SET_ASIDE,
+    advice: str = SET_ASIDE_ADVICE,
 ) -> Promise:
     """Pick the threshold of highest recall whose accuracy on new patients can be promised.
 
     MAPIE tests the candidates by Learn then Test (Angelopoulos et al. 2021, arXiv:2110.01052) on
-    one image of each patient, drawn at random: images of one patient are no independent evidence.
+    one image of each patient, drawn at random. Images of one patient are no independent evidence.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        Labels of patients whom the head never saw.
-    scores : array of shape (images,)
-        Probability of the positive class, by the very head that will be used.
-    groups : array of shape (images,)
-        The patient of each image.
+    scores
+        Scores of patients whom the head never saw, by the very head that will be used.
     candidates : array of shape (thresholds,)
-        See `candidate_thresholds` and `spread_thresholds`; chosen without these images.
+        Thresholds from `candidate_thresholds` or `spread_thresholds`, chosen without these images.
     accuracy_floor, recall_floor
-        What is to be promised; None promises nothing of recall.
+        Accuracy and recall to promise. None promises nothing of recall.
     confidence
-        Between 0 and 1.
+        Confidence of the promise, between 0 and 1.
     sequence
-        Whether the candidates are in the order of `candidate_thresholds`, so that they may be
-        tested one after another until one fails; else each pays for the others (Holm 1979).
+        Whether the candidates are in the order of `candidate_thresholds`. If they are, they are
+        tested one after another until one fails. If not, tests are corrected for their number
+        (Holm 1979).
     seed
-        Of the drawing.
+        Seed of drawing one image of each patient.
     advice
-        What to do where more patients would be needed; ``{five_times}`` is five times their number.
+        Advice if more patients are needed. ``{five_times}`` is five times their number.
 
     Raises
     ------
     InputError
-        When confidence is no fraction.
+        If confidence is no fraction.
     NoFeasibleThresholdError
-        When nothing can be promised; it says how many more patients would do.
+        If nothing can be promised. It says how many more patients would do.
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0] * 200 + [1] * 200, [0.1] * 195 + [0.9] * 205)
+    >>> promise_threshold(scores, candidate_thresholds(scores), accuracy_floor=0.95)
+    Promise(threshold 0.5: with 90% confidence, accuracy ≥ 0.95, by 400 patients)
     """
     if not 0.0 < confidence < 1.0:
         raise InputError(
-            f"the confidence {confidence:g} is not between 0 and 1", "Give `guarantee` 0.9."
+            f"the confidence {confidence:g} is not between 0 and 1",
+            "Give `guarantee` a fraction such as 0.9.",
+            parameter="guarantee",
         )
-    drawn = one_of_each(groups, seed)
-    truth = np.asarray(y).astype(bool)[drawn]
-    values = np.asarray(scores, np.float64)[drawn]
+    drawn = one_image_per_patient(scores.patient, seed)
+    truth, values = scores.positive[drawn], scores.score[drawn]
     floors = {"accuracy": accuracy_floor}
     if recall_floor is not None:
         floors["recall"] = recall_floor
-        places = np.linspace(0, len(candidates) - 1, PATH_THRESHOLDS_OF_TWO).round().astype(int)
-        candidates = candidates[np.unique(places)]
+        candidates = _spaced(candidates, HOLM_THRESHOLDS)
     in_sequence = sequence and len(floors) == 1
     controller = BinaryClassificationController(
         predict_function=lambda X: np.column_stack([1 - X[:, 0], X[:, 0]]),
@@ -202,7 +220,7 @@ def promise_threshold(
         fwer_method="fixed_sequence" if in_sequence else "bonferroni_holm",
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where nothing can be promised; so do we
+        warnings.simplefilter("ignore")  # it warns if nothing can be promised, as the error does
         controller.calibrate(values[:, None], truth)
     if controller.best_predict_param is None:
         # In a sequence the first test decides whether there is a second.
@@ -222,18 +240,18 @@ def promise_threshold(
     )
 
 
-def one_of_each(groups: ArrayLike, seed: int) -> NDArray[np.intp]:
-    """Draw one image of each patient.
-
-    Returns
-    -------
-    ndarray of shape (patients,), dtype intp
-        Places in `groups`.
-    """
+def one_image_per_patient(groups: ArrayLike, seed: int) -> NDArray[np.intp]:
+    """Draw one image of each patient, and return their positions."""
     names = np.asarray(groups).astype(str)
     order = np.random.default_rng(seed).permutation(len(names))
     _, first = np.unique(names[order], return_index=True)
     return np.sort(order[first])
+
+
+def _spaced(thresholds: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Take so many thresholds at equal steps, at most."""
+    positions = np.linspace(0, len(thresholds) - 1, most).round().astype(int)
+    return np.asarray(thresholds[np.unique(positions)])
 
 
 def _too_few(
@@ -244,7 +262,7 @@ def _too_few(
     level: float,
     advice: str,
 ) -> NoFeasibleThresholdError:
-    """Say how many patients would do, if all went on as it is on these."""
+    """Say how many patients would do, if they were like these."""
     needed: list[tuple[float, float]] = []
     for threshold in candidates:
         called = values >= threshold
@@ -258,10 +276,10 @@ def _too_few(
         needed.append((patients, float(reached["accuracy"])))
     fewest, accuracy = min(needed)
     what = " and ".join(f"{name} {floor:g}" for name, floor in floors.items())
-    apart = " that were set aside" if advice == SET_ASIDE else ""
+    apart = " that were set aside" if advice == SET_ASIDE_ADVICE else ""
     message = f"{what} can't be promised from {len(truth)} patients{apart}"
     best = max(float(((values >= t) == truth).mean()) for t in candidates)
-    if fewest > MOST_PATIENTS:
+    if fewest > MAX_PATIENTS:
         return NoFeasibleThresholdError(
             f"{message}: on them the head reaches accuracy {best:.4f}; if that is all it can do, "
             "more patients wouldn't help",
@@ -279,7 +297,7 @@ def _too_few(
 def _patients(risk: float, most: float, level: float, there: int) -> float:
     """Return how many patients make a risk significantly lower than what is allowed.
 
-    Where as many as there are do for this risk, another is what fails.
+    If as many as there are would do, another risk is what fails.
     """
 
     def enough(patients: int) -> bool:
@@ -290,15 +308,15 @@ def _patients(risk: float, most: float, level: float, there: int) -> float:
 
     if risk >= most:
         return float("inf")
-    return float(there) if enough(there) else _least(enough, there)
+    return float(there) if enough(there) else _smallest(enough, there)
 
 
-def _least(enough: Callable[[int], bool], low: int) -> float:
-    """Return the least number that is enough and above `low`, by doubling and then halving."""
+def _smallest(enough: Callable[[int], bool], low: int) -> float:
+    """Return the smallest number that is enough and above `low`, by doubling and then halving."""
     high = low + 1
     while not enough(high):
         low, high = high, 2 * high
-        if high > MOST_PATIENTS:
+        if high > MAX_PATIENTS:
             return float("inf")
     while high - low > 1:
         middle = (low + high) // 2

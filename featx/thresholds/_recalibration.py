@@ -15,7 +15,7 @@ Method = Literal["sigmoid", "temperature", "prior"]
 
 
 class Recalibration(Spec):
-    """Score to ``sigmoid(slope * logit(score) + intercept)``.
+    """A map of a score to ``sigmoid(slope * logit(score) + intercept)``.
 
     Attributes
     ----------
@@ -23,7 +23,13 @@ class Recalibration(Spec):
         ``sigmoid`` (Platt 1999: slope and intercept), ``temperature`` (Guo et al. 2017: slope
         alone) or ``prior`` (Saerens et al. 2002: intercept alone, for another share of the sick).
     slope, intercept
-        On the scale of logits. The slope is positive, so the order of the images stays.
+        Numbers on the scale of logits. The slope is positive, so the order of the images stays.
+
+    Examples
+    --------
+    >>> milder = Recalibration(method="temperature", slope=0.5, intercept=0.0)
+    >>> milder.apply([0.01, 0.5, 0.99]).round(2).tolist()
+    [0.09, 0.5, 0.91]
     """
 
     method: Method
@@ -56,16 +62,7 @@ class Recalibration(Spec):
 
 
 def logits(scores: ArrayLike) -> NDArray[np.float64]:
-    """Return the log odds of probabilities; 0 and 1 are moved to the next number between them.
-
-    Parameters
-    ----------
-    scores : array of shape (images,)
-
-    Returns
-    -------
-    ndarray of shape (images,), dtype float64
-    """
+    """Return the log odds of probabilities; 0 and 1 are moved to the next number between them."""
     values = np.asarray(scores, np.float64)
     tiny = np.finfo(np.float64).tiny
     return np.asarray(logit(values.clip(tiny, np.nextafter(1.0, 0.0))), np.float64)

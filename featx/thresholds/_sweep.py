@@ -5,32 +5,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from featx._scores import Scores, as_scores
 from featx.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Sweep:
-    """All distinct operating points of a set of scores, thresholds ascending.
+    """All distinct operating points of some scores, thresholds ascending.
 
-    An image is called positive when its score is at least the threshold. Thresholds lie halfway
-    between neighbouring scores, so that each one is as far from the scores as it can be.
+    An image is called positive if its score is at least the threshold. Thresholds lie halfway
+    between neighboring scores, so that each one is as far from the scores as it can be.
 
     Attributes
     ----------
     thresholds, recall, accuracy : ndarray of shape (points,), dtype float64
         The first point calls everybody positive, the last nobody.
+
+    Examples
+    --------
+    >>> points = sweep([0, 1, 0, 1], [0.1, 0.3, 0.5, 0.9])
+    >>> points
+    Sweep(5 thresholds, accuracy up to 0.7500)
+    >>> points.to_frame().round(3)
+       threshold  recall  accuracy
+    0        0.1     1.0      0.50
+    1        0.2     1.0      0.75
+    2        0.4     0.5      0.50
+    3        0.7     0.5      0.75
+    4        0.9     0.0      0.50
+    >>> points.best(0.75), round(points.threshold(0.9), 3), points.front.tolist()
+    (1, 0.2, [1])
     """
 
     thresholds: NDArray[np.float64]
     recall: NDArray[np.float64]
     accuracy: NDArray[np.float64]
 
+    @property
+    def most_accurate(self) -> int:
+        """The lowest point of highest accuracy."""
+        return int(self.accuracy.argmax())
+
+    @property
+    def front(self) -> NDArray[np.intp]:
+        """The points that no other exceeds in recall or accuracy without being less in the other.
+
+        Recall falls from point to point. So a point is one of them if it is more accurate than all
+        points of higher or equal recall.
+        """
+        order = np.lexsort((-self.accuracy, -self.recall))
+        ranked = self.accuracy[order]
+        before = np.maximum.accumulate(np.concatenate([[-np.inf], ranked[:-1]]))
+        return np.sort(order[ranked > before])
+
     def best(self, accuracy_floor: float) -> int | None:
         """Return the point of highest recall with accuracy at or above the floor.
 
-        Ties are broken by accuracy. None when no point is feasible.
+        Ties are broken by accuracy. It is None if no point is feasible.
         """
         feasible = np.flatnonzero(self.accuracy >= accuracy_floor)
         if not feasible.size:
@@ -38,27 +72,45 @@ class Sweep:
         order = np.lexsort((self.accuracy[feasible], self.recall[feasible]))
         return int(feasible[order[-1]])
 
+    def threshold(self, accuracy_floor: float) -> float:
+        """Return the threshold of the best point, or of the most accurate if none is feasible."""
+        best = self.best(accuracy_floor)
+        return float(self.thresholds[self.most_accurate if best is None else best])
 
-def sweep(y: ArrayLike, scores: ArrayLike) -> Sweep:
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a point."""
+        columns = {"threshold": self.thresholds, "recall": self.recall, "accuracy": self.accuracy}
+        return pd.DataFrame(columns)
+
+    def __len__(self) -> int:
+        return len(self.thresholds)
+
+    def __repr__(self) -> str:
+        return f"Sweep({len(self)} thresholds, accuracy up to {self.accuracy.max():.4f})"
+
+
+def sweep(y: ArrayLike | Scores, scores: ArrayLike | None = None) -> Sweep:
     """Compute recall and accuracy at every distinct threshold.
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
+    y : array of shape (images,), bool or 0/1, or Scores
+        Labels: 1 for the positive class. `Scores` hold labels and scores together.
     scores : array of shape (images,)
-        Finite; higher means likelier positive.
+        Finite numbers. A higher one means likelier positive.
 
     Raises
     ------
     InputError
-        When a class is missing, lengths differ, or a score is not finite.
+        If a class is missing, lengths differ, or a score is not finite.
+
+    Examples
+    --------
+    >>> sweep([0, 1], [0.2, 0.8]).thresholds[:2].tolist()
+    [0.2, 0.5]
     """
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    if truth.shape != values.shape or truth.ndim != 1:
-        raise InputError(
-            f"labels of shape {truth.shape} and scores of shape {values.shape} don't match"
-        )
+    data = as_scores(y, scores)
+    truth, values = data.positive, data.score
     if not np.isfinite(values).all():
         raise InputError(f"some scores are not finite numbers: {int((~np.isfinite(values)).sum())}")
     positives = int(truth.sum())
@@ -66,9 +118,9 @@ def sweep(y: ArrayLike, scores: ArrayLike) -> Sweep:
         raise InputError(
             f"all {len(truth)} images are of one class, so there is no threshold to choose"
         )
-    distinct, place = np.unique(values, return_inverse=True)
-    positive_at = np.bincount(place, weights=truth, minlength=len(distinct))
-    negative_at = np.bincount(place, weights=~truth, minlength=len(distinct))
+    distinct, position = np.unique(values, return_inverse=True)
+    positive_at = np.bincount(position, weights=truth, minlength=len(distinct))
+    negative_at = np.bincount(position, weights=~truth, minlength=len(distinct))
     # Raising the threshold past a score turns its images negative.
     missed = np.concatenate([[0.0], np.cumsum(positive_at)])
     cleared = np.concatenate([[0.0], np.cumsum(negative_at)])

@@ -1,21 +1,19 @@
-"""The uncertain band: scores whose verdict hangs on which patients chose the threshold."""
+"""The uncertain range: scores whose verdict hangs on which patients chose the threshold."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from featx.thresholds._label_shift import sweep_at
+from featx._scores import Scores
+from featx.thresholds._label_shift import sweep_at_prevalence
 from featx.thresholds._sweep import sweep
 
 RESAMPLES = 200
 CONFIDENCE = 0.95
 
 
-def uncertain_band(
-    y: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike,
+def uncertain_range(
+    scores: Scores,
     threshold: float,
     *,
     accuracy_floor: float,
@@ -24,47 +22,47 @@ def uncertain_band(
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the threshold when patients are resampled.
 
-    The threshold is an estimate like any other: had other patients of the same population chosen
+    The threshold is an estimate like any other. If other patients of the same population had chosen
     it, it would lie elsewhere. An image between the two ends would have been called sick by some
     of these thresholds and healthy by others. (Bootstrap of patients: Efron and Tibshirani 1993.)
 
     Parameters
     ----------
-    y : array of shape (images,), bool or 0/1
-        1 for the positive class.
-    scores : array of shape (images,)
-        The scores that chose the threshold.
-    groups : array of shape (images,)
-        The patient of each image.
+    scores
+        Scores that chose the threshold.
     threshold
-        The operating point; the band is made wide enough to hold it.
+        The operating point. The range is made wide enough to hold it.
     accuracy_floor
-        What accuracy has to reach. A resample in which none does takes its most accurate threshold.
+        Accuracy to reach. If no threshold reaches it in a resample, the most accurate is taken.
     prevalence
-        Share of the sick where accuracy has to reach it; None is that among these images.
+        Share of the sick where accuracy has to reach it. By default, their share among the images.
     seed
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------
     low, high : float
+
+    Examples
+    --------
+    >>> scores = Scores.from_arrays([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    >>> low, high = uncertain_range(scores, 0.5, accuracy_floor=0.9)
+    >>> round(low, 2), round(high, 2)
+    (0.4, 0.6)
     """
-    truth, values = np.asarray(y).astype(bool), np.asarray(scores, np.float64)
-    names, place = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    images = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
+    truth, patient = scores.positive, scores.patient_number
+    patients = int(patient.max()) + 1
+    order = np.argsort(patient, kind="stable")
+    images = np.split(order, np.flatnonzero(np.diff(patient[order])) + 1)
     random = np.random.default_rng(seed)
     found = []
     for _ in range(RESAMPLES):
-        rows = np.concatenate([images[n] for n in random.integers(0, len(names), len(names))])
+        rows = np.concatenate([images[n] for n in random.integers(0, patients, patients)])
         if truth[rows].all() or not truth[rows].any():
             continue
-        if prevalence is None:
-            points = sweep(truth[rows], values[rows])
-        else:
-            points = sweep_at(truth[rows], values[rows], prevalence)
-        best = points.best(accuracy_floor)
-        found.append(points.thresholds[int(points.accuracy.argmax()) if best is None else best])
+        part = scores[rows]
+        points = sweep(part) if prevalence is None else sweep_at_prevalence(part, prevalence)
+        found.append(points.threshold(accuracy_floor))
     if not found:
         return threshold, threshold
     tail = (1.0 - CONFIDENCE) / 2.0

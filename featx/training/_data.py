@@ -1,4 +1,4 @@
-"""What a head is fitted on: pooled vectors, embeddings in memory, or embeddings on disk."""
+"""Data that a head is fitted on: pooled vectors, embeddings in memory, or embeddings on disk."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from featx._progress import SILENT, Progress
 from featx.data._links import merged_groups
 from featx.errors import InputError
-from featx.heads import HeadSpec, build, pooling_of
+from featx.heads import HeadSpec, SpatialPooling, build
+from featx.heads._building import pooling_of
 from featx.training._memory import available_memory
 from featx_cache import Cache, LazyEmbeddings
 from featx_cache._embeddings import all_finite
 
 FITTED_SPLITS = ("train", "val")
 
-KERAS_SHARE, POOLED_SHARE = 2.5, 4.0
-"""Memory that a fit takes, in multiples of its embeddings or pooled vectors: a fold, its scaled
-copy, and room to work."""
+EMBEDDINGS_FACTOR, POOLED_FACTOR = 2.5, 4.0
+"""Memory that a fit takes, as multiples of its embeddings or pooled vectors: a fold, its scaled
+copy, and space to compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,26 @@ class TrainingData:
     Attributes
     ----------
     X : ndarray or LazyEmbeddings of shape (rows, ...)
-        Embeddings, or pooled feature vectors; copies included where they are fitted on or averaged.
+        Embeddings, or pooled feature vectors, with copies if they are fitted on or averaged.
     y : ndarray of shape (rows,), dtype int64
         1 for the positive class.
     table : DataFrame
         One line a row: path, sha256, label, split, group, copy.
     image : ndarray of shape (rows,)
-        Which image a row belongs to.
+        Number of the image that a row belongs to.
     use_copies
         Whether copies are fitted on.
     reduced
-        Preparations that were fitted on some rows, and what came out; heads share them.
+        First steps of pipelines, fitted on some rows, with the features that they made. Heads
+        share them.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> table = pd.DataFrame({"group": ["a", "a", "b", "b"], "copy": [0, 1, 0, 1]})
+    >>> data = TrainingData(np.zeros((4, 8)), np.array([0, 0, 1, 1]), table, np.array([0, 0, 1, 1]))
+    >>> data.originals.tolist(), data.copies
+    ([0, 2], 1)
     """
 
     X: NDArray[Any] | LazyEmbeddings
@@ -53,7 +63,7 @@ class TrainingData:
 
     @property
     def copy(self) -> NDArray[np.int64]:
-        """Number of each row's copy; 0 is the untouched image."""
+        """Number of each row's copy. The untouched image is 0."""
         return self.table["copy"].to_numpy(np.int64)
 
     @property
@@ -68,12 +78,12 @@ class TrainingData:
 
     @property
     def copies(self) -> int:
-        """Augmented copies of a training image that are fitted on, at most."""
+        """Largest number of augmented copies of an image that are fitted on."""
         return int(self.copy[self.fitted].max())
 
     @property
     def groups(self) -> NDArray[Any]:
-        """The patient of each row."""
+        """Patient of each row."""
         return np.asarray(self.table["group"].to_numpy(), dtype=object)
 
     def rows(self, rows: NDArray[np.intp]) -> NDArray[Any] | LazyEmbeddings:
@@ -95,30 +105,40 @@ def load_training_data(
     tta: bool = False,
     progress: Progress = SILENT,
 ) -> TrainingData:
-    """Read the train and val rows of a cache, pooled while reading where the head pools.
+    """Read the train and val rows of a cache, pooled while reading if the head pools.
 
     Embeddings that don't fit in memory stay on disk and are read again in every epoch.
 
     Parameters
     ----------
-    cache, spec
-        Which embeddings, for which head.
+    cache
+        Cache of embeddings.
+    spec
+        Head that they are for.
     use_copies
-        Whether copies are to be fitted on.
+        Whether copies are fitted on.
     tta
-        Whether scores are to be averaged over copies: they are read, too.
+        Whether scores are averaged over copies. Copies are then read, too.
     progress
-        Shows how far it got.
+        Progress that is shown.
 
     Raises
     ------
     InputError
-        When a class is missing from train and val, embeddings are not finite, pooled vectors don't
-        fit in memory, or `tta` is asked of images without copies.
+        If a class is missing from train and val, embeddings are not finite, pooled vectors don't
+        fit in memory, or `tta` is given and images have no copies.
+
+    Examples
+    --------
+    >>> import featx
+    >>> cache = featx.load_cache("embeddings")  # doctest: +SKIP
+    >>> spec = featx.HeadSpec.choose("logreg")
+    >>> load_training_data(cache, spec, use_copies=False).X.shape  # doctest: +SKIP
+    (5232, 5120)
     """
     rows = cache.row_numbers(splits=FITTED_SPLITS, copies=use_copies or tta)
     table = cache.table(rows)
-    # Byte-identical images under two names would be learnt in one fold and held out in another.
+    # Byte-identical images under two names would be learned in one fold and held out in another.
     table = table.assign(group=merged_groups(table["group"], table["sha256"]))
     y = (table["label"] == cache.classes[1]).to_numpy().astype(np.int64)
     if len(np.unique(y)) < 2:
@@ -132,7 +152,7 @@ def load_training_data(
     lazy = LazyEmbeddings(cache, rows)
     X: NDArray[Any] | LazyEmbeddings
     pooling = pooling_of(build(spec))
-    if pooling is None and lazy.nbytes * KERAS_SHARE > available_memory():
+    if pooling is None and lazy.nbytes * EMBEDDINGS_FACTOR > available_memory():
         progress.note(
             f"The embeddings ({lazy.nbytes / 1e9:.1f} GB) don't fit in memory: each epoch reads "
             "them from disk."
@@ -144,12 +164,12 @@ def load_training_data(
 
 
 def require_copies(cache: Cache, rows: NDArray[np.intp]) -> int:
-    """Return how many copies each image has besides itself, when all have the same number.
+    """Return the number of copies of each image.
 
     Raises
     ------
     InputError
-        When some have none, or fewer than others.
+        If some images have none, or fewer than others.
     """
     table = cache.table(rows)
     counts = np.bincount(cache.rows["image"].to_numpy()[rows])
@@ -160,12 +180,13 @@ def require_copies(cache: Cache, rows: NDArray[np.intp]) -> int:
         raise InputError(
             f"`tta=True` averages over stored copies, and {len(fewest)} of {len(of_image)} images "
             f"have {'none' if of_image.min() < 2 else 'fewer than others'} (split {split})",
-            "Extract again into the same cache with `copies_of` all; what is there is kept.",
+            "Extract again into the same cache with `copies_of='all'`. What is there is kept.",
+            parameter="tta",
         )
     return int(table["copy"].max())
 
 
-def _read(lazy: LazyEmbeddings, pooling: Any, progress: Progress) -> NDArray[Any]:
+def _read(lazy: LazyEmbeddings, pooling: SpatialPooling | None, progress: Progress) -> NDArray[Any]:
     """Read shard by shard into one array, pooled on the way."""
     X: NDArray[Any] | None = None
     with progress.task("Reading embeddings", len(lazy), "row") as advance:
@@ -173,24 +194,26 @@ def _read(lazy: LazyEmbeddings, pooling: Any, progress: Progress) -> NDArray[Any
             if not all_finite(embeddings):
                 raise InputError(
                     f"the cache {lazy.cache.path} holds embeddings that are not finite numbers",
-                    "Extract it again with `precision` float32 `storage_dtype` float32.",
+                    "Extract it again with `precision='float32'` and `storage_dtype='float32'`.",
                 )
             part = embeddings if pooling is None else pooling.transform(embeddings)
             if X is None:
-                X = _room(len(lazy), part, pooling is not None)
+                X = _empty(len(lazy), part, pooling is not None)
             X[positions] = part
             advance(len(positions))
     assert X is not None
     return X
 
 
-def _room(rows: int, part: NDArray[Any], pooled: bool) -> NDArray[Any]:
+def _empty(rows: int, part: NDArray[Any], pooled: bool) -> NDArray[Any]:
+    """Make the array for all rows, or say that pooled vectors don't fit in memory."""
     needed = rows * part[0].nbytes
-    if pooled and needed * POOLED_SHARE > available_memory():
+    if pooled and needed * POOLED_FACTOR > available_memory():
         raise InputError(
-            f"{rows:,} vectors of {part.shape[1]:,} features need {needed * POOLED_SHARE / 1e9:.1f}"
-            f" GB to fit a head on, and {available_memory() / 1e9:.1f} GB are free",
-            "Take a shorter representation (`set` representation=average), or `head` keras, which "
-            "reads from disk.",
+            f"{rows:,} vectors of {part.shape[1]:,} features need "
+            f"{needed * POOLED_FACTOR / 1e9:.1f} GB to fit a head on, and "
+            f"{available_memory() / 1e9:.1f} GB are free",
+            "Take a shorter representation, such as average, or `head='keras'`, which reads from "
+            "disk.",
         )
     return np.empty((rows, *part.shape[1:]), part.dtype)

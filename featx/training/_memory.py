@@ -1,4 +1,4 @@
-"""How much memory a process may still take."""
+"""Memory that a process may still take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 def available_memory() -> int:
     """Return the bytes that this process may still allocate without swapping.
 
-    The least of what the machine has free, what the process's control groups leave (versions 1 and
-    2: containers, batch systems), and what its own limit on its data leaves (``ulimit -d``).
+    That is the smallest of three numbers: the machine's free memory, what the process's control
+    groups leave (versions 1 and 2: containers, batch systems), and what its own limit on its data
+    leaves (``ulimit -d``).
     """
     left = [int(psutil.virtual_memory().available), *_left_in_groups()]
     data, _ = resource.getrlimit(resource.RLIMIT_DATA)
@@ -25,21 +26,21 @@ def available_memory() -> int:
 
 
 def _left_in_groups() -> Iterator[int]:
-    """Say what each limited group leaves; files that the kernel keeps in memory don't count."""
+    """Yield what each limited group leaves. Files that the kernel keeps in memory don't count."""
     for folder in _groups():
         for limit, used in (
             ("memory.max", "memory.current"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
         ):
             try:
-                room = int((folder / limit).read_text()) - int((folder / used).read_text())
-            except (OSError, ValueError):  # not there, or "max": no limit
+                free = int((folder / limit).read_text()) - int((folder / used).read_text())
+            except (OSError, ValueError):  # no such file, or "max": no limit
                 continue
-            yield room + _droppable(folder)
+            yield free + _droppable(folder)
 
 
 def _groups() -> Iterator[Path]:
-    """List the folders of this process's memory groups, and of those that they are in."""
+    """Yield the folders of this process's memory groups and of the groups around them."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -49,9 +50,9 @@ def _groups() -> Iterator[Path]:
         if controllers and "memory" not in controllers.split(","):
             continue
         root = CGROUPS / "memory" if controllers else CGROUPS
-        # In a container the path is often that of the host, which isn't to be seen: the root is it.
+        # In a container the path is often the host's, which isn't visible: the root is the group.
         folder = root / path.lstrip("/")
-        yield from (place for place in (folder, *folder.parents) if place.is_relative_to(root))
+        yield from (f for f in (folder, *folder.parents) if f.is_relative_to(root))
 
 
 def _droppable(folder: Path) -> int:

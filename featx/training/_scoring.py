@@ -1,10 +1,10 @@
-"""Out-of-fold scores: each image scored by a head that saw none of its patient's images."""
+"""Out-of-fold scores: each image is scored by a head that saw none of its patient's images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,48 @@ from sklearn.pipeline import Pipeline
 
 from featx._progress import SILENT, Advance, Progress
 from featx.errors import InputError
-from featx.heads import HeadSpec, KerasHead, PatientFolds, build, fit_arguments
+from featx.heads import Head, HeadSpec, KerasHead, PatientFolds, build
+from featx.heads._building import fit_arguments
+from featx.heads._settings import CUSTOM
+from featx.heads._storage import readable_content
 from featx.training._data import TrainingData
 from featx.training._history import History
+from featx_cache._text import first_line
 
 FOLDS = 5
 
 
 class Watch(Protocol):
-    """Someone who looks at a training after each epoch; may raise to end it."""
+    """A function that looks at a training after each epoch. It may raise to end it."""
 
     def __call__(self, epoch: int, truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
         """See labels and scores of the held-out images after an epoch, counted from 1."""
+
+
+class OutOfFold(NamedTuple):
+    """Scores of images by heads that saw none of their patients.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        One line an image: path, label, group, fold, score.
+    folds
+        Number of folds: as many as were asked for, or as the rarer class has patients.
+    history
+        Epochs of each fold's training, if the head trains in epochs.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from featx.training import History
+    >>> found = OutOfFold(pd.DataFrame({"fold": [0, 1], "score": [0.2, 0.9]}), 2, History())
+    >>> found.scores["score"].round().tolist()
+    [0.0, 1.0]
+    """
+
+    scores: pd.DataFrame
+    folds: int
+    history: History
 
 
 def fit_head(
@@ -36,55 +66,68 @@ def fit_head(
     accuracy_floor: float = 0.9,
     workplace: Path | None = None,
     callbacks: Sequence[Any] = (),
-) -> Any:
-    """Fit a new head on some rows of the training data, counting its `fit_units`.
+) -> Head:
+    """Fit a new head on some rows of the training data.
 
     Parameters
     ----------
-    spec, data, rows
-        Which head, on what.
+    spec
+        Head and its settings.
+    data, rows
+        Training data, and numbers of the rows that are fitted on.
     advance
-        Counts units done.
+        Function that counts finished units of `fit_units`.
     accuracy_floor
-        What the Keras head's stopping rule falls back on.
+        Accuracy floor that the Keras head's stopping rule falls back on.
     workplace
-        Where the Keras head keeps its state, so that it can go on after a kill.
+        Folder for the state of a head that trains in epochs, from which a killed fit resumes.
     callbacks
-        Of Keras, for a Keras head that isn't calibrated.
+        Keras callbacks for a head that trains in epochs.
 
     Raises
     ------
     InputError
-        When there are too few patients to hold some out, or values are not finite.
+        If there are too few patients to hold some out, or values are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from featx.heads import HeadSpec
+    >>> X, y = np.arange(20.0)[:, None], np.arange(20) // 10
+    >>> table = pd.DataFrame({"group": range(20), "copy": 0})
+    >>> data = TrainingData(X, y, table, np.arange(20))
+    >>> head = fit_head(HeadSpec(name="logreg"), data, data.originals)
+    >>> head.predict([[1.0], [18.0]])
+    array([0, 1])
     """
     folds = PatientFolds(FOLDS).get_n_splits(None, data.y[rows], data.groups[rows])
     if spec.calibration is not None and folds < 2:
         raise InputError(
             f"a calibrated {spec.name} needs three patients of each class: one to hold out, two to "
             "calibrate on",
-            "Add images of more patients, or take `head` logreg.",
+            "Add images of more patients, or take `head='logreg'`.",
         )
     head = build(spec, accuracy_floor=accuracy_floor)
     y = data.y[rows]
     known = {"groups": data.groups[rows], "images": data.image[rows], "copies": data.copy[rows]}
     try:
         if isinstance(head, KerasHead):
-            X = data.rows(rows)
-            return head.fit(
-                X,
+            fitted: Head = head.fit(
+                data.rows(rows),
                 y,
                 **known,
                 on_epoch=lambda _: advance(1),
                 workplace=workplace,
                 callbacks=callbacks,
             )
+            return fitted
         if spec.baseline is not None and spec.baseline.components is not None:
             head = _fit_reduced(spec, head, data, rows, known)
         else:
             head.fit(data.rows(rows), y, **fit_arguments(spec, **known))
     except ValueError as error:
         raise InputError(
-            f"the {spec.name} head can't be fitted: {str(error).splitlines()[0]}",
+            f"the {spec.name} head can't be fitted: {first_line(error)}",
             "Add images of more patients, or choose other settings (`featx heads`).",
         ) from error
     advance(1)
@@ -93,11 +136,11 @@ def fit_head(
 
 def _fit_reduced(
     spec: HeadSpec,
-    head: Pipeline,
+    head: Any,
     data: TrainingData,
     rows: NDArray[np.intp],
     known: dict[str, NDArray[Any]],
-) -> Pipeline:
+) -> Head:
     """Fit a pipeline whose first steps another head may have fitted on the same rows.
 
     Finding the principal components takes longer than all that comes after them.
@@ -114,62 +157,71 @@ def _fit_reduced(
         for argument, value in fit_arguments(spec, **known).items()
     }
     classifier.fit(features, data.y[rows], **arguments)
-    return Pipeline([*preparation.steps, (name, classifier)])
+    fitted: Head = Pipeline([*preparation.steps, (name, classifier)])
+    return fitted
 
 
 def fit_units(spec: HeadSpec) -> tuple[int, str]:
-    """Return how many units of progress one fit has, and what they are."""
-    if spec.keras is not None and spec.calibration is None:
+    """Return the number of units of progress in one fit, and what a unit is."""
+    if spec.trains_in_epochs and spec.keras is not None:
         return spec.keras.epochs * spec.keras.ensemble, "epoch"
     return 1, "fit"
 
 
-def out_of_fold(
+def out_of_fold(  # noqa: PLR0913
     spec: HeadSpec,
     data: TrainingData,
     *,
     seed: int,
+    folds: int = FOLDS,
     tta: bool = False,
     accuracy_floor: float = 0.9,
     workplace: Path | None = None,
     watch: Watch | None = None,
     progress: Progress = SILENT,
-) -> tuple[pd.DataFrame, int, History]:
+) -> OutOfFold:
     """Score every untouched image by a head fitted on the other patients.
 
     Parameters
     ----------
-    spec, data
-        Which head, on what.
+    spec
+        Head and its settings.
+    data
+        Training data.
     seed
-        Of the folds.
+        Seed of the folds.
+    folds
+        Number of folds, at most.
     tta
-        Average each score over the image's copies.
+        Whether each score is averaged over the image's copies.
     accuracy_floor, workplace
         See `fit_head`.
     watch
-        Is told after each epoch of the first fold's training, where it has epochs: the epoch, from
-        1, and labels and scores of the held-out images. It may raise to end it all.
+        Function that sees the held-out scores after each epoch of the first fold, if the head
+        trains in epochs. It may raise to end everything.
     progress
-        Shows how far it got.
-
-    Returns
-    -------
-    scores : DataFrame
-        One line an image: path, label, group, fold, score.
-    folds : int
-        How many there were: five, or as many as the rarer class has patients.
-    history : History
-        Of each fold's training, where it has epochs.
+        Progress that is shown.
 
     Raises
     ------
     InputError
-        When a class has fewer than two patients.
+        If a class has fewer than two patients, or a classifier of the user's own holds types that
+        aren't trusted.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from featx.heads import HeadSpec
+    >>> X, y = np.arange(20.0)[:, None], np.arange(20) // 10
+    >>> columns = {"path": "a.png", "label": y, "group": range(20), "copy": 0}
+    >>> data = TrainingData(X, y, pd.DataFrame(columns), np.arange(20))
+    >>> found = out_of_fold(HeadSpec(name="logreg"), data, seed=0)
+    >>> found.folds, found.scores["score"].round().astype(int).tolist() == y.tolist()
+    (5, True)
     """
     originals = data.originals
     y, groups = data.y[originals], data.groups[originals]
-    splitter = PatientFolds(FOLDS, seed)
+    splitter = PatientFolds(folds, seed)
     folds = splitter.get_n_splits(None, y, groups)
     if folds < 2:
         raise InputError(
@@ -189,33 +241,33 @@ def out_of_fold(
                 advance,
                 accuracy_floor=accuracy_floor,
                 workplace=workplace / f"fold-{fold + 1}" if workplace is not None else None,
-                callbacks=_watching(spec, data, originals[held_out], watch) if fold == 0 else (),
+                callbacks=_callbacks(spec, data, originals[held_out], watch) if fold == 0 else (),
             )
+            if fold == 0 and spec.name == CUSTOM:  # not only after all folds
+                readable_content(head, spec.trusted)
             history.add(f"fold {fold + 1}", head)
             scores[held_out] = _score(head, data, originals[held_out], tta)
             fold_of[held_out] = fold
     table = data.table.iloc[originals][["path", "label", "group"]].reset_index(drop=True)
-    return table.assign(fold=fold_of, score=scores), folds, history
+    return OutOfFold(table.assign(fold=fold_of, score=scores), folds, history)
 
 
-def _watching(
+def _callbacks(
     spec: HeadSpec, data: TrainingData, held_out: NDArray[np.intp], watch: Watch | None
 ) -> tuple[Any, ...]:
-    """Make the callbacks of a training that someone watches."""
-    if watch is None or spec.keras is None or spec.calibration is not None:
+    """Make the callbacks of a training that is watched."""
+    if watch is None or not spec.trains_in_epochs:
         return ()
-    from featx.heads._callbacks import ScoresEachEpoch
+    from featx.heads._training import EpochScores
 
     truth = data.y[held_out] == 1
-    return (
-        ScoresEachEpoch(data.rows(held_out), lambda epoch, scores: watch(epoch, truth, scores)),
-    )
+    return (EpochScores(data.rows(held_out), lambda epoch, scores: watch(epoch, truth, scores)),)
 
 
 def _score(
-    head: Any, data: TrainingData, originals: NDArray[np.intp], tta: bool
+    head: Head, data: TrainingData, originals: NDArray[np.intp], tta: bool
 ) -> NDArray[np.float64]:
-    """Score untouched images, or their copies too and take the mean."""
+    """Score untouched images, or average the scores of each image and its copies."""
     if not tta:
         return np.asarray(head.predict_proba(data.rows(originals))[:, 1], np.float64)
     rows = np.flatnonzero(np.isin(data.image, data.image[originals]))
@@ -227,6 +279,6 @@ def _score(
 def mean_by_image(
     scores: NDArray[Any], images: NDArray[Any], wanted: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Average the scores of each image's rows; one value for each image in `wanted`."""
+    """Average the scores of each image's rows. The result has one value for each in `wanted`."""
     of_image = pd.Series(scores, dtype=np.float64).groupby(images).mean()
     return np.asarray(of_image.reindex(wanted), np.float64)

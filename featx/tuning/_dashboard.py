@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from wsgiref.headers import Headers
 
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from featx._silence import silent_optuna
 from featx.errors import InputError
-from featx.tuning._storage import StudyPlace, database_errors, open_storage
+from featx.tuning._storage import StudyLocation, database_errors, open_storage
 from featx_cache.files import open_regular
 
 if TYPE_CHECKING:
@@ -28,53 +28,38 @@ SHOWN_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _ARTIFACT_ID = re.compile("[0-9a-fA-F-]+")
 
 
-def dashboard(place: StudyPlace, artifacts: Path) -> tuple[WSGIApplication, str]:
-    """Make the dashboard of a storage.
+class Dashboard(NamedTuple):
+    """A WSGI application, and the path of the study below the address that it is served at."""
 
-    Parameters
-    ----------
-    place
-        Of the study; without a name the dashboard begins at the list of studies.
-    artifacts
-        Folder of the figures that trials came with; it need not exist.
+    application: WSGIApplication
+    path: str
 
-    Returns
-    -------
-    application
-        A WSGI application.
-    path : str
-        Where the study is below the address that the application is served at.
 
-    Raises
-    ------
-    InputError
-        When there is no such study.
-    StorageError
-        When the storage can't be reached.
-    """
+def make_dashboard(location: StudyLocation, artifacts: Path) -> Dashboard:
+    """Make the dashboard of a study, or of all studies of a storage if the name is empty."""
     import optuna_dashboard
 
-    storage = open_storage(place)
+    storage = open_storage(location)
     path = "/dashboard/"
-    with database_errors(place):
-        if place.name:
+    with database_errors(location):
+        if location.name:
             try:
-                path += f"studies/{storage.get_study_id_from_name(place.name)}"
+                path += f"studies/{storage.get_study_id_from_name(location.name)}"
             except KeyError as error:
                 names = ", ".join(s.study_name for s in storage.get_all_studies()) or "none"
                 raise InputError(
-                    f"there is no study {place.name!r} in {place.shown}",
+                    f"there is no study {location.name!r} in {location.shown}",
                     f"It has these: {names}.",
                 ) from error
     store = _Artifacts(artifacts) if artifacts.is_dir() and not artifacts.is_symlink() else None
     with silent_optuna():
         application = optuna_dashboard.wsgi(_with_constraints(storage), artifact_store=store)
-    return _with_harmless_artifacts(application), path
+    return Dashboard(_with_harmless_artifacts(application), path)
 
 
 @dataclass(frozen=True)
 class _Artifacts:
-    """Files of a folder, as an artifact store: no links, no pipes, nothing that lies elsewhere."""
+    """Artifact store of the files in a folder: no links, no pipes, nothing that lies elsewhere."""
 
     folder: Path
 
@@ -114,8 +99,8 @@ def _not_found() -> Exception:
 def _with_harmless_artifacts(application: WSGIApplication) -> WSGIApplication:
     """Show artifacts that are images, and make downloads of all others.
 
-    Type and content are what a study says: a page of its own could do at this address whatever
-    the dashboard can, such as delete studies.
+    The study says what type an artifact has, and what is in it. A page among them could do at this
+    address whatever the dashboard can, such as delete studies.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -138,10 +123,10 @@ def _with_harmless_artifacts(application: WSGIApplication) -> WSGIApplication:
 
 
 def _with_constraints(storage: BaseStorage) -> BaseStorage:
-    """Let a storage tell constraints as optuna-dashboard 0.21 expects them.
+    """Let a storage return constraints as optuna-dashboard 0.21 expects them.
 
-    It looks for the list that Optuna 4 kept under ``constraints``; Optuna 5 keeps each constraint
-    under a key of its own. Nothing is written. Its best trial, too, would be one that breaks them.
+    It looks for the list that Optuna 4 kept under ``constraints``. Optuna 5 keeps each constraint
+    under its own key. Nothing is written. Without this, the best trial could break a constraint.
     """
     get_all_trials, get_best_trial = storage.get_all_trials, storage.get_best_trial
 

@@ -17,15 +17,15 @@ from featx.tuning._scorer import Scorer
 from featx.tuning._spaces import suggest
 from featx.tuning._spec import SearchSpec
 
-CONSTRAINT = "accuracy_floor"
+CONSTRAINT_NAME = "accuracy_floor"
 SOURCE, SNAPPED = "source", "exact sweep"
-SAVED = "seconds_saved"
-DRAWING = 0.1
+SECONDS_SAVED = "seconds_saved"
+DRAWING_TIME_SHARE = 0.1
 """Share of the time that may go into figures."""
 
 
-class Illustrate(Protocol):
-    """Draws a running trial that is the best so far; it can be pickled."""
+class DrawTrial(Protocol):
+    """Draws a running trial that is the best so far. It can be pickled."""
 
     def __call__(
         self,
@@ -38,33 +38,19 @@ class Illustrate(Protocol):
 
 
 class Objective:
-    """Out-of-fold recall; accuracy is a constraint, or the second objective.
+    """Objective of a search: out-of-fold recall. Accuracy is a constraint, or the second objective.
 
-    Parameters
-    ----------
-    search, scorer
-        What is searched.
-    illustrate
-        Draws the trials that are the best so far. A trial can't be added to once it is finished,
-        and drawing takes longer than trying a threshold, so some are passed over where trials are
-        that quick.
+    The trials that are the best so far are drawn. Nothing can be added to a finished trial, and
+    drawing takes longer than trying a threshold: if trials are that quick, some aren't drawn.
     """
 
-    def __init__(
-        self, search: SearchSpec, scorer: Scorer, illustrate: Illustrate | None = None
-    ) -> None:
-        self.search, self.scorer, self._illustrate = search, scorer, illustrate
+    def __init__(self, search: SearchSpec, scorer: Scorer, draw: DrawTrial | None = None) -> None:
+        self.search, self.scorer, self._draw_trial = search, scorer, draw
         self._best = (-1.0, -1.0)
         self._started, self._drawing = time.perf_counter(), 0.0
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
-        """Score what a trial suggests.
-
-        Raises
-        ------
-        optuna.TrialPruned
-            When a Keras training falls behind those of other trials.
-        """
+        """Score what a trial suggests."""
         spec, threshold = suggest(trial, self.search)
         watch = None
         if self.search.objective == "constrained" and spec.keras and spec.keras.ensemble == 1:
@@ -87,15 +73,17 @@ class Objective:
             self._draw(trial, scored.scores, threshold)
         if self.search.objective == "pareto":
             return recall, accuracy
-        trial.set_constraint(CONSTRAINT, self.search.accuracy_floor - accuracy)
+        trial.set_constraint(CONSTRAINT_NAME, self.search.accuracy_floor - accuracy)
         return recall
 
     def _draw(self, trial: optuna.Trial, scores: NDArray[np.float64], threshold: float) -> None:
         now = time.perf_counter()
-        wanted = SOURCE in trial.user_attrs or self._drawing <= DRAWING * (now - self._started)
-        if self._illustrate is None or not wanted:
+        wanted = SOURCE in trial.user_attrs or self._drawing <= DRAWING_TIME_SHARE * (
+            now - self._started
+        )
+        if self._draw_trial is None or not wanted:
             return
-        self._illustrate(trial, self.scorer.truth, scores, threshold)
+        self._draw_trial(trial, self.scorer.truth, scores, threshold)
         self._drawing += time.perf_counter() - now
 
 
@@ -115,5 +103,5 @@ class _Pruning(Watch):
         if self.trial.should_prune():
             seconds = (time.perf_counter() - self.started) / epoch
             left = self.epochs * FOLDS - epoch
-            self.trial.set_user_attr(SAVED, round(seconds * left, 1))
+            self.trial.set_user_attr(SECONDS_SAVED, round(seconds * left, 1))
             raise optuna.TrialPruned(f"after epoch {epoch} of the first fold")

@@ -21,28 +21,12 @@ from featx.tuning._spaces import grid_of
 from featx.tuning._spec import PrunerName, SamplerName, SearchSpec
 
 STARTUP_TRIALS = 10
-POPULATION = 20
+POPULATION_SIZE = 20
 UNPRUNED_TRIALS = 5
 
 
 def make_sampler(name: SamplerName, search: SearchSpec, seed: int) -> BaseSampler:
-    """Make a sampler.
-
-    Parameters
-    ----------
-    name
-        ``tpe`` (Bergstra et al. 2011), ``gp`` (a Gaussian process; needs PyTorch), ``random``,
-        ``grid``, or ``nsga2`` (Deb et al. 2002).
-    search
-        What it samples from.
-    seed
-        Of the sampler; the grid's order follows `search`.
-
-    Raises
-    ------
-    InputError
-        When it needs what isn't there, or can't search this.
-    """
+    """Make a sampler: TPE (Bergstra et al. 2011), NSGA-II (Deb et al. 2002), or a simpler one."""
     with silent_optuna():
         match name:
             case "tpe":
@@ -67,11 +51,11 @@ def make_sampler(name: SamplerName, search: SearchSpec, seed: int) -> BaseSample
                     )
                 return GridSampler(grid_of(search), seed=search.seed)
             case "nsga2":
-                return NSGAIISampler(population_size=POPULATION, seed=seed)
+                return NSGAIISampler(population_size=POPULATION_SIZE, seed=seed)
 
 
 def make_pruner(name: PrunerName, search: SearchSpec) -> BasePruner:
-    """Make a pruner, for searches in which a Keras head reports its recall after each epoch."""
+    """Make a pruner for searches in which a Keras head reports its recall after each epoch."""
     epochs = max((head.keras.epochs for head in search.heads if head.keras is not None), default=0)
     if not epochs or search.objective == "pareto" or name == "none":
         return NopPruner()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,56 +19,30 @@ from featx.heads import HeadSpec, PatientFolds, build, pooling_of
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data, out_of_fold
 from featx.training._memory import available_memory
 from featx.training._scoring import Watch
-from featx.tuning._score_cache import memory_at
+from featx.tuning._score_store import HeadScores, ScoreStore
 from featx.tuning._spec import SearchSpec
 from featx_cache import Cache
 
-HELD_OUT_SHARE = 5
+GUARANTEE_FOLDS = 5
 """With a guarantee, one patient in so many is set aside to calibrate it on."""
 
-_ROOM = 6.0
+FREE_MEMORY_FACTOR = 6.0
 """Free memory, in multiples of the largest embeddings held, that lets more be held beside them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """What one setting of a head achieves out of fold.
+class SearchData:
+    """Data that heads are searched on, and data set aside for a guarantee, if there is one."""
 
-    Attributes
-    ----------
-    scores : ndarray of shape (images,), dtype float64
-        In the order of `Scorer.table`.
-    seconds
-        Of fitting and scoring all folds, when that was done.
-    """
-
-    scores: NDArray[np.float64]
-    seconds: float
+    searched: TrainingData
+    set_aside: TrainingData | None
 
 
 class Scorer:
-    """Scores heads on the train and val images of a cache.
+    """Scores heads on the train and val images of a cache, and keeps the scores in a folder.
 
-    Parameters
-    ----------
-    cache
-        The embeddings.
-    search
-        Says which copies are fitted on, the folds' seed, and whether patients are set aside.
-    folder
-        Where scores are kept; processes may share it.
-
-    Attributes
-    ----------
-    table : DataFrame
-        One line a searched image: path, sha256, label, split, group.
-    truth : ndarray of shape (images,), dtype bool
-        Whether each is of the positive class.
-
-    Raises
-    ------
-    InputError
-        When a class is missing, or has too few patients to set some aside.
+    `table` has one row a searched image, in the order of the scores, and `truth` its labels: True
+    for the positive class. Processes may share the folder.
     """
 
     def __init__(self, cache: Cache, search: SearchSpec, folder: Path) -> None:
@@ -79,12 +52,12 @@ class Scorer:
         searched = ~originals["group"].isin(self.held_out).to_numpy()
         self.table = originals[searched].reset_index(drop=True)
         self.truth = (self.table["label"] == cache.classes[1]).to_numpy()
-        self._data: dict[Any, tuple[TrainingData, TrainingData | None]] = {}
-        self._scores = memory_at(folder).cache(_compute, ignore=["compute"])
+        self._data: dict[Any, SearchData] = {}
+        self._store = ScoreStore(folder)
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        """What the scores depend on besides a head: embeddings, images, labels, patients, folds."""
+        """Description of all that the scores depend on, besides the head and the seed."""
         columns = self.table[["sha256", "label", "group"]]
         lines = [" ".join(map(str, row)) for row in columns.itertuples(index=False)]
         return {
@@ -92,38 +65,32 @@ class Scorer:
             "images": fingerprint_of({"images": lines}),
         }
 
-    def __call__(self, spec: HeadSpec, watch: Watch | None = None) -> Scored:
-        """Return the scores of a head, from disk where they were computed before.
+    def __call__(self, spec: HeadSpec, watch: Watch | None = None) -> HeadScores:
+        """Return the scores of a head, from disk if they were computed before."""
+        key = self._key(spec)
+        found = self._store.read(key)
+        if found is None or found.scores.shape != self.truth.shape:
+            found = self._compute(spec, watch)
+            self._store.write(key, found)
+        return found
 
-        Parameters
-        ----------
-        spec
-            The head with its settings.
-        watch
-            See `featx.training.out_of_fold`.
-        """
-
-        def compute() -> dict[str, NDArray[Any]]:
-            data, _ = self.data(spec)
-            started = time.perf_counter()
-            scores, *_ = out_of_fold(
-                spec,
-                data,
-                seed=self.search.seed,
-                accuracy_floor=self.search.accuracy_floor,
-                watch=watch,
-            )
-            if scores["path"].tolist() != self.table["path"].tolist():
-                raise AssertionError("scores are not in the order of the table")
-            seconds = time.perf_counter() - started
-            return {"scores": scores["score"].to_numpy(np.float64), "seconds": np.array(seconds)}
-
-        found = self._scores(self._key(spec), compute)
-        return Scored(found["scores"], float(found["seconds"]))
+    def _compute(self, spec: HeadSpec, watch: Watch | None) -> HeadScores:
+        data = self.data(spec).searched
+        started = time.perf_counter()
+        scores, *_ = out_of_fold(
+            spec,
+            data,
+            seed=self.search.seed,
+            accuracy_floor=self.search.accuracy_floor,
+            watch=watch,
+        )
+        if scores["path"].tolist() != self.table["path"].tolist():
+            raise AssertionError("scores are not in the order of the table")
+        return HeadScores(scores["score"].to_numpy(np.float64), time.perf_counter() - started)
 
     def has(self, spec: HeadSpec) -> bool:
         """Say whether a head's scores lie on disk."""
-        return bool(self._scores.check_call_in_cache(self._key(spec), None))
+        return self._store.path(self._key(spec)).is_file()
 
     def _key(self, spec: HeadSpec) -> str:
         values = {
@@ -132,41 +99,35 @@ class Scorer:
             "copies": self.search.copies_for(spec),
             "seed": self.search.seed,
         }
-        if spec.keras is not None and spec.keras.stopping == "dual":
+        if spec.stops_by_accuracy_floor:
             values["accuracy_floor"] = self.search.accuracy_floor
         return fingerprint_of(values)
 
-    def data(self, spec: HeadSpec) -> tuple[TrainingData, TrainingData | None]:
-        """Read what a head is fitted on, and apart from it what was set aside for the guarantee."""
+    def data(self, spec: HeadSpec) -> SearchData:
+        """Read what a head is fitted on. Heads that pool alike share it."""
         pooling = pooling_of(build(spec))
         copies = self.search.copies_for(spec)
         key = (copies, None if pooling is None else tuple(sorted(pooling.get_params().items())))
         if key not in self._data:
-            largest = max((_bytes(data) for data, _ in self._data.values()), default=0)
-            if largest * _ROOM > available_memory():
+            largest = max((_bytes(data.searched) for data in self._data.values()), default=0)
+            if largest * FREE_MEMORY_FACTOR > available_memory():
                 self._data.clear()
             whole = load_training_data(self.cache, spec, use_copies=copies)
             if len(self.held_out):
                 apart = np.isin(whole.groups, self.held_out)
-                self._data[key] = (whole.part(~apart), whole.part(apart))
+                self._data[key] = SearchData(whole.part(~apart), whole.part(apart))
             else:
-                self._data[key] = (whole, None)
+                self._data[key] = SearchData(whole, None)
         return self._data[key]
 
 
-def _compute(key: str, compute: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Compute what belongs to a key; joblib remembers it under the key alone."""
-    del key
-    return compute()
-
-
 def _held_out(originals: pd.DataFrame, search: SearchSpec) -> NDArray[Any]:
-    """Choose the patients that no head sees, so that a promise can be calibrated on them."""
+    """Choose patients that no head sees, so that a promise can be calibrated on them."""
     groups = np.asarray(originals["group"].to_numpy(), dtype=object)
     if search.guarantee is None:
         return groups[:0]
     try:
-        folds = PatientFolds(HELD_OUT_SHARE, search.seed).split(
+        folds = PatientFolds(GUARANTEE_FOLDS, search.seed).split(
             originals, originals["label"].to_numpy(), groups
         )
         _, apart = next(iter(folds))

@@ -1,4 +1,4 @@
-"""A search from beginning to end: the study, its trials, and the winner."""
+"""A search from beginning to end: the study, its trials, and the best of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import optuna
 from featx._progress import SILENT, Progress
 from featx._silence import import_tensorflow
 from featx.errors import InputError
-from featx.tuning._objective import Illustrate, Objective
-from featx.tuning._scorer import Scorer
-from featx.tuning._spaces import starting_points
-from featx.tuning._spec import SearchSpec
-from featx.tuning._storage import StudyPlace
-from featx.tuning._winner import (
-    Winner,
-    choose_winner,
-    counts,
+from featx.tuning._best_trial import (
+    BestTrial,
+    choose_best_trial,
+    count_trials,
     require_own_trials,
     seconds_saved,
 )
-from featx.tuning._workers import Budget, TrialFunction, Work, Worker, run_trials
+from featx.tuning._objective import DrawTrial, Objective
+from featx.tuning._scorer import Scorer
+from featx.tuning._spaces import starting_points
+from featx.tuning._spec import Budget, SearchSpec
+from featx.tuning._storage import StudyLocation
+from featx.tuning._workers import Task, TrialFunction, Worker, run_trials
 from featx_cache import Cache, open_cache
 from featx_cache.files import make_folder, storage_errors
 
@@ -33,53 +33,32 @@ SCORES_NAME = "scores"
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search that was done.
-
-    Attributes
-    ----------
-    spec
-        What is searched.
-    place
-        Where the study lies.
-    study
-        Optuna's.
-    scorer
-        Out-of-fold scores of its settings.
-    """
+    """A search: its spec, the study, and the out-of-fold scores of its settings."""
 
     spec: SearchSpec
-    place: StudyPlace
+    location: StudyLocation
     study: optuna.Study
     scorer: Scorer
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a search has found.
+class SearchResult:
+    """Best trial of a search, and number of trials by their state and below the floor."""
 
-    Attributes
-    ----------
-    winner
-        The best feasible trial.
-    trials
-        How many there are, by state, and how many don't keep the floor.
-    seconds_saved
-        By pruning.
-    """
-
-    winner: Winner
+    search: Search
+    best: BestTrial
     trials: dict[str, int]
     seconds_saved: float
 
 
 @dataclass(frozen=True)
-class ScoringRecipe:
+class ScoringFactory:
     """Makes the objective of a search in any process that can read the cache."""
 
     cache: Path
     search: str
     folder: Path
-    illustrate: Illustrate | None
+    draw: DrawTrial | None
 
     def __call__(self) -> TrialFunction:
         """Open the cache and make the objective."""
@@ -87,17 +66,11 @@ class ScoringRecipe:
         if any(head.keras is not None for head in search.heads):
             import_tensorflow()
         scorer = Scorer(open_cache(self.cache), search, self.folder / SCORES_NAME)
-        return Objective(search, scorer, self.illustrate)
+        return Objective(search, scorer, self.draw)
 
 
 def check_budget(budget: Budget) -> None:
-    """Refuse a budget that nothing can be found with.
-
-    Raises
-    ------
-    InputError
-        When a number is below one.
-    """
+    """Refuse a budget that nothing can be found with."""
     if budget.trials < 1:
         raise InputError(
             f"`trials` {budget.trials} searches nothing", "Give it a number such as 100."
@@ -113,79 +86,36 @@ def check_budget(budget: Budget) -> None:
 def search_heads(
     cache: Cache,
     spec: SearchSpec,
-    place: StudyPlace,
+    location: StudyLocation,
     budget: Budget,
     *,
-    illustrate: Illustrate | None = None,
-    begun: Callable[[Search], None] = lambda _: None,
+    draw: DrawTrial | None = None,
+    on_start: Callable[[Search], None] = lambda _: None,
     progress: Progress = SILENT,
-) -> tuple[Search, Outcome]:
-    """Search heads and thresholds, and choose the best feasible trial.
-
-    Parameters
-    ----------
-    cache
-        The embeddings.
-    spec
-        What is searched.
-    place
-        Where the study lies; a study that is there goes on.
-    budget
-        How much, and how.
-    illustrate
-        Draws trials that are the best so far.
-    begun
-        Called when the study is there, before its trials.
-    progress
-        Shows how far it got.
-
-    Returns
-    -------
-    search : Search
-        The study, and the scores of its settings.
-    outcome : Outcome
-        The winner.
-
-    Raises
-    ------
-    InputError
-        When the search can't be meant.
-    SpecMismatchError
-        When the study there searches something else, or other embeddings.
-    StorageError
-        When the storage can't be reached.
-    NoFeasibleThresholdError
-        When no trial keeps the floor.
-    """
+) -> SearchResult:
+    """Search heads and thresholds, and choose the best trial. A study that is there goes on."""
     check_budget(budget)
-    with storage_errors(place.folder):
-        make_folder(place.folder)
-    scorer = Scorer(cache, spec, place.folder / SCORES_NAME)
-    work = Work(
-        place=place,
+    with storage_errors(location.folder):
+        make_folder(location.folder)
+    scorer = Scorer(cache, spec, location.folder / SCORES_NAME)
+    text = spec.model_dump_json()
+    task = Task(
+        location=location,
         identity=json.dumps({**spec.model_dump(mode="json"), **scorer.identity}),
         directions=("maximize", "maximize") if spec.objective == "pareto" else ("maximize",),
-        search=spec.model_dump_json(),
+        search=text,
         budget=budget,
-        recipe=ScoringRecipe(
-            cache.path.resolve(), spec.model_dump_json(), place.folder, illustrate
-        ),
+        factory=ScoringFactory(cache.path.resolve(), text, location.folder, draw),
     )
-    worker = Worker(work, Objective(spec, scorer, illustrate), alone=budget.jobs == 1)
+    worker = Worker(task, Objective(spec, scorer, draw), repeatable=budget.jobs == 1)
     require_own_trials(worker.study, spec)
     if not worker.study.get_trials(deepcopy=False):
         for point in starting_points(spec):
             worker.study.enqueue_trial(point, skip_if_exists=True)
-    search = Search(spec, place, worker.study, scorer)
-    begun(search)
+    search = Search(spec, location, worker.study, scorer)
+    on_start(search)
     names = " and ".join(head.name for head in spec.heads)
-    run_trials(
-        work,
-        worker,
-        description=f"Trials ({names})",
-        progress=progress,
-    )
-    winner = choose_winner(worker, spec, scorer)
-    return search, Outcome(
-        winner, counts(worker.study, spec.accuracy_floor), seconds_saved(worker.study)
-    )
+    run_trials(task, worker, description=f"Trials ({names})", progress=progress)
+    best = choose_best_trial(worker, spec, scorer)
+    counts = count_trials(worker.study, spec.accuracy_floor)
+    return SearchResult(search, best, counts, seconds_saved(worker.study))

@@ -19,7 +19,7 @@ from featx.tuning._spec import SearchSpec
 
 THRESHOLD, HEAD = "threshold", "head"
 # A head that is sure of everybody has scores of exactly 1: one threshold must lie above.
-THRESHOLDS = FloatDistribution(0.0, float(np.nextafter(1.0, 2.0)))
+THRESHOLD_SPACE = FloatDistribution(0.0, float(np.nextafter(1.0, 2.0)))
 GRID_THRESHOLDS = 19
 GRID_POINTS = 4
 
@@ -64,9 +64,9 @@ SPACES: dict[HeadName, dict[str, BaseDistribution]] = {
         "l2_regularization": FloatDistribution(0.01, 10.0, log=True),
     },
 }
-"""What is searched of each head. Names as in `featx.heads.SETTINGS`; C, gamma, rates and shrinkage
-on a logarithmic scale. `standardize` stays as it is: it is there for other hospitals' exposure and
-contrast, and out-of-fold recall in one hospital can't see what it is worth."""
+"""Search space of each head, with the names of its settings. C, gamma, rates and shrinkage have a
+logarithmic scale. `standardize` isn't searched: it is there for other hospitals' exposure and
+contrast, and out-of-fold recall in one hospital can't measure what it is worth."""
 
 
 def space_of(search: SearchSpec, head: str) -> dict[str, BaseDistribution]:
@@ -74,20 +74,12 @@ def space_of(search: SearchSpec, head: str) -> dict[str, BaseDistribution]:
     if search.threshold_only:
         return {}
     fixed = search.fixed.get(head, ())
-    space = SPACES[head]  # type: ignore[index]
+    space = SPACES.get(head, {})  # type: ignore[call-overload]
     return {f"{head}.{name}": d for name, d in space.items() if name not in fixed}
 
 
 def suggest(trial: optuna.Trial, search: SearchSpec) -> tuple[HeadSpec, float]:
-    """Let a trial choose.
-
-    Returns
-    -------
-    spec : HeadSpec
-        The head with its settings.
-    threshold : float
-        An image is positive when its score is at least this.
-    """
+    """Let a trial choose a head with its settings, and a threshold."""
     name: str = search.heads[0].name
     if len(search.heads) > 1:
         name = trial.suggest_categorical(HEAD, [head.name for head in search.heads])
@@ -95,19 +87,19 @@ def suggest(trial: optuna.Trial, search: SearchSpec) -> tuple[HeadSpec, float]:
         parameter.partition(".")[2]: _suggest_one(trial, parameter, distribution)
         for parameter, distribution in space_of(search, name).items()
     }
-    threshold = float(_suggest_one(trial, THRESHOLD, THRESHOLDS))
-    return _with(search.head(name), chosen), threshold
+    threshold = float(_suggest_one(trial, THRESHOLD, THRESHOLD_SPACE))
+    return _with_settings(search.head(name), chosen), threshold
 
 
 def spec_of_trial(params: Mapping[str, Any], search: SearchSpec) -> HeadSpec:
     """Return the head that a finished trial stood for."""
     name = params.get(HEAD, search.heads[0].name)
     chosen = {p.partition(".")[2]: v for p, v in params.items() if p.startswith(f"{name}.")}
-    return _with(search.head(name), chosen)
+    return _with_settings(search.head(name), chosen)
 
 
 def starting_points(search: SearchSpec) -> list[dict[str, Any]]:
-    """Return the trials that come first: each head's defaults, as far as its space holds them."""
+    """Return the first trials: each head's defaults, as far as they are in its space."""
     points = []
     for head in search.heads:
         point: dict[str, Any] = {HEAD: head.name} if len(search.heads) > 1 else {}
@@ -141,8 +133,8 @@ def _grid_values(distribution: BaseDistribution) -> list[Any]:
         case CategoricalDistribution():
             return list(distribution.choices)
         case IntDistribution(low=low, high=high, step=step):
-            places = np.linspace(0, (high - low) // step, GRID_POINTS).round().astype(int)
-            return [int(low + step * place) for place in np.unique(places)]
+            steps = np.linspace(0, (high - low) // step, GRID_POINTS).round().astype(int)
+            return [int(low + step * number) for number in np.unique(steps)]
         case FloatDistribution(low=low, high=high, log=log):
             scale = np.geomspace if log else np.linspace
             return [float(f"{value:.6g}") for value in scale(low, high, GRID_POINTS)]
@@ -160,6 +152,8 @@ def _suggest_one(trial: optuna.Trial, name: str, distribution: BaseDistribution)
     raise TypeError(f"no way to suggest {distribution}")
 
 
-def _with(head: HeadSpec, chosen: Mapping[str, Any]) -> HeadSpec:
+def _with_settings(head: HeadSpec, chosen: Mapping[str, Any]) -> HeadSpec:
+    if not chosen:  # a classifier of one's own has none
+        return head
     settings = head.settings.model_dump() | dict(chosen)
     return HeadSpec(name=head.name, seed=head.seed, calibration=head.calibration, settings=settings)

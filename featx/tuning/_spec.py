@@ -1,7 +1,8 @@
-"""What is searched: which heads, which of their settings, for which operating point."""
+"""Spec of a search, and its budget."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from pydantic import Field, ValidationError
@@ -10,6 +11,7 @@ from featx._specs import Spec, require_known, spec_error
 from featx.errors import InputError
 from featx.heads import HeadSpec
 from featx.thresholds import check_accuracy_floor
+from featx.thresholds._choose import ACCURACY_FLOOR
 
 ObjectiveName = Literal["constrained", "pareto"]
 SamplerName = Literal["tpe", "gp", "random", "grid", "nsga2"]
@@ -19,38 +21,50 @@ OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 PRUNERS: tuple[PrunerName, ...] = get_args(PrunerName)
 PARETO_SAMPLERS: tuple[SamplerName, ...] = ("nsga2", "tpe")
-WITHOUT_CONSTRAINTS = ("cmaes", "qmc", "bruteforce", "partialfixed")
+JOURNAL_NAME = "study.journal"
+"""Name of the file of a study, in a run and beside it."""
+
+UNCONSTRAINED_SAMPLERS = ("cmaes", "qmc", "bruteforce", "partialfixed")
 
 
 class SearchSpec(Spec):
-    """What a study searches; two studies of one name must have equal ones.
+    """Heads, settings and operating point that a study searches.
+
+    Two studies of one name must have equal specs.
 
     Attributes
     ----------
     heads
-        With the settings that a trial doesn't choose.
+        Heads, with the settings that a trial doesn't choose.
     fixed
-        Names of settings that are no trial's to choose, by head.
+        Names of settings that a trial doesn't choose, by head.
     accuracy_floor
-        The constraint on out-of-fold accuracy.
+        Accuracy that a trial must keep out of fold.
     objective
-        ``constrained``: recall, subject to the floor. ``pareto``: recall and accuracy, each for its
-        own sake.
+        ``constrained``: recall, subject to the floor. ``pareto``: recall and accuracy, as two
+        objectives.
     threshold_only
         Whether the settings of the head stay as they are.
     use_copies
-        Train on augmented copies too; None: keras does, the others don't.
+        Whether heads are fitted on augmented copies too. None means ``keras`` only.
     guarantee
-        Confidence with which the floor is promised for new patients; None for no promise.
+        Confidence with which the floor is promised for new patients. None promises nothing.
     recall_floor
-        What recall is promised to reach, too; None for no such promise.
+        Recall that is promised, too. None promises no recall.
     seed
-        Of the folds and the sampler.
+        Seed of the folds and the sampler.
+
+    Examples
+    --------
+    >>> from featx.heads import HeadSpec
+    >>> search = SearchSpec(heads=(HeadSpec(name="logreg"),), accuracy_floor=0.95)
+    >>> search.objective, search.copies_for(search.heads[0])
+    ('constrained', False)
     """
 
     heads: tuple[HeadSpec, ...] = Field(min_length=1)
     fixed: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    accuracy_floor: float = Field(0.9, ge=0, le=1)
+    accuracy_floor: float = Field(ACCURACY_FLOOR, ge=0, le=1)
     objective: ObjectiveName = "constrained"
     threshold_only: bool = False
     use_copies: bool | None = None
@@ -59,22 +73,24 @@ class SearchSpec(Spec):
     seed: int = Field(0, ge=0, lt=2**31)
 
     @classmethod
-    def choose(cls, **typed: Any) -> SearchSpec:
-        """Make a spec from what a user typed.
+    def choose(cls, **fields: Any) -> SearchSpec:
+        """Make a spec from what a user typed; see the attributes.
 
         Raises
         ------
         InputError
-            When a value is out of range, or a recall floor has no guarantee to go with.
+            If a value is out of range, or a recall floor has no guarantee to go with.
         """
-        check_accuracy_floor(typed.get("accuracy_floor", 0.9))
-        if typed.get("recall_floor") is not None and typed.get("guarantee") is None:
+        check_accuracy_floor(fields.get("accuracy_floor", ACCURACY_FLOOR))
+        require_known("objective", fields.get("objective", OBJECTIVES[0]), OBJECTIVES)
+        if fields.get("recall_floor") is not None and fields.get("guarantee") is None:
             raise InputError(
                 "`recall_floor` is part of a promise and there is none",
-                "Add `guarantee` 0.9, or leave it out: the search maximises recall anyway.",
+                "Add `guarantee=0.9`, or leave it out: the search maximises recall anyway.",
+                parameter="recall_floor",
             )
         try:
-            return cls(**typed)
+            return cls(**fields)
         except ValidationError as error:
             raise spec_error(error) from error
 
@@ -84,50 +100,72 @@ class SearchSpec(Spec):
 
     def copies_for(self, head: HeadSpec) -> bool:
         """Say whether a head is fitted on copies."""
-        return self.use_copies if self.use_copies is not None else head.name == "keras"
+        return head.uses_copies_by_default if self.use_copies is None else self.use_copies
 
 
-def check_objective(objective: str) -> ObjectiveName:
-    """Return an objective's name as it was typed.
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Number of trials of a search, its time, and its method.
 
-    Raises
-    ------
-    InputError
-        When there is no such objective.
+    Attributes
+    ----------
+    trials
+        Number of finished trials that the study has in the end, those of other machines included.
+    timeout
+        Seconds after which no trial begins. None is no limit.
+    jobs
+        Number of processes.
+    sampler
+        Optuna's sampler: ``tpe``, ``gp``, ``random``, ``grid`` or ``nsga2``.
+    pruner
+        Optuna's pruner, which ends hopeless Keras trainings: ``median``, ``hyperband`` or ``none``.
+
+    Examples
+    --------
+    >>> Budget(trials=50, timeout=600)
+    Budget(trials=50, timeout=600, jobs=1, sampler='tpe', pruner='median')
     """
-    require_known("objective", objective, OBJECTIVES)
-    return cast(ObjectiveName, objective)
 
+    trials: int = 100
+    timeout: float | None = None
+    jobs: int = 1
+    sampler: SamplerName = "tpe"
+    pruner: PrunerName = "median"
 
-def check_sampler(sampler: str, objective: ObjectiveName) -> SamplerName:
-    """Return a sampler's name as it was typed.
+    @classmethod
+    def choose(
+        cls,
+        search: SearchSpec,
+        *,
+        trials: int = 100,
+        timeout: float | None = None,
+        jobs: int = 1,
+        sampler: str | None = None,
+        pruner: str = "median",
+    ) -> Budget:
+        """Make a budget from what a user typed.
 
-    Raises
-    ------
-    InputError
-        When there is no such sampler, it can't take constraints, or it can't follow two objectives.
-    """
-    if sampler in WITHOUT_CONSTRAINTS:
-        raise InputError(
-            f"the sampler {sampler} can't take constraints, and the accuracy floor is one",
-            f"Choose one of {', '.join(SAMPLERS)}.",
-        )
-    require_known("sampler", sampler, SAMPLERS)
-    if objective == "pareto" and sampler not in PARETO_SAMPLERS:
-        raise InputError(
-            f"the sampler {sampler} doesn't follow two objectives",
-            f"With `objective` pareto take {' or '.join(PARETO_SAMPLERS)}.",
-        )
-    return cast(SamplerName, sampler)
+        A `sampler` that is None means ``tpe``, and ``nsga2`` for the objective ``pareto``.
 
-
-def check_pruner(pruner: str) -> PrunerName:
-    """Return a pruner's name as it was typed.
-
-    Raises
-    ------
-    InputError
-        When there is no such pruner.
-    """
-    require_known("pruner", pruner, PRUNERS)
-    return cast(PrunerName, pruner)
+        Raises
+        ------
+        InputError
+            If there is no such sampler or pruner, or the sampler can't follow the search.
+        """
+        pareto = search.objective == "pareto"
+        sampler = sampler or ("nsga2" if pareto else "tpe")
+        if sampler in UNCONSTRAINED_SAMPLERS:
+            raise InputError(
+                f"the sampler {sampler} can't take constraints, and the accuracy floor is one",
+                f"Choose one of {', '.join(SAMPLERS)}.",
+                parameter="sampler",
+            )
+        require_known("sampler", sampler, SAMPLERS)
+        if pareto and sampler not in PARETO_SAMPLERS:
+            raise InputError(
+                f"the sampler {sampler} doesn't follow two objectives",
+                f"With `objective='pareto'` take {' or '.join(PARETO_SAMPLERS)}.",
+                parameter="sampler",
+            )
+        require_known("pruner", pruner, PRUNERS)
+        return cls(trials, timeout, jobs, cast(SamplerName, sampler), cast(PrunerName, pruner))

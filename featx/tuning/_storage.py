@@ -1,4 +1,4 @@
-"""Where a study lies: a journal file, SQLite, or PostgreSQL."""
+"""Storage of a study: a journal file, SQLite, or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,37 +21,27 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning, SQLAlche
 from featx._silence import silent_optuna
 from featx._specs import require_equal
 from featx.errors import InputError, StorageError
-from featx_cache._text import printable
+from featx.tuning._spec import JOURNAL_NAME as JOURNAL_NAME
+from featx_cache._text import first_line, printable
 from featx_cache.files import storage_errors
 from featx_cache.files._claims import Claims
 
-JOURNAL_NAME = "study.journal"
 CONNECT_SECONDS = 10
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 30
-RETRIES = 3
+MAX_RETRIES = 3
 """Times that a trial whose process died is begun again."""
-_PAUSE = 0.002
+LOCK_POLL_SECONDS = 0.002
 UNCLAIMED_SECONDS = 3.0
-"""How long a running trial may be nobody's: between its first line in the journal and its claim."""
+"""Seconds that a running trial may have no claim: its line in the journal comes first."""
 
-IDENTITY = "featx"
+IDENTITY_KEY = "featx"
 
 Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True, slots=True)
-class StudyPlace:
-    """Where a study lies, in terms that a worker process can be told.
-
-    Attributes
-    ----------
-    folder
-        For the journal, what trials computed, and figures; it exists.
-    url
-        A database, as SQLAlchemy writes it; None for the journal in the folder.
-    name
-        Of the study.
-    """
+class StudyLocation:
+    """Location of a study: a database, or the journal in the folder if `url` is None."""
 
     folder: Path
     url: str | None
@@ -59,14 +49,14 @@ class StudyPlace:
 
     @property
     def shown(self) -> str:
-        """The database without its secrets, or the journal's path."""
+        """Database without its secrets, or path of the journal."""
         return masked(self.url) if self.url is not None else str(self.folder / JOURNAL_NAME)
 
 
 def masked(url: str) -> str:
     """Return a database URL without its password and its query, which may hold one, too.
 
-    Nothing is shown where it can't be told which part is the password.
+    Nothing is shown if the password can't be told from the rest.
 
     Examples
     --------
@@ -84,58 +74,44 @@ def masked(url: str) -> str:
 
 
 def _parsed(url: str) -> URL:
-    """Parse a database URL; the error repeats nothing of it.
-
-    Raises
-    ------
-    InputError
-        When it is none, or an ``@`` makes a part of the password look like the host.
-    """
+    """Parse a database URL. The error repeats nothing of it."""
     with contextlib.suppress(ArgumentError, ValueError):  # the latter for a port that is no number
         parsed = make_url(url)
         has_server = parsed.host is not None or parsed.username is not None
         if not (has_server and "@" in f"{parsed.host}/{parsed.database}"):
             return parsed
     raise InputError(
-        "what `storage` or FEATX_STORAGE gives is not the URL of a database",
+        "`storage` or FEATX_STORAGE is not the URL of a database",
         "Write it like sqlite:///study.db or postgresql+psycopg://user@host:5432/database. In a "
         "password, write @ as %40, / as %2F and : as %3A.",
     )
 
 
-def open_storage(place: StudyPlace) -> BaseStorage:
-    """Open the storage of a study; a database gets its tables.
-
-    Raises
-    ------
-    InputError
-        When the URL isn't one, or its driver isn't installed.
-    StorageError
-        When the database or the folder can't be reached. Passwords aren't repeated.
-    """
+def open_storage(location: StudyLocation) -> BaseStorage:
+    """Open the storage of a study. An empty database gets its tables."""
     try:
-        f"{place.name}{place.url}".encode()
+        f"{location.name}{location.url}".encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"the name of the study, {place.name}, or of its database is not UTF-8",
+            f"the name of the study, {location.name}, or of its database is not UTF-8",
             "Name the run and the database in UTF-8.",
         ) from error
     with silent_optuna():
-        if place.url is None:
-            path = place.folder.absolute() / JOURNAL_NAME
+        if location.url is None:
+            path = location.folder.absolute() / JOURNAL_NAME
             _require_own_file(path)
             hint = "It is damaged; `force=True` starts over."
             with storage_errors(path), _readable(f"the journal {path}", hint):
                 return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
-        return _open_database(place.url)
+        return _open_database(location.url)
 
 
 class _JournalLock(JournalFileOpenLock):
     """Lets one process at a time write to a journal.
 
-    Optuna's own locks don't say whose they are: that of a process that was killed stops everybody
-    for 30 seconds, and for ever where it is a link that leads nowhere. A claim is taken over at
-    once, needs no locks of the file system, and tells other machines that its owner lives.
+    Optuna's own locks don't say who holds them: the lock of a killed process stops everybody for 30
+    seconds, or for ever if it is a link that leads nowhere. A claim is taken over at once, needs no
+    locks of the file system, and tells other machines that its owner lives.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -145,7 +121,7 @@ class _JournalLock(JournalFileOpenLock):
     def acquire(self) -> bool:
         """Wait for the claim."""
         while not self._claims.take(self._name):
-            time.sleep(_PAUSE)
+            time.sleep(LOCK_POLL_SECONDS)
         return True
 
     def release(self) -> None:
@@ -166,9 +142,7 @@ def _open_database(url: str) -> RDBStorage:
                 engine_kwargs=options,
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
-                    RETRIES
-                ),
+                heartbeat_stale_trial_callback=_retry_callback(),
             )
     except SAWarning as error:
         raise InputError(
@@ -200,15 +174,11 @@ def _reason(error: BaseException, url: URL) -> str:
     text = " ".join(str(cause).split())
     if "failed: " in text:
         text = text.rpartition("failed: ")[2]
-    queried = (part for value in url.query.values() for part in _each(value))
+    values = ((v,) if isinstance(v, str) else v for v in url.query.values())
+    queried = (part for parts in values for part in parts)  # a parameter may be given twice
     for secret in (url.password, *(part for part in queried if len(part) > 3)):
         text = text.replace(secret, "***") if secret else text
     return text[:200].rstrip(".? ")
-
-
-def _each(value: str | Sequence[str]) -> Sequence[str]:
-    """A parameter that is given twice has two values."""
-    return [value] if isinstance(value, str) else value
 
 
 def drop_torn_line(journal: Path) -> None:
@@ -226,7 +196,7 @@ def drop_torn_line(journal: Path) -> None:
 
 
 def _require_own_file(journal: Path) -> None:
-    """Refuse a journal that lies elsewhere: it is written to, and cut where its end is torn."""
+    """Refuse a journal that lies elsewhere: it is written to, and its torn end is cut off."""
     for path in (journal.parent, journal):
         if path.is_symlink():
             raise InputError(
@@ -239,7 +209,7 @@ def _require_own_file(journal: Path) -> None:
 
 @contextlib.contextmanager
 def _readable(what: str, hint: str) -> Iterator[None]:
-    """Say what is damaged; Optuna says that it can't decode JSON, or lacks a key."""
+    """Say what is damaged. Optuna says that it can't decode JSON, or lacks a key."""
     try:
         yield
     except (
@@ -251,86 +221,58 @@ def _readable(what: str, hint: str) -> Iterator[None]:
         ArithmeticError,
         RecursionError,
     ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise StorageError(f"{what} can't be read: {reason}", hint) from error
+        raise StorageError(f"{what} can't be read: {first_line(error)[:200]}", hint) from error
 
 
 def open_study(
-    place: StudyPlace,
+    location: StudyLocation,
     storage: BaseStorage,
     identity: dict[str, Any],
     directions: Sequence[Direction],
 ) -> optuna.Study:
-    """Load a study, or create it.
-
-    Parameters
-    ----------
-    place, storage
-        Where it lies.
-    identity
-        What is searched, on what; kept with the study.
-    directions
-        One an objective.
-
-    Raises
-    ------
-    SpecMismatchError
-        When there is a study of this name that searches something else.
-    """
+    """Load a study, or create it."""
     hint = "Give another `study` or `run` (or `force=True`, for a study that lies beside the run)."
-    shown = f"the study {place.name!r} in {place.shown}"
-    with silent_optuna(), database_errors(place), _readable(shown, hint):
+    shown = f"the study {location.name!r} in {location.shown}"
+    with silent_optuna(), database_errors(location), _readable(shown, hint):
         try:
             study = optuna.create_study(
                 storage=storage,
-                study_name=place.name,
+                study_name=location.name,
                 directions=list(directions),
                 load_if_exists=True,
             )
         except ValueError as error:  # other directions
             raise InputError(f"{shown} has another objective", hint) from error
-        found, trials = study.user_attrs.get(IDENTITY), study.get_trials(deepcopy=False)
+        found, trials = study.user_attrs.get(IDENTITY_KEY), study.get_trials(deepcopy=False)
         if found is None and not trials:
-            study.set_user_attr(IDENTITY, identity)
+            study.set_user_attr(IDENTITY_KEY, identity)
         elif not isinstance(found, dict):
             raise InputError(f"{shown} was not made by featx", hint)
         else:
-            require_equal(
-                f"{shown} is another search",
-                found,
-                identity,
-                hint,
-            )
+            require_equal(f"{shown} is another search", found, identity, hint)
     if [d.name.lower() for d in study.directions] != list(directions):
         raise InputError(f"{shown} has another objective", hint)
     return study
 
 
 @contextlib.contextmanager
-def database_errors(place: StudyPlace) -> Iterator[None]:
-    """Put what a database, or a journal's disk, may raise in the middle of things into one line."""
+def database_errors(location: StudyLocation) -> Iterator[None]:
+    """Turn the errors of a database, or of a journal's disk, into one line."""
     try:
-        with storage_errors(place.folder):
+        with storage_errors(location.folder):
             yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        url = make_url(place.url or "sqlite://")
+        url = make_url(location.url or "sqlite://")
         raise StorageError(
-            f"the database {place.shown} gave up: {_reason(error.__cause__ or error, url)}",
+            f"the database {location.shown} gave up: {_reason(error.__cause__ or error, url)}",
             "Finished trials are kept: the same command goes on.",
         ) from error
 
 
 class RunningTrials:
-    """Says which trials run, by claims in a folder, and begins those again whose process died.
+    """Trials that run, by claims in a folder. A trial whose process died is begun again.
 
-    A database has Optuna's heartbeats for that; a journal file has none.
-
-    Parameters
-    ----------
-    study
-        Its storage is a journal file.
-    folder
-        For the claims.
+    A database has Optuna's heartbeats for that. A journal file has none.
     """
 
     def __init__(self, study: optuna.Study, folder: Path) -> None:
@@ -338,7 +280,7 @@ class RunningTrials:
         folder.mkdir(parents=True, exist_ok=True)
         self._claims = Claims(folder)
         self._unclaimed: dict[int, float] = {}
-        self._retry = _quietly_made_retry()
+        self._retry = _retry_callback()
 
     @contextlib.contextmanager
     def running(self, number: int) -> Iterator[None]:
@@ -347,13 +289,7 @@ class RunningTrials:
             yield
 
     def retry_dead(self) -> bool:
-        """Fail running trials that nobody runs, and queue them again.
-
-        Returns
-        -------
-        bool
-            Whether some may be dead, and it is too early to say.
-        """
+        """Fail running trials that nobody runs, and queue them again."""
         waiting = False
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not self._claims.is_free(f"trial-{trial.number}"):
@@ -369,6 +305,6 @@ class RunningTrials:
         return waiting
 
 
-def _quietly_made_retry() -> Any:
+def _retry_callback() -> Any:
     with silent_optuna():
-        return optuna.storages.RetryHeartbeatStaleTrialCallback(RETRIES)
+        return optuna.storages.RetryHeartbeatStaleTrialCallback(MAX_RETRIES)

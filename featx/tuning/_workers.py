@@ -24,11 +24,11 @@ from featx._silence import silent_optuna
 from featx.errors import FeatxError
 from featx.tuning._objective import SNAPPED, SOURCE
 from featx.tuning._samplers import grid_is_done, make_pruner, make_sampler
-from featx.tuning._spec import PrunerName, SamplerName, SearchSpec
+from featx.tuning._spec import Budget, SearchSpec
 from featx.tuning._storage import (
     Direction,
     RunningTrials,
-    StudyPlace,
+    StudyLocation,
     database_errors,
     open_storage,
     open_study,
@@ -39,106 +39,66 @@ WAIT_SECONDS = 0.5
 TrialFunction = Callable[[optuna.Trial], float | tuple[float, float]]
 
 
-class ObjectiveRecipe(Protocol):
-    """Makes the objective in whichever process runs trials; it can be pickled and hashed."""
+class ObjectiveFactory(Protocol):
+    """Makes the objective in whichever process runs trials. It can be pickled and hashed."""
 
     def __call__(self) -> TrialFunction:
         """Make it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much is searched, and how.
-
-    Attributes
-    ----------
-    trials
-        Finished trials that the study is to have, those of other machines included.
-    timeout
-        Seconds after which no trial begins; None for no limit.
-    jobs
-        Processes.
-    sampler, pruner
-        See `featx.tuning._samplers`.
-    """
-
-    trials: int = 100
-    timeout: float | None = None
-    jobs: int = 1
-    sampler: SamplerName = "tpe"
-    pruner: PrunerName = "median"
-
-
 @dataclass(frozen=True)
-class Work:
-    """All that a process needs to run trials.
+class Task:
+    """All that a process needs to run trials."""
 
-    Attributes
-    ----------
-    place
-        Where the study lies.
-    identity, directions
-        See `featx.tuning._storage.open_study`; the identity as JSON.
-    search, budget
-        What is searched, and how.
-    recipe
-        Of the objective.
-    """
-
-    place: StudyPlace
+    location: StudyLocation
     identity: str
     directions: tuple[Direction, ...]
     search: str
     budget: Budget
-    recipe: ObjectiveRecipe
+    factory: ObjectiveFactory
 
 
 class Worker:
     """Runs trials in this process.
 
-    Parameters
-    ----------
-    work
-        What to do.
-    objective
-        What the recipe makes, where it was made already.
-    alone
-        Whether no other process of this command runs trials: then they repeat.
+    They are repeatable, so that they depend on the seed only, if one process runs them all.
     """
 
-    def __init__(self, work: Work, objective: TrialFunction | None = None, *, alone: bool) -> None:
-        search = SearchSpec.model_validate_json(work.search)
-        storage = open_storage(work.place)
-        self.study = open_study(work.place, storage, json.loads(work.identity), work.directions)
-        self._place = work.place
-        self._objective = objective or work.recipe()
+    def __init__(
+        self, task: Task, objective: TrialFunction | None = None, *, repeatable: bool
+    ) -> None:
+        search = SearchSpec.model_validate_json(task.search)
+        storage = open_storage(task.location)
+        self.study = open_study(task.location, storage, json.loads(task.identity), task.directions)
+        self._location = task.location
+        self._objective = objective or task.factory()
         self._running = None
-        if work.place.url is None:
-            self._running = RunningTrials(self.study, work.place.folder / "trials")
+        if task.location.url is None:
+            self._running = RunningTrials(self.study, task.location.folder / "trials")
         with silent_optuna():
             # A study that goes on must not suggest again what it began with.
             seeds = [search.seed, len(self.study.get_trials(deepcopy=False))]
-            seed = np.random.SeedSequence([*seeds, *([] if alone else [os.getpid()])])
+            seed = np.random.SeedSequence([*seeds, *([] if repeatable else [os.getpid()])])
             self.study.sampler = make_sampler(
-                work.budget.sampler, search, int(seed.generate_state(1)[0])
+                task.budget.sampler, search, int(seed.generate_state(1)[0])
             )
-            self.study.pruner = make_pruner(work.budget.pruner, search)
+            self.study.pruner = make_pruner(task.budget.pruner, search)
 
     def run_one(self) -> None:
         """Begin a trial and finish it."""
         if self._running is not None:
             self._running.retry_dead()
-        with silent_optuna(), database_errors(self._place):
+        with silent_optuna(), database_errors(self._location):
             self.study.optimize(self._one, n_trials=1)
 
     def run_point(self, params: dict[str, Any]) -> None:
         """Run one trial of given parameters that the exact sweep found."""
-        with silent_optuna(), database_errors(self._place):
+        with silent_optuna(), database_errors(self._location):
             self.study.enqueue_trial(params, user_attrs={SOURCE: SNAPPED})
         self.run_one()
 
     def wait_for_dead(self) -> None:
-        """Queue trials again whose process died; wait a moment where that isn't sure yet."""
+        """Queue trials again whose process died. Wait a moment if that isn't sure yet."""
         while self._running is not None and self._running.retry_dead():
             time.sleep(WAIT_SECONDS)
 
@@ -156,26 +116,14 @@ def finished(study: optuna.Study) -> int:
 
 
 def run_trials(
-    work: Work,
+    task: Task,
     worker: Worker,
     *,
     description: str,
     progress: Progress = SILENT,
 ) -> None:
-    """Run trials until the study has enough of them, time is up, or the grid is done.
-
-    Parameters
-    ----------
-    work
-        What to do.
-    worker
-        Of this process; it runs the trials where there is one job, and watches otherwise.
-    description
-        For the progress bar.
-    progress
-        Shows how far it got.
-    """
-    started, budget = time.monotonic(), work.budget
+    """Run trials until the study has enough of them, time is up, or the grid is done."""
+    started, budget = time.monotonic(), task.budget
     before = finished(worker.study)
     if before >= budget.trials:
         progress.note(f"The study has {before} finished trials already.")
@@ -188,31 +136,35 @@ def run_trials(
     worker.wait_for_dead()
     with progress.task(description, budget.trials, "trial") as advance:
         advance(min(before, budget.trials))
-        for _ in _here(worker, goes_on) if budget.jobs == 1 else _elsewhere(work, before, goes_on):
+        if budget.jobs == 1:
+            trials = _in_this_process(worker, goes_on)
+        else:
+            trials = _in_worker_processes(task, before, goes_on)
+        for _ in trials:
             advance(1)
     if (done := finished(worker.study)) < budget.trials:
         why = "the grid has no more points" if grid_is_done(worker.study) else "time is up"
         progress.note(f"Stopped after {done} of {budget.trials} trials: {why}.")
 
 
-def _here(worker: Worker, goes_on: Callable[[], bool]) -> Iterator[None]:
+def _in_this_process(worker: Worker, goes_on: Callable[[], bool]) -> Iterator[None]:
     while goes_on():
         worker.run_one()
         yield
 
 
-def _elsewhere(work: Work, before: int, goes_on: Callable[[], bool]) -> Iterator[None]:
+def _in_worker_processes(task: Task, before: int, goes_on: Callable[[], bool]) -> Iterator[None]:
     """Hand tickets to worker processes, one a trial, and take them back in any order."""
-    tickets = itertools.takewhile(lambda _: goes_on(), range(work.budget.trials - before))
-    threads = max(1, joblib.cpu_count() // work.budget.jobs)
+    tickets = itertools.takewhile(lambda _: goes_on(), range(task.budget.trials - before))
+    threads = max(1, joblib.cpu_count() // task.budget.jobs)
     with joblib.parallel_config("loky", inner_max_num_threads=threads):
         parallel = joblib.Parallel(
-            n_jobs=work.budget.jobs,
+            n_jobs=task.budget.jobs,
             batch_size=1,
-            pre_dispatch=work.budget.jobs,
+            pre_dispatch=task.budget.jobs,
             return_as="generator_unordered",
         )
-        results = parallel(joblib.delayed(_in_a_worker)(work, threads) for _ in tickets)
+        results = parallel(joblib.delayed(_run_one)(task, threads) for _ in tickets)
     try:
         with contextlib.closing(results):
             yield from results
@@ -224,14 +176,14 @@ def _elsewhere(work: Work, before: int, goes_on: Callable[[], bool]) -> Iterator
         ) from error
 
 
-def _in_a_worker(work: Work, threads: int) -> None:
-    _worker_of_process(work, threads).run_one()
+def _run_one(task: Task, threads: int) -> None:
+    _worker_of_process(task, threads).run_one()
 
 
 @functools.lru_cache(maxsize=1)
-def _worker_of_process(work: Work, threads: int) -> Worker:
+def _worker_of_process(task: Task, threads: int) -> Worker:
     """Make a worker once a process."""
-    worker = Worker(work, alone=False)
+    worker = Worker(task, repeatable=False)
     if tf := sys.modules.get("tensorflow"):
         with contextlib.suppress(RuntimeError):  # it has begun to compute already
             tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -14,7 +14,7 @@ import pytest
 
 from featx._run import load_run
 from featx.backbones import load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
@@ -41,7 +41,7 @@ def larger_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A run on embeddings of a larger input."""
     folder = tmp_path_factory.mktemp("larger")
     backbone = load_backbone("vgg16", weights="random", input_size=48, precision="float32")
-    manifest = scan_folder(phantom_data)
+    manifest = load_manifest(phantom_data)
     extract(manifest, folder / "cache", backbone, augmentation=AugmentationSpec(copies=0))
     fit(open_cache(folder / "cache"), HeadSpec(name="logreg"), folder / "large", accuracy_floor=0.5)
     return folder / "large"
@@ -227,7 +227,7 @@ class TestRefusals:
         assert "contains NaN" in error
         # Of a head that doesn't look at what it is given.
         monkeypatch.setattr(
-            "featx.runs._fitted.Run.head_scores",
+            "featx.runs._fitted.FittedRun.head_scores",
             lambda _, embeddings: np.full(len(embeddings), np.nan),
         )
         error = self.refused(featx, tiny_run)

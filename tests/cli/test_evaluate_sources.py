@@ -12,7 +12,7 @@ from PIL import Image
 
 from featx._run import load_run
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
@@ -82,7 +82,7 @@ def test_a_run_that_averages_over_copies_does_so_on_a_folder(
     tmp_path: Path,
 ) -> None:
     extract(
-        scan_folder(phantom_data),
+        load_manifest(phantom_data),
         tmp_path / "cache",
         tiny_backbone,
         augmentation=AugmentationSpec(copies=2),

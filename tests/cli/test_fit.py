@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from featx._run import load_run
 from featx.evaluation import counts_in_words
 from featx_cache import open_cache
 from featx_cli.commands.fit import comparison_table
@@ -40,23 +39,18 @@ def test_it_writes_a_run_and_prints_its_metrics_threshold_and_place(
         assert f"{metrics[name]:.4f}" in out
     interval = metrics["intervals"]["recall"]
     assert f"{interval['low']:.4f} – {interval['high']:.4f}" in out
+    confusion = metrics["confusion"]
+    rows = [line.split() for line in out.splitlines()]
+    assert ["NORMAL", str(confusion["tn"]), str(confusion["fp"])] in rows
+    assert ["PNEUMONIA", str(confusion["fn"]), str(confusion["tp"])] in rows
+    words = counts_in_words(confusion, ("NORMAL", "PNEUMONIA"))
+    assert f"Out of fold: {words}\n" in out.split("logreg, out of fold")[0]
     assert f"Threshold {record['threshold']:.6g}" in out
     assert "accuracy ≥ 0.5" in out
     assert out.splitlines()[0] == POSITIVE
     assert out.splitlines()[-1] == f"Run: {run}"
     assert "the embeddings are untrained" in err
     assert "featx: error:" not in err
-
-
-def test_the_confusion_matrix_has_the_truth_in_rows(
-    featx: Featx, tiny_cache: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    out = featx("fit", tiny_cache, "--head", "logreg", "--run", run, *FLOOR).out
-    confusion = json.loads((run / "run.json").read_text())["metrics"]["out_of_fold"]["confusion"]
-    rows = [line.split() for line in out.splitlines()]
-    assert ["NORMAL", str(confusion["tn"]), str(confusion["fp"])] in rows
-    assert ["PNEUMONIA", str(confusion["fn"]), str(confusion["tp"])] in rows
 
 
 def test_a_path_is_printed_on_one_line_however_long(
@@ -116,12 +110,12 @@ def change_images(cache: Path, groups: pd.Series[str]) -> None:
 
 
 def test_options_reach_the_fit(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
-    options = ("--seed", "5", "--use-copies", "--accuracy-floor", "0.51")
+    options = ("--seed", "5", "--folds", "3", "--use-copies", "--accuracy-floor", "0.51")
     featx("fit", tiny_cache, "--head", "svm", "--run", tmp_path / "run", *options)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["seed"] == record["head"]["seed"] == 5
     assert record["head"]["name"] == "svm"
-    assert record["accuracy_floor"] == 0.51
+    assert (record["accuracy_floor"], record["folds"]) == (0.51, 3)
     assert record["copies"] == 1
 
 
@@ -239,6 +233,13 @@ def test_no_feasible_threshold_is_a_failure_that_names_what_can_be_had(
     assert not list(tmp_path.iterdir())
 
 
+def test_one_fold_holds_nobody_out(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    answer = featx("fit", tiny_cache, "--head", "logreg", "--run", run, "--folds", "1")
+    assert answer.code == 2
+    assert "1 folds hold no patient out. Give --folds at least 2." in answer.error
+
+
 @pytest.mark.parametrize("typed", ["log", "svn"])
 def test_a_misspelt_head_is_answered_with_did_you_mean(
     featx: Featx, tiny_cache: Path, tmp_path: Path, typed: str
@@ -259,13 +260,12 @@ def test_quiet_prints_the_results_alone(featx: Featx, tiny_cache: Path, tmp_path
 
 ONE_LAYER = """
 import featx.heads._keras_head as module
-import featx.training._scoring as scoring
 
 def build_network(shape, settings, seed, *, steps):
     from keras import Input, Sequential, layers
     return Sequential([Input(shape), layers.Flatten(), layers.Dense(1, "sigmoid")])
 
-module.build_network, scoring.FOLDS = build_network, 2
+module.build_network = build_network
 from featx_cli.__main__ import main
 main()
 """
@@ -278,7 +278,7 @@ def test_a_keras_head_in_a_process_of_its_own_prints_results_only(
 
     The network has one layer and there are two folds: each training has to be traced.
     """
-    options = ["--head", "keras", "--epochs", "1", "--accuracy-floor", "0", "--run"]
+    options = ["--head", "keras", "--epochs", "1", "--folds", "2", "--accuracy-floor", "0", "--run"]
     done = subprocess.run(
         [sys.executable, "-c", ONE_LAYER, "-q", "fit", tiny_cache, *options, tmp_path / "run"],
         capture_output=True,
@@ -300,14 +300,3 @@ def test_a_head_that_misses_the_floor_shows_its_area_and_its_best_accuracy() -> 
     Console(width=120, file=text).print(comparison_table(table, 0.95))
     (line,) = (line for line in text.getvalue().splitlines() if "knn" in line)
     assert line.split() == ["knn", "0.9123", "none", "≤", "0.8756"]
-
-
-def test_counts_in_words_come_first(featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
-    answer = featx(
-        "-q", "fit", tiny_cache, "--head", "logreg", "--run", tmp_path / "run",
-        "--accuracy-floor", "0.5",
-    )  # fmt: skip
-    assert answer.code == 0
-    confusion = load_run(tmp_path / "run").record.metrics["out_of_fold"]["confusion"]
-    said = counts_in_words(confusion, ("NORMAL", "PNEUMONIA"))
-    assert f"Out of fold: {said}\n" in answer.out.split("logreg, out of fold")[0]

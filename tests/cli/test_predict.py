@@ -327,7 +327,7 @@ def test_in_a_process_of_its_own_a_name_that_is_not_utf8_comes_out_as_it_went_in
     tiny_run: Path, images: Path
 ) -> None:
     odd = os.fsencode(images) + b"/\xff.png"
-    shutil.copy(images / "a.png", odd)
+    shutil.copy(os.fsencode(images / "a.png"), odd)
     done = subprocess.run(
         [sys.executable, "-m", "featx", "-q", "predict", tiny_run, odd, "--format", "csv"],
         capture_output=True,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from featx._run import load_run
-from featx.reports import write_report
+from featx.reports import report
 from featx_cli.serving import warn_if_open
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class TestOutput:
         sentence = json.loads((run / "run.json").read_text())["promise"]["sentence"]
         assert sentence in answer.out
         loaded = load_run(run)
-        page = write_report([loaded], tmp_path / "report.html").html
-        assert sentence in page.read_text()
+        assert sentence in report(loaded, progress=False).html
 
 
 class TestBadInput:
@@ -140,7 +139,7 @@ class TestDashboard:
     def test_without_anything_to_show(self, featx: Featx) -> None:
         answer = featx("dashboard")
         assert answer.code == 2
-        assert "Give a RUN that `featx tune` made" in answer.error
+        assert "Give a RUN that `featx fit` or `featx tune` made, or --storage URL" in answer.error
 
     def test_a_run_that_is_not_there(self, featx: Featx, tmp_path: Path) -> None:
         answer = featx("dashboard", tmp_path / "nothing")
@@ -198,7 +197,7 @@ class TestDashboard:
     def test_tensorboard_of_a_run_without_trainings(self, featx: Featx, tuned: Path) -> None:
         answer = featx("tensorboard", tuned)
         assert answer.code == 2
-        assert "has no TensorBoard files. Runs of `--head keras` have some" in answer.error
+        assert "has no TensorBoard files. Runs of the head keras have some" in answer.error
 
     @pytest.mark.parametrize(
         ("host", "warned"),

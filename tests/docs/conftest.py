@@ -16,7 +16,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from featx.backbones import load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import extract
 from featx.reports import Written
@@ -87,7 +87,7 @@ class Sandbox:
             if option == "--out" and words[1] == "report":
                 shutil.rmtree(target.with_name(f"{target.stem}_files"), ignore_errors=True)
                 written = Written.beside(target)
-                for path in (written.markdown, written.card):
+                for path in (written.markdown, written.model_card):
                     path.unlink(missing_ok=True)
 
 
@@ -100,7 +100,7 @@ def _stocked(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     tiny = load_backbone(
         "vgg16", weights="random", input_size=32, precision="float32", layer=TINY_LAYER
     )
-    extract(scan_folder(data), folder / "embeddings", tiny)
+    extract(load_manifest(data), folder / "embeddings", tiny)
     others = write_phantoms(folder / "other_hospital", patients=12, size=32, seed=1)
     for image in sorted(others.rglob("*.png")):  # other people have other names
         image.rename(image.with_name(re.sub(r"^(IM-|person)", r"\g<1>9", image.name)))

@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.extraction import ExtractionSpec
-from featx.fitting import FitReport, fit
+from featx.fitting import fit
 from featx.heads import HeadSpec
+from featx.runs import FittedRun
 from featx_cache import Cache, open_cache
 from featx_cache._index import TEXT, Provenance, RowLocations, write_index
 from featx_cache._shards import RowKeys, shard_name, write_shard
@@ -189,7 +190,7 @@ def cache(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 
 @pytest.fixture(scope="session")
-def report(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
+def fitted(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> FittedRun:
     """A logistic regression on the made cache. Copy the run before a change."""
     run: Path = tmp_path_factory.mktemp("made-run") / "logreg"
     return fit(cache, HeadSpec(name="logreg"), run, accuracy_floor=0.6)

@@ -17,15 +17,15 @@ import pandas as pd
 from featx._run import load_run
 from featx.data import load_manifest
 from featx.data._dicom import Pseudonyms
-from featx.data._probe import Probe, probe
+from featx.data._file_facts import FileFacts, read_facts
 from featx.errors import FeatxError
 from featx.extraction import ExtractionSpec
 from featx.fitting import fit
 from featx.heads import HeadSpec, load_head
 from featx.heads._own_layers import read_head_config
 from featx.images import decode
-from featx.images._picture import picture
-from featx.tuning._storage import JOURNAL_NAME, StudyPlace
+from featx.images._display import decode_for_display
+from featx.tuning._storage import JOURNAL_NAME, StudyLocation
 from featx_cache import Cache, open_cache
 from featx_cache._shards import read_embeddings, read_keys, verify_shard
 from tests import archives
@@ -86,8 +86,8 @@ def _image(
 
 
 def _use_image(path: Path) -> None:
-    found = probe(path, Pseudonyms(lambda: b"salt"))
-    assert isinstance(found, Probe)
+    found = read_facts(path, Pseudonyms(lambda: b"salt"))
+    assert isinstance(found, FileFacts)
     assert found.problem or (found.width > 0 and found.height > 0)
     pixels = decode(path, SIZE)
     assert pixels.shape in ((SIZE, SIZE, 1), (SIZE, SIZE, 3))
@@ -95,7 +95,7 @@ def _use_image(path: Path) -> None:
     assert np.isfinite(pixels).all()
     assert pixels.min() >= 0
     assert pixels.max() <= 255
-    assert max(picture(path, SIZE).shape[:2]) == SIZE
+    assert max(decode_for_display(path, SIZE).shape[:2]) == SIZE
 
 
 def _archive(folder: Path) -> Prepared:
@@ -230,7 +230,7 @@ def _index(folder: Path) -> Prepared:
 
 
 def _journal(folder: Path) -> Prepared:
-    place = StudyPlace(folder, None, "study")
+    place = StudyLocation(folder, None, "study")
     for _ in range(2):
         use_study(place)
     path = folder / JOURNAL_NAME

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from featx.backbones import load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
@@ -78,7 +78,7 @@ def other_cache(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("other") / "cache"
     backbone = load_backbone("vgg16", weights="random", input_size=40, precision="float32")
     copies = AugmentationSpec(copies=0)
-    extract(scan_folder(phantom_data), folder, backbone, augmentation=copies)
+    extract(load_manifest(phantom_data), folder, backbone, augmentation=copies)
     return folder
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from featx._run import load_run
 from featx.backbones import StandardizationSpec, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import InputError
 from featx.extraction import extract
 from featx.extraction._standardization import standardize
@@ -21,6 +21,7 @@ from featx.images import AugmentationSpec
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
+from tests.folds import use_two_folds
 
 COMMON = [
     "fit.log",
@@ -68,7 +69,7 @@ def runs(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     keras.utils.set_random_seed(0)
     layers = [keras.Input((16, 16, 1)), keras.layers.Conv2D(8, 4, strides=4, activation="relu")]
     keras.Sequential(layers).save(folder / "tiny.keras")
-    manifest = scan_folder(phantom_data)
+    manifest = load_manifest(phantom_data)
     spec = StandardizationSpec(featurewise_std=True)
     tiny = load_backbone(str(folder / "tiny.keras"))
     backbone = standardize(tiny, spec, manifest, folder / "cache")
@@ -76,7 +77,7 @@ def runs(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     cache = open_cache(folder / "cache")
     settings = {"keras": {"architecture": "gap", "epochs": 1}, "logreg": {}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(patch)
         for name in FILES:
             spec = HeadSpec.choose(name, settings=settings[name])
             fit(cache, spec, folder / name, accuracy_floor=0.1)

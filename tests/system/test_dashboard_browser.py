@@ -21,6 +21,7 @@ from featx.fitting import tune
 from featx.heads import HeadSpec
 from featx.tuning import Budget, SearchSpec
 from featx_cache import open_cache
+from tests.folds import use_two_folds
 from tests.postgres import free_port
 
 
@@ -44,8 +45,9 @@ def run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search whose floor some trials break."""
     folder = tmp_path_factory.mktemp("dashboard") / "tuned"
     spec = SearchSpec(heads=(HeadSpec.choose("logreg"),), accuracy_floor=0.55, threshold_only=True)
-    report = tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=25, sampler="random"))
-    assert report.outcome.trials["infeasible"] > 0
+    tuned = tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=25, sampler="random"))
+    assert tuned.record.tuning is not None
+    assert tuned.record.tuning.trials["infeasible"] > 0
     return folder
 
 
@@ -137,7 +139,7 @@ class TestTensorBoard:
             threshold_only=True,
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("featx.training._scoring.FOLDS", 2)
+            use_two_folds(patch)
             tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
         return folder
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import FeatxError, InputError
 from featx.extraction import ExtractionOptions, extract
 from featx.extraction._engines import DaskEngine, _dask_failures
@@ -39,7 +39,7 @@ def local(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the local engine makes."""
     cache = tmp_path_factory.mktemp("local") / "cache"
     extract(
-        scan_folder(phantom_data),
+        load_manifest(phantom_data),
         cache,
         load_backbone("vgg16", weights="random", input_size=32),
         augmentation=AugmentationSpec(copies=8),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 from featx_cache import open_cache
 
@@ -94,7 +94,7 @@ def test_cache_after_kills_equals_an_uninterrupted_one(
     assert "Traceback" not in log.read_text()
 
     extract(
-        scan_folder(phantom_data),
+        load_manifest(phantom_data),
         tmp_path / "uninterrupted",
         tiny_backbone,
         options=ExtractionOptions(rows_per_shard=ROWS_PER_SHARD),

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 from featx_cache import open_cache
 from featx_cache._shards import verify_shard
@@ -28,7 +28,7 @@ PROGRAM = """
 import os, sys
 import keras, tensorflow
 from featx.backbones import load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 for line in sys.stdin:
     pid = os.fork()
@@ -36,7 +36,7 @@ for line in sys.stdin:
         data, cache = line.rstrip("\\n").split("|")
         backbone = load_backbone("vgg16", weights="random", input_size=32, precision="float32")
         print("begins", flush=True)
-        extract(scan_folder(data), cache, backbone, options=ExtractionOptions(rows_per_shard=ROWS))
+        extract(data, cache, backbone, options=ExtractionOptions(rows_per_shard=ROWS))
         os._exit(0)
     print(pid, flush=True)
     _, status = os.waitpid(pid, 0)
@@ -101,7 +101,7 @@ def test_the_cache_equals_an_uninterrupted_one(
 ) -> None:
     cache, log, chance = tmp_path / "cache", tmp_path / "log", random.Random(7)
     extract(
-        scan_folder(phantom_data),
+        load_manifest(phantom_data),
         tmp_path / "uninterrupted",
         tiny_backbone,
         options=ExtractionOptions(rows_per_shard=ROWS_PER_SHARD),

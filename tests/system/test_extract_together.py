@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 from featx_cache import open_cache
 
@@ -35,7 +35,7 @@ def number(name: str, out: str) -> int:
 
 def assert_whole(cache: Path, data: Path, backbone: Backbone, alone: Path) -> None:
     extract(
-        scan_folder(data),
+        load_manifest(data),
         alone,
         backbone,
         options=ExtractionOptions(rows_per_shard=ROWS_PER_SHARD, batch_size=1),

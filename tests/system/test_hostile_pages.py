@@ -17,8 +17,8 @@ import optuna
 import pytest
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
-from featx.tuning._dashboard import dashboard
-from featx.tuning._storage import JOURNAL_NAME, StudyPlace, open_storage
+from featx.tuning._dashboard import make_dashboard
+from featx.tuning._storage import JOURNAL_NAME, StudyLocation, open_storage
 from featx_cli.guard import guarded
 from featx_cli.serving import _Handler, _Server
 from tests.studies import use_study
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with files that look like an image, a page, and what lies elsewhere."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "secret").write_bytes(SECRET)
-    place = StudyPlace(folder, None, "study")
+    place = StudyLocation(folder, None, "study")
     use_study(place)
     study = optuna.load_study(study_name="study", storage=open_storage(place))
     (folder / "artifacts").mkdir()
@@ -66,7 +66,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 def artifacts(folder: Path) -> dict[str, str]:
     """Return the study's artifacts: where they are, by name."""
     study = optuna.load_study(
-        study_name="study", storage=open_storage(StudyPlace(folder, None, "study"))
+        study_name="study", storage=open_storage(StudyLocation(folder, None, "study"))
     )
     found = optuna.artifacts.get_all_artifact_meta(study)
     return {meta.filename: meta.artifact_id for meta in found}
@@ -75,8 +75,8 @@ def artifacts(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def ask(folder: Path) -> Iterator[Ask]:
     """Serve the dashboard of the study; gives a function that asks it."""
-    place = StudyPlace(folder, None, "study")
-    application, _ = dashboard(place, folder / "artifacts")
+    place = StudyLocation(folder, None, "study")
+    application, _ = make_dashboard(place, folder / "artifacts")
     with make_server(
         "127.0.0.1", 0, guarded(application, "127.0.0.1"), _Server, _Handler
     ) as server:
@@ -228,7 +228,7 @@ class TestArtifacts:
         (folder / "mine").mkdir()
         shutil.rmtree(folder / "artifacts")
         (folder / "artifacts").symlink_to(folder / "mine")
-        application, _ = dashboard(StudyPlace(folder, None, "study"), folder / "artifacts")
+        application, _ = make_dashboard(StudyLocation(folder, None, "study"), folder / "artifacts")
         said: list[str] = []
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/artifacts/0/00"}
         list(application(environ, lambda status, *_: said.append(status)))  # type: ignore[arg-type, return-value]
@@ -241,7 +241,7 @@ class TestArtifacts:
         """Names of files are what a study says of itself."""
         (folder / "artifacts" / "way").symlink_to(folder)
         study = optuna.load_study(
-            study_name="study", storage=open_storage(StudyPlace(folder, None, "study"))
+            study_name="study", storage=open_storage(StudyLocation(folder, None, "study"))
         )
         meta = {"artifact_id": lead.format(folder=folder), "filename": "a", "mimetype": "a"}
         study._storage.set_study_system_attr(study._study_id, "artifacts:0", json.dumps(meta))

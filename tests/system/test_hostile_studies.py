@@ -10,7 +10,6 @@ import pickle
 import shutil
 import socket
 import sqlite3
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ import optuna
 import pytest
 
 from featx.errors import FeatxError
-from featx.tuning._score_cache import memory_at
-from featx.tuning._storage import JOURNAL_NAME, StudyPlace, drop_torn_line, open_storage
+from featx.tuning._score_store import HeadScores, ScoreStore
+from featx.tuning._storage import JOURNAL_NAME, StudyLocation, drop_torn_line, open_storage
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
 from tests.archives import Bomb, npy, objects_in_npy, write
@@ -84,7 +83,7 @@ STATEMENTS = [
 """What somebody else may do to a database."""
 
 
-def outcome(place: StudyPlace) -> str:
+def outcome(place: StudyLocation) -> str:
     """Return what was said, empty for a result; anything but a FeatxError gets through."""
     try:
         use_study(place)
@@ -99,7 +98,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The journal of a study of two trials."""
     folder = tmp_path_factory.mktemp("journal")
     for _ in range(2):
-        use_study(StudyPlace(folder, None, "study"))
+        use_study(StudyLocation(folder, None, "study"))
     return (folder / JOURNAL_NAME).read_bytes()
 
 
@@ -107,7 +106,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same study in SQLite."""
     folder = tmp_path_factory.mktemp("database")
-    use_study(StudyPlace(folder, f"sqlite:///{folder}/study.db", "study"))
+    use_study(StudyLocation(folder, f"sqlite:///{folder}/study.db", "study"))
     return folder / "study.db"
 
 
@@ -126,7 +125,7 @@ class TestJournals:
             "alone": line + b"\n",
         }[where]
         (tmp_path / JOURNAL_NAME).write_bytes(content)
-        said = outcome(StudyPlace(tmp_path, None, "study"))
+        said = outcome(StudyLocation(tmp_path, None, "study"))
         assert not said or str(tmp_path / JOURNAL_NAME) in said
         if where == "torn":
             assert not said
@@ -137,23 +136,23 @@ class TestJournals:
         """A torn line would be cut off, and trials would be written at its end."""
         (tmp_path / "mine.txt").write_bytes(journal + b"my last words")
         (tmp_path / JOURNAL_NAME).symlink_to(tmp_path / "mine.txt")
-        assert "is a link" in outcome(StudyPlace(tmp_path, None, "study"))
+        assert "is a link" in outcome(StudyLocation(tmp_path, None, "study"))
         with pytest.raises(FeatxError, match="is a link"):
-            open_storage(StudyPlace(tmp_path, None, "study"))
+            open_storage(StudyLocation(tmp_path, None, "study"))
         assert (tmp_path / "mine.txt").read_bytes().endswith(b"my last words")
 
     def test_in_folders_that_are_links_are_refused(self, journal: bytes, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / JOURNAL_NAME).write_bytes(journal + b"my last words")
         (tmp_path / "study").symlink_to(tmp_path / "mine")
-        assert "is a link" in outcome(StudyPlace(tmp_path / "study", None, "study"))
+        assert "is a link" in outcome(StudyLocation(tmp_path / "study", None, "study"))
         with pytest.raises(FeatxError, match="is a link"):
             drop_torn_line(tmp_path / "study" / JOURNAL_NAME)
         assert [path.name for path in (tmp_path / "mine").iterdir()] == [JOURNAL_NAME]
 
     def test_that_are_pipes_are_refused_at_once(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / JOURNAL_NAME)
-        assert "is not a file" in outcome(StudyPlace(tmp_path, None, "study"))
+        assert "is not a file" in outcome(StudyLocation(tmp_path, None, "study"))
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +255,7 @@ class TestDatabases:
         path = Path(shutil.copy(database, tmp_path))
         with contextlib.closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(statement)
-        said = outcome(StudyPlace(tmp_path, f"sqlite:///{path}", "study"))
+        said = outcome(StudyLocation(tmp_path, f"sqlite:///{path}", "study"))
         assert not said or str(path) in said
 
     @pytest.mark.parametrize("table", ["patients", "studies", "version_info", "alembic_version"])
@@ -265,7 +264,7 @@ class TestDatabases:
         with contextlib.closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(f"CREATE TABLE {table} (name TEXT)")
             connection.execute(f"INSERT INTO {table} VALUES ('Doe')")
-        said = outcome(StudyPlace(tmp_path, f"sqlite:///{path}", "study"))
+        said = outcome(StudyLocation(tmp_path, f"sqlite:///{path}", "study"))
         assert not said or str(path) in said
         with contextlib.closing(sqlite3.connect(path)) as connection:
             assert connection.execute(f"SELECT name FROM {table}").fetchall() == [("Doe",)]
@@ -276,12 +275,14 @@ class TestDatabases:
     ) -> None:
         content = database.read_bytes()
         (tmp_path / "torn.db").write_bytes(content[: int(kept * len(content))])
-        outcome(StudyPlace(tmp_path, f"sqlite:///{tmp_path}/torn.db", "study"))
+        outcome(StudyLocation(tmp_path, f"sqlite:///{tmp_path}/torn.db", "study"))
 
     @pytest.mark.parametrize("content", [b"hello" * 1000, b"SQLite format 3\0" + bytes(5000)])
     def test_that_are_none_are_refused(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "none.db").write_bytes(content)
-        assert "none.db" in outcome(StudyPlace(tmp_path, f"sqlite:///{tmp_path}/none.db", "study"))
+        assert "none.db" in outcome(
+            StudyLocation(tmp_path, f"sqlite:///{tmp_path}/none.db", "study")
+        )
 
 
 class TestRememberedScores:
@@ -298,26 +299,22 @@ class TestRememberedScores:
         self.remembered_again(tmp_path, lambda path: write(path, {"scores.npy": array}))
 
     def remembered_again(self, folder: Path, spoil: Callable[[Path], object]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib says that it computes again
-            remembered = memory_at(folder / "scores").cache(scores)
-            remembered(3)
-            (path,) = folder.rglob("result.npz")
-            spoil(path)
-            np.testing.assert_array_equal(remembered(3)["scores"], [3.0, 3.0])
-
-
-def scores(number: int) -> dict[str, object]:
-    return {"scores": np.full(2, float(number))}
+        store, scores = ScoreStore(folder / "scores"), HeadScores(np.array([3.0, 3.0]), 0.1)
+        store.write("key", scores)
+        spoil(store.path("key"))
+        assert store.read("key") is None
+        store.write("key", scores)
+        found = store.read("key")
+        assert found is not None
+        np.testing.assert_array_equal(found.scores, scores.scores)
 
 
 class TestForeignTrials:
     def test_in_a_study_of_featx_are_named_in_one_line(
         self, tiny_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        options = ["--head", "logreg", "--accuracy-floor", "0.5"]
-        arguments = ["tune", tiny_cache, *options, "--run", tmp_path / "run"]
-        arguments = [str(each) for each in [*arguments, "--storage", f"sqlite:///{tmp_path}/s.db"]]
+        options = ["--head", "logreg", "--accuracy-floor", "0.5", "--run", f"{tmp_path}/run"]
+        arguments = ["tune", f"{tiny_cache}", *options, "--storage", f"sqlite:///{tmp_path}/s.db"]
         assert _run([*arguments, "--trials", "2"]) == 0
         (summary,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/s.db")
         study = optuna.load_study(

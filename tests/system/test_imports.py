@@ -62,7 +62,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "import featx; featx.AugmentationSpec; featx.scan_folder; featx.load_backbone",
+        "import featx; featx.AugmentationSpec; featx.load_manifest; featx.load_backbone",
         "import featx; featx.extract; featx.load_cache; featx.Manifest",
         "from featx_cache import *",
     ],

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 from featx.images import AugmentationSpec
 from featx_cache import InputError, NotACacheError, open_cache
@@ -119,7 +119,7 @@ class TestOpenElsewhere:
         path = cache / "shards" / open_cache(cache).shard_names[0]
         with h5py.File(path, "r+"), pytest.raises(InputError, match="is open for writing"):
             extract(
-                scan_folder(phantom_data),
+                load_manifest(phantom_data),
                 cache,
                 tiny_backbone,  # type: ignore[arg-type]
                 augmentation=AugmentationSpec(copies=1),

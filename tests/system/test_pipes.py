@@ -18,8 +18,7 @@ from featx.data._tables import read_table
 from featx.errors import FeatxError
 from featx.extraction._cache_folder import _read_json
 from featx.heads._own_layers import read_head_config
-from featx.tuning import StudyPlace, open_storage
-from featx.tuning._storage import drop_torn_line
+from featx.tuning._storage import StudyLocation, drop_torn_line, open_storage
 from featx_cache import open_cache
 from featx_cache._hdf5 import opened
 from featx_cache._shards import verify_shard
@@ -36,7 +35,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "shard-1.h5": verify_shard,
     "weights.h5": lambda path: opened(path).__enter__(),
     "run.json": lambda path: load_run(path.parent),
-    "study.journal": lambda path: open_storage(StudyPlace(path.parent, None, "run")),
+    "study.journal": lambda path: open_storage(StudyLocation(path.parent, None, "run")),
     "study.journal ": lambda path: drop_torn_line(path),
 }
 

@@ -14,8 +14,9 @@ import pytest
 from optuna.trial import TrialState
 
 from featx.heads import HeadSpec
-from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
-from featx.tuning._workers import Work, Worker, run_trials
+from featx.tuning import Budget, SearchSpec
+from featx.tuning._storage import StudyLocation, open_storage
+from featx.tuning._workers import Task, Worker, run_trials
 from tests.conftest import RunFeatx
 from tests.postgres import PASSWORD, server
 
@@ -47,16 +48,16 @@ class Sleeper:
 @pytest.mark.timeout(600)
 def test_four_processes_work_at_once_and_lose_no_trial(postgres: str, tmp_path: Path) -> None:
     search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
-    work = Work(
-        place=StudyPlace(tmp_path, postgres, "four"),
+    task = Task(
+        location=StudyLocation(tmp_path, postgres, "four"),
         identity=json.dumps({}),
         directions=("maximize",),
         search=search.model_dump_json(),
         budget=Budget(trials=TRIALS, jobs=4, sampler="random"),
-        recipe=Sleeper(SECONDS),  # type: ignore[arg-type]
+        factory=Sleeper(SECONDS),  # type: ignore[arg-type]
     )
-    worker = Worker(work, alone=False)
-    run_trials(work, worker, description="trials")
+    worker = Worker(task, repeatable=False)
+    run_trials(task, worker, description="trials")
     trials = worker.study.trials
     assert [trial.number for trial in trials] == list(range(TRIALS))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
@@ -87,7 +88,7 @@ class TestCommandLine:
 
         tune(tmp_path / "a", 6)
         tune(tmp_path / "b", 10)
-        storage = open_storage(StudyPlace(tmp_path, postgres, "shared"))
+        storage = open_storage(StudyLocation(tmp_path, postgres, "shared"))
         study = optuna.load_study(study_name="shared", storage=storage)
         own = [t for t in study.trials if "source" not in t.user_attrs]
         assert len(own) == 10

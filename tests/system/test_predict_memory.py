@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from featx.backbones import load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
@@ -41,9 +41,9 @@ def run(phantom_data: Path, tmp_path: Path) -> Path:
     keras.Sequential(network).save(tmp_path / "tiny.keras")
     backbone = load_backbone(str(tmp_path / "tiny.keras"))
     untouched = AugmentationSpec(copies=0)
-    extract(scan_folder(phantom_data), tmp_path / "cache", backbone, augmentation=untouched)
+    extract(load_manifest(phantom_data), tmp_path / "cache", backbone, augmentation=untouched)
     cache = open_cache(tmp_path / "cache")
-    return fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).run
+    return fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).path
 
 
 def peak_of(*arguments: str | Path) -> float:

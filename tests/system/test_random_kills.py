@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 
 from featx._run import load_run
-from featx.tuning import StudyPlace, open_storage
+from featx.tuning._storage import StudyLocation, open_storage
 from tests.system.conftest import Server
 
 GOALS = [8, pytest.param(100, marks=[pytest.mark.torture, pytest.mark.timeout(1200)])]
@@ -97,7 +97,7 @@ def test_fit_leaves_the_old_run_or_the_new_one(
 
 def trials_of(study: Path, name: str) -> dict[int, tuple[TrialState, dict[str, object]]]:
     """Return the finished trials of a study."""
-    place = StudyPlace(study, None, name)
+    place = StudyLocation(study, None, name)
     try:
         found = optuna.load_study(study_name=name, storage=open_storage(place))
     except KeyError:  # it wasn't begun

@@ -11,24 +11,31 @@ import pytest
 
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.reports import write_report
+from featx.reports import Report
+from featx.reports import report as make_report
 from featx_cache import open_cache
+from tests.folds import use_two_folds
 
 
 @pytest.fixture(scope="module")
-def report(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def value(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """A report of two runs with long and hostile names, their images there."""
     folder = tmp_path_factory.mktemp("browser")
     cache = open_cache(tiny_cache)
     settings = {"architecture": "gap", "epochs": 2, "precision": "float32"}
     keras = HeadSpec.choose("keras", settings=settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(patch)
         fit(cache, keras, folder / "keras", accuracy_floor=0.3)
     long = folder / f"a-{'very-' * 20}long-name-<b>&"
-    fit(cache, HeadSpec(name="logreg"), long, accuracy_floor=0.5)
-    out = folder / "page" / "report.html"
-    return write_report([folder / "keras", long], out, title="Un<b>bold</b> " + "W" * 60).html
+    fit(cache, HeadSpec.choose("logreg"), long, accuracy_floor=0.5)
+    title = "Un<b>bold</b> " + "W" * 60
+    return make_report([folder / "keras", long], title=title, progress=False)
+
+
+@pytest.fixture(scope="module")
+def report(value: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return value.save(tmp_path_factory.mktemp("page") / "report.html").html
 
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (420, "light"), (420, "dark")], ids=str)
@@ -121,3 +128,18 @@ def test_links_of_the_contents_lead_there(visit: Any) -> None:
     visit.locator("nav a", has_text="Limits of use").click()
     top = visit.locator("#limits h2").evaluate("h => h.getBoundingClientRect().top")
     assert 0 <= top < 450
+
+
+def test_links_stay_within_the_frame_of_a_notebook(
+    value: Report, browser: Any, tmp_path: Path
+) -> None:
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<h1>Mine</h1>{value._repr_html_()}", encoding="utf-8")
+    page = browser.new_page()
+    page.goto(notebook.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator("nav a", has_text="Limits of use").click()
+    assert 0 <= frame.locator("#limits h2").evaluate("h => h.getBoundingClientRect().top") < 450
+    assert page.locator("h1").all_inner_texts() == ["Mine"]
+    assert page.locator("h1").evaluate("h => getComputedStyle(h).lineHeight") == "normal"
+    page.close()

@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from featx._run import load_run
-from featx.tuning import StudyPlace, open_storage
+from featx.tuning._storage import StudyLocation, open_storage
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 
@@ -37,7 +37,9 @@ def command(cache: Path, run: Path, *more: str) -> list[str]:
 
 
 def study_at(folder: Path, name: str, url: str | None = None) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=open_storage(StudyPlace(folder, url, name)))
+    return optuna.load_study(
+        study_name=name, storage=open_storage(StudyLocation(folder, url, name))
+    )
 
 
 def finished(study: optuna.Study) -> list[int]:
@@ -137,9 +139,9 @@ STUDY = """
 import os, signal, sys
 from pathlib import Path
 import optuna
-from featx.tuning._storage import StudyPlace, open_storage
+from featx.tuning._storage import StudyLocation, open_storage
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-storage = open_storage(StudyPlace(Path(sys.argv[1]), None, "run"))
+storage = open_storage(StudyLocation(Path(sys.argv[1]), None, "run"))
 study = optuna.create_study(storage=storage, study_name="run", load_if_exists=True)
 def objective(trial):
     if sys.argv[2] == "killed":
@@ -191,7 +193,7 @@ def test_a_database_finds_dead_trials_by_their_heartbeat(
         "import os, signal, sys; from pathlib import Path; import featx.tuning._storage as s;"
         "s.HEARTBEAT_SECONDS, s.GRACE_SECONDS = 1, 2;"
         "import optuna;"
-        "study = optuna.create_study(storage=s.open_storage(s.StudyPlace(Path('.'), sys.argv[1],"
+        "study = optuna.create_study(storage=s.open_storage(s.StudyLocation(Path('.'), sys.argv[1],"
         "'run')), study_name='run', direction='maximize');"
         "study.optimize(lambda t: (t.suggest_float('threshold', 0, 1),"
         "os.kill(os.getpid(), signal.SIGKILL))[0], n_trials=1)"

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from featx_cli.choosing import StorageOption
 from featx_cli.guard import guarded
 from featx_cli.serving import LOCALHOST, Details, announce, serve, warn_if_open
 
@@ -26,35 +27,30 @@ def dashboard(
     run: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RUN]", help="Run that `featx tune` made, or is making.", show_default=False
-        ),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="FEATX_STORAGE",
-            help="Database of the study, if it isn't in the run. What the run says isn't followed.",
+            metavar="[RUN]",
+            help="Run that `featx fit` or `featx tune` made, or `featx tune` is making.",
             show_default=False,
         ),
     ] = None,
+    storage: StorageOption = None,
     port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8080,
     host: Host = LOCALHOST,
     open_browser: Open = False,
 ) -> None:
-    """Serve optuna-dashboard on the trials of a search, while it goes on or afterwards.
+    """Serve optuna-dashboard on the study of a run: recall against accuracy.
 
-    Besides Optuna's own plots, trials that were the best when they finished show their ROC curve,
-    recall and accuracy against the threshold, and their confusion matrix.
+    After `featx fit` the trials are thresholds. After `featx tune`, or while it runs, they are
+    heads with settings and a threshold; those that were the best when they finished show their ROC
+    curve, recall and accuracy against the threshold, and their confusion matrix.
     """
-    from featx.fitting._tune import study_place
-    from featx.tuning._dashboard import dashboard as make
+    from featx.fitting._studies import find_study
+    from featx.tuning._dashboard import make_dashboard
 
     logging.getLogger("optuna_dashboard").addHandler(logging.StreamHandler(Details()))
-    place, artifacts = study_place(run, storage)
-    application, path = make(place, artifacts)
+    study = find_study(run, storage)
+    made = make_dashboard(study.location, study.artifacts)
     warn_if_open(host, "the dashboard")
-    serve(application, host, port, path, title="Dashboard", open_browser=open_browser)
+    serve(made.application, host, port, made.path, title="Dashboard", open_browser=open_browser)
 
 
 def tensorboard(
@@ -70,6 +66,7 @@ def tensorboard(
 
     from featx.errors import InputError
     from featx.runs._unfinished import training_logs
+    from featx_cache._text import first_line
 
     logs = training_logs(run)
     warn_if_open(host, "TensorBoard")
@@ -83,8 +80,8 @@ def tensorboard(
         url = board.launch()
     except program.TensorBoardServerException as error:
         raise InputError(
-            f"TensorBoard can't listen at {host}:{port}: {str(error).splitlines()[0]}",
-            "Give another --port; 0 takes a free one.",
+            f"TensorBoard can't listen at {host}:{port}: {first_line(error)}",
+            "Give another `port`; 0 takes a free one.",
         ) from error
     announce(url, "TensorBoard", open_browser)
     with contextlib.suppress(KeyboardInterrupt):

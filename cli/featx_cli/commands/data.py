@@ -18,6 +18,7 @@ from featx_cli.loading import (
     warn_of_positive,
     with_reading_options,
 )
+from featx_cli.options import with_options
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
@@ -70,30 +71,30 @@ def check(
     patients or duplicates in several splits, duplicates with different labels, a split without a
     class. Warnings and notes leave it at 0.
     """
-    from featx.inspection import fixed_splits, inspect
+    from featx.inspection import inspect
     from featx.inspection._figure_files import require_figures
 
     if fix_splits is not None:
         _require_new(fix_splits, "--fix-splits", force, [data])
     if cache is not None:
         require_figures([sheet], force)
+        import_quietly()
     # All columns are looked at, and none but those in `keep` is written.
     manifest = load_data(data, replace(reading, keep=None), tell_unused=False)
-    inspection = inspect(manifest, progress=TerminalProgress())
-    if cache is not None:
-        inspection = _with_labels(inspection, cache, sheet, force)
+    inspection = inspect(manifest, cache=cache, progress=TerminalProgress())
+    if inspection.draw_doubtful_labels(sheet, force=force):
+        say(f"The most doubtful labels are drawn in {sheet}.")
     if fix_splits is not None:
-        fixed = fixed_splits(inspection).with_columns(reading.keep or ())
+        fixed = inspection.fix_splits().with_columns(reading.keep or ())
         moved = int((fixed.table["split"] != manifest.table["split"]).sum())
         _save(fixed, fix_splits, "--fix-splits", force, [data])
         say(f"{moved} of {len(fixed)} images are in another split in {fix_splits}.")
-    chosen = reading.chooses_positive
     if to_standard_output(fix_splits):
         pass  # which has room for nothing else
     elif json:
-        typer.echo(json_module.dumps(_as_dict(data, inspection, chosen), indent=2))
+        typer.echo(json_module.dumps(_as_dict(data, inspection, reading), indent=2))
     else:
-        _print_page(data, inspection, chosen)
+        _print_page(data, inspection, reading)
     if not inspection.ok:
         raise typer.Exit(1)
 
@@ -122,25 +123,24 @@ def split(
     Classes are in every split in the same proportion. A patient's images, byte-identical images and
     images that look the same stay together. Old splits don't matter.
     """
-    from featx.data import fold_manifest, healthy_first, split_manifest
+    from featx.data import healthy_first
     from featx.errors import InputError
-    from featx.inspection import measure, near_pairs
+    from featx.inspection import fold_manifest, split_manifest
+    from featx.inspection._new_splits import DEFAULT_SHARE
 
     if folds is not None and (test is not None or val is not None):
         raise InputError("--folds can't be had with --test or --val", "Leave one of them out.")
     _require_new(out, "--out", force, [data])
     manifest = load_data(data, reading)
-    measured = measure(manifest, progress=TerminalProgress())
-    near = near_pairs(measured, manifest.table["sha256"].tolist())
     if folds is not None:
-        result = fold_manifest(manifest, folds, seed=seed, near=near)
+        result = fold_manifest(manifest, folds, seed=seed, progress=TerminalProgress())
     else:
         result = split_manifest(
             manifest,
-            test=0.15 if test is None else test,
-            val=0.15 if val is None else val,
+            test=DEFAULT_SHARE if test is None else test,
+            val=DEFAULT_SHARE if val is None else val,
             seed=seed,
-            near=near,
+            progress=TerminalProgress(),
         )
     saved = _save(result, out, "--out", force, [data])
     warn_of_positive(saved.classes, chosen=reading.chooses_positive)
@@ -178,20 +178,21 @@ def show(
     """Draw what there is: counts, sizes, sample images, mean images, augmented copies."""
     from featx.images import preset_augmentation
     from featx.inspection import show_data
-    from featx.inspection._contact_sheet import FIGURES
     from featx.inspection._figure_files import require_figures
+    from featx.inspection._figures import FIGURES
 
     augmentation = preset_augmentation(preset, seed=seed)
     require_figures([out / f"{name}.png" for name in FIGURES], force)
     manifest = load_data(data, reading)
-    for path in show_data(
+    paths = show_data(
         manifest,
         out,
         augmentation=augmentation,
         seed=seed,
         force=force,
         progress=TerminalProgress(),
-    ):
+    )
+    for path in paths:
         output().print(str(path), soft_wrap=True)
 
 
@@ -218,16 +219,16 @@ def fetch(
     All three are the same children's X-rays: Kermany, Zhang, Goldbaum, "Labeled Optical Coherence
     Tomography (OCT) and Chest X-Ray Images for Classification", Mendeley Data, CC BY 4.0.
     """
-    from featx.data._fetch import fetch as run_fetch
+    from featx.data import fetch_data
 
-    path = run_fetch(name, out, mirror=mirror, progress=TerminalProgress())
+    path = fetch_data(name, out, mirror=mirror, progress=TerminalProgress())
     output().print(str(path), soft_wrap=True)
     say(f"Next: featx data check {path}")
 
 
 def _require_new(path: Path, option: str, force: bool, inputs: list[Path]) -> None:
     """Refuse a manifest's name before the long work: a wrong suffix, a file that is there."""
-    from featx.data import require_manifest_name
+    from featx.data._manifest import require_manifest_name
 
     require_manifest_name(path)
     require_output(path, option, force=force, inputs=inputs)
@@ -247,51 +248,24 @@ def _save(manifest: Manifest, out: Path, option: str, force: bool, inputs: list[
     return seen
 
 
-def _with_labels(inspection: Inspection, cache: Path, sheet: Path, force: bool) -> Inspection:
-    from dataclasses import replace
-
-    from featx.inspection import contact_sheet, worst_first
-    from featx.inspection._labels import check_labels, ranked_labels
-    from featx_cache import open_cache
-
-    opened = open_cache(cache)
-    import_quietly()
-    ranked = ranked_labels(inspection.manifest, opened, progress=TerminalProgress())
-    if not ranked.empty:
-        contact_sheet(inspection.manifest, ranked, sheet, force=force)
-        say(f"The most doubtful labels are drawn in {sheet}.")
-    findings = [*inspection.findings, *check_labels(inspection.manifest, ranked)]
-    return replace(inspection, findings=worst_first(findings))
-
-
-def _as_dict(data: Path, inspection: Inspection, chosen: bool) -> dict[str, Any]:
+def _as_dict(data: Path, inspection: Inspection, reading: ReadingOptions) -> dict[str, Any]:
     from featx.data import positive_warning
 
-    table = inspection.manifest.table
-    counts = inspection.manifest.counts()
-    return {
-        "data": str(data),
-        "ok": inspection.ok,
-        "images": len(table),
-        "patients": int(table["group"].nunique()),
-        "classes": list(inspection.manifest.classes),
-        "positive_class": inspection.manifest.classes[1],
-        "positive_warning": positive_warning(inspection.manifest.classes, chosen=chosen),
-        "counts": {
-            str(s): {str(c): int(n) for c, n in row.items()} for s, row in counts.iterrows()
-        },
-        "findings": [finding.to_dict() for finding in inspection.findings],
-    }
+    classes, found = inspection.manifest.classes, inspection.to_dict()
+    for finding in found["findings"]:
+        finding["advice"] = with_options(finding["advice"])
+    warning = with_options(positive_warning(classes, chosen=reading.chooses_positive))
+    return {"data": str(data), "positive_warning": warning, **found}
 
 
-def _print_page(data: Path, inspection: Inspection, chosen: bool) -> None:
+def _print_page(data: Path, inspection: Inspection, reading: ReadingOptions) -> None:
     from featx.data import positive_warning
 
-    tell_positive(inspection.manifest.classes)
-    if warning := positive_warning(inspection.manifest.classes, chosen=chosen):
-        output().print(warning, soft_wrap=True)
+    classes, console = inspection.manifest.classes, output()
+    tell_positive(classes)
+    if warning := positive_warning(classes, chosen=reading.chooses_positive):
+        console.print(warning, soft_wrap=True)
     _print_counts(inspection.manifest, "split", f"{data}")
-    console = output()
     for finding in inspection.findings:
         _print_finding(finding)
     if not inspection.findings:
@@ -316,23 +290,15 @@ def _print_finding(finding: Finding) -> None:
     )
     for example in finding.examples:
         console.print(Text(f"        {example}"), soft_wrap=True)
-    console.print(Padding(Text(f"-> {finding.advice}"), (0, 0, 0, 8)))
+    console.print(Padding(Text(f"-> {with_options(finding.advice)}"), (0, 0, 0, 8)))
     console.print()
 
 
 def _print_counts(manifest: Manifest, column: str, title: str = "") -> None:
-    import pandas as pd
-
-    table = manifest.table
-    counts = pd.crosstab(table[column], table["label"]).reindex(
-        columns=list(manifest.classes), fill_value=0
-    )
-    if column == "split":
-        counts = counts.reindex([s for s in ("train", "val", "test") if s in counts.index])
-    patients = table.groupby(column)["group"].nunique().to_dict()
-    names = (column, "patients", "images", *manifest.classes, f"{manifest.classes[1]} share")
+    negative, positive = manifest.classes
+    names = (column, "patients", "images", negative, positive, f"{positive} share")
     page = plain_table(title, names)
-    for name, row in counts.iterrows():
-        share = row.iloc[1] / row.sum()
-        page.add_row(str(name), str(patients[name]), str(row.sum()), *map(str, row), f"{share:.0%}")
+    for name, row in manifest.counts_and_patients(column).iterrows():
+        share = row[positive] / row["images"]
+        page.add_row(str(name), *map(str, row), f"{share:.0%}")
     output().print(page)

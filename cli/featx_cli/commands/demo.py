@@ -17,10 +17,10 @@ EPILOG = "\b\nExample:  featx demo --out demo-output"
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="Where everything goes.")
+        Path, typer.Option("--out", metavar="FOLDER", help="Folder for everything.")
     ] = Path("demo-output"),
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="A few images only, to see that everything works.")
+        bool, typer.Option("--tiny", help="Draw a few images only, to see that everything works.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the drawings, the copies and the heads.")] = 0,
 ) -> None:
@@ -30,11 +30,11 @@ def demo(
     evaluates them on the test split and writes a report. Uses ImageNet weights where Keras has
     them already, else seeded random ones, and says which.
     """
-    from featx.demo import DEFAULT_SIZE, TINY_SIZE, run_demo
+    from featx.demo import DemoSize, run_demo
 
     started = time.monotonic()
     import_quietly()
-    size = TINY_SIZE if tiny else DEFAULT_SIZE
+    size = DemoSize.tiny() if tiny else DemoSize()
     result = run_demo(out, size, seed=seed, progress=TerminalProgress())
     table = plain_table(
         f"Test split, {result.weights} weights",

@@ -17,28 +17,27 @@ EPILOG = "\b\nExample:  featx export runs/logreg --onnx logreg.onnx"
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
-    onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="The file to write.")],
+    onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="File to write.")],
     force: ForceOption = False,
     weights: Annotated[
         str | None,
-        typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
+        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
     ] = None,
 ) -> None:
     """Write backbone, head and recalibration as one ONNX graph, for programs without featx.
 
-    It takes pixels, float32 of shape (images, size, size, 3), RGB values 0..255, and gives score,
-    float32 of shape (images,). It computes in float32. Its scores are compared with featx's on
-    drawn images before it is written: they agree to 0.001, or there is no file.
+    The graph takes pixels, float32 of shape (images, size, size, 3), RGB values 0..255, and gives
+    score, float32 of shape (images,). It computes in float32. Before it is written, its scores are
+    compared with featx's on drawn images: they agree to 0.001, or no file is written.
 
-    It takes the packages of `pip install 'featx[onnx]'`.
+    The command needs the packages of `pip install 'featx[onnx]'`.
     """
     from featx._run import load_run
-    from featx.exporting import export_onnx
 
     require_output(onnx, "--onnx", force=force, inputs=[run])
     opened = load_run(run)
     import_quietly()
-    written = export_onnx(opened, onnx, weights=weights, force=force)
+    written = opened.export_onnx(onnx, weights=weights, force=force)
     tell = say if to_standard_output(onnx) else partial(output().print, soft_wrap=True)
     size = written.metadata["input_size"]
     tell(

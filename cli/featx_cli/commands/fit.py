@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx_cli.choosing import head_names, head_settings, head_spec
-from featx_cli.console import TerminalProgress, output, say
-from featx_cli.loading import tell_positive, warn_of_cache
+from featx_cli.choosing import (
+    CacheArgument,
+    CalibrationOption,
+    HeadConfigOption,
+    HeadOptions,
+    UseCopiesOption,
+    open_for_fitting,
+)
+from featx_cli.console import TerminalProgress, output
+from featx_cli.loading import tell_positive
 from featx_cli.tables import confusion_table, metrics_table, plain_table
-from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from featx.fitting import FitReport
+    from featx.fitting import Comparison
+    from featx.runs import FittedRun
 
 EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
 
@@ -24,9 +31,7 @@ COMPARED = ("roc_auc", "recall", "accuracy", "specificity")
 
 
 def fit(
-    cache: Annotated[
-        Path, typer.Argument(metavar="CACHE", help="Folder that `featx extract` filled.")
-    ],
+    cache: CacheArgument,
     run: Annotated[
         Path,
         typer.Option(
@@ -48,19 +53,12 @@ def fit(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A setting of the head, such as learning_rate=0.002; can be given many times. "
+            help="A setting of the head, such as learning_rate=0.002. Can be given many times. "
             "`featx heads HEAD` lists them.",
             show_default=False,
         ),
     ] = None,
-    head_config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Settings of the head from a YAML file, among them `layers`: a Keras head of "
-            "your own.",
-        ),
-    ] = None,
+    head_config: HeadConfigOption = None,
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of the Keras head. Default: 8.", show_default=False)
     ] = None,
@@ -76,7 +74,7 @@ def fit(
         int | None,
         typer.Option(
             metavar="K",
-            help="Keras heads whose scores are averaged; they differ by seed, or with "
+            help="Keras heads whose scores are averaged. They differ by seed, or with "
             "--set ensemble_of=folds each leaves out a fold of patients. Default: 1.",
             show_default=False,
         ),
@@ -89,23 +87,15 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    calibration: Annotated[
-        str | None,
+    calibration: CalibrationOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the folds and the head.")] = 0,
+    folds: Annotated[
+        int,
         typer.Option(
-            help="How scores become probabilities, on held-out patients: sigmoid, isotonic or "
-            "temperature. Default: sigmoid for the svm, none for the others.",
-            show_default=False,
+            metavar="K", help="Folds of patients. There are fewer if a class has fewer patients."
         ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the folds, the head and the search.")] = 0,
-    use_copies: Annotated[
-        bool | None,
-        typer.Option(
-            help="Train on augmented copies too, where the cache has some. Default: keras does, "
-            "the others don't.",
-            show_default=False,
-        ),
-    ] = None,
+    ] = 5,
+    use_copies: UseCopiesOption = None,
     tta: Annotated[
         bool,
         typer.Option(
@@ -126,51 +116,60 @@ def fit(
 
     Every image is scored by a head that saw no image of the same patient (out of fold). On those
     scores an Optuna study picks the threshold of highest recall with accuracy at or above the
-    floor. The final head is then trained on train and val together. The test split isn't touched.
+    floor. `featx dashboard RUN` shows it. The final head is then trained on train and val together.
+    The test split isn't touched.
     """
-    from featx_cache import open_cache
+    from featx.fitting import fit as fit_head
+    from featx.fitting import fit_heads
 
-    shortcuts = {
+    keras = {
         "epochs": epochs,
         "copies_per_epoch": copies_per_epoch,
         "ensemble": ensemble,
         "precision": precision,
     }
-    given = {name: value for name, value in shortcuts.items() if value is not None}
-    settings = head_settings(head_config, setting or [])
-    names = head_names(head)
-    if "keras" in names:
-        import_quietly()  # its precision goes by the hardware, its layers by Keras
-    specs = [
-        head_spec(name, settings, given, {"seed": seed, "calibration": calibration}, len(names) > 1)
-        for name in names
-    ]
-    opened = open_cache(cache)
-    import_quietly()
-    warn_of_cache(opened)
-    how: dict[str, Any] = {
-        "accuracy_floor": accuracy_floor,
-        "use_copies": use_copies,
-        "tta": tta,
-        "resume": resume,
-        "force": force,
-        "progress": TerminalProgress(),
-    }
+    specs = HeadOptions(head, head_config, setting, seed, calibration, keras).specs()
+    opened = open_for_fitting(cache)
     if len(specs) == 1:
-        from featx.fitting import fit as run_fit
-
-        _print_run(run_fit(opened, specs[0], run, **how), accuracy_floor)
+        fitted = fit_head(
+            opened,
+            specs[0],
+            run,
+            accuracy_floor=accuracy_floor,
+            folds=folds,
+            use_copies=use_copies,
+            tta=tta,
+            resume=resume,
+            force=force,
+            progress=TerminalProgress(),
+        )
+        _print_run(fitted)
     else:
-        from featx.fitting import fit_heads
+        comparison = fit_heads(
+            opened,
+            specs,
+            run,
+            accuracy_floor=accuracy_floor,
+            folds=folds,
+            use_copies=use_copies,
+            tta=tta,
+            resume=resume,
+            force=force,
+            progress=TerminalProgress(),
+        )
+        _print_comparison(comparison, opened.classes, accuracy_floor)
 
-        comparison = fit_heads(opened, specs, run, **how)
-        tell_positive(opened.classes)
-        output().print(comparison_table(comparison.table, accuracy_floor))
-        if comparison.table["threshold"].isna().any():
-            output().print(
-                "none: no threshold reaches the floor. The accuracy is the best of all thresholds."
-            )
-        output().print(f"Runs and comparison.csv: {run}", soft_wrap=True)
+
+def _print_comparison(
+    comparison: Comparison, classes: tuple[str, str], accuracy_floor: float
+) -> None:
+    tell_positive(classes)
+    output().print(comparison_table(comparison.table, accuracy_floor))
+    if comparison.table["threshold"].isna().any():
+        output().print(
+            "none: no threshold reaches the floor. The accuracy is the best of all thresholds."
+        )
+    output().print(f"Runs and comparison.csv: {comparison.folder}", soft_wrap=True)
 
 
 def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
@@ -194,24 +193,21 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
     return shown
 
 
-def _print_run(report: FitReport, accuracy_floor: float) -> None:
-    from featx.evaluation import cautions, counted, counts_in_words
+def _print_run(run: FittedRun) -> None:
+    from featx.evaluation import caveats, counts_in_words, plural
 
-    console, record = output(), report.record
-    name = record.head.name
+    console, record = output(), run.record
+    metrics = record.metrics.out_of_fold
     tell_positive(record.classes)
-    found = record.metrics["out_of_fold"]
-    console.print(f"Out of fold: {counts_in_words(found['confusion'], record.classes)}")
-    console.print(metrics_table(f"{name}, out of fold", record.metrics["out_of_fold"]))
-    console.print(confusion_table(record.metrics["out_of_fold"]["confusion"], record.classes))
+    console.print(f"Out of fold: {counts_in_words(metrics.confusion, record.classes)}")
+    console.print(metrics_table(f"{record.head.name}, out of fold", metrics.model_dump()))
+    console.print(confusion_table(metrics.confusion, record.classes))
     console.print(
         f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-        f"{accuracy_floor:g} on {counted(record.images, 'image')} of "
-        f"{counted(record.patients, 'patient')}.",
+        f"{record.accuracy_floor:g} on {plural(record.images, 'image')} of "
+        f"{plural(record.patients, 'patient')}.",
     )
-    for caution in cautions(found, record.classes):
+    for caution in caveats(metrics, record.classes):
         console.print(caution)
     console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
-    console.print(f"Run: {report.run}", soft_wrap=True)
-    if report.point.snapped:
-        say("The search's last trial is the exact optimum of a full sweep.", detail=True)
+    console.print(f"Run: {run.path}", soft_wrap=True)

@@ -42,7 +42,9 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="Write here, whole or not at all; - is standard output."
+            "--out",
+            metavar="FILE",
+            help="File to write, whole or not at all; - is standard output.",
         ),
     ] = None,
     explain: Annotated[
@@ -50,38 +52,37 @@ def predict(
         typer.Option(
             "--explain",
             metavar="DIR",
-            help="Then draw a heat map of each image here, as `featx explain` does.",
+            help="Folder for a heat map of each image, as `featx explain` draws it afterwards.",
         ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Where the backbone's weights are, if they were moved since the fit."),
+        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
     ] = None,
     force: ForceOption = False,
 ) -> None:
     """Decode, embed and score images with the run's own settings; rows are written as they come.
 
-    An image is called positive when its score is at least the run's threshold. The probability is
-    the score, calibrated on out-of-fold scores where the head's aren't probabilities themselves.
-    Verdicts are uncertain where the score lies in the 95 % interval of the threshold; an image is
-    unlike the training set where its embedding is farther from it than those of 99 % of the
-    training images.
+    An image is called positive if its score is at least the run's threshold. The probability is
+    the score, calibrated on out-of-fold scores if the head's scores aren't probabilities. A verdict
+    is uncertain if the score lies in the 95 % interval of the threshold. An image is unlike the
+    training set if its embedding is farther from it than those of 99 % of the training images.
 
-    Counts of the verdicts go to standard error, and a warning when 30 patients or more have other
+    Counts of the verdicts go to standard error. So does a warning if 30 patients or more have other
     scores or embeddings than the training images had out of fold.
 
-    A file that can't be read gets an empty score and its reason; the others are still scored, and
+    A file that can't be read gets an empty score and its reason. The others are still scored, and
     the exit code is 3. Files in a folder that aren't images are left out, and a line counts them.
     """
     from featx._run import load_run
-    from featx.evaluation import counted
+    from featx.evaluation import plural
     from featx.explain import explain_images
-    from featx.explain._explanations import LIST, TABLE, require_replaceable
-    from featx.scoring import Tally, find_images
+    from featx.explain._folder import require_free
+    from featx.scoring import ImageScorer, PredictionCounts, find_images, predict_images
 
     require_output(out, "--out", force=force, inputs=[run, *images])
     if explain is not None:
-        require_replaceable([explain / TABLE, explain / LIST], force)
+        require_free(explain, force=force)
     suffix = out.suffix.lower() if out is not None else ""
     format = format or ("csv" if suffix == ".csv" else "json" if suffix == ".json" else "table")
     opened = load_run(run)
@@ -89,16 +90,16 @@ def predict(
     paths = find_images(images, left_out)
     import_quietly()
     backbone = opened.backbone(weights)
-    predictions = opened.predict(paths, backbone=backbone)
+    predictions = predict_images(ImageScorer(opened, backbone), paths)
     total = len(images) if not any(path.is_dir() for path in images) else None
-    tally = Tally(opened)
+    counts = PredictionCounts(opened)
     scored: list[str] = []
     with (
         contextlib.nullcontext(sys.stdout) if out is None else text_file(out, force=force) as file,
         TerminalProgress().task("Predicting", total, "image") as advance,
     ):
         for prediction in write_verdicts(predictions, format, file, opened.record.classes):
-            tally.add(prediction)
+            counts.add(prediction)
             if explain is not None and not prediction.error:
                 scored.append(prediction.path)
             advance(1)
@@ -107,19 +108,19 @@ def predict(
             opened, scored, explain, backbone=backbone, force=force, progress=TerminalProgress()
         )
     warn_of_positive(opened.record.classes)
-    say(tally.in_words)
+    say(counts.in_words)
     _remarks(opened)
-    if warning := tally.warning:
+    if warning := counts.warning:
         warn(warning)
     tell_unused_files(left_out.elements())
-    if tally.failed:
-        files = counted(tally.images, "file")
-        say(f"{tally.failed} of {files} could not be scored; the column error says why.")
+    if counts.failed:
+        files = plural(counts.images, "file")
+        say(f"{counts.failed} of {files} could not be scored; the column error says why.")
         raise typer.Exit(SOME_FAILED)
 
 
 def _remarks(run: Run) -> None:
-    """Say on standard error what the verdicts don't say of themselves."""
+    """Say on standard error what the verdicts alone don't tell."""
     if run.record.extraction.backbone.weights == "random":
         say("The run's embeddings are untrained (random weights): these verdicts mean nothing.")
     if not run.record.files:

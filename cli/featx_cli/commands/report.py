@@ -1,4 +1,4 @@
-"""``featx report``: everything there is to say of some runs, on one page."""
+"""``featx report``: one page about some runs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="The page. Beside it: the same as Markdown (.md) with its figures (_files/), and "
-            "model_card.md (with FILE's name before it where that isn't report.html).",
+            help="Page. Beside it: the same as Markdown (.md) with its figures (_files/), and "
+            "model_card.md (with FILE's name before it if that isn't report.html).",
         ),
     ] = Path("report.html"),
-    cache: Annotated[
+    caches: Annotated[
         list[Path] | None,
         typer.Option(
             "--cache",
             "--data",
             metavar="CACHE",
-            help="Measure the runs on this cache; can be given many times. Default: the cache "
+            help="Cache to measure the runs on; can be given many times. Default: the cache "
             "that each was fitted on.",
             show_default=False,
         ),
@@ -43,7 +43,7 @@ def report(
     split: Annotated[
         str | None,
         typer.Option(
-            help="train, val, test or all. Default: test, or all images of a CACHE without it.",
+            help="Split: train, val, test or all. Default: test, or all of a CACHE without it.",
             show_default=False,
         ),
     ] = None,
@@ -51,9 +51,8 @@ def report(
         list[str] | None,
         typer.Option(
             metavar="COLUMN",
-            help="Measure subgroups by this column of the manifest, or by size (the shorter "
-            "side); can be given many times. Default: cause, size, mode, sex and view, where "
-            "they are known.",
+            help="Column of the manifest to divide the images by, or size (the shorter side); can "
+            "be given many times. Default: cause, size, mode, sex and view, if they are known.",
             show_default=False,
         ),
     ] = None,
@@ -80,30 +79,31 @@ def report(
 ) -> None:
     """Write a report on some runs: one HTML page that needs no network and no other file.
 
-    What they were trained on and how, curves with 95 % bands, the operating point, calibration,
-    the most wrong images, limits of use. Out-of-fold numbers and numbers on other images are kept
-    apart. What can't be shown, because files were moved, is said to be so.
+    The page shows what they were trained on and how, curves with 95 % bands, the operating point,
+    calibration, the images with the largest errors, and limits of use. Out-of-fold numbers and
+    numbers on other images are kept apart. The page lists what can't be shown, because files were
+    moved.
     """
-    from featx.reports import write_report
+    from featx.reports import Written, report
 
-    require_output(out, "--out", force=force, inputs=[*runs, *(cache or ())])
+    require_output(out, "--out", force=force, inputs=[*runs, *(caches or ())])
+    Written.beside(out).require_free(force=force)
     import_quietly()
-    written = write_report(
+    page = report(
         runs,
-        out,
-        caches=cache or (),
+        caches=caches or (),
         split=split,
         evaluate=not out_of_fold,
         by=by or (),
         keep_known_patients=keep_known_patients,
         title=title,
         anonymous=not names,
-        force=force,
         progress=TerminalProgress(),
     )
-    for item in dict.fromkeys(written.missing):
+    written = page.save(out, force=force)
+    for item in page.missing:
         say(f"Couldn't be shown: {item.what}: {item.why}")
     console = output()
     console.print(f"Report:     {written.html}", soft_wrap=True)
     console.print(f"Markdown:   {written.markdown}", soft_wrap=True)
-    console.print(f"Model card: {written.card}", soft_wrap=True)
+    console.print(f"Model card: {written.model_card}", soft_wrap=True)

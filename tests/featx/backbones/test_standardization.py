@@ -152,7 +152,7 @@ class TestBackbone:
 
 def test_from_images_to_verdicts(phantom_data: Path, tmp_path: Path, tiny_backbone: Any) -> None:
     from featx._run import load_run
-    from featx.data import Manifest, scan_folder
+    from featx.data import Manifest, load_manifest
     from featx.extraction import extract
     from featx.extraction._standardization import standardize
     from featx.fitting import fit as fit_run
@@ -160,7 +160,7 @@ def test_from_images_to_verdicts(phantom_data: Path, tmp_path: Path, tiny_backbo
     from featx.images import AugmentationSpec
     from featx_cache import open_cache
 
-    manifest, cache = scan_folder(phantom_data), tmp_path / "cache"
+    manifest, cache = load_manifest(phantom_data), tmp_path / "cache"
     spec = StandardizationSpec(featurewise_center=True, featurewise_std=True)
     backbone = standardize(tiny_backbone, spec, manifest, cache)
     extract(manifest, cache, backbone, augmentation=AugmentationSpec(copies=0))

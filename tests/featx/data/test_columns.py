@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from featx._progress import Advance
-from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
-from featx.data._dicom import own_salt
+from featx.data import Manifest, load_manifest
+from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from tests.dicoms import dicom
 from tests.featx.data.test_folders import draw
@@ -123,7 +123,7 @@ class TestPatient:
     def test_folders_have_no_columns(self, folder: Path) -> None:
         for option in ({"group_column": "mrn"}, {"keep": ["mrn"]}):
             with pytest.raises(InputError, match="`group_column` and `keep` are for CSV"):
-                load_manifest(folder, **option)  # type: ignore[arg-type]
+                load_manifest(folder, **option)
 
 
 class TestGroup:
@@ -160,8 +160,8 @@ class TestGroup:
     def test_patients_of_file_names_keep_theirs(self, tmp_path: Path) -> None:
         for n, name in enumerate(("NORMAL/IM-0117-0001.png", "SICK/person12_virus_34.png")):
             draw(tmp_path / "data" / name, n)
-        kaggle = scan_folder(tmp_path / "data")
-        named = scan_folder(tmp_path / "data", group_regex=r"(\d+)")
+        kaggle = load_manifest(tmp_path / "data")
+        named = load_manifest(tmp_path / "data", group_regex=r"(\d+)")
         for manifest in (kaggle, named):
             manifest.save(tmp_path / "saved.csv", force=True)
             again = load_manifest(tmp_path / "saved.csv", root=manifest.root)

@@ -19,8 +19,8 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
-from featx.data._dicom import NoPictureError, NotAnImageError, own_salt, read_header
+from featx.data import Manifest, load_manifest
+from featx.data._dicom import NoImageError, NotAnImageError, Pseudonyms, own_salt, read_header
 from featx.errors import InputError
 from featx.images import UnreadableImageError, decode
 from tests.dicoms import PATIENT, Raw, dicom
@@ -54,7 +54,7 @@ def by_path(manifest: Manifest, column: str) -> dict[str, str]:
 
 class TestFolders:
     def test_files_are_found_by_suffix_or_by_content(self, data: Path) -> None:
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         assert manifest.table["path"].tolist() == [
             "HEALTHY/b.DCM",
             "HEALTHY/c.png",
@@ -73,28 +73,28 @@ class TestFolders:
         pixels = np.zeros((6, 8), np.uint16)
         dicom(tmp_path / "SICK" / "a.dcm", pixels, PhotometricInterpretation="DOE JANE")
         dicom(tmp_path / "WELL" / "b.dcm", pixels, PhotometricInterpretation="MONOCHROME1")
-        modes = by_path(scan_folder(tmp_path), "mode")
+        modes = by_path(load_manifest(tmp_path), "mode")
         assert modes == {"SICK/a.dcm": "", "WELL/b.dcm": "MONOCHROME1"}
 
     def test_patients_are_those_of_the_headers(self, data: Path) -> None:
-        group = by_path(scan_folder(data), "group")
+        group = by_path(load_manifest(data), "group")
         assert group["SICK/a.dcm"] == group["SICK/1.2.840.7"] != group["SICK/IM000001"]
         assert len(set(group.values())) == 4
         assert group["HEALTHY/c.png"] == "HEALTHY/c.png"
 
     def test_studies_are_a_column(self, data: Path) -> None:
-        study = by_path(scan_folder(data), "study")
+        study = by_path(load_manifest(data), "study")
         assert study["SICK/a.dcm"] == study["SICK/IM000001"] != study["SICK/1.2.840.7"]
         assert study["HEALTHY/c.png"] == ""
 
     def test_a_group_regex_goes_first(self, data: Path) -> None:
-        group = by_path(scan_folder(data, group_regex=r"([^/]+)$"), "group")
+        group = by_path(load_manifest(data, group_regex=r"([^/]+)$"), "group")
         assert group["SICK/a.dcm"] == "a.dcm"
 
     def test_an_issuer_tells_equal_numbers_apart(self, tmp_path: Path) -> None:
         dicom(tmp_path / "A" / "a.dcm", GREY, IssuerOfPatientID="north")
         dicom(tmp_path / "B" / "b.dcm", GREY + 1, IssuerOfPatientID="south")
-        assert scan_folder(tmp_path).table["group"].nunique() == 2
+        assert load_manifest(tmp_path).table["group"].nunique() == 2
 
 
 class TestPseudonyms:
@@ -159,17 +159,17 @@ class TestUnreadable:
         ],
     )
     def test_is_left_out_with_a_reason(
-        self, data: Path, elements: dict[str, object], reason: str
+        self, data: Path, elements: dict[str, Any], reason: str
     ) -> None:
         dicom(data / "SICK" / "bad.dcm", GREY, **elements)
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         assert reason in manifest.unreadable["SICK/bad.dcm"]
         assert len(manifest) == 5
 
     @pytest.mark.parametrize("content", [b"", b"no DICOM at all", b"\0" * 128 + b"DICM"])
     def test_files_with_the_suffix_alone(self, data: Path, content: bytes) -> None:
         (data / "SICK" / "bad.dcm").write_bytes(content)
-        assert list(scan_folder(data).unreadable) == ["SICK/bad.dcm"]
+        assert list(load_manifest(data).unreadable) == ["SICK/bad.dcm"]
 
     def test_reasons_and_warnings_name_nobody(self, data: Path) -> None:
         file = data / "SICK" / "a.dcm"
@@ -238,7 +238,7 @@ class TestNotAnImage:
         self, tmp_path: Path, elements: dict[str, Any]
     ) -> None:
         path = dicom(tmp_path / "x.dcm", GREY, **elements)
-        with path.open("rb") as file, pytest.raises(NoPictureError, match="without pixels") as no:
+        with path.open("rb") as file, pytest.raises(NoImageError, match="without pixels") as no:
             read_header(file)
         assert not isinstance(no.value, NotAnImageError)
 
@@ -293,4 +293,4 @@ class TestQuiet:
         pixels = decode(dicom(tmp_path / "A" / "plain.dcm", GREY), 8)
         odd = dicom(tmp_path / "B" / "odd.dcm", GREY, **ODD)
         np.testing.assert_array_equal(decode(odd, 8), pixels)
-        assert len(set(by_path(scan_folder(tmp_path), "group").values())) == 1
+        assert len(set(by_path(load_manifest(tmp_path), "group").values())) == 1

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from featx.data._fetch import ArrayFile, DownloadError, fetch, fetch_file
+from featx.data._fetch import ArrayFile, DownloadError, fetch_data, fetch_file
 from featx.errors import InputError, StorageError
 
 CONTENT = b"an archive " * 20_000
@@ -152,15 +152,15 @@ def test_a_mirror_must_have_the_publisher_s_file(
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(DownloadError, match="pinned hash md5:28209eda62fecd6e6a2d98b1501bb15f"):
-        fetch("pneumoniamnist", tmp_path / "new", mirror=server.url)
+        fetch_data("pneumoniamnist", tmp_path / "new", mirror=server.url)
     assert names(tmp_path) == []
 
 
 def test_unknown_names_and_mirrors_of_kaggle(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Did you mean pneumoniamnist"):
-        fetch("pneumonia-mnist", tmp_path)
+        fetch_data("pneumonia-mnist", tmp_path)
     with pytest.raises(InputError, match="`mirror` is for"):
-        fetch("chest-xray-pneumonia", tmp_path, mirror="http://127.0.0.1")
+        fetch_data("chest-xray-pneumonia", tmp_path, mirror="http://127.0.0.1")
 
 
 class TestKaggle:
@@ -190,7 +190,7 @@ class TestKaggle:
         environment = {**os.environ, "KAGGLE_API_ENVIRONMENT": "TEST", "HOME": str(folder.parent)}
         program = "import sys; from featx_cli.__main__ import main; sys.exit(main())"
         return subprocess.run(
-            [sys.executable, "-c", program, "data", "fetch", "chest-xray-pneumonia", "`out`",
+            [sys.executable, "-c", program, "data", "fetch", "chest-xray-pneumonia", "--out",
              str(folder)],
             env=environment, capture_output=True, text=True, timeout=120,
         )  # fmt: skip

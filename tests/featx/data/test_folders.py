@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.data import is_image_name, reason_of, scan_folder, walk_images
+from featx.data import load_manifest, walk_images
+from featx.data._file_facts import reason_of
+from featx.data._walk import is_image_name
 from featx.errors import InputError
 from tests.dicoms import dicom
 
@@ -47,7 +49,7 @@ def split(tmp_path: Path) -> Path:
 
 class TestLayout:
     def test_without_split_folders_every_image_is_for_training(self, flat: Path) -> None:
-        manifest = scan_folder(flat)
+        manifest = load_manifest(flat)
         assert manifest.table["path"].tolist() == ["HEALTHY/c.JPG", "SICK/a.png", "SICK/b.jpeg"]
         assert manifest.table["label"].tolist() == ["HEALTHY", "SICK", "SICK"]
         assert set(manifest.table["split"]) == {"train"}
@@ -55,7 +57,7 @@ class TestLayout:
         assert len(manifest) == 3
 
     def test_split_folders_are_the_splits(self, split: Path) -> None:
-        counts = scan_folder(split).counts()
+        counts = load_manifest(split).counts()
         assert counts.to_dict() == {
             "NORMAL": {"test": 1, "train": 3, "val": 2},
             "PNEUMONIA": {"test": 1, "train": 3, "val": 2},
@@ -64,7 +66,7 @@ class TestLayout:
     def test_where_there_are_splits_other_folders_are_left_out(self, split: Path) -> None:
         draw(split / "COVID" / "x.png")
         draw(split / "loose.png")
-        manifest = scan_folder(split)
+        manifest = load_manifest(split)
         assert len(manifest) == 12
         assert manifest.classes == ("NORMAL", "PNEUMONIA")
 
@@ -73,33 +75,33 @@ class TestLayout:
         for label in ("A", "B"):
             draw(tmp_path / "train" / label / "1.png")
             draw(tmp_path / name / label / "2.png")
-        assert scan_folder(tmp_path).counts().index.tolist() == ["train", "val"]
+        assert load_manifest(tmp_path).counts().index.tolist() == ["train", "val"]
 
     def test_class_folders_may_have_folders_in_them(self, flat: Path) -> None:
         draw(flat / "SICK" / "2019" / "may" / "d.png", 77)
-        manifest = scan_folder(flat)
+        manifest = load_manifest(flat)
         assert "SICK/2019/may/d.png" in set(manifest.table["path"])
         assert manifest.table["label"].tolist() == ["HEALTHY", "SICK", "SICK", "SICK"]
 
     def test_the_row_has_the_sha256_of_the_file(self, flat: Path) -> None:
-        table = scan_folder(flat).table.set_index("path")
+        table = load_manifest(flat).table.set_index("path")
         expected = hashlib.sha256((flat / "SICK" / "b.jpeg").read_bytes()).hexdigest()
         assert table.loc["SICK/b.jpeg", "sha256"] == expected
 
     def test_the_order_does_not_depend_on_the_file_system(self, split: Path) -> None:
-        before = scan_folder(split).table
+        before = load_manifest(split).table
         moved = split / "train" / "NORMAL" / "0.png"
         content = moved.read_bytes()
         moved.unlink()
         moved.write_bytes(content)
-        assert scan_folder(split).table.equals(before)
+        assert load_manifest(split).table.equals(before)
 
     def test_a_name_that_is_not_unicode_is_kept(self, flat: Path) -> None:
         strange = Path(
             str(flat / "SICK" / "x") + b"\xff\xe9.png".decode("utf-8", "surrogateescape")
         )
         draw(flat / "SICK" / "plain.png", 99).rename(strange)
-        paths = scan_folder(flat).table["path"].tolist()
+        paths = load_manifest(flat).table["path"].tolist()
         assert strange.relative_to(flat).as_posix() in paths
 
 
@@ -107,7 +109,7 @@ class TestIgnored:
     def test_other_files_are_ignored_without_noise(
         self, split: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        before = scan_folder(split)
+        before = load_manifest(split)
         for name in (".DS_Store", "Thumbs.db", "._0.png", "._0.jpeg", ".hidden.png", "notes.txt"):
             for folder in (split, split / "train", split / "train" / "NORMAL"):
                 (folder / name).write_text("no image")
@@ -116,14 +118,14 @@ class TestIgnored:
         draw(split / "train" / "NORMAL" / "__MACOSX" / "0.png")
         draw(split / "train" / ".thumbnails" / "0.png")
         draw(split / "train" / "NORMAL" / ".thumbnails" / "0.png")
-        after = scan_folder(split)
+        after = load_manifest(split)
         assert after.table.equals(before.table)
         assert dict(after.unreadable) == {}
         assert capfd.readouterr() == ("", "")
 
     def test_empty_class_folder_is_no_class(self, flat: Path) -> None:
         (flat / "empty").mkdir()
-        assert scan_folder(flat).classes == ("HEALTHY", "SICK")
+        assert load_manifest(flat).classes == ("HEALTHY", "SICK")
 
     @pytest.mark.parametrize(
         ("name", "expected"),
@@ -151,77 +153,77 @@ class TestIgnored:
 
 class TestClasses:
     def test_are_alphabetical_and_the_last_is_positive(self, flat: Path) -> None:
-        assert scan_folder(flat).classes == ("HEALTHY", "SICK")
+        assert load_manifest(flat).classes == ("HEALTHY", "SICK")
 
     def test_are_in_the_order_asked_for(self, flat: Path) -> None:
-        manifest = scan_folder(flat, classes=["SICK", "HEALTHY"])
+        manifest = load_manifest(flat, classes=["SICK", "HEALTHY"])
         assert manifest.classes == ("SICK", "HEALTHY")
         assert manifest.counts().columns.tolist() == ["SICK", "HEALTHY"]
 
     def test_positive_goes_last(self, flat: Path) -> None:
-        assert scan_folder(flat, positive="HEALTHY").classes == ("SICK", "HEALTHY")
-        assert scan_folder(flat, positive="SICK").classes == ("HEALTHY", "SICK")
+        assert load_manifest(flat, positive="HEALTHY").classes == ("SICK", "HEALTHY")
+        assert load_manifest(flat, positive="SICK").classes == ("HEALTHY", "SICK")
 
     def test_chosen_ones_leave_the_others_out(self, flat: Path) -> None:
         draw(flat / "COVID" / "x.png")
-        manifest = scan_folder(flat, classes=["HEALTHY", "COVID"])
+        manifest = load_manifest(flat, classes=["HEALTHY", "COVID"])
         assert sorted(manifest.table["label"]) == ["COVID", "HEALTHY"]
 
     @pytest.mark.parametrize("name", ["sick", "SICK ", "MISSING"])
     def test_unknown_one_is_quoted_beside_those_there_are(self, flat: Path, name: str) -> None:
         with pytest.raises(InputError, match=rf"no class '{name}'.*HEALTHY, SICK"):
-            scan_folder(flat, classes=["HEALTHY", name])
+            load_manifest(flat, classes=["HEALTHY", name])
         with pytest.raises(InputError, match=rf"no class '{name}'.*HEALTHY, SICK"):
-            scan_folder(flat, positive=name)
+            load_manifest(flat, positive=name)
 
     def test_positive_outside_the_chosen_ones_is_an_error(self, flat: Path) -> None:
         draw(flat / "COVID" / "x.png")
         with pytest.raises(InputError, match=r"`positive` 'COVID' is not one of `classes`"):
-            scan_folder(flat, classes=["HEALTHY", "SICK"], positive="COVID")
+            load_manifest(flat, classes=["HEALTHY", "SICK"], positive="COVID")
 
     def test_one_alone_is_an_error(self, tmp_path: Path) -> None:
         draw(tmp_path / "train" / "NORMAL" / "1.png")
         with pytest.raises(InputError, match=r"two classes, and here there is 1: NORMAL.*Add"):
-            scan_folder(tmp_path)
+            load_manifest(tmp_path)
 
     def test_three_are_an_error_that_tells_how_to_choose(self, flat: Path) -> None:
         draw(flat / "COVID" / "x.png")
         with pytest.raises(InputError, match=r"are 3: COVID, HEALTHY, SICK.*`classes` NEG"):
-            scan_folder(flat)
+            load_manifest(flat)
 
     def test_the_same_one_twice_is_an_error(self, flat: Path) -> None:
         with pytest.raises(InputError, match="exactly two classes"):
-            scan_folder(flat, classes=["SICK", "SICK"])
+            load_manifest(flat, classes=["SICK", "SICK"])
 
 
 class TestNothingToRead:
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"nowhere does not exist"):
-            scan_folder(tmp_path / "nowhere")
+            load_manifest(tmp_path / "nowhere")
 
     def test_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"a\.png is not a folder"):
-            scan_folder(draw(tmp_path / "a.png"))
+        with pytest.raises(InputError, match=r"a\.png is neither a folder nor a \.csv"):
+            load_manifest(draw(tmp_path / "a.png"))
 
     def test_empty_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"no images in.*ROOT/CLASS/image"):
-            scan_folder(tmp_path)
+            load_manifest(tmp_path)
 
     def test_images_without_class_folders(self, tmp_path: Path) -> None:
         draw(tmp_path / "a.png")
         with pytest.raises(InputError, match="no images in"):
-            scan_folder(tmp_path)
+            load_manifest(tmp_path)
 
     def test_a_data_set_one_folder_down_is_pointed_to(self, tmp_path: Path) -> None:
         # The Kaggle archive unpacks to chest_xray/chest_xray/train.
         (tmp_path / "chest_xray" / "train" / "NORMAL").mkdir(parents=True)
         with pytest.raises(InputError, match=r"Did you mean .*/chest_xray\?"):
-            scan_folder(tmp_path)
+            load_manifest(tmp_path)
 
     def test_folder_named_like_an_image(self, flat: Path) -> None:
         (flat / "SICK" / "deeper" / "x.jpeg").mkdir(parents=True)
         with pytest.raises(InputError, match=r"x\.jpeg is a folder with the name of an image"):
-            scan_folder(flat)
+            load_manifest(flat)
 
     def test_folder_that_may_not_be_read(self, flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         scandir = os.scandir
@@ -235,20 +237,20 @@ class TestNothingToRead:
         monkeypatch.setattr(os, "scandir", forbidden)
         closed = flat
         with pytest.raises(InputError, match="no permission to read"):
-            scan_folder(flat)
+            load_manifest(flat)
         closed = flat / "SICK"
         with pytest.raises(InputError, match=r"no permission to read .*SICK"):
-            scan_folder(flat)
+            load_manifest(flat)
         draw(flat / "SICK" / "closed" / "1.png")
         closed = flat / "SICK" / "closed"
-        assert list(scan_folder(flat).unreadable) == ["SICK/closed"]
+        assert list(load_manifest(flat).unreadable) == ["SICK/closed"]
 
 
 class TestUnreadable:
     def test_is_listed_with_its_reason_and_not_in_the_table(self, flat: Path) -> None:
         (flat / "SICK" / "empty.png").touch()
         (flat / "SICK" / "text.jpeg").write_text("not a picture")
-        manifest = scan_folder(flat)
+        manifest = load_manifest(flat)
         assert dict(manifest.unreadable) == {
             "SICK/empty.png": "the file is empty",
             "SICK/text.jpeg": "text, not an image",
@@ -261,17 +263,17 @@ class TestUnreadable:
         with pytest.raises(
             InputError, match=r"class 'HEALTHY' has no readable image.*HEALTHY/c\.JPG': text, not"
         ):
-            scan_folder(flat)
+            load_manifest(flat)
 
     @pytest.mark.timeout(20)
     def test_a_pipe_is_not_waited_for(self, flat: Path) -> None:
         os.mkfifo(flat / "SICK" / "pipe.png")
         os.mkfifo(flat / "SICK" / "pipe")
-        assert dict(scan_folder(flat).unreadable) == {"SICK/pipe.png": "not a regular file"}
+        assert dict(load_manifest(flat).unreadable) == {"SICK/pipe.png": "not a regular file"}
 
     def test_a_broken_link_is_unreadable(self, flat: Path) -> None:
         (flat / "SICK" / "link.png").symlink_to(flat / "gone.png")
-        assert list(scan_folder(flat).unreadable) == ["SICK/link.png"]
+        assert list(load_manifest(flat).unreadable) == ["SICK/link.png"]
 
     @pytest.mark.parametrize(
         ("error", "reason"),
@@ -290,21 +292,21 @@ class TestUnreadable:
     ) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
         draw(flat / "SICK" / "bomb.png", 1, size=40)
-        assert "exceeds limit" in scan_folder(flat).unreadable["SICK/bomb.png"]
+        assert "exceeds limit" in load_manifest(flat).unreadable["SICK/bomb.png"]
 
 
 class TestGroups:
     def test_come_from_the_regular_expression(self, flat: Path) -> None:
-        manifest = scan_folder(flat, group_regex=r"(\w)\.\w+$")
+        manifest = load_manifest(flat, group_regex=r"(\w)\.\w+$")
         assert manifest.table["group"].tolist() == ["c", "a", "b"]
 
     def test_bad_regular_expression_is_quoted(self, flat: Path) -> None:
         with pytest.raises(InputError, match=r"`group_regex` '\(' is not a regular expression"):
-            scan_folder(flat, group_regex="(")
+            load_manifest(flat, group_regex="(")
 
     def test_an_image_without_one_is_named(self, flat: Path) -> None:
         with pytest.raises(InputError, match=r"doesn't match 'HEALTHY/c\.JPG'"):
-            scan_folder(flat, group_regex=r"SICK/(\w)")
+            load_manifest(flat, group_regex=r"SICK/(\w)")
 
 
 def test_progress_counts_every_image(flat: Path) -> None:
@@ -327,12 +329,12 @@ def test_progress_counts_every_image(flat: Path) -> None:
             raise AssertionError(message)
 
     counter = Counter()
-    scan_folder(flat, progress=counter)
+    load_manifest(flat, progress=counter)
     assert (counter.done, counter.total) == (3, 3)
 
 
 def test_the_kaggle_set_is_counted_as_published(shared_data: Path) -> None:
-    manifest = scan_folder(shared_data / "chest_xray")
+    manifest = load_manifest(shared_data / "chest_xray")
     assert len(manifest) == 5232
     assert manifest.counts().to_dict() == {
         "NORMAL": {"train": 1341, "val": 8},
@@ -349,7 +351,7 @@ def test_hash_is_of_the_bytes_not_of_the_pixels(flat: Path) -> None:
     buffer = io.BytesIO()
     Image.open(flat / "SICK" / "a.png").save(buffer, "PNG", compress_level=0)
     (flat / "SICK" / "same-pixels.png").write_bytes(buffer.getvalue())
-    table = scan_folder(flat).table.set_index("path")["sha256"]
+    table = load_manifest(flat).table.set_index("path")["sha256"]
     assert table["SICK/a.png"] != table["SICK/same-pixels.png"]
 
 

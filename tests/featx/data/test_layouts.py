@@ -9,14 +9,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from featx.data import Manifest, in_words, scan_folder, walk_images
+from featx.data import Manifest, in_words, load_manifest, walk_images
 from featx.errors import InputError
 from featx.scoring import find_images
+from featx_cache.files import open_regular
 from tests.dicoms import dicom
 from tests.featx.data.test_folders import draw
 
@@ -51,7 +53,7 @@ class TestContent:
     )  # fmt: skip
     def test_says_what_an_image_is(self, data: Path, name: str, kind: str) -> None:
         grey(data / "SICK" / name, 99, kind)
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         source = dict(zip(manifest.table["path"], manifest.table["source"], strict=True))
         assert source[f"SICK/{name}"] == kind
         assert not manifest.left_out
@@ -78,7 +80,7 @@ class TestContent:
         self, data: Path, name: str, content: bytes, reason: str
     ) -> None:
         (data / "SICK" / name).write_bytes(content)
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         assert list(manifest.left_out) == [f"SICK/{name}"]
         assert manifest.left_out[f"SICK/{name}"].startswith(reason)
         assert not manifest.unreadable
@@ -90,31 +92,30 @@ class TestContent:
     def test_a_pipe_and_a_broken_link_are_left_out(self, data: Path) -> None:
         os.mkfifo(data / "SICK" / "pipe")
         (data / "SICK" / "link").symlink_to(data / "gone")
-        assert dict(scan_folder(data).left_out) == {
+        assert dict(load_manifest(data).left_out) == {
             "SICK/pipe": "not a regular file",
             "SICK/link": "not to be opened (no such file or directory)",
         }
 
     def test_a_dicom_object_that_is_no_image_is_left_out(self, data: Path) -> None:
-        from featx.data import _walking as walking
-        from featx.data._dicom import NotAnImageError
+        from featx.data import _walk as walk
+        from featx.data._dicom import NotAnImageError, read_header
 
         dicom(data / "SICK" / "SR0001", np.zeros((8, 8), np.uint8), PatientID="SR")
         dicom(data / "SICK" / "IM0001", np.zeros((8, 8), np.uint8))
 
-        def read_header(file: object) -> object:
-            header = real(file)  # type: ignore[arg-type]
+        def read(file: BinaryIO) -> object:
+            header = read_header(file)
             if header.PatientID == "SR":
                 raise NotAnImageError("a DICOM report, not an image")
             return header
 
-        from featx.data import _probe as probe
+        from featx.data import _file_facts as file_facts
 
-        real = probe.read_header
         with pytest.MonkeyPatch.context() as patch:
-            for module in (probe, walking):
-                patch.setattr(module, "read_header", read_header)
-            manifest = scan_folder(data)
+            for module in (file_facts, walk):
+                patch.setattr(module, "read_header", read)
+            manifest = load_manifest(data)
             left_out: Counter[str] = Counter()
             walked = list(walk_images(data, left_out))
         assert dict(manifest.left_out) == {"SICK/SR0001": "a DICOM report, not an image"}
@@ -128,7 +129,7 @@ class TestContent:
         draw(data / "SICK" / ".thumbnails" / "1.png")
         draw(data / "__MACOSX" / "SICK" / "1.png")
         draw(data / ".git" / "1.png")
-        assert dict(scan_folder(data).left_out) == {
+        assert dict(load_manifest(data).left_out) == {
             "SICK/.thumbnails/1.png": "hidden",
             "__MACOSX/SICK/1.png": "hidden",
         }
@@ -136,18 +137,17 @@ class TestContent:
     def test_only_files_of_other_names_are_opened(
         self, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from featx.data import _walking as walking
+        from featx.data import _walk as walk
 
         (data / "SICK" / "notes.txt").write_text("x" * 100_000)
         opened: list[str] = []
 
         def noted(path: Path) -> object:
             opened.append(path.name)
-            return real(path)
+            return open_regular(path)
 
-        real = walking.open_regular
-        monkeypatch.setattr(walking, "open_regular", noted)
-        assert len(list(walking.walk(data))) == 5
+        monkeypatch.setattr(walk, "open_regular", noted)
+        assert len(list(walk.walk(data))) == 5
         assert opened == ["notes.txt"]
 
 
@@ -180,7 +180,7 @@ class TestSplits:
         for number, split in enumerate((train, val, test)):
             for label in ("NORMAL", "SICK"):
                 draw(tmp_path / split / label / "1.png", number)
-        manifest = scan_folder(tmp_path)
+        manifest = load_manifest(tmp_path)
         assert manifest.classes == ("NORMAL", "SICK")
         assert splits(manifest) == {
             f"{folder}/{label}/1.png": split
@@ -193,7 +193,7 @@ class TestSplits:
         for label in ("NORMAL", "SICK"):
             for number, split in enumerate(("Train", "test")):
                 draw(tmp_path / label / split / "patient1" / "1.png", number)
-        assert set(splits(scan_folder(tmp_path)).values()) == {"train", "test"}
+        assert set(splits(load_manifest(tmp_path)).values()) == {"train", "test"}
 
     def test_what_is_beside_them_is_counted(self, tmp_path: Path) -> None:
         for folder in ("train", "test", "external"):
@@ -201,7 +201,7 @@ class TestSplits:
                 draw(tmp_path / folder / label / "1.png")
         draw(tmp_path / "loose.png")
         draw(tmp_path / "test" / "unlabelled.png")
-        manifest = scan_folder(tmp_path)
+        manifest = load_manifest(tmp_path)
         assert len(manifest) == 4
         assert dict(manifest.left_out) == {
             "external/NORMAL/1.png": "in the folder external, which names no split",
@@ -212,7 +212,7 @@ class TestSplits:
 
     def test_other_classes_are_counted(self, data: Path) -> None:
         draw(data / "COVID" / "1.png")
-        manifest = scan_folder(data, classes=["NORMAL", "SICK"])
+        manifest = load_manifest(data, classes=["NORMAL", "SICK"])
         assert dict(manifest.left_out) == {"COVID/1.png": "of class COVID, which was not chosen"}
 
 
@@ -227,10 +227,10 @@ class TestClassNames:
         for split, sick, normal in (("train", one, "Normal"), ("test", other, "NORMAL")):
             draw(tmp_path / split / sick / "1.png")
             draw(tmp_path / split / normal / "2.png")
-        manifest = scan_folder(tmp_path)
+        manifest = load_manifest(tmp_path)
         assert set(manifest.classes) == {one, "Normal"}  # as train has them
         assert manifest.counts().to_numpy().tolist() == [[1, 1], [1, 1]]
-        assert scan_folder(tmp_path, positive=other).classes[1] == other
+        assert load_manifest(tmp_path, positive=other).classes[1] == other
 
     def test_that_differ_otherwise_are_told_with_all_splits(self, tmp_path: Path) -> None:
         for split, sick in (("train", "SICK"), ("test", "PNEUMONIA")):
@@ -239,7 +239,7 @@ class TestClassNames:
         with pytest.raises(
             InputError, match=r"train has NORMAL, SICK; test has NORMAL, PNEUMONIA\. Name them"
         ):
-            scan_folder(tmp_path)
+            load_manifest(tmp_path)
 
 
 class TestMasks:
@@ -250,7 +250,7 @@ class TestMasks:
         for number, label in enumerate(("COVID", "Normal")):
             draw(tmp_path / label / "images" / "1.png", number)
             draw(tmp_path / label / name, 255)
-        manifest = scan_folder(tmp_path)
+        manifest = load_manifest(tmp_path)
         assert sorted(manifest.table["path"]) == ["COVID/images/1.png", "Normal/images/1.png"]
         assert dict(manifest.left_out) == {
             f"{label}/{name}": "named as a mask" for label in ("COVID", "Normal")
@@ -263,13 +263,13 @@ class TestMasks:
     def test_may_be_a_class(self, tmp_path: Path) -> None:
         for label in ("mask", "no_mask"):
             draw(tmp_path / label / "unmasked.png")
-        assert len(scan_folder(tmp_path)) == 2
+        assert len(load_manifest(tmp_path)) == 2
 
 
 class TestHints:
     def hint(self, folder: Path) -> str:
         with pytest.raises(InputError) as caught:
-            scan_folder(folder)
+            load_manifest(folder)
         assert "\n" not in str(caught.value)
         return caught.value.hint
 
@@ -285,7 +285,7 @@ class TestHints:
             for label in ("NORMAL", "SICK"):
                 draw(tmp_path / folder / "train" / label / "1.png")
         assert self.hint(tmp_path) == f"Did you mean {tmp_path / 'chest_xray'}?"
-        assert dict(scan_folder(tmp_path / "chest_xray").left_out) == {
+        assert dict(load_manifest(tmp_path / "chest_xray").left_out) == {
             **dict.fromkeys(
                 (f"chest_xray/train/{label}/1.png" for label in ("NORMAL", "SICK")),
                 "in the folder chest_xray, which names no split",
@@ -326,7 +326,7 @@ class TestHints:
         (tmp_path / "SICK").mkdir()
         (tmp_path / "SICK" / "x.gif").write_bytes(b"GIF89a")
         with pytest.raises(InputError, match=r"no images .*\(1 file left out: 1 GIF"):
-            scan_folder(tmp_path)
+            load_manifest(tmp_path)
         with pytest.raises(InputError, match=r"no images in .*\(1 file left out: 1 GIF"):
             find_images([tmp_path])
 
@@ -339,7 +339,7 @@ class TestLinks:
         (data / "train" / "SICK" / "pool").symlink_to(data / "pool")
         (data / "train" / "SICK" / "again").symlink_to(data / "train" / "NORMAL")
         (data / "train" / "SICK" / "round").symlink_to(data)
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         assert "train/SICK/pool/more/9.png" in set(manifest.table["path"])
         assert len(manifest) == 3
         again = "behind a link to a folder that is read already"
@@ -353,7 +353,7 @@ class TestLinks:
         (data / "COVID").symlink_to(tmp_path / "elsewhere")
         (data / "SICK" / "more").symlink_to(tmp_path / "elsewhere")
         (data / "up").symlink_to(tmp_path)
-        manifest = scan_folder(data, classes=["NORMAL", "COVID"])
+        manifest = load_manifest(data, classes=["NORMAL", "COVID"])
         assert "COVID/1.png" in set(manifest.table["path"])
         assert manifest.left_out["SICK/more"] == "behind a link to a folder elsewhere"
         assert manifest.left_out["up"] == "behind a link to a folder elsewhere"
@@ -363,7 +363,7 @@ class TestLinks:
 
     def test_to_a_split_or_a_class_inside_don_t_double_it(self, data: Path) -> None:
         (data / "latest").symlink_to(data / "SICK")
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         assert manifest.classes == ("NORMAL", "SICK")
         assert list(manifest.left_out) == ["latest"]
 
@@ -387,7 +387,7 @@ def deep(folder: Path, name: str) -> Iterator[None]:
 
 def test_a_deep_tree_is_walked_without_recursion(data: Path) -> None:
     with deep(data / "SICK", "d"):
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
         walked = list(walk_images(data))
     assert len(manifest) == 5
     assert not manifest.left_out
@@ -396,14 +396,14 @@ def test_a_deep_tree_is_walked_without_recursion(data: Path) -> None:
 
 def test_a_tree_deeper_than_paths_may_be_is_one_reason(data: Path) -> None:
     with deep(data / "SICK", "deeper"):
-        manifest = scan_folder(data)
+        manifest = load_manifest(data)
     assert len(manifest) == 4
     assert list(manifest.unreadable.values()) == ["file name too long"]
 
 
 def test_paths_of_files_left_out_are_seen_from_elsewhere(data: Path) -> None:
     (data / "SICK" / "x.txt").write_text("no")
-    seen = scan_folder(data).seen_from(data.parent)
+    seen = load_manifest(data).seen_from(data.parent)
     assert dict(seen.left_out) == {"data/SICK/x.txt": ".txt (not an image)"}
 
 
@@ -413,10 +413,10 @@ class TestSeveralSets:
             for label in (healthy, "PNEUMONIA"):
                 draw(tmp_path / fold / label / "1.png")
         with pytest.raises(InputError, match="several data sets in it: fold1, fold2"):
-            scan_folder(tmp_path)
+            load_manifest(tmp_path)
 
     def test_classes_with_the_same_folders_in_them_are_none(self, tmp_path: Path) -> None:
         for label in ("NORMAL", "PNEUMONIA"):
             for hospital in ("north", "south", "clear", "blurred"):
                 draw(tmp_path / label / hospital / "1.png")
-        assert scan_folder(tmp_path).classes == ("NORMAL", "PNEUMONIA")
+        assert load_manifest(tmp_path).classes == ("NORMAL", "PNEUMONIA")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from featx._progress import SILENT
-from featx.data import Manifest, Pseudonyms, load_manifest, scan_folder
-from featx.data._dicom import own_salt
+from featx.data import Manifest, load_manifest
+from featx.data._dicom import Pseudonyms, own_salt
 from featx.data._tables import read_table
 from featx.errors import InputError
 from tests.conftest import _megabytes
@@ -93,7 +93,8 @@ class TestReading:
 
     def test_hashes_may_be_in_capitals(self, images: Path) -> None:
         known = load_manifest(listing(images, GOOD)).table
-        lines = [f"{r.path},{r.label},{r.sha256.upper()}" for r in known.itertuples()]
+        columns = (known["path"], known["label"], known["sha256"].str.upper())
+        lines = [",".join(row) for row in zip(*columns, strict=True)]
         again = load_manifest(listing(images, "\n".join(["path,label,sha256", *lines])))
         assert again.unreadable == {}
         assert again.table.equals(known)
@@ -249,7 +250,7 @@ class TestRoundTrip:
     def test_spaces_at_the_ends_of_names_stay(self, tmp_path: Path) -> None:
         draw(tmp_path / "data" / " A " / "a.png", 1)
         draw(tmp_path / "data" / "B" / " b .png", 2)
-        manifest = scan_folder(tmp_path / "data")
+        manifest = load_manifest(tmp_path / "data")
         manifest.save(tmp_path / "m.csv")
         assert load_manifest(tmp_path / "m.csv", root=manifest.root).table.equals(manifest.table)
 
@@ -312,7 +313,7 @@ class TestRoundTrip:
 def test_a_folder_and_a_listing_of_it_are_the_same(tmp_path: Path) -> None:
     for name, label in (("a.png", "A"), ("b.png", "B"), ("c.jpeg", "B")):
         draw(tmp_path / "data" / "train" / label / name, len(name))
-    scanned = scan_folder(tmp_path / "data")
+    scanned = load_manifest(tmp_path / "data")
     lines = [f"{p},{label},{s}" for p, label, s in scanned.table[["path", "label", "split"]].values]
     file = tmp_path / "data" / "m.csv"
     file.write_text("\n".join(["path,label,split", *lines]))
@@ -384,4 +385,4 @@ def test_a_parquet_file_of_any_types_is_text(tmp_path: Path) -> None:
         "share": ["0.5", ""],
         "seen": ["True", "False"],
     }
-    assert table.lines == [1, 2]
+    assert table.places == [1, 2]

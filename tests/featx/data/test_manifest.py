@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from featx.data import Manifest
+from featx.data import Manifest, ReadingOptions
 from featx.data._manifest import order_classes
 from featx.errors import InputError
 
@@ -34,11 +34,12 @@ def test_counts_have_a_column_for_a_class_without_images() -> None:
 def test_the_positive_class_is_the_last(
     classes: list[str] | None, positive: str | None, expected: tuple[str, str]
 ) -> None:
-    assert order_classes(["B", "A"], classes, positive) == expected
+    asked = ReadingOptions(classes=classes, positive=positive)
+    assert order_classes(["B", "A"], asked) == expected
 
 
 def test_no_two_classes_is_an_error_that_counts_them() -> None:
     with pytest.raises(InputError, match="there is 1: A"):
-        order_classes(["A"], None, None)
+        order_classes(["A"], ReadingOptions())
     with pytest.raises(InputError, match="there are 3: A, B, C"):
-        order_classes(["A", "B", "C"], None, None)
+        order_classes(["A", "B", "C"], ReadingOptions())

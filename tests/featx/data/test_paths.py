@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -22,10 +23,13 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def paths(images: Path, text: str, **options: object) -> list[str]:
-    manifest = load_manifest(listing(images, text), **options)  # type: ignore[arg-type]
+Form = Literal["NFC", "NFD"]
+
+
+def paths(images: Path, text: str, **options: Any) -> list[str]:
+    manifest = load_manifest(listing(images, text), **options)
     assert manifest.unreadable == {}
-    return manifest.table["path"].tolist()  # type: ignore[no-any-return]
+    return manifest.table["path"].tolist()
 
 
 def test_backslashes(images: Path) -> None:
@@ -58,7 +62,7 @@ def test_home(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("disk", "table"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
-def test_accents_as_the_disk_has_them(images: Path, disk: str, table: str) -> None:
+def test_accents_as_the_disk_has_them(images: Path, disk: Form, table: Form) -> None:
     there = f"{unicodedata.normalize(disk, 'fünf')}/{unicodedata.normalize(disk, NAME)}"
     draw(images / there, 5)
     written = unicodedata.normalize(table, f"fünf/{NAME}")

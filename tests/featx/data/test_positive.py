@@ -7,14 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.data import (
-    is_healthy_name,
-    load_manifest,
-    positive_is_known,
-    positive_warning,
-    scan_folder,
-)
+from featx.data import ReadingOptions, load_manifest, positive_is_known, positive_warning
 from featx.data._manifest import order_classes
+from featx.data._positive import is_healthy_name
 from tests.featx.data.test_folders import draw
 
 PAIRS = [
@@ -52,7 +47,7 @@ PAIRS = [
 @pytest.mark.parametrize(("negative", "positive"), PAIRS)
 def test_the_class_with_a_healthy_name_is_the_negative_one(negative: str, positive: str) -> None:
     for found in ((negative, positive), (positive, negative)):
-        assert order_classes(found, None, None) == (negative, positive)
+        assert order_classes(found, ReadingOptions()) == (negative, positive)
     assert positive_is_known((negative, positive))
     assert positive_warning((negative, positive), chosen=False) == ""
 
@@ -66,7 +61,7 @@ def test_names_that_only_look_healthy(name: str) -> None:
 def test_the_alphabet_decides_where_both_or_none_is_known_and_that_is_said(
     found: tuple[str, str],
 ) -> None:
-    assert order_classes(found[::-1], None, None) == found
+    assert order_classes(found[::-1], ReadingOptions()) == found
     said = positive_warning(found, chosen=False)
     assert said.startswith("WARNING: the alphabet alone made")
     assert said.endswith(f"give `positive` {found[0]}.")
@@ -75,26 +70,29 @@ def test_the_alphabet_decides_where_both_or_none_is_known_and_that_is_said(
 
 def test_what_was_asked_for_wins_and_a_healthy_positive_class_is_warned_of() -> None:
     found = ("abnormal", "normal")
-    assert order_classes(found, ["abnormal", "normal"], None) == found
-    assert order_classes(found, None, "normal") == found
-    assert order_classes(found, ["normal", "abnormal"], "normal") == found
+    for asked in (
+        ReadingOptions(classes=["abnormal", "normal"]),
+        ReadingOptions(positive="normal"),
+        ReadingOptions(classes=["normal", "abnormal"], positive="normal"),
+    ):
+        assert order_classes(found, asked) == found
     assert "`positive` abnormal" in positive_warning(found)
 
 
 def test_a_run_that_is_evaluated_keeps_its_own_order() -> None:
-    asked = ["abnormal", "normal"]
-    assert order_classes(("normal",), asked, None, both=False) == ("abnormal", "normal")
+    asked = ReadingOptions(classes=["abnormal", "normal"], both_classes=False)
+    assert order_classes(("normal",), asked) == ("abnormal", "normal")
 
 
 def test_accents_may_be_characters_of_their_own() -> None:
     composed, apart = "Anomali\u00e9", "Anomalie\u0301"
-    assert order_classes([apart, "Sain"], None, composed) == ("Sain", apart)
+    assert order_classes([apart, "Sain"], ReadingOptions(positive=composed)) == ("Sain", apart)
 
 
 def test_folders_tables_and_arrays_alike(tmp_path: Path) -> None:
     for name in ("abnormal", "normal"):
         draw(tmp_path / "data" / name / f"{name}.png", len(name))
-    assert scan_folder(tmp_path / "data").classes == ("normal", "abnormal")
+    assert load_manifest(tmp_path / "data").classes == ("normal", "abnormal")
     file = tmp_path / "data" / "m.csv"
     file.write_text("path,label\nabnormal/abnormal.png,1.0\nnormal/normal.png,0.0\n")
     assert load_manifest(file).classes == ("0.0", "1.0")

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 from featx._run import load_run
-from featx.demo import DemoResult, DemoSize, run_demo
+from featx.demo import DemoResult, DemoSize, run_demo, write_phantoms
 from featx.demo import _walkthrough as walkthrough
 from featx.errors import InputError
 from featx_cache import open_cache
+from tests.folds import use_two_folds
 
 SIZE = DemoSize(patients=12, input_size=32, copies=1, epochs=1)
 
@@ -25,8 +26,9 @@ SIZE = DemoSize(patients=12, input_size=32, copies=1, epochs=1)
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write no report where nobody looks at it."""
-    page = SimpleNamespace(html=Path("no-report.html"))
-    monkeypatch.setattr(walkthrough, "write_report", lambda *_, **__: page)
+    written = SimpleNamespace(html=Path("no-report.html"))
+    page = SimpleNamespace(save=lambda *_, **__: written)
+    monkeypatch.setattr(walkthrough, "report", lambda *_, **__: page)
 
 
 class Notes:
@@ -55,7 +57,7 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
 def _quick(small_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two folds, one layer in the Keras head, and no pretrained weights on the machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(patch)
         patch.setattr("featx.heads._keras_head.build_network", small_network)
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.delenv("FEATX_WEIGHTS_DIR", raising=False)
@@ -137,13 +139,13 @@ def test_a_demo_that_was_interrupted_while_drawing_draws_anew(
     def interrupt(*_: Any, **__: Any) -> NoReturn:
         raise KeyboardInterrupt
 
-    draw = walkthrough.write_phantoms
+    draw = write_phantoms
 
     def draw_and_stop(*arguments: Any, **options: Any) -> NoReturn:
         draw(*arguments, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(walkthrough, "scan_folder", interrupt)  # the next step
+    monkeypatch.setattr(walkthrough, "load_manifest", interrupt)  # the next step
     monkeypatch.setattr(walkthrough, "write_phantoms", draw_and_stop)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path / "out", SIZE, seed=3)
@@ -177,7 +179,7 @@ def test_a_demo_of_another_size_or_seed_is_not_mixed_in(
 ) -> None:
     before = digests(made.cache.parent, "*.png")
     with pytest.raises(InputError, match="another size or seed"):
-        run_demo(made.cache.parent, **({"size": SIZE, "seed": 3} | changed))
+        run_demo(made.cache.parent, changed.get("size", SIZE), seed=changed.get("seed", 3))
     assert digests(made.cache.parent, "*.png") == before
 
 

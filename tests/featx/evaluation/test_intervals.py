@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from featx.errors import InputError
-from featx.evaluation._clustered import added, clustered_interval, extreme_area_interval
+from featx.evaluation._clustered import (
+    clustered_interval,
+    extreme_area_interval,
+    weighted_sum_interval,
+)
 from featx.evaluation._delong import area_interval, areas, compare_areas
 from featx.evaluation._interval import Interval, proportion_interval
 from featx.evaluation._prevalence import predictive_values
-from featx.evaluation._resampling import (
-    bootstrap_intervals,
-    resampled_weights,
-    weighted_auc,
-    weighted_average_precision,
-)
+from featx.evaluation._resampling import Weights, bootstrap_intervals, resampled_weights
+from featx.evaluation._weighted_metrics import weighted_auc, weighted_average_precision
 
 
 def drawn(count: int, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -199,6 +200,10 @@ class TestPrevalence:
             predictive_values(0.9, 0.9, prevalence)
 
 
+def mean(values: Weights, weights: Weights) -> Weights:
+    return np.asarray(weights @ values / weights.sum(axis=1))
+
+
 class TestResampling:
     def test_weights_count_patients(self) -> None:
         groups = np.array([0, 0, 1, 2, 2, 2])
@@ -227,19 +232,22 @@ class TestResampling:
             # Fifty patients of four images, whose images share what is special about them.
             values = random.normal(0, 1, 50).repeat(4) + random.normal(0, 0.5, 200)
             groups = np.arange(50).repeat(4)
-            intervals = bootstrap_intervals(
-                {"mean": lambda w, v=values: w @ v / w.sum(axis=1)},
-                groups,
-                seed=seed,
-                resamples=400,
-            )
-            held += intervals["mean"].low <= 0.0 <= intervals["mean"].high
+            interval = bootstrap_intervals(
+                {"mean": partial(mean, values)}, groups, seed=seed, resamples=400
+            )["mean"]
+            held += interval.low <= 0.0 <= interval.high
         assert 0.89 <= held / 200 <= 0.985
 
     def test_a_statistic_that_is_never_defined_has_no_interval(self) -> None:
         undefined = {"x": lambda w: np.full(len(w), np.nan)}
         assert bootstrap_intervals(undefined, np.arange(5), seed=0, resamples=50) == {}
         assert bootstrap_intervals(undefined, np.arange(5), seed=0, resamples=0) == {}
+
+
+def clustered(hits: ArrayLike, patients: ArrayLike) -> Interval:
+    found = clustered_interval(hits, patients)
+    assert found is not None
+    return found
 
 
 class TestClustered:
@@ -261,41 +269,31 @@ class TestClustered:
             else:
                 size = 1 / alike - 1
                 own = random.beta(share * size, (1 - share) * size, patients)
-            found = clustered_interval(random.random(len(place)) < own[place], place)
-            assert found is not None
+            found = clustered(random.random(len(place)) < own[place], place)
             assert found.low < found.high
             inside += found.low <= share <= found.high
         assert inside / rounds >= 0.93
 
     def test_images_of_their_own_patients_have_clopper_and_pearson_s(self) -> None:
-        found = clustered_interval([True] * 50 + [False] * 3, range(53))
+        found = clustered([True] * 50 + [False] * 3, range(53))
         exact = proportion_interval(50, 53, "clopper_pearson")
-        assert found is not None
         assert exact is not None
         assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
 
     def test_the_rule_of_three_is_on_patients(self) -> None:
-        found = clustered_interval(np.zeros(1000), np.arange(100).repeat(10))
-        assert found is not None
+        found = clustered(np.zeros(1000), np.arange(100).repeat(10))
         assert found.low == 0.0
         assert found.high == pytest.approx(1 - 0.025 ** (1 / 100))
 
     def test_one_miss_doesn_t_tell_more_than_none(self) -> None:
         place = np.arange(100).repeat(10)
-        none, one, two = (
-            clustered_interval(np.arange(1000) >= misses, place) for misses in (0, 1, 2)
-        )
-        assert none is not None
-        assert one is not None
-        assert two is not None
+        none, one, two = (clustered(np.arange(1000) >= misses, place) for misses in (0, 1, 2))
         assert two.low < one.low < none.low
 
     def test_images_that_are_all_alike_are_worth_one(self) -> None:
         hits = np.arange(30) < 20
-        one = clustered_interval(hits, range(30))
-        many = clustered_interval(hits.repeat(8), np.arange(30).repeat(8))
-        assert one is not None
-        assert many is not None
+        one = clustered(hits, range(30))
+        many = clustered(hits.repeat(8), np.arange(30).repeat(8))
         assert (many.low, many.high) == pytest.approx((one.low, one.high), abs=0.02)
 
     def test_one_patient_has_none(self) -> None:
@@ -303,7 +301,9 @@ class TestClustered:
 
     def test_a_sum_of_two_is_as_wide_as_both_allow(self) -> None:
         # Independent errors add in squares: 0.3 and 0.4 make 0.5.
-        found = added((0.5, 0.5), (Interval(0.2, 0.8), Interval(0.1, 0.9)), (1.0, 1.0))
+        found = weighted_sum_interval(
+            (0.5, 0.5), (Interval(0.2, 0.8), Interval(0.1, 0.9)), (1.0, 1.0)
+        )
         assert (found.low, found.high) == pytest.approx((0.5, 1.5))
 
     def test_perfect_separation_is_no_certainty(self) -> None:

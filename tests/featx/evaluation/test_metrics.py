@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from sklearn import metrics as reference
 
+from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import Interval, Metrics, cautions, evaluate_scores
+from featx.evaluation import Interval, Metrics, caveats, evaluate_scores
 from featx.evaluation._prevalence import predictive_values
 
 # Eight images: of five sick ones three are called sick, of three healthy ones one.
@@ -22,16 +23,30 @@ PATIENTS = list("aabbccdd")
 INTERVALS = ("accuracy", "recall", "specificity")
 
 
+def measured(
+    y: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None, **options: Any
+) -> Metrics:
+    return evaluate_scores(Scores.from_arrays(y, scores, patients), 0.5, **options)
+
+
 @pytest.fixture(scope="module")
 def metrics() -> Metrics:
-    return evaluate_scores(Y, SCORES, 0.5, PATIENTS)
+    return measured(Y, SCORES, PATIENTS)
 
 
 @pytest.fixture(scope="module")
-def many() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def many() -> Scores:
+    """A hundred patients of three images."""
     random = np.random.default_rng(0)
     y = random.integers(0, 2, 300)
-    return y, (0.3 * y + 0.7 * random.uniform(size=300)).round(3)
+    scores = (0.3 * y + 0.7 * random.uniform(size=300)).round(3)
+    return Scores.from_arrays(y, scores, [f"p{n // 3:03}" for n in range(300)])
+
+
+@pytest.fixture(scope="module")
+def alone(many: Scores) -> Scores:
+    """The same images, each of its own patient."""
+    return Scores.from_arrays(many.positive, many.score)
 
 
 class TestValues:
@@ -56,11 +71,9 @@ class TestValues:
     def test_hand_computed_values(self, metrics: Metrics, name: str, value: float) -> None:
         assert getattr(metrics, name) == pytest.approx(value)
 
-    def test_values_equal_scikit_learn_s(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        y, scores = many
-        found = evaluate_scores(y, scores, 0.55, np.arange(300))
+    def test_values_equal_scikit_learn_s(self, many: Scores) -> None:
+        y, scores = many.positive, many.score
+        found = evaluate_scores(many, 0.55)
         called = scores >= 0.55
         assert found.accuracy == pytest.approx(reference.accuracy_score(y, called))
         assert found.recall == pytest.approx(reference.recall_score(y, called))
@@ -74,19 +87,19 @@ class TestValues:
         assert found.log_loss == pytest.approx(reference.log_loss(y, scores))
 
     def test_a_score_equal_to_the_threshold_is_positive(self) -> None:
-        assert evaluate_scores([1, 0], [0.5, 0.4], 0.5, [1, 2]).recall == 1.0
+        assert measured([1, 0], [0.5, 0.4]).recall == 1.0
 
     def test_a_score_of_exactly_0_or_1_that_is_wrong_keeps_the_log_loss_finite(self) -> None:
-        assert np.isfinite(evaluate_scores([1, 0], [0.0, 1.0], 0.5, [1, 2]).log_loss)
+        assert np.isfinite(measured([1, 0], [0.0, 1.0]).log_loss)
 
     def test_labels_may_be_truth_values(self) -> None:
-        truths = evaluate_scores(np.array(Y, bool), SCORES, 0.5, PATIENTS)
-        assert truths == evaluate_scores(Y, SCORES, 0.5, PATIENTS)
+        truths = measured(np.array(Y, bool), SCORES, PATIENTS)
+        assert truths == measured(Y, SCORES, PATIENTS)
 
 
 class TestMissingClasses:
     def test_without_sick_images_what_needs_them_is_none(self) -> None:
-        plain = evaluate_scores([0, 0, 0], [0.1, 0.2, 0.7], 0.5, list("abc")).as_dict()
+        plain = measured([0, 0, 0], [0.1, 0.2, 0.7]).as_dict()
         missing = {name for name, value in plain.items() if value is None}
         assert missing == {
             "recall", "balanced_accuracy", "mcc", "roc_auc", "average_precision", "log_loss",
@@ -97,7 +110,7 @@ class TestMissingClasses:
         assert not missing & set(plain["intervals"])
 
     def test_without_healthy_images_what_needs_them_is_none(self) -> None:
-        plain = evaluate_scores([1, 1], [0.1, 0.7], 0.5, list("ab")).as_dict()
+        plain = measured([1, 1], [0.1, 0.7]).as_dict()
         assert plain["specificity"] is None
         assert plain["roc_auc"] is None
         assert plain["recall"] == 0.5
@@ -105,12 +118,12 @@ class TestMissingClasses:
         assert not {"specificity", "roc_auc", "mcc"} & set(plain["intervals"])
 
     def test_nobody_called_sick_leaves_precision_undefined(self) -> None:
-        plain = evaluate_scores([1, 0], [0.1, 0.2], 0.5, list("ab")).as_dict()
+        plain = measured([1, 0], [0.1, 0.2]).as_dict()
         assert plain["precision"] is None
         assert plain["f1"] == 0.0
 
     def test_the_plain_dict_is_json_without_nan(self) -> None:
-        found = evaluate_scores([0, 0], [0.1, 0.2], 0.5, list("ab"))
+        found = measured([0, 0], [0.1, 0.2])
         assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
 
     def test_intervals_become_low_and_high(self, metrics: Metrics) -> None:
@@ -122,11 +135,9 @@ class TestMissingClasses:
 
 
 class TestPrevalence:
-    def test_predictive_values_move_with_it_and_have_intervals(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        here = evaluate_scores(*many, 0.5, np.arange(300))
-        rare = evaluate_scores(*many, 0.5, np.arange(300), prevalence=0.02)
+    def test_predictive_values_move_with_it_and_have_intervals(self, alone: Scores) -> None:
+        here = evaluate_scores(alone, 0.5)
+        rare = evaluate_scores(alone, 0.5, prevalence=0.02)
         expected = predictive_values(here.recall, here.specificity, 0.02)
         assert (rare.at_prevalence["ppv"], rare.at_prevalence["npv"]) == expected
         assert rare.at_prevalence["ppv"] < here.precision
@@ -135,29 +146,27 @@ class TestPrevalence:
             assert interval.low < value < interval.high
 
     def test_without_sick_images_they_are_none(self) -> None:
-        found = evaluate_scores([0, 0], [0.1, 0.2], 0.5, [1, 2], prevalence=0.1).as_dict()
+        found = measured([0, 0], [0.1, 0.2], prevalence=0.1).as_dict()
         assert found["at_prevalence"] == {"prevalence": 0.1, "ppv": None, "npv": None}
 
 
 class TestRefusals:
     def test_no_images(self) -> None:
         with pytest.raises(InputError, match="no images"):
-            evaluate_scores([], [], 0.5, [])
+            measured([], [], [])
 
     @pytest.mark.parametrize("wrong", [np.nan, np.inf])
     def test_scores_that_are_not_finite(self, wrong: float) -> None:
         with pytest.raises(InputError, match="scores are not finite numbers: 1"):
-            evaluate_scores([0, 1], [0.5, wrong], 0.5, [1, 2])
+            measured([0, 1], [0.5, wrong])
 
 
 class TestIntervals:
     def width(self, interval: Interval) -> float:
         return interval.high - interval.low
 
-    def test_they_contain_the_value(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        found = evaluate_scores(*many, 0.5, np.arange(300) // 3)
+    def test_they_contain_the_value(self, many: Scores) -> None:
+        found = evaluate_scores(many, 0.5)
         for name in INTERVALS:
             interval = found.intervals[name]
             assert 0 <= interval.low < getattr(found, name) < interval.high <= 1
@@ -166,8 +175,8 @@ class TestIntervals:
         # Ten patients, half of them judged wrongly, each with 40 identical images: as much is
         # known as of ten images, however many there are.
         y, scores = np.tile([1, 0], 5).repeat(40), np.full(400, 0.7)
-        patients = evaluate_scores(y, scores, 0.5, np.arange(10).repeat(40))
-        images = evaluate_scores(y, scores, 0.5, np.arange(400))
+        patients = measured(y, scores, np.arange(10).repeat(40))
+        images = measured(y, scores)
         assert patients.accuracy == images.accuracy == 0.5
         wide = self.width(patients.intervals["accuracy"])
         narrow = self.width(images.intervals["accuracy"])
@@ -176,26 +185,17 @@ class TestIntervals:
         assert narrow == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 400), rel=0.15)
         assert wide == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 10), rel=0.25)
 
-    def test_patients_names_and_the_order_of_images_do_not_matter_much(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        y, scores = many
-        groups = np.arange(300) // 3
+    def test_patients_names_and_the_order_of_images_do_not_matter_much(self, many: Scores) -> None:
         order = np.random.default_rng(1).permutation(300)
-        one = evaluate_scores(y, scores, 0.5, [f"p{g:03}" for g in groups])
-        other = evaluate_scores(
-            y[order], scores[order], 0.5, np.array([f"p{g:03}" for g in groups])[order]
-        )
+        one, other = evaluate_scores(many, 0.5), evaluate_scores(many[order], 0.5)
         assert one.intervals.keys() == other.intervals.keys()
         for name, interval in one.intervals.items():
             assert interval.low == pytest.approx(other.intervals[name].low, abs=1e-12)
             assert interval.high == pytest.approx(other.intervals[name].high, abs=1e-12)
 
-    def test_equal_seeds_give_equal_intervals_and_others_do_not(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
+    def test_equal_seeds_give_equal_intervals_and_others_do_not(self, alone: Scores) -> None:
         def intervals(seed: int) -> Any:
-            return evaluate_scores(*many, 0.5, np.arange(300), seed=seed).intervals
+            return evaluate_scores(alone, 0.5, seed=seed).intervals
 
         assert intervals(1) == intervals(1)
         assert intervals(1) != intervals(2)
@@ -204,13 +204,13 @@ class TestIntervals:
         np.random.seed(3)
         undisturbed = np.random.random()
         np.random.seed(3)
-        evaluate_scores(Y, SCORES, 0.5, PATIENTS)
+        measured(Y, SCORES, PATIENTS)
         assert np.random.random() == undisturbed
 
     def test_two_of_two_sick_patients_found_say_little(self) -> None:
         y = [1, 1] + [0] * 10
         scores = [0.9, 0.8] + [0.1] * 10
-        found = evaluate_scores(y, scores, 0.5, range(12))
+        found = measured(y, scores)
         # Clopper and Pearson's of 2 of 2: 0.025 ** (1 / 2).
         assert found.intervals["recall"].low == pytest.approx(0.025**0.5)
         assert found.intervals["recall"].high == 1.0
@@ -219,8 +219,8 @@ class TestIntervals:
         y = [0, 1] * 10
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            right = evaluate_scores(y, y, 0.5, range(20), prevalence=0.1)
-            wrong = evaluate_scores(y, [1 - v for v in y], 0.5, range(20), prevalence=0.1)
+            right = measured(y, y, prevalence=0.1)
+            wrong = measured(y, [1 - v for v in y], prevalence=0.1)
         assert right.intervals["accuracy"].low == pytest.approx(0.025 ** (1 / 20))
         assert right.intervals["recall"].low == pytest.approx(0.025 ** (1 / 10))
         assert wrong.intervals["accuracy"].high == pytest.approx(1 - 0.025 ** (1 / 20))
@@ -237,22 +237,20 @@ class TestIntervals:
 
     def test_without_a_miss_patients_count_and_not_their_images(self) -> None:
         y = np.repeat([0, 1] * 10, 50)
-        found = evaluate_scores(y, y, 0.5, np.arange(20).repeat(50)).intervals
+        found = measured(y, y, np.arange(20).repeat(50)).intervals
         assert found["recall"].low == pytest.approx(0.025 ** (1 / 10))
         assert found["accuracy"].low == pytest.approx(0.025 ** (1 / 20))
 
     def test_one_patient_has_no_interval(self) -> None:
-        assert evaluate_scores([0, 1], [0.1, 0.9], 0.5, ["a", "a"]).intervals == {}
+        assert measured([0, 1], [0.1, 0.9], ["a", "a"]).intervals == {}
 
     def test_one_sick_patient_has_no_interval_of_recall(self) -> None:
-        found = evaluate_scores([0, 0, 1, 1], [0.1, 0.7, 0.9, 0.8], 0.5, list("abcc"))
+        found = measured([0, 0, 1, 1], [0.1, 0.7, 0.9, 0.8], list("abcc"))
         assert {"accuracy", "specificity"} <= set(found.intervals)
         assert not {"recall", "balanced_accuracy", "roc_auc"} & set(found.intervals)
 
-    def test_every_metric_has_one_and_lies_in_it(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        found = evaluate_scores(*many, 0.5, np.arange(300) // 3)
+    def test_every_metric_has_one_and_lies_in_it(self, many: Scores) -> None:
+        found = evaluate_scores(many, 0.5)
         named = {
             name
             for name, value in found.as_dict().items()
@@ -263,10 +261,8 @@ class TestIntervals:
             interval = found.intervals[name]
             assert interval.low < getattr(found, name) < interval.high
 
-    def test_others_take_images_for_independent(
-        self, many: tuple[NDArray[np.int64], NDArray[np.float64]]
-    ) -> None:
-        found = evaluate_scores(*many, 0.5, np.arange(300))
+    def test_others_take_images_for_independent(self, alone: Scores) -> None:
+        found = evaluate_scores(alone, 0.5)
         others = found.other_intervals
         assert set(others["wilson"]) == set(others["clopper_pearson"])
         for name, wilson in others["wilson"].items():
@@ -284,16 +280,16 @@ class TestCautions:
     CLASSES = ("NORMAL", "PNEUMONIA")
 
     def test_few_patients_and_a_class_that_is_missing_are_said(self) -> None:
-        few = evaluate_scores([0] * 5 + [1] * 5, [0.1] * 5 + [0.9] * 5, 0.5, range(10)).as_dict()
-        (said,) = cautions(few, self.CLASSES)
+        few = measured([0] * 5 + [1] * 5, [0.1] * 5 + [0.9] * 5).as_dict()
+        (said,) = caveats(few, self.CLASSES)
         assert said.startswith("Few patients: recall may be anything from 0.")
         assert ", specificity may be" in said
-        one = evaluate_scores([0] * 90, [0.1] * 90, 0.5, range(90)).as_dict()
-        assert cautions(one, self.CLASSES) == [
+        one = measured([0] * 90, [0.1] * 90).as_dict()
+        assert caveats(one, self.CLASSES) == [
             "There is no image of PNEUMONIA: recall and ROC AUC are unknown."
         ]
 
     def test_many_are_not(self) -> None:
         scores = [0.1] * 100 + [0.9] * 100
-        many = evaluate_scores([0] * 100 + [1] * 100, scores, 0.5, range(200)).as_dict()
-        assert cautions(many, self.CLASSES) == []
+        many = measured([0] * 100 + [1] * 100, scores).as_dict()
+        assert caveats(many, self.CLASSES) == []

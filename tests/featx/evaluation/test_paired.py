@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation._paired import (
     Contender,
@@ -19,20 +21,22 @@ from featx.evaluation._paired import (
     mcnemar,
 )
 
-Population = tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.float64]]
 
-
-def population(patients: int = 60, seed: int = 0) -> Population:
-    """Three images a patient, which are alike; labels, patients, and how sick each looks."""
+def population(patients: int = 60, seed: int = 0) -> Scores:
+    """Three images a patient, which are alike; the score is how sick each looks."""
     random = np.random.default_rng(seed)
     patient = np.arange(3 * patients) // 3
     y = patient % 2 == 0
-    return y, patient, 1.5 * y + random.normal(0, 1, patients)[patient]
+    return Scores.from_arrays(y, 1.5 * y + random.normal(0, 1, patients)[patient], patient)
 
 
-def contender(name: str, look: NDArray[np.float64], noise: float, seed: int) -> Contender:
+def contender(name: str, people: Scores, noise: float, seed: int) -> Contender:
     random = np.random.default_rng(seed)
-    return Contender(name, norm.cdf(look + random.normal(0, noise, len(look)) - 0.75), 0.5)
+    return scored(name, people, random.normal(0, noise, len(people)))
+
+
+def scored(name: str, people: Scores, noise: NDArray[np.float64]) -> Contender:
+    return Contender(name, replace(people, score=norm.cdf(people.score + noise - 0.75)), 0.5)
 
 
 def by(tests: list[Difference], metric: str, method: str = "bootstrap") -> Difference:
@@ -69,8 +73,8 @@ class TestWorkedExamples:
 
 class TestComparison:
     def test_every_metric_is_there_and_differences_are_those_of_the_values(self) -> None:
-        y, groups, look = population()
-        tests = compare_runs(y, groups, [contender("a", look, 0.3, 1), contender("b", look, 2, 2)])
+        people = population()
+        tests = compare_runs([contender("a", people, 0.3, 1), contender("b", people, 2, 2)])
         names = {t.metric for t in tests if t.method == "bootstrap"}
         assert names == {
             "accuracy", "balanced_accuracy", "recall", "specificity", "precision", "npv", "f1",
@@ -86,13 +90,13 @@ class TestComparison:
         assert errors.only_other_wrong is not None
         assert errors.only_first_wrong is not None
         more = errors.only_other_wrong - errors.only_first_wrong
-        assert more / len(y) == pytest.approx(errors.difference)
+        assert more / len(people) == pytest.approx(errors.difference)
 
     def test_a_worse_run_is_found_and_a_run_does_not_differ_from_itself(self) -> None:
-        y, groups, look = population()
-        good, bad = contender("good", look, 0.1, 1), contender("bad", look, 4, 2)
+        people = population()
+        good, bad = contender("good", people, 0.1, 1), contender("bad", people, 4, 2)
         same = Contender("same", good.scores, good.threshold)
-        tests = compare_runs(y, groups, [good, bad, same])
+        tests = compare_runs([good, bad, same])
         for method in ("bootstrap", "delong"):
             found = by([t for t in tests if t.run == "bad"], "roc_auc", method)
             assert found.difference < 0
@@ -105,47 +109,49 @@ class TestComparison:
             assert test.p_value == test.adjusted == 1.0
 
     def test_adjusted_p_values_are_holm_s_over_all_tests(self) -> None:
-        y, groups, look = population()
-        runs = [contender(str(n), look, noise, n) for n, noise in enumerate((0.3, 1.0, 3.0))]
-        tests = compare_runs(y, groups, runs)
-        assert [t.adjusted for t in tests] == pytest.approx(holm([t.p_value for t in tests]))
+        people = population()
+        runs = [contender(str(n), people, noise, n) for n, noise in enumerate((0.3, 1.0, 3.0))]
+        tests = compare_runs(runs)
+        assert [t.adjusted for t in tests] == pytest.approx(holm([t.p_value or 0.0 for t in tests]))
         assert len(tests) == 2 * 15
 
     def test_equal_runs_are_seldom_told_apart_though_patients_have_three_images(self) -> None:
         # The noise of the two is shared by the images of a patient: images aren't independent.
         alarms, count = 0, 50
         for seed in range(count):
-            y, groups, look = population(40, seed)
+            people = population(40, seed)
             runs = []
             for name in "ab":
                 random = np.random.default_rng((seed, ord(name)))
-                own = random.normal(0, 1.0, 40)[groups] + random.normal(0, 0.2, len(y))
-                runs.append(Contender(name, norm.cdf(look + own - 0.75), 0.5))
-            p_value = by(compare_runs(y, groups, runs, resamples=100), "roc_auc").p_value
+                own = random.normal(0, 1.0, 40)[people.patient_number] + random.normal(
+                    0, 0.2, len(people)
+                )
+                runs.append(scored(name, people, own))
+            p_value = by(compare_runs(runs, resamples=100), "roc_auc").p_value
             assert p_value is not None
             alarms += p_value < 0.05
         assert alarms / count <= 0.14
 
     def test_without_sick_images_areas_are_left_out_and_the_rest_is_tested(self) -> None:
-        y, groups, look = population()
-        well = ~y
-        runs = [contender("a", look[well], 0.3, 1), contender("b", look[well], 3.0, 2)]
-        tests = compare_runs(y[well], groups[well], runs)
+        people = population()
+        well = people[~people.positive]
+        runs = [contender("a", well, 0.3, 1), contender("b", well, 3.0, 2)]
+        tests = compare_runs(runs)
         assert not [t for t in tests if t.metric in ("roc_auc", "recall", "mcc")]
         specificity = by(tests, "specificity")
         assert specificity.p_value is not None
         json.dumps([t.as_dict() for t in tests], allow_nan=False)
 
     def test_each_run_has_its_own_threshold(self) -> None:
-        y, groups, look = population()
-        run = contender("a", look, 0.3, 1)
+        people = population()
+        run = contender("a", people, 0.3, 1)
         strict = Contender("strict", run.scores, 0.9)
-        tests = compare_runs(y, groups, [run, strict])
+        tests = compare_runs([run, strict])
         assert by(tests, "recall").difference < 0
         assert by(tests, "specificity").difference > 0
         assert by(tests, "roc_auc").difference == 0
 
     def test_one_run_is_no_comparison(self) -> None:
-        y, groups, look = population()
+        people = population()
         with pytest.raises(InputError, match="needs two runs"):
-            compare_runs(y, groups, [contender("a", look, 0.3, 1)])
+            compare_runs([contender("a", people, 0.3, 1)])

@@ -12,7 +12,7 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
 from featx.errors import InputError
-from featx.evaluation import Reference, average
+from featx.evaluation import Reference, average_over_grid
 
 CHANNELS = 6
 
@@ -35,13 +35,13 @@ def reference() -> Reference:
 
 def test_averages_are_means_over_the_grid() -> None:
     grid = np.arange(2 * 3 * 3 * 4, dtype=np.float16).reshape(2, 3, 3, 4)
-    assert np.array_equal(average(grid), grid.astype(np.float32).mean(axis=(1, 2)))
-    assert average(grid).dtype == np.float32
+    assert np.array_equal(average_over_grid(grid), grid.astype(np.float32).mean(axis=(1, 2)))
+    assert average_over_grid(grid).dtype == np.float32
 
 
 def test_vectors_pass_through() -> None:
     vectors = np.ones((2, 5), np.float16)
-    assert np.array_equal(average(vectors), vectors)
+    assert np.array_equal(average_over_grid(vectors), vectors)
 
 
 def test_a_distance_is_mahalanobiss(reference: Reference) -> None:
@@ -76,7 +76,7 @@ def test_what_is_written_is_read_back(reference: Reference, tmp_path: Path) -> N
     halves = [np.arange(0, 500, 2), np.arange(1, 500, 2)]
     Reference.write(tmp_path / "r.h5", ((half, grid[half]) for half in halves))
     read = Reference.read(tmp_path / "r.h5", reference.table)
-    assert read.vectors == pytest.approx(average(grid), abs=1e-3)
+    assert read.vectors == pytest.approx(average_over_grid(grid), abs=1e-3)
     assert read.mean is not None
     assert read.mean.dtype == np.float32
     assert read.mean == pytest.approx(grid.mean(axis=0, dtype=np.float64), abs=1e-6)

@@ -82,7 +82,7 @@ def test_an_unknown_column_is_told_of_with_one_that_looks_like_it() -> None:
 
 
 def test_images_without_a_seam_ask_for_a_column() -> None:
-    with pytest.raises(InputError, match="`seam` COLUMN"):
+    with pytest.raises(InputError, match="Name a column of the manifest with `seam`"):
         find_seams(hospitals(), "SICK")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from scipy.special import expit
 
 from featx.errors import InputError
 from featx.evaluation._shift import (
-    ALPHA,
-    FAR_MARKS,
+    DISTANCE_MARKS,
     KS_MARKS,
+    SHIFT_P_VALUE,
     Population,
     Shift,
     Signal,
@@ -61,20 +62,20 @@ class TestRule:
         alarms = 0
         for seed in range(100):
             here, training = drawn(patients, 2 * seed), drawn(others, 2 * seed + 1)
-            alarms += compared(training, here, seed).speaks
+            alarms += compared(training, here, seed).suspected
         assert alarms <= 5
 
     def test_images_of_one_patient_are_no_further_evidence(self) -> None:
         alarms = 0
         for seed in range(50):
             here, training = drawn(40, 2 * seed, images=12), drawn(300, 2 * seed + 1)
-            alarms += compared(training, here, seed).speaks
+            alarms += compared(training, here, seed).suspected
         assert alarms <= 2
 
     def test_what_is_significant_but_small_is_not_reported(self) -> None:
         shift = compared(drawn(20_000, 0), drawn(20_000, 1, scores=0.08))
         scores = signal(shift, "scores")
-        assert scores.p_value < ALPHA
+        assert scores.p_value < SHIFT_P_VALUE
         assert scores.effect < KS_MARKS[0]
         assert shift.verdict == "alike"
 
@@ -89,9 +90,7 @@ class TestRule:
             ({"sick": 0.1}, "stability"),
         ],
     )
-    def test_a_large_difference_is_found_and_named(
-        self, change: dict[str, float], name: str
-    ) -> None:
+    def test_a_large_difference_is_found_and_named(self, change: dict[str, Any], name: str) -> None:
         shift = compared(drawn(600, 0), drawn(150, 1, **change))
         assert shift.verdict == "differs"
         assert signal(shift, name).verdict == "differs"
@@ -107,10 +106,10 @@ class TestRule:
         assert compared(drawn(600, 0), drawn(200, 1, distances=-3.0)).verdict == "alike"
 
     def test_an_effect_and_a_level_are_both_needed(self) -> None:
-        assert Signal("far", 0.5, FAR_MARKS, 0.01).verdict == "unclear"
-        assert Signal("far", 0.04, FAR_MARKS, 1e-9).verdict == "alike"
-        assert Signal("far", 0.05, FAR_MARKS, 1e-9).verdict == "may differ"
-        assert Signal("far", 0.2, FAR_MARKS, 1e-9).verdict == "differs"
+        assert Signal("far", 0.5, DISTANCE_MARKS, 0.01).verdict == "unclear"
+        assert Signal("far", 0.04, DISTANCE_MARKS, 1e-9).verdict == "alike"
+        assert Signal("far", 0.05, DISTANCE_MARKS, 1e-9).verdict == "may differ"
+        assert Signal("far", 0.2, DISTANCE_MARKS, 1e-9).verdict == "differs"
 
 
 class TestStabilityIndex:
@@ -169,7 +168,7 @@ class TestWords:
             for seed in range(100)
             if (found := compared(drawn(800, seed), drawn(31, seed + 500))).verdict == "unclear"
         )
-        assert not shift.speaks
+        assert not shift.suspected
         assert shift.sentence.startswith("It is unclear whether this population differs")
         assert "with 31 patients this may be chance" in shift.sentence
         assert any(s.verdict == "unclear" and s.effect >= s.marks[1] for s in shift.signals)

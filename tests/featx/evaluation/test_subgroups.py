@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import evaluate_scores
-from featx.evaluation._subgroups import divisible_by, evaluate_subgroups
+from featx.evaluation._subgroups import Subgroups, evaluate_subgroups, subgroup_columns
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -41,19 +42,21 @@ def table() -> pd.DataFrame:
     )
 
 
-def names(found: object) -> list[str]:
-    return [part.name for part in found.parts]  # type: ignore[attr-defined]
+def divided(table: pd.DataFrame, column: str) -> Subgroups:
+    return evaluate_subgroups(Scores.from_table(table, CLASSES), 0.5, table, column)
+
+
+def names(found: Subgroups) -> list[str]:
+    return [part.name for part in found.parts]
 
 
 def test_each_cause_is_told_from_all_of_the_healthy(table: pd.DataFrame) -> None:
-    found = evaluate_subgroups(table, "cause", 0.5, CLASSES)
+    found = divided(table, "cause")
     assert found.shared == "NORMAL"
     assert set(names(found)) == {"bacteria", "virus"}
     for part in found.parts:
         chosen = table[table["cause"].isin([part.name, ""])]
-        expected = evaluate_scores(
-            chosen["label"] == "PNEUMONIA", chosen["score"], 0.5, chosen["group"]
-        )
+        expected = evaluate_scores(Scores.from_table(chosen, CLASSES), 0.5)
         assert part.metrics == expected
         assert part.negatives == (table["cause"] == "").sum()
         assert part.positives == (table["cause"] == part.name).sum()
@@ -62,7 +65,7 @@ def test_each_cause_is_told_from_all_of_the_healthy(table: pd.DataFrame) -> None
 
 
 def test_smallest_first_and_small_ones_are_named(table: pd.DataFrame) -> None:
-    found = evaluate_subgroups(table, "mode", 0.5, CLASSES)
+    found = divided(table, "mode")
     assert names(found) == ["RGB", "L"]
     assert found.shared == ""
     assert found.parts[0].note == "too few patients: 8 with PNEUMONIA, 4 with NORMAL"
@@ -72,7 +75,7 @@ def test_smallest_first_and_small_ones_are_named(table: pd.DataFrame) -> None:
 
 def test_a_part_of_one_class_is_measured_as_far_as_it_goes(table: pd.DataFrame) -> None:
     odd = table.assign(room=np.where(table["cause"] == "virus", "x-ray 2", "x-ray 1"))
-    part = evaluate_subgroups(odd, "room", 0.5, CLASSES).parts[0]
+    part = divided(odd, "room").parts[0]
     assert part.name == "x-ray 2"
     assert part.note == "no NORMAL"
     assert 0 < part.metrics.recall < 1
@@ -81,7 +84,7 @@ def test_a_part_of_one_class_is_measured_as_far_as_it_goes(table: pd.DataFrame) 
 
 
 def test_size_bands_go_by_the_shorter_side(table: pd.DataFrame) -> None:
-    found = evaluate_subgroups(table, "size", 0.5, CLASSES)
+    found = divided(table, "size")
     side = table[["width", "height"]].min(axis=1)
     counts = {part.name: part.metrics.images for part in found.parts}
     assert counts["below 256 px"] == (side < 256).sum()
@@ -91,34 +94,34 @@ def test_size_bands_go_by_the_shorter_side(table: pd.DataFrame) -> None:
 
 
 def test_many_numbers_are_divided_at_their_quartiles(table: pd.DataFrame) -> None:
-    found = evaluate_subgroups(table, "age", 0.5, CLASSES)
+    found = divided(table, "age")
     assert len(found.parts) == 4
     assert {"0 to 17"} < set(names(found))
     assert min(part.metrics.images for part in found.parts) > 40
     few = table.assign(age=[str(n % 8) for n in range(len(table))])
-    assert set(names(evaluate_subgroups(few, "age", 0.5, CLASSES))) == set("01234567")
+    assert set(names(divided(few, "age"))) == set("01234567")
 
 
 def test_images_without_a_value_are_a_part_where_both_classes_have_some(
     table: pd.DataFrame,
 ) -> None:
-    found = evaluate_subgroups(table, "ward", 0.5, CLASSES)
+    found = divided(table, "ward")
     assert names(found) == ["(empty)", "A"]
     assert found.parts[0].metrics.images == 7
 
 
 def test_columns_that_can_be_asked_for(table: pd.DataFrame) -> None:
-    assert divisible_by(table) == ["cause", "mode", "width", "height", "age", "ward", "size"]
-    assert "size" not in divisible_by(table.drop(columns="width"))
+    assert subgroup_columns(table) == ["cause", "mode", "width", "height", "age", "ward", "size"]
+    assert "size" not in subgroup_columns(table.drop(columns="width"))
     with pytest.raises(InputError, match="there is no column 'caus'") as error:
-        evaluate_subgroups(table, "caus", 0.5, CLASSES)
+        divided(table, "caus")
     assert "Did you mean cause?" in str(error.value)
     with pytest.raises(InputError, match="no column 'group'"):
-        evaluate_subgroups(table, "group", 0.5, CLASSES)
+        divided(table, "group")
 
 
 def test_too_many_values_and_none(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="has 210 values"):
-        evaluate_subgroups(table.assign(study=table["group"]), "study", 0.5, CLASSES)
+        divided(table.assign(study=table["group"]), "study")
     with pytest.raises(InputError, match="no image has a value"):
-        evaluate_subgroups(table.assign(ward=""), "ward", 0.5, CLASSES)
+        divided(table.assign(ward=""), "ward")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from featx.explain import Method, Neighbour, Verdict, explanation_figure
+from featx.explain import Method, Neighbor, Verdict
+from featx.explain._figure import explanation_figure
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 METHOD = Method("class activation", "logit", "the cell's share of the score")
@@ -24,15 +24,15 @@ def drawn(name: str = "a.png", **changes: Any) -> Figure:
         changes.pop("classes", CLASSES),
     )  # fmt: skip
     near = [
-        (Neighbour(f"train/{label}/{n}.png", label, 0.1 * n), PIXELS if n else None)
+        (Neighbor(f"train/{label}/{n}.png", label, 0.1 * n), PIXELS if n else None)
         for n, label in enumerate(["PNEUMONIA", "PNEUMONIA", "NORMAL", "NORMAL"])
     ]
-    neighbours = changes.pop("neighbours", near)
+    neighbors = changes.pop("neighbors", near)
     image = np.zeros(changes.pop("shape", (300, 400, 1)))
     figure = explanation_figure(
-        name, image, np.eye(3), METHOD, verdict, neighbours, changes.pop("notes", ())
+        name, image, np.eye(3), METHOD, verdict, neighbors, changes.pop("notes", ())
     )
-    FigureCanvasAgg(figure).draw()
+    figure.draw_without_rendering()
     return figure
 
 
@@ -87,13 +87,13 @@ def test_a_score_near_0_or_1_is_not_rounded_to_it() -> None:
     assert "score 0.999912" in words(drawn(score=0.999912))
 
 
-def test_neighbours_have_class_and_distance_but_no_name_and_a_note_where_they_are_gone() -> None:
+def test_neighbors_have_class_and_distance_but_no_name_and_a_note_where_they_are_gone() -> None:
     said = words(drawn())
     assert "PNEUMONIA, 0.100" in said
     assert "NORMAL, 0.300" in said
     assert "1.png" not in said
     assert said.count("not there") == 1
-    assert "no neighbours" in words(drawn(neighbours=()))
+    assert "no neighbors" in words(drawn(neighbors=()))
 
 
 @pytest.mark.parametrize("shape", [(300, 300, 1), (200, 640, 3), (640, 250, 1)])

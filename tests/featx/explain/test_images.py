@@ -1,10 +1,11 @@
-"""Explaining images of a run: figures, tables, and what happens to files that are there already."""
+"""Explaining images of a run: in memory, in a folder, and beside files that are there already."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from featx.errors import InputError
 from featx.explain import explain_images, heat_maps
 from featx.extraction._pipeline import stack, to_storage
 from featx.images import decode
+from featx.scoring import ImageScorer, ScoredImage
 from tests.dicoms import dicom
 
 
@@ -50,7 +52,7 @@ def test_each_image_has_a_figure_and_a_line(
     out = tmp_path / "out"
     found = explain_images(run, images, out, backbone=tiny_backbone)
     names = ["a-explained.png", "A-explained-2.png", "", "c-explained.png"]
-    assert [explanation.figure for explanation in found] == names
+    assert found.to_frame()["figure"].tolist() == names
     written = {*filter(None, names), "explanations.csv", "explanations.json"}
     assert {path.name for path in out.iterdir()} == written
     lines = table(out)
@@ -74,6 +76,49 @@ def test_scores_and_verdicts_are_those_of_predict(
             assert float(line["threshold"]) == prediction.threshold
 
 
+class TestInMemory:
+    def test_a_notebook_shows_the_figures_and_nothing_is_written(
+        self, run: Run, tiny_backbone: Backbone, images: list[Path], tmp_path: Path
+    ) -> None:
+        found = explain_images(run, images[:3], backbone=tiny_backbone, progress=False)
+        png = found[0]._repr_png_()
+        assert png is not None
+        explain_images(run, images[0], tmp_path / "out", backbone=tiny_backbone)
+        assert png == (tmp_path / "out" / "a-explained.png").read_bytes()
+        assert found[2]._repr_png_() is None
+        assert found._repr_html_().count("data:image/png;base64,") == 2
+        assert "text, not an image" in found._repr_html_()
+        assert repr(found) == "Explanations(3 images, 1 failed)"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
+
+    def test_figures_are_drawn_of_files_that_are_gone(
+        self, run: Run, tiny_backbone: Backbone, images: list[Path]
+    ) -> None:
+        kept, gone = explain_images(run, [images[0], images[2]], backbone=tiny_backbone)
+        images[0].unlink()
+        assert kept.figure().get_axes()
+        with pytest.raises(InputError, match="text, not an image"):
+            gone.figure()
+
+
+def test_a_file_that_vanishes_is_a_row_with_an_error(
+    run: Run, tiny_backbone: Backbone, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = ImageScorer.score
+
+    def score_and_remove(scorer: ImageScorer, paths: list[Path]) -> Iterator[ScoredImage]:
+        for scored in list(score(scorer, paths)):
+            images[1].unlink(missing_ok=True)
+            yield scored
+
+    monkeypatch.setattr(ImageScorer, "score", score_and_remove)
+    images[3].unlink()
+    found = explain_images(run, images, backbone=tiny_backbone)
+    assert [bool(row.error) for row in found] == [False, True, True, True]
+    assert found[1].error == found[3].error
+    assert found[1].heat is None
+
+
 def test_the_list_has_the_maps_themselves(
     run: Run, tiny_backbone: Backbone, images: list[Path], tmp_path: Path
 ) -> None:
@@ -87,27 +132,27 @@ def test_the_list_has_the_maps_themselves(
     assert np.array(content["explanations"][0]["heat"]) == pytest.approx(expected, abs=1e-3)
 
 
-class TestNeighbours:
+class TestNeighbors:
     def test_they_are_the_nearest_of_both_classes_the_called_one_first(
-        self, run: Run, tiny_backbone: Backbone, images: list[Path], tmp_path: Path
+        self, run: Run, tiny_backbone: Backbone, images: list[Path]
     ) -> None:
-        found = explain_images(run, images[:2], tmp_path / "out", backbone=tiny_backbone)
+        found = explain_images(run, images[:2], backbone=tiny_backbone)
         for explanation in found:
             assert explanation.verdict is not None
             called = explanation.verdict.called
-            near = explanation.neighbours
-            assert [neighbour.label == called for neighbour in near] == [True, True, False, False]
+            near = explanation.neighbors
+            assert [neighbor.label == called for neighbor in near] == [True, True, False, False]
             assert near[0].distance <= near[1].distance
             assert near[2].distance <= near[3].distance
             known = run.out_of_fold.set_index("path")["label"]
-            assert all(known[neighbour.path] == neighbour.label for neighbour in near)
+            assert all(known[neighbor.path] == neighbor.label for neighbor in near)
 
-    def test_a_training_image_is_no_neighbour_of_itself(
-        self, run: Run, tiny_backbone: Backbone, phantom_data: Path, tmp_path: Path
+    def test_a_training_image_is_no_neighbor_of_itself(
+        self, run: Run, tiny_backbone: Backbone, phantom_data: Path
     ) -> None:
         path = str(run.out_of_fold["path"].iloc[0])
-        found = explain_images(run, [phantom_data / path], tmp_path / "out", backbone=tiny_backbone)
-        assert path not in [neighbour.path for neighbour in found[0].neighbours]
+        found = explain_images(run, [phantom_data / path], backbone=tiny_backbone)
+        assert path not in [neighbor.path for neighbor in found[0].neighbors]
 
     def test_a_run_of_an_earlier_version_is_explained_without(
         self, tiny_run: Path, tiny_backbone: Backbone, images: list[Path], tmp_path: Path
@@ -116,8 +161,8 @@ class TestNeighbours:
         (old / "reference.h5").unlink()
         run = load_run(old)
         run.record = run.record.model_copy(update={"band": None, "files": {}})
-        found = explain_images(run, images[:1], tmp_path / "out", backbone=tiny_backbone)
-        assert found[0].neighbours == ()
+        found = explain_images(run, images[:1], backbone=tiny_backbone)
+        assert found[0].neighbors == ()
         assert found[0].heat is not None
 
     def test_a_damaged_reference_is_an_error(
@@ -169,6 +214,6 @@ class TestFilesThatAreThere:
     ) -> None:
         long = images[0].with_name("ü" * 120 + ".png")
         shutil.copy(images[0], long)
-        found = explain_images(run, [long], tmp_path / "out", backbone=tiny_backbone)
-        assert found[0].figure == "ü" * 90 + "-explained.png"
-        assert (tmp_path / "out" / found[0].figure).is_file()
+        (row,) = explain_images(run, long, tmp_path / "out", backbone=tiny_backbone)
+        assert row.file == tmp_path / "out" / ("ü" * 90 + "-explained.png")
+        assert row.file.is_file()

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from featx.demo._phantoms import LABELS, Phantom, draw_phantom
-from featx.explain import heat_maps, peak
+from featx.explain import heat_maps
+from featx.explain._maps import peak
 from featx.heads import HeadSpec, build
 
 SIDE, TRAINED, TESTED = 224, 40, 28

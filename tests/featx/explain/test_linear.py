@@ -38,7 +38,7 @@ def sums(head: Any, X: NDArray[Any]) -> NDArray[np.float64]:
     linear = Linear.of(head)
     assert linear is not None
     maps, rest = linear_maps(head, linear, X)
-    return maps.sum(axis=(1, 2), dtype=np.float64) + rest
+    return np.asarray(maps.sum(axis=(1, 2), dtype=np.float64) + rest)
 
 
 def logits(head: Any, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def logits(head: Any, X: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(classifier.decision_function(features), np.float64)
     inner = classifier.calibrated_.calibrated_classifiers_[0]
     platt = inner.calibrators[0]
-    return -(platt.a_ * inner.estimator.decision_function(features) + platt.b_)
+    return np.asarray(-(platt.a_ * inner.estimator.decision_function(features) + platt.b_))
 
 
 @pytest.mark.parametrize(("name", "settings"), LINEAR, ids=lambda value: str(value))

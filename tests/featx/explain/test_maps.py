@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from featx.errors import InputError
-from featx.explain import heat_maps, method_of, peak
+from featx.explain import heat_maps
+from featx.explain._maps import method_of, peak
 from featx.heads import HEADS, HeadSpec, KerasHead, build
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def fitted(lesions: Lesions, name: str, labels: Any = None, **settings: Any) -> 
     return build(spec).fit(lesions.X, lesions.y if labels is None else labels)
 
 
-def hits(lesions: Lesions, maps: np.ndarray) -> float:
+def hits(lesions: Lesions, maps: NDArray[np.floating]) -> float:
     """Share of the sick whose peak is in the cell of the lesion or beside it."""
     near = []
     for image in np.flatnonzero(lesions.y):
@@ -32,8 +34,8 @@ def hits(lesions: Lesions, maps: np.ndarray) -> float:
     return float(np.mean(near))
 
 
-def mean(lesions: Lesions) -> np.ndarray:
-    return lesions.X.mean(axis=0, dtype=np.float32)
+def mean(lesions: Lesions) -> NDArray[np.float32]:
+    return np.asarray(lesions.X.mean(axis=0, dtype=np.float32))
 
 
 @pytest.mark.parametrize("name", CLASSIC)
@@ -69,8 +71,8 @@ def test_peaks_of_networks_lie_in_lesions(lesions: Lesions) -> None:
 def test_a_map_of_a_member_s_average_is_the_average_of_maps(lesions: Lesions) -> None:
     from featx.explain._gradients import gradient_maps
 
-    settings = {"architecture": "gap", "epochs": 2, "dense_units": (8,)}
-    both = KerasHead(ensemble=2, **settings).fit(lesions.X, lesions.y)
+    both = KerasHead(architecture="gap", epochs=2, dense_units=(8,), ensemble=2)
+    both.fit(lesions.X, lesions.y)
     members = [part for part in both.model_.layers if part.name.startswith("member_")]
     assert len(members) == 2
     each = [gradient_maps(member, lesions.X[:20]) for member in members]
@@ -147,9 +149,11 @@ class TestRandomization:
         assert np.mean(found) < hits(lesions, real) - 0.25
 
     def test_a_network_that_was_not_trained_shows_no_lesions(self, lesions: Lesions) -> None:
-        settings = {"architecture": "gap", "dense_units": (16,), "learning_rate": 1e-9}
+        settings: dict[str, Any] = {"dense_units": (16,), "learning_rate": 1e-9}
         random = [
-            KerasHead(epochs=1, random_state=seed, **settings).fit(lesions.X, lesions.y)
+            KerasHead(architecture="gap", epochs=1, random_state=seed, **settings).fit(
+                lesions.X, lesions.y
+            )
             for seed in range(3)
         ]
         trained = KerasHead(architecture="gap", epochs=12, learning_rate=3e-3)
@@ -184,7 +188,7 @@ class TestMethods:
 class TestBadInput:
     def test_vectors_have_no_map(self, lesions: Lesions) -> None:
         vectors = lesions.X.mean(axis=(1, 2))
-        head = build(HeadSpec(name="logreg")).fit(vectors, lesions.y)
+        head = build(HeadSpec.choose("logreg")).fit(vectors, lesions.y)
         with pytest.raises(InputError, match="have no grid"):
             heat_maps(head, vectors)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from featx._run import Run, load_run
 from featx.backbones import Backbone, StandardizationSpec, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.errors import FeatxError, InputError
 from featx.exporting import _onnx as exporting
@@ -66,7 +66,7 @@ def small_cache(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Of enough images for trees to split them."""
     folder = tmp_path_factory.mktemp("small") / "cache"
     data = write_phantoms(folder.with_name("data"), patients=80, size=48)
-    extract(scan_folder(data), folder, tiny, augmentation=AugmentationSpec(copies=0))
+    extract(load_manifest(data), folder, tiny, augmentation=AugmentationSpec(copies=0))
     return folder
 
 
@@ -99,7 +99,7 @@ def test_scores_are_featx_s(
     name: str, small_cache: Path, phantom_data: Path, tmp_path: Path
 ) -> None:
     spec = HeadSpec.choose(name, settings=SETTINGS.get(name))
-    run = load_run(fit(open_cache(small_cache), spec, tmp_path / "run", accuracy_floor=0.1).run)
+    run = load_run(fit(open_cache(small_cache), spec, tmp_path / "run", accuracy_floor=0.1).path)
     written = export_onnx(run, tmp_path / "new" / "run.onnx")
     assert written.difference <= 1e-3
     assert written.bytes == written.path.stat().st_size
@@ -110,7 +110,7 @@ def test_scores_are_featx_s(
 def logreg(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("logreg") / "run"
     spec = HeadSpec.choose("logreg", settings={"C": 1.0})
-    return fit(open_cache(small_cache), spec, folder, accuracy_floor=0.1).run
+    return fit(open_cache(small_cache), spec, folder, accuracy_floor=0.1).path
 
 
 def test_it_says_what_a_program_has_to_know(logreg: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_recalibration_is_in_the_graph(logreg: Path, phantom_data: Path, tmp_p
 def test_a_network_of_grey_images_and_standardized_input(
     phantom_data: Path, tmp_path: Path
 ) -> None:
-    manifest = scan_folder(phantom_data)
+    manifest = load_manifest(phantom_data)
     grey = load_backbone(str(network(tmp_path, channels=1)), precision="float32")
     spec = StandardizationSpec(samplewise_std=True, featurewise_center=True)
     backbone = standardize(grey, spec, manifest, tmp_path / "cache")
@@ -165,7 +165,7 @@ def test_a_network_of_keras_with_its_own_preprocessing(phantom_data: Path, tmp_p
         "vgg16", weights="random", input_size=32, precision="float32", layer="block2_pool"
     )
     none = AugmentationSpec(copies=0)
-    extract(scan_folder(phantom_data), tmp_path / "cache", backbone, augmentation=none)
+    extract(load_manifest(phantom_data), tmp_path / "cache", backbone, augmentation=none)
     head = HeadSpec.choose("logreg", settings={"C": 1.0})
     fit(open_cache(tmp_path / "cache"), head, tmp_path / "run", accuracy_floor=0.1)
     run = load_run(tmp_path / "run")
@@ -178,7 +178,7 @@ def test_a_bfloat16_run_becomes_a_float32_graph(
 ) -> None:
     half = load_backbone(tiny.weights_location, precision="bfloat16")
     none = AugmentationSpec(copies=0)
-    extract(scan_folder(phantom_data), tmp_path / "cache", half, augmentation=none)
+    extract(load_manifest(phantom_data), tmp_path / "cache", half, augmentation=none)
     head = HeadSpec.choose("logreg", settings={"C": 1.0})
     fit(open_cache(tmp_path / "cache"), head, tmp_path / "run", accuracy_floor=0.1)
     run = load_run(tmp_path / "run")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, ExtractionReport, extract_images
 from featx.images import AugmentationSpec
 from featx_cache import Cache, open_cache
@@ -30,7 +30,7 @@ def run(
 ) -> ExtractionReport:
     """Extract with one copy and small shards."""
     chosen = dataclasses.replace(FOUR_ROWS, **options)
-    manifest = scan_folder(data)
+    manifest = load_manifest(data)
     return extract_images(manifest, cache, backbone, augmentation=augmentation, options=chosen)
 
 

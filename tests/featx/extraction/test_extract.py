@@ -16,7 +16,7 @@ from PIL import Image
 
 import featx
 from featx.backbones import Backbone, load_backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import InputError, SpecMismatchError, StorageError
 from featx.extraction import extract_images
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
@@ -47,7 +47,7 @@ class TestFreshCache:
         assert table["path"].nunique() == 10
         for (split, _), rows in table.groupby(["split", "path"]):
             assert rows["copy"].tolist() == ([0, 1, 2] if split == "train" else [0])
-        assert opened.images.equals(scan_folder(small_data).table[list(IMAGE_COLUMNS)])
+        assert opened.images.equals(load_manifest(small_data).table[list(IMAGE_COLUMNS)])
         assert (report.images, report.rows, report.new_rows) == (10, 22, 22)
         assert (report.repaired, report.skipped) == (0, {})
         assert report.seconds > 0
@@ -167,7 +167,7 @@ class TestFreshCache:
     def test_further_columns_of_the_manifest_are_its_details(
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
-        manifest = scan_folder(small_data)
+        manifest = load_manifest(small_data)
         names = [f"é{number}" for number in range(len(manifest))]
         table = manifest.table.assign(**{"mA/s": names, "cause": "virus"})
         changed = dataclasses.replace(manifest, table=table)
@@ -199,7 +199,7 @@ class TestFreshCache:
                 raise AssertionError(message)
 
         make_unreadable(small_data / "train" / "NORMAL" / "normal-0.png")
-        manifest = scan_folder(small_data)
+        manifest = load_manifest(small_data)
         extract_images(manifest, tmp_path / "cache", tiny_backbone, progress=Recorder())
         assert done["Checking finished shards (shard)"] == [0]
         total, *steps = done["Extracting embeddings (image)"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import NotACacheError
 from featx.extraction import extract_images
 from featx_cache import open_cache
@@ -149,7 +149,7 @@ class TestChangedData:
         after = state(cache)
         assert {name: after[name] for name in before} == before
         opened = open_cache(cache)
-        assert opened.images.equals(scan_folder(small_data).table[list(IMAGE_COLUMNS)])
+        assert opened.images.equals(load_manifest(small_data).table[list(IMAGE_COLUMNS)])
         run(small_data, tmp_path / "fresh", counted.backbone, rows_per_shard=4)
         (_, embeddings), (_, expected) = everything(cache), everything(tmp_path / "fresh")
         scale = float(expected.max())
@@ -196,7 +196,7 @@ class TestChangedData:
     def test_an_image_that_changes_meanwhile_is_not_taken_for_what_it_was(
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
-        manifest = scan_folder(small_data)
+        manifest = load_manifest(small_data)
         path = small_data / "test" / "NORMAL" / "normal-4.png"
         Image.open(path).rotate(180).save(path)
         report = extract_images(manifest, tmp_path / "cache", tiny_backbone, augmentation=ONE_COPY)

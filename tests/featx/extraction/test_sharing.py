@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featx._progress import Silent
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import SpecMismatchError
 from featx.extraction import ExtractionOptions, ExtractionReport, extract_images
 from featx.images import AugmentationSpec
@@ -29,7 +29,7 @@ FOUR_ROWS = ExtractionOptions(rows_per_shard=4)
 
 def run(data: Path, cache: Path, backbone: Backbone, **arguments: Any) -> ExtractionReport:
     chosen: dict[str, Any] = {"augmentation": ONE_COPY, "options": FOUR_ROWS} | arguments
-    return extract_images(scan_folder(data), cache, backbone, **chosen)
+    return extract_images(load_manifest(data), cache, backbone, **chosen)
 
 
 def embeddings(cache: Path) -> NDArray[np.floating]:

@@ -12,8 +12,9 @@ import pytest
 from featx._run import load_run
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.fitting import Comparison, fit, fit_heads
-from featx.fitting import _compare_heads as comparison
+from featx.fitting._fit import fit_on
 from featx.heads import HeadSpec
+from featx.training import load_training_data
 from featx_cache import Cache
 
 NAMES = ("logreg", "svm", "knn", "lda")
@@ -35,6 +36,7 @@ def test_each_head_has_its_run_and_a_line(compared: Comparison) -> None:
 
 
 def test_the_lines_say_what_the_runs_say_best_first(compared: Comparison) -> None:
+    best = compared.table["head"].iloc[0]
     for line in compared.table.to_dict("records"):
         record = load_run(compared.folder / line["head"]).record
         metrics = record.metrics["out_of_fold"]
@@ -43,6 +45,9 @@ def test_the_lines_say_what_the_runs_say_best_first(compared: Comparison) -> Non
         assert line["threshold"] == record.threshold
         assert line["fit_seconds"] > 0
         assert line["predict_microseconds"] > 0
+    assert repr(compared) == f"Comparison(4 heads in {compared.folder}, best: {best})"
+    assert compared._repr_html_().count("<tr") == 5
+    pd.testing.assert_frame_equal(compared.to_frame(), compared.table)
     order = list(zip(compared.table["recall"], compared.table["roc_auc"], strict=True))
     assert order == sorted(order, reverse=True)
 
@@ -52,7 +57,7 @@ def test_a_head_does_as_it_does_alone_and_all_have_the_same_folds(
 ) -> None:
     alone = fit(
         cache, HeadSpec.choose("lda", settings=FEW), tmp_path / "lda", accuracy_floor=0.6
-    ).run
+    ).path
     assert (alone / "oof.csv").read_bytes() == (compared.folder / "lda" / "oof.csv").read_bytes()
     folds = [pd.read_csv(compared.folder / name / "oof.csv")["fold"] for name in NAMES]
     assert all(fold.equals(folds[0]) for fold in folds)
@@ -62,13 +67,12 @@ def test_embeddings_are_pooled_once_for_heads_that_pool_alike(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
-    original = comparison.load_training_data
 
     def spy(cache: Cache, spec: HeadSpec, **options: Any) -> Any:
         reads.append(spec.name)
-        return original(cache, spec, **options)
+        return load_training_data(cache, spec, **options)
 
-    monkeypatch.setattr(comparison, "load_training_data", spy)
+    monkeypatch.setattr("featx.fitting._compare_heads.load_training_data", spy)
     average = HeadSpec.choose("knn", settings={"representation": "average"})
     specs = [average, HeadSpec.choose("logreg"), HeadSpec.choose("lda", settings=FEW)]
     fit_heads(cache, specs, tmp_path, accuracy_floor=0.5)
@@ -78,15 +82,16 @@ def test_embeddings_are_pooled_once_for_heads_that_pool_alike(
 def test_runs_that_are_there_are_kept_when_resuming(cache: Cache, tmp_path: Path) -> None:
     first = fit(
         cache, HeadSpec.choose("lda", settings=FEW), tmp_path / "lda", accuracy_floor=0.6
-    ).run
+    ).path
     before = (first / "run.json").read_bytes()
     with pytest.raises(InputError, match=r"there is a run at .*lda already"):
         fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6)
     again = fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6, resume=True)
     assert (first / "run.json").read_bytes() == before
     assert len(again.table) == len(NAMES)
-    with pytest.raises(InputError, match="other settings"):
-        fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.5, resume=True)
+    for change in ({"accuracy_floor": 0.5}, {"accuracy_floor": 0.6, "folds": 4}):
+        with pytest.raises(InputError, match="other settings"):
+            fit_heads(cache, SPECS, tmp_path, resume=True, **change)  # type: ignore[arg-type]
 
 
 def test_a_table_is_not_replaced_unasked_and_somebody_else_s_never(
@@ -106,7 +111,7 @@ def test_a_table_is_not_replaced_unasked_and_somebody_else_s_never(
 
 
 def test_a_run_of_one_head_is_no_place_for_several(cache: Cache, tmp_path: Path) -> None:
-    run = fit(cache, SPECS[0], tmp_path / "run", accuracy_floor=0.6).run
+    run = fit(cache, SPECS[0], tmp_path / "run", accuracy_floor=0.6).path
     before = sorted(run.iterdir())
     with pytest.raises(InputError, match="is a run of one head"):
         fit_heads(cache, SPECS, run, accuracy_floor=0.6, force=True)
@@ -116,13 +121,11 @@ def test_a_run_of_one_head_is_no_place_for_several(cache: Cache, tmp_path: Path)
 def test_a_head_that_misses_the_floor_is_listed_with_its_area_and_best_accuracy(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = comparison.fit_on
-
     def out_of_reach_for_knn(data: Any, cache: Cache, job: Any, progress: Any) -> Any:
-        floor = 1.0 if job.spec.name == "knn" else job.accuracy_floor
-        return original(data, cache, replace(job, accuracy_floor=floor), progress)
+        floor = 1.0 if job.head.name == "knn" else job.accuracy_floor
+        return fit_on(data, cache, replace(job, accuracy_floor=floor), progress)
 
-    monkeypatch.setattr(comparison, "fit_on", out_of_reach_for_knn)
+    monkeypatch.setattr("featx.fitting._compare_heads.fit_on", out_of_reach_for_knn)
     table = fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6).table
     knn = table.iloc[-1]
     assert knn["head"] == "knn"

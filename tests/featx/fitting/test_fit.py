@@ -12,27 +12,37 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from featx._run import load_run
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError, StorageError
-from featx.evaluation import Metrics, evaluate_scores
-from featx.fitting import FitReport, fit
-from featx.fitting import _final_fit as final_fit
+from featx.evaluation import evaluate_scores
 from featx.fitting import _fit as fitting
+from featx.fitting import _write_run as write_run
+from featx.fitting import fit
 from featx.heads import HeadSpec, load_head
+from featx.runs import FittedRun
 from featx.thresholds import sweep
 from featx_cache import Cache
+from tests.folds import use_two_folds
 
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
 
-LOGREG = HeadSpec(name="logreg")
-FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "training.txt"]
+LOGREG = HeadSpec.choose("logreg")
+FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "study", "training.txt"]
 
 
 def record_of(run: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((run / "run.json").read_text())
     return content
+
+
+def contents_of(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
@@ -41,10 +51,9 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if k not in changing}
 
 
-def flat(metrics: Metrics) -> dict[str, float]:
+def flat(metrics: dict[str, Any]) -> dict[str, float]:
     """Return metrics without nesting, for comparison."""
-    values: dict[str, float] = pd.json_normalize(metrics.as_dict()).iloc[0].to_dict()
-    return values
+    return {str(name): value for name, value in pd.json_normalize(metrics).iloc[0].items()}
 
 
 def in_cache(cache: Cache, path: Path) -> Any:
@@ -55,16 +64,16 @@ def in_cache(cache: Cache, path: Path) -> Any:
 
 
 class TestWhatIsWritten:
-    def test_the_run_has_these_files_and_no_others(self, report: FitReport) -> None:
-        assert sorted(path.name for path in report.run.iterdir()) == FILES
+    def test_the_run_has_these_files_and_no_others(self, fitted: FittedRun) -> None:
+        assert sorted(path.name for path in fitted.path.iterdir()) == FILES
 
-    def test_nothing_is_left_beside_it(self, report: FitReport) -> None:
-        assert [path.name for path in report.run.parent.iterdir()] == [report.run.name]
+    def test_nothing_is_left_beside_it(self, fitted: FittedRun) -> None:
+        assert [path.name for path in fitted.path.parent.iterdir()] == [fitted.path.name]
 
     def test_run_json_says_what_was_fitted_on_what_with_what_result(
-        self, report: FitReport, cache: Cache
+        self, fitted: FittedRun, cache: Cache
     ) -> None:
-        record = record_of(report.run)
+        record = record_of(fitted.path)
         assert record["schema_version"] == 3
         assert record["head"] == {"name": "logreg"} | LOGREG.model_dump()
         assert record["head_file"] == "head.skops"
@@ -76,50 +85,51 @@ class TestWhatIsWritten:
         assert (record["images"], record["patients"], record["copies"]) == (40, 20, 0)
         assert record["folds"] == 5
         assert record["seed"] == 0
-        assert record["threshold"] == report.point.threshold
+        assert record["threshold"] == fitted.record.threshold
         assert record["accuracy_floor"] == 0.6
-        assert record["metrics"]["out_of_fold"] == report.metrics.as_dict()
+        assert record["metrics"]["out_of_fold"] == fitted.record.metrics.out_of_fold.model_dump()
         assert len(record["fingerprint"]) == 64
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
             record["versions"]
         )
         assert set(record["seconds"]) == {"out_of_fold", "final_fit", "predict_image"}
 
-    def test_oof_csv_has_these_columns_in_this_order(self, report: FitReport) -> None:
-        lines = (report.run / "oof.csv").read_text().splitlines()
+    def test_oof_csv_has_these_columns_in_this_order(self, fitted: FittedRun) -> None:
+        lines = (fitted.path / "oof.csv").read_text().splitlines()
         assert lines[0] == "path,label,group,fold,score"
         assert len(lines) == 41
 
     def test_threshold_and_metrics_follow_from_the_out_of_fold_scores(
-        self, report: FitReport
+        self, fitted: FittedRun
     ) -> None:
-        table = pd.read_csv(report.run / "oof.csv")
-        truth = table["label"] == "PNEUMONIA"
-        points = sweep(truth, table["score"])
+        scores = Scores.from_table(pd.read_csv(fitted.path / "oof.csv"), fitted.record.classes)
+        points = sweep(scores)
         best = points.best(0.6)
         assert best is not None
-        assert report.point.threshold == pytest.approx(points.thresholds[best])
-        assert report.metrics.recall == points.recall[best]
-        assert report.metrics.accuracy >= 0.6
-        again = evaluate_scores(truth, table["score"], report.point.threshold, table["group"])
-        assert flat(again) == pytest.approx(flat(report.metrics))
+        found = fitted.record.metrics.out_of_fold
+        assert fitted.record.threshold == pytest.approx(points.thresholds[best])
+        assert found.recall == points.recall[best]
+        assert found.accuracy is not None
+        assert found.accuracy >= 0.6
+        again = evaluate_scores(scores, fitted.record.threshold)
+        assert flat(again.as_dict()) == pytest.approx(flat(found.model_dump()))
 
-    def test_the_log_tells_the_story_in_plain_lines(self, report: FitReport) -> None:
-        log = (report.run / "fit.log").read_text()
+    def test_the_log_tells_the_story_in_plain_lines(self, fitted: FittedRun) -> None:
+        log = (fitted.path / "fit.log").read_text()
         assert "fitted logreg" in log
         assert "40 images of 20 patients" in log
-        assert f"{report.point.threshold:.6g}" in log
-        assert record_of(report.run)["fingerprint"] in log
+        assert f"{fitted.record.threshold:.6g}" in log
+        assert record_of(fitted.path)["fingerprint"] in log
 
     def test_the_training_images_are_listed_by_their_sha256(
-        self, report: FitReport, cache: Cache
+        self, fitted: FittedRun, cache: Cache
     ) -> None:
         kept = cache.images[cache.images["split"] != "test"]
-        listed = (report.run / "training.txt").read_text().split()
+        listed = (fitted.path / "training.txt").read_text().split()
         assert sorted(listed) == sorted(kept["sha256"])
 
     def test_the_head_was_fitted_on_all_of_train_and_val(
-        self, report: FitReport, cache: Cache
+        self, fitted: FittedRun, cache: Cache
     ) -> None:
         from featx.heads import build
 
@@ -127,7 +137,7 @@ class TestWhatIsWritten:
         y = (cache.table(rows)["label"] == "PNEUMONIA").astype(int)
         by_hand = build(LOGREG).fit(cache.read(rows), y)
         everything = cache.read(cache.row_numbers(splits=None, copies=False))
-        assert in_cache(cache, report.run) == pytest.approx(
+        assert in_cache(cache, fitted.path) == pytest.approx(
             by_hand.predict_proba(everything), abs=1e-6
         )
 
@@ -142,8 +152,24 @@ class TestWhatIsWritten:
             LOGREG,
             tmp_path / "run",
             accuracy_floor=0.5,
-        ).run
+        ).path
         assert b"train/NORMAL/\xff.png,NORMAL" in (run / "oof.csv").read_bytes()
+
+
+class TestChoosing:
+    @pytest.mark.parametrize("folds", [2, 7])
+    def test_the_number_of_folds(self, cache: Cache, tmp_path: Path, folds: int) -> None:
+        run = fit(cache, "logreg", tmp_path / "run", accuracy_floor=0.5, folds=folds)
+        assert run.record.folds == folds
+        assert run.out_of_fold["fold"].nunique() == folds
+
+    def test_a_classifier_of_one_s_own(self, cache: Cache, tmp_path: Path) -> None:
+        own = make_pipeline(StandardScaler(), GaussianNB())
+        run = fit(cache, own, tmp_path / "run", accuracy_floor=0.5)
+        assert not hasattr(own[-1], "theta_")
+        assert load_run(run.path).record == run.record
+        assert run.record.head.name == "custom"
+        assert run.score(cache.read(np.arange(3))).shape == (3,)
 
 
 class TestRepeating:
@@ -151,21 +177,21 @@ class TestRepeating:
     def test_two_fits_are_identical(self, cache: Cache, tmp_path: Path, name: Any) -> None:
         runs = [tmp_path / "one", tmp_path / "other"]
         for run in runs:
-            fit(cache, HeadSpec(name=name), run, accuracy_floor=0.5)
+            fit(cache, HeadSpec.choose(name), run, accuracy_floor=0.5)
         one, other = runs
         assert (one / "oof.csv").read_bytes() == (other / "oof.csv").read_bytes()
         assert without_time(record_of(one)) == without_time(record_of(other))
         assert np.array_equal(in_cache(cache, one), in_cache(cache, other))
 
     def test_another_seed_gives_another_fit(
-        self, cache: Cache, report: FitReport, tmp_path: Path
+        self, cache: Cache, fitted: FittedRun, tmp_path: Path
     ) -> None:
         run = tmp_path / "run"
-        fit(cache, HeadSpec(name="logreg", seed=1), run, accuracy_floor=0.6)
-        assert (run / "oof.csv").read_bytes() != (report.run / "oof.csv").read_bytes()
+        fit(cache, HeadSpec.choose("logreg", seed=1), run, accuracy_floor=0.6)
+        assert (run / "oof.csv").read_bytes() != (fitted.path / "oof.csv").read_bytes()
 
     def test_the_test_split_is_never_looked_at(
-        self, report: FitReport, make_cache: MakeCache, tmp_path: Path
+        self, fitted: FittedRun, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         def change(made: Contents) -> None:
             made.embeddings[made.rows(split="test")] = np.nan
@@ -174,11 +200,11 @@ class TestRepeating:
             made.images.loc[of_test, "group"] = "p00"
 
         changed = make_cache(tmp_path / "cache", change=change)
-        run = fit(changed, LOGREG, tmp_path / "run", accuracy_floor=0.6).run
-        assert (run / "oof.csv").read_bytes() == (report.run / "oof.csv").read_bytes()
-        assert without_time(record_of(run)) == without_time(record_of(report.run))
+        run = fit(changed, LOGREG, tmp_path / "run", accuracy_floor=0.6).path
+        assert (run / "oof.csv").read_bytes() == (fitted.path / "oof.csv").read_bytes()
+        assert without_time(record_of(run)) == without_time(record_of(fitted.path))
         rows = changed.row_numbers(splits=("train", "val"), copies=False)
-        one, other = (load_head(r / "head.skops") for r in (run, report.run))
+        one, other = (load_head(r / "head.skops") for r in (run, fitted.path))
         X = changed.read(rows)
         assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
 
@@ -186,7 +212,7 @@ class TestRepeating:
     def test_logreg_trains_on_copies_only_when_told_to(
         self, cache: Cache, tmp_path: Path, use_copies: bool | None, copies: int
     ) -> None:
-        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, use_copies=use_copies).run
+        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, use_copies=use_copies).path
         assert record_of(run)["copies"] == copies
         assert len((run / "oof.csv").read_text().splitlines()) == 41
 
@@ -196,13 +222,13 @@ class TestKeras:
     def test_a_keras_run_repeats_and_is_read_back(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(monkeypatch)
         spec = HeadSpec.choose("keras", settings={"epochs": 2})
         one, other = (
             fit(cache, spec, tmp_path / name, accuracy_floor=0.0) for name in ("one", "other")
         )
-        assert record_of(one.run)["copies"] == 1  # unlike the others, unless told otherwise
-        assert sorted(path.name for path in one.run.iterdir()) == [
+        assert record_of(one.path)["copies"] == 1  # unlike the others, unless told otherwise
+        assert sorted(path.name for path in one.path.iterdir()) == [
             "curves.png",
             "fit.log",
             "head.keras",
@@ -210,35 +236,38 @@ class TestKeras:
             "oof.csv",
             "reference.h5",
             "run.json",
+            "study",
             "tensorboard",
             "training.txt",
         ]
-        assert flat(one.metrics) == pytest.approx(flat(other.metrics), abs=1e-6)
-        tables = [pd.read_csv(report.run / "oof.csv") for report in (one, other)]
-        pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
-        log = (one.run / "fit.log").read_text().splitlines()
+        assert flat(one.record.metrics.model_dump()) == pytest.approx(
+            flat(other.record.metrics.model_dump()), abs=1e-6
+        )
+        tables = [pd.read_csv(run.path / "oof.csv") for run in (one, other)]
+        pd.testing.assert_frame_equal(tables[0], tables[1], rtol=0, atol=1e-6)
+        log = (one.path / "fit.log").read_text().splitlines()
         assert [line.split(":")[0] for line in log[-2:]] == ["epoch 1", "epoch 2"]
         assert "recall" in log[-1]
 
-        run = load_run(one.run)
+        run = load_run(one.path)
         evaluation = run.evaluate(cache)
         assert evaluation.metrics.images == 8
         assert evaluation.scores["score"].between(0, 1).all()
         assert evaluation.scores["score"].to_numpy() == pytest.approx(
-            load_run(other.run).evaluate(cache).scores["score"].to_numpy(), abs=1e-6
+            load_run(other.path).evaluate(cache).scores["score"].to_numpy(), abs=1e-6
         )
 
 
 class TestRefusals:
     def test_a_run_that_is_there_is_kept(self, cache: Cache, copied: Path) -> None:
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         with pytest.raises(InputError, match=f"there is a run at {copied} already.*`force=True`"):
             fit(cache, LOGREG, copied, accuracy_floor=0.6)
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     def test_force_replaces_it_whole(self, cache: Cache, copied: Path) -> None:
         (copied / "oof.csv").write_text("damaged")
-        seed = HeadSpec(name="logreg", seed=3)
+        seed = HeadSpec.choose("logreg", seed=3)
         fit(cache, seed, copied, accuracy_floor=0.5, force=True)
         assert sorted(path.name for path in copied.iterdir()) == FILES
         assert record_of(copied)["seed"] == 3
@@ -286,6 +315,7 @@ class TestRefusals:
             (copied / "oof.csv").unlink()
             (copied / "oof.csv").symlink_to(tmp_path / "mine" / "study.journal")
         else:
+            shutil.rmtree(copied / "study")
             (copied / "study").symlink_to(tmp_path / "mine")
         with pytest.raises(InputError, match="isn't of featx"):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
@@ -296,11 +326,11 @@ class TestRefusals:
     ) -> None:
         link = copied.with_name("link")
         link.symlink_to(copied)
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         fit(cache, LOGREG, link, accuracy_floor=0.5, force=True)
         assert link.is_dir()
         assert not link.is_symlink()
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     @pytest.mark.parametrize("content", ["{}", "", "[1]", '{"schema_version": 3}', "half"])
     def test_a_run_json_alone_makes_no_run(
@@ -319,7 +349,7 @@ class TestRefusals:
         self, cache: Cache, tmp_path: Path, name: str
     ) -> None:
         run = tmp_path / "run"
-        shutil.copytree(Path(__file__).parent / "fixtures" / name, run)
+        shutil.copytree(Path(__file__).parents[1] / "runs/fixtures" / name, run)
         (run / "notes.txt").write_text("mine")
         with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
             fit(cache, LOGREG, run, accuracy_floor=0.5, force=True)
@@ -330,13 +360,13 @@ class TestRefusals:
     def test_a_file_that_comes_while_it_writes_is_kept(
         self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        log = final_fit._log
+        log = write_run._log
 
         def come(*arguments: Any) -> str:
             (copied / "notes.txt").write_text("mine")
             return log(*arguments)
 
-        monkeypatch.setattr(final_fit, "_log", come)
+        monkeypatch.setattr(write_run, "_log", come)
         with pytest.raises(InputError, match=r"notes\.txt isn't of featx"):
             fit(cache, LOGREG, copied, accuracy_floor=0.5, force=True)
         assert (copied / "notes.txt").read_text() == "mine"
@@ -344,7 +374,7 @@ class TestRefusals:
 
     def test_an_empty_folder_becomes_the_run(self, cache: Cache, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
-        assert (fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.6).run / "run.json").exists()
+        assert (fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.6).path / "run.json").exists()
 
     def test_a_file_in_the_way_is_kept(self, cache: Cache, tmp_path: Path) -> None:
         (tmp_path / "run").write_text("mine")
@@ -422,7 +452,7 @@ class TestWholeOrNotAtAll:
         def fail(*_: Any) -> NoReturn:
             raise failure
 
-        monkeypatch.setattr(final_fit, "_log", fail)  # the last file to be written
+        monkeypatch.setattr(write_run, "_log", fail)  # the last file to be written
         with pytest.raises(raised):
             fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
         assert not list(tmp_path.iterdir())
@@ -434,7 +464,7 @@ class TestWholeOrNotAtAll:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         (tmp_path / "a").mkdir()
-        monkeypatch.setattr(final_fit, "save_head", fail)
+        monkeypatch.setattr(write_run, "save_head", fail)
         with pytest.raises(StorageError, match="no room"):
             fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -444,7 +474,7 @@ class TestWholeOrNotAtAll:
     def test_a_run_that_was_to_be_replaced_survives_a_failure(
         self, cache: Cache, copied: Path, monkeypatch: pytest.MonkeyPatch, failing: str
     ) -> None:
-        before = {path.name: path.read_bytes() for path in copied.iterdir()}
+        before = contents_of(copied)
         rename: Callable[..., Path] = Path.rename
 
         def fail(*_: Any) -> NoReturn:
@@ -461,11 +491,11 @@ class TestWholeOrNotAtAll:
         if failing == "rename":
             monkeypatch.setattr(Path, "rename", fail_on_the_new)
         else:
-            monkeypatch.setattr(final_fit, "_log", fail)
+            monkeypatch.setattr(write_run, "_log", fail)
         with pytest.raises(StorageError):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
         assert [path.name for path in copied.parent.iterdir()] == [copied.name]
-        assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        assert contents_of(copied) == before
 
     def test_a_target_that_cannot_be_written_is_refused_before_the_work(
         self, cache: Cache, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -480,8 +510,8 @@ class TestWholeOrNotAtAll:
 
 
 @pytest.fixture
-def copied(report: FitReport, tmp_path: Path) -> Path:
+def copied(fitted: FittedRun, tmp_path: Path) -> Path:
     """A run that may be changed, alone in its folder."""
     run = tmp_path / "runs" / "logreg"
-    shutil.copytree(report.run, run)
+    shutil.copytree(fitted.path, run)
     return run

@@ -10,7 +10,7 @@ import pytest
 
 from featx._run import Run, load_run
 from featx.backbones import Backbone
-from featx.data import scan_folder
+from featx.data import load_manifest
 from featx.errors import InputError, SpecMismatchError
 from featx.extraction import extract, extract_images
 from featx.fitting import fit
@@ -18,7 +18,7 @@ from featx.heads import HeadSpec, PatientFolds, build
 from featx.images import AugmentationSpec
 from featx_cache import Cache, open_cache
 
-LOGREG = HeadSpec(name="logreg")
+LOGREG = HeadSpec.choose("logreg")
 COPIES = 2
 
 
@@ -26,7 +26,7 @@ def extracted(
     data: Path, backbone: Backbone, folder: Path, copies: int = COPIES, rotation: float = 30.0
 ) -> Cache:
     extract(
-        scan_folder(data),
+        load_manifest(data),
         folder,
         backbone,
         augmentation=AugmentationSpec(copies=copies, rotation=rotation),
@@ -46,7 +46,7 @@ def copied(
 @pytest.fixture(scope="module")
 def run(copied: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("tta") / "run"
-    return load_run(fit(copied, LOGREG, folder, accuracy_floor=0.4, tta=True).run)
+    return load_run(fit(copied, LOGREG, folder, accuracy_floor=0.4, tta=True).path)
 
 
 def test_every_image_has_copies(copied: Cache) -> None:
@@ -82,7 +82,7 @@ def test_files_are_scored_as_their_images_in_the_cache(
     files = [phantom_data / path for path in cached["path"]]
     predicted = [p.score for p in run.predict(files, backbone=tiny_backbone)]
     assert predicted == pytest.approx(cached["score"].to_numpy(), abs=2e-3)
-    plain = fit(copied, LOGREG, run.path.with_name("plain"), accuracy_floor=0.4).run
+    plain = fit(copied, LOGREG, run.path.with_name("plain"), accuracy_floor=0.4).path
     untouched = load_run(plain).evaluate(copied).scores["score"].to_numpy()
     assert np.abs(untouched - cached["score"].to_numpy()).max() > 0.01
 
@@ -99,7 +99,7 @@ def test_fewer_or_other_copies_are_refused(
     run: Run, phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     fewer = extracted(phantom_data, tiny_backbone, tmp_path / "fewer", copies=COPIES - 1)
-    with pytest.raises(InputError, match=r"averages over 2 copies.*`copies` 2 `copies_of` all"):
+    with pytest.raises(InputError, match=r"averages over 2 copies.*`copies` 2 `copies_of='all'`"):
         run.evaluate(fewer)
     other = extracted(phantom_data, tiny_backbone, tmp_path / "other", rotation=5.0)
     with pytest.raises(SpecMismatchError, match=r"augmentation\.rotation"):
@@ -109,7 +109,7 @@ def test_fewer_or_other_copies_are_refused(
 def test_a_cache_whose_val_images_have_no_copies_is_refused_with_what_to_do(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"split val.*`copies_of` all"):
+    with pytest.raises(InputError, match=r"split val.*`copies_of='all'`"):
         fit(open_cache(tiny_cache), LOGREG, tmp_path / "run", accuracy_floor=0.4, tta=True)
     assert not list(tmp_path.iterdir())
 
@@ -118,7 +118,7 @@ def test_copies_of_all_keeps_what_copies_of_train_has_made(
     phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     augmentation = AugmentationSpec(copies=1)
-    manifest = scan_folder(phantom_data)
+    manifest = load_manifest(phantom_data)
     before = extract_images(manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation)
     after = extract_images(
         manifest, tmp_path / "cache", tiny_backbone, augmentation=augmentation, copies_of="all"

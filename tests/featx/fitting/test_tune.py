@@ -14,25 +14,35 @@ import pytest
 
 from featx._run import load_run
 from featx.errors import InputError, NoFeasibleThresholdError, SpecMismatchError
-from featx.fitting import TuneReport, tune
-from featx.fitting._tune import study_folder, study_place
+from featx.fitting import tune
+from featx.fitting._studies import find_study, study_folder
 from featx.heads import HeadSpec
-from featx.tuning import Budget, SearchSpec, StudyPlace, open_storage
+from featx.runs import FittedRun
+from featx.runs._record_parts import TuningRecord
+from featx.training import load_training_data, out_of_fold
+from featx.tuning import Budget, SearchSpec
+from featx.tuning._storage import StudyLocation, open_storage
 from featx_cache import Cache
 from featx_cache.files import lock
+from tests.folds import use_two_folds
 
 LOGREG = HeadSpec.choose("logreg")
 THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True)
 
 
+def tuning_of(run: FittedRun) -> TuningRecord:
+    assert run.record.tuning is not None
+    return run.record.tuning
+
+
 def studied(run: Path, name: str | None = None) -> optuna.Study:
     """Load the study that a run keeps."""
-    storage = open_storage(StudyPlace(run / "study", None, ""))
+    storage = open_storage(StudyLocation(run / "study", None, ""))
     return optuna.load_study(study_name=name or run.name, storage=storage)
 
 
 @pytest.fixture(scope="module")
-def tuned(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> TuneReport:
+def tuned(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> FittedRun:
     spec = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6)
     return tune(cache, spec, tmp_path_factory.mktemp("tuned") / "run", budget=Budget(12))
 
@@ -40,26 +50,23 @@ def tuned(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> TuneReport:
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[HeadSpec]:
     """Record which settings were scored out of fold."""
-    from featx.tuning import _scorer as scorer
-
     seen: list[HeadSpec] = []
-    real = scorer.out_of_fold
 
     def count(spec: HeadSpec, *arguments: Any, **options: Any) -> Any:
         seen.append(spec)
-        return real(spec, *arguments, **options)
+        return out_of_fold(spec, *arguments, **options)
 
-    monkeypatch.setattr(scorer, "out_of_fold", count)
+    monkeypatch.setattr("featx.tuning._scorer.out_of_fold", count)
     return seen
 
 
 class TestRun:
-    def test_it_is_a_run_like_any_other(self, tuned: TuneReport, cache: Cache) -> None:
-        run = load_run(tuned.run)
+    def test_it_is_a_run_like_any_other(self, tuned: FittedRun, cache: Cache) -> None:
+        run = load_run(tuned.path)
         evaluation = run.evaluate(cache)
-        assert evaluation.metrics.threshold == tuned.outcome.winner.threshold
+        assert evaluation.metrics.threshold == tuning_of(tuned).threshold
         assert evaluation.metrics.images == (cache.images["split"] == "test").sum()
-        assert sorted(path.name for path in tuned.run.iterdir()) == [
+        assert sorted(path.name for path in tuned.path.iterdir()) == [
             "fit.log",
             "head.skops",
             "oof.csv",
@@ -68,31 +75,29 @@ class TestRun:
             "study",
             "training.txt",
         ]
-        assert not study_folder(tuned.run).exists()
+        assert not study_folder(tuned.path).exists()
 
-    def test_its_metrics_are_of_fresh_folds(self, tuned: TuneReport, cache: Cache) -> None:
-        scores = pd.read_csv(tuned.run / "oof.csv")
+    def test_its_metrics_are_of_fresh_folds(self, tuned: FittedRun, cache: Cache) -> None:
+        scores = pd.read_csv(tuned.path / "oof.csv")
         truth = scores["label"] == cache.classes[1]
         called = scores["score"] >= tuned.record.threshold
-        assert tuned.metrics.recall == pytest.approx(called[truth].mean())
-        searched = tuned.outcome.winner
-        assert tuned.optimism == {
-            "recall": pytest.approx(searched.recall - tuned.metrics.recall),
-            "accuracy": pytest.approx(searched.accuracy - tuned.metrics.accuracy),
-        }
-        again = tune_scores(cache, searched.spec, seed=0)
-        assert not np.allclose(again, scores["score"])
-        assert np.allclose(tune_scores(cache, searched.spec, seed=1), scores["score"])
+        fresh, searched, spec = tuned.record.metrics, tuning_of(tuned), tuned.record.head
+        assert fresh.out_of_fold.recall == pytest.approx(called[truth].mean())
+        for name in ("recall", "accuracy"):
+            optimism = searched[name] - fresh.out_of_fold[name]
+            assert searched.optimism[name] == pytest.approx(optimism)
+        assert not np.allclose(tune_scores(cache, spec, seed=0), scores["score"])
+        assert np.allclose(tune_scores(cache, spec, seed=1), scores["score"])
 
-    def test_the_record_says_how_it_was_found(self, tuned: TuneReport) -> None:
-        record = json.loads((tuned.run / "run.json").read_text())
+    def test_the_record_says_how_it_was_found(self, tuned: FittedRun) -> None:
+        record = json.loads((tuned.path / "run.json").read_text())
         assert record["tuning"]["sampler"] == "tpe"
         assert record["tuning"]["trials"]["complete"] >= 12
-        assert record["tuning"]["recall"] == tuned.outcome.winner.recall
+        assert record["tuning"]["recall"] == tuning_of(tuned).recall
         assert record["promise"] is None
 
-    def test_trials_say_what_they_achieve(self, tuned: TuneReport) -> None:
-        study = studied(tuned.run)
+    def test_trials_say_what_they_achieve(self, tuned: FittedRun) -> None:
+        study = studied(tuned.path)
         for trial in study.trials:
             assert set(trial.user_attrs) - {"source"} == {
                 "accuracy",
@@ -108,17 +113,15 @@ class TestRun:
         first = study.trials[0].params
         assert first["logreg.C"] == LOGREG.settings.C  # type: ignore[union-attr]
 
-    def test_the_same_search_repeats(self, tuned: TuneReport, cache: Cache, tmp_path: Path) -> None:
+    def test_the_same_search_repeats(self, tuned: FittedRun, cache: Cache, tmp_path: Path) -> None:
         spec = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6)
         again = tune(cache, spec, tmp_path / "run", budget=Budget(12))
-        first, second = (studied(r).trials[:12] for r in (tuned.run, again.run))
+        first, second = (studied(r).trials[:12] for r in (tuned.path, again.path))
         assert [t.params for t in first] == [t.params for t in second]
         assert [t.values for t in first] == [t.values for t in second]
 
 
 def tune_scores(cache: Cache, spec: HeadSpec, seed: int) -> Any:
-    from featx.training import load_training_data, out_of_fold
-
     data = load_training_data(cache, spec, use_copies=False)
     return out_of_fold(spec, data, seed=seed)[0]["score"]
 
@@ -127,9 +130,9 @@ class TestMemory:
     def test_a_setting_is_fitted_once_for_all_its_thresholds(
         self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
     ) -> None:
-        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(40))
+        run = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(40))
         assert fits == [LOGREG]
-        assert len({t.params["threshold"] for t in studied(report.run).trials}) >= 40
+        assert len({t.params["threshold"] for t in studied(run.path).trials}) >= 40
 
     def test_scores_outlive_the_process_and_the_floor(
         self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
@@ -151,21 +154,10 @@ class TestMemory:
         with pytest.raises(NoFeasibleThresholdError):
             tune(cache, high, tmp_path / "run", budget=Budget(2))
         kept = [p for p in study_folder(tmp_path / "run").rglob("*") if p.is_file()]
-        assert [p.name for p in kept if p.suffix in (".pkl", ".npz")] == ["result.npz"]
-        (result,) = [p for p in kept if p.suffix == ".npz"]
+        (result,) = [p for p in kept if p.suffix in (".pkl", ".npz")]
+        assert result.suffix == ".npz"
         with np.load(result, allow_pickle=False) as arrays:
             assert arrays["scores"].dtype == np.float64
-
-    def test_a_damaged_result_is_computed_again(
-        self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
-    ) -> None:
-        high = THRESHOLDS.model_copy(update={"accuracy_floor": 1.0})
-        with pytest.raises(NoFeasibleThresholdError):
-            tune(cache, high, tmp_path / "run", budget=Budget(2))
-        (result,) = study_folder(tmp_path / "run").rglob("result.npz")
-        result.write_bytes(result.read_bytes()[:50])
-        tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2), force=True)
-        assert len(fits) == 2
 
 
 class TestGoingOn:
@@ -241,9 +233,11 @@ class TestGoingOn:
         assert folder.is_symlink()
 
     def test_a_tuned_run_is_replaced_with_its_study(
-        self, tuned: TuneReport, cache: Cache, tmp_path: Path
+        self, tuned: FittedRun, cache: Cache, tmp_path: Path
     ) -> None:
-        run = Path(shutil.copytree(tuned.run, tmp_path / "run"))
+        run = Path(shutil.copytree(tuned.path, tmp_path / "run"))
+        with pytest.raises(InputError, match="there is a run"):
+            tune(cache, THRESHOLDS, run, budget=Budget(2))
         (run / "study" / "study.journal.lock").symlink_to("study.journal")
         (run / "study" / "thesis.docx").write_text("mine")
         with pytest.raises(InputError, match=r"thesis\.docx isn't of featx"):
@@ -252,27 +246,18 @@ class TestGoingOn:
         (run / "study" / "thesis.docx").unlink()
         tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-    def test_a_run_is_not_replaced_unasked(
-        self, tuned: TuneReport, cache: Cache, tmp_path: Path
-    ) -> None:
-        run = tmp_path / "run"
-        shutil.copytree(tuned.run, run)
-        with pytest.raises(InputError, match="there is a run"):
-            tune(cache, THRESHOLDS, run, budget=Budget(2))
-        tune(cache, THRESHOLDS, run, budget=Budget(2), force=True)
         assert len(studied(run).trials) <= 3
 
 
 class TestPareto:
     def test_the_front_is_a_table_and_a_figure(self, cache: Cache, tmp_path: Path) -> None:
         spec = THRESHOLDS.model_copy(update={"objective": "pareto"})
-        report = tune(cache, spec, tmp_path / "run", budget=Budget(40, sampler="nsga2"))
-        front = pd.read_csv(report.run / "study" / "front.csv")
+        run = tune(cache, spec, tmp_path / "run", budget=Budget(40, sampler="nsga2"))
+        front = pd.read_csv(run.path / "study" / "front.csv")
         assert list(front.columns[:3]) == ["trial", "recall", "accuracy"]
         assert front["accuracy"].is_monotonic_increasing
         assert front["recall"].is_monotonic_decreasing
-        trials = studied(report.run).trials
+        trials = studied(run.path).trials
         for row in front.itertuples():
             assert not any(
                 t.values[0] >= row.recall
@@ -281,8 +266,8 @@ class TestPareto:
                 for t in trials
             )
         for suffix in ("png", "svg"):
-            assert (report.run / "study" / f"front.{suffix}").stat().st_size > 5000
-        assert report.outcome.winner.accuracy >= 0.6
+            assert (run.path / "study" / f"front.{suffix}").stat().st_size > 5000
+        assert tuning_of(run).accuracy >= 0.6
         assert any(t.values[1] < 0.6 for t in trials)
 
 
@@ -291,18 +276,18 @@ class TestGuarantee:
         self, cache: Cache, tmp_path: Path
     ) -> None:
         spec = THRESHOLDS.model_copy(update={"accuracy_floor": 0.3, "guarantee": 0.6})
-        report = tune(cache, spec, tmp_path / "run", budget=Budget(5))
-        promise = report.promise
+        run = tune(cache, spec, tmp_path / "run", budget=Budget(5))
+        record = run.record
+        promise = record.promise
         assert promise is not None
-        record = json.loads((report.run / "run.json").read_text())
-        assert record["threshold"] == promise.threshold == report.metrics.threshold
-        assert record["promise"]["sentence"] == promise.sentence
-        scored = pd.read_csv(report.run / "oof.csv")
+        assert record.threshold == promise.threshold == record.metrics.out_of_fold.threshold
+        assert "With 60% confidence" in promise.sentence
+        scored = pd.read_csv(run.path / "oof.csv")
         fitted = cache.images[cache.images["split"].isin(["train", "val"])]
         apart = set(fitted["group"]) - set(scored["group"])
         assert len(apart) == promise.patients > 0
         assert not set(scored["group"]) & apart
-        known = (report.run / "training.txt").read_text().split()
+        known = (run.path / "training.txt").read_text().split()
         assert set(known) == set(fitted["sha256"])
 
     def test_what_cant_be_promised_says_what_would_do(self, cache: Cache, tmp_path: Path) -> None:
@@ -316,7 +301,7 @@ class TestKeras:
     def test_hopeless_trainings_are_stopped_and_the_time_is_told(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(monkeypatch)
         # The median of so few images says little: every second trial falls behind after an epoch.
         monkeypatch.setattr(
             optuna.pruners.MedianPruner, "prune", lambda *given: given[-1].number % 2 == 1
@@ -327,27 +312,27 @@ class TestKeras:
             fixed={"keras": ("architecture", "epochs", "dense_units", "label_smoothing")},
             accuracy_floor=0.5,
         )
-        report = tune(cache, spec, tmp_path / "run", budget=Budget(8, sampler="random"))
-        study = studied(report.run)
+        run = tune(cache, spec, tmp_path / "run", budget=Budget(8, sampler="random"))
+        study = studied(run.path)
         pruned = study.get_trials(states=(optuna.trial.TrialState.PRUNED,))
-        assert len(pruned) == report.outcome.trials["pruned"] > 0
+        assert len(pruned) == tuning_of(run).trials["pruned"] > 0
         for trial in pruned:
             assert list(trial.intermediate_values) == [1]
             assert trial.user_attrs["seconds_saved"] > 0
-        assert report.outcome.seconds_saved > 0
+        assert tuning_of(run).seconds_saved_by_pruning > 0
         complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         assert {tuple(t.intermediate_values) for t in complete if "source" not in t.user_attrs} == {
             (1, 2, 3)
         }
-        assert (report.run / "tensorboard").is_dir()
+        assert (run.path / "tensorboard").is_dir()
 
 
 class TestSeveral:
     def test_all_heads_are_searched_together(self, cache: Cache, tmp_path: Path) -> None:
         heads = tuple(HeadSpec.choose(name) for name in ("logreg", "knn", "lda"))
         spec = SearchSpec(heads=heads, accuracy_floor=0.5)
-        report = tune(cache, spec, tmp_path / "run", budget=Budget(9))
-        trials = studied(report.run).trials
+        run = tune(cache, spec, tmp_path / "run", budget=Budget(9))
+        trials = studied(run.path).trials
         assert [t.params["head"] for t in trials[:3]] == ["logreg", "knn", "lda"]
         for trial in trials:
             head = trial.params["head"]
@@ -356,20 +341,20 @@ class TestSeveral:
             assert all(name.startswith(f"{head}.") for name in rest)
 
     def test_two_processes_share_the_trials(self, cache: Cache, tmp_path: Path) -> None:
-        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(20, jobs=2))
-        trials = [t for t in studied(report.run).trials if "source" not in t.user_attrs]
+        run = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(20, jobs=2))
+        trials = [t for t in studied(run.path).trials if "source" not in t.user_attrs]
         assert [t.number for t in trials] == list(range(20))
         assert len({t.params["threshold"] for t in trials}) >= 19
 
     def test_a_grid_ends_where_it_has_no_more_points(self, cache: Cache, tmp_path: Path) -> None:
-        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(50, sampler="grid"))
-        own = [t for t in studied(report.run).trials if "source" not in t.user_attrs]
+        run = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(50, sampler="grid"))
+        own = [t for t in studied(run.path).trials if "source" not in t.user_attrs]
         assert {t.params["threshold"] for t in own} >= {0.05, 0.5, 0.95}
         assert 19 <= len(own) <= 20
 
     def test_time_ends_a_search(self, cache: Cache, tmp_path: Path) -> None:
-        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(100000, timeout=1.0))
-        assert 0 < report.outcome.trials["complete"] < 2000
+        run = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(100000, timeout=1.0))
+        assert 0 < tuning_of(run).trials["complete"] < 2000
 
 
 class TestSamplers:
@@ -377,39 +362,39 @@ class TestSamplers:
     def test_each_finds_a_feasible_trial(self, sampler: Any, cache: Cache, tmp_path: Path) -> None:
         if sampler == "gp":
             pytest.importorskip("torch", reason="the sampler gp needs PyTorch")
-        report = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(24, sampler=sampler))
-        own = [t for t in studied(report.run).trials if "source" not in t.user_attrs]
+        run = tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(24, sampler=sampler))
+        own = [t for t in studied(run.path).trials if "source" not in t.user_attrs]
         assert len(own) == 24
         assert any(t.user_attrs["feasible"] for t in own)
-        assert report.outcome.winner.accuracy >= 0.6
+        assert tuning_of(run).accuracy >= 0.6
 
     def test_a_sampler_learns_of_the_floor(self, cache: Cache, tmp_path: Path) -> None:
         shares = {}
         for sampler in ("random", "tpe"):
-            report = tune(
+            run = tune(
                 cache,
                 THRESHOLDS,
                 tmp_path / sampler,
-                budget=Budget(60, sampler=sampler),  # type: ignore[arg-type]
+                budget=Budget(60, sampler=sampler),
             )
-            late = studied(report.run).trials[30:60]
+            late = studied(run.path).trials[30:60]
             shares[sampler] = np.mean([t.user_attrs["feasible"] for t in late])
         assert shares["tpe"] > shares["random"]
 
     def test_hyperband_goes_with_keras(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("featx.training._scoring.FOLDS", 2)
+        use_two_folds(monkeypatch)
         settings = {"architecture": "gap", "epochs": 3, "precision": "float32"}
         spec = SearchSpec(
             heads=(HeadSpec.choose("keras", settings=settings),),
             fixed={"keras": tuple(settings)},
             accuracy_floor=0.4,
         )
-        report = tune(
+        run = tune(
             cache, spec, tmp_path / "run", budget=Budget(4, sampler="random", pruner="hyperband")
         )
-        trials = report.outcome.trials
+        trials = tuning_of(run).trials
         assert trials["complete"] + trials["pruned"] >= 4
 
 
@@ -426,16 +411,25 @@ class TestTogether:
         tune(cache, THRESHOLDS, tmp_path / "run", budget=Budget(2))
 
 
-class TestPlace:
+class TestFinding:
     def test_a_study_that_goes_on_is_found_beside_its_run(self, tmp_path: Path) -> None:
         folder = study_folder(tmp_path / "run")
         folder.mkdir()
         (folder / "study.journal").touch()
-        place, artifacts = study_place(tmp_path / "run", "sqlite:///of-other-studies.db")
-        assert place.url is None
-        assert (place.folder, place.name) == (folder, "run")
-        assert artifacts == folder / "artifacts"
+        found = find_study(tmp_path / "run", "sqlite:///of-other-studies.db")
+        assert found.location == StudyLocation(folder, None, "run")
+        assert found.artifacts == folder / "artifacts"
 
-    def test_a_fitted_run_has_none(self, report: Any) -> None:
+    def test_a_fitted_run_has_the_study_of_its_threshold(self, fitted: FittedRun) -> None:
+        found = find_study(fitted.path, "sqlite:///of-other-studies.db")
+        study = studied(fitted.path, found.location.name)
+        assert len(study.trials) == fitted.record.search.trials
+        assert study.metric_names == ["recall", "accuracy"]
+        chosen = max(study.best_trials, key=lambda trial: trial.values)
+        assert chosen.params["threshold"] == fitted.record.threshold
+
+    def test_a_run_of_an_earlier_version_has_none(self, fitted: FittedRun, tmp_path: Path) -> None:
+        run = shutil.copytree(fitted.path, tmp_path / "run")
+        shutil.rmtree(run / "study")
         with pytest.raises(InputError, match="has no study"):
-            study_place(report.run, None)
+            find_study(run, None)

@@ -1,4 +1,4 @@
-"""Batches for the Keras head: which rows in which order, from memory or from disk."""
+"""Batches for the Keras head: rows in a seeded order, from memory or from disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.heads import _batches as module
-from featx.heads._batches import Batches, Embeddings, feeding, rows_of_images
+from featx.heads._batches import Batches, Embeddings, prefetched, rows_of_images
 from featx_cache import Cache
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def cache(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 @pytest.fixture(params=["memory", "disk"])
 def batches(request: pytest.FixtureRequest, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make batches; on disk, of buffers of 12 rows."""
+    """Make batches. Those on disk have buffers of 12 rows."""
     X, y, _ = cache.as_arrays("train", copies=None)
     monkeypatch.setattr(module, "BUFFER_BYTES", 12 * X.nbytes // len(X))
     image = cache.rows["image"].to_numpy()[X.rows]
@@ -84,9 +84,9 @@ class TestEpochs:
         assert sum(sizes) == made.rows_an_epoch
 
     def test_targets_and_weights_are_those_of_the_rows(self, batches: Any) -> None:
-        place = {row: n for n, row in enumerate(batches.rows.tolist())}
+        position = {row: n for n, row in enumerate(batches.rows.tolist())}
         for X, targets, weights in batches("all").epoch(0):
-            y = batches.y[[place[int(row)] for row in X[:, 0, 0, 0]]]
+            y = batches.y[[position[int(row)] for row in X[:, 0, 0, 0]]]
             assert np.array_equal(targets, y)
             assert np.array_equal(weights, y + 1)
 
@@ -117,9 +117,12 @@ class TestOnDisk:
     ) -> None:
         sizes: list[int] = []
         original = Cache.read
-        monkeypatch.setattr(
-            Cache, "read", lambda self, rows: sizes.append(len(rows)) or original(self, rows)
-        )
+
+        def read(self: Cache, rows: NDArray[np.intp]) -> NDArray[Any]:
+            sizes.append(len(rows))
+            return original(self, rows)
+
+        monkeypatch.setattr(Cache, "read", read)
         shards = cache.shard_of(drawn(batches("all", batch_size=5), 0))
         assert set(sizes[:-1]) == {10}  # whole batches; a shard's 48 rows don't fill five buffers
         buffers = [shards[start : start + 10] for start in range(0, len(shards), 10)]
@@ -148,30 +151,30 @@ def test_numbers_that_are_not_finite_are_an_error(make_cache: MakeCache, tmp_pat
     assert len(made.failures) == 1
 
 
-def test_tensorflow_is_fed_what_the_batches_are() -> None:
+def test_tensorflow_gets_the_batches_as_they_are() -> None:
     X = np.arange(10, dtype=np.float16)[:, None]
     y = np.ones(10, np.float32)
     made = Batches(X, y, 2 * y, [np.array([row]) for row in range(10)], "one", 4, 0)
     one = (None,)
-    with feeding(
+    with prefetched(
         lambda: made.forever(0), ((None, 1), np.float16), (one, np.float32), (one, np.float32)
     ) as data:
-        fed = list(data.take(made.steps))
-    assert [len(rows) for rows, _, _ in fed] == [4, 4, 2]
+        taken = list(data.take(made.steps))
+    assert [len(rows) for rows, _, _ in taken] == [4, 4, 2]
     assert (
-        sorted(float(row) for rows, _, _ in fed for row in rows.numpy()[:, 0]) == X[:, 0].tolist()
+        sorted(float(row) for rows, _, _ in taken for row in rows.numpy()[:, 0]) == X[:, 0].tolist()
     )
-    assert fed[0][0].dtype == "float16"
+    assert taken[0][0].dtype == "float16"
 
 
-def test_what_was_fed_is_let_go_of_when_the_block_ends() -> None:
+def test_batches_are_dropped_when_the_block_ends() -> None:
     class Source:
         def __call__(self) -> Iterator[tuple[NDArray[Any], ...]]:
             yield (np.zeros((1, 1), np.float32),)
 
     source = Source()
     held = weakref.ref(source)
-    with feeding(source, ((None, 1), np.float32)) as data:
+    with prefetched(source, ((None, 1), np.float32)) as data:
         assert len(list(data)) == 1
         del source
         gc.collect()

@@ -35,7 +35,7 @@ PARAMETER = {
     "lda": "classifier__shrinkage",
     "hgb": "classifier__max_iter",
 }
-VALUES = {"lda": [None, 0.9], "knn": [3, 5], "hgb": [2, 5], "keras": [8, 16]}
+VALUES: dict[str, list[Any]] = {"lda": [None, 0.9], "knn": [3, 5], "hgb": [2, 5], "keras": [8, 16]}
 
 
 def make(name: str) -> Any:
@@ -50,7 +50,7 @@ def expected(_: Any) -> dict[str, str]:
     )
 
 
-@parametrize_with_checks(
+@parametrize_with_checks(  # type: ignore[untyped-decorator]
     [make(name) for name in HEADS if name != "keras"], expected_failed_checks=expected
 )
 def test_scikit_learn_s_estimator_checks_pass(estimator: Any, check: Any) -> None:
@@ -87,7 +87,7 @@ def test_in_a_pipeline(name: str, data: Data) -> None:
 
 def test_in_a_grid_search_over_its_parameters_with_patients(name: str, data: Data) -> None:
     X, y, groups = data
-    values = VALUES.get(name, [0.1, 1.0])
+    values: list[Any] = VALUES.get(name, [0.1, 1.0])
     search = GridSearchCV(make(name), {PARAMETER[name]: values}, cv=StratifiedGroupKFold(2))
     search.fit(X, y, groups=groups)
     assert search.best_params_[PARAMETER[name]] in values

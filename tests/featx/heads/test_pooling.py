@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx.heads import SpatialPooling
 
@@ -102,8 +101,3 @@ def test_values_that_are_not_finite_are_refused(grid: NDArray[np.float32]) -> No
     broken[2, 3, 4, 5] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         SpatialPooling().fit(broken).transform(broken)
-
-
-@parametrize_with_checks([SpatialPooling()])
-def test_scikit_learn_s_estimator_checks_pass(estimator: SpatialPooling, check: Any) -> None:
-    check(estimator)

@@ -47,8 +47,8 @@ class Fitted:
         self.X: NDArray[np.float32] = (random.normal(size=(40, 3, 3, 12)) + signal).astype("f4")
         spec = HeadSpec.choose(name, calibration=calibration, settings=SMALL.get(name))
         self.head = build(spec)
-        if pooled:
-            self.X = pooling_of(self.head).transform(self.X)
+        if pooled and (pooling := pooling_of(self.head)) is not None:
+            self.X = pooling.transform(self.X)
         rows = {"groups": self.groups, "images": np.arange(40), "copies": np.zeros(40, int)}
         self.head.fit(self.X, self.y, **fit_arguments(spec, **rows))
 
@@ -102,7 +102,7 @@ class TestChoosing:
         ],
     )
     def test_a_value_out_of_range_is_refused_by_its_name(self, setting: str, value: Any) -> None:
-        shown = "--" + setting.replace("_", "-") if setting in OPTIONS else setting
+        shown = f"`{setting}`" if setting in OPTIONS else f"the setting {setting}"
         with pytest.raises(InputError, match=f"{shown} can't be"):
             HeadSpec.choose("keras", settings={setting: value})
 
@@ -142,6 +142,15 @@ class TestChoosing:
             spec.seed = 1  # type: ignore[misc]
         assert spec.fingerprint == HeadSpec(name="svm").fingerprint
         assert spec.fingerprint != HeadSpec(name="svm", seed=1).fingerprint
+
+    def test_specs_say_what_special_about_the_keras_head_matters_elsewhere(self) -> None:
+        dual = HeadSpec.choose("keras", settings={"stopping": "dual"})
+        assert dual.trains_in_epochs
+        assert dual.uses_copies_by_default
+        assert dual.stops_by_accuracy_floor
+        assert not HeadSpec.choose("keras", calibration="sigmoid").trains_in_epochs
+        assert not HeadSpec.choose("keras").stops_by_accuracy_floor
+        assert not HeadSpec.choose("logreg").uses_copies_by_default
 
 
 class TestBuilding:

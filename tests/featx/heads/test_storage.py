@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
+import json
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from featx.errors import InputError
 from featx.heads import (
     CalibratedHead,
     HeadSpec,
@@ -144,8 +148,60 @@ def test_a_type_hidden_in_a_head_that_is_otherwise_known_is_refused(
 ) -> None:
     head = fitted("logreg", embeddings)
     head.note = Foreign()
-    save_head(head, tmp_path)
+    skops.io.dump(head, tmp_path / "head.skops")
     assert "Foreign" in refusal(tmp_path / "head.skops")
+    with pytest.raises(InputError, match="Foreign"):
+        save_head(head, tmp_path)
+
+
+CLASSES = {
+    "SpatialPooling": ("featx.heads.pooling", "SpatialPooling"),
+    "LimitedPCA": ("featx.heads.reduction", "Reduction"),
+    "CalibratedHead": ("featx.heads._calibration", "CalibratedHead"),
+    "LimitedKNeighbors": ("featx.heads.neighbors", "NearestNeighbors"),
+    "ShrunkLDA": ("featx.heads._discriminant", "Discriminant"),
+    "KerasHead": ("featx.heads.keras_head", "KerasHead"),
+}
+"""Classes of featx in files -> where they were in files of earlier versions."""
+
+
+def with_old_paths(content: bytes) -> tuple[bytes, set[str]]:
+    """Give the classes of featx in a skops file their old paths. Return today's paths, too."""
+    found: set[str] = set()
+
+    def rename(node: dict[str, Any]) -> dict[str, Any]:
+        if str(node.get("__module__")).startswith("featx"):
+            found.add(f"{node['__module__']}.{node['__class__']}")
+            node["__module__"], node["__class__"] = CLASSES[node["__class__"]]
+        return node
+
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(made, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == "schema.json":
+                data = json.dumps(json.loads(data, object_hook=rename)).encode()
+            target.writestr(name, data)
+    return made.getvalue(), found
+
+
+@pytest.mark.parametrize("name", ["logreg", "svm", "knn", "lda", "hgb", "calibrated keras"])
+def test_files_name_public_classes_and_those_of_earlier_versions_still_open(
+    name: str, embeddings: NDArray[np.float32], tmp_path: Path
+) -> None:
+    if name == "calibrated keras":
+        spec = HeadSpec.choose(
+            "keras", calibration="sigmoid", settings={"architecture": "gap", "epochs": 1}
+        )
+        head: Any = build(spec).fit(embeddings, np.arange(40) % 2)
+    else:
+        head = fitted(name, embeddings)
+    path = tmp_path / save_head(head, tmp_path)
+    content, found = with_old_paths(path.read_bytes())
+    assert found <= {f"featx.heads.{each}" for each in CLASSES}
+    assert found
+    path.write_bytes(content)
+    assert np.array_equal(load_head(path).predict_proba(embeddings), head.predict_proba(embeddings))
 
 
 @pytest.mark.parametrize("name", ["head.skops", "head.keras"])

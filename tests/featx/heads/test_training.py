@@ -74,7 +74,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def make(**parameters: Any) -> KerasHead:
-    given = {
+    given: dict[str, Any] = {
         "architecture": "gap",
         "dense_units": (),
         "epochs": EPOCHS,

@@ -138,9 +138,7 @@ class TestMonochrome1:
     @pytest.mark.parametrize(
         "window", [{}, {"WindowCenter": 100, "WindowWidth": 77}], ids=["plain", "window"]
     )
-    def test_is_the_exact_negative(
-        self, tmp_path: Path, side: int, window: dict[str, float]
-    ) -> None:
+    def test_is_the_exact_negative(self, tmp_path: Path, side: int, window: dict[str, Any]) -> None:
         one, two = (
             decode(
                 dicom(tmp_path / f"{name}.dcm", RAMP, PhotometricInterpretation=name, **window),

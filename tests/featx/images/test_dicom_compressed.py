@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openjpeg.utils import encode_array
 from pydicom import uid
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from tests.featx.images.test_dicom_headers import BITS12, RAMP, refused, same, shown
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import dcmread, uid
@@ -120,9 +120,9 @@ class Model:
             if self.is_usable(grey):
                 return grey
         for centre, width in header["windows"]:
-            grey = self.windowed(values, centre, width)
-            if grey is not None and self.is_usable(grey):
-                return grey
+            seen = self.windowed(values, centre, width)
+            if seen is not None and self.is_usable(seen):
+                return seen
         if self.unknown and header["modality"] == "none":
             return "BitsStored"
         low, high = reach
@@ -149,7 +149,8 @@ class Model:
     @staticmethod
     def looked_up(values: NDArray[np.float64], found: list[int]) -> NDArray[np.float64]:
         places = np.minimum(np.maximum(np.floor(values), 0), len(found) - 1)
-        return np.array(found, float)[places.astype(int)]
+        looked_up: NDArray[np.float64] = np.array(found, float)[places.astype(int)]
+        return looked_up
 
     def windowed(
         self, values: NDArray[np.float64], centre: str, width: str
@@ -195,7 +196,7 @@ def write(path: Path, header: dict[str, Any], model: Model) -> Path:
 
 
 @FORMS
-def test_headers_are_shown_as_arithmetic_says(tmp_path: Path, how: Any) -> None:
+def test_headers_are_shown_as_arithmetic_says(tmp_path: Path, how: settings) -> None:
     @how
     @given(headers, st.integers(0, 2**32 - 1))
     def check(header: dict[str, Any], seed: int) -> None:

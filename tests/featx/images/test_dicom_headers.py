@@ -22,7 +22,7 @@ SIDE = 16
 RAMP = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
 TWELVE = RAMP * 16
 """Uses twelve bits."""
-BITS12 = {"BitsStored": 12, "HighBit": 11}
+BITS12: dict[str, Any] = {"BitsStored": 12, "HighBit": 11}
 COLOUR = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import featx
-from featx.data import Pseudonyms
-from featx.data._probe import probe
-from featx.images import UnreadableImageError, decode, picture
+from featx.data._dicom import Pseudonyms
+from featx.data._file_facts import read_facts
+from featx.images import UnreadableImageError, decode, decode_for_display
 from tests.tiffs import CMYK, LAB, MIN_IS_WHITE, PALETTE, RGB, tiff
 
 SIZE = 8
@@ -31,7 +31,7 @@ def flat(value: float, dtype: Any) -> NDArray[Any]:
 
 def shown(path: Path) -> float:
     """The one value of an image that has the same everywhere; its header must agree."""
-    assert not probe(path, Pseudonyms(None)).problem
+    assert not read_facts(path, Pseudonyms(None)).problem
     pixels = decode(path, SIZE)
     assert pixels.shape == (SIZE, SIZE, 1)
     assert np.ptp(pixels) < 1e-3
@@ -43,7 +43,7 @@ def refused(path: Path) -> str:
     with pytest.raises(UnreadableImageError) as caught:
         decode(path, SIZE)
     assert "\n" not in str(caught.value)
-    assert probe(path, Pseudonyms(None)).problem == caught.value.reason
+    assert read_facts(path, Pseudonyms(None)).problem == caught.value.reason
     return caught.value.reason
 
 
@@ -215,7 +215,7 @@ def test_other_formats_give_the_same_pixels(tmp_path: Path, kind: str, suffix: s
     other = tmp_path / (f"y.{suffix}" if suffix else "y")
     Image.fromarray(values).save(other, kind, **options)
     np.testing.assert_array_equal(decode(other, SIZE), decode(tmp_path / "x.png", SIZE))
-    assert probe(other, Pseudonyms(None)).source == kind
+    assert read_facts(other, Pseudonyms(None)).source == kind
 
 
 class TestPages:
@@ -244,7 +244,7 @@ class TestPages:
     def test_the_first_of_several_jpeg_pictures_is_the_image(self, tmp_path: Path) -> None:
         pages = [Image.new("L", (SIZE, SIZE), value) for value in (60, 200)]
         pages[0].save(tmp_path / "x.jpg", "MPO", save_all=True, append_images=pages[1:])
-        assert probe(tmp_path / "x.jpg", Pseudonyms(None)).source == "MPO"
+        assert read_facts(tmp_path / "x.jpg", Pseudonyms(None)).source == "MPO"
         assert shown(tmp_path / "x.jpg") == pytest.approx(60.0, abs=1)
 
 
@@ -252,7 +252,7 @@ def test_a_tiff_that_lies_is_turned_once(tmp_path: Path) -> None:
     values = np.zeros((20, 40), np.uint8)
     values[:, :20] = 255  # white on the left: turned by 90 degrees, on top
     tiff(tmp_path / "x.tif", values, tags={274: ("H", 6)})
-    pixels = picture(tmp_path / "x.tif", 40)
+    pixels = decode_for_display(tmp_path / "x.tif", 40)
     assert pixels.shape == (40, 20, 1)
     assert pixels[:15].mean() > 240
     assert pixels[-15:].mean() < 15
@@ -286,11 +286,12 @@ class TestOtherFiles:
         path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
         program = (
             "import sys; from PIL import Image, EpsImagePlugin\n"
-            "from pathlib import Path; from featx.images import decode, picture\n"
-            "from featx.data._probe import probe; from featx.data import Pseudonyms\n"
+            "from pathlib import Path; from featx.images import decode, decode_for_display\n"
+            "from featx.data._file_facts import read_facts\n"
+            "from featx.data._dicom import Pseudonyms\n"
             "image = Path(sys.argv[1])\n"
-            "print(probe(image, Pseudonyms(None)).problem)\n"
-            "for read in (decode, picture):\n"
+            "print(read_facts(image, Pseudonyms(None)).problem)\n"
+            "for read in (decode, decode_for_display):\n"
             "    try: read(image, 8)\n"
             "    except Exception as error: print(error)\n"
         )
@@ -312,7 +313,7 @@ class TestOtherFiles:
         os.mkfifo(tmp_path / "x.png")
         assert refused(tmp_path / "x.png") == "not a regular file"
         with pytest.raises(UnreadableImageError, match="not a regular file"):
-            picture(tmp_path / "x.png", SIZE)
+            decode_for_display(tmp_path / "x.png", SIZE)
         os.mkfifo(tmp_path / "x.npz")
         with pytest.raises(UnreadableImageError, match="not a regular file"):
             decode(tmp_path / "x.npz#train_images/0", SIZE)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from featx.data import Manifest
 from featx.data._links import linked
-from featx.inspection import near_pairs
 from featx.inspection._duplicates import (
     LARGEST_DISTANCE,
     NAMES_IN_EXAMPLE,
     SMALLEST_CORRELATION,
     check_duplicates,
     correlation,
+    near_pairs,
 )
 from featx.inspection._measure_images import Measurements
 

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from featx._run import Run, load_run
+from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.evaluation import evaluate_scores
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.populations import calibrate, calibrate_unlabelled
-from featx.populations._calibrate import _advice, images_needed
+from featx.populations import UnlabelledImages, calibrate, calibrate_unlabelled
+from featx.populations._images_needed import advice_on_images, images_needed
 from featx.scoring import score_images
 from featx_cache import Cache
 
@@ -136,8 +137,8 @@ def test_too_few_images_are_told_how_many_would_do(run: Run, local: Cache, tmp_p
 )
 def test_advice_claims_no_more_than_the_interval(wrong: int, floor: float, advice: str) -> None:
     y = np.arange(60) % 2
-    metrics = evaluate_scores(y, np.where(np.arange(60) < wrong, 1 - y, y), 0.5, range(60))
-    said = _advice(metrics, floor)
+    metrics = evaluate_scores(Scores.from_arrays(y, np.where(np.arange(60) < wrong, 1 - y, y)), 0.5)
+    said = advice_on_images(metrics, floor)
     assert advice in said
     assert bool(said) == bool(advice)
 
@@ -166,7 +167,9 @@ def test_a_promise_of_a_low_floor_is_kept_in_the_record(
     scored = score_images(run, local, "all")
     report = calibrate(run, scored, tmp_path / "new", accuracy_floor=0.55, guarantee=0.8)
     assert report.promise is not None
-    assert load_run(tmp_path / "new").record.promise == report.promise.as_dict()
+    record = load_run(tmp_path / "new").record.promise
+    assert record is not None
+    assert dict(record) == report.promise.as_dict()
     assert report.promise.patients == scored.table["group"].nunique()
 
 
@@ -185,7 +188,7 @@ def test_a_run_is_not_replaced_by_what_is_made_of_it(run: Run, local: Cache) -> 
         calibrate(run, scored, run.path, accuracy_floor=0.7, force=True)
 
 
-def unlabelled(run: Run, sick: int, well: int) -> pd.DataFrame:
+def unlabelled(run: Run, sick: int, well: int) -> UnlabelledImages:
     """Images of the training population, with another share of sick ones."""
     table = run.out_of_fold
     parts = [
@@ -193,7 +196,8 @@ def unlabelled(run: Run, sick: int, well: int) -> pd.DataFrame:
         for label, n in (("PNEUMONIA", sick), ("NORMAL", well))
     ]
     chosen = pd.concat(parts)
-    return chosen[["path", "group", "score"]].assign(distance=run.reference.limit / 2)
+    table = chosen[["path", "group", "score"]].assign(distance=run.reference.limit / 2)
+    return UnlabelledImages(table)
 
 
 def test_without_labels_the_share_of_sick_people_moves_the_threshold(

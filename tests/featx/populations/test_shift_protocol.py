@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from featx.evaluation._seams import Seam
 from featx.heads import HeadSpec
-from featx.populations._shift_protocol import across
+from featx.populations._shift_protocol import ProtocolReport, evaluate_seams
 from featx.training import load_training_data
 
 
@@ -36,8 +37,13 @@ def seam(data: Any) -> Seam:
     return Seam("hospital: one -> two", ~second, second)
 
 
+def across(spec: HeadSpec, data: Any, seam: Seam, floor: float) -> ProtocolReport:
+    ordinary, seams = evaluate_seams(spec, data, [seam], accuracy_floor=floor)
+    return ProtocolReport(Path("run"), spec, floor, ("NORMAL", "PNEUMONIA"), ordinary, tuple(seams))
+
+
 def test_a_shift_costs_what_ordinary_folds_do_not_show(data: Any, seam: Seam) -> None:
-    report = across(HeadSpec(name="logreg"), data, [seam], accuracy_floor=0.7)
+    report = across(HeadSpec(name="logreg"), data, seam, 0.7)
     assert report.worst.name == seam.name
     assert report.drop(report.worst) > 0.05
     assert report.worst.metrics.images == seam.test.sum()
@@ -46,14 +52,14 @@ def test_a_shift_costs_what_ordinary_folds_do_not_show(data: Any, seam: Seam) ->
 
 def test_the_other_side_is_not_looked_at(data: Any, seam: Seam) -> None:
     spec = HeadSpec(name="logreg")
-    before = across(spec, data, [seam], accuracy_floor=0.7).worst.metrics.threshold
+    before = across(spec, data, seam, 0.7).worst.metrics.threshold
     y = data.y.copy()
     y[data.originals[seam.test]] = 1 - y[data.originals[seam.test]]
     turned = type(data)(data.X, y, data.table, data.image, data.use_copies)
-    assert across(spec, turned, [seam], accuracy_floor=0.7).worst.metrics.threshold == before
+    assert across(spec, turned, seam, 0.7).worst.metrics.threshold == before
 
 
 def test_a_floor_out_of_reach_takes_the_most_accurate_threshold(data: Any, seam: Seam) -> None:
-    report = across(HeadSpec(name="knn"), data, [seam], accuracy_floor=1.0)
+    report = across(HeadSpec(name="knn"), data, seam, 1.0)
     assert not report.ordinary.feasible
-    assert len(report.table()) == 2
+    assert len(report.to_frame()) == 2

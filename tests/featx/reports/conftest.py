@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,19 +15,27 @@ from PIL import Image
 
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.reports import Written, write_report
+from featx.reports import Report, Written, report
 from featx_cache import Cache
 
 if TYPE_CHECKING:
     from tests.featx.conftest import MakeCache
 
+PROMISE: dict[str, Any] = {
+    "threshold": 0.5, "confidence": 0.9, "accuracy_floor": 0.6, "patients": 9, "accuracy": 0.7,
+    "recall": 0.9,
+}  # fmt: skip
+CALIBRATED: dict[str, Any] = {
+    "from": "x", "method": "labelled images", "images": 9, "patients": 9,
+}  # fmt: skip
+
 
 class Page(HTMLParser):
     """What a page consists of."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, report: Report) -> None:
         super().__init__()
-        self.html = path.read_text(encoding="utf-8")
+        self.html = report.html
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.feed(self.html)
@@ -53,11 +61,12 @@ class Made:
 
     cache: Cache
     run: Path
+    report: Report
     written: Written
     page: Page = field(init=False)
 
     def __post_init__(self) -> None:
-        self.page = Page(self.written.html)
+        self.page = Page(self.report)
 
     @property
     def markdown(self) -> str:
@@ -91,5 +100,6 @@ def made(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Mad
     folder = tmp_path_factory.mktemp("report")
     draw_images(make_cache(folder / "cache"), folder / "data")
     cache = open_cache(folder / "cache")
-    run = fit(cache, HeadSpec(name="logreg"), folder / "logreg", accuracy_floor=0.6).run
-    return Made(cache, run, write_report([run], folder / "out" / "report.html", anonymous=False))
+    run = fit(cache, HeadSpec.choose("logreg"), folder / "logreg", accuracy_floor=0.6).path
+    page = report(run, anonymous=False, progress=False)
+    return Made(cache, run, page, page.save(folder / "out" / "report.html"))

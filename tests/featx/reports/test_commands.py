@@ -10,10 +10,10 @@ import pytest
 from featx._run import load_run
 from featx.backbones import StandardizationSpec
 from featx.heads import HeadSpec
-from featx.reports._commands import Places, commands
+from featx.reports._commands import CommandPaths, rebuild_commands
 from featx.runs import RunRecord
 from featx_cli import app
-from tests.featx.reports.conftest import Made
+from tests.featx.reports.conftest import CALIBRATED, PROMISE, Made
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def changed(record: RunRecord, place: str, **values: Any) -> RunRecord:
 
 def lines(record: RunRecord) -> list[list[str]]:
     """Return both commands as words, which the command line has to understand."""
-    text = commands(record, Places())
+    text = rebuild_commands(record, CommandPaths())
     found = [shlex.split(line) for line in text.splitlines()]
     below: Any = app.make_command()
     for words in found:
@@ -95,7 +95,11 @@ def test_settings_of_a_head_are_said_and_defaults_are_not(record: RunRecord) -> 
     assert fit[fit.index("--head-config") + 1] == "LAYERS.yaml"
 
 
-TUNING: dict[str, Any] = {
+FOUND: dict[str, Any] = {
+    "study": "search", "winner": 3, "threshold": 0.5, "recall": 0.9, "accuracy": 0.9,
+    "optimism": {"recall": 0.0, "accuracy": 0.0},
+}  # fmt: skip
+TUNING: dict[str, Any] = FOUND | {
     "heads": ["logreg", "svm"],
     "sampler": "gp",
     "pruner": "none",
@@ -122,26 +126,25 @@ def test_a_search_is_told_with_its_heads_trials_and_what_was_fixed(record: RunRe
     ):  # fmt: skip
         assert f" {words}" in said
     assert "representation" not in said
-    _, tune = lines(record.model_copy(update={"tuning": {"trials": 3}}))  # of an earlier version
+    _, tune = lines(record.model_copy(update={"tuning": FOUND}))  # of an earlier version
     assert tune[:5] == ["featx", "tune", "CACHE", "--head", "logreg"]
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("method", "words"),
     [
-        ({"method": "labelled images"}, []),
-        ({"method": "labelled images, with a promise"}, ["--guarantee", "0.9"]),
-        ({"method": "unlabelled images: label shift"}, ["--unlabelled"]),
+        ("labelled images", []),
+        ("labelled images, with a promise", ["--guarantee", "0.9"]),
+        ("unlabelled images: label shift", ["--unlabelled"]),
     ],
-    ids=str,
 )
 def test_a_calibrated_run_is_made_of_the_one_before(
-    record: RunRecord, values: dict[str, Any], words: list[str]
+    record: RunRecord, method: str, words: list[str]
 ) -> None:
-    promise = {"confidence": 0.9} if "--guarantee" in words else None
-    _, fit, calibrate = lines(
-        record.model_copy(update={"calibrated": {"from": "x", **values}, "promise": promise})
-    )
+    made = {"calibrated": CALIBRATED | {"method": method}}
+    if "--guarantee" in words:
+        made["promise"] = PROMISE
+    _, fit, calibrate = lines(record.model_copy(update=made))
     assert fit[:3] == ["featx", "fit", "CACHE"]
     assert "--guarantee" not in fit
     assert calibrate == [

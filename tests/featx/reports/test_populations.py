@@ -14,9 +14,10 @@ from featx._run import load_run
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.populations import calibrate
-from featx.reports import write_report
-from featx.reports._heat import overlaid
-from featx.scoring import compare, score_images
+from featx.reports import report
+from featx.reports._heat_maps import side_by_side
+from featx.scoring import score_images
+from featx.scoring._comparison import compare_scored
 from tests.featx.reports.conftest import Made, Page
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 def two(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path]:
     """A report of two runs, and where the second is."""
     folder = tmp_path_factory.mktemp("two")
-    other = fit(made.cache, HeadSpec(name="knn"), folder / "knn", accuracy_floor=0.6).run
-    written = write_report([made.run, other], folder / "r.html", by=["split"])
-    return Page(written.html), other
+    other = fit(made.cache, HeadSpec.choose("knn"), folder / "knn", accuracy_floor=0.6).path
+    return Page(report([made.run, other], by="split", progress=False)), other
 
 
 def test_runs_are_compared_with_the_first_on_the_same_images(
@@ -37,7 +37,7 @@ def test_runs_are_compared_with_the_first_on_the_same_images(
 ) -> None:
     page, other = two
     runs = [load_run(made.run), load_run(other)]
-    found = compare([(run, score_images(run, made.cache)) for run in runs])
+    found = compare_scored([(run, score_images(run, made.cache)) for run in runs])
     (area,) = [d for d in found.differences if d.method == "delong"]
     section = page.text.split("Comparison of runs")[-1].split("TRIPOD")[1]
     assert "Against logreg, split test of cache" in section
@@ -56,11 +56,11 @@ def test_images_are_divided_by_the_column_that_was_asked_for(two: tuple[Page, Pa
 
 
 @pytest.mark.usefixtures("words_only")
-def test_a_column_that_is_not_there_is_listed_as_missing(made: Made, tmp_path: Path) -> None:
-    written = write_report([made.run], tmp_path / "r.html", by=["hospital"], evaluate=False)
-    (item,) = [item for item in written.missing if "hospital" in item.what]
+def test_a_column_that_is_not_there_is_listed_as_missing(made: Made) -> None:
+    page = report(made.run, by=["hospital"], evaluate=False, progress=False)
+    (item,) = [item for item in page.missing if "hospital" in item.what]
     assert "hospital" in item.why
-    assert "by hospital" in Page(written.html).text.split("What couldn't be shown")[-1]
+    assert "by hospital" in Page(page).text.split("What couldn't be shown")[-1]
 
 
 @pytest.mark.usefixtures("words_only")
@@ -72,9 +72,7 @@ def test_another_population_is_said_to_be_one(
         contents.images["sha256"] = [value[::-1] for value in contents.images["sha256"]]
 
     other = make_cache(tmp_path / "elsewhere", patients=60, change=change)
-    page = Page(
-        write_report([made.run], tmp_path / "r.html", caches=[other.path], split="all").html
-    )
+    page = Page(report(made.run, caches=other.path, split="all", progress=False))
     section = page.text.split("Is it the same population?")[-1].split("The most wrong")[0]
     assert "all of elsewhere: This population differs from the training population" in section
     assert any(words.startswith("Cumulative distance of all of") for words in page.words)
@@ -91,7 +89,7 @@ def test_a_repaired_operating_point_is_said_to_come_from_elsewhere(
     there = make_cache(tmp_path / "elsewhere", change=change)
     images = score_images(run, there, "all", keep_known_patients=True)
     calibrate(run, images, tmp_path / "local", accuracy_floor=0.6)
-    text = Page(write_report([tmp_path / "local"], tmp_path / "r.html").html).text
+    text = Page(report(tmp_path / "local", progress=False)).text
     assert "on 48 images of 24 patients from elsewhere and not out of fold" in text
     new = load_run(tmp_path / "local").record.threshold
     assert f"threshold {run.record.threshold:.4g} {new:.4g}" in text
@@ -112,7 +110,7 @@ def test_a_heat_map_colours_the_half_beside_the_image() -> None:
     pixels = np.full((64, 64, 1), 120.0, np.float32)
     heat = np.zeros((4, 4), np.float32)
     heat[0, 0] = 1.0
-    both = overlaid(pixels, heat)
+    both = side_by_side(pixels, heat)
     assert both.shape == (64, 128, 3)
     np.testing.assert_array_equal(both[:, :64], 120.0)
     red, blue = both[2:14, 66:78, 0].mean(), both[2:14, 66:78, 2].mean()
@@ -121,15 +119,11 @@ def test_a_heat_map_colours_the_half_beside_the_image() -> None:
 
 
 @pytest.mark.usefixtures("words_only")
-def test_out_of_fold_errors_come_with_the_remark_that_the_head_knew_them(
-    made: Made, tmp_path: Path
-) -> None:
-    page = Page(write_report([made.run], tmp_path / "r.html", evaluate=False).html)
+def test_out_of_fold_errors_come_with_the_remark_that_the_head_knew_them(made: Made) -> None:
+    page = Page(report(made.run, evaluate=False, progress=False))
     assert "which was fitted on these images too" in page.text
 
 
-def test_embeddings_of_one_cell_have_no_map_and_that_is_said(
-    tiny_run: Path, tmp_path: Path
-) -> None:
-    written = write_report([tiny_run], tmp_path / "r.html")
-    assert any("have no map" in item.why for item in written.missing)
+def test_embeddings_of_one_cell_have_no_map_and_that_is_said(tiny_run: Path) -> None:
+    page = report(tiny_run, progress=False)
+    assert any("have no map" in item.why for item in page.missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import html
 import io
 import json
 import re
@@ -14,22 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pytest
 from PIL import Image
 
+from featx._progress import SILENT
 from featx._run import load_run
 from featx.data import positive_sentence
 from featx.errors import InputError, StorageError
 from featx.evaluation import counts_in_words
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.reports import write_report
+from featx.reports import Report, report
+from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._document import Notice
-from featx.reports._figures import calibration_figure, scores_figure
-from featx.reports._gather import What, gather
-from featx.reports._results import glance
-from tests.featx.reports.conftest import Made, Page
+from featx.reports._results_sections import summary_section
+from tests.featx.reports.conftest import CALIBRATED, PROMISE, Made, Page
 
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
@@ -97,9 +97,10 @@ class TestThePage:
         text = made.page.text
         assert record.fingerprint in text
         assert f"scikit-learn {record.versions['scikit-learn']}" in text
-        assert f"featx fit {made.cache.path.resolve()} `head` logreg" in text
-        assert "`accuracy_floor` 0.6 `no_use_copies`" in text
+        assert f"featx fit {made.cache.path.resolve()} --head logreg" in text
+        assert "--accuracy-floor 0.6 --no-use-copies" in text
         assert "untrained" not in text
+        assert "Platt's map of the out-of-fold scores; the threshold is for scores" in text
 
     def test_the_operating_point_is_told_with_the_floor(self, made: Made) -> None:
         record = load_run(made.run).record
@@ -127,13 +128,13 @@ class TestTheFirstLines:
         run = load_run(made.run)
         classes = run.record.classes
         counts = counts_in_words(run.evaluate().metrics.confusion, classes)
-        for text in (made.page.text, made.markdown, made.written.card.read_text()):
+        for text in (made.page.text, made.markdown, made.report.model_card):
             assert positive_sentence(classes) in text
             assert f"logreg, split test of cache: {counts}" in text.replace("\\", "")
         before = made.page.text.split("Contents")[0]
         assert positive_sentence(classes) in before
         assert counts in before
-        card = made.written.card.read_text().replace("\\", "")
+        card = made.report.model_card.replace("\\", "")
         assert card.index(positive_sentence(classes)) < card.index("Intended uses")
 
 
@@ -141,13 +142,13 @@ class TestWhatWasPromised:
     """Recall and specificity below what chose the threshold are told, where it isn't chance."""
 
     @staticmethod
-    def told(made: Made, promised: dict[str, float], **record: Any) -> list[str]:
-        facts = gather([load_run(made.run)], What())
-        (run,) = facts.runs
+    def told(made: Made, promised: dict[str, Any], **record: Any) -> list[str]:
+        data = collect_data([load_run(made.run)], ReportRequest(), SILENT)
+        (run,) = data.runs
         assert run.out_of_fold is not None
         own = replace(run.out_of_fold, metrics=replace(run.out_of_fold.metrics, **promised))
         run.run.record = run.record.model_copy(update={"accuracy_floor": 0.0, **record})
-        section = glance(replace(facts, runs=(replace(run, out_of_fold=own),)))
+        section = summary_section(replace(data, runs=(replace(run, out_of_fold=own),)))
         return [block.text for block in section.blocks if isinstance(block, Notice)]
 
     @pytest.mark.parametrize("name", ["recall", "specificity"])
@@ -165,50 +166,16 @@ class TestWhatWasPromised:
     def test_a_recall_that_was_promised_is_held_to_its_floor(self, made: Made) -> None:
         quiet = {"recall": 0.0, "specificity": 0.0, "roc_auc": 0.0}
         recall = load_run(made.run).evaluate().metrics.recall
-        assert self.told(made, quiet, promise={"recall_floor": recall}) == []
-        (notice,) = self.told(made, quiet, promise={"recall_floor": 1.0 + 1e-9})
+        assert self.told(made, quiet, promise=PROMISE | {"recall_floor": recall}) == []
+        (notice,) = self.told(made, quiet, promise=PROMISE | {"recall_floor": 1.0 + 1e-9})
         assert "below the 1 that was promised: more sick people are missed" in notice
 
     def test_a_calibrated_run_is_held_to_the_images_that_chose_its_threshold(
         self, made: Made
     ) -> None:
-        calibrated = {"method": "labelled images", "new": {"recall": 1.1, "specificity": 0.0}}
+        calibrated = CALIBRATED | {"new": {"recall": 1.1, "specificity": 0.0}}
         (notice,) = self.told(made, {"roc_auc": 0.0}, calibrated=calibrated)
         assert "was 1.1000 on the images that the threshold was chosen on" in notice
-
-
-class TestScoresAndProbabilities:
-    def test_the_calibration_figure_tells_them_apart(self, made: Made) -> None:
-        truth, scores = np.array([0, 0, 1, 1], bool), np.array([0.1, 0.4, 0.6, 0.9])
-        figure = calibration_figure(truth, scores)
-        (legend,) = figure.legends
-        labels = [text.get_text() for text in legend.get_texts()]
-        assert "score, which is the probability, with Wilson intervals" in labels
-        (legend,) = calibration_figure(truth, scores, scores**2).legends
-        labels = [text.get_text() for text in legend.get_texts()]
-        assert labels[1:] == ["score, with Wilson intervals", "probability, made of the score"]
-        assert "Platt's map of the out-of-fold scores; the threshold is for scores" in (
-            made.page.text
-        )
-
-    @pytest.mark.parametrize(
-        ("threshold", "scale"),
-        [(0.5, "linear"), (0.03, "linear")]
-        + [(number, "logit") for number in (1.5e-5, 1e-300, 0.9999)],
-    )
-    def test_a_threshold_at_the_edge_stands_clear_of_the_axis(
-        self, threshold: float, scale: str
-    ) -> None:
-        truth, scores = np.array([0, 0, 1, 1], bool), np.array([0.0, 1e-6, 1e-3, 1.0])
-        figure = scores_figure(truth, scores, threshold, ("a", "b"))
-        (axes,) = figure.axes
-        assert axes.get_xscale() == scale
-        counted = sum(patch.get_height() for patch in axes.patches if hasattr(patch, "get_height"))
-        assert counted == 4
-        if threshold > 1e-15:
-            to_axis = axes.transData + axes.transAxes.inverted()
-            assert 0.05 < to_axis.transform((threshold, 0.0))[0] < 0.95 or scale == "linear"
-        assert 2 <= len(axes.get_xticks()) <= 12
 
 
 class TestMarkdown:
@@ -217,13 +184,13 @@ class TestMarkdown:
         assert sorted(set(NUMBER.findall(text))) == sorted(set(NUMBER.findall(made.markdown)))
 
     def test_its_figures_are_beside_it_and_those_of_the_page(self, made: Made) -> None:
-        named = re.findall(r"\]\((report_files/[^)]+)\)", made.written.markdown.read_text())
+        named = re.findall(r"\]\((report_files/[^)]+)\)", made.report.markdown)
         there = {f"report_files/{path.name}" for path in made.written.figures.glob("[!.]*")}
         assert set(named) == there
         assert len(named) == len(there) == len(made.page.all("img"))
 
     def test_tables_have_as_many_cells_in_each_line(self, made: Made) -> None:
-        tables = re.findall(r"(?:^\|.*\n)+", made.written.markdown.read_text(), re.MULTILINE)
+        tables = re.findall(r"(?:^\|.*\n)+", made.report.markdown, re.MULTILINE)
         assert len(tables) >= 6
         for table in tables:
             widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
@@ -232,7 +199,7 @@ class TestMarkdown:
 
 class TestTheModelCard:
     def test_it_says_what_the_model_is_for_and_how_it_did(self, made: Made) -> None:
-        card = made.written.card.read_text()
+        card = made.report.model_card
         metrics = load_run(made.run).evaluate().metrics
         assert card.startswith("---\n")
         for heading in ("Intended uses", "Limitations", "Training data", "Evaluation"):
@@ -246,8 +213,8 @@ class TestSeveralRuns:
     def test_each_is_in_every_table_and_curves_are_drawn_together(
         self, made: Made, tmp_path: Path
     ) -> None:
-        other = fit(made.cache, HeadSpec(name="lda"), tmp_path / "lda", accuracy_floor=0.6).run
-        page = Page(write_report([made.run, other, made.run], tmp_path / "r.html").html)
+        other = fit(made.cache, HeadSpec.choose("lda"), tmp_path / "lda", accuracy_floor=0.6).path
+        page = Page(report([made.run, other, made.run], progress=False))
         (together,) = [w for w in page.words if w.startswith("ROC curve on split test")]
         assert "logreg: ROC AUC" in together
         assert "lda: ROC AUC" in together
@@ -257,7 +224,7 @@ class TestSeveralRuns:
     @pytest.mark.usefixtures("words_only")
     def test_runs_of_one_name_are_told_apart(self, made: Made, tmp_path: Path) -> None:
         copy = shutil.copytree(made.run, tmp_path / "other" / "logreg")
-        page = Page(write_report([made.run, copy], tmp_path / "r.html").html)
+        page = Page(report([made.run, copy], progress=False))
         assert "other/logreg" in page.text
         assert f"{made.run.parent.name}/logreg" in page.text
         assert len({section["id"] for section in page.all("section")}) == len(page.all("section"))
@@ -265,14 +232,12 @@ class TestSeveralRuns:
 
 class TestWhatIsMissing:
     @pytest.mark.parametrize("name", ["run-schema-1", "run-schema-2-keras", "run-schema-2-svm"])
-    def test_a_run_of_an_earlier_version_has_a_report_out_of_fold(
-        self, name: str, tmp_path: Path
-    ) -> None:
-        written = write_report([OLD_RUNS / name], tmp_path / "r.html")
-        page = Page(written.html)
+    def test_a_run_of_an_earlier_version_has_a_report_out_of_fold(self, name: str) -> None:
+        made = report(OLD_RUNS / name, progress=False)
+        page = Page(made)
         assert "These are out-of-fold numbers" in page.text.split("Contents")[0]
         assert "there is no cache at" in page.text.split("What couldn't be shown")[-1]
-        assert any("cache" in item.what for item in written.missing)
+        assert any("cache" in item.what for item in made.missing)
         assert any(words.startswith("ROC curve on out of fold") for words in page.words)
         keras = any(words.startswith("loss of") for words in page.words)
         assert keras == ("keras" in name)
@@ -282,10 +247,9 @@ class TestWhatIsMissing:
         self, made: Made, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache")  # its images were never anywhere
-        out = tmp_path / "r.html"
-        written = write_report([made.run], out, caches=[cache.path], anonymous=False)
-        assert any("/nowhere" in item.why for item in written.missing)
-        assert "/nowhere" in Page(written.html).text
+        moved = report(made.run, caches=cache, anonymous=False, progress=False)
+        assert any("/nowhere" in item.why for item in moved.missing)
+        assert "/nowhere" in Page(moved).text
 
     @pytest.mark.usefixtures("words_only")
     def test_a_run_without_its_scores_still_has_those_on_test_images(
@@ -293,7 +257,7 @@ class TestWhatIsMissing:
     ) -> None:
         run = shutil.copytree(made.run, tmp_path / "run")
         (run / "oof.csv").unlink()
-        page = Page(write_report([run], tmp_path / "r.html").html)
+        page = Page(report([run], progress=False))
         assert "the run has no oof.csv" in page.text
         assert any(words.startswith("ROC curve on split test") for words in page.words)
 
@@ -301,8 +265,7 @@ class TestWhatIsMissing:
         run = shutil.copytree(OLD_RUNS / "run-schema-1", tmp_path / "run")
         (run / "oof.csv").unlink()
         with pytest.raises(InputError, match="no scores to report on"):
-            write_report([run], tmp_path / "r.html")
-        assert not (tmp_path / "r.html").exists()
+            report(run, progress=False)
 
     @pytest.mark.usefixtures("words_only")
     def test_a_cache_without_a_test_split_is_said_to_have_none(
@@ -312,8 +275,8 @@ class TestWhatIsMissing:
             made.images.loc[made.images["split"] == "test", "split"] = "train"
 
         cache = make_cache(tmp_path / "cache", copies=0, change=change)
-        run = fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.6).run
-        page = Page(write_report([run], tmp_path / "r.html").html)
+        run = fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.6).path
+        page = Page(report([run], progress=False))
         assert "These are out-of-fold numbers" in page.text
         missing = page.text.split("What couldn't be shown")[-1]
         assert "run on cache" in missing
@@ -326,7 +289,7 @@ class TestWhatIsMissing:
             contents.images.loc[contents.images["split"] == "test", "label"] = "NORMAL"
 
         cache = make_cache(tmp_path / "cache", change=change)
-        page = Page(write_report([made.run], tmp_path / "r.html", caches=[cache.path]).html)
+        page = Page(report([made.run], caches=[cache.path], progress=False))
         assert "undefined" in page.text
         assert "All these images are of one class" in page.text
 
@@ -335,12 +298,11 @@ class TestWhatIsMissing:
     ) -> None:
         other = make_cache(tmp_path / "cache", classes=("A", "B"), change=_renamed)
         with pytest.raises(InputError, match="tells NORMAL from PNEUMONIA"):
-            write_report([made.run], tmp_path / "r.html", caches=[other.path])
-        assert not (tmp_path / "r.html").exists()
+            report(made.run, caches=[other.path], progress=False)
 
     @pytest.mark.usefixtures("words_only")
-    def test_untrained_embeddings_are_said_to_be_so(self, tiny_run: Path, tmp_path: Path) -> None:
-        page = Page(write_report([tiny_run], tmp_path / "r.html").html)
+    def test_untrained_embeddings_are_said_to_be_so(self, tiny_run: Path) -> None:
+        page = Page(report([tiny_run], progress=False))
         assert "these embeddings are untrained" in page.text.split("Contents")[0]
 
 
@@ -352,7 +314,7 @@ HOSTILE = ("<script>alert(1)</script>", 'a|b `c` *d* [e](http://f) $x_1$ & "g"')
 
 
 @pytest.fixture(scope="module")
-def hostile(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
+def hostile(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Report:
     def change(made: Contents) -> None:
         names = dict(zip(("NORMAL", "PNEUMONIA"), HOSTILE, strict=True))
         made.images["label"] = made.images["label"].map(names)
@@ -360,22 +322,21 @@ def hostile(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> 
 
     folder = tmp_path_factory.mktemp("hostile")
     cache = make_cache(folder / "a <b> & c|d", classes=HOSTILE, change=change)
-    run = fit(cache, HeadSpec(name="logreg"), folder / "<i>run|", accuracy_floor=0.6).run
-    written = write_report([run], folder / "r.html", title="<u>title</u>", anonymous=False)
-    return Page(written.html), written.markdown.read_text()
+    run = fit(cache, HeadSpec.choose("logreg"), folder / "<i>run|", accuracy_floor=0.6).path
+    return report(run, title="<u>title</u>", anonymous=False, progress=False)
 
 
 class TestNamesFromOutside:
-    def test_none_becomes_a_tag(self, hostile: tuple[Page, str]) -> None:
-        page, _ = hostile
+    def test_none_becomes_a_tag(self, hostile: Report) -> None:
+        page = Page(hostile)
         assert {tag for tag, _ in page.tags}.isdisjoint({"script", "i", "u"})
         assert not [image for image in page.all("img") if "onerror" in image]
         assert "<title>&lt;u&gt;title&lt;/u&gt;</title>" in page.html
         assert HOSTILE[0] in page.text
         assert HOSTILE[1] in page.text
 
-    def test_none_is_read_as_markdown(self, hostile: tuple[Page, str]) -> None:
-        _, markdown = hostile
+    def test_none_is_read_as_markdown(self, hostile: Report) -> None:
+        markdown = hostile.markdown
         prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
         assert not re.search(r"(?<!\\)<(?!a id=|/a>)", prose)
         assert "[e](http" not in markdown
@@ -386,112 +347,119 @@ class TestNamesFromOutside:
     def test_files_and_folders_are_named_on_request_only(self, made: Made, tmp_path: Path) -> None:
         gone = shutil.copytree(made.run, tmp_path / "Doe, Jane 1970" / "gone")
         (gone / "oof.csv").unlink()
-        written = write_report([made.run, gone], tmp_path / "r.html")
-        assert "With `names=True`" in Page(written.html).text
-        for path in (written.html, written.markdown, written.card):
-            text = path.read_text()
+        anonymous = report([made.run, gone], progress=False)
+        assert "File names are left out here" in anonymous.html
+        for text in (anonymous.html, anonymous.markdown, anonymous.model_card):
             assert not re.search(r"p\d\d-\d\.png", text)
             assert str(made.cache.path) not in text
             assert str(made.run) not in text
             assert "Jane" not in text
 
 
+class TestTheValue:
+    def test_it_is_what_is_written(self, made: Made) -> None:
+        assert made.written.html.read_text(encoding="utf-8") == made.report.html
+        assert made.written.markdown.read_text(encoding="utf-8") == made.report.markdown
+        assert made.written.model_card.read_text(encoding="utf-8") == made.report.model_card
+        figures = {path.name: path.read_bytes() for path in made.written.figures.glob("[!.]*")}
+        assert figures == made.report.figures
+        shown = r"Report\('featx report', \d+ sections, \d+ figures\)"
+        assert re.fullmatch(shown, repr(made.report))
+
+    def test_a_notebook_shows_it_in_a_frame_that_keeps_to_itself(self, made: Made) -> None:
+        frame = made.report._repr_html_()
+        assert frame.count("<") == 2  # the page is an attribute, whatever is in it
+        page = html.unescape(frame.split('srcdoc="')[1].split('" sandbox=""')[0])
+        assert page.replace('<base href="about:srcdoc">', "") == made.report.html
+
+
 class TestWriting:
-    @pytest.mark.usefixtures("words_only")
+    """Nothing is computed again: a report is written as often as it is asked for."""
+
     def test_two_reports_in_a_folder_have_a_model_card_each(
         self, made: Made, tmp_path: Path
     ) -> None:
-        cards = []
-        for name in ("report", "knn"):
-            cards.append(write_report([made.run], tmp_path / f"{name}.html").card)
+        cards = [made.report.save(tmp_path / f"{n}.html").model_card for n in ("report", "knn")]
         assert [card.name for card in cards] == ["model_card.md", "knn_model_card.md"]
         assert all(card.is_file() for card in cards)
 
     @pytest.mark.parametrize("name", ["r.html", "r.md", "r_model_card.md", "r_files"])
     def test_what_is_there_is_not_replaced_unasked(
-        self, made: Made, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, made: Made, name: str, tmp_path: Path
     ) -> None:
-        def work(*_: Any, **__: Any) -> None:
-            raise AssertionError("the refusal comes before the work")
-
         (tmp_path / name).mkdir() if "files" in name else (tmp_path / name).write_text("mine")
-        monkeypatch.setattr("featx.reports._report.gather", work)
         with pytest.raises(InputError, match=f"{name} exists already"):
-            write_report([made.run], tmp_path / "r.html")
+            made.report.save(tmp_path / "r.html")
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
-    @pytest.mark.usefixtures("words_only")
     def test_it_is_replaced_when_asked_and_old_figures_go(self, made: Made, tmp_path: Path) -> None:
-        write_report([made.run], tmp_path / "r.html")
-        old = tmp_path / "r_files" / "old.svg"
+        out = tmp_path / "r.html"
+        old = made.report.save(out).figures / "old.svg"
         old.write_text("old")
         listing = old.with_name(".featx.json")
         hashes = json.loads(listing.read_text())
         hashes["old.svg"] = hashlib.sha256(b"old").hexdigest()
         listing.write_text(json.dumps(hashes))
-        (tmp_path / "r.html").write_text("old")
-        write_report([made.run], tmp_path / "r.html", force=True)
+        out.write_text("old")
+        made.report.save(out, force=True)
         assert not old.exists()
-        assert Page(tmp_path / "r.html").words
+        assert out.read_text(encoding="utf-8") == made.report.html
 
-    @pytest.mark.usefixtures("words_only")
     def test_nothing_of_somebody_else_goes_with_it(self, made: Made, tmp_path: Path) -> None:
         out = tmp_path / "r.html"
-        written = write_report([made.run], out)
+        written = made.report.save(out)
         figure = next(written.figures.glob("*.svg"))
         for path in (
-            written.markdown, written.card, figure, written.figures / "mine.svg",
+            written.markdown, written.model_card, figure, written.figures / "mine.svg",
             written.figures / ".DS_Store",
         ):  # fmt: skip
             before = path.read_bytes() if path.exists() else None
             path.write_text("mine")
             with pytest.raises(InputError, match=f"{path.name} isn't of a report"):
-                write_report([made.run], out, force=True)
+                made.report.save(out, force=True)
             assert path.read_text() == "mine"
             path.write_bytes(before) if before is not None else path.unlink()
-        write_report([made.run], out, force=True)
+        made.report.save(out, force=True)
 
-    @pytest.mark.usefixtures("words_only")
     def test_links_are_followed_to_files_and_never_to_folders(
         self, made: Made, tmp_path: Path
     ) -> None:
         (tmp_path / "there").mkdir()
-        written = write_report([made.run], tmp_path / "r.html")
-        for path in (written.html, written.markdown, written.card):
+        written = made.report.save(tmp_path / "r.html")
+        files = (written.html, written.markdown, written.model_card)
+        for path in files:
             path.rename(tmp_path / "there" / path.name)
             path.symlink_to(tmp_path / "there" / path.name)
         written.html.write_text("old")
-        write_report([made.run], written.html, force=True)
-        assert Page(tmp_path / "there" / "r.html").words
-        assert all(p.is_symlink() for p in (written.html, written.markdown, written.card))
+        made.report.save(written.html, force=True)
+        assert (tmp_path / "there" / "r.html").read_text(encoding="utf-8") == made.report.html
+        assert all(path.is_symlink() for path in files)
         written.figures.rename(tmp_path / "there" / "figures")
         written.figures.symlink_to(tmp_path / "there" / "figures")
         with pytest.raises(InputError, match="r_files is a link"):
-            write_report([made.run], written.html, force=True)
+            made.report.save(written.html, force=True)
         assert list((tmp_path / "there" / "figures").iterdir())
 
-    @pytest.mark.usefixtures("words_only")
     def test_a_report_of_an_earlier_version_is_known_by_its_text(
         self, made: Made, tmp_path: Path
     ) -> None:
-        written = write_report([made.run], tmp_path / "r.html")
+        written = made.report.save(tmp_path / "r.html")
         (written.figures / ".featx.json").unlink()
-        write_report([made.run], tmp_path / "r.html", force=True)
+        made.report.save(written.html, force=True)
         (written.figures / ".featx.json").unlink()
         (written.figures / "mine.svg").write_text("mine")
         with pytest.raises(InputError, match=r"mine\.svg isn't of a report"):
-            write_report([made.run], tmp_path / "r.html", force=True)
+            made.report.save(written.html, force=True)
 
     @pytest.mark.parametrize("name", ["report", "report.pdf"])
     def test_a_page_has_a_page_s_name(self, made: Made, name: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"ends in \.html"):
-            write_report([made.run], tmp_path / name)
+            made.report.save(tmp_path / name)
 
-    @pytest.mark.usefixtures("words_only")
     def test_a_report_that_cannot_be_written_leaves_the_old_one(
         self, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        old = write_report([made.run], tmp_path / "r.html")
+        old = made.report.save(tmp_path / "r.html")
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
         def full(*_: Any, **__: Any) -> int:
@@ -499,15 +467,13 @@ class TestWriting:
 
         monkeypatch.setattr(Path, "write_text", full)
         with pytest.raises(StorageError, match="no room"):
-            write_report([made.run], old.html, force=True)
+            made.report.save(old.html, force=True)
         monkeypatch.undo()
         after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert after == before
 
-    def test_the_same_runs_give_the_same_figures(self, made: Made, tmp_path: Path) -> None:
-        again = write_report([made.run], tmp_path / "report.html")
-        for path in made.written.figures.iterdir():
-            assert (again.figures / path.name).read_bytes() == path.read_bytes()
+    def test_the_same_runs_give_the_same_figures(self, made: Made) -> None:
+        assert report(made.run, progress=False).figures == made.report.figures
 
     def test_figures_are_not_kept_by_pyplot(self, made: Made) -> None:
         from matplotlib import pyplot

@@ -9,8 +9,9 @@ import pytest
 
 from featx._run import load_run
 from featx.errors import InputError
-from featx.fitting import FitReport, fit
+from featx.fitting import fit
 from featx.heads import HeadSpec
+from featx.runs import FittedRun
 from featx_cache import Cache
 from featx_cache.files import atomic_folder
 
@@ -19,8 +20,8 @@ from featx_cache.files import atomic_folder
 def others(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another run, of another head."""
     return fit(
-        cache, HeadSpec(name="lda"), tmp_path_factory.mktemp("lda") / "run", accuracy_floor=0.6
-    ).run
+        cache, HeadSpec.choose("lda"), tmp_path_factory.mktemp("lda") / "run", accuracy_floor=0.6
+    ).path
 
 
 def replace(run: Path, by: Path) -> None:
@@ -29,8 +30,8 @@ def replace(run: Path, by: Path) -> None:
 
 
 @pytest.fixture
-def run(report: FitReport, tmp_path: Path) -> Path:
-    return shutil.copytree(report.run, tmp_path / "run")
+def run(fitted: FittedRun, tmp_path: Path) -> Path:
+    return shutil.copytree(fitted.path, tmp_path / "run")
 
 
 def test_a_run_that_was_replaced_since_is_not_read_on(run: Path, others: Path) -> None:
@@ -42,7 +43,7 @@ def test_a_run_that_was_replaced_since_is_not_read_on(run: Path, others: Path) -
 
 
 def test_nor_one_that_came_and_went_while_a_file_was_read(
-    run: Path, report: FitReport, others: Path
+    run: Path, fitted: FittedRun, others: Path
 ) -> None:
     seen: list[str] = []
 
@@ -51,15 +52,15 @@ def test_nor_one_that_came_and_went_while_a_file_was_read(
             replace(run, others)
         seen.append(path.read_text())
         if len(seen) == 1:
-            replace(run, report.run)
+            replace(run, fitted.path)
         return seen[-1]
 
-    own = (report.run / "oof.csv").read_text()
+    own = (fitted.path / "oof.csv").read_text()
     assert load_run(run).read("oof.csv", reader) == own
     assert seen == [(others / "oof.csv").read_text(), own], "it was read again"
 
 
-def test_one_that_is_always_being_replaced_is_given_up(run: Path, report: FitReport) -> None:
+def test_one_that_is_always_being_replaced_is_given_up(run: Path, fitted: FittedRun) -> None:
     opened = load_run(run)
     with pytest.raises(InputError, match="was replaced while it was read"):
-        opened.read("oof.csv", lambda _: replace(run, report.run))
+        opened.read("oof.csv", lambda _: replace(run, fitted.path))

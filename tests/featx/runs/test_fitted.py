@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from featx._run import Run, load_run
+from featx._scores import Scores
 from featx.backbones import load_backbone
 from featx.errors import InputError, NotACacheError, SpecMismatchError
 from featx.evaluation import evaluate_scores
-from featx.fitting import FitReport, fit
+from featx.fitting import fit
 from featx.heads import HeadSpec
+from featx.runs import FittedRun
 from featx_cache import Cache, open_cache
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def run(report: FitReport) -> Run:
-    return load_run(report.run)
+def run(fitted: FittedRun) -> Run:
+    return load_run(fitted.path)
 
 
 class TestMatching:
@@ -73,9 +75,8 @@ class TestEvaluating:
         rows = cache.row_numbers(splits=("test",), copies=False)
         table = cache.table(rows)
         scores = run.head.predict_proba(cache.read(rows))[:, 1]
-        expected = evaluate_scores(
-            table["label"] == "PNEUMONIA", scores, run.record.threshold, table["group"]
-        )
+        known = Scores.from_table(table.assign(score=scores), run.record.classes)
+        expected = evaluate_scores(known, run.record.threshold)
         assert evaluation.metrics == expected
         assert evaluation.split == "test"
         assert evaluation.excluded == 0
@@ -92,7 +93,7 @@ class TestEvaluating:
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache")
-        fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5)
+        fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5)
         shutil.move(tmp_path / "cache", tmp_path / "moved")
         run = load_run(tmp_path / "run")
         with pytest.raises(NotACacheError, match=str(tmp_path / "cache")):
@@ -138,15 +139,15 @@ class TestEvaluating:
         assert not set(leaked) & set(evaluation.scores["path"])
 
     def test_without_its_list_of_training_images_it_does_not_guess(
-        self, report: FitReport, cache: Cache, tmp_path: Path
+        self, fitted: FittedRun, cache: Cache, tmp_path: Path
     ) -> None:
-        shutil.copytree(report.run, tmp_path / "run")
+        shutil.copytree(fitted.path, tmp_path / "run")
         (tmp_path / "run" / "training.txt").unlink()
         with pytest.raises(InputError, match=r"no training\.txt"):
             load_run(tmp_path / "run").evaluate(cache)
 
-    def test_a_missing_head_is_named(self, report: FitReport, cache: Cache, tmp_path: Path) -> None:
-        shutil.copytree(report.run, tmp_path / "run")
+    def test_a_missing_head_is_named(self, fitted: FittedRun, cache: Cache, tmp_path: Path) -> None:
+        shutil.copytree(fitted.path, tmp_path / "run")
         (tmp_path / "run" / "head.skops").unlink()
         with pytest.raises(InputError, match=r"no head\.skops"):
             load_run(tmp_path / "run").evaluate(cache)
@@ -173,11 +174,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 class TestWeights:
     def test_moved_weights_are_taken_only_when_they_are_the_same(
-        self, files: tuple[Path, Path], report: FitReport, tmp_path: Path
+        self, files: tuple[Path, Path], fitted: FittedRun, tmp_path: Path
     ) -> None:
         one, other = files
         backbone = load_backbone("vgg16", weights=str(one), input_size=32, precision="float32")
-        shutil.copytree(report.run, tmp_path / "run")
+        shutil.copytree(fitted.path, tmp_path / "run")
         record = json.loads((tmp_path / "run" / "run.json").read_text())
         del record["checksum"]
         record["extraction"]["backbone"] = backbone.spec.model_dump(mode="json")

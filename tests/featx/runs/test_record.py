@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from featx._run import load_run
-from featx.fitting import FitReport
+from featx.runs import FittedRun
 from featx.runs._record import RunRecord, versions
+from featx.runs._record_parts import MetricsRecord
 from tests.refusing import refused
 
 
 @pytest.fixture
-def run(report: FitReport, tmp_path: Path) -> Path:
+def run(fitted: FittedRun, tmp_path: Path) -> Path:
     """A run that may be damaged."""
-    shutil.copytree(report.run, tmp_path / "run")
+    shutil.copytree(fitted.path, tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -37,15 +38,28 @@ def edit(run: Path, **changes: Any) -> None:
     (run / "run.json").write_text(json.dumps(record))
 
 
-def test_what_was_written_is_read_back(report: FitReport) -> None:
-    run = load_run(report.run)
-    assert run.record == report.record
-    assert run.record.threshold == report.point.threshold
+def test_what_was_written_is_read_back(fitted: FittedRun) -> None:
+    run = load_run(fitted.path)
+    assert run.record == fitted.record
+    assert run.record.threshold == fitted.record.threshold
 
 
-def test_a_record_is_frozen(report: FitReport) -> None:
+def test_its_parts_are_attributes_and_mappings_of_what_the_file_says(fitted: FittedRun) -> None:
+    values = json.loads((fitted.path / "run.json").read_text())
+    metrics = fitted.record.metrics
+    assert metrics.out_of_fold.recall == metrics["out_of_fold"]["recall"]
+    assert {**fitted.record.seconds} == values["seconds"]
+    other = values["metrics"]["out_of_fold"] | {"mood": "good"}
+    assert other["intervals"]["recall"] == dict(metrics.out_of_fold.intervals["recall"])
+    del other["brier"]
+    known = MetricsRecord.model_validate(other)
+    assert (known.brier, "brier" in known, known["mood"]) == (None, False, "good")
+    assert json.loads(known.model_dump_json()) == other
+
+
+def test_a_record_is_frozen(fitted: FittedRun) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        report.record.threshold = 0.1  # type: ignore[misc]
+        fitted.record.threshold = 0.1  # type: ignore[misc]
 
 
 def test_fields_that_a_later_version_adds_are_no_reason_to_refuse(run: Path) -> None:
@@ -65,7 +79,7 @@ def test_a_damaged_record_is_refused_by_name(run: Path, content: bytes) -> None:
     (run / "run.json").write_bytes(content)
     message = refusal(run)
     assert f"{run / 'run.json'} can't be used" in message
-    assert "fit the run again" in message
+    assert "Fit the run again" in message
 
 
 def test_a_truncated_record_is_refused(run: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
 from featx._run import load_run
 from featx.errors import InputError
@@ -73,8 +74,8 @@ def test_a_recalibrated_run_maps_all_its_scores(run: Path, tiny_cache: Path) -> 
     (run / "run.json").write_text(json.dumps(record))
     after = load_run(run)
 
-    def odds(scores: object) -> np.ndarray:
-        values = np.asarray(scores, float)
+    def odds(scores: ArrayLike) -> NDArray[np.float64]:
+        values = np.asarray(scores, np.float64)
         return values / (1 - values)
 
     embeddings = open_cache(tiny_cache).read(np.arange(4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from featx._progress import SILENT
 from featx.errors import InputError, NoFeasibleThresholdError, SpecMismatchError, StorageError
 from featx.fitting import fit
 from featx.heads import HeadSpec, KerasHead, load_head
-from featx.runs._unfinished import job_of, unfinished
+from featx.runs._unfinished import describe_training, unfinished
 from featx_cache import Cache
 
 SPEC = HeadSpec.choose(
@@ -38,6 +39,16 @@ class Notes:
 
     def note(self, message: str) -> None:
         self.notes.append(message)
+
+
+def weights_of(run: Path) -> list[Any]:
+    head = load_head(run / "head.keras")
+    assert isinstance(head, KerasHead)
+    return list(head.model_.get_weights())
+
+
+def describe(spec: HeadSpec, table: pd.DataFrame, floor: float, folds: int = 5) -> dict[str, Any]:
+    return describe_training(spec, "f", table, accuracy_floor=floor, folds=folds)
 
 
 def enter(run: Path, job: dict[str, Any], *, resume: bool = False, error: Any = None) -> list[str]:
@@ -140,17 +151,21 @@ class TestFolder:
         assert (tmp_path / "run.unfinished").read_text() == "mine"
 
 
-class TestJob:
+class TestDescription:
     @pytest.mark.parametrize("column", ["sha256", "label", "group", "copy"])
     def test_it_depends_on_the_images_their_labels_patients_and_copies(self, column: str) -> None:
         other = TABLE.assign(**{column: 7})
-        assert job_of(SPEC, "f", TABLE, 0.9) == job_of(SPEC, "f", TABLE.copy(), 0.9)
-        assert job_of(SPEC, "f", TABLE, 0.9) != job_of(SPEC, "f", other, 0.9)
+        assert describe(SPEC, TABLE, 0.9) == describe(SPEC, TABLE.copy(), 0.9)
+        assert describe(SPEC, TABLE, 0.9) != describe(SPEC, other, 0.9)
 
     def test_the_floor_counts_only_where_the_stopping_rule_looks_at_it(self) -> None:
         dual = HeadSpec.choose("keras", settings={"stopping": "dual", "precision": "float32"})
-        assert job_of(SPEC, "f", TABLE, 0.9) == job_of(SPEC, "f", TABLE, 0.8)
-        assert job_of(dual, "f", TABLE, 0.9) != job_of(dual, "f", TABLE, 0.8)
+        assert describe(SPEC, TABLE, 0.9) == describe(SPEC, TABLE, 0.8)
+        assert describe(dual, TABLE, 0.9) != describe(dual, TABLE, 0.8)
+
+    def test_it_depends_on_the_folds_and_five_are_what_earlier_versions_had(self) -> None:
+        assert "folds" not in describe(SPEC, TABLE, 0.9)
+        assert describe(SPEC, TABLE, 0.9, folds=3)["folds"] == 3
 
 
 @pytest.mark.usefixtures("two_folds")
@@ -159,21 +174,16 @@ def test_a_floor_out_of_reach_is_lowered_without_training_again(
 ) -> None:
     with pytest.raises(NoFeasibleThresholdError):
         fit(cache, SPEC, tmp_path / "run", accuracy_floor=1.0)
-    whole = fit(cache, SPEC, tmp_path / "whole", accuracy_floor=0.0).run
+    whole = fit(cache, SPEC, tmp_path / "whole", accuracy_floor=0.0).path
 
     import keras
 
-    epochs: list[Any] = []
-    train = keras.Sequential.fit
-    monkeypatch.setattr(
-        keras.Sequential, "fit", lambda self, *a, **k: epochs.append(1) or train(self, *a, **k)
-    )
-    run = fit(cache, SPEC, tmp_path / "run", accuracy_floor=0.0, resume=True).run
-    assert len(epochs) == 1  # the final fit, which had not begun
+    epochs = Mock(side_effect=keras.Sequential.fit)
+    monkeypatch.setattr(keras.Sequential, "fit", lambda *a, **k: epochs(*a, **k))
+    run = fit(cache, SPEC, tmp_path / "run", accuracy_floor=0.0, resume=True).path
+    assert epochs.call_count == 1  # the final fit, which had not begun
     assert (run / "oof.csv").read_bytes() == (whole / "oof.csv").read_bytes()
-    one, other = (load_head(r / "head.keras") for r in (run, whole))
-    assert isinstance(one, KerasHead)
-    weights = zip(one.model_.get_weights(), other.model_.get_weights(), strict=True)
+    weights = zip(weights_of(run), weights_of(whole), strict=True)
     assert all(np.array_equal(a, b) for a, b in weights)
 
 
@@ -188,5 +198,5 @@ def test_tensorboard_has_a_folder_for_each_training_and_each_member(
         (2, [f"{training}-member-{m}" for training in trainings for m in (1, 2)]),
     ):
         spec = HeadSpec.choose("keras", settings=settings | {"ensemble": ensemble})
-        run = fit(cache, spec, tmp_path / f"{ensemble}", accuracy_floor=0.0).run
+        run = fit(cache, spec, tmp_path / f"{ensemble}", accuracy_floor=0.0).path
         assert sorted(p.name for p in (run / "tensorboard").iterdir()) == sorted(names)

@@ -15,13 +15,16 @@ from PIL import Image
 from scipy.stats import binom
 
 from featx._run import Run, load_run
+from featx._scores import Scores
 from featx.backbones import Backbone
 from featx.errors import InputError
-from featx.evaluation import average
+from featx.evaluation import average_over_grid
+from featx.extraction._pipeline import embed_filled
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.scoring import Prediction, find_images, shift_warning
-from featx.scoring import _predict as predicting
+from featx.scoring import ImageScorer, Prediction, find_images, predict_images
+from featx.scoring import _image_scorer as scoring
+from featx.scoring._predictions import unlike_warning
 from featx.thresholds import learn_platt
 from featx_cache import open_cache
 from tests.dicoms import dicom
@@ -54,7 +57,7 @@ class TestPredicting:
         predictions, _ = predicted
         cache = open_cache(tiny_cache)
         scores = tiny.score(cache.read(cache.row_numbers(splits=None, copies=False)))[::-1]
-        assert len(predictions) > 2 * predicting.PREDICT_BATCH
+        assert len(predictions) > 2 * scoring.BATCH_SIZE
         assert [p.score for p in predictions] == pytest.approx(scores.tolist(), abs=1e-3)
 
     def test_the_order_is_that_of_the_paths(
@@ -85,14 +88,14 @@ class TestPredicting:
         empty.touch()
         text.write_text("not an image")
         paths = [empty, good[0], text, gone, good[1]]
-        predictions = list(tiny.predict(paths, backbone=tiny_backbone))
+        predictions = list(predict_images(ImageScorer(tiny, tiny_backbone), paths))
         assert [p.path for p in predictions] == [str(path) for path in paths]
         assert [p.score is None for p in predictions] == [True, False, True, True, False]
         for p in predictions:
             assert bool(p.error) == (p.score is None) == (p.prediction == "")
         assert predictions[0].error == "the file is empty"
         assert predictions[2].error == "text, not an image"
-        alone = next(tiny.predict([good[1]], backbone=tiny_backbone))
+        alone = tiny.predict([good[1]], backbone=tiny_backbone)[0]
         assert predictions[4].score == pytest.approx(alone.score, abs=1e-5)
 
     def test_grey_and_colour_images_can_be_mixed(
@@ -123,7 +126,6 @@ class TestPredicting:
         image = images_of(phantom_data)[0]
         taken = 0
         sizes: list[int] = []
-        embed = predicting.embed_filled
 
         def endless() -> Iterator[Path]:
             nonlocal taken
@@ -133,20 +135,21 @@ class TestPredicting:
 
         def spy(backbone: Backbone, images: list[Any], rows: int) -> Any:
             sizes.append(len(images))
-            return embed(backbone, images, rows)
+            return embed_filled(backbone, images, rows)
 
-        monkeypatch.setattr(predicting, "embed_filled", spy)
-        predictions = tiny.predict(endless(), backbone=tiny_backbone)
-        for _ in range(3 * predicting.PREDICT_BATCH):
+        monkeypatch.setattr("featx.scoring._image_scorer.embed_filled", spy)
+        predictions = predict_images(ImageScorer(tiny, tiny_backbone), endless())
+        for _ in range(3 * scoring.BATCH_SIZE):
             next(predictions)
-        assert taken <= (3 + predicting.BATCHES_AHEAD) * predicting.PREDICT_BATCH
-        assert set(sizes) == {predicting.PREDICT_BATCH}
+        assert taken <= (3 + scoring.BATCHES_AHEAD) * scoring.BATCH_SIZE
+        assert set(sizes) == {scoring.BATCH_SIZE}
 
     def test_its_threads_end_when_nobody_wants_more(
         self, tiny: Run, tiny_backbone: Backbone, phantom_data: Path
     ) -> None:
         before = threading.active_count()
-        predictions = tiny.predict(images_of(phantom_data) * 20, backbone=tiny_backbone)
+        scorer = ImageScorer(tiny, tiny_backbone)
+        predictions = predict_images(scorer, images_of(phantom_data) * 20)
         next(predictions)
         predictions.close()  # type: ignore[attr-defined]
         assert threading.active_count() <= before
@@ -166,7 +169,7 @@ class TestProbability:
     ) -> None:
         run = load_run(tiny_run)
         table = run.out_of_fold
-        platt = learn_platt(table["label"] == "PNEUMONIA", table["score"], table["group"])
+        platt = learn_platt(Scores.from_table(table, ("NORMAL", "PNEUMONIA")))
         for p in run.predict(images_of(phantom_data), backbone=tiny_backbone):
             assert p.score is not None
             assert p.probability == pytest.approx(platt.apply([p.score])[0])
@@ -176,7 +179,7 @@ class TestProbability:
         self, tiny_cache: Path, tmp_path: Path, phantom_data: Path, tiny_backbone: Backbone
     ) -> None:
         spec = HeadSpec(name="logreg", calibration="sigmoid")
-        run = load_run(fit(open_cache(tiny_cache), spec, tmp_path / "r", accuracy_floor=0.5).run)
+        run = load_run(fit(open_cache(tiny_cache), spec, tmp_path / "r", accuracy_floor=0.5).path)
         assert run.calibration is None
         for p in run.predict(images_of(phantom_data), backbone=tiny_backbone):
             assert p.probability == p.score
@@ -192,7 +195,7 @@ class TestFlags:
     ) -> None:
         cache = open_cache(tiny_cache)
         rows = cache.row_numbers(splits=("test",), copies=False)
-        wanted = run.reference.distance(average(cache.read(rows)))
+        wanted = run.reference.distance(average_over_grid(cache.read(rows)))
         files = [phantom_data / path for path in cache.table(rows)["path"]]
         found = list(run.predict(files, backbone=tiny_backbone))
         assert [p.distance for p in found] == pytest.approx(wanted, rel=0.02)
@@ -209,7 +212,7 @@ class TestFlags:
         vars(run.reference)["limit"] = (distances[-2] + distances[-1]) / 2
         far = [p.unlike_training for p in run.predict(files, backbone=tiny_backbone)]
         assert far.count(True) == 1
-        assert far.index(True) == np.argmax([p.distance for p in near])
+        assert far.index(True) == np.argmax([p.distance or 0.0 for p in near])
 
     def test_a_verdict_is_uncertain_in_the_band_and_sure_outside(
         self, run: Run, tiny_backbone: Backbone, phantom_data: Path
@@ -231,7 +234,7 @@ class TestFlags:
         (tmp_path / "run" / "reference.h5").unlink()
         old = load_run(tmp_path / "run")
         old.record = old.record.model_copy(update={"band": None, "files": {}})
-        found = next(old.predict(images_of(phantom_data), backbone=tiny_backbone))
+        found = old.predict(images_of(phantom_data), backbone=tiny_backbone)[0]
         assert found.score is not None
         assert (found.uncertain, found.unlike_training, found.distance) == (None, None, None)
 
@@ -284,17 +287,17 @@ class TestScoresThatAreNoNumbers:
         assert [p.score is None for p in found] == [True, False, False]
 
 
-class TestShiftWarning:
+class TestUnlikeWarning:
     @pytest.mark.parametrize(
         ("unlike", "images"), [(0, 0), (0, 5), (1, 1), (1, 10), (1, 100), (10, 1000), (15, 1000)]
     )
     def test_what_chance_explains_is_no_news(self, unlike: int, images: int) -> None:
-        assert shift_warning(unlike, images) == ""
+        assert unlike_warning(unlike, images) == ""
 
     @pytest.mark.parametrize(("unlike", "images"), [(2, 2), (2, 10), (6, 100), (25, 1000)])
     def test_more_than_that_is(self, unlike: int, images: int) -> None:
         assert binom.sf(unlike - 1, images, 0.01) < 0.01
-        said = shift_warning(unlike, images)
+        said = unlike_warning(unlike, images)
         assert said.startswith(f"{unlike} of {images} images are unlike")
         assert "1% would be expected" in said
         assert "another population" in said

@@ -26,7 +26,7 @@ def test_byte_identical_images_of_two_patients_are_held_out_together(
     assert len(shared) == 2
     before = cache.images[cache.images["split"].isin(["train", "val"])]["group"].nunique()
     assert data.table["group"].nunique() == before - 1
-    scores, _, _ = out_of_fold(spec, data, seed=0)
+    scores = out_of_fold(spec, data, seed=0).scores
     fold = scores.set_index("path")["fold"]
     assert fold[shared["path"].iloc[0]] == fold[shared["path"].iloc[1]]
     views = scores[scores["group"] == data.table["group"].iloc[0]]

@@ -28,7 +28,7 @@ def load(cache: Cache, spec: HeadSpec = LOGREG, use_copies: bool = True) -> Trai
 
 
 def scored(cache: Cache, spec: HeadSpec = LOGREG, use_copies: bool = True) -> pd.DataFrame:
-    return out_of_fold(spec, load(cache, spec, use_copies), seed=0)[0]
+    return out_of_fold(spec, load(cache, spec, use_copies), seed=0).scores
 
 
 class TestTrainingData:
@@ -88,7 +88,7 @@ class TestTrainingData:
         def change(made: Contents) -> None:
             made.embeddings[made.rows(split="train")[5], 0, 1, 2] = value
 
-        with pytest.raises(InputError, match=r"not finite.*`storage_dtype` float32"):
+        with pytest.raises(InputError, match=r"not finite.*`storage_dtype='float32'`"):
             load(make_cache(tmp_path / "cache", change=change), HeadSpec(name=name))
 
     def test_a_truncated_shard_is_named(self, make_cache: MakeCache, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ class TestFolds:
         self, cache: Cache
     ) -> None:
         data = load(cache, SVM)
-        for fold, held_out in out_of_fold(SVM, data, seed=0)[0].groupby("fold"):
+        for fold, held_out in out_of_fold(SVM, data, seed=0).scores.groupby("fold"):
             others = np.flatnonzero(~data.table["group"].isin(held_out["group"]))
             alone = TrainingData(
                 data.X[others], data.y[others], data.table.iloc[others], data.image[others]
@@ -167,7 +167,7 @@ class TestFolds:
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache", patients=4)
-        with pytest.raises(InputError, match=r"three patients of each class.*`head` logreg"):
+        with pytest.raises(InputError, match=r"three patients of each class.*`head='logreg'`"):
             scored(cache, SVM)
 
     def test_one_patient_of_a_class_is_refused(self, make_cache: MakeCache, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ class TestFolds:
             out_of_fold(LOGREG, data, seed=0)
 
     def test_another_seed_makes_other_folds(self, cache: Cache) -> None:
-        folds = [out_of_fold(LOGREG, load(cache), seed=seed)[0]["fold"] for seed in (0, 1)]
+        folds = [out_of_fold(LOGREG, load(cache), seed=s).scores["fold"] for s in (0, 1)]
         assert not folds[0].equals(folds[1])
 
 

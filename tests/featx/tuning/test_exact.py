@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from featx.errors import FeatxError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.thresholds import sweep
-from featx.tuning import Budget, SearchSpec, StudyPlace
+from featx.tuning import Budget, SearchSpec
+from featx.tuning._best_trial import best_feasible_trial, choose_best_trial
 from featx.tuning._objective import Objective
-from featx.tuning._scorer import Scored
-from featx.tuning._winner import best_trial, choose_winner
-from featx.tuning._workers import Work, Worker, run_trials
+from featx.tuning._score_store import HeadScores
+from featx.tuning._storage import StudyLocation
+from featx.tuning._workers import Task, Worker, run_trials
 
 LOGREG = HeadSpec.choose("logreg")
 
@@ -29,10 +30,10 @@ class Scores:
     def __init__(self, truth: NDArray[np.bool_], scores: dict[Any, Any], seconds: Any = None):
         self.truth, self.scores, self.seconds = truth, scores, seconds or {}
 
-    def __call__(self, spec: HeadSpec, watch: Any = None) -> Scored:
+    def __call__(self, spec: HeadSpec, watch: Any = None) -> HeadScores:
         del watch
         key = spec.settings.class_weight  # type: ignore[union-attr]
-        return Scored(self.scores[key], self.seconds.get(key, 1.0))
+        return HeadScores(self.scores[key], self.seconds.get(key, 1.0))
 
     def has(self, spec: HeadSpec) -> bool:
         del spec
@@ -41,7 +42,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Nothing:
-    """A recipe that isn't needed: the objective is there."""
+    """A factory that isn't needed: the objective is there."""
 
     def __call__(self) -> Any:
         raise AssertionError
@@ -50,16 +51,16 @@ class Nothing:
 def worker_of(search: SearchSpec, scores: Scores, folder: Path, trials: int) -> Worker:
     """Run a search on given scores."""
     folder.mkdir()
-    work = Work(
-        StudyPlace(folder, None, "study"),
+    task = Task(
+        StudyLocation(folder, None, "study"),
         json.dumps({}),
         ("maximize",),
         search.model_dump_json(),
         Budget(trials),
         Nothing(),
     )
-    worker = Worker(work, Objective(search, scores), alone=True)  # type: ignore[arg-type]
-    run_trials(work, worker, description="trials")
+    worker = Worker(task, Objective(search, scores), repeatable=True)  # type: ignore[arg-type]
+    run_trials(task, worker, description="trials")
     return worker
 
 
@@ -94,10 +95,10 @@ def test_on_score_sets_of_all_kinds_recall_is_the_exact_optimum(tmp_path: Path, 
         exact = points.best(floor)
         if exact is None:
             with pytest.raises(NoFeasibleThresholdError) as caught:
-                choose_winner(worker, search, given)  # type: ignore[arg-type]
+                choose_best_trial(worker, search, given)  # type: ignore[arg-type]
             assert caught.value.best_accuracy == points.accuracy.max()
             continue
-        winner = choose_winner(worker, search, given)  # type: ignore[arg-type]
+        winner = choose_best_trial(worker, search, given)  # type: ignore[arg-type]
         called = scores >= winner.threshold
         assert called[truth].mean() == winner.recall == points.recall[exact], number
         assert (called == truth).mean() == winner.accuracy == points.accuracy[exact], number
@@ -123,7 +124,7 @@ class TestWinner:
             "balanced",
             "none",
         }
-        winner = choose_winner(worker, self.settings(), given)  # type: ignore[arg-type]
+        winner = choose_best_trial(worker, self.settings(), given)  # type: ignore[arg-type]
         assert winner.spec.settings.class_weight is None  # type: ignore[union-attr]
         assert (winner.recall, winner.accuracy) == (1.0, 1.0)
 
@@ -138,7 +139,7 @@ class TestWinner:
             {"balanced": 9.0, None: 2.0},
         )
         worker = worker_of(self.settings(), given, tmp_path / "study", 15)
-        winner = choose_winner(worker, self.settings(), given)  # type: ignore[arg-type]
+        winner = choose_best_trial(worker, self.settings(), given)  # type: ignore[arg-type]
         assert winner.spec.settings.class_weight == "balanced"  # type: ignore[union-attr]
 
     def test_recall_alone_never_wins(self, tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ class TestWinner:
         everybody = [t for t in worker.study.trials if t.values[0] == 1.0]
         assert everybody
         assert all(t.constraints["accuracy_floor"] > 0 for t in everybody)
-        best = best_trial(worker.study, self.settings())
+        best = best_feasible_trial(worker.study, self.settings())
         assert best is not None
         assert best.user_attrs["accuracy"] >= 0.6
 
@@ -159,8 +160,8 @@ class TestWinner:
         search = SearchSpec(heads=(LOGREG,), accuracy_floor=0.5, threshold_only=True)
         given = Scores(truth, {"balanced": scores})
         worker = worker_of(search, given, tmp_path / "study", 1)
-        winner = choose_winner(worker, search, given)  # type: ignore[arg-type]
-        assert winner.trial == worker.study.trials[-1].number
+        winner = choose_best_trial(worker, search, given)  # type: ignore[arg-type]
+        assert winner.number == worker.study.trials[-1].number
         assert worker.study.best_trial.values == [winner.recall]
         if winner.snapped:
             assert worker.study.trials[-1].user_attrs["source"] == "exact sweep"
@@ -169,4 +170,4 @@ class TestWinner:
         given = Scores(self.truth, {})
         worker = worker_of(self.settings(), given, tmp_path / "study", 0)
         with pytest.raises(FeatxError, match="no trial was finished"):
-            choose_winner(worker, self.settings(), given)  # type: ignore[arg-type]
+            choose_best_trial(worker, self.settings(), given)  # type: ignore[arg-type]

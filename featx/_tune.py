@@ -1,0 +1,6 @@
+"""`featx.tune`, which gives a `Run`; fitting needs none of what is imported here."""
+
+from featx import fitting
+from featx._run import as_run
+
+tune = as_run(fitting.tune)

@@ -1,0 +1,25 @@
+"""Figures of scores, counts, trainings and heat maps, each drawn on matplotlib's Axes."""
+
+from featx.plots._counts import class_balance, confusion_matrix
+from featx.plots._curves import precision_recall_curve, roc_curve, threshold_curve
+from featx.plots._distributions import (
+    calibration_curve,
+    cumulative_distribution,
+    score_histogram,
+)
+from featx.plots._heat_map import heat_map_overlay
+from featx.plots._training import learning_curve, pareto_front
+
+__all__ = [
+    "calibration_curve",
+    "class_balance",
+    "confusion_matrix",
+    "cumulative_distribution",
+    "heat_map_overlay",
+    "learning_curve",
+    "pareto_front",
+    "precision_recall_curve",
+    "roc_curve",
+    "score_histogram",
+    "threshold_curve",
+]

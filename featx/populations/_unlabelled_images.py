@@ -1,0 +1,100 @@
+"""Scores of images whose labels aren't known."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from featx._progress import Progress, progress_of
+from featx.data import group_of, in_words
+from featx.errors import InputError
+from featx.runs._fitted import FittedRun
+from featx.scoring import ImageScorer, find_images, predict_images, score_images
+from featx.scoring._labelled_data import ScoringOptions, is_cache
+from featx.scoring._left_out import LeftOut
+from featx_cache import Cache, open_cache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnlabelledImages:
+    """Images without labels, scored by a run.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row an image: path, group, score, and distance from the training images, which is NaN if
+        it isn't known.
+    left_out
+        Images that aren't here, because the run was fitted on them or on their patients.
+
+    Examples
+    --------
+    >>> table = {"path": ["a.png"], "group": ["a"], "score": [0.3], "distance": [21.5]}
+    >>> len(UnlabelledImages(pd.DataFrame(table)).table)
+    1
+    """
+
+    table: pd.DataFrame
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+
+def score_unlabelled(
+    run: FittedRun,
+    data: Cache | str | Path,
+    options: ScoringOptions | None = None,
+    *,
+    progress: Progress | bool = True,
+) -> UnlabelledImages:
+    """Score image files, or the images of a cache, without looking at labels.
+
+    Parameters
+    ----------
+    run
+        Run that scores.
+    data
+        Image file, folder of images, or cache.
+    options
+        Place of the backbone's weights, and whether known patients of a cache are kept.
+    progress
+        Bars by default; False is silent.
+
+    Raises
+    ------
+    InputError
+        If there are no images, or none could be read.
+
+    Examples
+    --------
+    >>> score_unlabelled(run, "our_hospital").table["score"].mean()  # doctest: +SKIP
+    """
+    options, progress = options or ScoringOptions(), progress_of(progress)
+    if isinstance(data, Cache) or is_cache(Path(data)):
+        cache = data if isinstance(data, Cache) else open_cache(data)
+        keep = options.keep_known_patients
+        scored = score_images(run, cache, "all", keep_known_patients=keep, progress=progress)
+        distance = run.reference.distance(scored.vectors) if run.has_reference else math.nan
+        table = scored.table[["path", "group", "score"]].assign(distance=distance)
+        return UnlabelledImages(table, scored.left_out)
+    unused: Counter[str] = Counter()
+    paths = list(find_images([data], unused))
+    if said := in_words(unused.elements()):
+        progress.note(f"{said}.")
+    rows, failed = [], []
+    scorer = ImageScorer(run, run.backbone(options.weights))
+    with progress.task("Scoring", len(paths), "image") as advance:
+        for prediction in predict_images(scorer, paths):
+            advance(1)
+            if prediction.error:
+                failed.append(prediction)
+                continue
+            group = group_of(Path(prediction.path).name)
+            rows.append((prediction.path, group, prediction.score, prediction.distance))
+    for bad in failed:
+        progress.note(f"Skipped {bad.path}: {bad.error}")
+    if not rows:
+        raise InputError(f"no image in {data} could be read", "See the reasons above.")
+    return UnlabelledImages(pd.DataFrame(rows, columns=["path", "group", "score", "distance"]))

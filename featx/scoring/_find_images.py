@@ -1,0 +1,58 @@
+"""Image files among the paths that a user gave: files as they are, folders with all below them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from featx.data import in_words, walk_images
+from featx.errors import InputError
+
+
+def find_images(
+    paths: Iterable[str | Path], left_out: Counter[str] | None = None
+) -> Iterator[Path]:
+    """Find image files: files as given, folders with everything below them.
+
+    All paths are checked before the first image is given. Folders are walked through as images are
+    asked for.
+
+    Parameters
+    ----------
+    paths
+        Files and folders. A file that is named is given, whatever it is.
+    left_out
+        Counter of the files in folders that were left out, by reason. It grows while folders are
+        walked through; `featx.data.in_words` says it in a line.
+
+    Returns
+    -------
+    iterator of Path
+        Image files; those of a folder are sorted.
+
+    Raises
+    ------
+    InputError
+        If a path doesn't exist or a folder has no images.
+
+    Examples
+    --------
+    >>> list(find_images(["new_patients", "a.dcm"]))  # doctest: +SKIP
+    """
+    given = [Path(path) for path in paths]
+    for path in given:
+        if path.is_dir():
+            others: Counter[str] = Counter()
+            if next(walk_images(path, others), None) is None:
+                said = f" ({in_words(others)})" if others else ""
+                raise InputError(
+                    f"no images in {path}{said}", "Give image files, or folders that have some."
+                )
+        elif not path.exists():
+            raise InputError(f"there is no image or folder {path}", "Check the path.")
+    return (
+        image
+        for path in given
+        for image in (walk_images(path, left_out) if path.is_dir() else (path,))
+    )
