@@ -88,7 +88,8 @@ def manifest(folder: Path, rows: int) -> None:
 def near(data: Path) -> None:
     """Say how alike the most alike different images are."""
     from featx.data import load_manifest
-    from featx.inspection import duplicates, measure
+    from featx.inspection._duplicates import LARGEST_DISTANCE, correlation
+    from featx.inspection._measure_images import measure
 
     images = load_manifest(data)
     measured = measure(images)
@@ -97,14 +98,14 @@ def near(data: Path) -> None:
     found = []
     for one in range(len(content) - 1):
         distance = np.bitwise_count(measured.phash[one + 1 :] ^ measured.phash[one])
-        close = np.flatnonzero(distance <= duplicates.LARGEST_DISTANCE) + one + 1
+        close = np.flatnonzero(distance <= LARGEST_DISTANCE) + one + 1
         close = close[content[close] != content[one]]
         if len(close):
-            found.append(duplicates.correlation(flat[[one] * len(close)], flat[close]))
+            found.append(correlation(flat[[one] * len(close)], flat[close]))
     alike = np.concatenate(found) if found else np.zeros(1)
     pairs = len(content) * (len(content) - 1) // 2
     print(f"{pairs:,} pairs; {len(alike):,} of different files within "
-          f"{duplicates.LARGEST_DISTANCE} bits; correlation at most {alike.max():.4f}")  # fmt: skip
+          f"{LARGEST_DISTANCE} bits; correlation at most {alike.max():.4f}")  # fmt: skip
 
 
 def run(command: list[str]) -> tuple[float, float]:

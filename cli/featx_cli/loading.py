@@ -21,8 +21,8 @@ DataArgument = Annotated[
     typer.Argument(
         metavar="DATA",
         help="Folder of JPEG, PNG, TIFF, BMP, WebP and DICOM files, "
-        "ROOT/{train,val,test}/CLASS/image or ROOT/CLASS/image; or a .csv or .parquet file with "
-        "the columns path and label (split and a patient are welcome); or an .npz file in "
+        "ROOT/{train,val,test}/CLASS/image or ROOT/CLASS/image. Or a .csv or .parquet file with "
+        "the columns path and label (split and a patient are welcome). Or an .npz file in "
         "MedMNIST's layout.",
     ),
 ]
@@ -31,7 +31,7 @@ RootOption = Annotated[
     typer.Option(
         "--root",
         metavar="FOLDER",
-        help="What paths in a .csv or .parquet file are relative to. Default: its own folder.",
+        help="Folder of the paths in a .csv or .parquet file. Default: the file's own folder.",
     ),
 ]
 AllowOutsideOption = Annotated[
@@ -45,26 +45,26 @@ ClassesOption = Annotated[
     typer.Option(
         metavar="NEGATIVE,POSITIVE",
         help="The two classes, in order. Default: a class whose name says healthy (normal, "
-        "no finding, negative, 0, …) is the negative one; without such a name, alphabetical.",
+        "no finding, negative, 0, …) is the negative one. If no name does, the order is A to Z.",
     ),
 ]
 PositiveOption = Annotated[
     str | None,
-    typer.Option(help="The positive class, the sick. Default: the last of --classes."),
+    typer.Option(help="Positive class, the sick. Default: the last of --classes."),
 ]
 GroupRegexOption = Annotated[
     str | None,
     typer.Option(
-        help="Finds the patient in an image's path: the first group, or the whole match. "
-        "Default: DICOM headers and the names of the Kaggle chest X-ray set; other images are each "
-        "a patient."
+        help="Regular expression that finds the patient in an image's path: its first group, or "
+        "the whole match. Default: DICOM headers and the names of the Kaggle chest X-ray set. Each "
+        "other image is then a patient."
     ),
 ]
 GroupColumnOption = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Column of a .csv or .parquet file that tells the patient; its identifiers are "
+        help="Column of a .csv or .parquet file that tells the patient. Its identifiers are "
         "hashed. Default: group, or a usual name such as patient_id, subject or mrn.",
     ),
 ]
@@ -73,7 +73,7 @@ KeepOption = Annotated[
     typer.Option(
         metavar="COLUMN",
         help="Further column of a .csv or .parquet file to keep, such as the hospital, for "
-        "subgroups and seams; may be given several times. Default: none.",
+        "subgroups and seams. It may be given several times. Default: none.",
         show_default=False,
     ),
 ]
@@ -195,7 +195,7 @@ def read_manifest(  # noqa: PLR0913
 
 
 def tell_unused_files(reasons: Iterable[str]) -> None:
-    """Say in a line how many files of a folder aren't used, by kind; nothing where all are."""
+    """Say in a line how many files of a folder aren't used, by kind, if there are any."""
     from featx.data import in_words
 
     if said := in_words(reasons):
@@ -210,7 +210,7 @@ def tell_positive(classes: tuple[str, str]) -> None:
 
 
 def warn_of_positive(classes: tuple[str, str], *, chosen: bool = True) -> None:
-    """Warn where the positive class may be the wrong one; see `featx.data.positive_warning`."""
+    """Warn if the positive class may be the wrong one; see `featx.data.positive_warning`."""
     from featx.data import positive_warning
 
     if warning := positive_warning(classes, chosen=chosen):
@@ -218,7 +218,7 @@ def warn_of_positive(classes: tuple[str, str], *, chosen: bool = True) -> None:
 
 
 def warn_of_cache(cache: Cache) -> None:
-    """Say what to know of a cache before a head is fitted on it."""
+    """Warn of what may mislead in a cache before a head is fitted on it."""
     from featx.data import shared_patients, unknown_patients
 
     warn_of_positive(cache.classes)

@@ -48,22 +48,10 @@ _MIN_SIMILARITY = 0.85
 
 
 def choose_columns(table: Table, options: ReadingOptions, progress: Progress) -> None:
-    """Make a table's columns those of a manifest: fill ``group``, and drop what isn't kept.
+    """Fill ``group`` in a table, and drop the columns that aren't kept.
 
-    Parameters
-    ----------
-    table
-        Table whose columns are changed.
-    options
-        Column that tells the patient, and columns to keep besides featx's own. A ``group`` that
-        featx wrote stays as it is.
-    progress
-        Is told which column tells the patient, and which were left out.
-
-    Raises
-    ------
-    InputError
-        If there is no such column, or several columns tell different patients.
+    `progress` is told which column tells the patient, and which are dropped. A ``group`` that featx
+    wrote stays as it is. An unknown column, or several that tell different patients, are refused.
     """
     columns, keep = table.columns, options.keep
     for name in [
@@ -88,7 +76,7 @@ def choose_columns(table: Table, options: ReadingOptions, progress: Progress) ->
     if told := [name for name in left if name != source]:
         progress.note(
             f"Columns of {table.name} that are left out: {', '.join(told)}. "
-            "`keep` COLUMN keeps one."
+            "Name in `keep` what is to be kept."
         )
 
 
@@ -139,8 +127,8 @@ def _patient_column(table: Table, asked: str | None, progress: Progress) -> str 
     ]
     if near:
         progress.note(
-            f"No column of {table.name} is taken for the patient. Did you mean `group_column` "
-            f"{near[0]}?"
+            f"No column of {table.name} is taken for the patient. Did you mean "
+            f"`group_column={near[0]!r}`?"
         )
     return None
 

@@ -289,7 +289,7 @@ def identify(dataset: Any, pseudonyms: Pseudonyms) -> tuple[str, str]:
     return pseudonyms.of(patient or study), pseudonyms.of(study)
 
 
-def kind_of_pixels(dataset: Any) -> str:
+def photometric_interpretation(dataset: Any) -> str:
     """Return the photometric interpretation, or an empty text if DICOM has no such.
 
     A machine may have written anything there, and manifests show it.

@@ -23,6 +23,11 @@ class DownloadError(FeatxError):
     """A data set can't be downloaded, or has another hash than its publisher says.
 
     Nothing was left behind.
+
+    Examples
+    --------
+    >>> DownloadError("pneumoniamnist.npz can't be downloaded", "Try again later.").code
+    'download'
     """
 
     code = "download"
@@ -64,7 +69,7 @@ KAGGLE_SETS = {
     "chest-xray-pneumonia": "paultimothymooney/chest-xray-pneumonia/versions/2",
 }
 
-NAMES = (*ARRAY_FILES, *KAGGLE_SETS)
+DATA_SETS = (*ARRAY_FILES, *KAGGLE_SETS)
 
 
 def fetch_data(
@@ -104,7 +109,7 @@ def fetch_data(
     >>> path = featx.fetch_data("pneumoniamnist", "data")  # doctest: +SKIP
     >>> data = featx.load_manifest(path)  # doctest: +SKIP
     """
-    require_known("data set", name, NAMES)
+    require_known("data set", name, DATA_SETS)
     progress = progress_of(progress)
     if name in KAGGLE_SETS:
         if mirror is not None:
@@ -117,15 +122,7 @@ def fetch_data(
 
 
 def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Path:
-    """Download one file with pooch.
-
-    Raises
-    ------
-    InputError
-        If another file of that name is there.
-    DownloadError, StorageError
-        See `fetch_data`.
-    """
+    """Download one file with pooch; see `fetch_data`."""
     import pooch
     import requests
 
@@ -148,7 +145,7 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
     except requests.RequestException as error:
         raise DownloadError(
             f"{file.file} can't be downloaded from {file.url} ({first_line(error)[:200]})",
-            "Try again later, give `mirror` URL, or put the file there by hand.",
+            "Try again later, give another `mirror`, or put the file there by hand.",
         ) from error
     except ValueError as error:
         raise DownloadError(

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import UnidentifiedImageError
+
 from featx.data import _npz as npz
 from featx.data._dicom import (
     NotAnImageError,
@@ -16,8 +18,8 @@ from featx.data._dicom import (
     header_errors,
     identify,
     is_dicom_name,
-    kind_of_pixels,
     looks_like_dicom,
+    photometric_interpretation,
     read_header,
 )
 from featx.data._pillow import open_image, samples_of
@@ -81,12 +83,12 @@ def reason_of(error: BaseException) -> str:
         return "no permission to read it"
     if isinstance(error, MemoryError):
         return "it takes more memory than there is"
-    if "cannot identify image file" in str(error):
+    if isinstance(error, UnidentifiedImageError):
         return "not an image that featx reads"
-    if str(error).startswith("decoder error"):  # Pillow's, with a number
-        return "its pixels are damaged"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if str(error).startswith("decoder error"):  # Pillow has a number, and no class, for it
+        return "its pixels are damaged"
     return first_line(error)[:200]
 
 
@@ -100,7 +102,7 @@ def _facts_of_file(path: Path, pseudonyms: Pseudonyms) -> FileFacts:
             with header_errors():
                 header = read_header(file)
                 patient, study = identify(header, pseudonyms)
-                mode = kind_of_pixels(header)
+                mode = photometric_interpretation(header)
                 width, height = int(header.Columns), int(header.Rows)
             return FileFacts(sha256, width, height, mode, "DICOM", patient, study)
         with open_image(file) as image:

@@ -16,9 +16,9 @@ from featx.data._left_out import (
     MASK,
     NAMED_LIKE_AN_IMAGE,
     NO_CLASS,
+    class_reason,
     in_words,
-    of_class,
-    of_mask,
+    mask_reason,
 )
 from featx.data._make_manifest import compile_group, make_manifest
 from featx.data._manifest import SPLITS, ClassesError, Manifest, order_classes
@@ -58,26 +58,6 @@ def read_folder(root: Path, options: ReadingOptions, progress: Progress) -> Mani
     as. A class folder may have other folders in it. Classes whose names differ only in case or in
     how Unicode writes an accent are one class. A file is an image by its name or by its first
     bytes. All other files are left out with a reason, and so are masks.
-
-    Parameters
-    ----------
-    root
-        Folder to read.
-    options
-        Classes and patients. Folders of other classes are left out.
-    progress
-        Shows how many images have been hashed.
-
-    Returns
-    -------
-    Manifest
-        Sorted by split, class and path. Files whose header can't be read are in `unreadable`, files
-        that aren't used in `left_out`, and neither are in the table.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing or has no images, or there aren't two classes.
     """
     _require_folder(root)
     compile_group(options.group_regex)  # before the long work
@@ -100,7 +80,9 @@ def read_folder(root: Path, options: ReadingOptions, progress: Progress) -> Mani
         if image.label in order
     )
     left_out |= {
-        "/".join(image.parts): of_class(image.label) for image in found if image.label not in order
+        "/".join(image.parts): class_reason(image.label)
+        for image in found
+        if image.label not in order
     }
     listed = {
         "path": [path for _, _, path, _ in chosen],
@@ -161,7 +143,7 @@ def _find_images(root: Path) -> tuple[list[_Image], dict[str, str]]:
             reason = _outside(parts)
         if not reason and len(parts) < level + 2:
             reason = NO_CLASS
-        if why := reason or of_mask(parts[level + 1 :]):
+        if why := reason or mask_reason(parts[level + 1 :]):
             left_out["/".join(parts)] = why
         else:
             split = split_of(parts[0]) if has_splits else DEFAULT_SPLIT
@@ -258,7 +240,7 @@ def _refuse_class_folder(root: Path, found: Sequence[_Image]) -> None:
         raise InputError(
             f"the folders in {root} aren't classes by their names: {_listed(labels)}",
             f"If it is the folder of one class, give the one above, {root.resolve().parent}. "
-            "Else say `classes` NEGATIVE,POSITIVE.",
+            "Otherwise name the `classes`, the negative one first.",
         )
 
 
@@ -277,7 +259,7 @@ def _better_hint(root: Path, found: Sequence[_Image]) -> str:
 
 
 def _is_image_folder(name: str) -> bool:
-    return name.casefold() in _IMAGE_FOLDERS or of_mask([name, "x"]) == MASK
+    return name.casefold() in _IMAGE_FOLDERS or mask_reason([name, "x"]) == MASK
 
 
 def _one_too_high(root: Path, found: Sequence[_Image]) -> str:

@@ -15,12 +15,12 @@ IMAGE_SUFFIXES = frozenset(
 )  # fmt: skip
 """Files of these names are images, or damaged ones."""
 
-READ = frozenset({"JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM"})
+READ_FORMATS = frozenset({"JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM"})
 UNREAD_IMAGES = frozenset(
     {"GIF", "EPS", "JPEG 2000", "JPEG XL", "HEIC", "AVIF", "PSD", "NIfTI", "NRRD"}
 )
 TEXT = "text"
-START = 512
+START_BYTES = 512
 """Bytes at the start of a file that tell its format."""
 
 _SIGNATURES = (
@@ -61,12 +61,13 @@ def format_of(start: bytes) -> str:
     Parameters
     ----------
     start
-        The first `START` bytes of it, or fewer where there are no more.
+        First `START_BYTES` bytes of the file, or fewer if there are no more.
 
     Returns
     -------
     str
-        One of `READ`, of `UNREAD_IMAGES`, or PDF, ZIP, text and so on; empty for an unknown one.
+        One of `READ_FORMATS`, one of `UNREAD_IMAGES`, or PDF, ZIP, text and so on. An unknown
+        format is an empty text.
 
     Examples
     --------
@@ -83,7 +84,7 @@ def format_of(start: bytes) -> str:
 
 def _is_text(start: bytes) -> bool:
     try:
-        text = start[:-3].decode() if len(start) == START else start.decode()
+        text = start[:-3].decode() if len(start) == START_BYTES else start.decode()
     except UnicodeDecodeError:
         return False
     return all(c.isprintable() or c.isspace() or c == "\ufeff" for c in text)

@@ -26,16 +26,8 @@ _MASK_FOLDER = re.compile(r"(.*[\W_])?(masks?|segmentations?)", re.IGNORECASE)
 _MASK_STEM = re.compile(r".*[\W_](masks?|seg|segmentation)", re.IGNORECASE | re.DOTALL)
 
 
-def of_format(path: Path, name: str) -> str:
-    """Give the reason for a file that isn't an image that featx reads.
-
-    Parameters
-    ----------
-    path
-        The file.
-    name
-        Its format, see `featx.data._formats.format_of`.
-    """
+def format_reason(path: Path, name: str) -> str:
+    """Give the reason for a file whose format (see `format_of`) isn't read."""
     if path.name.lower().endswith(".nii.gz"):
         name = "NIfTI"
     if name in UNREAD_IMAGES:
@@ -46,7 +38,7 @@ def of_format(path: Path, name: str) -> str:
     return f"{name} {_NO_IMAGE}"
 
 
-def of_mask(parts: Sequence[str]) -> str:
+def mask_reason(parts: Sequence[str]) -> str:
     """Give the reason for a mask beside images, by its name or its folders, or nothing.
 
     Parameters
@@ -56,7 +48,7 @@ def of_mask(parts: Sequence[str]) -> str:
 
     Examples
     --------
-    >>> of_mask(["masks", "1.png"]), of_mask(["1_mask.png"]), of_mask(["unmasked.png"])
+    >>> mask_reason(["masks", "1.png"]), mask_reason(["1_mask.png"]), mask_reason(["unmasked.png"])
     ('named as a mask', 'named as a mask', '')
     """
     masked = any(map(_MASK_FOLDER.fullmatch, parts[:-1])) or _MASK_STEM.fullmatch(
@@ -70,7 +62,7 @@ def is_expected(reason: str) -> bool:
     return reason in (HIDDEN, MASK) or reason.endswith((_NO_IMAGE, _NOT_CHOSEN))
 
 
-def of_class(label: str) -> str:
+def class_reason(label: str) -> str:
     """Give the reason for an image of another class."""
     return f"of class {label}, {_NOT_CHOSEN}"
 

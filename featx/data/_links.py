@@ -14,17 +14,8 @@ def linked(
 ) -> NDArray[np.int64]:
     """Give each set of images that are linked, directly or through others, a number.
 
-    Parameters
-    ----------
-    columns
-        Images with the same value in any of these columns are linked: patients, hashes.
-    pairs
-        More links: positions of two images.
-
-    Returns
-    -------
-    ndarray of shape (images,), dtype int64
-        Numbers from 0 in the order of the first image, equal for images that belong together.
+    Images with the same value in any column (patients, hashes) are linked, and so are `pairs` of
+    positions. Numbers, of shape (images,), begin with 0 and are in the order of the first image.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -46,15 +37,7 @@ def linked(
 def merged_groups(groups: pd.Series[str], sha256: pd.Series[str]) -> pd.Series[str]:
     """Give patients who share an image the name of the first of them.
 
-    Parameters
-    ----------
-    groups, sha256
-        Patient and hash of each image or row.
-
-    Returns
-    -------
-    Series
-        Names like `groups`, the same if no two patients share an image.
+    Both series have one row an image. The same `groups` come back if no two patients share one.
     """
     pairs = pd.DataFrame({"group": groups, "sha256": sha256}).drop_duplicates()
     if not pairs["sha256"].duplicated().any():

@@ -38,21 +38,8 @@ def read_listing(
 ) -> Manifest:
     """Read a manifest from a CSV or Parquet file, or from a DataFrame.
 
-    Parameters
-    ----------
-    data
-        Table with the columns path and label. Split and group may be empty or absent. If it has
-        sha256, width, height, mode and source of every image, no image is opened.
-    options
-        See `featx.load_manifest`. Rows of other classes are left out. A ``group`` that featx wrote
-        stays as it is.
-    progress
-        Shows how far it got.
-
-    Raises
-    ------
-    InputError
-        If something is wrong with the table, with the number of the line.
+    If it has sha256, width, height, mode and source of every image, no image is opened. An error
+    says in which line or row something is wrong.
     """
     own_folder = Path.cwd() if isinstance(data, pd.DataFrame) else data.parent
     root = options.root if options.root is not None else own_folder

@@ -116,7 +116,7 @@ def load_manifest(  # noqa: PLR0913
         positive=positive,
         group_regex=group_regex,
         group_column=group_column,
-        keep=keep,
+        keep=(keep,) if isinstance(keep, str) else keep,
         keep_identifiers=keep_identifiers,
         both_classes=both_classes,
     )

@@ -28,24 +28,15 @@ def make_manifest(
 
     Parameters
     ----------
-    root
-        Folder that paths are relative to.
+    root, classes, options
+        See `Manifest` and `ReadingOptions`.
     listed
         Columns path, label and split. A group may be empty. Other columns are kept as they are.
-    classes
-        Names of the negative and the positive class. Every label is one of them.
-    options
-        How patients are found if `listed` has no group.
     progress
         Shows how many files have been read.
     left_out
         Relative path -> reason, for files of a folder that aren't used. DICOM objects that aren't
         images join them. If it is None, somebody listed these, and they count as unreadable.
-
-    Raises
-    ------
-    InputError
-        If a class has no readable image.
     """
     pattern = compile_group(options.group_regex)
     paths = listed["path"]
@@ -80,20 +71,7 @@ def make_manifest(
 
 
 def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
-    """Refuse a class that has no readable image.
-
-    Parameters
-    ----------
-    manifest
-        Manifest with what could not be read.
-    labels
-        Path -> label of all listed files.
-
-    Raises
-    ------
-    ImageInputError
-        Naming the first file of the class and what is wrong with it.
-    """
+    """Refuse a class without a readable image; `labels` has all listed paths."""
     reasons = {**manifest.left_out, **manifest.unreadable}
     for label in manifest.classes:
         path = next((p for p, name in labels.items() if name == label), None)
@@ -106,13 +84,7 @@ def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
 
 
 def compile_group(group_regex: str | None) -> re.Pattern[str] | None:
-    """Compile `group_regex`.
-
-    Raises
-    ------
-    InputError
-        If it isn't a regular expression.
-    """
+    """Compile `group_regex`, or say that it is no regular expression."""
     if group_regex is None:
         return None
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from featx.data._options import ReadingOptions
 from featx.data._positive import healthy_first, positive_sentence
@@ -38,12 +39,18 @@ class ImageInputError(InputError):
 
 
 class ClassesError(InputError):
-    """The classes in some data aren't two, or aren't those that were asked for."""
+    """The classes in some data aren't two, or aren't those that were asked for.
+
+    Examples
+    --------
+    >>> ClassesError("there is no class 'ill' in the data", "It has: sick, well.").code
+    'classes'
+    """
 
     code = "classes"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Manifest:
     """Labelled images; `featx.load_manifest` makes one.
 
@@ -84,6 +91,11 @@ class Manifest:
     classes: tuple[str, str]
     unreadable: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def positive(self) -> NDArray[np.bool_]:
+        """Whether each image is of the positive class, of shape (images,)."""
+        return np.asarray(self.table["label"] == self.classes[1], bool)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -249,7 +261,7 @@ def order_classes(labels: Iterable[str], options: ReadingOptions) -> tuple[str, 
         raise ClassesError(
             f"featx needs exactly two classes, and here there "
             f"{'is' if len(set(names)) == 1 else 'are'} {len(set(names))}: {_listed(names)}",
-            "Choose two with `classes` NEGATIVE,POSITIVE."
+            "Choose two with `classes`, the negative one first."
             if len(set(names)) > 2
             else "Add images of the other class.",
         )

@@ -52,14 +52,8 @@ def row_path(file: str, array: str, row: int) -> str:
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read one image by its path, without reading the images behind it.
 
-    Returns
-    -------
-    ndarray of shape (height, width) or (height, width, 3), dtype uint8
-
-    Raises
-    ------
-    OSError, ValueError
-        If the file or the array isn't there or is damaged.
+    It has shape (height, width) or (height, width, 3). An OSError or ValueError says that the file
+    or the array isn't there or is damaged.
     """
     match = _ROW_PATH.match(str(path))
     if match is None:
@@ -72,13 +66,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def arrays_in(path: Path) -> dict[str, ArrayHeader]:
-    """List the arrays in an ``.npz`` file.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read as one.
-    """
+    """List the arrays in an ``.npz`` file."""
     with _input_errors(path), open_regular(path) as file, zipfile.ZipFile(file) as archive:
         found = {}
         for name in archive.namelist():
@@ -88,13 +76,7 @@ def arrays_in(path: Path) -> dict[str, ArrayHeader]:
 
 
 def read_array(path: Path, name: str) -> NDArray[np.generic]:
-    """Read a whole, small array. Nothing in it is unpickled.
-
-    Raises
-    ------
-    InputError
-        If it isn't there, or is damaged.
-    """
+    """Read a whole, small array. Nothing in it is unpickled."""
     with _input_errors(path):
         require_modest(path, only=f"{name}.npy")
         with np.load(path, allow_pickle=False) as archive:

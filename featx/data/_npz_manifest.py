@@ -22,27 +22,10 @@ _CLASS_NAMES = {"pneumoniamnist": ("NORMAL", "PNEUMONIA")}
 def read_npz(path: Path, options: ReadingOptions, progress: Progress) -> Manifest:
     """List the images in an ``.npz`` file. They are read one at a time, here and later.
 
-    Parameters
-    ----------
-    path
-        File with ``{train,val,test}_images`` (images, height, width[, 3]), 8 bit, and
-        ``{train,val,test}_labels`` (images,) or (images, 1), whole numbers.
-    options
-        Classes. They are called by their numbers; in a file called ``pneumoniamnist*.npz`` they are
-        NORMAL and PNEUMONIA.
-    progress
-        Shows how many images have been hashed.
-
-    Returns
-    -------
-    Manifest
-        Its paths are ``FILE.npz#train_images/17``. Every image is a patient of its own, because
-        the layout has no patients.
-
-    Raises
-    ------
-    InputError
-        If the file isn't in that layout.
+    The file has ``{train,val,test}_images`` (images, height, width[, 3]), 8 bit, and
+    ``{train,val,test}_labels`` (images,) or (images, 1), whole numbers. Classes are called by their
+    numbers, in a file called ``pneumoniamnist*.npz`` NORMAL and PNEUMONIA. Paths are
+    ``FILE.npz#train_images/17``. Every image is a patient of its own, because the layout has none.
     """
     arrays = npz.arrays_in(path)
     splits = [split for split in SPLITS if f"{split}_images" in arrays]

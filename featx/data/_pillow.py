@@ -9,7 +9,14 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from featx.data._formats import PILLOW_FORMATS, READ, START, TEXT, UNREAD_IMAGES, format_of
+from featx.data._formats import (
+    PILLOW_FORMATS,
+    READ_FORMATS,
+    START_BYTES,
+    TEXT,
+    UNREAD_IMAGES,
+    format_of,
+)
 
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 _BITS, _PHOTOMETRIC, _SUBFILE, _SAMPLE_FORMAT = 258, 262, 254, 339
@@ -49,17 +56,8 @@ def open_image(file: IO[bytes]) -> Image.Image:
     """Open an image file, without decoding it.
 
     If a file has several JPEG images (MPO), the first is taken. An animated PNG gives the image
-    that other programs show. Smaller copies and masks in a TIFF file don't count as pages.
-
-    Parameters
-    ----------
-    file
-        File at its start.
-
-    Raises
-    ------
-    ValueError
-        If it is another kind of file, or has more than one page. The text says which.
+    that other programs show. Smaller copies and masks in a TIFF file don't count as pages. A
+    ValueError names another kind of file, or one of several pages.
     """
     try:
         image = Image.open(file, formats=PILLOW_FORMATS)
@@ -79,12 +77,7 @@ def samples_of(image: Image.Image) -> Samples | None:
     """Say what the numbers in an image mean, or None if Pillow converts them itself (8 bits).
 
     The range comes from the bits of a sample, or from SMinSampleValue and SMaxSampleValue in a TIFF
-    file (TIFF 6.0, page 83). It is never taken from the content.
-
-    Raises
-    ------
-    ValueError
-        If the file doesn't say what is black and what is white.
+    file (TIFF 6.0, page 83), and never from the content. A ValueError says that a file has none.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return Samples(0.0, 65535.0) if image.mode in _WIDE_MODES else None
@@ -138,13 +131,13 @@ def _first(value: Any) -> Any:
 def _refusal(file: IO[bytes]) -> str:
     """Say what a file is that Pillow can't open."""
     file.seek(0)
-    start = file.read(START)
+    start = file.read(START_BYTES)
     name = format_of(start)
     if not start:
         return "the file is empty"
     if name == "TIFF":
         return _tiff_refusal(file, start)
-    if name in READ:
+    if name in READ_FORMATS:
         return f"a damaged {name} image"
     if name in UNREAD_IMAGES:
         return f"{name}, an image format that featx doesn't read"

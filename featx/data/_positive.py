@@ -131,12 +131,12 @@ def positive_warning(classes: tuple[str, str], *, chosen: bool = True) -> str:
     if positive_is_known((positive, negative)):
         return (
             f"WARNING: the positive class {positive} has the name of healthy people, so recall is "
-            f"about them. If {negative} is the sick one, give `featx extract` `positive` "
-            f"{negative}; its embeddings are kept."
+            f"about them. If {negative} is the sick one, extract again with "
+            f"`positive={negative!r}`. The embeddings are kept."
         )
     if chosen or positive_is_known(classes):
         return ""
     return (
         f"WARNING: the alphabet alone made {positive} the positive class, because the names don't "
-        f"say who is healthy. If {negative} is the sick one, give `positive` {negative}."
+        f"say who is healthy. If {negative} is the sick one, give `positive={negative!r}`."
     )

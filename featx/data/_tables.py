@@ -23,9 +23,9 @@ SEPARATORS = (",", ";", "\t")
 PATH, LABEL = "path", "label"
 _ROWS_PER_ADVANCE = 50_000
 
-EXPANSION = 100
-"""Largest size of a Parquet file in memory by its size on disk, in addition to `SMALL`."""
-SMALL = 2**28
+MAX_EXPANSION = 100
+"""Largest size of a Parquet file in memory by its size on disk, in addition to `FREE_BYTES`."""
+FREE_BYTES = 2**28
 """Bytes in memory that any Parquet file may have."""
 _ROWS_AT_ONCE, _BATCH_BYTES = 8192, 2**27
 _POINTER, _OVERHEAD = 8, 56
@@ -71,19 +71,7 @@ class Table:
 def read_table(data: Path | pd.DataFrame, progress: Progress) -> Table:
     """Read a DataFrame, a file whose name ends with ``.parquet``, or any other as CSV.
 
-    Parameters
-    ----------
-    data
-        Table with the columns path and label. The separator of CSV is found in the header.
-    progress
-        Shows how far it got.
-
-    Raises
-    ------
-    NoLabelsError
-        If there is no column label.
-    InputError
-        If it can't be read, or has no column path or no rows, with the number of the line.
+    It must have rows and the columns path and label. The separator of CSV is found in the header.
     """
     if isinstance(data, pd.DataFrame):
         return _read_frame(data)
@@ -234,7 +222,7 @@ def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
     import pyarrow.parquet as pq
 
     with open_regular(path) as file:
-        room = EXPANSION * os.fstat(file.fileno()).st_size + SMALL
+        room = MAX_EXPANSION * os.fstat(file.fileno()).st_size + FREE_BYTES
         parquet = pq.ParquetFile(file)
         rows, step = parquet.metadata.num_rows, _rows_at_once(parquet.metadata, file, room)
         names = [name for name in parquet.schema_arrow.names if not _PANDAS_INDEX.match(name)]
@@ -251,7 +239,7 @@ def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
             if room < 0:
                 break
         if room < 0:
-            raise ValueError(f"it would be unpacked to more than {EXPANSION} times its size")
+            raise ValueError(f"it would be unpacked to more than {MAX_EXPANSION} times its size")
     return columns, rows
 
 

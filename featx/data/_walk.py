@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from featx.data._dicom import SUFFIXES, NotAnImageError, is_dicom_name, read_header
-from featx.data._formats import IMAGE_SUFFIXES, READ, START, format_of
+from featx.data._formats import IMAGE_SUFFIXES, READ_FORMATS, START_BYTES, format_of
 from featx.data._left_out import (
     CLOSED,
     HIDDEN,
@@ -16,8 +16,8 @@ from featx.data._left_out import (
     LINK_OUT,
     NAMED_LIKE_AN_IMAGE,
     NOT_REGULAR,
-    of_format,
-    of_mask,
+    format_reason,
+    mask_reason,
 )
 from featx_cache.files import NotRegularFileError, open_regular
 
@@ -71,7 +71,7 @@ def walk_images(folder: Path, left_out: Counter[str] | None = None) -> Iterator[
             continue
         if reason == CLOSED:
             yield path
-        elif why := reason or of_mask(path.parts[depth:]) or _of_header(path):
+        elif why := reason or mask_reason(path.parts[depth:]) or _header_reason(path):
             if left_out is not None:
                 left_out[why] += 1
         else:
@@ -166,21 +166,21 @@ def _reason(path: Path) -> str:
     """Say by its first bytes why a file is no image, or nothing."""
     try:
         with open_regular(path) as file:
-            name = format_of(file.read(START))
+            name = format_of(file.read(START_BYTES))
     except NotRegularFileError:
         return NOT_REGULAR
     except OSError as error:
         return f"not to be opened ({(error.strerror or type(error).__name__).lower()})"
-    return "" if name in READ else of_format(path, name)
+    return "" if name in READ_FORMATS else format_reason(path, name)
 
 
-def _of_header(path: Path) -> str:
+def _header_reason(path: Path) -> str:
     """Say why a DICOM file without an image is left out, or nothing."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ""
     try:
         with open_regular(path) as file:
-            if is_dicom_name(path) or format_of(file.read(START)) == "DICOM":
+            if is_dicom_name(path) or format_of(file.read(START_BYTES)) == "DICOM":
                 file.seek(0)
                 read_header(file)
     except NotAnImageError as error:

@@ -178,20 +178,8 @@ def apply_affine(
     """Rotate, shift, shear, zoom and mirror an image about its centre in one interpolation.
 
     The order (rotate, then shift, shear, zoom, mirror), the centre and the signs are those of
-    Keras's ``ImageDataGenerator.apply_transform``.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (size, size, channels), dtype float32
-    parameters
-        Changes to make. Brightness is left alone.
-    fill_mode
-        See `AugmentationSpec`.
-
-    Returns
-    -------
-    ndarray of shape (size, size, channels), dtype float32
-        Image in bilinear interpolation.
+    Keras's ``ImageDataGenerator.apply_transform``. Brightness is left alone. `pixels` have the
+    shape (size, size, channels). The interpolation is bilinear.
     """
     height, width = pixels.shape[:2]
     # Arrays count (row, column) where the parameters say (x, y), so a turn has the other sign.

@@ -15,19 +15,10 @@ CLIP_LIMIT = 0.01
 
 
 def apply_contrast(pixels: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
-    """Equalize the histogram of an image. Colours keep their hue.
+    """Equalize the histogram of an image of shape (size, size, 1 or 3), values 0..255.
 
-    Parameters
-    ----------
-    pixels : ndarray of shape (size, size, 1 or 3), dtype float32
-        Values 0..255.
-    contrast
-        ``equalize`` spreads all grey values over the range. ``clahe`` does so in each of 8x8 tiles,
-        with limited contrast (Zuiderveld 1994). Both are scikit-image's.
-
-    Returns
-    -------
-    ndarray of the same shape, dtype float32
+    ``equalize`` spreads grey values over the whole range. ``clahe`` does so in 8x8 tiles, with
+    limited contrast (Zuiderveld 1994). Both are scikit-image's. Colours keep their hue.
     """
     if contrast == "none":
         return pixels

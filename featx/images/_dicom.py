@@ -37,7 +37,7 @@ class _Values:
 
 
 def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
-    """Read, window and resize a DICOM image.
+    """Read, window and resize a DICOM image to shape (size, size, 1 or 3), values 0..255.
 
     Stored values go through the modality LUT or rescale slope and intercept. After that come the
     first usable VOI LUT, or the first usable window, or the range that the stored bits can express.
@@ -45,23 +45,8 @@ def decode_dicom(file: IO[bytes], size: int) -> NDArray[np.float32]:
     values and of those in the image. MONOCHROME1 is inverted. See DICOM PS3.3 C.11.1, C.11.2 and
     C.7.6.3.1.2.
 
-    Parameters
-    ----------
-    file
-        File at its start.
-    size
-        Side of the square in pixels.
-
-    Returns
-    -------
-    ndarray of shape (size, size, 1) or (size, size, 3), dtype float32
-        Values 0..255.
-
-    Raises
-    ------
-    NoImageError
-        If there is no image that featx reads, or the header leaves open what it looks like. The
-        reason names the attribute, and not its value.
+    A NoImageError says that there is no image, or that the header leaves open what it looks like.
+    It names the attribute, and not its value.
     """
     dataset = read_header(file)
     try:

@@ -61,16 +61,8 @@ def read_table(
 ) -> LookupTable | None:
     """Read a table, or return None if there is none or it is too short for the values.
 
-    Parameters
-    ----------
-    item
-        Data set with the table.
-    limits
-        Smallest and largest value that is looked up.
-    little_endian
-        Byte order of the file.
-    name
-        Start of the attributes' names.
+    `limits` are the smallest and the largest value that is looked up. `name` is the start of the
+    attributes' names.
     """
     descriptor = _descriptor(item, f"{name}Descriptor")
     data = raw_value(item, f"{name}Data")

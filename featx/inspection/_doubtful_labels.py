@@ -8,7 +8,7 @@ import pandas as pd
 from featx._progress import SILENT, Progress
 from featx.data import Manifest
 from featx.heads import HeadSpec
-from featx.inspection._findings import Finding, some
+from featx.inspection._findings import Finding, first_examples
 from featx.training import load_training_data, out_of_fold
 from featx_cache import Cache
 
@@ -16,33 +16,12 @@ from featx_cache import Cache
 def rank_labels(
     manifest: Manifest, cache: Cache, *, seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
-    """Sort images by how doubtful their label is.
+    """Sort images by how doubtful their label is, the most doubtful first.
 
     A logistic regression scores the train and val images of the cache out of fold, and cleanlab's
     ``find_label_issues`` judges labels by these scores (Northcutt et al., Confident Learning, JAIR
-    2021).
-
-    Parameters
-    ----------
-    manifest
-        Images. Those that aren't in the cache can't be judged.
-    cache
-        Embeddings of the images.
-    seed
-        Seed of the folds.
-    progress
-        Shows how far it got.
-
-    Returns
-    -------
-    DataFrame
-        Path in the manifest, label, score (of the positive class) and doubtful (whether confident
-        learning takes the label for wrong). The most doubtful comes first.
-
-    Raises
-    ------
-    InputError
-        If a class has fewer than two patients in train and val.
+    2021). Images that aren't in the cache can't be judged. The columns are path, label, score (of
+    the positive class) and doubtful (whether confident learning takes the label for wrong).
     """
     from cleanlab.filter import find_label_issues
 
@@ -90,7 +69,7 @@ def check_labels(manifest: Manifest, ranked: pd.DataFrame) -> list[Finding]:
             count,
             f"{count} label{'s' * (count != 1)} that the embeddings contradict",
             "Some are hard cases, some mistakes: have somebody read these images again.",
-            some(examples),
+            first_examples(examples),
             {"paths": doubtful["path"].tolist()},
         )
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from featx.data import Manifest
 from featx.data._links import linked
-from featx.inspection._findings import Finding, some
+from featx.inspection._findings import Finding, first_examples
 from featx.inspection._measure_images import Measurements
 from featx.inspection._pixels import informative
 
@@ -22,32 +22,34 @@ SMALLEST_CORRELATION = 0.985
 13.7 million pairs of different images. 8,767 are within that distance, and none of them correlates
 more than 0.976: ``python benchmarks/data.py DATA --part near``."""
 
+_PROBLEMS = {
+    "across-splits": (
+        "split",
+        "in different splits",
+        "The same picture is learnt and tested. Keep each in one split with `fix_splits`.",
+    ),
+    "with-different-labels": (
+        "label",
+        "with different labels",
+        "One of the labels is wrong: look at them, and correct or leave out.",
+    ),
+}
+"""Column in which duplicates differ, end of the title, and advice."""
+
 NAMES_IN_EXAMPLE = 6
 _ROWS_AT_ONCE = 128
 _PAIRS_AT_ONCE = 4096
 
 
 def near_pairs(measured: Measurements, sha256: Sequence[str]) -> list[tuple[int, int]]:
-    """Find images that look the same and aren't the same file, and link them.
+    """Find images that look the same and aren't the same file, and link them by position.
 
     Two images are near duplicates if their perceptual hashes are close (`LARGEST_DISTANCE`) and
     their thumbnails correlate (`SMALLEST_CORRELATION`). X-rays are much alike: the hash alone takes
-    thousands of different patients for one.
+    thousands of different patients for one. Only the first of equal files is looked at.
 
     If n images all look the same, n - 1 links are returned, not all n (n - 1) / 2 pairs. They are
     enough to tell which images belong together (`featx.data._links.linked`).
-
-    Parameters
-    ----------
-    measured
-        Numbers of the images.
-    sha256
-        Hashes of the images, in the same order. Only the first of equal files is looked at.
-
-    Returns
-    -------
-    list of (int, int)
-        Positions of linked images, the smaller one first.
     """
     usable = np.flatnonzero(informative(measured))
     content = np.asarray(sha256, dtype=object).astype("S64")[usable]
@@ -95,13 +97,14 @@ def check_duplicates(manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> li
     exact = [list(rows) for rows in table.groupby("sha256", sort=False).indices.values()]
     exact = [sorted(rows) for rows in exact if len(rows) > 1]
     near = _near_sets(table, pairs)
-    findings = []
+    findings: list[Finding] = []
     for kind, sets in (("exact", exact), ("near", near)):
         across = [rows for rows in sets if table["split"].iloc[rows].nunique() > 1]
         if kind == "near":  # two views of one patient in two splits are that patient's fault
             across = [rows for rows in across if table["group"].iloc[rows].nunique() > 1]
         disputed = [rows for rows in sets if table["label"].iloc[rows].nunique() > 1]
-        findings += _across(kind, across, table) + _disputed(kind, disputed, table)
+        findings += _findings(kind, "across-splits", across, table)
+        findings += _findings(kind, "with-different-labels", disputed, table)
     harmless = [
         rows
         for rows in exact
@@ -117,45 +120,30 @@ def check_duplicates(manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> li
                 f"{_groups(len(harmless))} of byte-identical images in one split with one label "
                 f"({extra} redundant)",
                 "Nothing needs doing: folds keep them together, and each is embedded once.",
-                some([_names(table, rows) for rows in harmless]),
+                first_examples([_names(table, rows) for rows in harmless]),
                 {"groups": [table["path"].iloc[rows].tolist() for rows in harmless]},
             )
         )
     return findings
 
 
-def _across(kind: str, sets: list[list[int]], table: pd.DataFrame) -> list[Finding]:
+def _findings(
+    kind: str, problem: str, sets: list[list[int]], table: pd.DataFrame
+) -> Iterator[Finding]:
+    """Report sets of duplicates that have different values in a column; see `_PROBLEMS`."""
     if not sets:
-        return []
+        return
+    column, title, advice = _PROBLEMS[problem]
     what = "byte-identical images" if kind == "exact" else "images that look the same"
-    return [
-        Finding(
-            f"{kind}-duplicates-across-splits",
-            "error",
-            len(sets),
-            f"{_groups(len(sets))} of {what} in different splits",
-            "The same picture is learnt and tested. Keep each in one split with `fix_splits`.",
-            some([_names(table, rows, "split") for rows in sets]),
-            {"groups": [table["path"].iloc[rows].tolist() for rows in sets]},
-        )
-    ]
-
-
-def _disputed(kind: str, sets: list[list[int]], table: pd.DataFrame) -> list[Finding]:
-    if not sets:
-        return []
-    what = "byte-identical images" if kind == "exact" else "images that look the same"
-    return [
-        Finding(
-            f"{kind}-duplicates-with-different-labels",
-            "error",
-            len(sets),
-            f"{_groups(len(sets))} of {what} with different labels",
-            "One of the labels is wrong: look at them, and correct or leave out.",
-            some([_names(table, rows, "label") for rows in sets]),
-            {"groups": [table["path"].iloc[rows].tolist() for rows in sets]},
-        )
-    ]
+    yield Finding(
+        f"{kind}-duplicates-{problem}",
+        "error",
+        len(sets),
+        f"{_groups(len(sets))} of {what} {title}",
+        advice,
+        first_examples([_names(table, rows, column) for rows in sets]),
+        {"groups": [table["path"].iloc[rows].tolist() for rows in sets]},
+    )
 
 
 def _groups(count: int) -> str:

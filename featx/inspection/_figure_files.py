@@ -20,19 +20,9 @@ _HEAD_BYTES = 4096
 
 
 def require_figures(paths: Iterable[Path], force: bool) -> None:
-    """Refuse to replace a file unasked, or one that featx didn't draw.
+    """Refuse to replace a figure unasked, or a file that featx didn't draw.
 
-    Parameters
-    ----------
-    paths
-        PNG files. SVG files are looked for beside them.
-    force
-        Whether featx's own figures may be replaced.
-
-    Raises
-    ------
-    InputError
-        Naming the first file that is in the way.
+    `paths` are PNG files. SVG files are looked for beside them.
     """
     for file in (file for path in paths for file in _files(path)):
         if is_stream(file) or not file.exists():

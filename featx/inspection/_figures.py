@@ -267,15 +267,7 @@ def draw_labels(
 def mean_images(
     manifest: Manifest, *, seed: int = 0, progress: Progress = SILENT
 ) -> tuple[list[NDArray[np.float64]], int]:
-    """Average images of each class.
-
-    Returns
-    -------
-    means : list of two ndarrays of shape (300, 300), dtype float64
-        Grey values, of the negative and the positive class.
-    number : int
-        How many images of a class were averaged at most.
-    """
+    """Average images of each class, to shape (300, 300), and say how many of a class at most."""
     random = np.random.default_rng(seed)
     table, tasks = manifest.table, []
     for number, label in enumerate(manifest.classes):
@@ -353,8 +345,8 @@ def _draw(axes: Any, pixels: NDArray[np.floating[Any]]) -> None:
 
 
 def _colour(manifest: Manifest, position: int) -> str:
-    positive = manifest.table["label"].iloc[position] == manifest.classes[1]
-    return "#A04000" if positive else "#00507F"  # dark enough for small letters
+    # Dark enough for small letters.
+    return "#A04000" if manifest.positive[position] else "#00507F"
 
 
 def _legend(label: str) -> str:

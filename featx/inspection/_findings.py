@@ -12,7 +12,7 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """Worst first: results are wrong, results may be wrong, good to know."""
 
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,6 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), -f.count, f.check))
 
 
-def some(examples: Sequence[str]) -> tuple[str, ...]:
+def first_examples(examples: Sequence[str]) -> tuple[str, ...]:
     """Take the first examples, fit for a screen: names may have anything in them."""
-    return tuple(printable(example) for example in examples[:EXAMPLES])
+    return tuple(printable(example) for example in examples[:MAX_EXAMPLES])

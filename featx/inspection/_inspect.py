@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from featx._progress import Progress, progress_of
-from featx.data import ImageSource, Manifest, load_manifest, positive_sentence
+from featx.data import ImageSource, Manifest, ReadingOptions, positive_sentence
 from featx.data._links import linked
+from featx.data._load import read_manifest
 from featx.data._manifest import SPLITS
 from featx.inspection._duplicates import check_duplicates, near_pairs
 from featx.inspection._findings import SEVERITIES, Finding, worst_first
@@ -26,7 +27,7 @@ from featx_cache import Cache, open_cache
 from featx_cache._index import TEXT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
     """What was found in a data set; `inspect` makes one.
 
@@ -153,7 +154,7 @@ def inspect(
     Parameters
     ----------
     data
-        Manifest, or anything that `featx.load_manifest` takes.
+        Manifest, or anything that `featx.load_manifest` takes. All columns of a table are checked.
     cache
         Embeddings of these images, or their folder. With them labels that look wrong are found.
     jobs
@@ -177,7 +178,7 @@ def inspect(
     Inspection(5,856 images: 1 error, 3 warnings, 2 notes)
     """
     progress = progress_of(progress)
-    manifest = load_manifest(data, progress=progress)
+    manifest = read_manifest(data, ReadingOptions(keep=None), progress)
     opened = open_cache(cache) if isinstance(cache, str | Path) else cache
     measured = measure(manifest, jobs=jobs, progress=progress)
     near = near_pairs(measured, manifest.table["sha256"].tolist())
@@ -194,4 +195,6 @@ def inspect(
 
         labels = rank_labels(manifest, opened, progress=progress)
         findings += check_labels(manifest, labels)
+    if not isinstance(data, Manifest):  # all columns are looked at, and none is kept unasked
+        manifest = manifest.with_columns(())
     return Inspection(manifest, measured, near, worst_first(findings), labels)

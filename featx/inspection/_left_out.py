@@ -6,7 +6,7 @@ from collections import Counter
 
 from featx.data import Manifest, in_words
 from featx.data._left_out import is_expected
-from featx.inspection._findings import EXAMPLES, Finding, some
+from featx.inspection._findings import MAX_EXAMPLES, Finding, first_examples
 
 
 def check_left_out(manifest: Manifest) -> list[Finding]:
@@ -17,16 +17,16 @@ def check_left_out(manifest: Manifest) -> list[Finding]:
     first: dict[str, str] = {}
     for path, reason in manifest.left_out.items():
         first.setdefault(reason, path)
-    shown = sorted(kinds, key=lambda reason: (is_expected(reason), -kinds[reason]))[:EXAMPLES]
+    shown = sorted(kinds, key=lambda reason: (is_expected(reason), -kinds[reason]))[:MAX_EXAMPLES]
     return [
         Finding(
             "left-out",
             "note" if all(map(is_expected, kinds)) else "warning",
             kinds.total(),
-            some([in_words(kinds)])[0],
+            first_examples([in_words(kinds)])[0],
             "JPEG, PNG, TIFF, BMP, WebP and DICOM images in class folders are used. Convert or "
             "move what should be used, too, or list it in a CSV file.",
-            some([f"{first[reason]}: {reason}" for reason in shown]),
+            first_examples([f"{first[reason]}: {reason}" for reason in shown]),
             {"kinds": dict(kinds), "paths": dict(manifest.left_out)},
         )
     ]

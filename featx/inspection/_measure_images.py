@@ -79,15 +79,6 @@ def measure(
     """Decode every image of a manifest once, in several threads.
 
     Decoding leaves Python's lock, and threads need neither time to start nor memory of their own.
-
-    Parameters
-    ----------
-    manifest
-        Images to decode.
-    jobs
-        Number of threads. None is one a core.
-    progress
-        Shows how many images have been decoded.
     """
     paths = manifest.table["path"].tolist()
     jobs = jobs or os.cpu_count() or 1

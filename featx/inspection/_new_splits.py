@@ -171,7 +171,7 @@ class _ImageSets:
         if near is True:
             near = near_pairs(measure(manifest, progress=progress), table["sha256"].tolist())
         sets = linked([table["group"].tolist(), table["sha256"].tolist()], near or ())
-        return cls(manifest, (table["label"] == manifest.classes[1]).to_numpy(), sets)
+        return cls(manifest, manifest.positive, sets)
 
     def require_patients(self, fewest: int, what: str) -> None:
         """Refuse classes of fewer patients than there are parts."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.data import Manifest
-from featx.inspection._findings import Finding, some
+from featx.inspection._findings import Finding, first_examples
 from featx.inspection._measure_images import Measurements
 
 CONSTANT_SPREAD = 1.0
@@ -52,7 +52,7 @@ def _unreadable(manifest: Manifest, measured: Measurements) -> list[Finding]:
             len(found),
             f"{_images(len(found))} can't be read",
             "`featx extract` leaves them out: copy them again, or delete them.",
-            some([f"{path}: {reason}" for path, reason in found.items()]),
+            first_examples([f"{path}: {reason}" for path, reason in found.items()]),
             {"paths": list(found)},
         )
     ]
@@ -69,7 +69,7 @@ def _blank(manifest: Manifest, measured: Measurements) -> list[Finding]:
     ):
         if which.any():
             findings.append(
-                _of_images(
+                _image_finding(
                     manifest,
                     which,
                     name,
@@ -96,7 +96,7 @@ def _inverted(manifest: Manifest, measured: Measurements) -> list[Finding]:
     if not inverted.any():
         return []
     return [
-        _of_images(
+        _image_finding(
             manifest,
             inverted,
             "inverted",
@@ -120,18 +120,20 @@ def _odd_aspect(manifest: Manifest) -> list[Finding]:
             f"{_images(int(odd.sum()))} more than {WIDEST_ASPECT:g} times as long as wide, or the "
             "other way round",
             "They are squeezed into a square: look whether they show what the others show.",
-            some([f"{path} ({width}x{height})" for path, width, height in sizes]),
+            first_examples([f"{path} ({width}x{height})" for path, width, height in sizes]),
             {"paths": manifest.table["path"][odd].tolist()},
         )
     ]
 
 
-def _of_images(
+def _image_finding(
     manifest: Manifest, which: NDArray[np.bool_], check: str, what: str, advice: str
 ) -> Finding:
     paths = manifest.table["path"][which].tolist()
     title = f"{_images(len(paths))} {what}"
-    return Finding(check, "warning", len(paths), title, advice, some(paths), {"paths": paths})
+    return Finding(
+        check, "warning", len(paths), title, advice, first_examples(paths), {"paths": paths}
+    )
 
 
 def _images(count: int) -> str:

@@ -11,7 +11,7 @@ from scipy.stats import chi2_contingency, mannwhitneyu
 
 from featx.data import Manifest
 from featx.data._manifest import COLUMNS
-from featx.inspection._findings import Finding, some
+from featx.inspection._findings import Finding, first_examples
 from featx.inspection._measure_images import Measurements
 
 FLAGGED_AUC = 0.7
@@ -40,7 +40,7 @@ def check_shortcuts(manifest: Manifest, measured: Measurements) -> list[Finding]
     has it. An area over 0.7 that chance doesn't explain (Mann-Whitney, p < 0.001) is flagged, and
     so is every further column of the manifest that tells the label.
     """
-    table, positive = manifest.table, (manifest.table["label"] == manifest.classes[1]).to_numpy()
+    table, positive = manifest.table, manifest.positive
     width, height = table["width"].to_numpy(float), table["height"].to_numpy(float)
     features: dict[str, NDArray[np.float64]] = {
         "width": width,
@@ -122,7 +122,7 @@ def _by_number(
         f"{label}: {np.median(of_class):,.4g} (median)"
         for label, of_class in zip(classes, (of_negative, of_positive), strict=True)
     ]
-    return [_of_column(name, classes, len(values), f"AUC {auc:.2f}", medians)]
+    return [_column_finding(name, classes, len(values), f"AUC {auc:.2f}", medians)]
 
 
 def _by_kind(
@@ -141,7 +141,7 @@ def _by_kind(
         f"{label}: {count} of {total} patients have {kinds[most] or 'no value'}"
         for label, count, total in zip(classes, counts[:, most], totals, strict=True)
     ]
-    return [_of_column(name, classes, len(values), f"Cramér's V {v:.2f}", told)]
+    return [_column_finding(name, classes, len(values), f"Cramér's V {v:.2f}", told)]
 
 
 def cramers_v(counts: NDArray[np.int64]) -> float:
@@ -173,7 +173,7 @@ def cramers_v(counts: NDArray[np.int64]) -> float:
     return float(np.sqrt(phi2 / max(min(sides) - 1, 1e-9)))
 
 
-def _of_column(
+def _column_finding(
     name: str, classes: tuple[str, str], patients: int, strength: str, examples: list[str]
 ) -> Finding:
     return Finding(
@@ -181,10 +181,10 @@ def _of_column(
         "warning",
         patients,
         f"the column {name} alone tells {classes[1]} from {classes[0]} ({strength})",
-        "A model can learn this instead of the disease where the picture shows it: look at each "
-        f"part alone with `featx extract --keep {name}` and `featx evaluate RUN --by {name}`. If "
-        "the column says the label in other words, nothing needs doing.",
-        some(examples),
+        "A model can learn this instead of the disease if the image shows it. Look at each part "
+        f"alone: name {name} in `keep` when you extract and in `by` when you evaluate. If the "
+        "column says the label in other words, nothing needs doing.",
+        first_examples(examples),
         {"feature": name, "strength": strength},
     )
 

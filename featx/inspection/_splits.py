@@ -12,7 +12,7 @@ from scipy.stats import binomtest, chi2_contingency
 from featx.data import Manifest
 from featx.data._patients import FEW_UNKNOWN, own_patients
 from featx.evaluation._wording import WIDEST_INTERVAL
-from featx.inspection._findings import Finding, some
+from featx.inspection._findings import Finding, first_examples
 
 TYPICAL_RECALL = 0.9
 FEWEST_PATIENTS = 2
@@ -51,7 +51,7 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
             f"({images} images)",
             "The model is tested on patients that it knows. Keep each in one split with "
             "`fix_splits`.",
-            some([f"{group} ({', '.join(names)})" for group, names in crossing.items()]),
+            first_examples([f"{group} ({', '.join(names)})" for group, names in crossing.items()]),
             {"groups": crossing.index.tolist()},
         )
     ]
@@ -72,7 +72,7 @@ def _no_patients(table: pd.DataFrame) -> list[Finding]:
             else f"{images} image{'s' * (images != 1)} of unknown patients: each counts as its own",
             "Intervals and folds may be too optimistic. Give `group_column` if a column of a CSV "
             "file tells the patient, `group_regex` if the names of files do.",
-            some(table["path"][unknown].tolist()),
+            first_examples(table["path"][unknown].tolist()),
             {"images": images},
         )
     ]
@@ -90,7 +90,7 @@ def _missing_classes(counts: pd.DataFrame) -> list[Finding]:
             "a split without images of a class",
             "Neither recall nor accuracy means anything there: make new splits, "
             "`featx data split`.",
-            some([f"{split} has no {label}" for split, label in missing]),
+            first_examples([f"{split} has no {label}" for split, label in missing]),
         )
     ]
 
@@ -115,7 +115,7 @@ def _few(manifest: Manifest) -> list[Finding]:
                 f"{label} has {_counted(len(paths), 'image')} of 1 patient to fit on",
                 "`featx fit` needs two patients of each class at least, and hundreds to learn "
                 "well. Is a folder missing, or in the wrong place?",
-                some(paths),
+                first_examples(paths),
                 details,
             )
         ]
@@ -223,7 +223,7 @@ def _equal_names(table: pd.DataFrame) -> list[Finding]:
             "If the name says the patient, one patient counts as several"
             + (" and is in several splits" if across else "")
             + ": give `group_regex`. If each folder numbers its images anew, nothing needs doing.",
-            some([" and ".join(table["path"].loc[rows]) for rows in alike]),
+            first_examples([" and ".join(table["path"].loc[rows]) for rows in alike]),
             {"groups": [table["path"].loc[rows].tolist() for rows in alike]},
         )
     ]

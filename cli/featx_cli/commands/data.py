@@ -44,7 +44,7 @@ def check(
         typer.Option(
             "--fix-splits",
             metavar="OUT.csv",
-            help="Write a manifest in which no patient and no duplicate is in two splits.",
+            help="Manifest to write, in which no patient and no duplicate is in two splits.",
         ),
     ] = None,
     cache: Annotated[
@@ -52,24 +52,26 @@ def check(
         typer.Option(
             "--cache",
             metavar="CACHE",
-            help="Embeddings of these images: then labels that look wrong are listed, too.",
+            help="Embeddings of these images. With them labels that look wrong are listed, too.",
         ),
     ] = None,
     sheet: Annotated[
         Path,
         typer.Option(
-            "--sheet", metavar="FILE.png", help="Where the 25 most doubtful labels are drawn."
+            "--sheet",
+            metavar="FILE.png",
+            help="Drawing of the 25 most doubtful labels, with --cache.",
         ),
     ] = Path("doubtful-labels.png"),
     force: ForceOption = False,
     *,
     reading: ReadingOptions,
 ) -> None:
-    """Look for whatever makes results wrong, and say what to do about it.
+    """Look for what makes results wrong, and say what to do about it.
 
-    Every image is decoded once. Exit code 1 when something was found that makes results wrong:
-    patients or duplicates in several splits, duplicates with different labels, a split without a
-    class. Warnings and notes leave it at 0.
+    Every image is decoded once. The exit code is 1 if something makes results wrong: patients or
+    duplicates in several splits, duplicates with different labels, a split without a class.
+    Warnings and notes leave it at 0.
     """
     from featx.inspection import inspect
     from featx.inspection._figure_files import require_figures
@@ -105,20 +107,20 @@ def split(
     data: DataArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="M.csv", help="The manifest to write, .csv or .parquet."),
+        typer.Option("--out", metavar="M.csv", help="Manifest to write, .csv or .parquet."),
     ],
     test: Annotated[float | None, typer.Option(help="Share for testing. Default: 0.15.")] = None,
     val: Annotated[float | None, typer.Option(help="Share for validation. Default: 0.15.")] = None,
     folds: Annotated[
         int | None,
-        typer.Option(help="Number folds in a column `fold` instead, all images in train."),
+        typer.Option(help="Number of folds, for a column `fold`. All images are then in train."),
     ] = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
     *,
     reading: ReadingOptions,
 ) -> None:
-    """Deal images anew into train, val and test.
+    """Divide images anew into train, val and test.
 
     Classes are in every split in the same proportion. A patient's images, byte-identical images and
     images that look the same stay together. Old splits don't matter.
@@ -164,9 +166,7 @@ def show(
     ],
     preset: Annotated[
         str,
-        typer.Option(
-            "--augment", "--preset", help="The augmentation to show: none, study or chest."
-        ),
+        typer.Option("--augment", "--preset", help="Augmentation to show: none, study or chest."),
     ] = "study",
     seed: SeedOption = 0,
     force: Annotated[
@@ -211,7 +211,7 @@ def fetch(
     ),
     mirror: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Take the .npz file from this folder on the web instead."),
+        typer.Option(metavar="URL", help="Folder on the web to take the .npz file from instead."),
     ] = None,
 ) -> None:
     """Download a public chest X-ray set, check it against its pinned hash, and say where it is.
@@ -227,7 +227,7 @@ def fetch(
 
 
 def _require_new(path: Path, option: str, force: bool, inputs: list[Path]) -> None:
-    """Refuse a manifest's name before the long work: a wrong suffix, a file that is there."""
+    """Refuse a manifest's name before the long work: another suffix, or a file that is there."""
     from featx.data._manifest import require_manifest_name
 
     require_manifest_name(path)
@@ -235,7 +235,7 @@ def _require_new(path: Path, option: str, force: bool, inputs: list[Path]) -> No
 
 
 def _save(manifest: Manifest, out: Path, option: str, force: bool, inputs: list[Path]) -> Manifest:
-    """Write a manifest with paths from where it lies, if that leads to the images."""
+    """Write a manifest whose paths are relative to its own folder, if it can."""
     from featx_cache.files import is_stream, lock
 
     seen = manifest.seen_from(out.parent)
@@ -243,7 +243,7 @@ def _save(manifest: Manifest, out: Path, option: str, force: bool, inputs: list[
         seen.save(out)
         return seen
     with lock(out):
-        _require_new(out, option, force, inputs)  # somebody else's may be there by now
+        _require_new(out, option, force, inputs)  # somebody may have written it meanwhile
         seen.save(out, force=force)
     return seen
 

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from featx._progress import Advance
 from featx.data import Manifest, load_manifest
 from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from tests.dicoms import dicom
+from tests.featx.data.conftest import Recorder
 from tests.featx.data.test_folders import draw
 
 HEX = r"[0-9a-f]{16}"
 
 
-class Notes:
-    """Keeps what is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    @contextmanager
-    def task(self, description: str, total: int, unit: str) -> Iterator[Advance]:
-        del description, total, unit
-        yield lambda _: None
-
-    def note(self, message: str) -> None:
-        self.lines.append(message)
-
-
-@pytest.fixture(autouse=True)
-def _salt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEATX_SALT", "of the tests")
+pytestmark = pytest.mark.usefixtures("salt")
 
 
 @pytest.fixture
@@ -51,11 +32,11 @@ def of(identifier: str) -> str:
     return Pseudonyms(own_salt).of(identifier)
 
 
-def read(folder: Path, header: str, values: list[str], **options: Any) -> tuple[Manifest, Notes]:
+def read(folder: Path, header: str, values: list[str], **options: Any) -> tuple[Manifest, Recorder]:
     """Read six images with more columns; the first three are healthy."""
     rows = [f"{n}.png,{'AB'[n > 2]},{value}" for n, value in enumerate(values)]
     (folder / "m.csv").write_text("\n".join([f"path,label,{header}", *rows]))
-    notes = Notes()
+    notes = Recorder()
     return load_manifest(folder / "m.csv", progress=notes, **options), notes
 
 
@@ -70,12 +51,12 @@ class TestPatient:
         manifest, notes = read(folder, name, MRN)
         assert manifest.table["group"].tolist() == [of(m) for m in MRN]
         assert name not in manifest.table
-        assert notes.lines == [f"The column {name!r} of m.csv tells the patient."]
+        assert notes.notes == [f"The column {name!r} of m.csv tells the patient."]
 
     def test_any_column_can_be_named(self, folder: Path) -> None:
         manifest, notes = read(folder, "who", MRN, group_column="who")
         assert manifest.table["group"].tolist() == [of(m) for m in MRN]
-        assert notes.lines == []
+        assert notes.notes == []
 
     def test_a_named_column_goes_before_group(self, folder: Path) -> None:
         values = [f"{m},x{n}" for n, m in enumerate(MRN)]
@@ -90,18 +71,18 @@ class TestPatient:
     def test_a_name_that_is_almost_one_is_asked_about(self, folder: Path, name: str) -> None:
         manifest, notes = read(folder, name, MRN)
         assert manifest.table["group"].tolist() == manifest.table["path"].tolist()
-        assert f"Did you mean `group_column` {name}?" in notes.lines[0]
+        assert f"Did you mean `group_column={name!r}`?" in notes.notes[0]
 
     def test_case_and_control_are_no_patients(self, folder: Path) -> None:
         manifest, notes = read(folder, "case", ["0", "0", "0", "1", "1", "1"])
         assert manifest.table["group"].nunique() == 6
-        assert "Did you mean `group_column` case?" in notes.lines[0]
+        assert "Did you mean `group_column='case'`?" in notes.notes[0]
 
     def test_age_and_sex_of_patients_are_none(self, folder: Path) -> None:
         manifest, notes = read(folder, "Patient Age,Patient Gender", ["50,M"] * 6)
         assert manifest.table["group"].nunique() == 6
-        assert len(notes.lines) == 1
-        assert notes.lines[0].startswith("Columns of m.csv that are left out: Patient Age")
+        assert len(notes.notes) == 1
+        assert notes.notes[0].startswith("Columns of m.csv that are left out: Patient Age")
 
     def test_several_that_differ_are_refused_and_those_that_agree_are_not(
         self, folder: Path
@@ -182,10 +163,10 @@ class TestKept:
     def test_no_other_column_unless_asked_for(self, folder: Path) -> None:
         manifest, notes = read(folder, "hospital,mrn", [*self.VALUES])
         assert "hospital" not in manifest.table
-        assert "left out: hospital. `keep` COLUMN" in notes.lines[1]
+        assert "left out: hospital. Name in `keep`" in notes.notes[1]
         manifest, notes = read(folder, "hospital,mrn", [*self.VALUES], keep=["hospital"])
         assert manifest.table["hospital"].tolist() == ["x", "x", "y", "x", "y", "y"]
-        assert len(notes.lines) == 1
+        assert len(notes.notes) == 1
         manifest.save(folder / "saved.csv")
         assert "hospital" not in load_manifest(folder / "saved.csv").table
         again = load_manifest(folder / "saved.csv", keep=["hospital"])

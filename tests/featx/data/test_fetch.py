@@ -18,6 +18,7 @@ import pytest
 
 from featx.data._fetch import ArrayFile, DownloadError, fetch_data, fetch_file
 from featx.errors import InputError, StorageError
+from tests.featx.data.conftest import Recorder
 
 CONTENT = b"an archive " * 20_000
 
@@ -82,27 +83,10 @@ class TestArrayFile:
         assert names(path.parent) == ["set.npz"]
 
     def test_shows_how_much_has_come(self, server: Server, tmp_path: Path) -> None:
-        class Counting:
-            total = done = 0
-
-            def note(self, message: str) -> None:
-                raise AssertionError(message)
-
-            def task(self, description: str, total: int, unit: str) -> Any:
-                import contextlib
-
-                assert description == "Downloading set.npz"
-                assert unit == "byte"
-                self.total = total
-
-                def advance(number: int) -> None:
-                    self.done += number
-
-                return contextlib.nullcontext(advance)
-
-        progress = Counting()
+        progress = Recorder()
         fetch_file(known(server), tmp_path, progress)
-        assert progress.total == progress.done == len(CONTENT)
+        assert progress.tasks == [("Downloading set.npz", "byte", len(CONTENT))]
+        assert progress.done == len(CONTENT)
 
     def test_is_not_loaded_again(self, server: Server, tmp_path: Path) -> None:
         fetch_file(known(server), tmp_path)

@@ -11,22 +11,25 @@ import pytest
 
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError, NoLabelsError
-from tests.featx.data.test_columns import Notes, of
+from tests.featx.data.conftest import Recorder
+from tests.featx.data.test_columns import of
 from tests.featx.data.test_folders import draw
 
 ROWS: dict[str, Any] = {
     "path": ["0.png", "1.png", "2.png", "3.png"],
     "label": pd.Categorical(["well", "ill", "ill", " well "]),
     "split": ["train", None, "Test", ""],
-    "mrn": [7001.0, 7002.0, np.nan, 7001.0],
+    "mrn": [7001.0, 7002.0, np.nan, 7003.0],
     "hospital": ["A", "B", "A", "B"],
     "PatientName": ["Q", "R", "S", "Q"],
 }
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("FEATX_SALT", "of the tests")
+pytestmark = pytest.mark.usefixtures("salt")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     for number in range(4):
         draw(tmp_path / f"{number}.png", 9 * number + 5)
     return tmp_path
@@ -43,14 +46,14 @@ def test_is_what_a_csv_of_it_is(folder: Path) -> None:
     frame = pd.DataFrame(ROWS, index=["w", "x", "y", "z"])
     frame.to_csv(folder / "m.csv", index=False)
     options: dict[str, Any] = {"keep": ["hospital", "PatientName"], "positive": "ill"}
-    notes = Notes()
+    notes = Recorder()
     manifest = load_manifest(frame, root=folder, progress=notes, **options)
     assert manifest.to_frame().equals(load_manifest(folder / "m.csv", **options).table)
     assert manifest.table["split"].tolist() == ["train", "train", "test", "train"]
-    assert manifest.table["group"].tolist() == [of("7001"), of("7002"), "2.png", of("7001")]
+    assert manifest.table["group"].tolist() == [of("7001"), of("7002"), "2.png", of("7003")]
     assert manifest.table["hospital"].tolist() == ["A", "B", "A", "B"]
     assert manifest.table["PatientName"].tolist() == [of(name) for name in "QRSQ"]
-    assert notes.lines == ["The column 'mrn' of the DataFrame tells the patient."]
+    assert notes.notes == ["The column 'mrn' of the DataFrame tells the patient."]
 
 
 def test_paths_are_relative_to_the_working_folder(
@@ -74,13 +77,13 @@ def test_a_manifest_and_its_table_are_read_without_opening_an_image(folder: Path
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"path": ["0.png", "1.png", "0.png", "3.png"]}, "row y: the path '0.png' was there befor"),
+        ({"path": ["0.png", "1.png", "0.png", "3.png"]}, "y: the path '0.png' was there before"),
         ({"path": ["0.png", "1.png", None, "3.png"]}, "the DataFrame, row y: no path"),
-        ({"path": ["0.png", "1.png", "../2.png", "3.png"]}, "row y: the path '../2.png' leads out"),
-        ({"split": ["train", "trai", "", ""]}, "row x: unknown split 'trai'"),
+        ({"path": ["0.png", "1.png", "../2.png", "3.png"]}, "y: the path '../2.png' leads out"),
+        ({"split": ["train", "trai", "", ""]}, "row x: there is no split 'trai'"),
         (
             {"label": ["well", "ill", "Ill", "well"]},
-            "row y: the label 'Ill' is almost 'ill' (row x",
+            "y: the label 'Ill' is almost 'ill' (row x",
         ),
         ({"label": ["a", "b", "b", "c"]}, "row z: featx needs exactly two classes"),
     ],

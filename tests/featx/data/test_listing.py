@@ -17,10 +17,7 @@ from featx.errors import InputError
 from tests.conftest import _megabytes
 from tests.featx.data.test_folders import draw
 
-
-@pytest.fixture(autouse=True)
-def _salt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEATX_SALT", "of the tests")
+pytestmark = pytest.mark.usefixtures("salt")
 
 
 @pytest.fixture

@@ -14,34 +14,16 @@ from tests.featx.data.test_folders import draw
 
 PAIRS = [
     # negative, positive
-    ("normal", "abnormal"),
-    ("no_finding", "PNEUMONIA"),
-    ("No Finding", "Cardiomegaly"),
-    ("healthy", "COVID"),
-    ("negative", "Positive"),
-    ("control", "case"),
-    ("none", "any"),
-    ("benign", "Malignant"),
-    ("clear", "TB"),
-    ("0", "-1"),
-    ("0.0", "1.0"),
-    ("False", "True"),
-    ("no", "Yes"),
-    ("non-covid", "covid"),
-    ("NORMAL", "Bacterial pneumonia"),
-    ("1_normal", "0_pneumonia"),
-    ("Normal cases", "Disease cases"),
-    ("tb negative", "tb"),
-    ("normal", "not normal"),
-    ("Normal", "GRAM negative"),
-    ("NonCOVID", "COVID"),
-    ("CT_NonCOVID", "CT_COVID"),
-    ("nodisease", "disease"),
-    ("nonodule", "nodule"),
-    ("normal CXR", "TB CXR"),
-    ("healthy_controls", "patients"),
+    ("normal", "abnormal"), ("no_finding", "PNEUMONIA"), ("No Finding", "Cardiomegaly"),
+    ("healthy", "COVID"), ("negative", "Positive"), ("control", "case"), ("none", "any"),
+    ("benign", "Malignant"), ("clear", "TB"), ("0", "-1"), ("0.0", "1.0"), ("False", "True"),
+    ("no", "Yes"), ("non-covid", "covid"), ("NORMAL", "Bacterial pneumonia"),
+    ("1_normal", "0_pneumonia"), ("Normal cases", "Disease cases"), ("tb negative", "tb"),
+    ("normal", "not normal"), ("Normal", "GRAM negative"), ("NonCOVID", "COVID"),
+    ("CT_NonCOVID", "CT_COVID"), ("nodisease", "disease"), ("nonodule", "nodule"),
+    ("normal CXR", "TB CXR"), ("healthy_controls", "patients"),
     ("Negative for Pneumonia", "Typical Appearance"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("negative", "positive"), PAIRS)
@@ -64,7 +46,7 @@ def test_the_alphabet_decides_where_both_or_none_is_known_and_that_is_said(
     assert order_classes(found[::-1], ReadingOptions()) == found
     said = positive_warning(found, chosen=False)
     assert said.startswith("WARNING: the alphabet alone made")
-    assert said.endswith(f"give `positive` {found[0]}.")
+    assert said.endswith(f"give `positive={found[0]!r}`.")
     assert positive_warning(found, chosen=True) == ""
 
 
@@ -76,7 +58,7 @@ def test_what_was_asked_for_wins_and_a_healthy_positive_class_is_warned_of() -> 
         ReadingOptions(classes=["normal", "abnormal"], positive="normal"),
     ):
         assert order_classes(found, asked) == found
-    assert "`positive` abnormal" in positive_warning(found)
+    assert "`positive='abnormal'`" in positive_warning(found)
 
 
 def test_a_run_that_is_evaluated_keeps_its_own_order() -> None:

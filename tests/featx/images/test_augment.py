@@ -12,16 +12,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from featx.errors import InputError
-from featx.images import (
-    AugmentationSpec,
-    CopyParameters,
-    FillMode,
-    apply_affine,
-    draw_parameters,
-    make_copy,
-    preset_augmentation,
-)
+from featx.images import AugmentationSpec, make_copy, preset_augmentation
+from featx.images._augment import CopyParameters, FillMode, apply_affine, draw_parameters
 
+STILL = AugmentationSpec(rotation=0, zoom=0, width_shift=0, height_shift=0, horizontal_flip=False)
 UNTOUCHED = CopyParameters(theta=0, tx=0, ty=0, zx=1, zy=1, flip_horizontal=False)
 
 
@@ -36,37 +30,15 @@ def pixels() -> NDArray[np.float32]:
 
 
 class TestSpec:
-    def test_defaults_are_the_study_s(self) -> None:
-        assert AugmentationSpec().model_dump() == {
-            "copies": 4,
-            "seed": 0,
-            "rotation": 30.0,
-            "zoom": 0.2,
-            "width_shift": 0.1,
-            "height_shift": 0.1,
-            "horizontal_flip": True,
-        }
-
     @pytest.mark.parametrize(
         ("field", "value"),
         [
-            ("copies", -1),
-            ("copies", 1001),
-            ("copies", 1.5),
-            ("seed", -1),
-            ("rotation", 181),
-            ("rotation", -1),
-            ("zoom", 1.0),
-            ("zoom", -0.1),
-            ("width_shift", 1.1),
-            ("height_shift", float("inf")),
-            ("shear", 90),
-            ("brightness", (1.2, 0.8)),
-            ("brightness", (-0.1, 1.0)),
-            ("brightness", (1.0,)),
-            ("fill_mode", "mirror"),
+            ("copies", -1), ("copies", 1001), ("copies", 1.5), ("seed", -1), ("rotation", 181),
+            ("rotation", -1), ("zoom", 1.0), ("zoom", -0.1), ("width_shift", 1.1),
+            ("height_shift", float("inf")), ("shear", 90), ("brightness", (1.2, 0.8)),
+            ("brightness", (-0.1, 1.0)), ("brightness", (1.0,)), ("fill_mode", "mirror"),
         ],
-    )
+    )  # fmt: skip
     def test_values_out_of_range_are_refused(self, field: str, value: float) -> None:
         with pytest.raises(ValidationError, match=field):
             AugmentationSpec.model_validate({field: value})
@@ -170,11 +142,8 @@ class TestParameters:
         assert not any(draw_parameters(spec, sha(n), 1, 300).flip_horizontal for n in range(100))
 
     def test_of_nothing_leave_the_image_as_it_is(self, pixels: NDArray[np.float32]) -> None:
-        spec = AugmentationSpec(
-            rotation=0, zoom=0, width_shift=0, height_shift=0, horizontal_flip=False
-        )
-        assert draw_parameters(spec, sha(0), 3, 40) == UNTOUCHED
-        np.testing.assert_allclose(make_copy(pixels, spec, sha(0), 3), pixels, atol=1e-3)
+        assert draw_parameters(STILL, sha(0), 3, 40) == UNTOUCHED
+        np.testing.assert_allclose(make_copy(pixels, STILL, sha(0), 3), pixels, atol=1e-3)
 
 
 class TestMakeCopy:
@@ -212,58 +181,41 @@ class TestMakeCopy:
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
 class TestApplyAffine:
+    def check(
+        self, pixels: NDArray[np.float32], parameters: CopyParameters, mode: FillMode = "nearest"
+    ) -> None:
+        expected = keras_transform(pixels, parameters, fill_mode=mode)
+        np.testing.assert_allclose(apply_affine(pixels, parameters, mode), expected, atol=0.02)
+
     @pytest.mark.parametrize("seed", range(12))
     def test_equals_keras(self, pixels: NDArray[np.float32], seed: int) -> None:
-        parameters = draw_parameters(AugmentationSpec(seed=seed), sha(seed), 1, 40)
-        np.testing.assert_allclose(
-            apply_affine(pixels, parameters), keras_transform(pixels, parameters), atol=0.02
-        )
+        self.check(pixels, draw_parameters(AugmentationSpec(seed=seed), sha(seed), 1, 40))
 
     @pytest.mark.parametrize(
         "change",
         [
-            {"theta": 17.0},
-            {"tx": 4.5},
-            {"ty": -3.25},
-            {"zx": 0.8},
-            {"zy": 1.2},
-            {"flip_horizontal": True},
-            {"shear": 12.0},
-            {"shear": -20.0},
-            {"flip_vertical": True},
+            {"theta": 17.0}, {"tx": 4.5}, {"ty": -3.25}, {"zx": 0.8}, {"zy": 1.2},
+            {"flip_horizontal": True}, {"shear": 12.0}, {"shear": -20.0}, {"flip_vertical": True},
             {"theta": -30.0, "ty": 4.0, "zx": 1.2, "zy": 0.8, "flip_horizontal": True},
             {"theta": 20.0, "tx": 3.0, "shear": 15.0, "zx": 0.9, "flip_vertical": True},
         ],
-    )
+    )  # fmt: skip
     def test_equals_keras_in_each_parameter(
         self, pixels: NDArray[np.float32], change: dict[str, Any]
     ) -> None:
-        parameters = CopyParameters(**(asdict(UNTOUCHED) | change))
-        np.testing.assert_allclose(
-            apply_affine(pixels, parameters), keras_transform(pixels, parameters), atol=0.02
-        )
+        self.check(pixels, replace(UNTOUCHED, **change))
 
-    @pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect", "wrap"])
+    @pytest.mark.parametrize("mode", ["nearest", "constant", "reflect", "wrap"])
     def test_equals_keras_in_each_fill_mode(
-        self, pixels: NDArray[np.float32], fill_mode: FillMode
+        self, pixels: NDArray[np.float32], mode: FillMode
     ) -> None:
-        parameters = replace(UNTOUCHED, theta=25.0, tx=9.0, zx=1.3, shear=7.0)
-        changed = apply_affine(pixels, parameters, fill_mode)
-        expected = keras_transform(pixels, parameters, fill_mode=fill_mode)
-        np.testing.assert_allclose(changed, expected, atol=0.02)
+        self.check(pixels, replace(UNTOUCHED, theta=25.0, tx=9.0, zx=1.3, shear=7.0), mode)
 
     @pytest.mark.parametrize("brightness", [0.3, 0.9, 1.1, 1.7])
     def test_brightness_equals_keras_but_for_its_rounding(
         self, pixels: NDArray[np.float32], brightness: float
     ) -> None:
-        spec = AugmentationSpec(
-            rotation=0,
-            zoom=0,
-            width_shift=0,
-            height_shift=0,
-            horizontal_flip=False,
-            brightness=(brightness, brightness),
-        )
+        spec = STILL.model_copy(update={"brightness": (brightness, brightness)})
         expected = keras_transform(pixels, replace(UNTOUCHED, brightness=brightness))
         # Keras goes through whole numbers twice.
         np.testing.assert_allclose(
@@ -309,27 +261,14 @@ def keras_transform(
     return changed
 
 
-class TestPresets:
-    def test_study_is_the_default(self) -> None:
-        assert preset_augmentation("study") == AugmentationSpec()
-
-    def test_none_has_no_copies(self) -> None:
-        assert preset_augmentation("none", seed=3) == AugmentationSpec(copies=0, seed=3)
-
-    def test_chest_keeps_the_heart_on_its_side(self) -> None:
-        chest = preset_augmentation("chest")
-        assert not chest.horizontal_flip
-        assert not chest.vertical_flip
-        assert 0 < chest.rotation <= 10
-
-    def test_single_values_can_be_changed(self) -> None:
-        changed = preset_augmentation("chest", rotation=3.0, zoom=None)
-        assert changed.rotation == 3.0
-        assert changed.zoom == preset_augmentation("chest").zoom
-
-    def test_unknown_names(self) -> None:
-        with pytest.raises(InputError, match="Did you mean chest"):
-            preset_augmentation("chestt")
+def test_presets() -> None:
+    assert preset_augmentation("study") == AugmentationSpec()
+    assert preset_augmentation("none", seed=3) == AugmentationSpec(copies=0, seed=3)
+    chest = preset_augmentation("chest", rotation=3.0, zoom=None)
+    assert (chest.rotation, chest.zoom) == (3.0, preset_augmentation("chest").zoom)
+    assert {chest.horizontal_flip, chest.vertical_flip} == {False}  # the heart stays on its side
+    with pytest.raises(InputError, match="Did you mean chest"):
+        preset_augmentation("chestt")
 
 
 class TestFingerprint:

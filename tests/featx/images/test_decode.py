@@ -36,18 +36,15 @@ def resized(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 class TestModes:
-    def test_grey_png_has_one_channel(self, tmp_path: Path, grey: NDArray[np.uint8]) -> None:
-        Image.fromarray(grey).save(tmp_path / "x.png")
-        pixels = decode(tmp_path / "x.png", SIZE)
-        assert pixels.shape == (SIZE, SIZE, 1)
-        assert pixels.dtype == np.float32
-        np.testing.assert_array_equal(pixels, resized(grey))
-
-    def test_rgb_png_has_three_channels(self, tmp_path: Path, colour: NDArray[np.uint8]) -> None:
-        Image.fromarray(colour).save(tmp_path / "x.png")
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_png_keeps_its_channels(
+        self, tmp_path: Path, grey: NDArray[np.uint8], colour: NDArray[np.uint8], channels: int
+    ) -> None:
+        values = grey if channels == 1 else colour
+        Image.fromarray(values).save(tmp_path / "x.png")
         pixels = decode(tmp_path / "x.png", SIZE)
         assert pixels.dtype == np.float32
-        np.testing.assert_array_equal(pixels, resized(colour))
+        np.testing.assert_array_equal(pixels, resized(values))
 
     @pytest.mark.parametrize("channels", [1, 3])
     def test_jpeg_is_close_to_what_was_saved(
@@ -179,18 +176,17 @@ class TestUnreadable:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         assert "truncated" in self.refusal(path).reason
 
-    def test_empty_file(self, tmp_path: Path) -> None:
-        (tmp_path / "x.png").touch()
-        assert self.refusal(tmp_path / "x.png").reason == "the file is empty"
-
-    def test_text_named_like_an_image(self, tmp_path: Path) -> None:
-        (tmp_path / "x.jpeg").write_text("Dear doctor,")
-        assert self.refusal(tmp_path / "x.jpeg").reason == "text, not an image"
-
-    def test_missing_file_and_folder(self, tmp_path: Path) -> None:
-        assert self.refusal(tmp_path / "gone.png").reason == "no such file or directory"
+    def test_files_that_are_no_image(self, tmp_path: Path) -> None:
+        (tmp_path / "empty.png").touch()
+        (tmp_path / "text.jpeg").write_text("Dear doctor,")
         (tmp_path / "folder.png").mkdir()
-        assert self.refusal(tmp_path / "folder.png").reason == "is a directory"
+        for name, reason in (
+            ("empty.png", "the file is empty"),
+            ("text.jpeg", "text, not an image"),
+            ("gone.png", "no such file or directory"),
+            ("folder.png", "is a directory"),
+        ):
+            assert self.refusal(tmp_path / name).reason == reason
 
     def test_damaged_png(self, tmp_path: Path, colour: NDArray[np.uint8]) -> None:
         path = tmp_path / "x.png"

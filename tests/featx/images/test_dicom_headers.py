@@ -27,7 +27,10 @@ COLOUR = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uin
 
 
 def shown(tmp_path: Path, pixels: NDArray[Any], **elements: Any) -> NDArray[np.float32]:
+    """Write, and decode without resizing."""
     decoded = decode(dicom(tmp_path / "x.dcm", pixels, **elements), SIDE)
+    assert decoded.dtype == np.float32
+    assert 0.0 <= decoded.min() <= decoded.max() <= 255.0
     return decoded[..., 0] if decoded.shape[-1] == 1 else decoded
 
 
@@ -52,36 +55,30 @@ def same(found: NDArray[Any], expected: NDArray[Any]) -> None:
 
 def table(data: Raw | list[int], count: int, first: int, bits: int) -> Sequence:
     item = Dataset()
-    put(
-        item,
-        "LUTDescriptor",
-        Raw("US", np.array([count, first, bits], "<i4").astype("<u2").tobytes()),
-    )
-    if isinstance(data, Raw):
-        put(item, "LUTData", data)
-    else:
-        put(item, "LUTData", Raw("US", np.array(data, "<u2").tobytes()))
+    descriptor = np.array([count, first, bits], "<i4").astype("<u2").tobytes()
+    put(item, "LUTDescriptor", Raw("US", descriptor))
+    if not isinstance(data, Raw):
+        data = Raw("US", np.array(data, "<u2").tobytes())
+    put(item, "LUTData", data)
     return Sequence([item])
 
 
 class TestRescale:
-    @pytest.mark.parametrize("slope", [text(""), None, text("0"), text("none")])
-    def test_slope_that_is_empty_absent_zero_or_a_word_is_one(
-        self, tmp_path: Path, slope: Raw | None
+    @pytest.mark.parametrize(
+        ("elements", "slope", "intercept"),
+        [
+            *(({"RescaleSlope": s, "RescaleIntercept": -100}, 1, -100)
+              for s in (text(""), None, text("0"), text("none"))),
+            *(({"RescaleSlope": 2, "RescaleIntercept": i}, 2, 0)
+              for i in (text(""), None, text("none"))),
+        ],
+    )  # fmt: skip
+    def test_that_is_empty_absent_zero_or_a_word_is_none(
+        self, tmp_path: Path, elements: dict[str, Any], slope: int, intercept: int
     ) -> None:
-        rescale = {"RescaleSlope": slope, "RescaleIntercept": -100}
-        same(shown(tmp_path, RAMP, **rescale), whole(RAMP, 16))
-        found = shown(tmp_path, RAMP, WindowCenter=20, WindowWidth=81, **rescale)
-        same(found, linear(RAMP - 100.0, 20, 81))
-
-    @pytest.mark.parametrize("intercept", [text(""), None, text("none")])
-    def test_intercept_that_is_empty_absent_or_a_word_is_zero(
-        self, tmp_path: Path, intercept: Raw | None
-    ) -> None:
-        rescale = {"RescaleSlope": 2, "RescaleIntercept": intercept}
-        same(shown(tmp_path, RAMP, **rescale), whole(RAMP, 16))
-        found = shown(tmp_path, RAMP, WindowCenter=250, WindowWidth=101, **rescale)
-        same(found, linear(RAMP * 2.0, 250, 101))
+        same(shown(tmp_path, RAMP, **elements), whole(RAMP, 16))
+        found = shown(tmp_path, RAMP, WindowCenter=120, WindowWidth=181, **elements)
+        same(found, linear(RAMP * float(slope) + intercept, 120, 181))
 
     def test_an_intercept_in_which_every_value_would_be_lost(self, tmp_path: Path) -> None:
         found = shown(tmp_path, RAMP, RescaleSlope=1, RescaleIntercept=text("1e300"))
@@ -112,18 +109,10 @@ class TestWindows:
     @pytest.mark.parametrize(
         "window",
         [
-            {"WindowWidth": 0},
-            {"WindowWidth": -50},
-            {"WindowWidth": text("0.5")},
-            {"WindowWidth": text("")},
+            *({"WindowWidth": text(width)} for width in ("0", "-50", "0.5", "", "wide", "1e300")),
+            *({"WindowCenter": text(centre)} for centre in ("", "nan", "900000", "-900")),
             {"WindowWidth": None},
-            {"WindowWidth": text("wide")},
-            {"WindowWidth": text("1e300")},
-            {"WindowCenter": text("")},
             {"WindowCenter": None},
-            {"WindowCenter": text("nan")},
-            {"WindowCenter": 900_000},
-            {"WindowCenter": -900},
             {"WindowWidth": 0, "VOILUTFunction": "SIGMOID"},
             {"WindowWidth": -1, "VOILUTFunction": "LINEAR_EXACT"},
         ],
@@ -213,13 +202,8 @@ class TestLookupTables:
 
     def test_after_a_rescale_that_leaves_the_bits(self, tmp_path: Path) -> None:
         """pydicom wraps values round that lie beyond the table."""
-        found = shown(
-            tmp_path,
-            RAMP,
-            RescaleSlope=1000,
-            RescaleIntercept=0,
-            VOILUTSequence=table(self.curve, 256, 100, 10),
-        )
+        lut, rescale = table(self.curve, 256, 100, 10), {"RescaleSlope": 1000}
+        found = shown(tmp_path, RAMP, VOILUTSequence=lut, RescaleIntercept=0, **rescale)
         places = np.clip(RAMP.astype(int) * 1000 - 100, 0, 255)
         same(found, whole(np.array(self.curve)[places], 10))
 
@@ -333,15 +317,8 @@ class TestKindOfPixels:
         same(shown(tmp_path, pixels, **{absent: None}), pixels)
 
     def test_without_all_of_them(self, tmp_path: Path) -> None:
-        absent = dict.fromkeys(
-            [
-                "SamplesPerPixel",
-                "PhotometricInterpretation",
-                "PixelRepresentation",
-                "BitsStored",
-                "HighBit",
-            ]
-        )
+        names = "SamplesPerPixel PhotometricInterpretation PixelRepresentation BitsStored HighBit"
+        absent = dict.fromkeys(names.split())
         same(shown(tmp_path, RAMP.astype(np.uint8), **absent), RAMP)
 
     def test_in_small_letters(self, tmp_path: Path) -> None:

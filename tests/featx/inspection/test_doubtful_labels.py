@@ -9,6 +9,7 @@ import pandas as pd
 
 from featx.data import Manifest
 from featx.data._manifest import typed
+from featx.inspection import inspect
 from featx.inspection._doubtful_labels import check_labels, rank_labels
 from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.conftest import Contents, MakeCache
@@ -73,3 +74,13 @@ def test_images_that_are_not_in_the_cache_are_not_judged(
     other = manifest_of(cache.images.assign(sha256=[f"{n:064}" for n in range(len(cache.images))]))
     assert rank_labels(other, cache).empty
     assert check_labels(other, rank_labels(other, cache)) == []
+
+
+def test_an_inspection_judges_labels_and_draws_them(
+    phantom_data: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    inspection = inspect(phantom_data, cache=tiny_cache)
+    assert inspection.labels is not None
+    assert inspection.labels.columns.tolist() == ["path", "label", "score", "doubtful"]
+    assert inspection.draw_doubtful_labels(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.svg").is_file()

@@ -80,7 +80,26 @@ def grey(value: int, noise: int = 0) -> Callable[[Image.Image], Image.Image]:
 
 
 def test_a_clean_data_set_has_nothing_to_be_found(clean: Path) -> None:
-    assert inspect(load_manifest(clean)).findings == []
+    inspection = inspect(clean)  # a path is enough
+    assert inspection.findings == []
+    assert inspection.to_frame().empty
+    assert repr(inspection) == f"Inspection({len(inspection.manifest)} images: nothing found)"
+    assert inspection.labels is None
+    assert not inspection.draw_doubtful_labels(clean.parent / "sheet.png")
+
+
+def test_how_an_inspection_prints(clean: Path) -> None:
+    for path in images(clean, "test", "NORMAL"):
+        path.unlink()
+    rewrite(images(clean, "train", "NORMAL")[0], grey(0))
+    inspection = inspect(clean)
+    assert repr(inspection).endswith("images: 1 error, 1 warning)")
+    frame, page = inspection.to_frame(), inspection._repr_html_()
+    assert frame["check"].tolist() == ["class-missing-in-split", "constant"]
+    assert frame["examples"][0] == "test has no NORMAL"
+    assert "Positive class (sick): PNEUMONIA." in page
+    assert "a split without images of a class" in page
+    assert [each["check"] for each in inspection.to_dict()["findings"]] == frame["check"].tolist()
 
 
 class TestPlanted:
@@ -259,10 +278,16 @@ def found_in(path: Path) -> dict[str, Finding]:
 class TestColumns:
     """Each further column of a manifest that tells the label is named."""
 
-    def test_hospitals_that_go_with_the_label(self, clean: Path) -> None:
+    def test_hospitals_that_go_with_the_label(
+        self, clean: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         hospital = ["A"] * 48 + ["B"] * 2 + ["A"] * 2 + ["B"] * 48
         found = found_in(listed(clean, {"hospital": hospital}))
         assert set(found) == {"shortcut-column-hospital"}
+        monkeypatch.chdir("/")  # below which all images are
+        read = inspect(pd.read_csv(clean / "list.csv"))
+        assert [each.check for each in read.findings] == ["shortcut-column-hospital"]
+        assert "hospital" not in read.manifest.table
         finding = found["shortcut-column-hospital"]
         assert finding.severity == "warning"
         assert finding.title == (

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageEnhance
 
-from featx.data import Manifest
+from featx.data import Manifest, group_of, load_manifest
 from featx.data._links import linked, merged_groups
 from featx.data._manifest import typed
+from featx.demo._phantoms import write_phantoms
 from featx.errors import InputError
-from featx.inspection import fold_manifest, split_manifest
+from featx.inspection import fold_manifest, inspect, split_manifest
 
 
 def manifest(patients: int = 200, sick: float = 0.7, seed: int = 0) -> Manifest:
@@ -112,8 +114,6 @@ class TestSplit:
             assert len(counts) == 3
 
     def test_of_real_x_rays(self, shared_data: Path) -> None:
-        from featx.data import load_manifest
-
         real = load_manifest(shared_data / "chest_xray")
         result = split(real, test=0.15, val=0.15)
         counts = result.counts()
@@ -121,6 +121,43 @@ class TestSplit:
         np.testing.assert_allclose(counts.loc["val"] / counts.sum(), 0.15, atol=0.006)
         assert result.table.groupby("group")["split"].nunique().max() == 1
         assert result.table.groupby("sha256")["split"].nunique().max() == 1
+
+
+class TestLookAlikes:
+    """They stay together unless somebody says otherwise, whatever the images are read from."""
+
+    @pytest.fixture
+    def listing(self, tmp_path: Path) -> pd.DataFrame:
+        drawn = write_phantoms(tmp_path / "drawn", patients=20, size=64)
+        one_each = {group_of(path.name): path for path in sorted(drawn.rglob("*.png"))}
+        rows = []
+        for number, path in enumerate(one_each.values()):
+            with Image.open(path) as image:
+                ImageEnhance.Brightness(image).enhance(0.93).save(tmp_path / f"like-{number}.png")
+                image.save(tmp_path / f"{number}.png")
+            rows += [(f"{name}{number}.png", path.parent.name) for name in ("", "like-")]
+        return pd.DataFrame(rows, columns=["path", "label"])
+
+    @pytest.mark.parametrize("kind", ["split", "fold"])
+    def test_stay_together(
+        self, listing: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        listing.to_csv("m.csv", index=False)
+        whole = inspect("m.csv", progress=False)
+        columns = []
+        for data, near in (("m.csv", True), (listing, True), (whole.manifest, whole.near)):
+            if kind == "split":
+                dealt = split_manifest(data, near=near, progress=False)
+            else:
+                dealt = fold_manifest(data, 3, near=near, progress=False)
+            columns.append(dealt.table[kind].tolist())
+        assert columns[0] == columns[1] == columns[2]
+        assert columns[0][::2] == columns[0][1::2]
+
+    def test_are_taken_apart_on_request(self, listing: pd.DataFrame, tmp_path: Path) -> None:
+        dealt = split(load_manifest(listing, root=tmp_path)).table["split"].tolist()
+        assert dealt[::2] != dealt[1::2]
 
 
 class TestFolds:
