@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from featx._html import html_table
 from featx.errors import InputError
 
 _CLASSES = ("negative", "positive")
@@ -42,6 +43,10 @@ class Scores:
     ([False, True], 2)
     >>> scores
     Scores(2 images of 2 patients, 1 PNEUMONIA, test)
+    >>> scores.to_frame()
+           label  score group
+    0     NORMAL    0.1     a
+    1  PNEUMONIA    0.9     b
     >>> Scores.from_arrays([0, 1, 1], [0.2, 0.4, 0.7])[[1, 2]]
     Scores(2 images of 2 patients, 2 positive)
     """
@@ -106,6 +111,11 @@ class Scores:
         """Say which images are called positive: their score is at least the threshold."""
         return self.score >= threshold
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row an image: label, score and group, as `from_table` takes them."""
+        label = np.where(self.positive, self.classes[1], self.classes[0])
+        return pd.DataFrame({"label": label, "score": self.score, "group": self.patient})
+
     def __getitem__(self, rows: Any) -> Scores:
         """Return some of the images, by a mask, a slice or an array of positions."""
         return Scores(
@@ -119,6 +129,9 @@ class Scores:
         patients, positive = len(set(self.patient)), int(self.positive.sum())
         counted = f"{len(self)} images of {patients} patients, {positive} {self.classes[1]}"
         return f"Scores({counted}{self.origin and f', {self.origin}'})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.to_frame().head(10), [repr(self)])
 
 
 def as_scores(y: ArrayLike | Scores, scores: ArrayLike | None) -> Scores:
