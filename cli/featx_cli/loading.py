@@ -166,34 +166,6 @@ def load_data(data: Path, reading: ReadingOptions, *, tell_unused: bool = True) 
     return manifest
 
 
-def read_manifest(  # noqa: PLR0913
-    data: Path,
-    root: Path | None,
-    allow_outside: bool,
-    classes: str | None,
-    positive: str | None,
-    group_regex: str | None,
-    keep_identifiers: bool,
-    *,
-    group_column: str | None = None,
-    keep: Sequence[str] | None = (),
-    both_classes: bool = True,
-) -> Manifest:
-    """Former way of `load_data`."""
-    reading = _reading_options(
-        classes,
-        keep,
-        root=root,
-        allow_outside=allow_outside,
-        positive=positive,
-        group_regex=group_regex,
-        group_column=group_column,
-        keep_identifiers=keep_identifiers,
-        both_classes=both_classes,
-    )
-    return load_data(data, reading)
-
-
 def tell_unused_files(reasons: Iterable[str]) -> None:
     """Say in a line how many files of a folder aren't used, by kind, if there are any."""
     from featx.data import in_words
