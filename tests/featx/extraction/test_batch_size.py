@@ -101,7 +101,7 @@ class TestCompany:
         cache = extract(small_data, tmp_path / "cache", mobile, copies=0, storage_dtype="float32")
         given: list[NDArray[np.floating]] = []
         run = load_run(
-            fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5).run
+            fit(cache, HeadSpec.choose("logreg"), tmp_path / "run", accuracy_floor=0.5).path
         )
 
         def noting(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -112,7 +112,7 @@ class TestCompany:
         paths = [small_data / path for path in cache.images["path"]]
         together = list(run.predict(paths, backbone=mobile))
         np.testing.assert_array_equal(np.concatenate(given)[:10], cache.read(np.arange(10)))
-        assert [next(run.predict([path], backbone=mobile)) for path in paths] == together
+        assert [run.predict(path, backbone=mobile)[0] for path in paths] == together
         assert list(run.predict(paths[::-1], backbone=mobile))[::-1] == together
 
 
