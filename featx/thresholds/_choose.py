@@ -187,12 +187,14 @@ def write_study(point: OperatingPoint, journal: str | Path, name: str = STUDY_NA
     True
     """
     import optuna
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     path = Path(journal)
     path.parent.mkdir(parents=True, exist_ok=True)
     with silent_optuna():
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        # Optuna's other lock is a symbolic link, which not every file system has.
+        backend = JournalFileBackend(str(path), JournalFileOpenLock(str(path)))
+        storage = optuna.storages.JournalStorage(backend)
         study = optuna.create_study(
             storage=storage, study_name=name, directions=point.study.directions
         )

@@ -229,7 +229,7 @@ class TestPlaces:
         if command == "dashboard":
             assert code == 2
             assert said.count("\n") == 1
-            assert "Give --storage URL" in said
+            assert ("tuning.storage: " if storage == 3 else "Give --storage URL") in said
         if command in ("dashboard", "tune", "evaluate"):
             assert sorted(tmp_path.rglob("*")) == files
         with contextlib.closing(sqlite3.connect(tmp_path / "mine.db")) as mine:

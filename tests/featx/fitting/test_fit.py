@@ -20,7 +20,6 @@ from featx._run import load_run
 from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError, StorageError
 from featx.evaluation import evaluate_scores
-from featx.fitting import _fit as fitting
 from featx.fitting import _write_run as write_run
 from featx.fitting import fit
 from featx.heads import HeadSpec, load_head
@@ -258,6 +257,14 @@ class TestKeras:
         )
 
 
+def begin_to_work(*_: Any, **__: Any) -> NoReturn:
+    raise AssertionError("it began to work")
+
+
+def fill_the_disk(*_: Any) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class TestRefusals:
     def test_a_run_that_is_there_is_kept(self, cache: Cache, copied: Path) -> None:
         before = contents_of(copied)
@@ -420,10 +427,7 @@ class TestRefusals:
         reason: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def work(*_: Any, **__: Any) -> NoReturn:
-            raise AssertionError("it began to work")
-
-        monkeypatch.setattr(fitting, "load_training_data", work)
+        monkeypatch.setattr("featx.fitting._fit.load_training_data", begin_to_work)
         floor = {"floor": 2.0}.get(reason, 0.6)
         run = copied if reason == "target" else tmp_path / "new"
         expected = AssertionError if reason == "feasible" else InputError
@@ -460,11 +464,8 @@ class TestWholeOrNotAtAll:
     def test_folders_that_were_there_stay(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def fail(*_: Any) -> NoReturn:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
         (tmp_path / "a").mkdir()
-        monkeypatch.setattr(write_run, "save_head", fail)
+        monkeypatch.setattr(write_run, "save_head", fill_the_disk)
         with pytest.raises(StorageError, match="no room"):
             fit(cache, LOGREG, tmp_path / "a" / "b" / "run", accuracy_floor=0.6)
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -477,21 +478,16 @@ class TestWholeOrNotAtAll:
         before = contents_of(copied)
         rename: Callable[..., Path] = Path.rename
 
-        def fail(*_: Any) -> NoReturn:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
         def fail_on_the_new(self: Path, target: Path) -> Path:
-            return (
-                fail() if (self / "run.json").is_file() and _is_new(self) else rename(self, target)
-            )
-
-        def _is_new(path: Path) -> bool:
-            return path.name.endswith(".tmp") and not path.name.endswith(".old.tmp")
+            new = self.name.endswith(".tmp") and not self.name.endswith(".old.tmp")
+            if new and (self / "run.json").is_file():
+                fill_the_disk()
+            return rename(self, target)
 
         if failing == "rename":
             monkeypatch.setattr(Path, "rename", fail_on_the_new)
         else:
-            monkeypatch.setattr(write_run, "_log", fail)
+            monkeypatch.setattr(write_run, "_log", fill_the_disk)
         with pytest.raises(StorageError):
             fit(cache, LOGREG, copied, accuracy_floor=0.6, force=True)
         assert [path.name for path in copied.parent.iterdir()] == [copied.name]
@@ -500,10 +496,7 @@ class TestWholeOrNotAtAll:
     def test_a_target_that_cannot_be_written_is_refused_before_the_work(
         self, cache: Cache, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def work(*_: Any, **__: Any) -> NoReturn:
-            raise AssertionError("it began to work")
-
-        monkeypatch.setattr(fitting, "load_training_data", work)
+        monkeypatch.setattr("featx.fitting._fit.load_training_data", begin_to_work)
         with pytest.raises(StorageError, match="no permission"):
             fit(cache, LOGREG, read_only_folder / "runs" / "run", accuracy_floor=0.6)
         assert not list(read_only_folder.iterdir())
