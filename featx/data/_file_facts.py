@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -87,9 +88,8 @@ def reason_of(error: BaseException) -> str:
         return "not an image that featx reads"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if str(error).startswith("decoder error"):  # Pillow has a number, and no class, for it
-        return "its pixels are damaged"
-    return first_line(error)[:200]
+    # Pillow has a number, and no class, for pixels that it can't decode.
+    return re.sub(r"^decoder error.*", "its pixels are damaged", first_line(error))[:200]
 
 
 def _facts_of_file(path: Path, pseudonyms: Pseudonyms) -> FileFacts:

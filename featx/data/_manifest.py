@@ -79,11 +79,8 @@ class Manifest:
     >>> manifest = Manifest(Path("images"), table, ("well", "ill"))
     >>> manifest
     Manifest(3 images of 2 patients: 1 well, 2 ill; train 1, test 2)
-    >>> manifest.counts()
-    label  well  ill
-    split
-    train     1    0
-    test      0    2
+    >>> manifest.counts().to_dict()
+    {'well': {'train': 1, 'test': 0}, 'ill': {'train': 0, 'test': 2}}
     """
 
     root: Path

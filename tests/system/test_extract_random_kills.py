@@ -18,8 +18,7 @@ import pytest
 from featx.backbones import Backbone
 from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
-from featx_cache import open_cache
-from featx_cache._shards import verify_shard
+from featx_cache import open_cache, verify_shard
 
 ROWS_PER_SHARD = 5
 # Loading TensorFlow takes longer than the whole job here, so it is done once, and each job is a
@@ -36,7 +35,8 @@ for line in sys.stdin:
         data, cache = line.rstrip("\\n").split("|")
         backbone = load_backbone("vgg16", weights="random", input_size=32, precision="float32")
         print("begins", flush=True)
-        extract(data, cache, backbone, options=ExtractionOptions(rows_per_shard=ROWS))
+        options = ExtractionOptions(rows_per_shard=ROWS)
+        extract(load_manifest(data), cache, backbone, options=options)
         os._exit(0)
     print(pid, flush=True)
     _, status = os.waitpid(pid, 0)

@@ -121,11 +121,8 @@ class TestPlanted:
             path.unlink()
             path.write_bytes(content)
         finding = self.only(clean, "unreadable", 3, "warning")
-        assert {Path(p).name for p in finding.details["paths"]} == {
-            first.name,
-            second.name,
-            third.name,
-        }
+        found = {Path(path).name for path in finding.details["paths"]}
+        assert found == {first.name, second.name, third.name}
 
     def test_exact_duplicates_in_one_split(self, clean: Path) -> None:
         first = images(clean, "train", "NORMAL")[0]
@@ -178,10 +175,8 @@ class TestPlanted:
             path.rename(path.with_name(f"person{9007 + number % 2}_virus_{number}.png"))
         finding = self.only(clean, "patients-in-several-splits", 2, "error")
         assert "(4 images)" in finding.title
-        assert finding.examples == (
-            "person9007_virus (test, train)",
-            "person9008_virus (test, train)",
-        )
+        expected = tuple(f"person{number}_virus (test, train)" for number in (9007, 9008))
+        assert finding.examples == expected
 
     def test_a_class_that_a_split_lacks(self, clean: Path) -> None:
         for path in images(clean, "test", "NORMAL"):
@@ -206,10 +201,7 @@ class TestPlanted:
         rewrite(images(clean, "train", "NORMAL")[1], grey(200))
         rewrite(images(clean, "train", "PNEUMONIA")[0], grey(90, noise=9))
         found = checked(clean)
-        assert {check: finding.count for check, finding in found.items()} == {
-            "constant": 2,
-            "blank": 1,
-        }
+        assert {check: each.count for check, each in found.items()} == {"constant": 2, "blank": 1}
 
     def test_inverted_images(self, clean: Path) -> None:
         negatives = images(clean, "train", "NORMAL")[:3] + images(clean, "test", "PNEUMONIA")[:2]
