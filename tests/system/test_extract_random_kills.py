@@ -18,7 +18,8 @@ import pytest
 from featx.backbones import Backbone
 from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
-from featx_cache import open_cache, verify_shard
+from featx_cache import open_cache
+from featx_cache._shards import verify_shard
 
 ROWS_PER_SHARD = 5
 # Loading TensorFlow takes longer than the whole job here, so it is done once, and each job is a
