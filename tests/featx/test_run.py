@@ -240,5 +240,5 @@ def test_its_head_works_in_scikit_learn(run: featx.Run, cache: Cache) -> None:
         threshold=run.record.threshold,
         response_method="predict_proba",
     )
-    called = run.score(X) >= run.record.threshold
+    called = run.score(np.asarray(X)) >= run.record.threshold
     assert frozen.fit(X, np.arange(len(X)) % 2).predict(X).tolist() == called.tolist()
