@@ -11,7 +11,14 @@ from featx_cache._errors import (
 
 
 class NoLabelsError(InputError):
-    """Images that must have labels have none."""
+    """Images that must have labels have none.
+
+    Examples
+    --------
+    >>> from featx.errors import InputError, NoLabelsError
+    >>> issubclass(NoLabelsError, InputError), NoLabelsError.code
+    (True, 'no-labels')
+    """
 
     code = "no-labels"
 

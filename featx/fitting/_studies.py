@@ -48,7 +48,7 @@ def find_study(run: Path | None, storage: str | None) -> ShownStudy:
     if not folder.is_dir() or (record is not None and tuning is None and not in_journal):
         raise InputError(
             f"{run} has no study",
-            "`featx fit CACHE --head logreg --run RUN` makes a run that has one.",
+            "`featx fit` and `featx tune` make runs that have one.",
         )
     name = run.name if record is None else THRESHOLD_STUDY_NAME if tuning is None else tuning.study
     if not in_journal and storage is None:
