@@ -99,13 +99,9 @@ def test_fewer_or_other_copies_are_refused(
     run: Run, phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     fewer = extracted(phantom_data, tiny_backbone, tmp_path / "fewer", copies=COPIES - 1)
-<<<<<<< HEAD
-    with pytest.raises(InputError, match=r"averages over 2 copies.*`copies=2`"):
-=======
     with pytest.raises(
         InputError, match=r"averages over 2 copies.*`copies=2` and `copies_of='all'`"
     ):
->>>>>>> fitting
         run.evaluate(fewer)
     other = extracted(phantom_data, tiny_backbone, tmp_path / "other", rotation=5.0)
     with pytest.raises(SpecMismatchError, match=r"augmentation\.rotation"):
