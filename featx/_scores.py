@@ -30,7 +30,7 @@ class Scores:
     classes
         Names of the negative and the positive class.
     origin
-        Where the scores come from, such as ``out of fold`` or the name of a split.
+        Origin of the scores, such as ``out of fold`` or the name of a split.
 
     Examples
     --------

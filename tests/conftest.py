@@ -30,7 +30,7 @@ BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-
     f"--disable-{what}" for what in ("background-networking", "component-update", "sync")
 ]
 LARGER = 500
-"""MB that a hostile file may make the process larger by, for a moment; importing takes some."""
+"""MB that a hostile file may make the process larger by, for a moment. Importing takes some."""
 
 RunFeatx = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeDisk = Callable[[str], Path]
@@ -168,7 +168,7 @@ def run_featx() -> RunFeatx:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[MakeDisk]:
-    """Mount file systems of so many bytes (``"1m"``); skips where mounting isn't allowed."""
+    """Mount file systems of so many bytes (``"1m"``). Skips where mounting isn't allowed."""
     mounted: list[Path] = []
 
     def mount(size: str) -> Path:

@@ -48,7 +48,7 @@ MAX_EMBEDDING_SIZE = 2**28
 
 
 class Cache:
-    """A folder of embeddings; `featx.extract` makes one, and `open_cache` opens it.
+    """A folder of embeddings. `featx.extract` makes one, and `open_cache` opens it.
 
     Attributes
     ----------
@@ -234,7 +234,7 @@ class Cache:
     def to_numpy(
         self, split: str | tuple[str, ...] | None = None, *, copies: int | None = 0
     ) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.object_]]:
-        """Read embeddings into memory, with labels and patients; see `as_arrays`."""
+        """Read embeddings into memory, with labels and patients. See `as_arrays`."""
         X, y, groups = self.as_arrays(split, copies=copies)
         return self.read(X.rows), y, groups
 
@@ -329,7 +329,7 @@ class Cache:
         Returns
         -------
         ndarray of shape (rows, *embedding_shape)
-            In the cache's own dtype (float16 unless it was made otherwise).
+            Embeddings in the cache's own dtype (float16 unless it was made otherwise).
         """
         result: NDArray[np.floating] | None = None
         for positions, embeddings in self.blocks(rows):

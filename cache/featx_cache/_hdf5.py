@@ -1,4 +1,4 @@
-"""What an HDF5 file from elsewhere may hold: its own data, and no more than it has room for.
+"""Checks that an HDF5 file from elsewhere holds its own data, and no more than it has room for.
 
 HDF5 would follow links to any file that the reader may read, show it as a dataset of this one, and
 make an array of whatever size the header says before it looks for the data.
@@ -96,7 +96,7 @@ def require_no_writer(file: BinaryIO, path: Path) -> None:
 
 
 def member(file: h5py.File, name: str) -> Any:
-    """Return a group or dataset by a name such as ``rows/copy``; refuse links to other places."""
+    """Return a group or dataset by a name such as ``rows/copy``. Refuse links to other places."""
     found: Any = file
     for part in name.split("/"):
         link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None

@@ -29,14 +29,14 @@ read stretch by stretch."""
 
 @dataclass(frozen=True, slots=True)
 class RowKeys:
-    """What each row of a shard is: which image (by content) and which copy of it.
+    """Keys of a shard's rows: the image (by content) and the number of its copy.
 
     Attributes
     ----------
     image_sha256 : ndarray of shape (rows,), dtype S64
         Hexadecimal SHA-256 of the image file.
     copy : ndarray of shape (rows,), dtype int16
-        0 is the untouched image; 1, 2, … are its augmented copies.
+        0 is the untouched image. 1, 2, … are its augmented copies.
     """
 
     image_sha256: NDArray[np.bytes_]
@@ -82,7 +82,7 @@ def write_shard(
     path
         File of the shard. Its folder must exist, else an OSError is raised.
     embeddings : ndarray of shape (rows, ...), dtype float16 or float32
-        One embedding a row; 9x9x512 for VGG19 at 300x300.
+        One embedding a row. It is 9x9x512 for VGG19 at 300x300.
     keys, spec
         Image and copy of each row, and canonical JSON of what made the embeddings.
     compression

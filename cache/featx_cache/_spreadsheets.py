@@ -44,7 +44,7 @@ def as_path(cell: str) -> str:
 
 
 def text_cell(text: str) -> str:
-    """Write text so that it is no formula; `as_text` is the way back.
+    """Write text so that it is no formula. `as_text` is the way back.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def as_text(cell: str) -> str:
 
 
 def row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:
-    """Return a function that writes a row of CSV; its text must be fit for a spreadsheet already.
+    """Return a function that writes a row of CSV. Its text must be fit for a spreadsheet already.
 
     Python before 3.13 doesn't quote a carriage return, after which a reader begins a new row.
     """
@@ -95,7 +95,7 @@ def to_csv(
     table
         Its numbers stay as they are, and its index is left out.
     target
-        File to write; None returns the text.
+        File to write. None returns the text.
     paths
         Columns that hold paths.
     options

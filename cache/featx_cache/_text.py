@@ -23,7 +23,7 @@ def printable(text: str) -> str:
     Parameters
     ----------
     text
-        What came from outside, on one line.
+        Text from outside, of any number of lines.
 
     Examples
     --------

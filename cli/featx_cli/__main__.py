@@ -144,14 +144,14 @@ def _message(error: FeatxError) -> str:
 
 def _interrupted() -> int:
     return _complain(
-        "interrupted. Finished work is kept; run the same command again to go on (`featx fit` "
+        "interrupted. Finished work is kept. Run the same command again to go on (`featx fit` "
         "with --resume).",
         INTERRUPTED,
     )
 
 
 def _ended(error: BaseException) -> int | None:
-    """Return the exit code if an interruption caused an error; else None."""
+    """Return the exit code if an interruption caused an error, else None."""
     code = _interruption(error)
     return _interrupted() if code == INTERRUPTED else code
 

@@ -15,7 +15,7 @@ from featx_cache._errors import InputError
 from featx_cache.files._outputs import STANDARD_OUTPUT, is_stream, output_path, output_stream
 
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Replace files that are there already; never an input.")
+    bool, typer.Option("--force", help="Replace files that are there already, but never an input.")
 ]
 
 
@@ -133,5 +133,5 @@ def text_file(path: Path, *, force: bool) -> Iterator[TextIO]:
 
 
 def to_standard_output(path: Path | None) -> bool:
-    """Say whether a result goes to standard output; then nothing else goes there."""
+    """Say whether a result goes to standard output. Then nothing else goes there."""
     return path == STANDARD_OUTPUT

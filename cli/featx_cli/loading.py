@@ -182,7 +182,7 @@ def tell_positive(classes: tuple[str, str]) -> None:
 
 
 def warn_of_positive(classes: tuple[str, str], *, chosen: bool = True) -> None:
-    """Warn if the positive class may be the wrong one; see `featx.data.positive_warning`."""
+    """Warn if the positive class may be the wrong one. See `featx.data.positive_warning`."""
     from featx.data import positive_warning
 
     if warning := positive_warning(classes, chosen=chosen):

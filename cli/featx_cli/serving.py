@@ -80,7 +80,7 @@ def cant_listen(error: OSError, host: str, port: int) -> InputError:
     """Say why an address can't be listened at."""
     if error.errno == errno.EADDRINUSE:
         return InputError(
-            f"port {port} of {host} is in use", "Give another --port; 0 takes a free one."
+            f"port {port} of {host} is in use", "Give another --port. 0 takes a free one."
         )
     if error.errno == errno.EACCES:
         return InputError(f"port {port} is the system's", "Give a --port above 1023.")

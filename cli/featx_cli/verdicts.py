@@ -38,7 +38,7 @@ class Writer(Protocol):
 
 
 class CsvWriter:
-    """A header, then a line a verdict; numbers at full precision, true or false."""
+    """A header, then a line a verdict. Numbers have full precision."""
 
     def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:  # noqa: ARG002
         self._write = row_writer(file)

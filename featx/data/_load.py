@@ -38,7 +38,7 @@ def load_manifest(  # noqa: PLR0913
 ) -> Manifest:
     """List labelled images: their hashes, labels, splits and patients.
 
-    No image is decoded. Files that can't be used are left out and counted; the manifest says why.
+    No image is decoded. Files that can't be used are left out and counted. The manifest says why.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def load_manifest(  # noqa: PLR0913
 
 
 def read_manifest(data: ImageSource, options: ReadingOptions, progress: Progress) -> Manifest:
-    """Read a manifest; see `load_manifest`."""
+    """Read a manifest. See `load_manifest`."""
     if isinstance(data, Manifest):
         if changed := options.names_of_changed():
             said = " and ".join(f"`{name}`" for name in changed)

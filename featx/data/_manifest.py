@@ -31,7 +31,7 @@ DTYPES: dict[str, Any] = {name: np.dtype(np.int32) if name in NUMBERS else TEXT 
 
 
 class ImageInputError(InputError):
-    """One image of a manifest can't be used; `path` is its path in the manifest."""
+    """One image of a manifest can't be used. `path` is its path in the manifest."""
 
     def __init__(self, path: str, what: str, hint: str = "") -> None:
         self.path = path
@@ -52,7 +52,7 @@ class ClassesError(InputError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Manifest:
-    """Labelled images; `featx.load_manifest` makes one.
+    """Labelled images. `featx.load_manifest` makes one.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Manifest:
         return self.table.copy()
 
     def counts(self, column: str = "split") -> pd.DataFrame:
-        """Count images by a column (rows) and class (columns); train comes before val and test."""
+        """Count images by a column (rows) and class (columns). Train comes before val and test."""
         counts = pd.crosstab(self.table[column], self.table["label"])
         if column == "split":
             counts = counts.reindex([split for split in SPLITS if split in counts.index])
@@ -163,7 +163,7 @@ class Manifest:
         )
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Write the table as CSV or Parquet; `featx.load_manifest` reads it back.
+        """Write the table as CSV or Parquet. `featx.load_manifest` reads it back.
 
         Classes, root and unreadable files aren't part of the table.
 
@@ -203,7 +203,7 @@ class Manifest:
 
 
 def require_manifest_name(path: Path) -> None:
-    """Refuse a name that doesn't say CSV or Parquet; ``-`` is CSV on standard output."""
+    """Refuse a name that doesn't say CSV or Parquet. ``-`` is CSV on standard output."""
     if path.suffix.lower() not in (".csv", ".parquet") and path != Path("-"):
         raise InputError(
             f"a manifest is CSV or Parquet, not {path.name!r}", "Name it .csv or .parquet."
@@ -224,7 +224,7 @@ def order_classes(labels: Iterable[str], options: ReadingOptions) -> tuple[str, 
     Parameters
     ----------
     labels
-        Class names in the data; a name may be there many times.
+        Class names in the data. A name may be there many times.
     options
         Order of the classes. If `classes` is None, the one with a healthy name is the first (see
         `featx.data._positive.healthy_first`); if both or none has such a name, the alphabet

@@ -98,7 +98,7 @@ def _input_errors(path: Path) -> Iterator[None]:
 class _RowStream:
     """An array of images inside the archive, read row by row.
 
-    Reading on is cheap; going back starts the decompression anew.
+    Reading on is cheap. Going back starts the decompression anew.
     """
 
     def __init__(self, path: Path, name: str) -> None:

@@ -34,7 +34,7 @@ _SAMPLE_NAMES = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the numbers in an image mean, if they are signed or have more than 8 bits.
+    """Meaning of the numbers in an image, if they are signed or have more than 8 bits.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Which of two classes is the sick one, by names that mean healthy people."""
+"""Choice of the positive class, by names that mean healthy people."""
 
 from __future__ import annotations
 

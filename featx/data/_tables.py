@@ -44,7 +44,7 @@ class Table:
     unit
         Kind of the places: line (CSV) or row (Parquet, DataFrame).
     columns
-        Values by the name of their column; missing values are empty.
+        Values by the name of their column. Missing values are empty.
     places
         Number of each row's line, or its label in the DataFrame's index.
     """
@@ -181,7 +181,7 @@ def _header(where: str, fields: list[str]) -> list[str]:
         if name not in names:
             raise error(
                 f"{where}: there is no column {name!r} in {', '.join(map(repr, names))}",
-                "featx needs the columns path and label; split and group are welcome.",
+                "featx needs the columns path and label. split and group are welcome.",
             )
     twice = {name for name in names if names.count(name) > 1}
     if twice or "" in names[1:]:  # the first without a name is pandas's row number

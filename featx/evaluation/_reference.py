@@ -34,7 +34,7 @@ _ROWS_AT_ONCE = 512
 
 
 def average_over_grid(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Average embeddings over their grid; vectors pass through.
+    """Average embeddings over their grid. Vectors pass through.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, table: pd.DataFrame) -> Reference:
-        """Read a file of `write`; the table is that of the attributes.
+        """Read a file of `write`. The table is that of the attributes.
 
         Raises
         ------

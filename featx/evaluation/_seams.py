@@ -26,7 +26,7 @@ _SERIES = re.compile(r"^(NORMAL2-IM|IM)-\d+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """A division of images into a training and a test side; no patient is on both.
+    """A division of images into a training and a test side. No patient is on both.
 
     Attributes
     ----------

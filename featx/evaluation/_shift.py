@@ -134,7 +134,7 @@ class Signal:
 
     @property
     def verdict(self) -> Verdict:
-        """Verdict of this test; an effect that may be chance is no sign, and no proof of none."""
+        """Verdict of this test. An effect that may be chance is no sign, and no proof of none."""
         if self.effect < self.marks[0]:
             return "alike"
         if self.p_value > SHIFT_P_VALUE:
@@ -314,7 +314,7 @@ def _stability(one: NDArray[np.int64], two: NDArray[np.int64]) -> Values:
 
 
 def _ks(name: str, training: Values, here: Values, *, larger: bool = False) -> Signal:
-    """Compare two distributions; with `larger`, ask only whether values are larger here."""
+    """Compare two distributions. With `larger`, ask only whether values are larger here."""
     with warnings.catch_warnings():
         # SciPy warns if it takes the asymptotic distribution for the exact one.
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -59,7 +59,7 @@ def explain_images(
     force
         Replace explanations that are in `out` already.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def _written(explanation: Explanation, file: Path) -> Explanation:
 
 
 class _Explainer:
-    """Explains images of one run; everything that it needs is loaded and checked first."""
+    """Explains images of one run. Everything that it needs is loaded and checked first."""
 
     def __init__(self, run: FittedRun, backbone: Backbone | None) -> None:
         self.run, self.scorer = run, ImageScorer(run, backbone)

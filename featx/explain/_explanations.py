@@ -1,4 +1,4 @@
-"""What is found of image files: a row and a figure for each, shown in a notebook or written."""
+"""Explanations of image files: a row and a figure for each, shown in a notebook or written."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MADE_BY = "featx explain"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """What was found of one image file.
+    """Explanation of one image file.
 
     Attributes
     ----------
     path
         File as it was given.
     method
-        How the heat map was made.
+        Method of the heat map.
     verdict
         Score, threshold and class. None if the file could not be read.
     heat : ndarray of shape (rows, columns), dtype float32, or None
@@ -140,7 +140,7 @@ class Explanation:
 
 
 class Explanations(Sequence[Explanation]):
-    """Explanations of image files, in their order; a notebook shows the first figures.
+    """Explanations of image files, in their order. A notebook shows the first figures.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ BATCH = 16
 def gradient_maps(
     network: Any, grid: NDArray[np.floating], mean: NDArray[np.floating] | None = None
 ) -> NDArray[np.float32]:
-    """Explain a Keras head; members of an ensemble are averaged.
+    """Explain a Keras head. Members of an ensemble are averaged.
 
     The study's network is explained by Grad-CAM (Selvaraju et al., ICCV 2017) at its first
     convolution: activations times the mean gradient of their channel. Its last one, where Grad-CAM

@@ -19,7 +19,7 @@ from featx.explain._occlusion import occlusion_maps
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a head's heat maps are made.
+    """Method of a head's heat maps.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ def heat_maps(
     Returns
     -------
     ndarray of shape (images, rows, columns), dtype float32
-        In units of the positive class's logit (see `method_of`): above 0 speaks for it.
+        Maps in units of the positive class's logit (see `method_of`): above 0 speaks for it.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def export_onnx(
 
     The graph takes ``pixels``, float32 of shape (images, size, size, 3), RGB values 0..255, and
     gives ``score``, float32 of shape (images,): preprocessing, standardization, backbone, head and
-    recalibration are in it; reading and resizing files isn't. It computes in float32 whatever the
+    recalibration are in it. Reading and resizing files isn't. It computes in float32 whatever the
     run's embeddings were made with.
 
     Parameters
@@ -88,7 +88,7 @@ def export_onnx(
         If a file is there already, a package of ``featx[onnx]`` is missing, or the run can't be
         written so.
     FeatxError
-        If the graph's scores differ from featx's by more than 0.001; nothing is written then.
+        If the graph's scores differ from featx's by more than 0.001. Then nothing is written.
 
     Examples
     --------

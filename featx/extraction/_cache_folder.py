@@ -97,7 +97,7 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
 
 
 def keep_standardization(folder: Path, standardization: Standardization) -> None:
-    """Write the statistics with which the network's input is standardized; runs copy them."""
+    """Write the statistics with which the network's input is standardized. Runs copy them."""
     path = folder / STANDARDIZATION_NAME
     with index_lock(folder):
         if not path.is_file():

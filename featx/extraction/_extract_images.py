@@ -95,7 +95,7 @@ class ExtractionOptions:
 
 @dataclass(slots=True)
 class ExtractionReport:
-    """What an extraction did; `extract_images` returns it.
+    """Counts of an extraction. `extract_images` returns them.
 
     Attributes
     ----------
@@ -290,7 +290,7 @@ class _Extraction:
     def _write_index(
         self, finished: FinishedShards, unreadable: dict[str, str], report: ExtractionReport
     ) -> pd.DataFrame:
-        """Write the index over all shards that there are now; return its image table."""
+        """Write the index over all shards that there are now. Return its image table."""
         table = self.manifest.table
         hashes = dict(zip(table["path"], table["sha256"], strict=True))
         reasons = {hashes[path]: reason for path, reason in unreadable.items()}
@@ -315,7 +315,7 @@ class _Extraction:
 
 
 def _images_of(folder: Path) -> pd.DataFrame | None:
-    """Return the image table of a finished cache; None if there is none."""
+    """Return the image table of a finished cache. None if there is none."""
     try:
         return open_cache(folder).images
     except NotACacheError:

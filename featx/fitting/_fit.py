@@ -50,10 +50,10 @@ def fit(  # noqa: PLR0913
     Parameters
     ----------
     cache
-        Cache of embeddings; see `featx.load_cache`.
+        Cache of embeddings. See `featx.load_cache`.
     head
         Name of a head, such as ``logreg``, a spec with its settings, or any unfitted classifier of
-        scikit-learn; see `featx.heads.head_spec`.
+        scikit-learn. See `featx.heads.head_spec`.
     run
         Directory to write. It appears whole or not at all.
     accuracy_floor
@@ -132,7 +132,7 @@ def check_folds(folds: int) -> None:
 def fit_on(
     data: TrainingData, cache: Cache, settings: FitSettings, progress: Progress
 ) -> FittedRun:
-    """Fit a head on data that was read before; see `fit`."""
+    """Fit a head on data that was read before. See `fit`."""
     spec, started = settings.head, time.perf_counter()
     _note_components(spec, data, progress)
     with _training_state(data, cache, settings, progress) as state:

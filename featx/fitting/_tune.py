@@ -68,7 +68,7 @@ def tune(  # noqa: PLR0913
     Parameters
     ----------
     cache
-        Cache of embeddings; see `featx.load_cache`.
+        Cache of embeddings. See `featx.load_cache`.
     search
         Heads, settings and operating point that are searched.
     run

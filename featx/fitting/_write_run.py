@@ -58,7 +58,7 @@ TIMED_IMAGES = 128
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """Settings of one fit; see `featx.fitting.fit`."""
+    """Settings of one fit. See `featx.fitting.fit`."""
 
     head: HeadSpec
     run: Path

@@ -60,7 +60,7 @@ def read_head_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(
             f"{path} is not a mapping of settings",
-            "It begins like `epochs: 20`; see docs/heads.md.",
+            "It begins like `epochs: 20`. See docs/heads.md.",
         )
     if content.get("layers") is not None:
         content["layers"] = _normal(content["layers"], path)
@@ -171,7 +171,7 @@ def _add_layers(
     *,
     modest: bool = False,
 ) -> Any:
-    """Build a Sequential of just these layers; `modest` checks the size after each."""
+    """Build a Sequential of just these layers. `modest` checks the size after each."""
     import keras
 
     network = keras.Sequential([keras.Input(embedding_shape)])

@@ -27,7 +27,7 @@ _DISTANCE_EPSILON = 1e-300
 
 
 class Response(NamedTuple):
-    """What a classifier answers.
+    """Answer of a classifier.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ def as_tensors(head: Any) -> Tensors:
     Parameters
     ----------
     head
-        Fitted head; see `featx.heads.load_head`.
+        Fitted head. See `featx.heads.load_head`.
 
     Returns
     -------

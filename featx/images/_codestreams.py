@@ -39,7 +39,7 @@ class CodestreamError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Codestream:
-    """What a codestream holds.
+    """Size and parts of a codestream.
 
     Attributes
     ----------

@@ -261,7 +261,7 @@ def _bits_allocated(
 
 
 def _require_length(dataset: Any, length: int, pixel_bits: int, photometric: str) -> None:
-    """Refuse uncompressed pixels that are too few or too many; a little padding may follow."""
+    """Refuse uncompressed pixels that are too few or too many. A little padding may follow."""
     bits = dataset.Rows * dataset.Columns * pixel_bits
     expected = -(-bits // 8) if photometric != "YBR_FULL_422" else bits // 24 * 2
     if length < expected:

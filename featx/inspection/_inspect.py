@@ -29,7 +29,7 @@ from featx_cache._index import TEXT
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
-    """What was found in a data set; `inspect` makes one.
+    """Findings in a data set. `inspect` makes one.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Inspection:
     near
         Links between images that look the same, as positions in the manifest.
     findings
-        What was found, worst first.
+        Findings, worst first.
     labels
         Images by how doubtful their label is: path, label, score (of the positive class) and
         doubtful. None if there were no embeddings to judge them by.

@@ -69,7 +69,7 @@ def check_shortcuts(manifest: Manifest, measured: Measurements) -> list[Finding]
                 f"the {name} alone tells {manifest.classes[1]} from {manifest.classes[0]} "
                 f"(AUC {auc:.2f})",
                 "The classes may come from different machines or programs, and a model can learn "
-                "that instead. featx squashes all images to one size; test on another hospital.",
+                "that instead. featx squashes all images to one size. Test on another hospital.",
                 _typical(name, of_negative, of_positive, manifest.classes),
                 {"feature": name, "auc": auc},
             )

@@ -195,7 +195,7 @@ def _imbalance(counts: pd.DataFrame) -> list[Finding]:
             "note",
             len(share),
             f"the share of {counts.columns[1]} differs between splits",
-            "Accuracy can't be compared between them; recall, specificity and AUC can.",
+            "Accuracy can't be compared between them. Recall, specificity and AUC can.",
             tuple(f"{split}: {value:.0%}" for split, value in share.items()),
             {str(split): float(value) for split, value in share.items()},
         )

@@ -39,7 +39,7 @@ THRESHOLDS = np.union1d(np.linspace(0.0, 1.0, 201), [0.001, 0.002, 0.01, 0.99, 0
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What sets ROC and precision-recall curves apart."""
+    """Differences between ROC and precision-recall curves."""
 
     title: str
     corner: str

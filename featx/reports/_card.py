@@ -55,7 +55,7 @@ def _description(data: ReportData) -> str:
         f"Binary classifiers of chest X-rays, {positive} against {negative}. A frozen {backbones} "
         f"turns an image into an embedding, and a head ({heads}) turns that into a score between "
         f"0 and 1, higher for {positive}. An image is called {positive} when its score is at or "
-        "above the threshold. A score is no probability; `featx predict` gives that, too."
+        "above the threshold. A score is no probability. `featx predict` gives that, too."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a report says of parts of the images, of runs side by side, and of another population."""
+"""Sections of a report on parts of the images, of runs side by side, and of another population."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SIGNALS = {
 def subgroups_section(
     data: ReportData, by: Sequence[str], missing: list[Missing]
 ) -> Section | None:
-    """Measure each part of the images; None when there is nothing to divide them by."""
+    """Measure each part of the images. None when there is nothing to divide them by."""
     blocks: list[Block] = []
     for run in data.runs:
         for split in run.evaluations or run.splits:
@@ -101,7 +101,7 @@ def _subgroups_table(run: RunData, split: EvaluatedSplit, found: Subgroups) -> T
 
 
 def comparison_section(data: ReportData, missing: list[Missing]) -> Section | None:
-    """Test the other runs against the first on the same images; None when there is one run."""
+    """Test the other runs against the first on the same images. None when there is one run."""
     blocks: list[Block] = []
     for title in data.titles():
         pairs = data.on(title)

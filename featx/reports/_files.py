@@ -97,7 +97,7 @@ class Written:
     def write(
         self, texts: tuple[str, str, str], figures: Mapping[str, bytes], *, force: bool
     ) -> None:
-        """Write everything under other names first; the page gets its own last.
+        """Write everything under other names first. The page gets its own last.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ def _require_own_figures(folder: Path, markdown: Path) -> None:
 
 
 def _listed(path: Path) -> dict[str, str] | None:
-    """Read a listing; None if there is none."""
+    """Read a listing. None if there is none."""
     try:
         with open_regular(path) as file:
             found = json.load(file)

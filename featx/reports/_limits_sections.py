@@ -1,4 +1,4 @@
-"""What a report says of the limits of use, of what it couldn't show, and of what it rests on."""
+"""Sections of a report on the limits of use, of what it couldn't show, and of what it rests on."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def limits(data: ReportData) -> list[str]:
 
 
 def missing_section(missing: list[Missing], names: DisplayNames) -> Section | None:
-    """List what couldn't be shown; None when everything could."""
+    """List what couldn't be shown. None when everything could."""
     if not missing:
         return None
     rows = dict.fromkeys((names.message(item.what), names.message(item.why)) for item in missing)
@@ -72,7 +72,7 @@ def references_section() -> Section:
     blocks: tuple[Block, ...] = (
         Text(
             "Headings name the items of two reporting guidelines that they answer to, as far as "
-            "featx can know the answer. A report of a study needs all items; this page is a part."
+            "featx can know the answer. A report of a study needs all items. This page is a part."
         ),
         Items(
             (

@@ -47,7 +47,7 @@ FRAME_HEIGHT = "42rem"
 
 
 class Report:
-    """Report of some runs, computed once; `featx.report` makes it.
+    """Report of some runs, computed once. `featx.report` makes it.
 
     A notebook shows the page in a frame.
 
@@ -56,7 +56,7 @@ class Report:
     model_card : str
         Model card as Markdown.
     missing : tuple of Missing
-        What couldn't be shown, and why.
+        Parts that couldn't be shown, with reasons.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def report(  # noqa: PLR0913
     caches
         Caches on which the runs are measured. By default, the cache that each was fitted on.
     split
-        Split of the caches; ``all`` takes every image. None takes ``test``, or every image of a
+        Split of the caches. ``all`` takes every image. None takes ``test``, or every image of a
         given cache without such a split.
     evaluate
         Measure the runs on evaluation images. False reports the out-of-fold scores alone.
@@ -168,12 +168,12 @@ def report(  # noqa: PLR0913
     anonymous
         Hide the names of files and folders: names of X-rays often are those of people.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
     Report
-        Value with the page; `Report.save` writes it.
+        Value with the page. `Report.save` writes it.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def _sections(
     by: Sequence[str],
     advance: Advance,
 ) -> list[Section]:
-    """Make all sections; what can't be shown is added to `missing`."""
+    """Make all sections. What can't be shown is added to `missing`."""
     makers: list[Callable[[], Section | None]] = [
         lambda: summary_section(data),
         lambda: data_section(data, names, missing),

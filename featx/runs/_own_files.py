@@ -1,4 +1,4 @@
-"""What featx may delete in runs and beside them: what can be shown to be its own."""
+"""Files in runs and beside them that featx may delete, because they are its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a run does on images that it wasn't fitted on: metrics, subgroups, the shift."""
+"""Evaluation of a run on images that it wasn't fitted on: metrics, subgroups, the shift."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def evaluate_scored(
     run, scored
         See `featx.scoring.score_images`.
     by
-        Columns to divide the images by; see `featx.evaluation.evaluate_subgroups`.
+        Columns to divide the images by. See `featx.evaluation.evaluate_subgroups`.
     prevalence
         See `featx.evaluation.evaluate_scores`.
     comparison
@@ -187,6 +187,6 @@ def evaluate_scored(
 
 
 def find_shift(run: FittedRun, scored: Scored) -> Shift | None:
-    """Compare images with those that a run was fitted on; see `shift_from_training`."""
+    """Compare images with those that a run was fitted on. See `shift_from_training`."""
     distances = run.reference.distance(scored.vectors) if run.has_reference else None
     return shift_from_training(run, Population.labelled(scored.scores, distances))

@@ -44,8 +44,8 @@ class ScoringOptions:
     weights
         Place of the backbone's weights, if they were moved since the fit.
     reading
-        How labelled images are read. Its `classes` say what the data call the negative and the
-        positive class; None takes the names that the run has.
+        Way to read labelled images. Its `classes` say what the data call the negative and the
+        positive class. None takes the names that the run has.
 
     Examples
     --------
@@ -68,12 +68,12 @@ def score_data(
     by: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> list[Scored]:
-    """Score labelled images with several runs; images are embedded as each run's own were.
+    """Score labelled images with several runs. Images are embedded as each run's own were.
 
     Parameters
     ----------
     runs
-        Runs; the first is what the others are compared with.
+        Runs. The first is what the others are compared with.
     data
         Cache, manifest, table, or a path to anything that `featx.load_manifest` reads. None takes
         the cache that the first run was fitted on.
@@ -82,7 +82,7 @@ def score_data(
     by
         Columns that the images must have.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def read_labelled(
     reading: ReadingOptions,
     progress: Progress,
 ) -> Manifest:
-    """Read data with labels, and call its classes as the run does; one class alone will do.
+    """Read data with labels, and call its classes as the run does. One class alone will do.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def read_labelled(
 def _read_already(
     run: FittedRun, manifest: Manifest, reading: ReadingOptions, progress: Progress
 ) -> Manifest:
-    """Take a manifest; its classes are the run's, or those that the user said."""
+    """Take a manifest. Its classes are the run's, or those that the user said."""
     read_manifest(manifest, replace(reading, classes=None), progress)  # which refuses the others
     classes = run.record.classes
     negative, positive = reading.classes or classes

@@ -27,7 +27,7 @@ SAME_NAMES = "If these are other people with the same names, add `keep_known_pat
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Counts of images that were left out of an evaluation; each image is plural once.
+    """Counts of images that were left out of an evaluation. Each image is plural once.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class LeftOut:
     kept
         Number of images of known patients, and near duplicates, that were kept on request.
     unchecked
-        Reason why patients and near duplicates couldn't be looked for; empty if they could.
+        Reason why patients and near duplicates couldn't be looked for. Empty if they could.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class LeftOut:
 
     @property
     def sentence(self) -> str:
-        """Sentence about the images that were left out or kept; empty if there are none."""
+        """Sentence about the images that were left out or kept. Empty if there are none."""
         parts = []
         if self.same_file:
             parts.append(plural(self.same_file, "file"))
@@ -271,7 +271,7 @@ def fitted_table(run: FittedRun) -> pd.DataFrame | None:
 
 
 def _labelled(path: Path) -> pd.DataFrame:
-    """Read the labelled images of a calibration; images without labels chose nothing."""
+    """Read the labelled images of a calibration. Images without labels chose nothing."""
     try:
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"

@@ -1,4 +1,4 @@
-"""What many predictions say together: counts, and whether their population differs."""
+"""Summary of many predictions: counts, and whether their population differs."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class PredictionCounts:
 
     @property
     def warning(self) -> str:
-        """One line if the images look like another population; empty if they don't."""
+        """One line if the images look like another population. Empty if they don't."""
         shift = self.shift
         if shift is None or not shift.suspected:
             return unlike_warning(self.unlike, self.images - self.failed)
@@ -168,7 +168,7 @@ class Predictions(Sequence[Prediction]):
 
     @property
     def warning(self) -> str:
-        """One line if the images look like another population; empty if they don't."""
+        """One line if the images look like another population. Empty if they don't."""
         return self.counts.warning
 
     @property
@@ -208,7 +208,7 @@ def unlike_warning(unlike: int, images: int) -> str:
     Returns
     -------
     str
-        One line; empty if there is nothing to say.
+        One line. Empty if there is nothing to say.
 
     Examples
     --------

@@ -91,13 +91,13 @@ def score_images(
     cache
         Cache of embeddings by the run's own backbone.
     split
-        Split to take; ``all`` takes every image. None takes the test split, or every image if there
+        Split to take. ``all`` takes every image. None takes the test split, or every image if there
         is none.
     keep_known_patients
         Whether images of the same patients and near duplicates are scored, too: for data in which
         other people have the same names.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def _scores(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the scores of untouched images, and their embeddings averaged over the grid.
 
-    If the run averages over copies, so do the scores; the embeddings don't.
+    If the run averages over copies, so do the scores. The embeddings don't.
     """
     image, copy = (cache.rows[name].to_numpy() for name in ("image", "copy"))
     tta = run.record.tta

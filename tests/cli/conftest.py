@@ -63,7 +63,7 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def networks_are_built_once() -> Iterator[None]:
-    """A network with random weights takes seconds to build; the tests need two."""
+    """A network with random weights takes seconds to build. The tests need two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
         yield

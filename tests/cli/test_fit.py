@@ -274,7 +274,7 @@ main()
 def test_a_keras_head_in_a_process_of_its_own_prints_results_only(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
-    """TensorFlow and Keras write to standard error in many ways; none may reach a quiet user.
+    """TensorFlow and Keras write to standard error in many ways. None may reach a quiet user.
 
     The network has one layer and there are two folds: each training has to be traced.
     """

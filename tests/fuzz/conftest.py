@@ -81,7 +81,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
 def try_all(
     watch: Watch, how: settings, files: st.SearchStrategy[bytes], prepared: Prepared
 ) -> Counter[bool]:
-    """Read whatever a strategy gives; count refusals (True) and results (False).
+    """Read whatever a strategy gives. Count refusals (True) and results (False).
 
     The long form says how many there were, in the file that ``FEATX_FUZZ_COUNTS`` names.
     """

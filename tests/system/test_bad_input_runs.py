@@ -1,6 +1,6 @@
 """Bad input to fit, evaluate and predict: one line, exit code 2, and the disk as it was.
 
-Most run in this process, since starting another takes seconds; two go through a process of their
+Most run in this process, since starting another takes seconds. Two go through a process of their
 own to see that nothing differs there.
 """
 

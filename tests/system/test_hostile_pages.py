@@ -74,7 +74,7 @@ def artifacts(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def ask(folder: Path) -> Iterator[Ask]:
-    """Serve the dashboard of the study; gives a function that asks it."""
+    """Serve the dashboard of the study. Gives a function that asks it."""
     place = StudyLocation(folder, None, "study")
     application, _ = make_dashboard(place, folder / "artifacts")
     with make_server(

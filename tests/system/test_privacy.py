@@ -1,7 +1,7 @@
 """Who a picture shows: from a hospital's files to a report, and every byte is searched for names.
 
 DICOM headers, comments in PNG files, and the names of files are all of people. What a header says
-is nowhere; what a file is called is in the places of `LISTS` alone, which have to name files.
+is nowhere. What a file is called is in the places of `LISTS` alone, which have to name files.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def draw(folder: Path, seed: int, splits: tuple[str, ...]) -> Path:
 
 
 def header(number: int) -> dict[str, Any]:
-    """Return the header of a talkative machine; some of it breaks DICOM's rules."""
+    """Return the header of a talkative machine. Some of it breaks DICOM's rules."""
     return {
         "SpecificCharacterSet": "ISO_IR 192",
         "PatientName": "Quirrel^Ñandú",

@@ -1,4 +1,4 @@
-"""A lock on a file or folder; whoever gets it removes what a killed process left beside it."""
+"""A lock on a file or folder. Whoever gets it removes what a killed process left beside it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lock(target: Path, *, wait: float = WRITING_SECONDS, hint: str = WAIT_HINT) 
     wait
         Seconds until an InputError is raised.
     hint
-        What the error says to do.
+        Advice of the error.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def calibrate(
         typer.Argument(
             metavar="DATA_OR_CACHE",
             help="Labelled images of the other population as `featx extract` takes them, or a "
-            "cache of them; with --unlabelled any images.",
+            "cache of them. With --unlabelled, any images.",
         ),
     ],
     new_run: Annotated[

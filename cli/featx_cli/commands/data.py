@@ -203,7 +203,7 @@ def fetch(
         typer.Argument(
             metavar="NAME",
             help="pneumoniamnist (28x28, 4 MB), pneumoniamnist-224 (224x224, 200 MB), or "
-            "chest-xray-pneumonia (original images, 2.3 GB unpacked; needs kagglehub).",
+            "chest-xray-pneumonia (original images, 2.3 GB unpacked, by kagglehub).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the download.")] = (

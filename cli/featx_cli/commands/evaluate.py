@@ -50,7 +50,7 @@ def evaluate(
         typer.Option(
             "--compare",
             metavar="RUN2...",
-            help="Run to compare with on the same images; further runs may follow.",
+            help="Run to compare with on the same images. Further runs may follow.",
         ),
     ] = None,
     by: Annotated[
@@ -58,7 +58,7 @@ def evaluate(
         typer.Option(
             metavar="COLUMN",
             help="Column that divides the images into subgroups: cause, mode, split, size (the "
-            "shorter side), or any column of a manifest; may be given several times.",
+            "shorter side), or any column of a manifest. It may be given several times.",
         ),
     ] = None,
     prevalence: Annotated[
@@ -82,7 +82,7 @@ def evaluate(
         typer.Option(
             metavar="COLUMN",
             help="Column of the manifest to divide along with --protocol shift, such as the "
-            "hospital; may be given several times.",
+            "hospital. It may be given several times.",
         ),
     ] = None,
     json: Annotated[
@@ -90,7 +90,7 @@ def evaluate(
         typer.Option(
             "--json",
             metavar="FILE",
-            help="File for the metrics; with - they go to standard output alone.",
+            help="File for the metrics. With - only they go to standard output.",
         ),
     ] = None,
     csv: Annotated[
@@ -98,8 +98,8 @@ def evaluate(
         typer.Option(
             "--csv",
             metavar="FILE",
-            help="File for path, label, group and score of each image; with - they go to standard "
-            "output alone.",
+            help="File for path, label, group and score of each image. With - only they go to "
+            "standard output.",
         ),
     ] = None,
     force: ForceOption = False,

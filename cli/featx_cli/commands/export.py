@@ -48,6 +48,6 @@ def export(
     precision = opened.record.extraction.backbone.precision
     if precision != "float32":
         say(
-            f"The run's embeddings were made in {precision}; the graph computes in float32, so its "
+            f"The run's embeddings were made in {precision}. The graph computes in float32, so its "
             "scores differ a little from those of `featx predict`."
         )

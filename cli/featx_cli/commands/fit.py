@@ -209,5 +209,5 @@ def _print_run(run: FittedRun) -> None:
     )
     for caution in caveats(metrics, record.classes):
         console.print(caution)
-    console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
+    console.print("It was chosen on these scores. `featx evaluate` measures it on the test split.")
     console.print(f"Run: {run.path}", soft_wrap=True)

@@ -44,7 +44,7 @@ def predict(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="File to write, whole or not at all; - is standard output.",
+            help="File to write, whole or not at all. - is standard output.",
         ),
     ] = None,
     explain: Annotated[
@@ -61,7 +61,7 @@ def predict(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Decode, embed and score images with the run's own settings; rows are written as they come.
+    """Decode, embed and score images with the run's own settings. Rows are written as they come.
 
     An image is called positive if its score is at least the run's threshold. The probability is
     the score, calibrated on out-of-fold scores if the head's scores aren't probabilities. A verdict
@@ -115,7 +115,7 @@ def predict(
     tell_unused_files(left_out.elements())
     if counts.failed:
         files = plural(counts.images, "file")
-        say(f"{counts.failed} of {files} could not be scored; the column error says why.")
+        say(f"{counts.failed} of {files} could not be scored. The column error says why.")
         raise typer.Exit(SOME_FAILED)
 
 

@@ -74,8 +74,8 @@ def tune(
     pruner: Annotated[
         str,
         typer.Option(
-            help="Ends Keras trainings that fall behind, by their recall after each epoch: median, "
-            "hyperband or none."
+            help="Rule that ends Keras trainings that fall behind, by their recall after each "
+            "epoch: median, hyperband or none."
         ),
     ] = "median",
     threshold_only: Annotated[
@@ -200,7 +200,7 @@ def _print(run: FittedRun, tuning: TuningRecord) -> None:
             soft_wrap=True,
         )
     if record.search.snapped_to_sweep:
-        say("No trial had hit the exact optimum; the last trial is it, from a full sweep.")
+        say("No trial had hit the exact optimum. The last trial has it, from a full sweep.")
     console.print(f"Run: {run.path}", soft_wrap=True)
     say(f"See the trials with `featx dashboard {run.path}`.")
 

@@ -23,7 +23,7 @@ def images(size: int, channels: int = 3) -> NDArray[np.float32]:
 
 
 def transfer_model() -> tuple[Any, Any]:
-    """A network inside another, as transfer learning is usually written; both are compiled."""
+    """A network inside another, as transfer learning is usually written. Both are compiled."""
     import keras
 
     inner = keras.Sequential(

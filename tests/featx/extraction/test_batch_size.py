@@ -25,7 +25,7 @@ from featx.heads import HeadSpec
 
 
 def small_memory(backbone: Backbone, room: int, batches: list[int]) -> Backbone:
-    """A backbone with room for so many images; it notes its batches, refused ones below zero."""
+    """A backbone with room for so many images. It notes its batches, refused ones below zero."""
     import tensorflow as tf
 
     def forward(images: NDArray[np.float32]) -> Any:

@@ -87,7 +87,7 @@ def test_the_second_makes_what_the_first_is_not_making_and_waits_for_the_rest(
 def test_one_that_dies_is_stood_in_for(
     small_data: Path, counted: Counted, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
-    """The first claims shards and never makes them; its claims end while the second waits."""
+    """The first claims shards and never makes them. Its claims end while the second waits."""
     run(small_data, tmp_path / "alone", tiny_backbone)
     shards = open_cache(tmp_path / "alone").shard_names
     folder = tmp_path / "cache" / "shards"
