@@ -85,15 +85,6 @@ KeepIdentifiersOption = Annotated[
         "pseudonyms, hashed with $FEATX_SALT or a salt of your own.",
     ),
 ]
-KeepKnownPatientsOption = Annotated[
-    bool,
-    typer.Option(
-        "--keep-known-patients",
-        help="Measure images of patients that the run was fitted on, too, if other people merely "
-        "have the same names. Default: they are left out and counted.",
-    ),
-]
-
 
 _READING = {
     "root": (RootOption, None),

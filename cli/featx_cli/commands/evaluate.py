@@ -12,12 +12,17 @@ from featx_cli.console import TerminalProgress
 from featx_cli.evaluation_tables import evaluations_json, show_evaluation, tell_left_out
 from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
 from featx_cli.loading import (
-    KeepKnownPatientsOption,
     tell_positive,
     warn_of_positive,
     with_reading_options,
 )
 from featx_cli.protocol import evaluate_protocol
+from featx_cli.run_options import (
+    EmbeddingsOption,
+    KeepKnownPatientsOption,
+    RunArgument,
+    WeightsOption,
+)
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
@@ -29,7 +34,7 @@ EPILOG = "\b\nExample:  featx evaluate runs/logreg other_hospital/ --by size --j
 
 @with_reading_options(keep=False)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    run: RunArgument,
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -103,18 +108,8 @@ def evaluate(
         ),
     ] = None,
     force: ForceOption = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--cache",
-            metavar="FOLDER",
-            help="Folder that keeps the embeddings of images. Default: a temporary folder.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
-    ] = None,
+    cache: EmbeddingsOption = None,
+    weights: WeightsOption = None,
     *,
     reading: ReadingOptions,
     keep_known_patients: KeepKnownPatientsOption = False,

@@ -17,6 +17,7 @@ from featx_cli.choosing import (
 )
 from featx_cli.console import TerminalProgress, output
 from featx_cli.loading import tell_positive
+from featx_cli.run_options import ReplaceRunOption
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ def fit(
         bool,
         typer.Option("--resume", help="Go on with a training that was interrupted."),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a run that is there already.")
-    ] = False,
+    force: ReplaceRunOption = False,
 ) -> None:
     """Train a head on the train and val images of a cache and choose its operating point.
 

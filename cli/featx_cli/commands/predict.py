@@ -13,6 +13,7 @@ import typer
 from featx_cli.console import TerminalProgress, say, warn
 from featx_cli.files import ForceOption, require_output, text_file
 from featx_cli.loading import tell_unused_files, warn_of_positive
+from featx_cli.run_options import RunArgument, WeightsOption
 from featx_cli.tensorflow import import_quietly
 from featx_cli.verdicts import write_verdicts
 
@@ -24,7 +25,7 @@ SOME_FAILED = 3
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    run: RunArgument,
     images: Annotated[
         list[Path],
         typer.Argument(
@@ -55,10 +56,7 @@ def predict(
             help="Folder for a heat map of each image, as `featx explain` draws it afterwards.",
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
-    ] = None,
+    weights: WeightsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Decode, embed and score images with the run's own settings. Rows are written as they come.

@@ -9,7 +9,7 @@ import typer
 
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.files import require_output
-from featx_cli.loading import KeepKnownPatientsOption
+from featx_cli.run_options import KeepKnownPatientsOption
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx report runs/logreg runs/keras --out report.html"
