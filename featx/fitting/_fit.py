@@ -143,7 +143,7 @@ def fit_on(
             folds=settings.folds,
             tta=settings.tta,
             accuracy_floor=settings.accuracy_floor,
-            workplace=state,
+            work_folder=state,
             progress=progress,
         )
         known = Scores.from_table(scores, cache.classes, "out of fold")

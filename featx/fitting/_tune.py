@@ -118,9 +118,9 @@ def tune(  # noqa: PLR0913
         require_free(target, force)  # another search may just have ended
         found = _search(cache, search, location, budget, force, shown)
         with database_errors(location):
-            tuned = _TunedRun(cache, found, budget, target, force, shown).write()
+            fitted = _BestTrialRun(cache, found, budget, target, force, shown).write()
         remove_own(folder, STUDY)
-    return tuned
+    return fitted
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def _search(
 
 
 @dataclass(frozen=True, slots=True)
-class _TunedRun:
+class _BestTrialRun:
     """A run to be: the best trial of a search, on fresh folds."""
 
     cache: Cache
@@ -189,7 +189,7 @@ class _TunedRun:
             data.searched,
             seed=spec.seed + 1,
             accuracy_floor=spec.accuracy_floor,
-            workplace=state,
+            work_folder=state,
             progress=self.progress,
         )
         seconds = time.perf_counter() - started

@@ -121,7 +121,7 @@ def fit_final_head(
             np.flatnonzero(data.fitted),
             advance,
             accuracy_floor=settings.accuracy_floor,
-            workplace=state / "final" if state is not None else None,
+            work_folder=state / "final" if state is not None else None,
         )
     history.add("final", classifier)
     return FinalHead(classifier, time.perf_counter() - started)

@@ -24,7 +24,7 @@ _BEGINNINGS = (
     re.compile(rb"---\nlibrary_name: featx\n"),  # of model_card.md
 )
 _BEGINNING_BYTES = 4096
-_ANOTHER_PLACE = "Move it elsewhere, or give another `out`."
+_OTHER_PATH_ADVICE = "Move it elsewhere, or give another `out`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _require_own_text(path: Path) -> None:
         start = file.read(_BEGINNING_BYTES)
     if not any(beginning.match(start) for beginning in _BEGINNINGS):
         raise InputError(
-            f"{path} isn't of a report that featx wrote, and is not replaced", _ANOTHER_PLACE
+            f"{path} isn't of a report that featx wrote, and is not replaced", _OTHER_PATH_ADVICE
         )
 
 
@@ -141,7 +141,7 @@ def _require_own_figures(folder: Path, markdown: Path) -> None:
     Reports of earlier versions have no listing: their figures are those that the Markdown shows.
     """
     if folder.is_symlink():
-        raise InputError(f"{folder} is a link, and is not replaced", _ANOTHER_PLACE)
+        raise InputError(f"{folder} is a link, and is not replaced", _OTHER_PATH_ADVICE)
     listed = _listed(folder / LISTING_NAME)
     text = b""
     if listed is None and markdown.is_file():
@@ -157,7 +157,8 @@ def _require_own_figures(folder: Path, markdown: Path) -> None:
             known = whole and f"]({folder.name}/{path.name})".encode() in text
         if not known:
             raise InputError(
-                f"{path} isn't of a report that featx wrote, and would be deleted", _ANOTHER_PLACE
+                f"{path} isn't of a report that featx wrote, and would be deleted",
+                _OTHER_PATH_ADVICE,
             )
 
 

@@ -25,7 +25,7 @@ MIN_PATIENTS = 30
 """Patients whose images can be called a population."""
 SHIFT_P_VALUE = 0.01
 SHOWN_ROWS = 20
-WHAT_NEXT = "See `featx evaluate` and `featx calibrate`."
+SHIFT_ADVICE = "See `featx evaluate` and `featx calibrate`."
 
 
 class PredictionCounts:
@@ -116,7 +116,7 @@ class PredictionCounts:
                 f"; {called:.0%} are called {record.classes[1]} here and {before:.0%} of the "
                 "training images were, out of fold: another share of sick people alone may be why"
             )
-        return f"{said}. So the threshold may be wrong here. {WHAT_NEXT}"
+        return f"{said}. So the threshold may be wrong here. {SHIFT_ADVICE}"
 
 
 class Predictions(Sequence[Prediction]):
@@ -223,5 +223,5 @@ def unlike_warning(unlike: int, images: int) -> str:
     return (
         f"{unlike} of {images} images are unlike those that the run was fitted on, where "
         f"{expected:.0%} would be expected: this looks like another population, on which its "
-        f"threshold may be wrong. {WHAT_NEXT}"
+        f"threshold may be wrong. {SHIFT_ADVICE}"
     )

@@ -9,12 +9,12 @@ import typer
 
 from featx_cli.calibration_tables import points_table
 from featx_cli.console import TerminalProgress, output, warn
-from featx_cli.evaluation_tables import tell_left_out
-from featx_cli.loading import (
+from featx_cli.data_options import (
     tell_positive,
     warn_of_positive,
     with_reading_options,
 )
+from featx_cli.evaluation_tables import tell_left_out
 from featx_cli.run_options import (
     EmbeddingsOption,
     KeepKnownPatientsOption,

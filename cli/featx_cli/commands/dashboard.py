@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from featx_cli.choosing import StorageOption
 from featx_cli.guard import guarded
+from featx_cli.head_options import StorageOption
 from featx_cli.serving import LOCALHOST, Details, announce, serve, warn_if_open
 
 DASHBOARD_EPILOG = "\b\nExample:  featx dashboard runs/tuned --open"

@@ -9,20 +9,20 @@ import typer
 
 from featx_cache._spreadsheets import to_csv
 from featx_cli.console import TerminalProgress
-from featx_cli.evaluation_tables import evaluations_json, show_evaluation, tell_left_out
-from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
-from featx_cli.loading import (
+from featx_cli.data_options import (
     tell_positive,
     warn_of_positive,
     with_reading_options,
 )
-from featx_cli.protocol import evaluate_protocol
+from featx_cli.evaluation_tables import evaluations_json, show_evaluation, tell_left_out
+from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
 from featx_cli.run_options import (
     EmbeddingsOption,
     KeepKnownPatientsOption,
     RunArgument,
     WeightsOption,
 )
+from featx_cli.shift_protocol import evaluate_protocol
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from featx_cli.commands.predict import SOME_FAILED
 from featx_cli.console import TerminalProgress, output, say
-from featx_cli.loading import tell_unused_files
+from featx_cli.data_options import tell_unused_files
 from featx_cli.run_options import RunArgument, WeightsOption
 from featx_cli.tensorflow import import_quietly
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from featx_cli.console import TerminalProgress, output, say, warn
-from featx_cli.loading import (
+from featx_cli.data_options import (
     DataArgument,
     load_data,
     tell_positive,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx_cli.choosing import (
+from featx_cli.console import TerminalProgress, output
+from featx_cli.data_options import tell_positive
+from featx_cli.head_options import (
     CacheArgument,
     CalibrationOption,
     HeadConfigOption,
@@ -15,8 +17,6 @@ from featx_cli.choosing import (
     UseCopiesOption,
     open_for_fitting,
 )
-from featx_cli.console import TerminalProgress, output
-from featx_cli.loading import tell_positive
 from featx_cli.run_options import ReplaceRunOption
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 

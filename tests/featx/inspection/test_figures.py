@@ -44,7 +44,7 @@ def test_every_figure_is_there_as_png_and_svg(manifest: Manifest, tmp_path: Path
     assert [path.stem for path in paths] == NAMES
     for path in paths:
         with Image.open(path) as image:
-            assert image.width >= 800
+            assert image.width >= 700
             pixels = np.asarray(image.convert("L"))
         assert pixels.std() > 5
         assert path.with_suffix(".svg").read_text().startswith("<?xml")
