@@ -135,13 +135,7 @@ class Scores:
 
 
 def as_scores(y: ArrayLike | Scores, scores: ArrayLike | None) -> Scores:
-    """Take scores as they are, or put labels and scores together.
-
-    Raises
-    ------
-    InputError
-        If labels come without scores, or their lengths differ.
-    """
+    """Take scores as they are, or put labels and scores together."""
     if isinstance(y, Scores):
         return y
     if scores is None:

@@ -230,11 +230,6 @@ def order_classes(labels: Iterable[str], options: ReadingOptions) -> tuple[str, 
         `featx.data._positive.healthy_first`); if both or none has such a name, the alphabet
         decides. `positive` becomes the last. If `both_classes` is false and the data has but one of
         `classes`, the other name is taken for granted.
-
-    Raises
-    ------
-    ClassesError
-        If there aren't two classes, or a name isn't in the data or isn't text.
     """
     found, positive = sorted(set(labels)), options.positive
     for name in found:

@@ -244,13 +244,7 @@ def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
 
 
 def _rows_at_once(metadata: Any, file: BinaryIO, room: int) -> int:
-    """Choose how many rows are unpacked at a time, so that they can't fill the memory.
-
-    Raises
-    ------
-    ValueError
-        If one column alone says that it is too large.
-    """
+    """Choose how many rows are unpacked at a time, so that they can't fill the memory."""
     longest = 1
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):

@@ -32,11 +32,6 @@ def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     ----------
     y : array of shape (images,), bool or 0/1
     scores : array of shape (images,) or (classifiers, images)
-
-    Raises
-    ------
-    InputError
-        If a class has fewer than two images.
     """
     truth = np.asarray(y).astype(bool)
     values = np.atleast_2d(np.asarray(scores, np.float64))

@@ -66,11 +66,6 @@ def find_seams(
         ``NORMAL2-IM-``).
     seed
         Seed of the sides of patients.
-
-    Raises
-    ------
-    InputError
-        If there is no such column, or it doesn't divide the images.
     """
     known = with_kaggle_columns(table)
     wanted = list(columns) or [name for name in KAGGLE_SEAMS if name in known]

@@ -14,14 +14,7 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def require_classifier(estimator: Any) -> None:
-    """Raise if an object isn't a classifier of scikit-learn that gives scores.
-
-    Raises
-    ------
-    InputError
-        If it is a class, no classifier, or has neither ``predict_proba`` nor
-        ``decision_function``.
-    """
+    """Raise if an object isn't a classifier of scikit-learn that gives scores."""
     if isinstance(estimator, type):
         name = estimator.__name__
         raise InputError(

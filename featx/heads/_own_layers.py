@@ -35,13 +35,7 @@ UNBUILDABLE = (TypeError, ValueError, LookupError, AttributeError, NotImplemente
 
 
 def read_head_config(path: Path) -> dict[str, Any]:
-    """Read the settings of a head from a YAML file.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or isn't a YAML mapping.
-    """
+    """Read the settings of a head from a YAML file."""
     if not path.is_file():
         raise InputError(f"there is no head config {path}", "Give `head_config` a YAML file.")
     if path.stat().st_size > MAX_CONFIG_BYTES:
@@ -96,13 +90,7 @@ def layers_of(network: Any) -> tuple[dict[str, Any], ...]:
 
 @own_keras_settings()
 def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse layers that Keras doesn't have or that could run code.
-
-    Raises
-    ------
-    InputError
-        If there is such a layer. Known layers that look like it are suggested.
-    """
+    """Refuse layers that Keras doesn't have or that could run code."""
     import keras
 
     known = [
@@ -133,13 +121,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
 def build_layers(
     described: Sequence[Mapping[str, Any]], embedding_shape: tuple[int, ...], seeds: Iterator[int]
 ) -> Any:
-    """Build a Sequential of the user's layers, seeded, with one sigmoid at its end.
-
-    Raises
-    ------
-    InputError
-        If a layer can't be built or doesn't fit what comes before it.
-    """
+    """Build a Sequential of the user's layers, seeded, with one sigmoid at its end."""
     import keras
 
     check_layers(described)

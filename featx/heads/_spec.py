@@ -279,13 +279,7 @@ def _parameters_of(head: KerasHead) -> dict[str, Any]:
 
 
 def require_head(name: str) -> HeadName:
-    """Return the name of a head as it was typed.
-
-    Raises
-    ------
-    InputError
-        If there is no such head. One that looks like it is suggested.
-    """
+    """Return the name of a head as it was typed."""
     require_known("head", name, HEADS)
     return cast(HeadName, name)
 

@@ -174,13 +174,7 @@ def _interpolation(x: Any, y: Any) -> Tensors:
 
 
 def response_of(classifier: Any) -> Response:
-    """Return what a fitted classifier answers: its decision function, or its probability.
-
-    Raises
-    ------
-    InputError
-        If this kind of classifier can't be written so.
-    """
+    """Return what a fitted classifier answers: its decision function, or its probability."""
     match classifier:
         case KerasHead():
             return Response(_network(classifier.model_), "probability")

@@ -74,13 +74,7 @@ def _contradiction(*keywords: str) -> NoImageError:
 
 
 def read_pixels(dataset: Any) -> StoredPixels:
-    """Decode the pixels of a data set from `featx.data._dicom.read_header`.
-
-    Raises
-    ------
-    NoImageError
-        If they can't be decoded, or the header leaves open what they are.
-    """
+    """Decode the pixels of a data set from `featx.data._dicom.read_header`."""
     if dataset.Rows * dataset.Columns > LARGEST_IMAGE:
         raise NoImageError(f"Rows x Columns are more than the limit of {LARGEST_IMAGE} pixels")
     try:

@@ -49,11 +49,6 @@ def embed_for_runs(
     ------
     list of Cache
         One for each run.
-
-    Raises
-    ------
-    FeatxError
-        If a backbone can't be loaded, or the images can't be embedded.
     """
     kinds = [_kind(run) for run in runs]
     with contextlib.ExitStack() as stack:

@@ -163,11 +163,6 @@ def evaluate_scored(
         See `featx.evaluation.evaluate_scores`.
     comparison
         Comparison with other runs, which is kept with the metrics.
-
-    Raises
-    ------
-    InputError
-        If there is no such column, or the prevalence isn't a share.
     """
     table, threshold = scored.table, run.record.threshold
     settings: dict[str, Any] = {"seed": run.record.seed, "prevalence": prevalence}

@@ -153,15 +153,7 @@ def read_labelled(
     reading: ReadingOptions,
     progress: Progress,
 ) -> Manifest:
-    """Read data with labels, and call its classes as the run does. One class alone will do.
-
-    Raises
-    ------
-    NoLabelsError
-        If it has no labels.
-    InputError
-        If it has other classes than the run.
-    """
+    """Read data with labels, and call its classes as the run does. One class alone will do."""
     classes = run.record.classes
     if isinstance(data, Manifest):
         return _read_already(run, data, reading, progress)

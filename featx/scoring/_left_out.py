@@ -122,11 +122,6 @@ def fresh_images(
         Images that stay, and other images of known patients.
     left_out : LeftOut
         Counts of the others.
-
-    Raises
-    ------
-    InputError
-        If no image stays.
     """
     same = require_other_files(run, table["sha256"])
     unchecked = ""
@@ -148,13 +143,7 @@ def fresh_images(
 
 
 def require_other_files(run: FittedRun, sha256: pd.Series[str]) -> NDArray[np.bool_]:
-    """Say which files a run was fitted on, by their hashes.
-
-    Raises
-    ------
-    InputError
-        If it was fitted on all of them.
-    """
+    """Say which files a run was fitted on, by their hashes."""
     same = sha256.isin(run.fitted_images).to_numpy(bool)
     if same.all():
         raise InputError(
@@ -183,11 +172,6 @@ def without_near(
         Near duplicates (see `featx.evaluation.Reference.has`), and images of known patients.
     left_out
         Counts so far.
-
-    Raises
-    ------
-    InputError
-        If no image stays.
     """
     if keep:
         return np.ones(len(near), bool), replace(left_out, kept=int((near | known).sum()))
@@ -256,11 +240,6 @@ def fitted_table(run: FittedRun) -> pd.DataFrame | None:
     -------
     DataFrame or None
         None for runs of early versions, which have no such file.
-
-    Raises
-    ------
-    InputError
-        If a file of the run is missing or damaged.
     """
     if not run.has_out_of_fold:
         return None

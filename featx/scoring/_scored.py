@@ -148,11 +148,6 @@ def choose_split(splits: pd.Series[str], split: str | None, data: str) -> str:
         Split that was asked for. None takes ``test``, or ``all`` if no image is in that split.
     data
         Name of the images, for the message.
-
-    Raises
-    ------
-    InputError
-        If no image is in it.
     """
     names = sorted(splits.unique())
     if split is None:

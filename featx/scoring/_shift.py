@@ -25,11 +25,6 @@ def shift_from_training(run: FittedRun, here: Population) -> Shift | None:
     -------
     Shift or None
         None for runs of earlier versions that have no scores of their training images.
-
-    Raises
-    ------
-    InputError
-        If a file of the run is damaged, or missing in a new run.
     """
     if not run.has_out_of_fold:
         return None

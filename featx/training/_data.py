@@ -170,13 +170,7 @@ def load_training_data(
 
 
 def require_copies(cache: Cache, rows: NDArray[np.intp]) -> int:
-    """Return the number of copies of each image.
-
-    Raises
-    ------
-    InputError
-        If some images have none, or fewer than others.
-    """
+    """Return the number of copies of each image."""
     table = cache.table(rows)
     counts = np.bincount(cache.rows["image"].to_numpy()[rows])
     of_image = counts[counts > 0]
