@@ -116,12 +116,7 @@ def looks_like_dicom(file: IO[bytes]) -> bool:
 
 
 def read_header(file: IO[bytes]) -> Any:
-    """Read a DICOM data set, pixels and all. Rows and Columns are whole numbers in it.
-
-    Returns
-    -------
-    pydicom.Dataset
-    """
+    """Read a DICOM data set, pixels and all. Rows and Columns are whole numbers in it."""
     import pydicom
 
     silence_pydicom()

@@ -201,10 +201,6 @@ def known_patients(run: FittedRun, cache: Cache, table: pd.DataFrame) -> NDArray
         Cache that holds the images.
     table : DataFrame
         One row an image: path, group.
-
-    Returns
-    -------
-    ndarray of shape (images,), dtype bool
     """
     images = cache.images
     fitted = images["sha256"].isin(run.fitted_images) & (images["group"] != images["path"])
