@@ -16,7 +16,10 @@ from featx.backbones import Backbone, load_backbone
 from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import ExtractionOptions, extract
+from featx.fitting import fit
+from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
+from featx_cache import open_cache
 from tests.archives import EXPLODED
 from tests.folds import use_two_folds
 
@@ -73,6 +76,15 @@ def tiny_cache(
         options=ExtractionOptions(rows_per_shard=20),
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logistic regression on the tiny cache. Copy it before a change."""
+    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
+    # Calling nobody positive is right for half of the images at least.
+    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
+    return run
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from featx_cache._index_reader import (
     text_column,
 )
 from featx_cache._shards import read_embeddings, verify_shard
-from featx_cache._text import printable
+from featx_cache._text import plural, printable
 from featx_cache.files._atomic import is_there
 from featx_cache.files._outputs import output_path
 
@@ -92,8 +92,8 @@ class Cache:
     def __repr__(self) -> str:
         kind = f"{_by(self.embedding_shape)} {self.dtype}"
         return (
-            f"Cache({self._backbone_name()}, {len(self.images):,} images, "
-            f"{len(self.rows):,} embeddings of {kind})"
+            f"Cache({self._backbone_name()}, {plural(len(self.images), 'image')}, "
+            f"{plural(len(self.rows), 'embedding')} of {kind})"
         )
 
     def _repr_html_(self) -> str:

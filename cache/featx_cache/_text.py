@@ -69,3 +69,14 @@ def first_line(error: BaseException) -> str:
     ('it is odd', 'KeyError')
     """
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def plural(count: int, thing: str) -> str:
+    """Write a number of things, in the singular or in the plural.
+
+    Examples
+    --------
+    >>> plural(1, "image"), plural(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from featx.data._formats import TEXT, UNREAD_IMAGES
+from featx_cache._text import plural
 
 HIDDEN = "hidden"
 MASK = "named as a mask"
@@ -88,4 +89,4 @@ def in_words(reasons: Mapping[str, int] | Iterable[str]) -> str:
     if rest := sum(number for _, number in kinds[_MOST_KINDS:]):
         said.append(f"{rest} for other reasons")
     total = counts.total()
-    return f"{total} file{'s' * (total != 1)} left out: {', '.join(said)}"
+    return f"{plural(total, 'file')} left out: {', '.join(said)}"

@@ -18,6 +18,7 @@ from featx.data._positive import healthy_first, positive_sentence
 from featx.errors import InputError
 from featx_cache._index import TEXT
 from featx_cache._spreadsheets import to_csv
+from featx_cache._text import plural
 from featx_cache.files import is_stream, output_path
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
@@ -113,7 +114,8 @@ class Manifest:
         return f"<p>{html.escape(said)}</p>{counts.to_html(border=0)}"
 
     def _size(self) -> str:
-        return f"{len(self):,} images of {self.table['group'].nunique():,} patients"
+        patients = self.table["group"].nunique()
+        return f"{plural(len(self), 'image')} of {plural(patients, 'patient')}"
 
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of the table, one row an image."""

@@ -32,6 +32,7 @@ from featx.evaluation._prevalence import AT_PREVALENCE, predictive_intervals, pr
 from featx.evaluation._resampling import RESAMPLES, bootstrap_intervals
 from featx.evaluation._weighted_metrics import BINS as BINS
 from featx.evaluation._weighted_metrics import weighted_calibration_error, weighted_statistics
+from featx_cache._text import plural
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -147,7 +148,7 @@ class Metrics:
 
     def __repr__(self) -> str:
         return (
-            f"Metrics({self.images:,} images of {self.patients:,} patients, recall "
+            f"Metrics({plural(self.images, 'image')} of {plural(self.patients, 'patient')}, recall "
             f"{self.recall:.4f}, accuracy {self.accuracy:.4f}, ROC AUC {self.roc_auc:.4f})"
         )
 

@@ -14,8 +14,8 @@ from scipy.stats import fisher_exact, ks_2samp
 from featx._html import html_table
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation._wording import plural
 from featx.thresholds._promise import one_image_per_patient
+from featx_cache._text import plural
 
 Verdict = Literal["alike", "unclear", "may differ", "differs"]
 Values = NDArray[np.float64]
@@ -206,7 +206,9 @@ class Shift:
         return pd.DataFrame(rows, columns=["signal", "effect", "p_value", "verdict"])
 
     def __repr__(self) -> str:
-        patients = f"{self.patients:,} patients against {self.training_patients:,} in training"
+        patients = (
+            f"{plural(self.patients, 'patient')} against {self.training_patients:,} in training"
+        )
         return f"Shift({self.verdict}, {patients})"
 
     def _repr_html_(self) -> str:

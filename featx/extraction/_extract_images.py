@@ -41,6 +41,7 @@ from featx.extraction._spec import ExtractionSpec, StorageDtype
 from featx.images import AugmentationSpec, DecodingSpec, UnreadableImageError, decode
 from featx_cache import open_cache
 from featx_cache._index import SHARDS_NAME, Provenance, write_index
+from featx_cache._text import plural
 from featx_cache.files import Claims
 
 ROWS_PER_SHARD = 240
@@ -279,8 +280,8 @@ class _Extraction:
                     yield result
             if busy and not told:
                 self.progress.note(
-                    f"Another featx extract is making {len(busy)} shards of this cache; "
-                    "waiting for it"
+                    f"Another featx extract is making {plural(len(busy), 'shard')} of this cache. "
+                    "This one waits for it."
                 )
                 told = True
             while busy and not any(claims.is_free(task.name) for task in busy):

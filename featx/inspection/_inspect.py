@@ -25,6 +25,7 @@ from featx.inspection._shortcuts import check_shortcuts
 from featx.inspection._splits import check_splits
 from featx_cache import Cache, open_cache
 from featx_cache._index import TEXT
+from featx_cache._text import plural
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +68,9 @@ class Inspection:
 
     def __repr__(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)
-        said = [f"{counts[s]} {s}{'s' * (counts[s] != 1)}" for s in SEVERITIES if counts[s]]
-        return f"Inspection({len(self.manifest):,} images: {', '.join(said) or 'nothing found'})"
+        said = [plural(counts[s], s) for s in SEVERITIES if counts[s]]
+        images = plural(len(self.manifest), "image")
+        return f"Inspection({images}: {', '.join(said) or 'nothing found'})"
 
     def _repr_html_(self) -> str:
         said = f"{self!r}. {positive_sentence(self.manifest.classes)}"

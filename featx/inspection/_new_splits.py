@@ -17,6 +17,7 @@ from featx.errors import InputError
 from featx.inspection._duplicates import near_pairs
 from featx.inspection._measure_images import measure
 from featx_cache._index import TEXT
+from featx_cache._text import plural
 
 FOLD_COLUMN = "fold"
 DEFAULT_SHARE = 0.15
@@ -179,7 +180,7 @@ class _ImageSets:
             count = len(np.unique(self.number[of_class]))
             if count < fewest:
                 raise InputError(
-                    f"class {label!r} has {count} patient{'s' * (count != 1)}, too few for {what}",
+                    f"class {label!r} has {plural(count, 'patient')}, too few for {what}",
                     "Add images of more patients, ask for fewer splits, or check `group_regex`.",
                 )
 

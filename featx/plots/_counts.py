@@ -88,7 +88,7 @@ def class_balance(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for label, color in zip(counts.columns, (BLUE, ORANGE), strict=True):
         values = shares[label].to_numpy()
         bars = axes.barh(
-            rows, values, 0.7, left=left, color=color, label=plain_label(shortened(label, 28))
+            rows, values, 0.7, left=left, color=color, label=plain_label(shortened(label))
         )
         texts = [
             f"{count:,}" if value >= 0.08 else ""

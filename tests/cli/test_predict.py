@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import functools
 import io
 import json
 import os
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from featx._run import load_run
-from featx.backbones import load_backbone
 from featx.scoring import Prediction
 from featx_cli.verdicts import write_verdicts
 
@@ -39,12 +37,7 @@ COLUMNS = [
 CLASSES = ("NORMAL", "PNEUMONIA")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _the_network_is_built_once() -> Iterator[None]:
-    """A network with random weights takes seconds to build."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
-        yield
+pytestmark = pytest.mark.usefixtures("networks_are_built_once")
 
 
 def verdict(name: str) -> Prediction:

@@ -153,15 +153,6 @@ def write(folder: Path, made: Contents, spec: ExtractionSpec, classes: tuple[str
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A logistic regression on the tiny cache. Copy it before a change."""
-    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
-    # Calling nobody positive is right for half of the images at least.
-    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
-    return run
-
-
-@pytest.fixture(scope="session")
 def small_network() -> Callable[..., Any]:
     """Build a network of one layer. Tracing the study's takes seconds a fit."""
 

@@ -29,13 +29,6 @@ LOGREG = ("--head", "logreg", "--accuracy-floor", "0.5")
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
-    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
-    return run
-
-
-@pytest.fixture(scope="session")
 def other_cache(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same images through the same network at another input size."""
     folder = tmp_path_factory.mktemp("other") / "cache"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from featx_cache._text import plural
 from featx_cli.commands.predict import SOME_FAILED
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.data_options import tell_unused_files
@@ -62,7 +63,7 @@ def explain(
     tell_unused_files(left_out.elements())
     failed = [explanation for explanation in explanations if explanation.error]
     drawn = len(explanations) - len(failed)
-    figures = "1 figure" if drawn == 1 else f"{drawn} figures"
+    figures = plural(drawn, "figure")
     output().print(f"Written to {out}: {figures}, explanations.csv and .json", soft_wrap=True)
     if opened.record.extraction.backbone.weights == "random":
         say("The run's embeddings are untrained (random weights): these maps mean nothing.")
