@@ -29,7 +29,7 @@ MAX_EXPANSION = 100
 FREE_BYTES = 2**26
 """Bytes that compressed data may always have in memory."""
 
-UNREADABLE = (
+UNREADABLE_FILE_ERRORS = (
     OSError,
     EOFError,
     LookupError,
@@ -41,7 +41,7 @@ UNREADABLE = (
 )
 """What h5py, and code that reads on, make of a damaged or a hostile file."""
 
-_MARKED_FOR_WRITING = 1
+_WRITING_FLAG = 1
 """In byte 11 of a file of superblock 2 or 3: see "File Consistency Flags" of HDF5's format."""
 
 
@@ -89,7 +89,7 @@ def require_no_writer(file: BinaryIO, path: Path) -> None:
             raise OpenElsewhereError(f"{path} is open for writing in another program") from error
     start = file.read(12)
     file.seek(0)
-    if start[8:9] in (b"\2", b"\3") and start[-1] & _MARKED_FOR_WRITING:
+    if start[8:9] in (b"\2", b"\3") and start[-1] & _WRITING_FLAG:
         raise OpenElsewhereError(
             f"{path} is open for writing in another program, or was when that died"
         )

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx_cache._errors import DamagedShardError, InputError
-from featx_cache._hdf5 import UNREADABLE, OpenElsewhereError, dataset, opened, text_attribute
+from featx_cache._hdf5 import (
+    UNREADABLE_FILE_ERRORS,
+    OpenElsewhereError,
+    dataset,
+    opened,
+    text_attribute,
+)
 from featx_cache._text import first_line
 from featx_cache.files._atomic import atomic_path
 
@@ -164,7 +170,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             yield file
     except OpenElsewhereError as error:
         raise InputError(str(error), "Close it there, and run the command again.") from error
-    except UNREADABLE as error:
+    except UNREADABLE_FILE_ERRORS as error:
         raise _damaged(path, first_line(error)[:200]) from error
 
 

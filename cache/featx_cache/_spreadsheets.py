@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")
-_QUOTED = re.compile(r"'+[=+\-@\t\r\n]")
-_HARMLESS = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?|[=+\-@]", re.IGNORECASE)
+_QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r\n]")
+_NUMBER_OR_SIGN = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?|[=+\-@]", re.IGNORECASE)
 
 
 def path_cell(path: str) -> str:
@@ -51,7 +51,9 @@ def text_cell(text: str) -> str:
     >>> text_cell("=1+1"), text_cell("-1.5"), text_cell("NORMAL")
     ("'=1+1", '-1.5', 'NORMAL')
     """
-    acts = _QUOTED.match(text) or (_FORMULA.match(text) and not _HARMLESS.fullmatch(text))
+    acts = _QUOTED_FORMULA.match(text) or (
+        _FORMULA.match(text) and not _NUMBER_OR_SIGN.fullmatch(text)
+    )
     return f"'{text}" if acts else text
 
 
@@ -63,7 +65,7 @@ def as_text(cell: str) -> str:
     >>> as_text("'=1+1"), as_text("'quoted'")
     ('=1+1', "'quoted'")
     """
-    return cell[1:] if _QUOTED.match(cell) else cell
+    return cell[1:] if _QUOTED_FORMULA.match(cell) else cell
 
 
 def row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:

@@ -86,7 +86,7 @@ KeepIdentifiersOption = Annotated[
     ),
 ]
 
-_READING = {
+_READING_OPTIONS = {
     "root": (RootOption, None),
     "allow_outside": (AllowOutsideOption, False),
     "classes": (ClassesOption, None),
@@ -111,7 +111,7 @@ def with_reading_options(
     keep
         Whether ``--keep`` is one of them.
     """
-    names = [name for name in _READING if keep or name != "keep"]
+    names = [name for name in _READING_OPTIONS if keep or name != "keep"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -126,7 +126,7 @@ def with_reading_options(
                 parameters.append(parameter)
                 continue
             for name in names:
-                annotation, default = _READING[name]
+                annotation, default = _READING_OPTIONS[name]
                 parameters.append(
                     inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
                 )

@@ -16,7 +16,7 @@ from featx.data._npz_manifest import read_npz
 from featx.data._options import ReadingOptions
 from featx.errors import InputError
 
-LISTINGS = (".csv", ".tsv", ".parquet")
+LISTING_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 ImageSource: TypeAlias = Manifest | pd.DataFrame | str | Path
 """What labelled images are read from."""
@@ -136,7 +136,7 @@ def read_manifest(data: ImageSource, options: ReadingOptions, progress: Progress
     if isinstance(data, pd.DataFrame):
         return read_listing(data, options, progress)
     data = Path(data)
-    if data.is_file() and data.suffix.lower() in LISTINGS:
+    if data.is_file() and data.suffix.lower() in LISTING_SUFFIXES:
         return read_listing(data, options, progress)
     if options.group_column is not None or options.keep:
         raise InputError(

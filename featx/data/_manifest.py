@@ -27,7 +27,7 @@ OWN_COLUMNS = frozenset({*COLUMNS, "study", "cause", "fold"})
 
 NUMBERS = ("width", "height")
 SPLITS = ("train", "val", "test")
-_MOST_NAMES = 10
+_MAX_NAMES = 10
 DTYPES: dict[str, Any] = {name: np.dtype(np.int32) if name in NUMBERS else TEXT for name in COLUMNS}
 
 
@@ -273,5 +273,5 @@ def _as_found(name: str, found: Sequence[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Name some classes: a wrong column may have thousands."""
-    more = ", …" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+    more = ", …" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more

@@ -77,7 +77,7 @@ def find_seams(
         )
     seams: list[Seam] = []
     for column in wanted:
-        there = [c for c in known.columns if c not in _OWN]
+        there = [c for c in known.columns if c not in _KNOWN_COLUMNS]
         hint = f"There are {', '.join(there)}. Extract with `keep` to add one of a CSV file."
         require_known("column", column, there, hint)
         found = list(_along(known, positive, column, seed))
@@ -92,7 +92,7 @@ def find_seams(
     return seams
 
 
-_OWN = ("path", "sha256", "label", "group", "copy")
+_KNOWN_COLUMNS = ("path", "sha256", "label", "group", "copy")
 
 
 def with_kaggle_columns(table: pd.DataFrame) -> pd.DataFrame:

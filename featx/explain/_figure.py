@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#B35806", "#555555"
 """Okabe and Ito's blue, and the orange of the map, dark enough for letters."""
 
-CAUTION = (
+MAP_CAUTION = (
     "A heat map says which places the score came from. It doesn't prove why, and it is no "
     "diagnosis. Research software, not a medical device."
 )
@@ -118,7 +118,7 @@ def explanation_figure(
     bar = middle.colorbar(heat_scale(heat), ax=[plain, mapped], shrink=0.9, pad=0.02)
     bar.set_label(f"{method.meaning} ({method.unit} of {_plain(verdict.classes[1])})")
     _draw_neighbors(bottom, neighbors)
-    figure.supxlabel("\n".join([*notes, CAUTION]), fontsize=8, color=GREY)
+    figure.supxlabel("\n".join([*notes, MAP_CAUTION]), fontsize=8, color=GREY)
     return figure
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH = 16
+BATCH_SIZE = 16
 
 
 def gradient_maps(
@@ -29,8 +29,8 @@ def gradient_maps(
 
     members = [part for part in network.layers if isinstance(part, keras.Sequential)] or [network]
     maps = np.zeros(grid.shape[:3], np.float32)
-    for start in range(0, len(grid), BATCH):
-        part = slice(start, start + BATCH)
+    for start in range(0, len(grid), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
         for member in members:
             maps[part] += _maps(member, grid[part], mean) / len(members)
     return maps

@@ -26,7 +26,7 @@ from featx_cache.files import (
 )
 
 SPEC_NAME = "spec.json"
-OTHER_SETTINGS = "Use the same settings, or another `cache` folder."
+OTHER_SETTINGS_HINT = "Use the same settings, or another `cache` folder."
 INDEX_WAIT_SECONDS = 600.0
 """Time to wait for another process that writes the index, a minute for a million images."""
 _LOCK_NAME = ".lock"
@@ -90,7 +90,7 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
                 f"the cache {folder} is being made with other settings",
                 written,
                 mine,
-                OTHER_SETTINGS,
+                OTHER_SETTINGS_HINT,
             )
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(mine, indent=2) + "\n")

@@ -131,7 +131,7 @@ def extract(  # noqa: PLR0913
             layer=layer,
             device=device,
         )
-    elif (weights, input_size, layer, preprocess, precision, device) != _UNCHOSEN:
+    elif (weights, input_size, layer, preprocess, precision, device) != _DEFAULT_CHOICES:
         raise InputError(
             "a loaded backbone has its own weights, input size, layer, preprocessing, precision "
             "and device",
@@ -158,7 +158,7 @@ def extract(  # noqa: PLR0913
     return open_cache(cache)
 
 
-_UNCHOSEN = ("imagenet", None, None, None, "auto", "auto")
+_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto")
 """Parameters of a backbone that nobody has chosen."""
 
 

@@ -10,7 +10,7 @@ from sklearn.base import clone, is_classifier
 
 from featx.errors import InputError
 
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_MEMORY_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def require_classifier(estimator: Any) -> None:
@@ -54,7 +54,7 @@ def described(estimator: Any) -> str:
             text = estimator.__repr__(N_CHAR_MAX=2**20)
         except TypeError:  # a class with a text of its own
             text = repr(estimator)
-    return " ".join(_ADDRESS.sub("", text).split())
+    return " ".join(_MEMORY_ADDRESS.sub("", text).split())
 
 
 def seeded_clone(estimator: Any, seed: int) -> Any:

@@ -18,7 +18,14 @@ from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
 from featx_cache._text import first_line
 
-FORBIDDEN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "InputLayer")
+FORBIDDEN_LAYERS = (
+    "Lambda",
+    "TFSMLayer",
+    "TorchModuleWrapper",
+    "JaxLayer",
+    "FlaxLayer",
+    "InputLayer",
+)
 """Layers that may hold code or other models, or that featx adds itself."""
 
 MAX_CONFIG_BYTES = 2**16
@@ -30,7 +37,7 @@ MAX_WEIGHTS, MAX_OUTPUT = 2**27, 2**22
 """Largest number of weights in a head, and of outputs of a layer for one image. Each is half a
 gigabyte in float32, the outputs in a batch of 32."""
 
-UNBUILDABLE = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+BUILD_ERRORS = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
 """Errors that Keras raises if a layer's settings are wrong or missing."""
 
 
@@ -98,7 +105,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
         for name, layer in vars(keras.layers).items()
         if isinstance(layer, type)
         and issubclass(layer, keras.layers.Layer)
-        and name not in FORBIDDEN
+        and name not in FORBIDDEN_LAYERS
     ]
     if not described:
         raise InputError("a head of your own has no layers", "See docs/heads.md for an example.")
@@ -106,7 +113,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
         name = str(layer.get("class_name"))
         if name in known:
             continue
-        if name in FORBIDDEN:
+        if name in FORBIDDEN_LAYERS:
             raise InputError(
                 f"layer {number} of the head is a {name}, which may hold code",
                 "Heads are made of Keras's own layers.",
@@ -169,7 +176,7 @@ def _add_layers(
                 network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
                 if modest:
                     _require_modest(network)
-            except UNBUILDABLE as error:
+            except BUILD_ERRORS as error:
                 raise InputError(
                     f"layer {number} of the head ({name}) can't be built: "
                     f"{first_line(error)[:200]}",

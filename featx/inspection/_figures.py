@@ -30,7 +30,7 @@ SIDE = 300
 
 FIGURES = ("counts", "proportions", "sizes", "samples", "one-image", "mean-images", "copies")
 GRID = 5
-MOST_AVERAGED = 1000
+MAX_AVERAGED_IMAGES = 1000
 COPIES_SHOWN = 7
 _IMAGES_PER_TASK = 32
 
@@ -261,7 +261,7 @@ def mean_images(
     table, tasks = manifest.table, []
     for number, label in enumerate(manifest.classes):
         paths = table["path"][table["label"] == label].to_numpy(object)
-        chosen = random.permutation(len(paths))[:MOST_AVERAGED]
+        chosen = random.permutation(len(paths))[:MAX_AVERAGED_IMAGES]
         for start in range(0, len(chosen), _IMAGES_PER_TASK):
             tasks.append((number, paths[chosen[start : start + _IMAGES_PER_TASK]].tolist()))
     sums, counts = [np.zeros((SIDE, SIDE)) for _ in range(2)], [0, 0]

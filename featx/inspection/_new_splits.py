@@ -23,9 +23,9 @@ FOLD_COLUMN = "fold"
 DEFAULT_SHARE = 0.15
 """Share of the images in val and in test."""
 
-_MOST_PARTS = 100
-_CLOSE = 0.005
-"""Largest difference of a share, if that takes no more parts than `_MOST_PARTS`."""
+_MAX_PARTS = 100
+_MAX_SHARE_ERROR = 0.005
+"""Largest difference of a share, if that takes no more parts than `_MAX_PARTS`."""
 
 
 def split_manifest(
@@ -197,10 +197,10 @@ def _part(
     fewest = min(len(np.unique(sets[y])), len(np.unique(sets[~y])))
     taken = {
         parts: min(max(1, round(share * parts)), parts - others)
-        for parts in range(1 + others, min(fewest, _MOST_PARTS) + 1)
+        for parts in range(1 + others, min(fewest, _MAX_PARTS) + 1)
     }
     error = {parts: abs(number / parts - share) for parts, number in taken.items()}
-    close = [parts for parts in error if error[parts] <= _CLOSE]
+    close = [parts for parts in error if error[parts] <= _MAX_SHARE_ERROR]
     parts = min(close) if close else min(error, key=lambda parts: error[parts])
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     chosen = np.zeros(len(y), bool)

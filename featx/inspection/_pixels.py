@@ -21,7 +21,7 @@ INVERTED_CORRELATION = -0.25
 
 WIDEST_ASPECT = 2.0
 
-FEWEST_FOR_MEDIAN = 10
+MIN_IMAGES_FOR_MEDIAN = 10
 
 
 def informative(measured: Measurements) -> NDArray[np.bool_]:
@@ -83,7 +83,7 @@ def _blank(manifest: Manifest, measured: Measurements) -> list[Finding]:
 
 def _inverted(manifest: Manifest, measured: Measurements) -> list[Finding]:
     shows = informative(measured)
-    if shows.sum() < FEWEST_FOR_MEDIAN:
+    if shows.sum() < MIN_IMAGES_FOR_MEDIAN:
         return []
     flat = measured.thumbnail.reshape(len(shows), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)

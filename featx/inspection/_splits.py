@@ -10,13 +10,13 @@ import pandas as pd
 from scipy.stats import binomtest, chi2_contingency
 
 from featx.data import Manifest
-from featx.data._patients import FEW_UNKNOWN, own_patients
+from featx.data._patients import MAX_UNKNOWN_SHARE, own_patients
 from featx.evaluation._wording import WIDEST_INTERVAL
 from featx.inspection._findings import Finding, first_examples
 from featx_cache._text import plural
 
 TYPICAL_RECALL = 0.9
-FEWEST_PATIENTS = 2
+MIN_PATIENTS = 2
 """Patients of a class. One alone can't be scored by a head that knows the class."""
 
 BALANCE_DIFFERENCE = 0.1
@@ -61,7 +61,7 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
 def _no_patients(table: pd.DataFrame) -> list[Finding]:
     unknown = own_patients(table)
     images, whole = int(unknown.sum()), bool(unknown.all())
-    if images <= FEW_UNKNOWN * len(table):
+    if images <= MAX_UNKNOWN_SHARE * len(table):
         return []
     return [
         Finding(
@@ -106,7 +106,7 @@ def _few(manifest: Manifest) -> list[Finding]:
         return []
     details = {"images": len(table), "patients": [negative, positive]}
     label = manifest.classes[int(positive < negative)]
-    if min(negative, positive) < FEWEST_PATIENTS:
+    if min(negative, positive) < MIN_PATIENTS:
         paths = table["path"][table["label"] == label].tolist()
         return [
             Finding(

@@ -21,7 +21,7 @@ DEFAULT_COLUMNS = ("cause", "size", "mode", "sex", "view")
 """Columns that images are divided by if the manifest has them and none are named."""
 
 SIGNIFICANCE_LEVEL = 0.05
-_COMPARED = (
+_COMPARED_METRICS = (
     "recall",
     "accuracy",
     "specificity",
@@ -114,7 +114,7 @@ def comparison_section(data: ReportData, missing: list[Missing]) -> Section | No
             continue
         first = pairs[0][0].name
         names = dict(zip(found.names, (run.name for run, _ in pairs), strict=True))
-        shown = [d for d in found.differences if d.metric in _COMPARED]
+        shown = [d for d in found.differences if d.metric in _COMPARED_METRICS]
         blocks += [
             _verdict(found.differences, first, names, title),
             Table(

@@ -6,14 +6,14 @@ from featx.reports._document import Block, Items, Section, Table, Text
 from featx.reports._report_data import Missing, ReportData
 from featx.reports._wording import DisplayNames, listed, plural
 
-NOT_A_DEVICE = (
+NOT_A_DEVICE_NOTE = (
     "Research software, not a medical device. Nothing here may decide on the care of a patient."
 )
-UNTRAINED = (
+UNTRAINED_NOTE = (
     "The backbone's weights are random: these embeddings are untrained, and the numbers show that "
     "the machinery works, not how well featx reads X-rays."
 )
-ONLY_OUT_OF_FOLD = (
+OUT_OF_FOLD_NOTE = (
     "These are out-of-fold numbers: no run was measured on images that it wasn't fitted on. The "
     "threshold was chosen on the same scores, and images from elsewhere will do worse."
 )
@@ -31,11 +31,11 @@ def limits_section(data: ReportData) -> Section:
 
 def limits(data: ReportData) -> list[str]:
     """Return the limits that hold for these runs, a sentence or two each."""
-    found = [NOT_A_DEVICE]
+    found = [NOT_A_DEVICE_NOTE]
     if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
-        found.append(UNTRAINED)
+        found.append(UNTRAINED_NOTE)
     if not data.evaluated:
-        found.append(ONLY_OUT_OF_FOLD)
+        found.append(OUT_OF_FOLD_NOTE)
     classes = listed(dict.fromkeys(name for run in data.runs for name in run.record.classes))
     patients = max(run.record.patients for run in data.runs)
     found += [

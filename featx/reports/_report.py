@@ -24,9 +24,9 @@ from featx.reports._errors_section import errors_section
 from featx.reports._files import DEFAULT_STEM, Written
 from featx.reports._html import as_html
 from featx.reports._limits_sections import (
-    NOT_A_DEVICE,
-    ONLY_OUT_OF_FOLD,
-    UNTRAINED,
+    NOT_A_DEVICE_NOTE,
+    OUT_OF_FOLD_NOTE,
+    UNTRAINED_NOTE,
     limits_section,
     missing_section,
     references_section,
@@ -227,11 +227,11 @@ def _made_by() -> str:
 
 
 def _notices(data: ReportData) -> list[Block]:
-    notices: list[Block] = [Notice(NOT_A_DEVICE)]
+    notices: list[Block] = [Notice(NOT_A_DEVICE_NOTE)]
     if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
-        notices.append(Notice(UNTRAINED))
+        notices.append(Notice(UNTRAINED_NOTE))
     if not data.evaluated:
-        notices.append(Notice(ONLY_OUT_OF_FOLD))
+        notices.append(Notice(OUT_OF_FOLD_NOTE))
     return notices + headline_blocks(data)
 
 

@@ -22,7 +22,7 @@ from featx_cache.files import open_regular
 
 BATCH_SIZE = 8
 BATCHES_AHEAD = 2
-NO_NUMBER = "its score is not a number, so there is no verdict on it"
+NO_NUMBER_REASON = "its score is not a number, so there is no verdict on it"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +160,7 @@ class ImageScorer:
             scores = rows.scores[untouched:start]
             score = float(self.run.recalibrated(scores.mean(keepdims=True))[0])
             if not np.isfinite(score):
-                yield ScoredImage(str(image.path), error=NO_NUMBER)
+                yield ScoredImage(str(image.path), error=NO_NUMBER_REASON)
             else:
                 yield ScoredImage(
                     str(image.path), score, rows.embeddings[untouched], rows.vectors[untouched]

@@ -19,7 +19,7 @@ from featx.training._data import require_copies
 from featx.training._scoring import mean_by_image
 from featx_cache import Cache
 
-ALL = "all"
+ALL_SPLITS = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def score_images(
     """
     run.require_match(cache)
     split = choose_split(cache.images["split"], split, str(cache.path))
-    rows = cache.row_numbers(splits=None if split == ALL else (split,), copies=False)
+    rows = cache.row_numbers(splits=None if split == ALL_SPLITS else (split,), copies=False)
     table = cache.table(rows)
     fresh, known, left_out = fresh_images(run, cache, table, keep=keep_known_patients)
     rows, table = rows[fresh], table[fresh].reset_index(drop=True)
@@ -151,8 +151,8 @@ def choose_split(splits: pd.Series[str], split: str | None, data: str) -> str:
     """
     names = sorted(splits.unique())
     if split is None:
-        return "test" if "test" in names else ALL
-    if split != ALL and split not in names:
+        return "test" if "test" in names else ALL_SPLITS
+    if split != ALL_SPLITS and split not in names:
         raise InputError(
             f"{data} has no image in split {split!r}",
             f"Its splits are: {', '.join(names)}. `split=all` takes every image.",

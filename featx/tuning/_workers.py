@@ -34,7 +34,7 @@ from featx.tuning._storage import (
     open_study,
 )
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
 WAIT_SECONDS = 0.5
 TrialFunction = Callable[[optuna.Trial], float | tuple[float, float]]
 
@@ -111,7 +111,7 @@ class Worker:
 
 def finished(study: optuna.Study) -> int:
     """Count the trials that are done, without those that the exact sweep added."""
-    trials = study.get_trials(deepcopy=False, states=FINISHED)
+    trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
     return sum(SOURCE not in trial.user_attrs for trial in trials)
 
 

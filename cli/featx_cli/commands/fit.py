@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
 
-COMPARED = ("roc_auc", "recall", "accuracy", "specificity")
+COMPARED_METRICS = ("roc_auc", "recall", "accuracy", "specificity")
 
 
 def fit(
@@ -178,7 +178,7 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
         ("head", "ROC AUC", "recall", "accuracy", "specificity", "fit s", "predict µs/image"),
     )
     for row in table.to_dict("records"):
-        name, numbers = str(row["head"]), [row[c] for c in COMPARED]
+        name, numbers = str(row["head"]), [row[c] for c in COMPARED_METRICS]
         if row["threshold"] != row["threshold"]:  # NaN: no threshold reaches the floor
             area = "" if numbers[0] != numbers[0] else f"{numbers[0]:.4f}"
             shown.add_row(name, area, "none", f"≤ {row['best_accuracy']:.4f}", *[""] * 3)
