@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from featx._progress import Progress, progress_of
 from featx._scores import Scores
@@ -18,6 +17,7 @@ from featx.evaluation import Metrics, evaluate_scores
 from featx.fitting._studies import study_folder
 from featx.fitting._trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
+from featx.heads._head import Head
 from featx.plots._style import new_axes, save_figure
 from featx.plots._training import pareto_front
 from featx.runs import FittedRun
@@ -242,7 +242,7 @@ class _BestTrialRun:
             seconds_saved_by_pruning=self.found.seconds_saved,
         )
 
-    def _promise(self, head: Any, set_aside: TrainingData, known: Scores) -> Promise:
+    def _promise(self, head: Head, set_aside: TrainingData, known: Scores) -> Promise:
         """Calibrate a promise on patients whom neither the search nor the head has seen."""
         rows, spec = set_aside.originals, self.found.search.spec
         assert spec.guarantee is not None

@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 from featx.errors import InputError
 from featx.heads._calibration import CalibratedHead
 from featx.heads._estimators import LimitedKNeighbors, LimitedPCA
+from featx.heads._head import Head
 from featx.heads._keras_head import KerasHead
 from featx.heads._pooling import STANDARDIZE_EPSILON, SpatialPooling, regions
 
@@ -41,7 +42,7 @@ class Response(NamedTuple):
     kind: Literal["logit", "margin", "probability"]
 
 
-def as_tensors(head: Any) -> Tensors:
+def as_tensors(head: Head) -> Tensors:
     """Write a fitted head as TensorFlow operations.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from featx_cli.tables import confusion_table, metrics_table, plain_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
     from featx.fitting import Comparison
     from featx.runs import FittedRun
@@ -171,7 +172,7 @@ def _print_comparison(
     output().print(f"Runs and comparison.csv: {comparison.folder}", soft_wrap=True)
 
 
-def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
+def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Table:
     """List heads side by side."""
     shown = plain_table(
         f"Out of fold, at the highest recall with accuracy ≥ {accuracy_floor:g}",
