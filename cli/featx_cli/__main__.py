@@ -124,7 +124,7 @@ def _run(arguments: list[str]) -> int:
         if lacks_memory(error):
             return _complain(
                 "there isn't enough memory. Close other programs or raise the limit "
-                "(`ulimit -v`), and run the same command again; finished work is kept.",
+                "(`ulimit -v`), and run the same command again. Finished work is kept.",
                 1,
             )
         return _complain(

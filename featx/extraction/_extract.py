@@ -20,6 +20,7 @@ from featx.extraction._spec import StorageDtype
 from featx.extraction._standardization import standardize
 from featx.images import AugmentationSpec, DecodingSpec, preset_augmentation
 from featx_cache import Cache, open_cache
+from featx_cache._text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +155,8 @@ def extract(  # noqa: PLR0913
         progress=progress,
     )
     if report.skipped:
-        progress.note(f"{len(report.skipped)} unreadable images were skipped: see `cache.skipped`")
+        skipped = plural(len(report.skipped), "unreadable image")
+        progress.note(f"Skipped {skipped}: see `cache.skipped`.")
     return open_cache(cache)
 
 

@@ -121,7 +121,7 @@ def comparison_section(data: ReportData, missing: list[Missing]) -> Section | No
                 ("run", "metric", "test", first, "run's", "difference", "p", "p by Holm"),
                 tuple(_difference(one, names) for one in shown),
                 f"Against {first}, {title}: {found.images:,} images of {found.patients:,} "
-                f"patients; Holm's correction is for all {len(found.differences)} tests.",
+                f"patients. Holm's correction is for all {len(found.differences)} tests.",
                 frozenset({0, 1, 2}),
             ),
         ]

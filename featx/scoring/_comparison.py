@@ -81,8 +81,8 @@ class RunComparison:
         """Sentences that are needed to read the tests."""
         notes = [
             f"{plural(self.images, 'image')} of {plural(self.patients, 'patient')}, each run at "
-            "its own threshold; difference: other less first. Intervals and p by resampling "
-            "patients; (DeLong) and (McNemar) take images for independent. Holm: p for all of "
+            "its own threshold. Difference: other less first. Intervals and p by resampling "
+            "patients. (DeLong) and (McNemar) take images for independent. Holm: p for all of "
             "these tests together."
         ]
         if self.excluded:

@@ -171,7 +171,7 @@ def _in_worker_processes(task: Task, before: int, goes_on: Callable[[], bool]) -
     except (TerminatedWorkerError, BrokenProcessPool) as error:
         raise FeatxError(
             "a worker process died",
-            "Most often memory ran out: lower `jobs`. Finished trials are kept; the same command "
+            "Most often memory ran out: lower `jobs`. Finished trials are kept. The same command "
             "goes on.",
         ) from error
 
