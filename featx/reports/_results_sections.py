@@ -57,7 +57,7 @@ def summary_section(data: ReportData) -> Section:
     note = Text(
         "In brackets: 95 % intervals by patients, not by images. "
         "Thresholds were chosen on the scores out of fold, so recall and accuracy there are a "
-        "little optimistic; they are kept apart from those on other images.",
+        "little optimistic. They are kept apart from those on other images.",
         small=True,
     )
     return Section(
