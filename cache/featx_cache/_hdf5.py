@@ -39,7 +39,7 @@ UNREADABLE_FILE_ERRORS = (
     ArithmeticError,
     RuntimeError,
 )
-"""What h5py, and code that reads on, make of a damaged or a hostile file."""
+"""Errors of h5py, and of code that reads on, in a damaged or a hostile file."""
 
 _WRITING_FLAG = 1
 """In byte 11 of a file of superblock 2 or 3: see "File Consistency Flags" of HDF5's format."""

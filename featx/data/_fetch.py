@@ -87,7 +87,7 @@ def fetch_data(
     mirror
         URL of a folder that has the ``.npz`` file, instead of the publisher's.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------

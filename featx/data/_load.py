@@ -19,7 +19,7 @@ from featx.errors import InputError
 LISTING_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 ImageSource: TypeAlias = Manifest | pd.DataFrame | str | Path
-"""What labelled images are read from."""
+"""Sources of labelled images."""
 
 
 def load_manifest(  # noqa: PLR0913
@@ -79,7 +79,7 @@ def load_manifest(  # noqa: PLR0913
     both_classes
         Whether the data must have both classes. A head is fitted on both and evaluated on either.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------

@@ -57,7 +57,7 @@ def explain_images(
     backbone
         The run's backbone, if it is loaded already.
     force
-        Replace explanations that are in `out` already.
+        Whether explanations that are in `out` already are replaced.
     progress
         Bars by default. False is silent.
 

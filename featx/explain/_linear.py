@@ -12,7 +12,7 @@ from featx.explain._heads import classifier_of, link_of
 from featx.heads import SpatialPooling
 
 EPSILON = np.float32(1e-6)
-"""What `SpatialPooling` adds to standard deviations."""
+"""Term that `SpatialPooling` adds to standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)

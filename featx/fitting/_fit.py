@@ -74,7 +74,7 @@ def fit(  # noqa: PLR0913
         Types in your own classifier that skops reads from a file only if they are trusted. The
         error of a fit lists them.
     progress
-        Bars (True), nothing (False), or an object that shows progress.
+        Bars by default. False is silent. An object may show the progress, too.
 
     Returns
     -------

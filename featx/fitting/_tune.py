@@ -84,7 +84,7 @@ def tune(  # noqa: PLR0913
         Whether a run that is there already is replaced, and a study beside it that searches
         something else.
     progress
-        Bars (True), nothing (False), or an object that shows progress.
+        Bars by default. False is silent. An object may show the progress, too.
 
     Returns
     -------

@@ -26,7 +26,7 @@ from featx_cache._text import first_line
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
 OPTIONS = ("seed", "calibration", "epochs", "copies_per_epoch", "ensemble", "precision")
-"""What has an option of its own on the command line."""
+"""Settings that have options of their own on the command line."""
 
 Calibration = Literal["sigmoid", "isotonic", "temperature"]
 

@@ -59,7 +59,7 @@ def show_data(
     force
         Whether figures of an earlier call are replaced.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------

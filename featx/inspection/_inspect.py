@@ -162,7 +162,7 @@ def inspect(
     jobs
         Number of threads. None is one a core.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------

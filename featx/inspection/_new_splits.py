@@ -54,7 +54,7 @@ def split_manifest(
         Whether images that look the same stay together. Every image is decoded to find them. Their
         positions, such as `Inspection.near`, save that work.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------

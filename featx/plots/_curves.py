@@ -104,7 +104,7 @@ def roc_curve(
     threshold
         Threshold of the operating point that is marked. None marks that of an evaluation.
     band
-        Draw the band, which takes about a second: patients are resampled 2,000 times.
+        Whether the band is drawn, which takes about a second: patients are resampled 2,000 times.
     seed
         Seed of the resampling.
 
@@ -261,7 +261,7 @@ def threshold_curve(
     uncertain_range
         Scores between which a verdict is uncertain.
     band
-        Draw the bands.
+        Whether the bands are drawn.
 
     Returns
     -------

@@ -55,7 +55,7 @@ class Table:
     words
         Columns that hold words and not numbers.
     folded
-        Show the caption alone until a reader opens the table. Markdown can't, and shows all.
+        Whether the table is closed until a reader opens it. In Markdown it is always open.
     """
 
     kind: ClassVar[str] = "table"

@@ -95,7 +95,7 @@ class Report:
             Page, such as ``report.html``. Beside it there will be ``report.md``, the folder
             ``report_files`` and ``model_card.md``. The folder of the page is made if it is missing.
         force
-            Replace a report that is there already.
+            Whether a report that is there already is replaced.
 
         Returns
         -------
@@ -158,7 +158,7 @@ def report(  # noqa: PLR0913
         Split of the caches. ``all`` takes every image. None takes ``test``, or every image of a
         given cache without such a split.
     evaluate
-        Measure the runs on evaluation images. False reports the out-of-fold scores alone.
+        Whether the runs are measured on evaluation images, too.
     by
         Columns of the manifest to divide the images by, or ``size``. By default, the usual ones.
     keep_known_patients

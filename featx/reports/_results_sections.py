@@ -27,7 +27,7 @@ CONSEQUENCES = {
     "recall": "more sick people are missed",
     "specificity": "more healthy people are called sick",
 }
-"""What follows if a metric is lower than on the images that the threshold was chosen on."""
+"""Consequences if a metric is lower than on the images that the threshold was chosen on."""
 
 
 def summary_section(data: ReportData) -> Section:

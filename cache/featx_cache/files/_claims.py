@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import filelock
 
 LEASE_SECONDS = 60.0
-"""How long a claim outlives the last sign of life of a process on another machine. On the same
+"""Time that a claim outlives the last sign of life of a process on another machine. On the same
 machine a dead process's claim is taken over at once."""
 
 UNSIGNED_SECONDS = 2.0
-"""How long a claim may be there before it says whose it is."""
+"""Time that a claim may be there before it says whose it is."""
 
 _SUFFIX = ".lock"
 _BREAKING_SUFFIX = f"{_SUFFIX}.break."
-"""How filelock names a stale claim while it removes it, before its process and a random text."""
+"""Suffix of a stale claim while filelock removes it. Its process and a random text follow."""
 
 _LEFTOVER_NAME = re.compile(
     rf"\.(shard-\w+\.h5)({re.escape(_SUFFIX)}|\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
