@@ -19,9 +19,9 @@ from featx_cache._errors import FeatxError
 from featx_cache._text import first_line, printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
-from featx_cli.memory import lacks_memory
+from featx_cli.memory_errors import lacks_memory
 from featx_cli.options import option_of, with_options
-from featx_cli.streams import guard_standard_streams
+from featx_cli.output_streams import guard_standard_streams
 
 INTERRUPTED = 130
 TERMINATED, HUNG_UP = 143, 129

@@ -164,17 +164,19 @@ def evaluate_scored(
     comparison
         Comparison with other runs, which is kept with the metrics.
     """
-    table, threshold = scored.table, run.record.threshold
-    settings: dict[str, Any] = {"seed": run.record.seed, "prevalence": prevalence}
+    table, threshold, seed = scored.table, run.record.threshold, run.record.seed
     return Evaluation(
         run,
         scored.data,
         scored.split,
-        evaluate_scores(scored.scores, threshold, **settings),
+        evaluate_scores(scored.scores, threshold, seed=seed, prevalence=prevalence),
         table[list(SCORE_COLUMNS)],
         scored.left_out,
         tuple(
-            evaluate_subgroups(scored.scores, threshold, table, column, **settings) for column in by
+            evaluate_subgroups(
+                scored.scores, threshold, table, column, seed=seed, prevalence=prevalence
+            )
+            for column in by
         ),
         find_shift(run, scored),
         comparison,

@@ -14,8 +14,8 @@ from featx._run import load_run
 from featx.data import load_manifest
 from featx.runs._record import checksum
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.prediction_writers import write_verdicts
 from featx_cli.tables import plain_table
-from featx_cli.verdicts import write_verdicts
 from tests.cli.conftest import Featx
 from tests.cli.test_predict import CLASSES, failure, written
 

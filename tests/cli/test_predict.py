@@ -18,7 +18,7 @@ import pytest
 
 from featx._run import load_run
 from featx.scoring import Prediction
-from featx_cli.verdicts import write_verdicts
+from featx_cli.prediction_writers import write_verdicts
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx

@@ -19,8 +19,8 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 from featx.tuning._dashboard import make_dashboard
 from featx.tuning._storage import JOURNAL_NAME, StudyLocation, open_storage
-from featx_cli.guard import guarded
 from featx_cli.serving import _Handler, _Server
+from featx_cli.web_guard import guarded
 from tests.studies import use_study
 
 Ask = Callable[..., http.client.HTTPResponse]

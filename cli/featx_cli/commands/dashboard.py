@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from featx_cli.guard import guarded
 from featx_cli.head_options import StorageOption
 from featx_cli.serving import LOCALHOST, Details, announce, serve, warn_if_open
+from featx_cli.web_guard import guarded
 
 DASHBOARD_EPILOG = "\b\nExample:  featx dashboard runs/tuned --open"
 TENSORBOARD_EPILOG = "\b\nExample:  featx tensorboard runs/keras --open"

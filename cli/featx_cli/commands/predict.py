@@ -13,9 +13,9 @@ import typer
 from featx_cli.console import TerminalProgress, say, warn
 from featx_cli.data_options import tell_unused_files, warn_of_positive
 from featx_cli.files import ForceOption, require_output, text_file
+from featx_cli.prediction_writers import write_verdicts
 from featx_cli.run_options import RunArgument, WeightsOption
 from featx_cli.tensorflow import import_quietly
-from featx_cli.verdicts import write_verdicts
 
 if TYPE_CHECKING:
     from featx._run import Run
