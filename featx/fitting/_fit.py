@@ -26,6 +26,7 @@ from featx.training import TrainingData, load_training_data, out_of_fold
 from featx.training._scoring import FOLDS
 from featx.tuning._spec import JOURNAL_NAME
 from featx_cache import Cache
+from featx_cache._text import plural
 
 
 def fit(  # noqa: PLR0913
@@ -125,7 +126,9 @@ def check_folds(folds: int) -> None:
     """Refuse a number of folds that leaves nobody to be held out."""
     if folds < 2:
         raise InputError(
-            f"{folds} folds hold no patient out", "Give `folds` at least 2.", parameter="folds"
+            f"{plural(folds, 'fold')} can't hold a patient out",
+            "Give `folds` at least 2.",
+            parameter="folds",
         )
 
 

@@ -237,7 +237,7 @@ def test_one_fold_holds_nobody_out(featx: Featx, tiny_cache: Path, tmp_path: Pat
     run = tmp_path / "run"
     answer = featx("fit", tiny_cache, "--head", "logreg", "--run", run, "--folds", "1")
     assert answer.code == 2
-    assert "1 folds hold no patient out. Give --folds at least 2." in answer.error
+    assert "1 fold can't hold a patient out. Give --folds at least 2." in answer.error
 
 
 @pytest.mark.parametrize("typed", ["log", "svn"])

@@ -175,7 +175,7 @@ class TestExitCodes:
         code, out, err = featx("predict", tiny_run, images, "--format", "csv")
         assert code == 3
         assert len(out.splitlines()) == 5
-        assert "1 of 4 files could not be scored; the column error says why." in err
+        assert "1 of 4 files could not be scored. The column error says why." in err
 
     def test_it_says_that_verdicts_of_untrained_embeddings_mean_nothing(
         self, featx: Featx, tiny_run: Path, images: Path
