@@ -229,7 +229,7 @@ class TestRefusals:
         self, logreg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
     ) -> None:
         monkeypatch.setattr(exporting, "_difference", lambda *_: difference)
-        with pytest.raises(FeatxError, match="nothing was written"):
+        with pytest.raises(FeatxError, match="Nothing was written"):
             export_onnx(load_run(logreg), tmp_path / "run.onnx")
         assert not list(tmp_path.iterdir())
 
