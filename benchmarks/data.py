@@ -1,10 +1,10 @@
 """What looking at a data set costs: `featx data check`, and a manifest of a million rows.
 
 Part ``check`` runs ``featx data check DATA`` as a program and, beside it in the same run, a loop
-that only decodes the same files with Pillow in one process; it gives time and the peak memory of
+that only decodes the same files with Pillow in one process. It gives time and the peak memory of
 all processes together. Part ``manifest`` writes a CSV manifest of a million made-up images and
 times reading it, validation and all, beside ``pandas.read_csv`` on the same file. Part ``near``
-counts how alike different images of DATA are; the limits of near duplicates come from there.
+counts how alike different images of DATA are. The limits of near duplicates come from there.
 
     python benchmarks/data.py DATA [--part check|manifest|near] [--rows 1000000]
 """
@@ -109,7 +109,7 @@ def near(data: Path) -> None:
 
 
 def run(command: list[str]) -> tuple[float, float]:
-    """Run a program; return its seconds and the peak memory of it and its children in MB."""
+    """Run a program. Return its seconds and the peak memory of it and its children in MB."""
     peak, done = [0.0], threading.Event()
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

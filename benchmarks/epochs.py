@@ -1,7 +1,7 @@
 """How long an epoch of the study's head takes on a cache, against Keras's own `fit` in memory.
 
 Side by side, in turns: the bare Keras `fit` on a float32 array that is in memory already, featx on
-the cache's float16 in memory, and featx reading the cache from disk in every epoch; then the same
+the cache's float16 in memory, and featx reading the cache from disk in every epoch. Then the same
 in bfloat16. The first epoch of each, in which TensorFlow traces the network, is left out. Usage::
 
     python benchmarks/epochs.py CACHE [--rounds 2] [--epochs 2]
@@ -33,7 +33,7 @@ BARS = (
 
 
 def bare(X: NDArray[np.float32], y: NDArray[Any], epochs: int) -> list[float]:
-    """Train as people do without featx; return seconds of each epoch but the first."""
+    """Train as people do without featx. Return seconds of each epoch but the first."""
     import keras
 
     network = build_network(X.shape[1:], KerasSettings(), 0)
@@ -52,7 +52,7 @@ def bare(X: NDArray[np.float32], y: NDArray[Any], epochs: int) -> list[float]:
 def cached(
     X: NDArray[Any] | LazyEmbeddings, y: NDArray[Any], epochs: int, precision: str = "float32"
 ) -> list[float]:
-    """Train the Keras head; return seconds of each epoch but the first."""
+    """Train the Keras head. Return seconds of each epoch but the first."""
     head = KerasHead(epochs=epochs + 1, batch_size=BATCH, precision=precision).fit(X, y)
     return [epoch["seconds"] for epoch in head.history_][1:]
 

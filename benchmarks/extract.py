@@ -134,7 +134,7 @@ def _speed(program: str) -> float:
 
 
 def _extract(data: Path, cache: Path, *options: str) -> tuple[float, float]:
-    """Run the command; return its images/s and its peak memory in MB."""
+    """Run the command. Return its images/s and its peak memory in MB."""
     command = [sys.executable, "-m", "featx", "--quiet", "extract", str(data)]
     result = _run([*command, "--cache", str(cache), *options])
     shutil.rmtree(cache)

@@ -1,6 +1,6 @@
 """How often a heat map's peak lies in the lesion, on drawn X-rays whose lesions are known.
 
-Images of all splits are scored by heads that hadn't seen their patients; what is measured are the
+Images of all splits are scored by heads that hadn't seen their patients. What is measured are the
 true positives at score 0.5. A peak counts when its cell's centre is in the lesion, dilated by one
 cell. ``cells`` is the share of all cells for which that holds, which is chance. ``shuffled`` are
 heads that were fitted on shuffled labels, of all sick images. ``apart`` are maps from which the

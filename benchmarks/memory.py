@@ -2,12 +2,12 @@
 
 Makes a cache of drawn float16 numbers that don't compress, then fits a Keras head (read from disk
 in every epoch) and a logistic regression (pooled while reading) on it, each in a process that a
-control group holds to so much memory; an epoch of the same head on a sixth of the rows in memory is
+control group holds to so much memory. An epoch of the same head on a sixth of the rows in memory is
 timed beside it. Needs root and Linux's control groups, version 1. Usage::
 
     python benchmarks/memory.py FOLDER [--gigabytes 6] [--limit 2]
 
-FOLDER is where the cache goes; it is removed afterwards.
+FOLDER is where the cache goes. It is removed afterwards.
 """
 
 from __future__ import annotations

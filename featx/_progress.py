@@ -17,7 +17,7 @@ class Progress(Protocol):
     def task(
         self, description: str, total: int, unit: str
     ) -> contextlib.AbstractContextManager[Advance]:
-        """Show a task of `total` units; the block calls a function with the units done."""
+        """Show a task of `total` units. The block calls a function with the units done."""
 
     def note(self, message: str) -> None:
         """Tell the user one line that isn't an error."""

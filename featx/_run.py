@@ -16,7 +16,7 @@ from featx.backbones import Backbone
 from featx.data import ReadingOptions
 from featx.errors import InputError
 from featx.evaluation import counts_in_words
-from featx.evaluation._metrics_frame import metrics_frame
+from featx.evaluation._metrics import metrics_frame
 from featx.evaluation._prevalence import require_share
 from featx.explain import Explanations, explain_images
 from featx.exporting import Export, export_onnx
@@ -49,7 +49,7 @@ Images = str | Path | Iterable[str | Path]
 
 
 class Run(FittedRun):
-    """A run directory; `featx.fit` and `featx.tune` make one, `featx.load_run` opens it.
+    """A run directory. `featx.fit` and `featx.tune` make one, `featx.load_run` opens it.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class Run(FittedRun):
             that `featx.load_manifest` reads. Images are embedded as the run's own were. None takes
             the cache that the run was fitted on.
         split
-            Split to take; ``"all"`` takes every image. None takes ``"test"``, or all images if
+            Split to take. ``"all"`` takes every image. None takes ``"test"``, or all images if
             there is no such split.
         by
             Columns of the manifest to divide the images by, or ``"size"``.
@@ -106,10 +106,10 @@ class Run(FittedRun):
         weights
             Place of the backbone's weights, if they were moved since the fit.
         reading
-            How the images are read. `ReadingOptions(classes=("healthy", "ill"))` says what the data
+            Way to read the images. `ReadingOptions(classes=("healthy", "ill"))` says what the data
             call the negative and the positive class.
         progress
-            Bars by default; False is silent.
+            Bars by default. False is silent.
 
         Returns
         -------
@@ -158,7 +158,7 @@ class Run(FittedRun):
         weights
             Place of the backbone's weights, if they were moved since the fit.
         progress
-            Bars by default; False is silent.
+            Bars by default. False is silent.
 
         Returns
         -------
@@ -257,12 +257,12 @@ class Run(FittedRun):
         force: bool = False,
         progress: Progress | bool = True,
     ) -> Run:
-        """Choose the threshold anew on images of another population; the head stays as it is.
+        """Choose the threshold anew on images of another population. The head stays as it is.
 
         Parameters
         ----------
         data
-            Images of that population; see `evaluate`.
+            Images of that population. See `evaluate`.
         run
             Directory of the new run. This run stays as it is.
         accuracy_floor
@@ -276,7 +276,7 @@ class Run(FittedRun):
             Whether labels aren't known: then the run is corrected for another share of the sick
             only, under the assumption that nothing else differs. `data` is a path or a cache.
         split
-            Split to choose on; ``"all"`` takes every image.
+            Split to choose on. ``"all"`` takes every image.
         keep_known_patients, cache, weights, reading, progress
             See `evaluate`.
         force
@@ -347,7 +347,7 @@ class Run(FittedRun):
         cache
             Cache to train on. None takes the one that the run was fitted on.
         progress
-            Bars by default; False is silent.
+            Bars by default. False is silent.
 
         Raises
         ------
@@ -409,7 +409,7 @@ class Run(FittedRun):
         if record.calibrated:
             notes = [
                 f"Threshold {record.threshold:.6g}, calibrated on "
-                f"{record.calibrated['images']:,} images of another population; the metrics are "
+                f"{record.calibrated['images']:,} images of another population. The metrics are "
                 "those of the training images, out of fold.",
                 *filter(None, [record.calibrated.get("advice"), record.calibrated.get("shift")]),
             ]
@@ -424,7 +424,7 @@ def load_run(path: str | Path, trusted: Iterable[str] = ()) -> Run:
     path
         Directory of the run.
     trusted
-        Types that the head may hold besides those that featx knows; see `featx.heads.load_head`.
+        Types that the head may hold besides those that featx knows. See `featx.heads.load_head`.
         Name only types whose code you know.
 
     Raises

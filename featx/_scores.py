@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from featx._html import html_table
 from featx.errors import InputError
+from featx_cache._text import plural
 
 _CLASSES = ("negative", "positive")
 
@@ -30,7 +31,7 @@ class Scores:
     classes
         Names of the negative and the positive class.
     origin
-        Where the scores come from, such as ``out of fold`` or the name of a split.
+        Origin of the scores, such as ``out of fold`` or the name of a split.
 
     Examples
     --------
@@ -127,21 +128,16 @@ class Scores:
 
     def __repr__(self) -> str:
         patients, positive = len(set(self.patient)), int(self.positive.sum())
-        counted = f"{len(self)} images of {patients} patients, {positive} {self.classes[1]}"
-        return f"Scores({counted}{self.origin and f', {self.origin}'})"
+        images = f"{plural(len(self), 'image')} of {plural(patients, 'patient')}"
+        counts = f"{images}, {positive} {self.classes[1]}"
+        return f"Scores({counts}{self.origin and f', {self.origin}'})"
 
     def _repr_html_(self) -> str:
         return html_table(self.to_frame().head(10), [repr(self)])
 
 
 def as_scores(y: ArrayLike | Scores, scores: ArrayLike | None) -> Scores:
-    """Take scores as they are, or put labels and scores together.
-
-    Raises
-    ------
-    InputError
-        If labels come without scores, or their lengths differ.
-    """
+    """Take scores as they are, or put labels and scores together."""
     if isinstance(y, Scores):
         return y
     if scores is None:

@@ -12,7 +12,7 @@ BACKEND = "tensorflow"
 
 
 def set_log_levels() -> None:
-    """Tell TensorFlow, before it is imported, to log errors only; a user's own settings stay."""
+    """Tell TensorFlow, before it is imported, to log errors only. A user's own settings stay."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 

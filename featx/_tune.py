@@ -1,4 +1,4 @@
-"""`featx.tune`, which gives a `Run`; fitting needs none of what is imported here."""
+"""`featx.tune`, which gives a `Run`. Fitting needs none of what is imported here."""
 
 from featx import fitting
 from featx._run import as_run

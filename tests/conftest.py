@@ -16,7 +16,10 @@ from featx.backbones import Backbone, load_backbone
 from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
 from featx.extraction import ExtractionOptions, extract
+from featx.fitting import fit
+from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
+from featx_cache import open_cache
 from tests.archives import EXPLODED
 from tests.folds import use_two_folds
 
@@ -30,7 +33,7 @@ BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-
     f"--disable-{what}" for what in ("background-networking", "component-update", "sync")
 ]
 LARGER = 500
-"""MB that a hostile file may make the process larger by, for a moment; importing takes some."""
+"""MB that a hostile file may make the process larger by, for a moment. Importing takes some."""
 
 RunFeatx = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeDisk = Callable[[str], Path]
@@ -73,6 +76,15 @@ def tiny_cache(
         options=ExtractionOptions(rows_per_shard=20),
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logistic regression on the tiny cache. Copy it before a change."""
+    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
+    # Calling nobody positive is right for half of the images at least.
+    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
+    return run
 
 
 @pytest.fixture
@@ -168,7 +180,7 @@ def run_featx() -> RunFeatx:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[MakeDisk]:
-    """Mount file systems of so many bytes (``"1m"``); skips where mounting isn't allowed."""
+    """Mount file systems of so many bytes (``"1m"``). Skips where mounting isn't allowed."""
     mounted: list[Path] = []
 
     def mount(size: str) -> Path:

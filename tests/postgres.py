@@ -27,7 +27,7 @@ def find_binary(name: str) -> str | None:
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """Run a server while the block does; gives the URL of an empty database with a password."""
+    """Run a server while the block does. Gives the URL of an empty database with a password."""
     pytest.importorskip("psycopg", reason="psycopg isn't installed: pip install 'featx[postgres]'")
     initdb, postgres = find_binary("initdb"), find_binary("postgres")
     if initdb is None or postgres is None:

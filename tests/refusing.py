@@ -11,7 +11,7 @@ from featx_cache import InputError
 
 
 def refused(use: Callable[[Path], object], path: Path) -> str:
-    """Use a file or folder that has to be refused; return what was said."""
+    """Use a file or folder that has to be refused. Return what was said."""
     with pytest.raises(InputError) as caught:
         use(path)
     said = str(caught.value)

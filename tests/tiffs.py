@@ -69,7 +69,7 @@ def tiff(
 
 
 def _packed(page: NDArray[Any]) -> bytes:
-    """Pack samples of 12 bits, two in three bytes; rows are of an even length."""
+    """Pack samples of 12 bits, two in three bytes. Rows are of an even length."""
     pairs = page.reshape(-1, 2).astype(np.uint32)
     whole = pairs[:, 0] << 12 | pairs[:, 1]
     return np.stack([whole >> 16, whole >> 8 & 255, whole & 255], axis=1).astype(np.uint8).tobytes()

@@ -39,7 +39,7 @@ from featx_cache._index_reader import (
     text_column,
 )
 from featx_cache._shards import read_embeddings, verify_shard
-from featx_cache._text import printable
+from featx_cache._text import plural, printable
 from featx_cache.files._atomic import is_there
 from featx_cache.files._outputs import output_path
 
@@ -48,7 +48,7 @@ MAX_EMBEDDING_SIZE = 2**28
 
 
 class Cache:
-    """A folder of embeddings; `featx.extract` makes one, and `open_cache` opens it.
+    """A folder of embeddings. `featx.extract` makes one, and `open_cache` opens it.
 
     Attributes
     ----------
@@ -92,8 +92,8 @@ class Cache:
     def __repr__(self) -> str:
         kind = f"{_by(self.embedding_shape)} {self.dtype}"
         return (
-            f"Cache({self._backbone_name()}, {len(self.images):,} images, "
-            f"{len(self.rows):,} embeddings of {kind})"
+            f"Cache({self._backbone_name()}, {plural(len(self.images), 'image')}, "
+            f"{plural(len(self.rows), 'embedding')} of {kind})"
         )
 
     def _repr_html_(self) -> str:
@@ -234,7 +234,7 @@ class Cache:
     def to_numpy(
         self, split: str | tuple[str, ...] | None = None, *, copies: int | None = 0
     ) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.object_]]:
-        """Read embeddings into memory, with labels and patients; see `as_arrays`."""
+        """Read embeddings into memory, with labels and patients. See `as_arrays`."""
         X, y, groups = self.as_arrays(split, copies=copies)
         return self.read(X.rows), y, groups
 
@@ -329,7 +329,7 @@ class Cache:
         Returns
         -------
         ndarray of shape (rows, *embedding_shape)
-            In the cache's own dtype (float16 unless it was made otherwise).
+            Embeddings in the cache's own dtype (float16 unless it was made otherwise).
         """
         result: NDArray[np.floating] | None = None
         for positions, embeddings in self.blocks(rows):

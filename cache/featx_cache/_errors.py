@@ -11,9 +11,9 @@ class FeatxError(Exception):
     Parameters
     ----------
     what
-        What went wrong and where, quoting the offending value or path.
+        Description of what went wrong and where, quoting the offending value or path.
     hint
-        What to do next, as a sentence.
+        Advice what to do next, as a sentence.
     parameter
         Name of the parameter that was given a wrong value. The command line shows its option.
 
@@ -111,7 +111,7 @@ class DamagedShardError(InputError):
 
 
 class SpecMismatchError(InputError):
-    """Two specs differ that have to be equal; the message names the fields.
+    """Two specs differ that have to be equal. The message names the fields.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What an HDF5 file from elsewhere may hold: its own data, and no more than it has room for.
+"""Checks that an HDF5 file from elsewhere holds its own data, and no more than it has room for.
 
 HDF5 would follow links to any file that the reader may read, show it as a dataset of this one, and
 make an array of whatever size the header says before it looks for the data.
@@ -29,7 +29,7 @@ MAX_EXPANSION = 100
 FREE_BYTES = 2**26
 """Bytes that compressed data may always have in memory."""
 
-UNREADABLE = (
+UNREADABLE_FILE_ERRORS = (
     OSError,
     EOFError,
     LookupError,
@@ -39,9 +39,9 @@ UNREADABLE = (
     ArithmeticError,
     RuntimeError,
 )
-"""What h5py, and code that reads on, make of a damaged or a hostile file."""
+"""Errors of h5py, and of code that reads on, in a damaged or a hostile file."""
 
-_MARKED_FOR_WRITING = 1
+_WRITING_FLAG = 1
 """In byte 11 of a file of superblock 2 or 3: see "File Consistency Flags" of HDF5's format."""
 
 
@@ -89,14 +89,14 @@ def require_no_writer(file: BinaryIO, path: Path) -> None:
             raise OpenElsewhereError(f"{path} is open for writing in another program") from error
     start = file.read(12)
     file.seek(0)
-    if start[8:9] in (b"\2", b"\3") and start[-1] & _MARKED_FOR_WRITING:
+    if start[8:9] in (b"\2", b"\3") and start[-1] & _WRITING_FLAG:
         raise OpenElsewhereError(
             f"{path} is open for writing in another program, or was when that died"
         )
 
 
 def member(file: h5py.File, name: str) -> Any:
-    """Return a group or dataset by a name such as ``rows/copy``; refuse links to other places."""
+    """Return a group or dataset by a name such as ``rows/copy``. Refuse links to other places."""
     found: Any = file
     for part in name.split("/"):
         link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None

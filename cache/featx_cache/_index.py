@@ -43,7 +43,7 @@ TEXTS_PER_BLOCK = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the embeddings of a cache come from, besides its spec.
+    """Origin of a cache's embeddings, besides its spec.
 
     Attributes
     ----------
@@ -238,7 +238,7 @@ def _stretches(locations: RowLocations) -> _Stretches:
 def _write_virtual(
     file: h5py.File, name: str, rows: int, kind: _EmbeddingKind, mappings: Iterable[_Mapping]
 ) -> None:
-    """Create a virtual dataset; h5py's own `VirtualLayout` takes ten times as long."""
+    """Create a virtual dataset. h5py's own `VirtualLayout` takes ten times as long."""
     shape = kind.shape
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.VIRTUAL)

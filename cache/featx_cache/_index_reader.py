@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx_cache._errors import NotACacheError
-from featx_cache._hdf5 import UNREADABLE, OpenElsewhereError, dataset, opened
+from featx_cache._hdf5 import UNREADABLE_FILE_ERRORS, OpenElsewhereError, dataset, opened
 from featx_cache._index import INDEX_NAME, PARTS_NAME, SHARDS_NAME, require_unchanged
 from featx_cache._text import first_line
 from featx_cache.files._atomic import is_there
@@ -51,7 +51,7 @@ def readable_index(index: Path) -> Iterator[h5py.File]:
             "Close it there. If nothing has it open, delete index.h5 and run the same "
             "`featx extract` command again: finished shards are kept.",
         ) from error
-    except UNREADABLE as error:
+    except UNREADABLE_FILE_ERRORS as error:
         raise NotACacheError(
             f"{index} can't be read as a featx cache index "
             f"({type(error).__name__}: {first_line(error)})",

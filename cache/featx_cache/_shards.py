@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx_cache._errors import DamagedShardError, InputError
-from featx_cache._hdf5 import UNREADABLE, OpenElsewhereError, dataset, opened, text_attribute
+from featx_cache._hdf5 import (
+    UNREADABLE_FILE_ERRORS,
+    OpenElsewhereError,
+    dataset,
+    opened,
+    text_attribute,
+)
 from featx_cache._text import first_line
 from featx_cache.files._atomic import atomic_path
 
@@ -29,14 +35,14 @@ read stretch by stretch."""
 
 @dataclass(frozen=True, slots=True)
 class RowKeys:
-    """What each row of a shard is: which image (by content) and which copy of it.
+    """Keys of a shard's rows: the image (by content) and the number of its copy.
 
     Attributes
     ----------
     image_sha256 : ndarray of shape (rows,), dtype S64
         Hexadecimal SHA-256 of the image file.
     copy : ndarray of shape (rows,), dtype int16
-        0 is the untouched image; 1, 2, … are its augmented copies.
+        0 is the untouched image. 1, 2, … are its augmented copies.
     """
 
     image_sha256: NDArray[np.bytes_]
@@ -82,7 +88,7 @@ def write_shard(
     path
         File of the shard. Its folder must exist, else an OSError is raised.
     embeddings : ndarray of shape (rows, ...), dtype float16 or float32
-        One embedding a row; 9x9x512 for VGG19 at 300x300.
+        One embedding a row. It is 9x9x512 for VGG19 at 300x300.
     keys, spec
         Image and copy of each row, and canonical JSON of what made the embeddings.
     compression
@@ -164,7 +170,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             yield file
     except OpenElsewhereError as error:
         raise InputError(str(error), "Close it there, and run the command again.") from error
-    except UNREADABLE as error:
+    except UNREADABLE_FILE_ERRORS as error:
         raise _damaged(path, first_line(error)[:200]) from error
 
 

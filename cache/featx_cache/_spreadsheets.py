@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")
-_QUOTED = re.compile(r"'+[=+\-@\t\r\n]")
-_HARMLESS = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?|[=+\-@]", re.IGNORECASE)
+_QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r\n]")
+_NUMBER_OR_SIGN = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?|[=+\-@]", re.IGNORECASE)
 
 
 def path_cell(path: str) -> str:
@@ -44,14 +44,16 @@ def as_path(cell: str) -> str:
 
 
 def text_cell(text: str) -> str:
-    """Write text so that it is no formula; `as_text` is the way back.
+    """Write text so that it is no formula. `as_text` is the way back.
 
     Examples
     --------
     >>> text_cell("=1+1"), text_cell("-1.5"), text_cell("NORMAL")
     ("'=1+1", '-1.5', 'NORMAL')
     """
-    acts = _QUOTED.match(text) or (_FORMULA.match(text) and not _HARMLESS.fullmatch(text))
+    acts = _QUOTED_FORMULA.match(text) or (
+        _FORMULA.match(text) and not _NUMBER_OR_SIGN.fullmatch(text)
+    )
     return f"'{text}" if acts else text
 
 
@@ -63,11 +65,11 @@ def as_text(cell: str) -> str:
     >>> as_text("'=1+1"), as_text("'quoted'")
     ('=1+1', "'quoted'")
     """
-    return cell[1:] if _QUOTED.match(cell) else cell
+    return cell[1:] if _QUOTED_FORMULA.match(cell) else cell
 
 
 def row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:
-    """Return a function that writes a row of CSV; its text must be fit for a spreadsheet already.
+    """Return a function that writes a row of CSV. Its text must be fit for a spreadsheet already.
 
     Python before 3.13 doesn't quote a carriage return, after which a reader begins a new row.
     """
@@ -95,7 +97,7 @@ def to_csv(
     table
         Its numbers stay as they are, and its index is left out.
     target
-        File to write; None returns the text.
+        File to write. None returns the text.
     paths
         Columns that hold paths.
     options

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_UNSHOWN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, lone surrogates (bytes that aren't UTF-8), separators of lines."""
 _REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 """Bidirectional controls: U+202A to U+202E and U+2066 to U+2069."""
-_PARTS = re.compile("[\udc80-\udcff]+|[^ -~]")
+_ESCAPED_PART = re.compile("[\udc80-\udcff]+|[^ -~]")
 """Undecoded bytes together, any other character that isn't plain ASCII alone."""
 
 
@@ -23,14 +23,14 @@ def printable(text: str) -> str:
     Parameters
     ----------
     text
-        What came from outside, on one line.
+        Text from outside, of any number of lines.
 
     Examples
     --------
     >>> printable("scan\x1b[2J.png")
     'scan?[2J.png'
     """
-    return _PARTS.sub(_shown, text)
+    return _ESCAPED_PART.sub(_shown, text)
 
 
 def _shown(part: re.Match[str]) -> str:
@@ -44,7 +44,7 @@ def _shown(part: re.Match[str]) -> str:
 
 def _acts(character: str) -> bool:
     return (
-        unicodedata.category(character) in _UNSHOWN
+        unicodedata.category(character) in _UNSHOWN_CATEGORIES
         or unicodedata.bidirectional(character) in _REORDERING
     )
 
@@ -69,3 +69,14 @@ def first_line(error: BaseException) -> str:
     ('it is odd', 'KeyError')
     """
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def plural(count: int, thing: str) -> str:
+    """Write a number of things, in the singular or in the plural.
+
+    Examples
+    --------
+    >>> plural(1, "image"), plural(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

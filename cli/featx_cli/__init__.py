@@ -1,1 +1,1 @@
-"""The command line of featx: parsing, progress and printing; no science."""
+"""The command line of featx: parsing, progress and printing. No science."""

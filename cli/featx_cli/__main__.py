@@ -19,9 +19,9 @@ from featx_cache._errors import FeatxError
 from featx_cache._text import first_line, printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
-from featx_cli.memory import lacks_memory
+from featx_cli.memory_errors import lacks_memory
 from featx_cli.options import option_of, with_options
-from featx_cli.streams import guard_standard_streams
+from featx_cli.output_streams import guard_standard_streams
 
 INTERRUPTED = 130
 TERMINATED, HUNG_UP = 143, 129
@@ -124,7 +124,7 @@ def _run(arguments: list[str]) -> int:
         if lacks_memory(error):
             return _complain(
                 "there isn't enough memory. Close other programs or raise the limit "
-                "(`ulimit -v`), and run the same command again; finished work is kept.",
+                "(`ulimit -v`), and run the same command again. Finished work is kept.",
                 1,
             )
         return _complain(
@@ -144,14 +144,14 @@ def _message(error: FeatxError) -> str:
 
 def _interrupted() -> int:
     return _complain(
-        "interrupted. Finished work is kept; run the same command again to go on (`featx fit` "
+        "interrupted. Finished work is kept. Run the same command again to go on (`featx fit` "
         "with --resume).",
         INTERRUPTED,
     )
 
 
 def _ended(error: BaseException) -> int | None:
-    """Return the exit code if an interruption caused an error; else None."""
+    """Return the exit code if an interruption caused an error, else None."""
     code = _interruption(error)
     return _interrupted() if code == INTERRUPTED else code
 

@@ -142,7 +142,7 @@ def _below(group: Any) -> Iterator[Any]:
 
 
 def _invoke(command: Any, others: list[Any], invoke: Callable[[Any], Any], context: Any) -> Any:
-    """Run a command; messages speak of its options from now on."""
+    """Run a command. Messages speak of its options from now on."""
     use_options_of(command, others)
     return invoke(context)
 

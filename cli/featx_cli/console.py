@@ -21,7 +21,7 @@ PLAIN_SECONDS = 10.0
 
 
 class Verbosity(enum.IntEnum):
-    """How much is printed besides results and errors."""
+    """Amount that is printed besides results and errors."""
 
     QUIET = 0
     NORMAL = 1
@@ -70,7 +70,7 @@ def _console(**options: Any) -> Console:
 
 
 def say(message: str, *, detail: bool = False) -> None:
-    """Print a line on standard error; a `detail` only if verbose."""
+    """Print a line on standard error. A `detail` is printed only if verbose."""
     if _verbosity >= (Verbosity.VERBOSE if detail else Verbosity.NORMAL):
         print(printable(with_options(message)), file=sys.stderr, flush=True)  # noqa: T201
 
@@ -85,7 +85,7 @@ class TerminalProgress:
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None, unit: str) -> Iterator[Advance]:
-        """Show a task while the block runs; `total` is None if the number is unknown."""
+        """Show a task while the block runs. `total` is None if the number is unknown."""
         if _verbosity is Verbosity.QUIET or total == 0:
             yield lambda _: None
         elif sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""What ``featx evaluate`` prints: subgroups, comparisons and the shift, 80 columns wide."""
+"""Tables of ``featx evaluate``: subgroups, comparisons and the shift, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from featx_cli.console import output, warn
-from featx_cli.tables import METRICS, confusion_table, metrics_table, plain_table
+from featx_cli.tables import confusion_table, metric_name, metrics_table, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +24,7 @@ SIGNALS = {
     "far": "share of patients far away",
     "distances": "embeddings farther (KS distance)",
 }
-_NAMES = {**dict(METRICS), "recall": "Recall", "precision": "PPV", "mcc": "Matthews corr."}
+_SHORT_NAMES = {"recall": "Recall", "precision": "PPV", "mcc": "Matthews corr."}
 
 
 def subgroups_table(subgroups: Subgroups, classes: tuple[str, str]) -> Table:
@@ -64,7 +64,7 @@ def comparison_table(comparison: RunComparison, other: str) -> Table:
 
 
 def show_evaluation(evaluation: Evaluation, *, titled: bool) -> None:
-    """Print an evaluation; `titled` says that its title has the data's name."""
+    """Print an evaluation. `titled` says that its title has the data's name."""
     from featx.evaluation import caveats, plural
 
     classes, metrics = evaluation.run.record.classes, evaluation.metrics.as_dict()
@@ -134,7 +134,7 @@ def shift_table(shift: Shift, classes: tuple[str, str]) -> Table:
 
 
 def _row(test: Difference) -> tuple[str, ...]:
-    name = _NAMES.get(test.metric, test.metric)
+    name = _SHORT_NAMES.get(test.metric) or metric_name(test.metric)
     if test.method == "delong":
         name += " (DeLong)"
     elif test.method == "mcnemar":

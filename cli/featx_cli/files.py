@@ -15,7 +15,7 @@ from featx_cache._errors import InputError
 from featx_cache.files._outputs import STANDARD_OUTPUT, is_stream, output_path, output_stream
 
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Replace files that are there already; never an input.")
+    bool, typer.Option("--force", help="Replace files that are there already, but never an input.")
 ]
 
 
@@ -39,11 +39,6 @@ def require_output(
     inputs
         Files and folders that the command reads. They are never replaced, and neither are files in
         runs and caches among them, nor images anywhere.
-
-    Raises
-    ------
-    InputError
-        If something is there that can't or may not be replaced.
     """
     if path is None or is_stream(path) or not path.exists():
         return
@@ -94,13 +89,7 @@ def _is_image(path: Path) -> bool:
 
 
 def write_text(path: Path, text: str, *, force: bool) -> None:
-    """Write a text file whole, or not at all.
-
-    Raises
-    ------
-    InputError, StorageError
-        See `text_file`.
-    """
+    """Write a text file whole, or not at all."""
     with text_file(path, force=force) as file:
         file.write(text)
 
@@ -111,13 +100,6 @@ def text_file(path: Path, *, force: bool) -> Iterator[TextIO]:
 
     Pipes, devices and standard output (``-``) get the text as it is written. File names that
     aren't UTF-8 go out as they came in.
-
-    Raises
-    ------
-    InputError
-        If it is a folder.
-    StorageError
-        If it can't be written, or is there and `force` is False.
     """
     with contextlib.ExitStack() as stack:
         if is_stream(path):
@@ -133,5 +115,5 @@ def text_file(path: Path, *, force: bool) -> Iterator[TextIO]:
 
 
 def to_standard_output(path: Path | None) -> bool:
-    """Say whether a result goes to standard output; then nothing else goes there."""
+    """Say whether a result goes to standard output. Then nothing else goes there."""
     return path == STANDARD_OUTPUT

@@ -43,7 +43,7 @@ def _long(options: list[str]) -> str:
 
 
 def option_of(parameter: str) -> str:
-    """Return the option of a parameter of the library; empty if no command has such an option."""
+    """Return the option of a parameter of the library, or nothing if no command has one."""
     option = _find(parameter)[0]
     return option if option.startswith("--") else ""
 

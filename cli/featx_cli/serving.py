@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from featx.errors import InputError
 from featx_cli.console import say
-from featx_cli.guard import guarded
+from featx_cli.web_guard import guarded
 
 LOCALHOST = "127.0.0.1"
 
@@ -64,7 +64,7 @@ def warn_if_open(host: str, what: str) -> None:
 def serve(
     application: Any, host: str, port: int, path: str, *, title: str, open_browser: bool
 ) -> None:
-    """Serve a WSGI application until Ctrl-C. `featx_cli.guard.guarded` says what is refused."""
+    """Serve a WSGI application until Ctrl-C. `featx_cli.web_guard.guarded` says what is refused."""
     try:
         server = make_server(host, port, guarded(application, host), _Server, _Handler)
     except OverflowError as error:
@@ -80,7 +80,7 @@ def cant_listen(error: OSError, host: str, port: int) -> InputError:
     """Say why an address can't be listened at."""
     if error.errno == errno.EADDRINUSE:
         return InputError(
-            f"port {port} of {host} is in use", "Give another --port; 0 takes a free one."
+            f"port {port} of {host} is in use", "Give another --port. 0 takes a free one."
         )
     if error.errno == errno.EACCES:
         return InputError(f"port {port} is the system's", "Give a --port above 1023.")

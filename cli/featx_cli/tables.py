@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-METRICS = (
-    ("accuracy", "Accuracy"),
-    ("balanced_accuracy", "Balanced accuracy"),
-    ("recall", "Recall (sensitivity)"),
-    ("specificity", "Specificity"),
-    ("precision", "Precision (PPV)"),
-    ("npv", "NPV"),
-    ("f1", "F1"),
-    ("mcc", "Matthews correlation"),
-    ("roc_auc", "ROC AUC"),
-    ("average_precision", "Average precision"),
-    ("brier", "Brier score"),
-    ("log_loss", "Log loss"),
-    ("calibration_error", "Calibration error"),
-)
+
+def metric_name(metric: str) -> str:
+    """Return the name that a metric has in tables."""
+    from featx.evaluation import METRIC_NAMES
+
+    name = METRIC_NAMES[metric]
+    return name[0].upper() + name[1:]
 
 
 def plain_table(title: str, columns: Iterable[str], *, words: Iterable[int] = (0,)) -> Table:
@@ -39,12 +31,14 @@ def plain_table(title: str, columns: Iterable[str], *, words: Iterable[int] = (0
 
 def metrics_table(title: str, metrics: dict[str, Any]) -> Table:
     """List metrics with their 95 % intervals."""
+    from featx.evaluation import METRIC_NAMES
+
     table = plain_table(title, ("", "value", "95 % interval"))
-    for key, name in METRICS:
+    for key in METRIC_NAMES:
         if key not in metrics:  # of a run that an earlier version fitted
             continue
         interval = metrics["intervals"].get(key)
-        table.add_row(name, _number(metrics[key]), _between(interval))
+        table.add_row(metric_name(key), _number(metrics[key]), _between(interval))
     for key, value in metrics.get("at_prevalence", {}).items():
         if key != "prevalence":
             interval = metrics["intervals"].get(f"{key}_at_prevalence")

@@ -6,7 +6,7 @@ from featx_cli.console import is_verbose
 
 
 def import_quietly() -> None:
-    """Import TensorFlow and Keras now; their log is shown only if verbose."""
+    """Import TensorFlow and Keras now. Their log is shown only if verbose."""
     if is_verbose():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401

@@ -33,24 +33,24 @@ from featx.errors import InputError, OutOfMemoryError
 
 @dataclass(frozen=True, repr=False)
 class Backbone:
-    """A frozen Keras network; `load_backbone` makes one.
+    """A frozen Keras network. `load_backbone` makes one.
 
     Attributes
     ----------
     spec
-        What the network is. Its fingerprint tells embeddings apart.
+        Description of the network. Its fingerprint tells embeddings apart.
     embedding_shape
         Shape of one embedding, such as (9, 9, 512).
     reason
         Reason why its precision was chosen.
     recipe
-        What another process needs to load it again.
+        Recipe by which another process loads it again.
     device
-        Where it runs: ``cpu`` or ``gpu:N``.
+        Device that it runs on: ``cpu`` or ``gpu:N``.
     channels
         Channels of the network's input: 1 or 3.
     standardization
-        What is done to the preprocessed image. None is nothing.
+        Standardization of the preprocessed image. None is nothing.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class Backbone:
 
     @property
     def weights_location(self) -> str:
-        """Where to find the weights: ``imagenet``, ``random`` or the absolute path of a file."""
+        """Location of the weights: ``imagenet``, ``random`` or the absolute path of a file."""
         saved = self.spec.architecture_sha256 is not None
         return self.recipe.name if saved else self.recipe.weights
 
@@ -132,7 +132,7 @@ class Backbone:
         return self._trace(network=None, standardization=None)
 
     def with_standardization(self, standardization: Standardization, file: Path) -> Backbone:
-        """Return the same network with a standardized input; other processes find it in `file`."""
+        """Return the same network with a standardized input. Other processes find it in `file`."""
         return replace(
             self,
             spec=self.spec.model_copy(update={"standardization": standardization.spec}),
@@ -284,7 +284,7 @@ def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
 
 @dataclass(frozen=True)
 class _Steps:
-    """How images become a network's input: its channels, and its preprocessing."""
+    """Steps from images to a network's input: its channels, and its preprocessing."""
 
     channels: int
     own_preprocess: Any

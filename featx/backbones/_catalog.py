@@ -1,4 +1,4 @@
-"""What each network of ``keras.applications`` costs and gives."""
+"""Size and embedding of each network of ``keras.applications``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTES_OF_FLOAT16 = 2
 
 @dataclass(frozen=True, slots=True)
 class BackboneEntry:
-    """A network of ``keras.applications`` without its top; see `describe_backbones`.
+    """A network of ``keras.applications`` without its top. See `describe_backbones`.
 
     Attributes
     ----------

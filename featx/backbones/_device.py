@@ -45,7 +45,7 @@ def placement(device: str) -> Any:
 
 
 def capability(device: str) -> tuple[int, int] | None:
-    """Return a GPU's compute capability; None for the CPU, or if it isn't known."""
+    """Return a GPU's compute capability. None for the CPU, or if it isn't known."""
     import tensorflow as tf
 
     if device == "cpu":

@@ -21,7 +21,7 @@ the first layers of a VGG make of 1024 pixels."""
 _WEIGHTS, _SPARE_NUMBERS = "model.weights.", 4096
 _TRAINING = frozenset({"compile_config"})
 _OTHER_KEYS = _TRAINING | {"build_config", "shared_object_id"}
-"""How the model was trained, and addresses in memory."""
+"""Keys about training, and addresses in memory."""
 _HINT = "Save a Keras model of one image input with model.save('FILE.keras')."
 
 

@@ -44,7 +44,7 @@ class BackboneSpec(Spec):
     precision
         Number format of the forward pass.
     standardization
-        What is done to the preprocessed image. None is nothing.
+        Standardization of the preprocessed image. None is nothing.
 
     Examples
     --------

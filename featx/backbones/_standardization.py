@@ -26,7 +26,7 @@ _COPIES_OF_IMAGES = 4
 
 
 class StandardizationSpec(Spec):
-    """What is done to a network's input, after its own preprocessing.
+    """Standardization of a network's input, after its own preprocessing.
 
     The words, order and constants are those of Keras's ``ImageDataGenerator.standardize``.
 
@@ -63,7 +63,7 @@ class StandardizationSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _centred(cls, values: Any) -> Any:
-        """Center before dividing and whitening; whitening divides by itself, as in Keras."""
+        """Center before dividing and whitening. Whitening divides by itself, as in Keras."""
         if not isinstance(values, dict):
             return values
         implied = {
@@ -100,7 +100,7 @@ class Standardization:
     Attributes
     ----------
     spec
-        What to do.
+        Steps to take.
     statistics
         Those of ``mean`` and ``std``, of shape (channels,), and ``zca``, of shape (pixels, pixels)
         with height x width x channels pixels, that are needed. All are float32.

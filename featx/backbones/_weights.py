@@ -19,7 +19,7 @@ import numpy as np
 from featx.backbones._catalog import describe, describe_backbones
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
-from featx_cache._hdf5 import UNREADABLE, opened, require_own
+from featx_cache._hdf5 import UNREADABLE_FILE_ERRORS, opened, require_own
 from featx_cache._text import first_line
 from featx_cache.files import is_there
 
@@ -90,7 +90,7 @@ def network_of(path: Path, like: str = "") -> str | None:
         with opened(path) as file:
             require_own(file)
             file.visititems(count)
-    except UNREADABLE:
+    except UNREADABLE_FILE_ERRORS:
         return None
     if not sizes:
         return None

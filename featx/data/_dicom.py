@@ -81,13 +81,7 @@ class Pseudonyms:
 
 
 def own_salt() -> bytes:
-    """Return the salt in ``FEATX_SALT``, or this user's own, made when it is first needed.
-
-    Raises
-    ------
-    InputError
-        If it can't be written or read.
-    """
+    """Return the salt in ``FEATX_SALT``, or this user's own, made when it is first needed."""
     if given := os.environ.get(SALT_VARIABLE):
         return given.encode()
     path = platformdirs.user_config_path("featx") / "salt"
@@ -122,19 +116,7 @@ def looks_like_dicom(file: IO[bytes]) -> bool:
 
 
 def read_header(file: IO[bytes]) -> Any:
-    """Read a DICOM data set, pixels and all. Rows and Columns are whole numbers in it.
-
-    Returns
-    -------
-    pydicom.Dataset
-
-    Raises
-    ------
-    NotAnImageError
-        If it is DICOM and not meant to be an image.
-    NoImageError
-        If it isn't DICOM or has no image that featx reads.
-    """
+    """Read a DICOM data set, pixels and all. Rows and Columns are whole numbers in it."""
     import pydicom
 
     silence_pydicom()

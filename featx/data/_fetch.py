@@ -87,12 +87,12 @@ def fetch_data(
     mirror
         URL of a folder that has the ``.npz`` file, instead of the publisher's.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
     Path
-        The file or folder; `featx.load_manifest` reads it.
+        The file or folder. `featx.load_manifest` reads it.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def fetch_data(
 
 
 def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Path:
-    """Download one file with pooch; see `fetch_data`."""
+    """Download one file with pooch. See `fetch_data`."""
     import pooch
     import requests
 
@@ -150,7 +150,7 @@ def fetch_file(file: ArrayFile, folder: Path, progress: Progress = SILENT) -> Pa
     except ValueError as error:
         raise DownloadError(
             f"what {file.url} gives as {file.file} doesn't have the pinned hash {file.known_hash}",
-            "It was altered or cut off on its way; it was deleted. Try again, or another `mirror`.",
+            "It was altered or cut off on its way. Try again, or another `mirror`.",
         ) from error
     finally:
         for path in new:  # those that are empty
@@ -192,7 +192,7 @@ def _images_in(folder: Path) -> Path:
 
 
 class _Bar:
-    """Passes on to a `Progress` what pooch tells a tqdm bar; the total comes after the start."""
+    """Passes on to a `Progress` what pooch tells a tqdm bar. The total comes after the start."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress, self._name = progress, name
@@ -207,7 +207,7 @@ class _Bar:
 
     @property
     def total(self) -> int:
-        """Bytes to come; setting it starts the bar."""
+        """Bytes to come. Setting it starts the bar."""
         return self._total
 
     @total.setter
@@ -218,7 +218,7 @@ class _Bar:
         self._advance = self._stack.enter_context(task)
 
     def update(self, done: int) -> None:
-        """Count bytes; pooch counts its last step as a whole one."""
+        """Count bytes. Pooch counts its last step as a whole one."""
         done = min(done, self._left)
         self._left -= done
         self._advance(done)

@@ -33,7 +33,7 @@ THREADS = min(8, (os.cpu_count() or 1) * 2)
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What a file's header says.
+    """Facts from a file's header.
 
     Attributes
     ----------

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from featx._progress import Progress
 from featx.data._left_out import (
-    CLOSED,
     MASK,
     NAMED_LIKE_AN_IMAGE,
     NO_CLASS,
+    UNREADABLE_FOLDER,
     class_reason,
     in_words,
     mask_reason,
@@ -38,7 +38,7 @@ SPLIT_NAMES = {
 
 DEFAULT_SPLIT = "train"
 _IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "jpg", "jpeg", "png", "dicom", "dcm"})
-_MOST_NAMES = 4
+_MAX_NAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,13 @@ def _find_images(root: Path) -> tuple[list[_Image], dict[str, str]]:
                     f"{path} is a folder with the name of an image", "Rename it or move it away."
                 )
             continue
-        if reason == CLOSED and len(parts) < level + 2 and not (has_splits and _outside(parts)):
+        if (
+            reason == UNREADABLE_FOLDER
+            and len(parts) < level + 2
+            and not (has_splits and _outside(parts))
+        ):
             raise InputError(f"no permission to read {path}")
-        if reason == CLOSED:  # whoever reads it as an image meets the reason
+        if reason == UNREADABLE_FOLDER:  # whoever reads it as an image meets the reason
             reason = ""
         if has_splits and not reason:
             reason = _outside(parts)
@@ -296,4 +300,4 @@ def _nested(root: Path) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+    return ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "")

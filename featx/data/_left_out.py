@@ -8,19 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from featx.data._formats import TEXT, UNREAD_IMAGES
+from featx_cache._text import plural
 
 HIDDEN = "hidden"
 MASK = "named as a mask"
 NO_CLASS = "in no class folder"
 LINK_OUT = "behind a link to a folder elsewhere"
 LINK_AGAIN = "behind a link to a folder that is read already"
-CLOSED = "in a folder that can't be read"
+UNREADABLE_FOLDER = "in a folder that can't be read"
 NAMED_LIKE_AN_IMAGE = "a folder with the name of an image"
 NOT_REGULAR = "not a regular file"
 _NO_IMAGE = "(not an image)"
 _NOT_CHOSEN = "which was not chosen"
 _UNREAD = "(an image format that featx doesn't read)"
-_MOST_KINDS = 10
+_MAX_KINDS = 10
 _LONGEST_SUFFIX = 5
 _MASK_FOLDER = re.compile(r"(.*[\W_])?(masks?|segmentations?)", re.IGNORECASE)
 _MASK_STEM = re.compile(r".*[\W_](masks?|seg|segmentation)", re.IGNORECASE | re.DOTALL)
@@ -84,8 +85,8 @@ def in_words(reasons: Mapping[str, int] | Iterable[str]) -> str:
     if not counts:
         return ""
     kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
-    said = [f"{number} {reason}" for reason, number in kinds[:_MOST_KINDS]]
-    if rest := sum(number for _, number in kinds[_MOST_KINDS:]):
+    said = [f"{number} {reason}" for reason, number in kinds[:_MAX_KINDS]]
+    if rest := sum(number for _, number in kinds[_MAX_KINDS:]):
         said.append(f"{rest} for other reasons")
     total = counts.total()
-    return f"{total} file{'s' * (total != 1)} left out: {', '.join(said)}"
+    return f"{plural(total, 'file')} left out: {', '.join(said)}"

@@ -1,4 +1,4 @@
-"""Which images must never be split: one patient's, and copies of one image."""
+"""Images that must stay together: those of a patient, and copies of one image."""
 
 from __future__ import annotations
 

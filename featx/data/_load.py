@@ -16,10 +16,10 @@ from featx.data._npz_manifest import read_npz
 from featx.data._options import ReadingOptions
 from featx.errors import InputError
 
-LISTINGS = (".csv", ".tsv", ".parquet")
+LISTING_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 ImageSource: TypeAlias = Manifest | pd.DataFrame | str | Path
-"""What labelled images are read from."""
+"""Sources of labelled images."""
 
 
 def load_manifest(  # noqa: PLR0913
@@ -38,7 +38,7 @@ def load_manifest(  # noqa: PLR0913
 ) -> Manifest:
     """List labelled images: their hashes, labels, splits and patients.
 
-    No image is decoded. Files that can't be used are left out and counted; the manifest says why.
+    No image is decoded. Files that can't be used are left out and counted. The manifest says why.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def load_manifest(  # noqa: PLR0913
     both_classes
         Whether the data must have both classes. A head is fitted on both and evaluated on either.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def load_manifest(  # noqa: PLR0913
 
 
 def read_manifest(data: ImageSource, options: ReadingOptions, progress: Progress) -> Manifest:
-    """Read a manifest; see `load_manifest`."""
+    """Read a manifest. See `load_manifest`."""
     if isinstance(data, Manifest):
         if changed := options.names_of_changed():
             said = " and ".join(f"`{name}`" for name in changed)
@@ -136,7 +136,7 @@ def read_manifest(data: ImageSource, options: ReadingOptions, progress: Progress
     if isinstance(data, pd.DataFrame):
         return read_listing(data, options, progress)
     data = Path(data)
-    if data.is_file() and data.suffix.lower() in LISTINGS:
+    if data.is_file() and data.suffix.lower() in LISTING_SUFFIXES:
         return read_listing(data, options, progress)
     if options.group_column is not None or options.keep:
         raise InputError(

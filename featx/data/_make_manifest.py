@@ -71,7 +71,7 @@ def make_manifest(
 
 
 def require_classes(manifest: Manifest, labels: Mapping[str, str]) -> None:
-    """Refuse a class without a readable image; `labels` has all listed paths."""
+    """Refuse a class without a readable image. `labels` has all listed paths."""
     reasons = {**manifest.left_out, **manifest.unreadable}
     for label in manifest.classes:
         path = next((p for p, name in labels.items() if name == label), None)

@@ -18,6 +18,7 @@ from featx.data._positive import healthy_first, positive_sentence
 from featx.errors import InputError
 from featx_cache._index import TEXT
 from featx_cache._spreadsheets import to_csv
+from featx_cache._text import plural
 from featx_cache.files import is_stream, output_path
 
 COLUMNS = ("path", "label", "split", "group", "sha256", "width", "height", "mode", "source")
@@ -26,12 +27,12 @@ OWN_COLUMNS = frozenset({*COLUMNS, "study", "cause", "fold"})
 
 NUMBERS = ("width", "height")
 SPLITS = ("train", "val", "test")
-_MOST_NAMES = 10
+_MAX_NAMES = 10
 DTYPES: dict[str, Any] = {name: np.dtype(np.int32) if name in NUMBERS else TEXT for name in COLUMNS}
 
 
 class ImageInputError(InputError):
-    """One image of a manifest can't be used; `path` is its path in the manifest."""
+    """One image of a manifest can't be used. `path` is its path in the manifest."""
 
     def __init__(self, path: str, what: str, hint: str = "") -> None:
         self.path = path
@@ -52,7 +53,7 @@ class ClassesError(InputError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Manifest:
-    """Labelled images; `featx.load_manifest` makes one.
+    """Labelled images. `featx.load_manifest` makes one.
 
     Attributes
     ----------
@@ -113,14 +114,15 @@ class Manifest:
         return f"<p>{html.escape(said)}</p>{counts.to_html(border=0)}"
 
     def _size(self) -> str:
-        return f"{len(self):,} images of {self.table['group'].nunique():,} patients"
+        patients = self.table["group"].nunique()
+        return f"{plural(len(self), 'image')} of {plural(patients, 'patient')}"
 
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of the table, one row an image."""
         return self.table.copy()
 
     def counts(self, column: str = "split") -> pd.DataFrame:
-        """Count images by a column (rows) and class (columns); train comes before val and test."""
+        """Count images by a column (rows) and class (columns). Train comes before val and test."""
         counts = pd.crosstab(self.table[column], self.table["label"])
         if column == "split":
             counts = counts.reindex([split for split in SPLITS if split in counts.index])
@@ -163,7 +165,7 @@ class Manifest:
         )
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Write the table as CSV or Parquet; `featx.load_manifest` reads it back.
+        """Write the table as CSV or Parquet. `featx.load_manifest` reads it back.
 
         Classes, root and unreadable files aren't part of the table.
 
@@ -203,7 +205,7 @@ class Manifest:
 
 
 def require_manifest_name(path: Path) -> None:
-    """Refuse a name that doesn't say CSV or Parquet; ``-`` is CSV on standard output."""
+    """Refuse a name that doesn't say CSV or Parquet. ``-`` is CSV on standard output."""
     if path.suffix.lower() not in (".csv", ".parquet") and path != Path("-"):
         raise InputError(
             f"a manifest is CSV or Parquet, not {path.name!r}", "Name it .csv or .parquet."
@@ -224,17 +226,12 @@ def order_classes(labels: Iterable[str], options: ReadingOptions) -> tuple[str, 
     Parameters
     ----------
     labels
-        Class names in the data; a name may be there many times.
+        Class names in the data. A name may be there many times.
     options
         Order of the classes. If `classes` is None, the one with a healthy name is the first (see
         `featx.data._positive.healthy_first`); if both or none has such a name, the alphabet
         decides. `positive` becomes the last. If `both_classes` is false and the data has but one of
         `classes`, the other name is taken for granted.
-
-    Raises
-    ------
-    ClassesError
-        If there aren't two classes, or a name isn't in the data or isn't text.
     """
     found, positive = sorted(set(labels)), options.positive
     for name in found:
@@ -276,5 +273,5 @@ def _as_found(name: str, found: Sequence[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Name some classes: a wrong column may have thousands."""
-    more = ", …" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+    more = ", …" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more

@@ -28,7 +28,7 @@ _ROW_PATH = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)/(?P<row>\d+)$", re.DO
 LARGEST_IMAGE = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 """Pixels of the largest image that is decoded, Pillow's limit against decompression bombs."""
 _OPEN_ARRAYS = 8
-_STEP = 2**20
+_READ_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _input_errors(path: Path) -> Iterator[None]:
 class _RowStream:
     """An array of images inside the archive, read row by row.
 
-    Reading on is cheap; going back starts the decompression anew.
+    Reading on is cheap. Going back starts the decompression anew.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -127,7 +127,7 @@ class _RowStream:
         if position < self._member.tell():
             self._member.seek(0)
         while (left := position - self._member.tell()) > 0:
-            if not self._member.read(min(left, _STEP)):
+            if not self._member.read(min(left, _READ_BYTES)):
                 return
 
 

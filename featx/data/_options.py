@@ -1,4 +1,4 @@
-"""How labelled images are read."""
+"""Options for reading labelled images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from featx.data._dicom import Pseudonyms, own_salt
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How labelled images are read; `featx.load_manifest` says what the options mean.
+    """Options for reading labelled images. `featx.load_manifest` explains them.
 
     Examples
     --------

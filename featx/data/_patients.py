@@ -20,15 +20,15 @@ _KAGGLE = (
 )
 _PATIENT = re.compile(r"person\d+_(bacteria|virus)|(NORMAL2-)?IM-\d+")
 
-FEW_UNKNOWN = 0.1
+MAX_UNKNOWN_SHARE = 0.1
 """Share of images of unknown patients that isn't warned of."""
 
-_CAUSE = re.compile(r"^person\d+_(bacteria|virus)_\d+")
+_CAUSE_PATTERN = re.compile(r"^person\d+_(bacteria|virus)_\d+")
 
 
 def cause_of(path: str) -> str:
     """Return the cause of pneumonia in a name of the Kaggle chest X-ray set, or nothing."""
-    match = _CAUSE.match(PurePosixPath(path).name)
+    match = _CAUSE_PATTERN.match(PurePosixPath(path).name)
     return match[1] if match else ""
 
 
@@ -110,7 +110,7 @@ def unknown_patients(table: pd.DataFrame) -> str:
     'No patient is known: every image counts as a patient of its own.'
     """
     unknown = int(own_patients(table).sum())
-    if unknown <= FEW_UNKNOWN * len(table):
+    if unknown <= MAX_UNKNOWN_SHARE * len(table):
         return ""
     few = f"The patient of {unknown:,} of {len(table):,} images isn't known: each of them"
     who = "No patient is known: every image" if unknown == len(table) else few

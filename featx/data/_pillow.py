@@ -24,7 +24,7 @@ _LOWEST, _HIGHEST = 340, 341
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _NO_PAGE = 0b101
 """Bits of NewSubfileType: a smaller copy of another page, or its transparency."""
-_MOST_PAGES = 64
+_MAX_PAGES = 64
 _PHOTOMETRIC_NAMES = {
     0: "MinIsWhite", 1: "MinIsBlack", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr",
     8: "CIELab",
@@ -34,7 +34,7 @@ _SAMPLE_NAMES = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the numbers in an image mean, if they are signed or have more than 8 bits.
+    """Meaning of the numbers in an image, if they are signed or have more than 8 bits.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ def open_image(file: IO[bytes]) -> Image.Image:
     else:
         pages = getattr(image, "n_frames", 1) if image.format == "WEBP" else 1
     if pages > 1:
-        several = f"more than {_MOST_PAGES}" if pages > _MOST_PAGES else str(pages)
+        several = f"more than {_MAX_PAGES}" if pages > _MAX_PAGES else str(pages)
         raise ValueError(f"a {image.format} file of {several} pages, not one image")
     return image
 
@@ -114,10 +114,10 @@ def _pages(image: TiffImagePlugin.TiffImageFile) -> int:
         return 1
     pages = 1
     try:
-        for number in range(1, _MOST_PAGES + 1):
+        for number in range(1, _MAX_PAGES + 1):
             image.seek(number)
             pages += not int(image.tag_v2.get(_SUBFILE, 0)) & _NO_PAGE
-        return _MOST_PAGES + 1
+        return _MAX_PAGES + 1
     except EOFError:
         return pages
     finally:

@@ -1,4 +1,4 @@
-"""Which of two classes is the sick one, by names that mean healthy people."""
+"""Choice of the positive class, by names that mean healthy people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEALTHY_NAMES = frozenset(
 """Names of the class of healthy people, in lower case, words separated by one space."""
 
 _NEGATION = re.compile(r"(no|non|not|without) (?P<rest>.+)")
-_DENIALS = ("non", "no", "not", "without")
+_DENYING_WORDS = ("non", "no", "not", "without")
 _NUMBER = re.compile(r"\d+ (?=\D)")
 _NEUTRAL_WORDS = frozenset(
     {
@@ -65,7 +65,7 @@ def _denies(name: str, other: str) -> bool:
     said, denied = _words(name).replace(" ", ""), _words(other).replace(" ", "")
     return any(
         said[:place] + said[place + len(negation) :] == denied
-        for negation in _DENIALS
+        for negation in _DENYING_WORDS
         for place in (found.start() for found in re.finditer(negation, said))
     )
 

@@ -44,7 +44,7 @@ class Table:
     unit
         Kind of the places: line (CSV) or row (Parquet, DataFrame).
     columns
-        Values by the name of their column; missing values are empty.
+        Values by the name of their column. Missing values are empty.
     places
         Number of each row's line, or its label in the DataFrame's index.
     """
@@ -181,7 +181,7 @@ def _header(where: str, fields: list[str]) -> list[str]:
         if name not in names:
             raise error(
                 f"{where}: there is no column {name!r} in {', '.join(map(repr, names))}",
-                "featx needs the columns path and label; split and group are welcome.",
+                "featx needs the columns path and label. split and group are welcome.",
             )
     twice = {name for name in names if names.count(name) > 1}
     if twice or "" in names[1:]:  # the first without a name is pandas's row number
@@ -244,13 +244,7 @@ def _parquet_columns(path: Path) -> tuple[list[tuple[str, list[str]]], int]:
 
 
 def _rows_at_once(metadata: Any, file: BinaryIO, room: int) -> int:
-    """Choose how many rows are unpacked at a time, so that they can't fill the memory.
-
-    Raises
-    ------
-    ValueError
-        If one column alone says that it is too large.
-    """
+    """Choose how many rows are unpacked at a time, so that they can't fill the memory."""
     longest = 1
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):

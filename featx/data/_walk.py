@@ -10,12 +10,12 @@ from pathlib import Path
 from featx.data._dicom import SUFFIXES, NotAnImageError, is_dicom_name, read_header
 from featx.data._formats import IMAGE_SUFFIXES, READ_FORMATS, START_BYTES, format_of
 from featx.data._left_out import (
-    CLOSED,
     HIDDEN,
     LINK_AGAIN,
     LINK_OUT,
     NAMED_LIKE_AN_IMAGE,
     NOT_REGULAR,
+    UNREADABLE_FOLDER,
     format_reason,
     mask_reason,
 )
@@ -69,7 +69,7 @@ def walk_images(folder: Path, left_out: Counter[str] | None = None) -> Iterator[
     for path, reason in walk(folder):
         if reason == NAMED_LIKE_AN_IMAGE:
             continue
-        if reason == CLOSED:
+        if reason == UNREADABLE_FOLDER:
             yield path
         elif why := reason or mask_reason(path.parts[depth:]) or _header_reason(path):
             if left_out is not None:
@@ -117,7 +117,7 @@ def walk(
             folder, entries, hidden = stack[-1]
             if entries is None:
                 if not hidden:
-                    yield folder, CLOSED
+                    yield folder, UNREADABLE_FOLDER
                 stack.pop()
                 continue
             if (entry := next(entries, None)) is None:

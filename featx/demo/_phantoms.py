@@ -49,9 +49,9 @@ class Phantom:
     Attributes
     ----------
     pixels
-        Array of shape (size, size), dtype uint8; air is dark, bone bright.
+        Array of shape (size, size), dtype uint8. Air is dark, bone bright.
     lesion
-        Array of shape (size, size), dtype bool: where an opacity is; all False for NORMAL.
+        Array of shape (size, size), dtype bool: where an opacity is. All False for NORMAL.
     label
         ``"NORMAL"`` or ``"PNEUMONIA"``.
     patient
@@ -86,7 +86,7 @@ def draw_phantom(patient: int, view: int, label: str, *, size: int = 224, seed: 
     size
         Side of the square image in pixels, at least 32.
     seed
-        Number from 0 on; another seed is another population of patients.
+        Number from 0 on. Another seed is another population of patients.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def write_phantoms(
         raise ValueError(f"masks must be outside root {str(root)!r}, got {str(masks)!r}")
     for target in (base / split for base in (root, masks) if base for split in SPLIT_SHARES):
         if target.exists():
-            raise FileExistsError(f"{target} exists already; choose another folder")
+            raise FileExistsError(f"{target} exists already. Choose another folder")
     for patient, split, label in _assign(patients, seed):
         folder = root / split / label
         folder.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def _soft(distance: _Field, width: float) -> _Field:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """What stays the same between a patient's views: measures, and textures in body coordinates."""
+    """Properties that a patient's views share: measures, and textures in body coordinates."""
 
     key: tuple[int, int]  # seed and patient
     sizes: _Sizes
@@ -306,7 +306,7 @@ def _draw_body(body: _Body, x: _Field, y: _Field) -> tuple[_Field, _Field]:
 
 
 def _lung_distance(a: _Sizes, u: _Field, y: _Field, right: _Field) -> _Field:
-    """Signed distance into the lungs; u is the distance from the midline."""
+    """Signed distance into the lungs. `u` is the distance from the midline."""
     up = 1 - np.clip((y - a["apex"]) / (a["base"] - a["apex"]), 0, 1)
     outer = a["apex_out"] + (a["lung_width"] - a["apex_out"]) * np.sqrt(1 - up ** a["lung_waist"])
     inner = a["apex_out"] - (a["apex_out"] - a["hilum"]) * np.sqrt(1 - up**6)

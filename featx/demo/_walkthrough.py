@@ -62,7 +62,7 @@ class DemoSize:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo made.
+    """Results of the demo.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ def run_demo(
     seed
         Seed of the drawings, the copies and the heads.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from featx.evaluation._reference import average_over_grid as average_over_grid
 from featx.evaluation._shift import Population, Shift, compare_populations
 from featx.evaluation._subgroups import Subgroup, Subgroups, evaluate_subgroups, subgroup_columns
 from featx.evaluation._wording import caveats, counts_in_words
-from featx.evaluation._wording import plural as plural
+from featx_cache._text import plural as plural
 
 __all__ = [
     "METRIC_NAMES",

@@ -46,11 +46,6 @@ def roc_band(scores: Scores, *, seed: int = 0) -> Band:
 
     Patients are resampled with all their images. Equal seeds draw equal patients as in
     `featx.evaluation.Metrics`.
-
-    Raises
-    ------
-    InputError
-        If a class is missing.
     """
     _require_both_classes(scores)
 

@@ -32,11 +32,6 @@ def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     ----------
     y : array of shape (images,), bool or 0/1
     scores : array of shape (images,) or (classifiers, images)
-
-    Raises
-    ------
-    InputError
-        If a class has fewer than two images.
     """
     truth = np.asarray(y).astype(bool)
     values = np.atleast_2d(np.asarray(scores, np.float64))
@@ -53,14 +48,14 @@ def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 
 def area_interval(y: ArrayLike, scores: ArrayLike) -> Interval:
-    """Return DeLong's 95 % interval of an area, cut off at 0 and 1; see `areas` for errors."""
+    """Return DeLong's 95 % interval of an area, cut off at 0 and 1. See `areas` for errors."""
     (area,), covariance = areas(y, scores)
     margin = norm.ppf(0.5 + CONFIDENCE / 2.0) * np.sqrt(covariance[0, 0])
     return Interval(max(0.0, float(area - margin)), min(1.0, float(area + margin)))
 
 
 def compare_areas(y: ArrayLike, one: ArrayLike, other: ArrayLike) -> AreaDifference:
-    """Test whether two areas on the same images differ; see `areas` for errors."""
+    """Test whether two areas on the same images differ. See `areas` for errors."""
     (first, second), covariance = areas(y, np.stack([np.asarray(one), np.asarray(other)]))
     difference = float(first - second)
     deviation = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))

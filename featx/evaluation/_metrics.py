@@ -28,11 +28,11 @@ from featx.evaluation._clustered import (
 )
 from featx.evaluation._delong import area_interval
 from featx.evaluation._interval import Interval, proportion_interval
-from featx.evaluation._metrics_frame import metrics_frame
 from featx.evaluation._prevalence import AT_PREVALENCE, predictive_intervals, predictive_values
 from featx.evaluation._resampling import RESAMPLES, bootstrap_intervals
 from featx.evaluation._weighted_metrics import BINS as BINS
 from featx.evaluation._weighted_metrics import weighted_calibration_error, weighted_statistics
+from featx_cache._text import plural
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -50,6 +50,8 @@ METRIC_NAMES = {
     "calibration_error": "expected calibration error",
 }
 """Display names of the metrics, for all tables and figures."""
+
+_COUNTS_AND_THRESHOLD = frozenset({"images", "patients", "threshold"})
 
 FORMULA_INTERVALS = (
     "accuracy",
@@ -135,7 +137,7 @@ class Metrics:
     at_prevalence: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types for JSON; NaN becomes None."""
+        """Return plain types for JSON. NaN becomes None."""
         plain: dict[str, Any] = asdict(self)
         plain["at_prevalence"] = _without_nan(plain["at_prevalence"])
         return _without_nan(plain)
@@ -146,13 +148,43 @@ class Metrics:
 
     def __repr__(self) -> str:
         return (
-            f"Metrics({self.images:,} images of {self.patients:,} patients, recall "
+            f"Metrics({plural(self.images, 'image')} of {plural(self.patients, 'patient')}, recall "
             f"{self.recall:.4f}, accuracy {self.accuracy:.4f}, ROC AUC {self.roc_auc:.4f})"
         )
 
     def _repr_html_(self) -> str:
         table = self.to_frame()
         return html_table(table.assign(metric=table["metric"].replace(METRIC_NAMES)), [repr(self)])
+
+
+def metrics_frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row a metric: its name, its value, and the ends of its 95 % interval.
+
+    Examples
+    --------
+    >>> metrics_frame({"recall": 0.96, "intervals": {"recall": {"low": 0.92, "high": 0.98}}})
+       metric  value   low  high
+    0  recall   0.96  0.92  0.98
+    """
+    at_prevalence = metrics.get("at_prevalence") or {}
+    values = {
+        **{
+            name: value
+            for name, value in metrics.items()
+            if name not in _COUNTS_AND_THRESHOLD and (value is None or isinstance(value, float))
+        },
+        **{f"{k}_at_prevalence": v for k, v in at_prevalence.items() if k != "prevalence"},
+    }
+    intervals = metrics.get("intervals") or {}
+    ends = [intervals.get(name) or {} for name in values]
+    return pd.DataFrame(
+        {
+            "metric": list(values),
+            "value": pd.Series(list(values.values()), dtype=float),
+            "low": pd.Series([end.get("low") for end in ends], dtype=float),
+            "high": pd.Series([end.get("high") for end in ends], dtype=float),
+        }
+    )
 
 
 def evaluate_scores(
@@ -257,7 +289,7 @@ def _ratio(part: float, whole: float) -> float:
 def _intervals(
     scores: Scores, threshold: float, drawn: Mapping[str, Interval], prevalence: float | None
 ) -> dict[str, Interval]:
-    """Return all intervals by patients; those of resamples that are all alike say nothing."""
+    """Return all intervals by patients. Those of resamples that are all alike say nothing."""
     truth, called, patient = scores.positive, scores.called(threshold), scores.patient_number
     right, anybody = truth == called, np.ones(len(truth), bool)
     parts = {

@@ -95,7 +95,7 @@ class Difference:
         return f"Difference({self.run}: {found}, {self.method})"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types for JSON; NaN becomes None."""
+        """Return plain types for JSON. NaN becomes None."""
         values = asdict(self)
         return {
             name: None if isinstance(value, float) and math.isnan(value) else value

@@ -17,11 +17,6 @@ def predictive_values(sensitivity: Any, specificity: Any, prevalence: float) -> 
 
     Sensitivity and specificity, floats or arrays, are taken to be the same at every prevalence. A
     value is NaN if nobody is called positive, or nobody negative.
-
-    Raises
-    ------
-    InputError
-        If the prevalence isn't between 0 and 1.
     """
     require_share(prevalence)
     hits, misses = sensitivity * prevalence, (1.0 - sensitivity) * prevalence
@@ -45,13 +40,7 @@ def predictive_intervals(
 
 
 def require_share(prevalence: float) -> None:
-    """Refuse a prevalence that isn't between 0 and 1.
-
-    Raises
-    ------
-    InputError
-        If it isn't.
-    """
+    """Refuse a prevalence that isn't between 0 and 1."""
     if not 0.0 < prevalence < 1.0:
         raise InputError(
             f"`prevalence` {prevalence:g} is not between 0 and 1",

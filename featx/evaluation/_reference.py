@@ -15,7 +15,7 @@ from sklearn.covariance import LedoitWolf
 
 from featx.errors import InputError
 from featx.heads import SpatialPooling
-from featx_cache._hdf5 import UNREADABLE, dataset, opened
+from featx_cache._hdf5 import UNREADABLE_FILE_ERRORS, dataset, opened
 from featx_cache._text import first_line
 
 DISTANCE_QUANTILE = 0.99
@@ -34,7 +34,7 @@ _ROWS_AT_ONCE = 512
 
 
 def average_over_grid(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Average embeddings over their grid; vectors pass through.
+    """Average embeddings over their grid. Vectors pass through.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, table: pd.DataFrame) -> Reference:
-        """Read a file of `write`; the table is that of the attributes.
+        """Read a file of `write`. The table is that of the attributes.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Reference:
                 vectors = np.asarray(held[:], np.float32)
                 kept = dataset(file, "mean", "f", 3) if "mean" in file else None
                 mean = np.asarray(kept[:], np.float32) if kept is not None else None
-        except UNREADABLE as error:
+        except UNREADABLE_FILE_ERRORS as error:
             reason = first_line(error)
             raise InputError(f"{path} is damaged: {reason}", "Fit the run again.") from error
         return cls(vectors, table, mean)

@@ -16,7 +16,7 @@ _RESAMPLES_AT_ONCE = 100
 Key = TypeVar("Key", bound=Hashable)
 
 Weights = NDArray[np.float64]
-"""How often each image is in each resample: shape (resamples, images)."""
+"""Counts of each image in each resample: shape (resamples, images)."""
 
 Statistic = Callable[[Weights], NDArray[np.float64]]
 """Function that returns one value a resample, or NaN if the resample has none."""

@@ -26,7 +26,7 @@ _SERIES = re.compile(r"^(NORMAL2-IM|IM)-\d+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """A division of images into a training and a test side; no patient is on both.
+    """A division of images into a training and a test side. No patient is on both.
 
     Attributes
     ----------
@@ -66,11 +66,6 @@ def find_seams(
         ``NORMAL2-IM-``).
     seed
         Seed of the sides of patients.
-
-    Raises
-    ------
-    InputError
-        If there is no such column, or it doesn't divide the images.
     """
     known = with_kaggle_columns(table)
     wanted = list(columns) or [name for name in KAGGLE_SEAMS if name in known]
@@ -82,7 +77,7 @@ def find_seams(
         )
     seams: list[Seam] = []
     for column in wanted:
-        there = [c for c in known.columns if c not in _OWN]
+        there = [c for c in known.columns if c not in _KNOWN_COLUMNS]
         hint = f"There are {', '.join(there)}. Extract with `keep` to add one of a CSV file."
         require_known("column", column, there, hint)
         found = list(_along(known, positive, column, seed))
@@ -97,7 +92,7 @@ def find_seams(
     return seams
 
 
-_OWN = ("path", "sha256", "label", "group", "copy")
+_KNOWN_COLUMNS = ("path", "sha256", "label", "group", "copy")
 
 
 def with_kaggle_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from scipy.stats import fisher_exact, ks_2samp
 from featx._html import html_table
 from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation._wording import plural
 from featx.thresholds._promise import one_image_per_patient
+from featx_cache._text import plural
 
 Verdict = Literal["alike", "unclear", "may differ", "differs"]
 Values = NDArray[np.float64]
@@ -134,7 +134,7 @@ class Signal:
 
     @property
     def verdict(self) -> Verdict:
-        """Verdict of this test; an effect that may be chance is no sign, and no proof of none."""
+        """Verdict of this test. An effect that may be chance is no sign, and no proof of none."""
         if self.effect < self.marks[0]:
             return "alike"
         if self.p_value > SHIFT_P_VALUE:
@@ -206,7 +206,9 @@ class Shift:
         return pd.DataFrame(rows, columns=["signal", "effect", "p_value", "verdict"])
 
     def __repr__(self) -> str:
-        patients = f"{self.patients:,} patients against {self.training_patients:,} in training"
+        patients = (
+            f"{plural(self.patients, 'patient')} against {self.training_patients:,} in training"
+        )
         return f"Shift({self.verdict}, {patients})"
 
     def _repr_html_(self) -> str:
@@ -314,7 +316,7 @@ def _stability(one: NDArray[np.int64], two: NDArray[np.int64]) -> Values:
 
 
 def _ks(name: str, training: Values, here: Values, *, larger: bool = False) -> Signal:
-    """Compare two distributions; with `larger`, ask only whether values are larger here."""
+    """Compare two distributions. With `larger`, ask only whether values are larger here."""
     with warnings.catch_warnings():
         # SciPy warns if it takes the asymptotic distribution for the exact one.
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -29,11 +29,11 @@ MAX_SUBGROUPS = 40
 MIN_PATIENTS = 10
 """Patients of each class. With fewer, one patient moves recall or specificity by more than 0.1."""
 
-SHOWN = ("recall", "specificity", "accuracy", "roc_auc")
+SHOWN_METRICS = ("recall", "specificity", "accuracy", "roc_auc")
 """Metrics in the table of subgroups."""
 
 NO_VALUE = "(empty)"
-_NOT_FOR_GROUPS = ("path", "sha256", "label", "group", "score", "copy")
+_UNGROUPED_COLUMNS = ("path", "sha256", "label", "group", "score", "copy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Subgroups:
                 "patients": found.patients,
                 "positives": part.positives,
             }
-            for name in SHOWN:
+            for name in SHOWN_METRICS:
                 interval = found.intervals.get(name)
                 row[name] = getattr(found, name)
                 row[f"{name}_low"] = interval.low if interval else np.nan
@@ -138,7 +138,7 @@ class Subgroups:
         return f"Subgroups({len(self.parts)} by {self.column}: {names})"
 
     def _repr_html_(self) -> str:
-        table = self.to_frame()[[self.column, "images", "patients", *SHOWN, "note"]]
+        table = self.to_frame()[[self.column, "images", "patients", *SHOWN_METRICS, "note"]]
         notes = [f"Each part has all {self.shared}."] if self.shared else []
         return html_table(table.rename(columns=METRIC_NAMES), notes)
 
@@ -151,7 +151,7 @@ def subgroup_columns(table: pd.DataFrame) -> list[str]:
     >>> subgroup_columns(pd.DataFrame(columns=["path", "label", "cause", "width", "height"]))
     ['cause', 'width', 'height', 'size']
     """
-    names = [name for name in table.columns if name not in _NOT_FOR_GROUPS]
+    names = [name for name in table.columns if name not in _UNGROUPED_COLUMNS]
     return [*names, SIZE] if {"width", "height"} <= set(names) else names
 
 

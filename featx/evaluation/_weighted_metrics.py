@@ -110,7 +110,7 @@ def weighted_calibration_error(
 
 
 def weighted_auc(y: NDArray[np.bool_], scores: NDArray[np.float64]) -> Statistic:
-    """Return the area under the ROC curve as a statistic of weights; equal scores count half."""
+    """Return the area under the ROC curve as a statistic of weights. Equal scores count half."""
     order, ends = _ranked(scores)
     truth = y[order]
 

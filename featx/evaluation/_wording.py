@@ -62,14 +62,3 @@ def caveats(metrics: Mapping[str, Any], classes: tuple[str, str]) -> list[str]:
                 f"{name} may be anything from {between['low']:.2f} to {between['high']:.2f}"
             )
     return said + ([f"Few patients: {', '.join(wide)}."] if wide else [])
-
-
-def plural(count: int, thing: str) -> str:
-    """Write a number of things, in the singular or in the plural.
-
-    Examples
-    --------
-    >>> plural(1, "image"), plural(1200, "image")
-    ('1 image', '1,200 images')
-    """
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

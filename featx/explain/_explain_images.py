@@ -57,9 +57,9 @@ def explain_images(
     backbone
         The run's backbone, if it is loaded already.
     force
-        Replace explanations that are in `out` already.
+        Whether explanations that are in `out` already are replaced.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def explain_images(
     >>> found = explain_images(run, ["a.png", "b.dcm"])  # doctest: +SKIP
     >>> found[0].figure().savefig("why.svg")  # doctest: +SKIP
     >>> explain_images(run, ["a.png"], "explained")  # doctest: +SKIP
-    Explanations(1 images)
+    Explanations(1 image)
     """
     files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     shown = progress_of(progress)
@@ -123,7 +123,7 @@ def _written(explanation: Explanation, file: Path) -> Explanation:
 
 
 class _Explainer:
-    """Explains images of one run; everything that it needs is loaded and checked first."""
+    """Explains images of one run. Everything that it needs is loaded and checked first."""
 
     def __init__(self, run: FittedRun, backbone: Backbone | None) -> None:
         self.run, self.scorer = run, ImageScorer(run, backbone)

@@ -1,4 +1,4 @@
-"""What is found of image files: a row and a figure for each, shown in a notebook or written."""
+"""Explanations of image files: a row and a figure for each, shown in a notebook or written."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from featx.explain._figure import Neighbor, Verdict, explanation_figure
 from featx.explain._maps import Method, peak
 from featx.explain._training_neighbors import TrainingNeighbors
 from featx.images import decode_for_display
+from featx_cache._text import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,14 +35,14 @@ MADE_BY = "featx explain"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """What was found of one image file.
+    """Explanation of one image file.
 
     Attributes
     ----------
     path
         File as it was given.
     method
-        How the heat map was made.
+        Method of the heat map.
     verdict
         Score, threshold and class. None if the file could not be read.
     heat : ndarray of shape (rows, columns), dtype float32, or None
@@ -140,7 +141,7 @@ class Explanation:
 
 
 class Explanations(Sequence[Explanation]):
-    """Explanations of image files, in their order; a notebook shows the first figures.
+    """Explanations of image files, in their order. A notebook shows the first figures.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ class Explanations(Sequence[Explanation]):
 
     def __repr__(self) -> str:
         failed = sum(1 for row in self if row.error)
-        return f"Explanations({len(self)} images{f', {failed} failed' if failed else ''})"
+        return f"Explanations({plural(len(self), 'image')}{f', {failed} failed' if failed else ''})"
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each file: score, verdict, and where the map is strongest."""

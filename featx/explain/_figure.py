@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#0072B2", "#B35806", "#555555"
-"""Okabe and Ito's blue; the orange of the map, dark enough for letters."""
+"""Okabe and Ito's blue, and the orange of the map, dark enough for letters."""
 
-CAUTION = (
+MAP_CAUTION = (
     "A heat map says which places the score came from. It doesn't prove why, and it is no "
     "diagnosis. Research software, not a medical device."
 )
@@ -99,7 +99,7 @@ def explanation_figure(
     neighbors: Sequence[tuple[Neighbor, NDArray[np.floating] | None]] = (),
     notes: Sequence[str] = (),
 ) -> Figure:
-    """Draw an explanation; a neighbor whose file is gone has no pixels.
+    """Draw an explanation. A neighbor whose file is gone has no pixels.
 
     Values of the image are 0..255, of shape (height, width, 1 or 3), at its own aspect ratio.
     """
@@ -118,7 +118,7 @@ def explanation_figure(
     bar = middle.colorbar(heat_scale(heat), ax=[plain, mapped], shrink=0.9, pad=0.02)
     bar.set_label(f"{method.meaning} ({method.unit} of {_plain(verdict.classes[1])})")
     _draw_neighbors(bottom, neighbors)
-    figure.supxlabel("\n".join([*notes, CAUTION]), fontsize=8, color=GREY)
+    figure.supxlabel("\n".join([*notes, MAP_CAUTION]), fontsize=8, color=GREY)
     return figure
 
 

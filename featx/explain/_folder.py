@@ -1,4 +1,4 @@
-"""What `featx explain` leaves in a folder: a figure for each image, and a table as CSV and JSON."""
+"""Files of `featx explain`: a figure for each image, and a table as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 def as_csv(explanations: Sequence[Explanation]) -> str:
-    """Return explanations as CSV text; the paths of neighbors are a JSON list."""
+    """Return explanations as CSV text. The paths of neighbors are a JSON list."""
     text = io.StringIO()
     write = row_writer(text)
     write(COLUMNS)
@@ -55,7 +55,7 @@ def as_json(explanations: Sequence[Explanation], about: dict[str, Any]) -> str:
 
 
 def figure_names(files: Sequence[Path]) -> list[str]:
-    """Name a figure for each image; images that share a name get numbers.
+    """Name a figure for each image. Images that share a name get numbers.
 
     Some file systems take a.png and A.png for one.
     """

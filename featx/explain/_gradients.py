@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH = 16
+BATCH_SIZE = 16
 
 
 def gradient_maps(
     network: Any, grid: NDArray[np.floating], mean: NDArray[np.floating] | None = None
 ) -> NDArray[np.float32]:
-    """Explain a Keras head; members of an ensemble are averaged.
+    """Explain a Keras head. Members of an ensemble are averaged.
 
     The study's network is explained by Grad-CAM (Selvaraju et al., ICCV 2017) at its first
     convolution: activations times the mean gradient of their channel. Its last one, where Grad-CAM
@@ -29,8 +29,8 @@ def gradient_maps(
 
     members = [part for part in network.layers if isinstance(part, keras.Sequential)] or [network]
     maps = np.zeros(grid.shape[:3], np.float32)
-    for start in range(0, len(grid), BATCH):
-        part = slice(start, start + BATCH)
+    for start in range(0, len(grid), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
         for member in members:
             maps[part] += _maps(member, grid[part], mean) / len(members)
     return maps

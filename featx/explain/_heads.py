@@ -1,4 +1,4 @@
-"""What is inside a fitted head, under its calibration."""
+"""The classifier inside a fitted head, under its calibration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from featx.heads import CalibratedHead, KerasHead
 
 
 class Link(NamedTuple):
-    """How a decision function becomes the logit of a score: slope * decision + intercept."""
+    """Map from a decision function to the logit of a score: slope * decision + intercept."""
 
     slope: float = 1.0
     intercept: float = 0.0

@@ -12,7 +12,7 @@ from featx.explain._heads import classifier_of, link_of
 from featx.heads import SpatialPooling
 
 EPSILON = np.float32(1e-6)
-"""What `SpatialPooling` adds to standard deviations."""
+"""Term that `SpatialPooling` adds to standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Linear:
 
     @classmethod
     def of(cls, head: Any) -> Linear | None:
-        """Undo calibration, principal components and scaling; None if a head isn't linear."""
+        """Undo calibration, principal components and scaling. None if a head isn't linear."""
         classifier = classifier_of(head)
         # An SVC has weights only if its kernel is linear.
         coefficients = getattr(classifier, "coef_", None)
@@ -114,7 +114,7 @@ def _is_maximum(how: str, vector: int) -> bool:
 def _of_maxima(
     cells: NDArray[np.float32], maxima: NDArray[np.float32], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give each channel's maximum to the cell that has it; cells that tie share it."""
+    """Give each channel's maximum to the cell that has it. Cells that tie share it."""
     there = cells == maxima[:, np.newaxis]
     each = maxima * weight / there.sum(axis=1)
     return np.asarray(np.einsum("nkc,nc->nk", there, each))

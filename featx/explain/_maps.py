@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,12 @@ from featx.explain._gradients import gradient_maps
 from featx.explain._heads import network_of, unit_of
 from featx.explain._linear import Linear, linear_maps
 from featx.explain._occlusion import occlusion_maps
+from featx.heads._head import Head
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a head's heat maps are made.
+    """Method of a head's heat maps.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ MEANINGS = {
 }
 
 
-def method_of(head: Any) -> Method:
+def method_of(head: Head) -> Method:
     """Return how `heat_maps` explains a head."""
     name = "occlusion"
     if network_of(head) is not None:
@@ -61,7 +61,7 @@ def method_of(head: Any) -> Method:
 
 @own_keras_settings()
 def heat_maps(
-    head: Any, embeddings: NDArray[np.floating], *, mean: NDArray[np.floating] | None = None
+    head: Head, embeddings: NDArray[np.floating], *, mean: NDArray[np.floating] | None = None
 ) -> NDArray[np.float32]:
     """Return which cells of the grid speak for the positive class, and which against it.
 
@@ -82,7 +82,7 @@ def heat_maps(
     Returns
     -------
     ndarray of shape (images, rows, columns), dtype float32
-        In units of the positive class's logit (see `method_of`): above 0 speaks for it.
+        Maps in units of the positive class's logit (see `method_of`): above 0 speaks for it.
 
     Raises
     ------

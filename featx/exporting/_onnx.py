@@ -68,27 +68,20 @@ def export_onnx(
 
     The graph takes ``pixels``, float32 of shape (images, size, size, 3), RGB values 0..255, and
     gives ``score``, float32 of shape (images,): preprocessing, standardization, backbone, head and
-    recalibration are in it; reading and resizing files isn't. It computes in float32 whatever the
+    recalibration are in it. Reading and resizing files isn't. It computes in float32 whatever the
     run's embeddings were made with.
 
     Parameters
     ----------
     run
         Run to write.
-    path
-        File to write.
-    weights
-        Place of the backbone's weights, if they were moved since the fit.
-    force
-        Whether a file that is there already is replaced.
+    path, weights, force
+        See `featx.Run.export_onnx`, which raises the same errors.
 
     Raises
     ------
-    InputError
-        If a file is there already, a package of ``featx[onnx]`` is missing, or the run can't be
-        written so.
     FeatxError
-        If the graph's scores differ from featx's by more than 0.001; nothing is written then.
+        If the graph's scores differ from featx's by more than 0.001. Then nothing is written.
 
     Examples
     --------
@@ -117,7 +110,7 @@ def export_onnx(
     if not difference <= SCORE_TOLERANCE:
         raise FeatxError(
             f"the graph's scores differ from featx's by up to {difference:.2g}, which is more than "
-            f"{SCORE_TOLERANCE:g}; nothing was written",
+            f"{SCORE_TOLERANCE:g}. Nothing was written",
             "Please report it with the run's run.json.",
         )
     with output_path(path, replace=force) as temporary:

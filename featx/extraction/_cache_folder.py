@@ -26,7 +26,7 @@ from featx_cache.files import (
 )
 
 SPEC_NAME = "spec.json"
-OTHER_SETTINGS = "Use the same settings, or another `cache` folder."
+OTHER_SETTINGS_HINT = "Use the same settings, or another `cache` folder."
 INDEX_WAIT_SECONDS = 600.0
 """Time to wait for another process that writes the index, a minute for a million images."""
 _LOCK_NAME = ".lock"
@@ -90,14 +90,14 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
                 f"the cache {folder} is being made with other settings",
                 written,
                 mine,
-                OTHER_SETTINGS,
+                OTHER_SETTINGS_HINT,
             )
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(mine, indent=2) + "\n")
 
 
 def keep_standardization(folder: Path, standardization: Standardization) -> None:
-    """Write the statistics with which the network's input is standardized; runs copy them."""
+    """Write the statistics with which the network's input is standardized. Runs copy them."""
     path = folder / STANDARDIZATION_NAME
     with index_lock(folder):
         if not path.is_file():

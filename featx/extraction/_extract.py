@@ -20,6 +20,7 @@ from featx.extraction._spec import StorageDtype
 from featx.extraction._standardization import standardize
 from featx.images import AugmentationSpec, DecodingSpec, preset_augmentation
 from featx_cache import Cache, open_cache
+from featx_cache._text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +132,7 @@ def extract(  # noqa: PLR0913
             layer=layer,
             device=device,
         )
-    elif (weights, input_size, layer, preprocess, precision, device) != _UNCHOSEN:
+    elif (weights, input_size, layer, preprocess, precision, device) != _DEFAULT_CHOICES:
         raise InputError(
             "a loaded backbone has its own weights, input size, layer, preprocessing, precision "
             "and device",
@@ -154,11 +155,12 @@ def extract(  # noqa: PLR0913
         progress=progress,
     )
     if report.skipped:
-        progress.note(f"{len(report.skipped)} unreadable images were skipped: see `cache.skipped`")
+        skipped = plural(len(report.skipped), "unreadable image")
+        progress.note(f"Skipped {skipped}: see `cache.skipped`.")
     return open_cache(cache)
 
 
-_UNCHOSEN = ("imagenet", None, None, None, "auto", "auto")
+_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto")
 """Parameters of a backbone that nobody has chosen."""
 
 

@@ -41,6 +41,7 @@ from featx.extraction._spec import ExtractionSpec, StorageDtype
 from featx.images import AugmentationSpec, DecodingSpec, UnreadableImageError, decode
 from featx_cache import open_cache
 from featx_cache._index import SHARDS_NAME, Provenance, write_index
+from featx_cache._text import plural
 from featx_cache.files import Claims
 
 ROWS_PER_SHARD = 240
@@ -95,7 +96,7 @@ class ExtractionOptions:
 
 @dataclass(slots=True)
 class ExtractionReport:
-    """What an extraction did; `extract_images` returns it.
+    """Counts of an extraction. `extract_images` returns them.
 
     Attributes
     ----------
@@ -279,8 +280,8 @@ class _Extraction:
                     yield result
             if busy and not told:
                 self.progress.note(
-                    f"Another featx extract is making {len(busy)} shards of this cache; "
-                    "waiting for it"
+                    f"Another featx extract is making {plural(len(busy), 'shard')} of this cache. "
+                    "This one waits for it."
                 )
                 told = True
             while busy and not any(claims.is_free(task.name) for task in busy):
@@ -290,7 +291,7 @@ class _Extraction:
     def _write_index(
         self, finished: FinishedShards, unreadable: dict[str, str], report: ExtractionReport
     ) -> pd.DataFrame:
-        """Write the index over all shards that there are now; return its image table."""
+        """Write the index over all shards that there are now. Return its image table."""
         table = self.manifest.table
         hashes = dict(zip(table["path"], table["sha256"], strict=True))
         reasons = {hashes[path]: reason for path, reason in unreadable.items()}
@@ -315,7 +316,7 @@ class _Extraction:
 
 
 def _images_of(folder: Path) -> pd.DataFrame | None:
-    """Return the image table of a finished cache; None if there is none."""
+    """Return the image table of a finished cache. None if there is none."""
     try:
         return open_cache(folder).images
     except NotACacheError:

@@ -32,10 +32,10 @@ BATCHES_AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all shards of an extraction have in common.
+    """Settings that all shards of an extraction have in common.
 
     Folders are absolute, since other machines may work on the job. A shard's last batch is filled
-    up. `fail_fast` makes an unreadable image an error; else it is left out.
+    up. `fail_fast` makes an unreadable image an error. Otherwise it is left out.
     """
 
     root: Path

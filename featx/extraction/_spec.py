@@ -17,7 +17,7 @@ StorageDtype = Literal["float16", "float32"]
 
 
 class ExtractionSpec(Spec):
-    """All that makes the embeddings of a cache; its fingerprint is stored in every shard.
+    """All that makes the embeddings of a cache. Its fingerprint is stored in every shard.
 
     Attributes
     ----------

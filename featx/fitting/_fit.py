@@ -26,6 +26,7 @@ from featx.training import TrainingData, load_training_data, out_of_fold
 from featx.training._scoring import FOLDS
 from featx.tuning._spec import JOURNAL_NAME
 from featx_cache import Cache
+from featx_cache._text import plural
 
 
 def fit(  # noqa: PLR0913
@@ -50,10 +51,10 @@ def fit(  # noqa: PLR0913
     Parameters
     ----------
     cache
-        Cache of embeddings; see `featx.load_cache`.
+        Cache of embeddings. See `featx.load_cache`.
     head
         Name of a head, such as ``logreg``, a spec with its settings, or any unfitted classifier of
-        scikit-learn; see `featx.heads.head_spec`.
+        scikit-learn. See `featx.heads.head_spec`.
     run
         Directory to write. It appears whole or not at all.
     accuracy_floor
@@ -74,7 +75,7 @@ def fit(  # noqa: PLR0913
         Types in your own classifier that skops reads from a file only if they are trusted. The
         error of a fit lists them.
     progress
-        Bars (True), nothing (False), or an object that shows progress.
+        Bars by default. False is silent. An object may show the progress, too.
 
     Returns
     -------
@@ -125,14 +126,16 @@ def check_folds(folds: int) -> None:
     """Refuse a number of folds that leaves nobody to be held out."""
     if folds < 2:
         raise InputError(
-            f"{folds} folds hold no patient out", "Give `folds` at least 2.", parameter="folds"
+            f"{plural(folds, 'fold')} can't hold a patient out",
+            "Give `folds` at least 2.",
+            parameter="folds",
         )
 
 
 def fit_on(
     data: TrainingData, cache: Cache, settings: FitSettings, progress: Progress
 ) -> FittedRun:
-    """Fit a head on data that was read before; see `fit`."""
+    """Fit a head on data that was read before. See `fit`."""
     spec, started = settings.head, time.perf_counter()
     _note_components(spec, data, progress)
     with _training_state(data, cache, settings, progress) as state:
@@ -143,7 +146,7 @@ def fit_on(
             folds=settings.folds,
             tta=settings.tta,
             accuracy_floor=settings.accuracy_floor,
-            workplace=state,
+            work_folder=state,
             progress=progress,
         )
         known = Scores.from_table(scores, cache.classes, "out of fold")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from featx._progress import Progress, progress_of
 from featx._scores import Scores
@@ -18,6 +17,7 @@ from featx.evaluation import Metrics, evaluate_scores
 from featx.fitting._studies import study_folder
 from featx.fitting._trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
+from featx.heads._head import Head
 from featx.plots._style import new_axes, save_figure
 from featx.plots._training import pareto_front
 from featx.runs import FittedRun
@@ -68,7 +68,7 @@ def tune(  # noqa: PLR0913
     Parameters
     ----------
     cache
-        Cache of embeddings; see `featx.load_cache`.
+        Cache of embeddings. See `featx.load_cache`.
     search
         Heads, settings and operating point that are searched.
     run
@@ -84,7 +84,7 @@ def tune(  # noqa: PLR0913
         Whether a run that is there already is replaced, and a study beside it that searches
         something else.
     progress
-        Bars (True), nothing (False), or an object that shows progress.
+        Bars by default. False is silent. An object may show the progress, too.
 
     Returns
     -------
@@ -118,9 +118,9 @@ def tune(  # noqa: PLR0913
         require_free(target, force)  # another search may just have ended
         found = _search(cache, search, location, budget, force, shown)
         with database_errors(location):
-            tuned = _TunedRun(cache, found, budget, target, force, shown).write()
+            fitted = _BestTrialRun(cache, found, budget, target, force, shown).write()
         remove_own(folder, STUDY)
-    return tuned
+    return fitted
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def _search(
 
 
 @dataclass(frozen=True, slots=True)
-class _TunedRun:
+class _BestTrialRun:
     """A run to be: the best trial of a search, on fresh folds."""
 
     cache: Cache
@@ -189,7 +189,7 @@ class _TunedRun:
             data.searched,
             seed=spec.seed + 1,
             accuracy_floor=spec.accuracy_floor,
-            workplace=state,
+            work_folder=state,
             progress=self.progress,
         )
         seconds = time.perf_counter() - started
@@ -242,7 +242,7 @@ class _TunedRun:
             seconds_saved_by_pruning=self.found.seconds_saved,
         )
 
-    def _promise(self, head: Any, set_aside: TrainingData, known: Scores) -> Promise:
+    def _promise(self, head: Head, set_aside: TrainingData, known: Scores) -> Promise:
         """Calibrate a promise on patients whom neither the search nor the head has seen."""
         rows, spec = set_aside.originals, self.found.search.spec
         assert spec.guarantee is not None

@@ -19,6 +19,7 @@ from featx.backbones._standardization import STANDARDIZATION_NAME, load_standard
 from featx.evaluation import Metrics, Reference
 from featx.extraction._spec import spec_of
 from featx.heads import HeadSpec, head_file, save_head
+from featx.heads._head import Head
 from featx.plots._training import save_learning_curves
 from featx.runs import FittedRun
 from featx.runs._folder import run_folder
@@ -58,7 +59,7 @@ TIMED_IMAGES = 128
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """Settings of one fit; see `featx.fitting.fit`."""
+    """Settings of one fit. See `featx.fitting.fit`."""
 
     head: HeadSpec
     run: Path
@@ -121,7 +122,7 @@ def fit_final_head(
             np.flatnonzero(data.fitted),
             advance,
             accuracy_floor=settings.accuracy_floor,
-            workplace=state / "final" if state is not None else None,
+            work_folder=state / "final" if state is not None else None,
         )
     history.add("final", classifier)
     return FinalHead(classifier, time.perf_counter() - started)
@@ -212,7 +213,7 @@ class RunWriter:
         Reference.write(path, self.cache.blocks(np.flatnonzero(untouched & fitted)))
 
 
-def _seconds_per_image(classifier: Any, cache: Cache) -> float:
+def _seconds_per_image(classifier: Head, cache: Cache) -> float:
     """Time the head on embeddings as they are cached, pooling included."""
     rows = cache.row_numbers(splits=FITTED_SPLITS, copies=False)[:TIMED_IMAGES]
     embeddings = cache.read(rows)

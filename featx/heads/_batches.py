@@ -127,7 +127,7 @@ def rows_of_images(images: NDArray[Any]) -> list[NDArray[np.intp]]:
 
 
 def scores_of(network: Any, X: Embeddings, batch_size: int) -> NDArray[np.float32]:
-    """Score embeddings batch by batch; returns shape (images,)."""
+    """Score embeddings batch by batch. Returns shape (images,)."""
     parts = [
         np.asarray(network(X[start : start + batch_size], training=False))
         for start in range(0, len(X), batch_size)
@@ -154,7 +154,7 @@ def prefetched(
     *signature : pairs of shape and dtype
         Shape and dtype of each array in a batch.
     steps
-        Number of batches; None for no end.
+        Number of batches. None for no end.
     """
     import tensorflow as tf
 

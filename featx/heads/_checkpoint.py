@@ -18,7 +18,7 @@ from featx.heads._stopping import BestEpoch
 from featx_cache.files import atomic_path
 
 History = list[dict[str, float]]
-UNREADABLE = (
+UNREADABLE_FILE_ERRORS = (
     OSError,
     EOFError,
     ValueError,
@@ -81,7 +81,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
                 facts = json.loads(str(file["facts"]))
                 variables, best = _list(file, "variable"), _list(file, "best")
                 optimizer = _list(file, "optimizer")
-        except UNREADABLE:
+        except UNREADABLE_FILE_ERRORS:
             return None
         shapes = [v.shape for v in model.variables] == [v.shape for v in variables]
         wanted = 0 if facts["finished"] else len(model.optimizer.variables)

@@ -10,18 +10,11 @@ from sklearn.base import clone, is_classifier
 
 from featx.errors import InputError
 
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_MEMORY_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def require_classifier(estimator: Any) -> None:
-    """Raise if an object isn't a classifier of scikit-learn that gives scores.
-
-    Raises
-    ------
-    InputError
-        If it is a class, no classifier, or has neither ``predict_proba`` nor
-        ``decision_function``.
-    """
+    """Raise if an object isn't a classifier of scikit-learn that gives scores."""
     if isinstance(estimator, type):
         name = estimator.__name__
         raise InputError(
@@ -61,7 +54,7 @@ def described(estimator: Any) -> str:
             text = estimator.__repr__(N_CHAR_MAX=2**20)
         except TypeError:  # a class with a text of its own
             text = repr(estimator)
-    return " ".join(_ADDRESS.sub("", text).split())
+    return " ".join(_MEMORY_ADDRESS.sub("", text).split())
 
 
 def seeded_clone(estimator: Any, seed: int) -> Any:

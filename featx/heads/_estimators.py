@@ -65,7 +65,7 @@ class LimitedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
-        """Project; returns an ndarray of shape (images, components)."""
+        """Project. Returns an ndarray of shape (images, components)."""
         check_is_fitted(self, "pca_")
         array = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         return np.asarray(self.pca_.transform(array))
@@ -109,7 +109,7 @@ class LimitedKNeighbors(KNeighborsClassifier):  # type: ignore[misc]
         n_neighbors: int | None = None,
         return_distance: bool = True,
     ) -> Any:
-        """Find neighbors; see scikit-learn."""
+        """Find neighbors. See scikit-learn."""
         wanted = self.n_neighbors if n_neighbors is None else n_neighbors
         return super().kneighbors(X, min(wanted, self.n_samples_fit_), return_distance)
 
@@ -138,7 +138,7 @@ class ShrunkLDA(LinearDiscriminantAnalysis, auto_wrap_output_keys=None):  # type
         super().__init__(solver="lsqr", shrinkage=shrinkage)
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> ShrunkLDA:
-        """Fit; see scikit-learn.
+        """Fit. See scikit-learn.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What every head can do."""
+"""Protocol of every head."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Head(Protocol):
     classes_: NDArray[Any]
 
     def fit(self, X: Any, y: Any, **rows: Any) -> Self:
-        """Fit on embeddings and labels; `featx.heads.build` says what ``rows`` may be."""
+        """Fit on embeddings and labels. `featx.heads.build` says what ``rows`` may be."""
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likelier class of each image."""

@@ -133,7 +133,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         images: ArrayLike | None = None,
         copies: ArrayLike | None = None,
         on_epoch: EpochCallback | None = None,
-        workplace: Path | None = None,
+        work_folder: Path | None = None,
         callbacks: Sequence[Any] = (),
     ) -> KerasHead:
         """Train on embeddings.
@@ -153,7 +153,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             out. If None, the first row of each image counts as untouched.
         on_epoch
             Function that is called after each epoch with its metrics.
-        workplace
+        work_folder
             Folder for the state after each epoch and for TensorBoard's event files. A fit that
             finds states there goes on from them.
         callbacks
@@ -206,8 +206,8 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 accuracy_floor=self.accuracy_floor,
                 logging=Logging(
                     on_epoch,
-                    workplace / f"tensorboard-{member}" if workplace is not None else None,
-                    workplace / f"state-{member}.npz" if workplace is not None else None,
+                    work_folder / f"tensorboard-{member}" if work_folder is not None else None,
+                    work_folder / f"state-{member}.npz" if work_folder is not None else None,
                     tuple(callbacks),
                 ),
             )

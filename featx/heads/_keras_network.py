@@ -37,11 +37,6 @@ def build_network(
     -------
     keras.Sequential
         Network that isn't compiled. Its output is float32 under every precision policy.
-
-    Raises
-    ------
-    InputError
-        If layers of the user's own can't be built or don't fit the embeddings.
     """
     from keras import Input, Sequential, layers
 

@@ -18,7 +18,14 @@ from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
 from featx_cache._text import first_line
 
-FORBIDDEN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "InputLayer")
+FORBIDDEN_LAYERS = (
+    "Lambda",
+    "TFSMLayer",
+    "TorchModuleWrapper",
+    "JaxLayer",
+    "FlaxLayer",
+    "InputLayer",
+)
 """Layers that may hold code or other models, or that featx adds itself."""
 
 MAX_CONFIG_BYTES = 2**16
@@ -30,18 +37,12 @@ MAX_WEIGHTS, MAX_OUTPUT = 2**27, 2**22
 """Largest number of weights in a head, and of outputs of a layer for one image. Each is half a
 gigabyte in float32, the outputs in a batch of 32."""
 
-UNBUILDABLE = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+BUILD_ERRORS = (TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
 """Errors that Keras raises if a layer's settings are wrong or missing."""
 
 
 def read_head_config(path: Path) -> dict[str, Any]:
-    """Read the settings of a head from a YAML file.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or isn't a YAML mapping.
-    """
+    """Read the settings of a head from a YAML file."""
     if not path.is_file():
         raise InputError(f"there is no head config {path}", "Give `head_config` a YAML file.")
     if path.stat().st_size > MAX_CONFIG_BYTES:
@@ -60,7 +61,7 @@ def read_head_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(
             f"{path} is not a mapping of settings",
-            "It begins like `epochs: 20`; see docs/heads.md.",
+            "It begins like `epochs: 20`. See docs/heads.md.",
         )
     if content.get("layers") is not None:
         content["layers"] = _normal(content["layers"], path)
@@ -96,13 +97,7 @@ def layers_of(network: Any) -> tuple[dict[str, Any], ...]:
 
 @own_keras_settings()
 def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse layers that Keras doesn't have or that could run code.
-
-    Raises
-    ------
-    InputError
-        If there is such a layer. Known layers that look like it are suggested.
-    """
+    """Refuse layers that Keras doesn't have or that could run code."""
     import keras
 
     known = [
@@ -110,7 +105,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
         for name, layer in vars(keras.layers).items()
         if isinstance(layer, type)
         and issubclass(layer, keras.layers.Layer)
-        and name not in FORBIDDEN
+        and name not in FORBIDDEN_LAYERS
     ]
     if not described:
         raise InputError("a head of your own has no layers", "See docs/heads.md for an example.")
@@ -118,7 +113,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
         name = str(layer.get("class_name"))
         if name in known:
             continue
-        if name in FORBIDDEN:
+        if name in FORBIDDEN_LAYERS:
             raise InputError(
                 f"layer {number} of the head is a {name}, which may hold code",
                 "Heads are made of Keras's own layers.",
@@ -133,13 +128,7 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
 def build_layers(
     described: Sequence[Mapping[str, Any]], embedding_shape: tuple[int, ...], seeds: Iterator[int]
 ) -> Any:
-    """Build a Sequential of the user's layers, seeded, with one sigmoid at its end.
-
-    Raises
-    ------
-    InputError
-        If a layer can't be built or doesn't fit what comes before it.
-    """
+    """Build a Sequential of the user's layers, seeded, with one sigmoid at its end."""
     import keras
 
     check_layers(described)
@@ -171,7 +160,7 @@ def _add_layers(
     *,
     modest: bool = False,
 ) -> Any:
-    """Build a Sequential of just these layers; `modest` checks the size after each."""
+    """Build a Sequential of just these layers. `modest` checks the size after each."""
     import keras
 
     network = keras.Sequential([keras.Input(embedding_shape)])
@@ -187,7 +176,7 @@ def _add_layers(
                 network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
                 if modest:
                     _require_modest(network)
-            except UNBUILDABLE as error:
+            except BUILD_ERRORS as error:
                 raise InputError(
                     f"layer {number} of the head ({name}) can't be built: "
                     f"{first_line(error)[:200]}",

@@ -16,7 +16,7 @@ Pooling = Literal["average", "max", "average+max", "pyramid", "flatten"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 PYRAMID_SIDE = 3
 STANDARDIZE_EPSILON = 1e-6
-"""What standardizing adds to a vector's standard deviation."""
+"""Term that standardizing adds to a vector's standard deviation."""
 
 
 class SpatialPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

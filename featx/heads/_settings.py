@@ -41,7 +41,7 @@ Components = Annotated[
 
 
 class KerasSettings(Spec):
-    """Settings of the Keras head; each field has a description.
+    """Settings of the Keras head. Each field has a description.
 
     Examples
     --------

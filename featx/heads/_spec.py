@@ -1,4 +1,4 @@
-"""Which head, with which settings."""
+"""Specs of heads: a name and settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from featx_cache._text import first_line
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
 OPTIONS = ("seed", "calibration", "epochs", "copies_per_epoch", "ensemble", "precision")
-"""What has an option of its own on the command line."""
+"""Settings that have options of their own on the command line."""
 
 Calibration = Literal["sigmoid", "isotonic", "temperature"]
 
@@ -81,12 +81,12 @@ class HeadSpec(Spec):
 
     @property
     def keras(self) -> KerasSettings | None:
-        """Settings of the Keras head; None for the others."""
+        """Settings of the Keras head. None for the others."""
         return self.settings if isinstance(self.settings, KerasSettings) else None
 
     @property
     def baseline(self) -> BaselineSettings | None:
-        """Settings of a head of scikit-learn; None for the Keras head."""
+        """Settings of a head of scikit-learn. None for the Keras head."""
         return self.settings if isinstance(self.settings, BaselineSettings) else None
 
     @property
@@ -109,7 +109,7 @@ class HeadSpec(Spec):
 
     @property
     def trusted(self) -> tuple[str, ...]:
-        """Types that the caller trusts in a classifier of their own; see `head_spec`."""
+        """Types that the caller trusts in a classifier of their own. See `head_spec`."""
         return self._trusted
 
     def classifier(self) -> Any:
@@ -209,7 +209,7 @@ def head_spec(
         Name of a head, a `HeadSpec` (returned as it is), or an unfitted classifier, such as a
         ``Pipeline``. A `KerasHead` becomes a spec of ``keras`` with its parameters.
     representation
-        Pooling of the embeddings; see `SpatialPooling`. None takes the head's default, which is
+        Pooling of the embeddings. See `SpatialPooling`. None takes the head's default, which is
         ``pyramid``.
     seed
         Seed of the head. Each ``random_state`` that is None in a classifier of your own, or in
@@ -279,13 +279,7 @@ def _parameters_of(head: KerasHead) -> dict[str, Any]:
 
 
 def require_head(name: str) -> HeadName:
-    """Return the name of a head as it was typed.
-
-    Raises
-    ------
-    InputError
-        If there is no such head. One that looks like it is suggested.
-    """
+    """Return the name of a head as it was typed."""
     require_known("head", name, HEADS)
     return cast(HeadName, name)
 

@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 from featx.errors import InputError
 from featx.heads._calibration import CalibratedHead
 from featx.heads._estimators import LimitedKNeighbors, LimitedPCA
+from featx.heads._head import Head
 from featx.heads._keras_head import KerasHead
 from featx.heads._pooling import STANDARDIZE_EPSILON, SpatialPooling, regions
 
@@ -27,7 +28,7 @@ _DISTANCE_EPSILON = 1e-300
 
 
 class Response(NamedTuple):
-    """What a classifier answers.
+    """Answer of a classifier.
 
     Attributes
     ----------
@@ -41,13 +42,13 @@ class Response(NamedTuple):
     kind: Literal["logit", "margin", "probability"]
 
 
-def as_tensors(head: Any) -> Tensors:
+def as_tensors(head: Head) -> Tensors:
     """Write a fitted head as TensorFlow operations.
 
     Parameters
     ----------
     head
-        Fitted head; see `featx.heads.load_head`.
+        Fitted head. See `featx.heads.load_head`.
 
     Returns
     -------
@@ -174,13 +175,7 @@ def _interpolation(x: Any, y: Any) -> Tensors:
 
 
 def response_of(classifier: Any) -> Response:
-    """Return what a fitted classifier answers: its decision function, or its probability.
-
-    Raises
-    ------
-    InputError
-        If this kind of classifier can't be written so.
-    """
+    """Return what a fitted classifier answers: its decision function, or its probability."""
     match classifier:
         case KerasHead():
             return Response(_network(classifier.model_), "probability")

@@ -36,7 +36,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Where a training reports its epochs.
+    """Places that a training reports its epochs to.
 
     A training that finds the file `checkpoint`, its state after an epoch, goes on from there.
     """

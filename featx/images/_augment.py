@@ -17,7 +17,7 @@ FillMode = Literal["nearest", "constant", "reflect", "wrap"]
 
 
 class AugmentationSpec(Spec):
-    """How copies differ from their image. The defaults are the study's.
+    """Differences of copies from their image. The defaults are the study's.
 
     Names, units and order are those of Keras's ``ImageDataGenerator``.
 
@@ -30,7 +30,7 @@ class AugmentationSpec(Spec):
     rotation
         Largest rotation in degrees, either way.
     zoom
-        Largest zoom as a fraction; each axis is drawn from ``[1 - zoom, 1 + zoom]``.
+        Largest zoom as a fraction. Each axis is drawn from ``[1 - zoom, 1 + zoom]``.
     width_shift, height_shift
         Largest shift as a fraction of the image's side, either way.
     horizontal_flip

@@ -39,7 +39,7 @@ class CodestreamError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Codestream:
-    """What a codestream holds.
+    """Size and parts of a codestream.
 
     Attributes
     ----------
@@ -67,14 +67,7 @@ class Codestream:
 
 
 def read_codestream(data: bytes) -> Codestream:
-    """Read the header of a codestream, without decoding.
-
-    Raises
-    ------
-    CodestreamError
-        If it is none of the three, damaged, or has so many tiles, code blocks or precincts that
-        a decoder would take far more memory than an image of its size needs.
-    """
+    """Read the header of a codestream, without decoding."""
     try:
         return _jpeg(data) if data.startswith(_START) else _jpeg2000(data)
     except (IndexError, struct.error) as error:

@@ -23,7 +23,7 @@ from featx_cache.files import open_regular
 
 
 class DecodingSpec(Spec):
-    """How a file becomes a square of pixels, as far as it changes the numbers.
+    """Settings that turn a file into a square of pixels and change its numbers.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class DecodingSpec(Spec):
 
 
 class UnreadableImageError(FeatxError):
-    """An image file can't be decoded; `reason` says why, without the path.
+    """An image file can't be decoded. `reason` says why, without the path.
 
     Examples
     --------

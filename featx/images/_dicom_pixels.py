@@ -74,13 +74,7 @@ def _contradiction(*keywords: str) -> NoImageError:
 
 
 def read_pixels(dataset: Any) -> StoredPixels:
-    """Decode the pixels of a data set from `featx.data._dicom.read_header`.
-
-    Raises
-    ------
-    NoImageError
-        If they can't be decoded, or the header leaves open what they are.
-    """
+    """Decode the pixels of a data set from `featx.data._dicom.read_header`."""
     if dataset.Rows * dataset.Columns > LARGEST_IMAGE:
         raise NoImageError(f"Rows x Columns are more than the limit of {LARGEST_IMAGE} pixels")
     try:
@@ -261,7 +255,7 @@ def _bits_allocated(
 
 
 def _require_length(dataset: Any, length: int, pixel_bits: int, photometric: str) -> None:
-    """Refuse uncompressed pixels that are too few or too many; a little padding may follow."""
+    """Refuse uncompressed pixels that are too few or too many. A little padding may follow."""
     bits = dataset.Rows * dataset.Columns * pixel_bits
     expected = -(-bits // 8) if photometric != "YBR_FULL_422" else bits // 24 * 2
     if length < expected:

@@ -20,7 +20,7 @@ _BYTE = 8
 
 @dataclass(frozen=True, slots=True)
 class LookupTable:
-    """What values become. Values beyond the table become its first or its last entry.
+    """Table of new values. Values beyond the table become its first or its last entry.
 
     Attributes
     ----------

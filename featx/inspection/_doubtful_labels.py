@@ -11,6 +11,7 @@ from featx.heads import HeadSpec
 from featx.inspection._findings import Finding, first_examples
 from featx.training import load_training_data, out_of_fold
 from featx_cache import Cache
+from featx_cache._text import plural
 
 
 def rank_labels(
@@ -67,7 +68,7 @@ def check_labels(manifest: Manifest, ranked: pd.DataFrame) -> list[Finding]:
             "doubtful-labels",
             "warning",
             count,
-            f"{count} label{'s' * (count != 1)} that the embeddings contradict",
+            f"{plural(count, 'label')} that the embeddings contradict",
             "Some are hard cases, some mistakes: have somebody read these images again.",
             first_examples(examples),
             {"paths": doubtful["path"].tolist()},

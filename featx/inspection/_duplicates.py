@@ -130,7 +130,7 @@ def check_duplicates(manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> li
 def _findings(
     kind: str, problem: str, sets: list[list[int]], table: pd.DataFrame
 ) -> Iterator[Finding]:
-    """Report sets of duplicates that have different values in a column; see `_PROBLEMS`."""
+    """Report sets of duplicates that have different values in a column. See `_PROBLEMS`."""
     if not sets:
         return
     column, title, advice = _PROBLEMS[problem]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,8 +18,8 @@ from featx.data import ImageSource, Manifest, load_manifest
 from featx.errors import InputError
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
 from featx.inspection._figure_files import require_figures, save_figure
-from featx.plots._style import BLUE, ORANGE
-from featx_cache._text import printable
+from featx.plots._counts import balance_height, class_balance
+from featx.plots._style import BLUE, ORANGE, new_axes, plain_label, shortened
 from featx_cache.files import LOCK_WAIT_SECONDS, lock
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ SIDE = 300
 
 FIGURES = ("counts", "proportions", "sizes", "samples", "one-image", "mean-images", "copies")
 GRID = 5
-MOST_AVERAGED = 1000
+MAX_AVERAGED_IMAGES = 1000
 COPIES_SHOWN = 7
 _IMAGES_PER_TASK = 32
 
@@ -60,7 +59,7 @@ def show_data(
     force
         Whether figures of an earlier call are replaced.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
@@ -110,7 +109,11 @@ def counts_figure(counts: pd.DataFrame) -> Figure:
     place = np.arange(len(counts))
     for number, (label, colour) in enumerate(zip(counts.columns, (BLUE, ORANGE), strict=True)):
         bars = axes.bar(
-            place + (number - 0.5) * 0.4, counts[label], 0.38, color=colour, label=_legend(label)
+            place + (number - 0.5) * 0.4,
+            counts[label],
+            0.38,
+            color=colour,
+            label=plain_label(shortened(label, 28)),
         )
         axes.bar_label(bars, fmt="{:,.0f}", padding=2)
     axes.set_xticks(place, counts.index)
@@ -122,26 +125,12 @@ def counts_figure(counts: pd.DataFrame) -> Figure:
 
 def proportions_figure(counts: pd.DataFrame) -> Figure:
     """Draw the share of each class in each split, and in all of them."""
-    shares = counts.copy()
-    if len(shares) > 1:
-        shares.loc["all"] = counts.sum()
-    totals = shares.sum(axis=1)
-    shares = shares.div(totals, axis=0)
-    figure, axes = _figure((6.4, 1.6 + 0.6 * len(shares)))
-    place, left = np.arange(len(shares)), np.zeros(len(shares))
-    for label, colour in zip(shares.columns, (BLUE, ORANGE), strict=True):
-        values = shares[label].to_numpy()
-        bars = axes.barh(place, values, 0.7, left=left, color=colour, label=_legend(label))
-        # A share too small for its number goes without.
-        texts = [f"{value:.0%}" if value >= 0.06 else "" for value in values]
-        axes.bar_label(bars, texts, label_type="center", color="white", fontweight="bold")
-        left += values
-    names = [f"{name} ({int(total):,})" for name, total in zip(shares.index, totals, strict=True)]
-    axes.set_yticks(place, names)
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="share of the images", title="Class balance by split")
-    axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    shown = counts.copy()
+    if len(shown) > 1:
+        shown.loc["all"] = counts.sum()
+    axes = new_axes(height=balance_height(shown))
+    class_balance(shown, axes)
+    figure: Figure = axes.figure
     return figure
 
 
@@ -155,13 +144,13 @@ def sizes_figure(manifest: Manifest) -> Figure:
         area = 14 + 250 * np.sqrt(sizes["n"] / len(table))
         axes.scatter(
             sizes["width"], sizes["height"], area, color=colour, marker=marker, alpha=0.6,
-            linewidths=1.2, label=f"{_legend(label)}: median {of_class['width'].median():,.0f} x "
-            f"{of_class['height'].median():,.0f}",
+            linewidths=1.2, label=f"{plain_label(shortened(label, 28))}: median "
+            f"{of_class['width'].median():,.0f} x {of_class['height'].median():,.0f}",
         )  # fmt: skip
     widest = max(table["width"].max(), table["height"].max())
     axes.plot([0, widest], [0, widest], color="#999999", linestyle=":", label="square")
     axes.set(xlabel="width (pixels)", ylabel="height (pixels)")
-    axes.set_title("Image sizes as stored; larger marks are more images")
+    axes.set_title("Image sizes as stored (larger marks: more images)")
     axes.set(xlim=(0, 1.06 * table["width"].max()), ylim=(0, 1.06 * table["height"].max()))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -171,7 +160,7 @@ def samples_figure(manifest: Manifest, drawn: Sequence[tuple[int, NDArray[np.flo
     """Draw sample images in a grid, with their labels."""
     table = manifest.table
     texts = [
-        f"{_shortened(table['label'].iloc[i], 20)} ({table['split'].iloc[i]})" for i, _ in drawn
+        f"{shortened(table['label'].iloc[i], 20)} ({table['split'].iloc[i]})" for i, _ in drawn
     ]
     colours = [_colour(manifest, i) for i, _ in drawn]
     return _grid([pixels for _, pixels in drawn], texts, colours, "Images drawn at random")
@@ -184,7 +173,7 @@ def image_figure(manifest: Manifest, position: int, pixels: NDArray[np.float32])
     _draw(axes, pixels)
     axes.set_title(
         # Neither file nor patient: figures are shown around.
-        f"{_shortened(row['label'], 28)}, {row['split']}\n{row['width']} x {row['height']} "
+        f"{shortened(row['label'], 28)}, {row['split']}\n{row['width']} x {row['height']} "
         f"{row['mode']} {row['source']}, shown as {SIDE} x {SIDE}",
         fontsize=9,
         parse_math=False,
@@ -199,12 +188,12 @@ def means_figure(
     figure, axes = _figure((10.5, 4.2), columns=3)
     for cell, mean, label in zip(axes[:2], means, classes, strict=True):
         _draw(cell, mean[..., np.newaxis])
-        cell.set_title(f"mean {_shortened(label, 22)}", parse_math=False)
+        cell.set_title(f"mean {shortened(label, 22)}", parse_math=False)
     difference = means[1] - means[0]
     limit = max(float(np.abs(difference).max()), 1.0)
     shown = axes[2].imshow(difference, cmap="PuOr_r", vmin=-limit, vmax=limit)
     axes[2].set_axis_off()
-    negative, positive = (_shortened(label, 13) for label in classes)
+    negative, positive = (shortened(label, 13) for label in classes)
     axes[2].set_title(f"{positive} − {negative}", parse_math=False)
     figure.colorbar(shown, ax=axes[2], label="grey values, of 255", shrink=0.8)
     figure.suptitle(f"Mean images (at most {number:,} of each class)")
@@ -243,7 +232,7 @@ def _ranges(augmentation: AugmentationSpec) -> str:
 def draw_labels(
     manifest: Manifest, ranked: pd.DataFrame, path: Path, *, force: bool = False
 ) -> None:
-    """Draw the images with the most doubtful labels; see `Inspection.draw_doubtful_labels`."""
+    """Draw the images with the most doubtful labels. See `Inspection.draw_doubtful_labels`."""
     require_figures([path], force)
     positions = pd.Series(range(len(manifest)), index=manifest.table["path"])
     worst = ranked.head(GRID * GRID)
@@ -253,9 +242,9 @@ def draw_labels(
     marked = dict(zip(order, worst["doubtful"], strict=True))
     table, positive = manifest.table, manifest.classes[1]
     texts = [
-        f"{_shortened(Path(table['path'].iloc[i]).name, 30)}\n"
-        f"labelled {_shortened(table['label'].iloc[i], 12)}"
-        f"{' (doubtful)' if marked[i] else ''}\n{_shortened(positive, 18)} score {score[i]:.3f}"
+        f"{shortened(Path(table['path'].iloc[i]).name, 30)}\n"
+        f"labelled {shortened(table['label'].iloc[i], 12)}"
+        f"{' (doubtful)' if marked[i] else ''}\n{shortened(positive, 18)} score {score[i]:.3f}"
         for i, _ in drawn
     ]
     colours = [_colour(manifest, i) for i, _ in drawn]
@@ -272,7 +261,7 @@ def mean_images(
     table, tasks = manifest.table, []
     for number, label in enumerate(manifest.classes):
         paths = table["path"][table["label"] == label].to_numpy(object)
-        chosen = random.permutation(len(paths))[:MOST_AVERAGED]
+        chosen = random.permutation(len(paths))[:MAX_AVERAGED_IMAGES]
         for start in range(0, len(chosen), _IMAGES_PER_TASK):
             tasks.append((number, paths[chosen[start : start + _IMAGES_PER_TASK]].tolist()))
     sums, counts = [np.zeros((SIDE, SIDE)) for _ in range(2)], [0, 0]
@@ -347,18 +336,6 @@ def _draw(axes: Any, pixels: NDArray[np.floating[Any]]) -> None:
 def _colour(manifest: Manifest, position: int) -> str:
     # Dark enough for small letters.
     return "#A04000" if manifest.positive[position] else "#00507F"
-
-
-def _legend(label: str) -> str:
-    """Keep a label from leaving the figure, and from being read as a formula."""
-    return _shortened(label, 28).replace("$", r"\$")
-
-
-def _shortened(text: str, most: int) -> str:
-    """Keep both ends of a long name."""
-    text = printable(text)
-    half = (most - 1) // 2
-    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
 
 
 def _figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:

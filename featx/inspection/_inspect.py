@@ -25,11 +25,12 @@ from featx.inspection._shortcuts import check_shortcuts
 from featx.inspection._splits import check_splits
 from featx_cache import Cache, open_cache
 from featx_cache._index import TEXT
+from featx_cache._text import plural
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
-    """What was found in a data set; `inspect` makes one.
+    """Findings in a data set. `inspect` makes one.
 
     Attributes
     ----------
@@ -40,7 +41,7 @@ class Inspection:
     near
         Links between images that look the same, as positions in the manifest.
     findings
-        What was found, worst first.
+        Findings, worst first.
     labels
         Images by how doubtful their label is: path, label, score (of the positive class) and
         doubtful. None if there were no embeddings to judge them by.
@@ -67,8 +68,9 @@ class Inspection:
 
     def __repr__(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)
-        said = [f"{counts[s]} {s}{'s' * (counts[s] != 1)}" for s in SEVERITIES if counts[s]]
-        return f"Inspection({len(self.manifest):,} images: {', '.join(said) or 'nothing found'})"
+        said = [plural(counts[s], s) for s in SEVERITIES if counts[s]]
+        images = plural(len(self.manifest), "image")
+        return f"Inspection({images}: {', '.join(said) or 'nothing found'})"
 
     def _repr_html_(self) -> str:
         said = f"{self!r}. {positive_sentence(self.manifest.classes)}"
@@ -160,7 +162,7 @@ def inspect(
     jobs
         Number of threads. None is one a core.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------

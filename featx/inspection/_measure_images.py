@@ -55,7 +55,7 @@ class Measurements:
 
     @property
     def readable(self) -> NDArray[np.bool_]:
-        """Which images could be decoded."""
+        """Whether each image could be decoded."""
         readable = np.ones(len(self.phash), bool)
         readable[list(self.problems)] = False
         return readable

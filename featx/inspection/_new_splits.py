@@ -17,14 +17,15 @@ from featx.errors import InputError
 from featx.inspection._duplicates import near_pairs
 from featx.inspection._measure_images import measure
 from featx_cache._index import TEXT
+from featx_cache._text import plural
 
 FOLD_COLUMN = "fold"
 DEFAULT_SHARE = 0.15
 """Share of the images in val and in test."""
 
-_MOST_PARTS = 100
-_CLOSE = 0.005
-"""Largest difference of a share, if that takes no more parts than `_MOST_PARTS`."""
+_MAX_PARTS = 100
+_MAX_SHARE_ERROR = 0.005
+"""Largest difference of a share, if that takes no more parts than `_MAX_PARTS`."""
 
 
 def split_manifest(
@@ -53,7 +54,7 @@ def split_manifest(
         Whether images that look the same stay together. Every image is decoded to find them. Their
         positions, such as `Inspection.near`, save that work.
     progress
-        True shows a bar, False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
@@ -179,7 +180,7 @@ class _ImageSets:
             count = len(np.unique(self.number[of_class]))
             if count < fewest:
                 raise InputError(
-                    f"class {label!r} has {count} patient{'s' * (count != 1)}, too few for {what}",
+                    f"class {label!r} has {plural(count, 'patient')}, too few for {what}",
                     "Add images of more patients, ask for fewer splits, or check `group_regex`.",
                 )
 
@@ -196,10 +197,10 @@ def _part(
     fewest = min(len(np.unique(sets[y])), len(np.unique(sets[~y])))
     taken = {
         parts: min(max(1, round(share * parts)), parts - others)
-        for parts in range(1 + others, min(fewest, _MOST_PARTS) + 1)
+        for parts in range(1 + others, min(fewest, _MAX_PARTS) + 1)
     }
     error = {parts: abs(number / parts - share) for parts, number in taken.items()}
-    close = [parts for parts in error if error[parts] <= _CLOSE]
+    close = [parts for parts in error if error[parts] <= _MAX_SHARE_ERROR]
     parts = min(close) if close else min(error, key=lambda parts: error[parts])
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     chosen = np.zeros(len(y), bool)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from featx.data import Manifest
 from featx.inspection._findings import Finding, first_examples
 from featx.inspection._measure_images import Measurements
+from featx_cache._text import plural
 
 CONSTANT_SPREAD = 1.0
 BLANK_SPREAD = 20.0
@@ -20,7 +21,7 @@ INVERTED_CORRELATION = -0.25
 
 WIDEST_ASPECT = 2.0
 
-FEWEST_FOR_MEDIAN = 10
+MIN_IMAGES_FOR_MEDIAN = 10
 
 
 def informative(measured: Measurements) -> NDArray[np.bool_]:
@@ -50,7 +51,7 @@ def _unreadable(manifest: Manifest, measured: Measurements) -> list[Finding]:
             "unreadable",
             "warning",
             len(found),
-            f"{_images(len(found))} can't be read",
+            f"{plural(len(found), 'image')} can't be read",
             "`featx extract` leaves them out: copy them again, or delete them.",
             first_examples([f"{path}: {reason}" for path, reason in found.items()]),
             {"paths": list(found)},
@@ -82,7 +83,7 @@ def _blank(manifest: Manifest, measured: Measurements) -> list[Finding]:
 
 def _inverted(manifest: Manifest, measured: Measurements) -> list[Finding]:
     shows = informative(measured)
-    if shows.sum() < FEWEST_FOR_MEDIAN:
+    if shows.sum() < MIN_IMAGES_FOR_MEDIAN:
         return []
     flat = measured.thumbnail.reshape(len(shows), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
@@ -117,8 +118,8 @@ def _odd_aspect(manifest: Manifest) -> list[Finding]:
             "odd-aspect",
             "warning",
             int(odd.sum()),
-            f"{_images(int(odd.sum()))} more than {WIDEST_ASPECT:g} times as long as wide, or the "
-            "other way round",
+            f"{plural(int(odd.sum()), 'image')} more than {WIDEST_ASPECT:g} times as long as "
+            "wide, or the other way round",
             "They are squeezed into a square: look whether they show what the others show.",
             first_examples([f"{path} ({width}x{height})" for path, width, height in sizes]),
             {"paths": manifest.table["path"][odd].tolist()},
@@ -130,11 +131,7 @@ def _image_finding(
     manifest: Manifest, which: NDArray[np.bool_], check: str, what: str, advice: str
 ) -> Finding:
     paths = manifest.table["path"][which].tolist()
-    title = f"{_images(len(paths))} {what}"
+    title = f"{plural(len(paths), 'image')} {what}"
     return Finding(
         check, "warning", len(paths), title, advice, first_examples(paths), {"paths": paths}
     )
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

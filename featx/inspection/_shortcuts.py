@@ -14,15 +14,15 @@ from featx.data._manifest import COLUMNS
 from featx.inspection._findings import Finding, first_examples
 from featx.inspection._measure_images import Measurements
 
-FLAGGED_AUC = 0.7
-FLAGGED_V = 0.4
+MIN_FLAGGED_AUC = 0.7
+MIN_FLAGGED_V = 0.4
 """Cramér's V of a column of two values with an area of 0.7 and classes of equal size."""
 
 SIGNIFICANCE = 0.001
-MOST_NUMBERED = 10
+MAX_NUMBERED_VALUES = 10
 """Most different numbers of a column of categories, such as numbered hospitals."""
 
-FEWEST_OF_A_KIND = 5
+MIN_IMAGES_PER_VALUE = 5
 """Mean patients of a value of a column. With fewer it is a name, and no category."""
 
 SKIPPED_COLUMNS = {*COLUMNS, "cause", "study", "fold", "class", "target", "diagnosis", "finding"}
@@ -69,7 +69,7 @@ def check_shortcuts(manifest: Manifest, measured: Measurements) -> list[Finding]
                 f"the {name} alone tells {manifest.classes[1]} from {manifest.classes[0]} "
                 f"(AUC {auc:.2f})",
                 "The classes may come from different machines or programs, and a model can learn "
-                "that instead. featx squashes all images to one size; test on another hospital.",
+                "that instead. featx squashes all images to one size. Test on another hospital.",
                 _typical(name, of_negative, of_positive, manifest.classes),
                 {"feature": name, "auc": auc},
             )
@@ -82,7 +82,7 @@ def _telling_auc(negative: NDArray[np.float64], positive: NDArray[np.float64]) -
     test = mannwhitneyu(positive, negative)
     auc = float(test.statistic) / (len(positive) * len(negative))
     auc = max(auc, 1.0 - auc)
-    return None if auc <= FLAGGED_AUC or test.pvalue >= SIGNIFICANCE else auc
+    return None if auc <= MIN_FLAGGED_AUC or test.pvalue >= SIGNIFICANCE else auc
 
 
 def _columns(manifest: Manifest) -> list[Finding]:
@@ -101,11 +101,11 @@ def _columns(manifest: Manifest) -> list[Finding]:
         known = values != ""
         numbers = np.asarray(pd.to_numeric(values[known], errors="coerce"), np.float64)
         different = len(np.unique(numbers))
-        if np.isfinite(numbers).all() and different > MOST_NUMBERED:
+        if np.isfinite(numbers).all() and different > MAX_NUMBERED_VALUES:
             # Whole numbers that are all different count the rows.
             if different < len(numbers) or (numbers % 1).any():
                 findings += _by_number(name, numbers, positive[known], manifest.classes)
-        elif len(set(values)) * FEWEST_OF_A_KIND <= len(values):
+        elif len(set(values)) * MIN_IMAGES_PER_VALUE <= len(values):
             findings += _by_kind(name, values, positive, manifest.classes)
     return findings
 
@@ -133,7 +133,7 @@ def _by_kind(
     if len(kinds) < 2 or not counts.sum(axis=1).all():
         return []
     v = cramers_v(counts)
-    if v <= FLAGGED_V or chi2_contingency(counts).pvalue >= SIGNIFICANCE:
+    if v <= MIN_FLAGGED_V or chi2_contingency(counts).pvalue >= SIGNIFICANCE:
         return []
     totals = counts.sum(axis=1)
     most = int(np.abs(np.subtract(*(counts / totals[:, None]))).argmax())

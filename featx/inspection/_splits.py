@@ -10,12 +10,13 @@ import pandas as pd
 from scipy.stats import binomtest, chi2_contingency
 
 from featx.data import Manifest
-from featx.data._patients import FEW_UNKNOWN, own_patients
+from featx.data._patients import MAX_UNKNOWN_SHARE, own_patients
 from featx.evaluation._wording import WIDEST_INTERVAL
 from featx.inspection._findings import Finding, first_examples
+from featx_cache._text import plural
 
 TYPICAL_RECALL = 0.9
-FEWEST_PATIENTS = 2
+MIN_PATIENTS = 2
 """Patients of a class. One alone can't be scored by a head that knows the class."""
 
 BALANCE_DIFFERENCE = 0.1
@@ -47,8 +48,8 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
             "patients-in-several-splits",
             "error",
             len(crossing),
-            f"{len(crossing)} patient{'s' * (len(crossing) != 1)} in more than one split "
-            f"({images} images)",
+            f"{plural(len(crossing), 'patient')} in more than one split "
+            f"({plural(images, 'image')})",
             "The model is tested on patients that it knows. Keep each in one split with "
             "`fix_splits`.",
             first_examples([f"{group} ({', '.join(names)})" for group, names in crossing.items()]),
@@ -60,7 +61,7 @@ def _patients(table: pd.DataFrame) -> list[Finding]:
 def _no_patients(table: pd.DataFrame) -> list[Finding]:
     unknown = own_patients(table)
     images, whole = int(unknown.sum()), bool(unknown.all())
-    if images <= FEW_UNKNOWN * len(table):
+    if images <= MAX_UNKNOWN_SHARE * len(table):
         return []
     return [
         Finding(
@@ -69,7 +70,7 @@ def _no_patients(table: pd.DataFrame) -> list[Finding]:
             images,
             "no patient is known: every image counts as its own"
             if whole
-            else f"{images} image{'s' * (images != 1)} of unknown patients: each counts as its own",
+            else f"{plural(images, 'image')} of unknown patients: each counts as its own",
             "Intervals and folds may be too optimistic. Give `group_column` if a column of a CSV "
             "file tells the patient, `group_regex` if the names of files do.",
             first_examples(table["path"][unknown].tolist()),
@@ -105,14 +106,14 @@ def _few(manifest: Manifest) -> list[Finding]:
         return []
     details = {"images": len(table), "patients": [negative, positive]}
     label = manifest.classes[int(positive < negative)]
-    if min(negative, positive) < FEWEST_PATIENTS:
+    if min(negative, positive) < MIN_PATIENTS:
         paths = table["path"][table["label"] == label].tolist()
         return [
             Finding(
                 "class-of-one-patient",
                 "error",
                 len(paths),
-                f"{label} has {_counted(len(paths), 'image')} of 1 patient to fit on",
+                f"{label} has {plural(len(paths), 'image')} of 1 patient to fit on",
                 "`featx fit` needs two patients of each class at least, and hundreds to learn "
                 "well. Is a folder missing, or in the wrong place?",
                 first_examples(paths),
@@ -121,13 +122,13 @@ def _few(manifest: Manifest) -> list[Finding]:
         ]
     if (example := _uncertain(negative, positive, manifest.classes, "patient")) is None:
         return []
-    patients = _counted(table["group"].nunique(), "patient")
+    patients = plural(table["group"].nunique(), "patient")
     return [
         Finding(
             "too-few",
             "warning",
             len(table),
-            f"{_counted(len(table), 'image')} of {patients} to fit on, too few to choose a "
+            f"{plural(len(table), 'image')} of {patients} to fit on, too few to choose a "
             "threshold on",
             "Add patients. Until then believe the intervals, and not the numbers.",
             (example,),
@@ -146,13 +147,9 @@ def _uncertain(negative: int, positive: int, classes: Sequence[str], thing: str)
     if interval.high - interval.low <= WIDEST_INTERVAL:
         return None
     return (
-        f"a {metric} of {hits / count:.2f} on {_counted(count, thing)} of {label} would be "
+        f"a {metric} of {hits / count:.2f} on {plural(count, thing)} of {label} would be "
         f"anything from {interval.low:.2f} to {interval.high:.2f}"
     )
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _small(counts: pd.DataFrame) -> list[Finding]:
@@ -195,7 +192,7 @@ def _imbalance(counts: pd.DataFrame) -> list[Finding]:
             "note",
             len(share),
             f"the share of {counts.columns[1]} differs between splits",
-            "Accuracy can't be compared between them; recall, specificity and AUC can.",
+            "Accuracy can't be compared between them. Recall, specificity and AUC can.",
             tuple(f"{split}: {value:.0%}" for split, value in share.items()),
             {str(split): float(value) for split, value in share.items()},
         )
@@ -219,7 +216,7 @@ def _equal_names(table: pd.DataFrame) -> list[Finding]:
             "equal-names",
             "warning" if across else "note",
             len(alike),
-            f"{_counted(len(alike), 'file name')} in more than one folder, for different images",
+            f"{plural(len(alike), 'file name')} in more than one folder, for different images",
             "If the name says the patient, one patient counts as several"
             + (" and is in several splits" if across else "")
             + ": give `group_regex`. If each folder numbers its images anew, nothing needs doing.",

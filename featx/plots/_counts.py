@@ -87,7 +87,9 @@ def class_balance(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     rows, left = np.arange(len(counts)), np.zeros(len(counts))
     for label, color in zip(counts.columns, (BLUE, ORANGE), strict=True):
         values = shares[label].to_numpy()
-        bars = axes.barh(rows, values, 0.7, left=left, color=color, label=plain_label(label))
+        bars = axes.barh(
+            rows, values, 0.7, left=left, color=color, label=plain_label(shortened(label))
+        )
         texts = [
             f"{count:,}" if value >= 0.08 else ""
             for value, count in zip(values, counts[label], strict=True)

@@ -39,7 +39,7 @@ THRESHOLDS = np.union1d(np.linspace(0.0, 1.0, 201), [0.001, 0.002, 0.01, 0.99, 0
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What sets ROC and precision-recall curves apart."""
+    """Differences between ROC and precision-recall curves."""
 
     title: str
     corner: str
@@ -104,7 +104,7 @@ def roc_curve(
     threshold
         Threshold of the operating point that is marked. None marks that of an evaluation.
     band
-        Draw the band, which takes about a second: patients are resampled 2,000 times.
+        Whether the band is drawn, which takes about a second: patients are resampled 2,000 times.
     seed
         Seed of the resampling.
 
@@ -261,7 +261,7 @@ def threshold_curve(
     uncertain_range
         Scores between which a verdict is uncertain.
     band
-        Draw the bands.
+        Whether the bands are drawn.
 
     Returns
     -------

@@ -79,7 +79,7 @@ def heat_scale(heat: NDArray[np.floating], limit: float | None = None) -> Scalar
 
 
 def draw_image(axes: Axes, pixels: NDArray[np.number]) -> None:
-    """Draw an X-ray without axes; values are 0..255."""
+    """Draw an X-ray without axes. Values are 0..255."""
     shown = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     axes.imshow(np.rint(shown).astype(np.uint8), cmap="gray", vmin=0, vmax=255)
     axes.set_axis_off()

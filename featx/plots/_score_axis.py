@@ -17,7 +17,7 @@ MAX_TICKS = 9
 
 
 def logit_span(threshold: float) -> tuple[float, float] | None:
-    """Return where an axis of log odds begins and ends; None where an even one shows the threshold.
+    """Return where an axis of log odds begins and ends. None where an even one shows the threshold.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def even_logits(low: float, high: float, number: int) -> NDArray[np.float64]:
 
 
 def label_scores(axes: Any, label: str, span: tuple[float, float] | None) -> None:
-    """Label an axis of scores; with a span it shows log odds, so that its ends aren't squeezed."""
+    """Label an axis of scores. With a span it shows log odds, so that its ends aren't squeezed."""
     if span is not None:
         axes.set_xscale("logit")
         axes.set_xlim(*span)

@@ -11,6 +11,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from featx_cache._text import printable
+
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 # Okabe and Ito's colors, which people with color blindness can tell apart; no yellow on white.
 COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
@@ -69,12 +71,14 @@ def plain_label(text: str) -> str:
 
 
 def shortened(text: str, most: int = 18) -> str:
-    """Cut a long name."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """Keep both ends of a long name."""
+    text = printable(text)
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
 
 
 def svg(axes: Axes) -> bytes:
-    """Return the figure of some axes as an SVG file; equal figures are equal files."""
+    """Return the figure of some axes as an SVG file. Equal figures are equal files."""
     content = io.BytesIO()
     save_figure(axes, content, format="svg", metadata={"Date": None, "Creator": "featx"})
     return content.getvalue()

@@ -1,4 +1,4 @@
-"""What figures are drawn of: scores, an evaluation, or several of them by name."""
+"""Subjects of figures: scores, an evaluation, or several of them by name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NamedScores:
 
 
 def one_subject(subject: Subject, threshold: float | None, name: str = "") -> NamedScores:
-    """Measure scores where nobody did; an explicit threshold takes the place of an evaluation's."""
+    """Measure scores where nobody did. An explicit threshold takes the place of an evaluation's."""
     if isinstance(subject, Scores):
         scores = subject
     else:
@@ -51,7 +51,7 @@ def one_subject(subject: Subject, threshold: float | None, name: str = "") -> Na
 
 
 def all_subjects(subjects: Subjects, threshold: float | None) -> list[NamedScores]:
-    """Return all that is compared in a figure; a single one has no name."""
+    """Return all that is compared in a figure. A single one has no name."""
     if isinstance(subjects, Mapping):
         return [one_subject(subject, threshold, name) for name, subject in subjects.items()]
     return [one_subject(subjects, threshold)]

@@ -15,7 +15,7 @@ from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, plural
 from featx.evaluation._clustered import clustered_interval, weighted_sum_interval
-from featx.evaluation._metrics_frame import metrics_frame
+from featx.evaluation._metrics import metrics_frame
 from featx.evaluation._prevalence import predictive_intervals
 from featx.evaluation._resampling import bootstrap_intervals
 from featx.populations._unlabelled_images import UnlabelledImages, score_unlabelled

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from skops.card import Card
 
 from featx.reports._document import Block, Code, Document, Items, Section, Text
-from featx.reports._limits_sections import NOT_A_DEVICE, limits
+from featx.reports._limits_sections import NOT_A_DEVICE_NOTE, limits
 from featx.reports._markdown import blocks_as_markdown
 from featx.reports._report_data import ReportData
 from featx.reports._results_sections import headline_blocks
 from featx.reports._wording import DisplayNames, listed
 
-INTENDED = (
+INTENDED_USE = (
     "Research on chest X-rays: comparing heads and operating points, studying how a classifier "
     "fares on another hospital's images. Not for diagnosis, triage or any other care of patients."
 )
@@ -24,11 +24,11 @@ def as_card(data: ReportData, document: Document, names: DisplayNames) -> str:
     by_anchor = {section.anchor: section for section in document.sections}
     told: dict[str, Sequence[Block]] = {
         "Model description": (
-            Text(NOT_A_DEVICE),
+            Text(NOT_A_DEVICE_NOTE),
             *headline_blocks(data),
             Text(_description(data)),
         ),
-        "Model description/Intended uses": (Text(INTENDED),),
+        "Model description/Intended uses": (Text(INTENDED_USE),),
         "Model description/Limitations": (Items(tuple(limits(data))),),
         "Training data": _words(by_anchor["data"]),
         "Training procedure": _words(by_anchor["making"]),
@@ -55,7 +55,7 @@ def _description(data: ReportData) -> str:
         f"Binary classifiers of chest X-rays, {positive} against {negative}. A frozen {backbones} "
         f"turns an image into an embedding, and a head ({heads}) turns that into a score between "
         f"0 and 1, higher for {positive}. An image is called {positive} when its score is at or "
-        "above the threshold. A score is no probability; `featx predict` gives that, too."
+        "above the threshold. A score is no probability. `featx predict` gives that, too."
     )
 
 

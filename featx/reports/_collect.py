@@ -31,7 +31,7 @@ from featx_cache._text import first_line
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What a report is asked for; see `featx.report`."""
+    """Request for a report. See `featx.report`."""
 
     caches: tuple[Path, ...] = ()
     split: str | None = None

@@ -116,7 +116,7 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
 
 
 def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
-    """Return the options of a search, as far as the run notes them; processes are no part of it."""
+    """Return the options of a search, as far as the run notes them. Processes are no part of it."""
     search, words = tuning.search, []
     if trials := tuning.trials:
         words += ["--trials", str(trials.get("complete", 0) + trials.get("pruned", 0))]

@@ -1,4 +1,4 @@
-"""What a report says of parts of the images, of runs side by side, and of another population."""
+"""Sections of a report on parts of the images, of runs side by side, and of another population."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_COLUMNS = ("cause", "size", "mode", "sex", "view")
 """Columns that images are divided by if the manifest has them and none are named."""
 
 SIGNIFICANCE_LEVEL = 0.05
-_COMPARED = (
+_COMPARED_METRICS = (
     "recall",
     "accuracy",
     "specificity",
@@ -43,7 +43,7 @@ _SIGNALS = {
 def subgroups_section(
     data: ReportData, by: Sequence[str], missing: list[Missing]
 ) -> Section | None:
-    """Measure each part of the images; None when there is nothing to divide them by."""
+    """Measure each part of the images. None when there is nothing to divide them by."""
     blocks: list[Block] = []
     for run in data.runs:
         for split in run.evaluations or run.splits:
@@ -101,7 +101,7 @@ def _subgroups_table(run: RunData, split: EvaluatedSplit, found: Subgroups) -> T
 
 
 def comparison_section(data: ReportData, missing: list[Missing]) -> Section | None:
-    """Test the other runs against the first on the same images; None when there is one run."""
+    """Test the other runs against the first on the same images. None when there is one run."""
     blocks: list[Block] = []
     for title in data.titles():
         pairs = data.on(title)
@@ -114,14 +114,14 @@ def comparison_section(data: ReportData, missing: list[Missing]) -> Section | No
             continue
         first = pairs[0][0].name
         names = dict(zip(found.names, (run.name for run, _ in pairs), strict=True))
-        shown = [d for d in found.differences if d.metric in _COMPARED]
+        shown = [d for d in found.differences if d.metric in _COMPARED_METRICS]
         blocks += [
             _verdict(found.differences, first, names, title),
             Table(
                 ("run", "metric", "test", first, "run's", "difference", "p", "p by Holm"),
                 tuple(_difference(one, names) for one in shown),
                 f"Against {first}, {title}: {found.images:,} images of {found.patients:,} "
-                f"patients; Holm's correction is for all {len(found.differences)} tests.",
+                f"patients. Holm's correction is for all {len(found.differences)} tests.",
                 frozenset({0, 1, 2}),
             ),
         ]

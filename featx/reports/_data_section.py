@@ -1,4 +1,4 @@
-"""What a report says of the images: how many, of which class, in which split, and some of them."""
+"""Sections of a report on the images: counts by class and split, and some of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page consists of, whatever it is written in: text, tables, pictures, sections."""
+"""Parts of a page, whatever it is written in: text, tables, pictures, sections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A paragraph; `small` for remarks."""
+    """A paragraph. `small` for remarks."""
 
     kind: ClassVar[str] = "text"
     text: str
@@ -51,11 +51,11 @@ class Table:
     rows
         Texts, one for each column.
     caption
-        Description; empty for none.
+        Description. Empty for none.
     words
         Columns that hold words and not numbers.
     folded
-        Show the caption alone until a reader opens the table. Markdown can't, and shows all.
+        Whether the table is closed until a reader opens it. In Markdown it is always open.
     """
 
     kind: ClassVar[str] = "table"
@@ -108,7 +108,7 @@ class Gallery:
     size
         ``normal`` for figures, ``small`` for thumbnails, ``wide`` for pairs of these.
     caption
-        Text above all of them; empty for none.
+        Text above all of them. Empty for none.
     """
 
     kind: ClassVar[str] = "gallery"
@@ -119,7 +119,7 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with blocks below it; `items` names the items of guidelines that it answers."""
+    """A heading with blocks below it. `items` names the items of guidelines that it answers."""
 
     kind: ClassVar[str] = "section"
     title: str

@@ -18,7 +18,7 @@ def errors_section(data: ReportData, names: DisplayNames, missing: list[Missing]
     blocks: list[Block] = [
         Text(
             "Misses are positive images below the threshold, false alarms negative ones at or "
-            "above it; those furthest from it come first. A wrong label is as good an explanation "
+            "above it. Those furthest from it come first. A wrong label is as good an explanation "
             "as a wrong classifier: look at each."
             + (" File names are left out here." if names.anonymous else "")
         )

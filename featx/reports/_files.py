@@ -24,7 +24,7 @@ _BEGINNINGS = (
     re.compile(rb"---\nlibrary_name: featx\n"),  # of model_card.md
 )
 _BEGINNING_BYTES = 4096
-_ANOTHER_PLACE = "Move it elsewhere, or give another `out`."
+_OTHER_PATH_ADVICE = "Move it elsewhere, or give another `out`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Written:
     def write(
         self, texts: tuple[str, str, str], figures: Mapping[str, bytes], *, force: bool
     ) -> None:
-        """Write everything under other names first; the page gets its own last.
+        """Write everything under other names first. The page gets its own last.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ def _require_own_text(path: Path) -> None:
         start = file.read(_BEGINNING_BYTES)
     if not any(beginning.match(start) for beginning in _BEGINNINGS):
         raise InputError(
-            f"{path} isn't of a report that featx wrote, and is not replaced", _ANOTHER_PLACE
+            f"{path} isn't of a report that featx wrote, and is not replaced", _OTHER_PATH_ADVICE
         )
 
 
@@ -141,7 +141,7 @@ def _require_own_figures(folder: Path, markdown: Path) -> None:
     Reports of earlier versions have no listing: their figures are those that the Markdown shows.
     """
     if folder.is_symlink():
-        raise InputError(f"{folder} is a link, and is not replaced", _ANOTHER_PLACE)
+        raise InputError(f"{folder} is a link, and is not replaced", _OTHER_PATH_ADVICE)
     listed = _listed(folder / LISTING_NAME)
     text = b""
     if listed is None and markdown.is_file():
@@ -157,12 +157,13 @@ def _require_own_figures(folder: Path, markdown: Path) -> None:
             known = whole and f"]({folder.name}/{path.name})".encode() in text
         if not known:
             raise InputError(
-                f"{path} isn't of a report that featx wrote, and would be deleted", _ANOTHER_PLACE
+                f"{path} isn't of a report that featx wrote, and would be deleted",
+                _OTHER_PATH_ADVICE,
             )
 
 
 def _listed(path: Path) -> dict[str, str] | None:
-    """Read a listing; None if there is none."""
+    """Read a listing. None if there is none."""
     try:
         with open_regular(path) as file:
             found = json.load(file)

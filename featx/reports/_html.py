@@ -12,7 +12,7 @@ _TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
 
 
 def as_html(document: Document) -> str:
-    """Return the page; everything from outside is escaped, pictures are within it."""
+    """Return the page. Everything from outside is escaped, pictures are within it."""
     environment = Environment(
         loader=PackageLoader("featx.reports"),
         autoescape=select_autoescape(["html", "j2"], default=True),

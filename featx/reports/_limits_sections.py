@@ -1,4 +1,4 @@
-"""What a report says of the limits of use, of what it couldn't show, and of what it rests on."""
+"""Sections of a report on the limits of use, of what it couldn't show, and of what it rests on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from featx.reports._document import Block, Items, Section, Table, Text
 from featx.reports._report_data import Missing, ReportData
 from featx.reports._wording import DisplayNames, listed, plural
 
-NOT_A_DEVICE = (
+NOT_A_DEVICE_NOTE = (
     "Research software, not a medical device. Nothing here may decide on the care of a patient."
 )
-UNTRAINED = (
+UNTRAINED_NOTE = (
     "The backbone's weights are random: these embeddings are untrained, and the numbers show that "
     "the machinery works, not how well featx reads X-rays."
 )
-ONLY_OUT_OF_FOLD = (
+OUT_OF_FOLD_NOTE = (
     "These are out-of-fold numbers: no run was measured on images that it wasn't fitted on. The "
     "threshold was chosen on the same scores, and images from elsewhere will do worse."
 )
@@ -31,11 +31,11 @@ def limits_section(data: ReportData) -> Section:
 
 def limits(data: ReportData) -> list[str]:
     """Return the limits that hold for these runs, a sentence or two each."""
-    found = [NOT_A_DEVICE]
+    found = [NOT_A_DEVICE_NOTE]
     if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
-        found.append(UNTRAINED)
+        found.append(UNTRAINED_NOTE)
     if not data.evaluated:
-        found.append(ONLY_OUT_OF_FOLD)
+        found.append(OUT_OF_FOLD_NOTE)
     classes = listed(dict.fromkeys(name for run in data.runs for name in run.record.classes))
     patients = max(run.record.patients for run in data.runs)
     found += [
@@ -59,7 +59,7 @@ def limits(data: ReportData) -> list[str]:
 
 
 def missing_section(missing: list[Missing], names: DisplayNames) -> Section | None:
-    """List what couldn't be shown; None when everything could."""
+    """List what couldn't be shown. None when everything could."""
     if not missing:
         return None
     rows = dict.fromkeys((names.message(item.what), names.message(item.why)) for item in missing)
@@ -72,7 +72,7 @@ def references_section() -> Section:
     blocks: tuple[Block, ...] = (
         Text(
             "Headings name the items of two reporting guidelines that they answer to, as far as "
-            "featx can know the answer. A report of a study needs all items; this page is a part."
+            "featx can know the answer. A report of a study needs all items. This page is a part."
         ),
         Items(
             (

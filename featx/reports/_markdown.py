@@ -31,7 +31,7 @@ def as_markdown(document: Document, folder: str) -> str:
 
 
 def blocks_as_markdown(blocks: Sequence[Block], folder: str, level: int = 2) -> str:
-    """Return some blocks as Markdown; sections among them get headings of that level."""
+    """Return some blocks as Markdown. Sections among them get headings of that level."""
     return "\n\n".join(block_as_markdown(block, folder, level) for block in blocks)
 
 

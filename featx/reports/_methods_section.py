@@ -1,4 +1,4 @@
-"""What a report says of how the runs were made: settings, backbone, commands, learning."""
+"""Sections of a report on how the runs were made: settings, backbone, commands, learning."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
 
 
 def _probabilities(record: RunRecord) -> str:
-    """Say how the probability of `featx predict` follows from the score; see `Run.calibration`."""
+    """Say how the probability of `featx predict` follows from the score. See `Run.calibration`."""
     if record.recalibration is not None:
         return "the recalibration: they are probabilities"
     if record.head.calibration is not None:

@@ -24,9 +24,9 @@ from featx.reports._errors_section import errors_section
 from featx.reports._files import DEFAULT_STEM, Written
 from featx.reports._html import as_html
 from featx.reports._limits_sections import (
-    NOT_A_DEVICE,
-    ONLY_OUT_OF_FOLD,
-    UNTRAINED,
+    NOT_A_DEVICE_NOTE,
+    OUT_OF_FOLD_NOTE,
+    UNTRAINED_NOTE,
     limits_section,
     missing_section,
     references_section,
@@ -47,7 +47,7 @@ FRAME_HEIGHT = "42rem"
 
 
 class Report:
-    """Report of some runs, computed once; `featx.report` makes it.
+    """Report of some runs, computed once. `featx.report` makes it.
 
     A notebook shows the page in a frame.
 
@@ -56,7 +56,7 @@ class Report:
     model_card : str
         Model card as Markdown.
     missing : tuple of Missing
-        What couldn't be shown, and why.
+        Parts that couldn't be shown, with reasons.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Report:
             Page, such as ``report.html``. Beside it there will be ``report.md``, the folder
             ``report_files`` and ``model_card.md``. The folder of the page is made if it is missing.
         force
-            Replace a report that is there already.
+            Whether a report that is there already is replaced.
 
         Returns
         -------
@@ -155,10 +155,10 @@ def report(  # noqa: PLR0913
     caches
         Caches on which the runs are measured. By default, the cache that each was fitted on.
     split
-        Split of the caches; ``all`` takes every image. None takes ``test``, or every image of a
+        Split of the caches. ``all`` takes every image. None takes ``test``, or every image of a
         given cache without such a split.
     evaluate
-        Measure the runs on evaluation images. False reports the out-of-fold scores alone.
+        Whether the runs are measured on evaluation images, too.
     by
         Columns of the manifest to divide the images by, or ``size``. By default, the usual ones.
     keep_known_patients
@@ -168,12 +168,12 @@ def report(  # noqa: PLR0913
     anonymous
         Hide the names of files and folders: names of X-rays often are those of people.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
     Report
-        Value with the page; `Report.save` writes it.
+        Value with the page. `Report.save` writes it.
 
     Raises
     ------
@@ -227,11 +227,11 @@ def _made_by() -> str:
 
 
 def _notices(data: ReportData) -> list[Block]:
-    notices: list[Block] = [Notice(NOT_A_DEVICE)]
+    notices: list[Block] = [Notice(NOT_A_DEVICE_NOTE)]
     if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
-        notices.append(Notice(UNTRAINED))
+        notices.append(Notice(UNTRAINED_NOTE))
     if not data.evaluated:
-        notices.append(Notice(ONLY_OUT_OF_FOLD))
+        notices.append(Notice(OUT_OF_FOLD_NOTE))
     return notices + headline_blocks(data)
 
 
@@ -242,7 +242,7 @@ def _sections(
     by: Sequence[str],
     advance: Advance,
 ) -> list[Section]:
-    """Make all sections; what can't be shown is added to `missing`."""
+    """Make all sections. What can't be shown is added to `missing`."""
     makers: list[Callable[[], Section | None]] = [
         lambda: summary_section(data),
         lambda: data_section(data, names, missing),

@@ -1,4 +1,4 @@
-"""What a report says, as typed data: runs, their caches, their scores, what is missing."""
+"""Data of a report: runs, their caches, their scores, what is missing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class EvaluatedSplit:
     source
         Cache that has the images. None if it isn't there.
     shift
-        How the images differ from those that the run was fitted on. None if that isn't known.
+        Differences of the images from those that the run was fitted on. None if that isn't known.
     """
 
     title: str

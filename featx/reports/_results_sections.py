@@ -1,4 +1,4 @@
-"""What a report says of how well the runs did: tables, curves, and the operating point."""
+"""Sections of a report on how well the runs did: tables, curves, and the operating point."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONSEQUENCES = {
     "recall": "more sick people are missed",
     "specificity": "more healthy people are called sick",
 }
-"""What follows if a metric is lower than on the images that the threshold was chosen on."""
+"""Consequences if a metric is lower than on the images that the threshold was chosen on."""
 
 
 def summary_section(data: ReportData) -> Section:
@@ -57,7 +57,7 @@ def summary_section(data: ReportData) -> Section:
     note = Text(
         "In brackets: 95 % intervals by patients, not by images. "
         "Thresholds were chosen on the scores out of fold, so recall and accuracy there are a "
-        "little optimistic; they are kept apart from those on other images.",
+        "little optimistic. They are kept apart from those on other images.",
         small=True,
     )
     return Section(
@@ -136,7 +136,7 @@ def headline_blocks(data: ReportData) -> list[Block]:
 
 
 def performance_section(data: ReportData, title: str, advance: Advance) -> Section | None:
-    """Tell how all runs did on one set of images; None if none was scored on it."""
+    """Tell how all runs did on one set of images. None if none was scored on it."""
     pairs = data.on(title)
     if not pairs:
         return None
@@ -280,7 +280,7 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
 
 
 def _probabilities(run: RunData, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return what `featx predict` calls the probability; None if that is the score itself."""
+    """Return what `featx predict` calls the probability. None if that is the score itself."""
     try:
         return None if run.run.calibration is None else run.run.probability(scores)
     except FeatxError:  # the out-of-fold scores are gone, which is told elsewhere

@@ -1,4 +1,4 @@
-"""How numbers, paths and names are written in a report."""
+"""Numbers, paths and names as a report writes them."""
 
 from __future__ import annotations
 

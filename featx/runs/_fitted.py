@@ -40,7 +40,7 @@ class FittedRun:
     path
         Directory of the run.
     trusted
-        Types that the head may hold besides those that featx knows; see `featx.heads.load_head`.
+        Types that the head may hold besides those that featx knows. See `featx.heads.load_head`.
 
     Examples
     --------
@@ -70,11 +70,11 @@ class FittedRun:
         return self.read(self.record.head_file, partial(load_head, trusted=self.trusted))
 
     def file(self, name: str) -> Path:
-        """Return the path of a file of the run; see `RunFiles.path`."""
+        """Return the path of a file of the run. See `RunFiles.path`."""
         return self._files.path(name)
 
     def read(self, name: str, reader: Callable[[Path], T]) -> T:
-        """Read a file of the run; see `RunFiles.read`."""
+        """Read a file of the run. See `RunFiles.read`."""
         return self._files.read(name, reader)
 
     @cached_property
@@ -104,12 +104,12 @@ class FittedRun:
 
     @cached_property
     def scores(self) -> Scores:
-        """Out-of-fold scores with labels and patients; see `out_of_fold`."""
+        """Out-of-fold scores with labels and patients. See `out_of_fold`."""
         return Scores.from_table(self.out_of_fold, self.record.classes, "out of fold")
 
     @cached_property
     def head_out_of_fold(self) -> pd.DataFrame:
-        """The head's own out-of-fold scores, before any recalibration; see `out_of_fold`."""
+        """The head's own out-of-fold scores, before any recalibration. See `out_of_fold`."""
         return self.read(OOF_NAME, lambda path: _scores_in(path, self.record.classes))
 
     @cached_property
@@ -132,12 +132,12 @@ class FittedRun:
 
     @property
     def has_reference(self) -> bool:
-        """Whether the run knows what its training images look like; see `reference`."""
+        """Whether the run knows what its training images look like. See `reference`."""
         return (self.path / REFERENCE_NAME).exists() or REFERENCE_NAME in self.record.files
 
     @cached_property
     def calibration(self) -> Recalibration | None:
-        """Map from scores to probabilities; None if scores are probabilities already.
+        """Map from scores to probabilities. None if scores are probabilities already.
 
         They are if the head was calibrated on held-out patients when it was fitted, or if the run
         was recalibrated. Otherwise it is Platt's map, learnt on the out-of-fold scores.
@@ -159,7 +159,7 @@ class FittedRun:
         Parameters
         ----------
         scores : ndarray of shape (images,)
-            Scores of this run; see `score`.
+            Scores of this run. See `score`.
 
         Returns
         -------
@@ -198,7 +198,7 @@ class FittedRun:
         return self.recalibrated(self.head_scores(embeddings))
 
     def head_scores(self, embeddings: NDArray[np.floating] | LazyEmbeddings) -> NDArray[np.float64]:
-        """Return the head's own scores, before any recalibration; see `score`."""
+        """Return the head's own scores, before any recalibration. See `score`."""
         try:
             return np.asarray(self.head.predict_proba(embeddings)[:, 1], np.float64)
         except FeatxError:  # of a shard that is read here
@@ -236,7 +236,7 @@ class FittedRun:
         Raises
         ------
         SpecMismatchError
-            If the backbone differs; it names each field that does.
+            If the backbone differs. It names each field that does.
         InputError
             If the classes differ.
         """
@@ -264,7 +264,7 @@ class FittedRun:
         weights
             Place of its weights. None looks where they were.
         precision
-            Precision of its arithmetic. None is what the embeddings were made with; others differ a
+            Precision of its arithmetic. None is what the embeddings were made with. Others differ a
             little.
 
         Raises
@@ -311,7 +311,7 @@ class FittedRun:
 
 
 def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
-    """Read out-of-fold scores; see `FittedRun.out_of_fold`."""
+    """Read out-of-fold scores. See `FittedRun.out_of_fold`."""
     try:
         table = pd.read_csv(
             path,

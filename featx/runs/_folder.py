@@ -29,16 +29,7 @@ def run_folder(target: Path, *, force: bool) -> Iterator[Path]:
 
 
 def require_free(target: Path, force: bool) -> None:
-    """Fail before the long work when the run can't be written.
-
-    Raises
-    ------
-    InputError
-        If something is there, and not a run that may be replaced. A folder whose record doesn't
-        show that featx wrote it, or that has other files in it, never may be.
-    StorageError
-        If the folder can't be written to.
-    """
+    """Fail before the long work when the run can't be written."""
     if target.name in ("", ".."):
         raise InputError(f"{str(target)!r} can't be replaced by a run", "Give `run` a new folder.")
     if target.exists() and not target.is_dir():

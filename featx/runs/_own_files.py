@@ -1,4 +1,4 @@
-"""What featx may delete in runs and beside them: what can be shown to be its own."""
+"""Files in runs and beside them that featx may delete, because they are its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EARLIER_RUN = re.compile(
 )
 """Names in runs of earlier versions, whose record lists nothing."""
 
-_LINKS = re.compile(r"study\.journal\.lock.*")
+_LOCK_LINKS = re.compile(r"study\.journal\.lock.*")
 """Optuna's locks are links."""
 
 
@@ -49,7 +49,7 @@ def foreign_in(folder: Path, *own: re.Pattern[str]) -> Path | None:
         return folder
     for parent, folders, files in os.walk(folder):
         for path in sorted(Path(parent, name) for name in (*folders, *files)):
-            if path.is_symlink() and not _LINKS.fullmatch(path.name):
+            if path.is_symlink() and not _LOCK_LINKS.fullmatch(path.name):
                 return path
             name = path.relative_to(folder).as_posix()
             if not any(pattern.fullmatch(name) for pattern in own):
@@ -75,7 +75,7 @@ def remove_own(folder: Path, *own: re.Pattern[str]) -> None:
             with contextlib.suppress(OSError):
                 if path.is_dir() and not path.is_symlink():
                     path.rmdir()
-                elif not path.is_symlink() or _LINKS.fullmatch(path.name):
+                elif not path.is_symlink() or _LOCK_LINKS.fullmatch(path.name):
                     path.unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -26,14 +26,14 @@ class RunComparison:
     Attributes
     ----------
     names
-        Names of the runs; the others are compared with the first.
+        Names of the runs. The others are compared with the first.
     images, patients
         Numbers of images and patients that none of the runs was fitted on.
     excluded
         Number of images that were left out: another run was fitted on them or on their patients,
         and the first wasn't, or another run has no embedding of them.
     differences
-        Tests of the others against the first; see `featx.evaluation.compare_runs`.
+        Tests of the others against the first. See `featx.evaluation.compare_runs`.
 
     Examples
     --------
@@ -81,8 +81,8 @@ class RunComparison:
         """Sentences that are needed to read the tests."""
         notes = [
             f"{plural(self.images, 'image')} of {plural(self.patients, 'patient')}, each run at "
-            "its own threshold; difference: other less first. Intervals and p by resampling "
-            "patients; (DeLong) and (McNemar) take images for independent. Holm: p for all of "
+            "its own threshold. Difference: other less first. Intervals and p by resampling "
+            "patients. (DeLong) and (McNemar) take images for independent. Holm: p for all of "
             "these tests together."
         ]
         if self.excluded:

@@ -27,7 +27,7 @@ def embed_for_runs(
     weights: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[list[Cache]]:
-    """Embed images as each run's own were; runs that embed alike share a cache.
+    """Embed images as each run's own were. Runs that embed alike share a cache.
 
     Images get the copies that a run averages over, and no others.
 
@@ -49,11 +49,6 @@ def embed_for_runs(
     ------
     list of Cache
         One for each run.
-
-    Raises
-    ------
-    FeatxError
-        If a backbone can't be loaded, or the images can't be embedded.
     """
     kinds = [_kind(run) for run in runs]
     with contextlib.ExitStack() as stack:

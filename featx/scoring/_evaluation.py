@@ -1,4 +1,4 @@
-"""How well a run does on images that it wasn't fitted on: metrics, subgroups, the shift."""
+"""Evaluation of a run on images that it wasn't fitted on: metrics, subgroups, the shift."""
 
 from __future__ import annotations
 
@@ -158,28 +158,25 @@ def evaluate_scored(
     run, scored
         See `featx.scoring.score_images`.
     by
-        Columns to divide the images by; see `featx.evaluation.evaluate_subgroups`.
+        Columns to divide the images by. See `featx.evaluation.evaluate_subgroups`.
     prevalence
         See `featx.evaluation.evaluate_scores`.
     comparison
         Comparison with other runs, which is kept with the metrics.
-
-    Raises
-    ------
-    InputError
-        If there is no such column, or the prevalence isn't a share.
     """
-    table, threshold = scored.table, run.record.threshold
-    settings: dict[str, Any] = {"seed": run.record.seed, "prevalence": prevalence}
+    table, threshold, seed = scored.table, run.record.threshold, run.record.seed
     return Evaluation(
         run,
         scored.data,
         scored.split,
-        evaluate_scores(scored.scores, threshold, **settings),
+        evaluate_scores(scored.scores, threshold, seed=seed, prevalence=prevalence),
         table[list(SCORE_COLUMNS)],
         scored.left_out,
         tuple(
-            evaluate_subgroups(scored.scores, threshold, table, column, **settings) for column in by
+            evaluate_subgroups(
+                scored.scores, threshold, table, column, seed=seed, prevalence=prevalence
+            )
+            for column in by
         ),
         find_shift(run, scored),
         comparison,
@@ -187,6 +184,6 @@ def evaluate_scored(
 
 
 def find_shift(run: FittedRun, scored: Scored) -> Shift | None:
-    """Compare images with those that a run was fitted on; see `shift_from_training`."""
+    """Compare images with those that a run was fitted on. See `shift_from_training`."""
     distances = run.reference.distance(scored.vectors) if run.has_reference else None
     return shift_from_training(run, Population.labelled(scored.scores, distances))

@@ -24,12 +24,12 @@ def find_images(
         Files and folders. A file that is named is given, whatever it is.
     left_out
         Counter of the files in folders that were left out, by reason. It grows while folders are
-        walked through; `featx.data.in_words` says it in a line.
+        walked through. `featx.data.in_words` says it in a line.
 
     Returns
     -------
     iterator of Path
-        Image files; those of a folder are sorted.
+        Image files. Those of a folder are sorted.
 
     Raises
     ------

@@ -22,12 +22,12 @@ from featx_cache.files import open_regular
 
 BATCH_SIZE = 8
 BATCHES_AHEAD = 2
-NO_NUMBER = "its score is not a number, so there is no verdict on it"
+NO_NUMBER_REASON = "its score is not a number, so there is no verdict on it"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredImage:
-    """What a run makes of one image file.
+    """Result of a run for one image file.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class ScoredImage:
     vector : ndarray of shape (channels,), dtype float32, or None
         The embedding, averaged over the grid.
     error
-        Reason why there is no score; empty if there is one.
+        Reason why there is no score. Empty if there is one.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class _Decoded(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """What was found of a batch, one row a copy; the score of a bad embedding is not a number."""
+    """Results for a batch, one row a copy. The score of a bad embedding is not a number."""
 
     scores: NDArray[np.float64]
     embeddings: NDArray[np.floating]
@@ -73,7 +73,7 @@ class _Rows(NamedTuple):
 
 
 class ImageScorer:
-    """Scores image files with a run; memory holds a few batches, however many files there are.
+    """Scores image files with a run. Memory holds a few batches, however many files there are.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class ImageScorer:
         self.run, self.backbone = run, backbone or run.backbone()
 
     def score(self, paths: Iterable[str | Path]) -> Iterator[ScoredImage]:
-        """Yield one result for each file, in their order; an unreadable file has an error.
+        """Yield one result for each file, in their order. An unreadable file has an error.
 
         Files are taken from `paths` as they are needed, a few batches ahead.
         """
@@ -160,7 +160,7 @@ class ImageScorer:
             scores = rows.scores[untouched:start]
             score = float(self.run.recalibrated(scores.mean(keepdims=True))[0])
             if not np.isfinite(score):
-                yield ScoredImage(str(image.path), error=NO_NUMBER)
+                yield ScoredImage(str(image.path), error=NO_NUMBER_REASON)
             else:
                 yield ScoredImage(
                     str(image.path), score, rows.embeddings[untouched], rows.vectors[untouched]

@@ -12,7 +12,7 @@ import pandas as pd
 from featx._progress import Progress, progress_of
 from featx._specs import require_known
 from featx.data import ClassesError, Manifest, ReadingOptions, in_words, is_image
-from featx.data._load import LISTINGS, ImageSource, read_manifest
+from featx.data._load import LISTING_SUFFIXES, ImageSource, read_manifest
 from featx.data._manifest import OWN_COLUMNS
 from featx.errors import InputError, NoLabelsError, SpecMismatchError
 from featx.evaluation import plural, subgroup_columns
@@ -20,7 +20,7 @@ from featx.evaluation._subgroups import SIZE
 from featx.runs._fitted import FittedRun
 from featx.scoring._embed import embed_for_runs
 from featx.scoring._left_out import require_other_files
-from featx.scoring._scored import ALL, Scored, choose_split, score_images
+from featx.scoring._scored import ALL_SPLITS, Scored, choose_split, score_images
 from featx_cache import Cache, open_cache
 from featx_cache._index import INDEX_NAME, SHARDS_NAME
 
@@ -44,8 +44,8 @@ class ScoringOptions:
     weights
         Place of the backbone's weights, if they were moved since the fit.
     reading
-        How labelled images are read. Its `classes` say what the data call the negative and the
-        positive class; None takes the names that the run has.
+        Way to read labelled images. Its `classes` say what the data call the negative and the
+        positive class. None takes the names that the run has.
 
     Examples
     --------
@@ -68,12 +68,12 @@ def score_data(
     by: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> list[Scored]:
-    """Score labelled images with several runs; images are embedded as each run's own were.
+    """Score labelled images with several runs. Images are embedded as each run's own were.
 
     Parameters
     ----------
     runs
-        Runs; the first is what the others are compared with.
+        Runs. The first is what the others are compared with.
     data
         Cache, manifest, table, or a path to anything that `featx.load_manifest` reads. None takes
         the cache that the first run was fitted on.
@@ -82,7 +82,7 @@ def score_data(
     by
         Columns that the images must have.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def score_data(
     table = labelled.table
     _require_columns(by, table)
     split = choose_split(table["split"], options.split, name)
-    if split != ALL:
+    if split != ALL_SPLITS:
         table = table[table["split"] == split].reset_index(drop=True)
     _tell_split(name, options, split, (len(table), len(labelled)), shown)
     for run in runs:  # before the long work
@@ -153,15 +153,7 @@ def read_labelled(
     reading: ReadingOptions,
     progress: Progress,
 ) -> Manifest:
-    """Read data with labels, and call its classes as the run does; one class alone will do.
-
-    Raises
-    ------
-    NoLabelsError
-        If it has no labels.
-    InputError
-        If it has other classes than the run.
-    """
+    """Read data with labels, and call its classes as the run does. One class alone will do."""
     classes = run.record.classes
     if isinstance(data, Manifest):
         return _read_already(run, data, reading, progress)
@@ -196,7 +188,7 @@ def read_labelled(
 def _read_already(
     run: FittedRun, manifest: Manifest, reading: ReadingOptions, progress: Progress
 ) -> Manifest:
-    """Take a manifest; its classes are the run's, or those that the user said."""
+    """Take a manifest. Its classes are the run's, or those that the user said."""
     read_manifest(manifest, replace(reading, classes=None), progress)  # which refuses the others
     classes = run.record.classes
     negative, positive = reading.classes or classes
@@ -247,8 +239,8 @@ def _choose_cached(
     images = cache.images
     _require_columns(by, images.join(cache.details))
     split = choose_split(images["split"], options.split, name)
-    taken = len(images) if split == ALL else int((images["split"] == split).sum())
-    if data is not None or split == ALL:
+    taken = len(images) if split == ALL_SPLITS else int((images["split"] == split).sum())
+    if data is not None or split == ALL_SPLITS:
         _tell_split(name, options, split, (taken, len(images)), progress)
     return cache, split
 
@@ -269,7 +261,7 @@ def _kept_columns(
 ) -> Sequence[str] | None:
     """Return the columns to read besides featx's own, among them those to divide the images by."""
     listed = isinstance(data, pd.DataFrame) or (
-        isinstance(data, Path) and data.is_file() and data.suffix.lower() in LISTINGS
+        isinstance(data, Path) and data.is_file() and data.suffix.lower() in LISTING_SUFFIXES
     )
     if reading.keep is None or not listed:
         return reading.keep
@@ -297,7 +289,7 @@ def _tell_split(
     taken, images = counts
     if options.split is not None:
         return
-    if split == ALL:
+    if split == ALL_SPLITS:
         progress.note(f"{name} has no test split: all of it is taken ({plural(images, 'image')}).")
     elif taken < images:
         progress.note(

@@ -27,7 +27,7 @@ SAME_NAMES = "If these are other people with the same names, add `keep_known_pat
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Counts of images that were left out of an evaluation; each image is plural once.
+    """Counts of images that were left out of an evaluation. Each image is plural once.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class LeftOut:
     kept
         Number of images of known patients, and near duplicates, that were kept on request.
     unchecked
-        Reason why patients and near duplicates couldn't be looked for; empty if they could.
+        Reason why patients and near duplicates couldn't be looked for. Empty if they could.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class LeftOut:
 
     @property
     def sentence(self) -> str:
-        """Sentence about the images that were left out or kept; empty if there are none."""
+        """Sentence about the images that were left out or kept. Empty if there are none."""
         parts = []
         if self.same_file:
             parts.append(plural(self.same_file, "file"))
@@ -122,11 +122,6 @@ def fresh_images(
         Images that stay, and other images of known patients.
     left_out : LeftOut
         Counts of the others.
-
-    Raises
-    ------
-    InputError
-        If no image stays.
     """
     same = require_other_files(run, table["sha256"])
     unchecked = ""
@@ -148,13 +143,7 @@ def fresh_images(
 
 
 def require_other_files(run: FittedRun, sha256: pd.Series[str]) -> NDArray[np.bool_]:
-    """Say which files a run was fitted on, by their hashes.
-
-    Raises
-    ------
-    InputError
-        If it was fitted on all of them.
-    """
+    """Say which files a run was fitted on, by their hashes."""
     same = sha256.isin(run.fitted_images).to_numpy(bool)
     if same.all():
         raise InputError(
@@ -183,11 +172,6 @@ def without_near(
         Near duplicates (see `featx.evaluation.Reference.has`), and images of known patients.
     left_out
         Counts so far.
-
-    Raises
-    ------
-    InputError
-        If no image stays.
     """
     if keep:
         return np.ones(len(near), bool), replace(left_out, kept=int((near | known).sum()))
@@ -217,10 +201,6 @@ def known_patients(run: FittedRun, cache: Cache, table: pd.DataFrame) -> NDArray
         Cache that holds the images.
     table : DataFrame
         One row an image: path, group.
-
-    Returns
-    -------
-    ndarray of shape (images,), dtype bool
     """
     images = cache.images
     fitted = images["sha256"].isin(run.fitted_images) & (images["group"] != images["path"])
@@ -256,11 +236,6 @@ def fitted_table(run: FittedRun) -> pd.DataFrame | None:
     -------
     DataFrame or None
         None for runs of early versions, which have no such file.
-
-    Raises
-    ------
-    InputError
-        If a file of the run is missing or damaged.
     """
     if not run.has_out_of_fold:
         return None
@@ -271,7 +246,7 @@ def fitted_table(run: FittedRun) -> pd.DataFrame | None:
 
 
 def _labelled(path: Path) -> pd.DataFrame:
-    """Read the labelled images of a calibration; images without labels chose nothing."""
+    """Read the labelled images of a calibration. Images without labels chose nothing."""
     try:
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"

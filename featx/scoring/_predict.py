@@ -21,13 +21,13 @@ class Prediction:
         File as it was given.
     score
         Score of the positive class, 0..1, which is compared with the threshold. None if the file
-        can't be scored; then so are `probability`, `uncertain`, `unlike_training` and `distance`.
+        can't be scored. Then so are `probability`, `uncertain`, `unlike_training` and `distance`.
     probability
-        Score as a calibrated probability; see `FittedRun.probability`.
+        Score as a calibrated probability. See `FittedRun.probability`.
     threshold
         Threshold of the run.
     prediction
-        Name of a class; empty without a score.
+        Name of a class. Empty without a score.
     uncertain
         Whether the score lies in the run's uncertain interval around the threshold. None for runs
         that have no such interval.
@@ -37,7 +37,7 @@ class Prediction:
         Mahalanobis distance of the image's averaged embedding to the training images. None for
         runs of earlier versions, which don't know their training images.
     error
-        Reason why there is no score; empty if there is one.
+        Reason why there is no score. Empty if there is one.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Prediction:
 
 
 def predict_images(scorer: ImageScorer, paths: Iterable[str | Path]) -> Iterator[Prediction]:
-    """Score image files one after another, in their order; memory holds a few batches.
+    """Score image files one after another, in their order. Memory holds a few batches.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What many predictions say together: counts, and whether their population differs."""
+"""Summary of many predictions: counts, and whether their population differs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIN_PATIENTS = 30
 """Patients whose images can be called a population."""
 SHIFT_P_VALUE = 0.01
 SHOWN_ROWS = 20
-WHAT_NEXT = "See `featx evaluate` and `featx calibrate`."
+SHIFT_ADVICE = "See `featx evaluate` and `featx calibrate`."
 
 
 class PredictionCounts:
@@ -103,7 +103,7 @@ class PredictionCounts:
 
     @property
     def warning(self) -> str:
-        """One line if the images look like another population; empty if they don't."""
+        """One line if the images look like another population. Empty if they don't."""
         shift = self.shift
         if shift is None or not shift.suspected:
             return unlike_warning(self.unlike, self.images - self.failed)
@@ -116,7 +116,7 @@ class PredictionCounts:
                 f"; {called:.0%} are called {record.classes[1]} here and {before:.0%} of the "
                 "training images were, out of fold: another share of sick people alone may be why"
             )
-        return f"{said}. So the threshold may be wrong here. {WHAT_NEXT}"
+        return f"{said}. So the threshold may be wrong here. {SHIFT_ADVICE}"
 
 
 class Predictions(Sequence[Prediction]):
@@ -168,7 +168,7 @@ class Predictions(Sequence[Prediction]):
 
     @property
     def warning(self) -> str:
-        """One line if the images look like another population; empty if they don't."""
+        """One line if the images look like another population. Empty if they don't."""
         return self.counts.warning
 
     @property
@@ -208,7 +208,7 @@ def unlike_warning(unlike: int, images: int) -> str:
     Returns
     -------
     str
-        One line; empty if there is nothing to say.
+        One line. Empty if there is nothing to say.
 
     Examples
     --------
@@ -223,5 +223,5 @@ def unlike_warning(unlike: int, images: int) -> str:
     return (
         f"{unlike} of {images} images are unlike those that the run was fitted on, where "
         f"{expected:.0%} would be expected: this looks like another population, on which its "
-        f"threshold may be wrong. {WHAT_NEXT}"
+        f"threshold may be wrong. {SHIFT_ADVICE}"
     )

@@ -9,13 +9,7 @@ from featx.runs._fitted import FittedRun
 
 
 def names_of(runs: Sequence[FittedRun]) -> tuple[str, ...]:
-    """Name runs by their folders, with as much of the path as tells them apart.
-
-    Raises
-    ------
-    InputError
-        If a run is there twice.
-    """
+    """Name runs by their folders, with as much of the path as tells them apart."""
     paths = [run.path.resolve() for run in runs]
     for number, path in enumerate(paths):
         if path in paths[:number]:

@@ -19,7 +19,7 @@ from featx.training._data import require_copies
 from featx.training._scoring import mean_by_image
 from featx_cache import Cache
 
-ALL = "all"
+ALL_SPLITS = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +91,13 @@ def score_images(
     cache
         Cache of embeddings by the run's own backbone.
     split
-        Split to take; ``all`` takes every image. None takes the test split, or every image if there
+        Split to take. ``all`` takes every image. None takes the test split, or every image if there
         is none.
     keep_known_patients
         Whether images of the same patients and near duplicates are scored, too: for data in which
         other people have the same names.
     progress
-        Bars by default; False is silent.
+        Bars by default. False is silent.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def score_images(
     """
     run.require_match(cache)
     split = choose_split(cache.images["split"], split, str(cache.path))
-    rows = cache.row_numbers(splits=None if split == ALL else (split,), copies=False)
+    rows = cache.row_numbers(splits=None if split == ALL_SPLITS else (split,), copies=False)
     table = cache.table(rows)
     fresh, known, left_out = fresh_images(run, cache, table, keep=keep_known_patients)
     rows, table = rows[fresh], table[fresh].reset_index(drop=True)
@@ -148,16 +148,11 @@ def choose_split(splits: pd.Series[str], split: str | None, data: str) -> str:
         Split that was asked for. None takes ``test``, or ``all`` if no image is in that split.
     data
         Name of the images, for the message.
-
-    Raises
-    ------
-    InputError
-        If no image is in it.
     """
     names = sorted(splits.unique())
     if split is None:
-        return "test" if "test" in names else ALL
-    if split != ALL and split not in names:
+        return "test" if "test" in names else ALL_SPLITS
+    if split != ALL_SPLITS and split not in names:
         raise InputError(
             f"{data} has no image in split {split!r}",
             f"Its splits are: {', '.join(names)}. `split=all` takes every image.",
@@ -171,7 +166,7 @@ def _scores(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the scores of untouched images, and their embeddings averaged over the grid.
 
-    If the run averages over copies, so do the scores; the embeddings don't.
+    If the run averages over copies, so do the scores. The embeddings don't.
     """
     image, copy = (cache.rows[name].to_numpy() for name in ("image", "copy"))
     tta = run.record.tta

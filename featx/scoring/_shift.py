@@ -11,7 +11,7 @@ from featx.runs._fitted import FittedRun
 def shift_from_training(run: FittedRun, here: Population) -> Shift | None:
     """Compare images with those that a run was fitted on, out of fold.
 
-    Embeddings are compared if the run knows those of its training images; runs of earlier versions
+    Embeddings are compared if the run knows those of its training images. Runs of earlier versions
     don't.
 
     Parameters
@@ -25,11 +25,6 @@ def shift_from_training(run: FittedRun, here: Population) -> Shift | None:
     -------
     Shift or None
         None for runs of earlier versions that have no scores of their training images.
-
-    Raises
-    ------
-    InputError
-        If a file of the run is damaged, or missing in a new run.
     """
     if not run.has_out_of_fold:
         return None

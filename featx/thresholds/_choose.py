@@ -95,7 +95,7 @@ def choose_threshold(
     An exact sweep finds the thresholds that no other one exceeds in recall or accuracy without
     being less in the other. All of them become trials of an Optuna study with both as objectives.
     The floor is a constraint, never a penalty: a penalty needs a weight, and a wrong weight calls
-    everybody sick. The chosen threshold is the feasible trial of highest recall; ties are broken
+    everybody sick. The chosen threshold is the feasible trial of highest recall. Ties are broken
     by accuracy. It takes milliseconds, and nothing is drawn at random.
 
     Parameters

@@ -12,6 +12,7 @@ from featx.errors import InputError, NoFeasibleThresholdError
 from featx.heads import PatientFolds
 from featx.thresholds._choose import choose_threshold
 from featx.thresholds._sweep import sweep
+from featx_cache._text import plural
 
 FOLDS = 10
 
@@ -45,7 +46,7 @@ class CrossValidatedPoint:
     folds: int
 
     def __repr__(self) -> str:
-        images = f"{len(self.called)} images in {self.folds} folds"
+        images = f"{plural(len(self.called), 'image')} in {self.folds} folds"
         return f"CrossValidatedPoint(threshold {self.threshold:.6g}, {images})"
 
 

@@ -17,6 +17,7 @@ from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
 from featx.thresholds._recalibration import logits
 from featx.thresholds._sweep import sweep
+from featx_cache._text import plural
 
 SEQUENCE_THRESHOLDS = 200
 HOLM_THRESHOLDS = 20
@@ -70,7 +71,8 @@ class Promise:
         floors = (
             f"with {self.confidence:.0%} confidence, accuracy ≥ {self.accuracy_floor:g}{recall}"
         )
-        return f"Promise(threshold {self.threshold:.6g}: {floors}, by {self.patients:,} patients)"
+        patients = plural(self.patients, "patient")
+        return f"Promise(threshold {self.threshold:.6g}: {floors}, by {patients})"
 
     @property
     def sentence(self) -> str:

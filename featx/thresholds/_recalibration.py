@@ -62,7 +62,7 @@ class Recalibration(Spec):
 
 
 def logits(scores: ArrayLike) -> NDArray[np.float64]:
-    """Return the log odds of probabilities; 0 and 1 are moved to the next number between them."""
+    """Return the log odds of probabilities. 0 and 1 are moved to the next number between them."""
     values = np.asarray(scores, np.float64)
     tiny = np.finfo(np.float64).tiny
     return np.asarray(logit(values.clip(tiny, np.nextafter(1.0, 0.0))), np.float64)

@@ -17,6 +17,7 @@ from featx.heads._building import pooling_of
 from featx.training._memory import available_memory
 from featx_cache import Cache, LazyEmbeddings
 from featx_cache._embeddings import all_finite
+from featx_cache._text import plural
 
 FITTED_SPLITS = ("train", "val")
 
@@ -65,7 +66,8 @@ class TrainingData:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.X.shape[1:]))
-        return f"TrainingData({len(self.y):,} rows of {len(self.originals):,} images, {shape})"
+        images = plural(len(self.originals), "image")
+        return f"TrainingData({plural(len(self.y), 'row')} of {images}, {shape})"
 
     @property
     def copy(self) -> NDArray[np.int64]:
@@ -170,13 +172,7 @@ def load_training_data(
 
 
 def require_copies(cache: Cache, rows: NDArray[np.intp]) -> int:
-    """Return the number of copies of each image.
-
-    Raises
-    ------
-    InputError
-        If some images have none, or fewer than others.
-    """
+    """Return the number of copies of each image."""
     table = cache.table(rows)
     counts = np.bincount(cache.rows["image"].to_numpy()[rows])
     of_image = counts[counts > 0]

@@ -24,7 +24,7 @@ from featx_cache._text import first_line
 FOLDS = 5
 
 
-class Watch(Protocol):
+class EpochCallback(Protocol):
     """A function that looks at a training after each epoch. It may raise to end it."""
 
     def __call__(self, epoch: int, truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
@@ -64,7 +64,7 @@ def fit_head(
     advance: Advance = lambda _: None,
     *,
     accuracy_floor: float = 0.9,
-    workplace: Path | None = None,
+    work_folder: Path | None = None,
     callbacks: Sequence[Any] = (),
 ) -> Head:
     """Fit a new head on some rows of the training data.
@@ -79,7 +79,7 @@ def fit_head(
         Function that counts finished units of `fit_units`.
     accuracy_floor
         Accuracy floor that the Keras head's stopping rule falls back on.
-    workplace
+    work_folder
         Folder for the state of a head that trains in epochs, from which a killed fit resumes.
     callbacks
         Keras callbacks for a head that trains in epochs.
@@ -117,7 +117,7 @@ def fit_head(
                 y,
                 **known,
                 on_epoch=lambda _: advance(1),
-                workplace=workplace,
+                work_folder=work_folder,
                 callbacks=callbacks,
             )
             return fitted
@@ -176,8 +176,8 @@ def out_of_fold(  # noqa: PLR0913
     folds: int = FOLDS,
     tta: bool = False,
     accuracy_floor: float = 0.9,
-    workplace: Path | None = None,
-    watch: Watch | None = None,
+    work_folder: Path | None = None,
+    after_epoch: EpochCallback | None = None,
     progress: Progress = SILENT,
 ) -> OutOfFold:
     """Score every untouched image by a head fitted on the other patients.
@@ -194,9 +194,9 @@ def out_of_fold(  # noqa: PLR0913
         Number of folds, at most.
     tta
         Whether each score is averaged over the image's copies.
-    accuracy_floor, workplace
+    accuracy_floor, work_folder
         See `fit_head`.
-    watch
+    after_epoch
         Function that sees the held-out scores after each epoch of the first fold, if the head
         trains in epochs. It may raise to end everything.
     progress
@@ -240,8 +240,10 @@ def out_of_fold(  # noqa: PLR0913
                 np.flatnonzero(kept),
                 advance,
                 accuracy_floor=accuracy_floor,
-                workplace=workplace / f"fold-{fold + 1}" if workplace is not None else None,
-                callbacks=_callbacks(spec, data, originals[held_out], watch) if fold == 0 else (),
+                work_folder=work_folder / f"fold-{fold + 1}" if work_folder is not None else None,
+                callbacks=_callbacks(spec, data, originals[held_out], after_epoch)
+                if fold == 0
+                else (),
             )
             if fold == 0 and spec.name == CUSTOM:  # not only after all folds
                 readable_content(head, spec.trusted)
@@ -253,15 +255,20 @@ def out_of_fold(  # noqa: PLR0913
 
 
 def _callbacks(
-    spec: HeadSpec, data: TrainingData, held_out: NDArray[np.intp], watch: Watch | None
+    spec: HeadSpec,
+    data: TrainingData,
+    held_out: NDArray[np.intp],
+    after_epoch: EpochCallback | None,
 ) -> tuple[Any, ...]:
     """Make the callbacks of a training that is watched."""
-    if watch is None or not spec.trains_in_epochs:
+    if after_epoch is None or not spec.trains_in_epochs:
         return ()
     from featx.heads._training import EpochScores
 
     truth = data.y[held_out] == 1
-    return (EpochScores(data.rows(held_out), lambda epoch, scores: watch(epoch, truth, scores)),)
+    return (
+        EpochScores(data.rows(held_out), lambda epoch, scores: after_epoch(epoch, truth, scores)),
+    )
 
 
 def _score(

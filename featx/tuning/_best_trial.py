@@ -22,7 +22,7 @@ from featx.tuning._workers import Worker
 OPTIMUM_ATTEMPTS = 3
 """Times that the exact optimum is queued: another machine on the study may take it first."""
 
-ATTRIBUTES = ("accuracy", "specificity", "roc_auc", "fit_seconds")
+TRIAL_ATTRIBUTES = ("accuracy", "specificity", "roc_auc", "fit_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def front_table(study: optuna.Study, *, everything: bool = False) -> pd.DataFram
             "trial": trial.number,
             "recall": trial.values[0],
             "accuracy": trial.values[1],
-            **{name: trial.user_attrs[name] for name in ATTRIBUTES[1:]},
+            **{name: trial.user_attrs[name] for name in TRIAL_ATTRIBUTES[1:]},
             **trial.params,
         }
         for trial in (finished if everything else study.best_trials)

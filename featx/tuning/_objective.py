@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from featx.heads import HeadSpec
 from featx.thresholds import sweep
-from featx.training._scoring import FOLDS, Watch
+from featx.training._scoring import FOLDS, EpochCallback
 from featx.tuning._scorer import Scorer
 from featx.tuning._spaces import suggest
 from featx.tuning._spec import SearchSpec
@@ -52,10 +52,10 @@ class Objective:
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
         """Score what a trial suggests."""
         spec, threshold = suggest(trial, self.search)
-        watch = None
+        after_epoch = None
         if self.search.objective == "constrained" and spec.keras and spec.keras.ensemble == 1:
-            watch = _Pruning(trial, spec, self.search.accuracy_floor)
-        scored = self.scorer(spec, watch)
+            after_epoch = _Pruning(trial, spec, self.search.accuracy_floor)
+        scored = self.scorer(spec, after_epoch)
         truth, called = self.scorer.truth, scored.scores >= threshold
         recall, accuracy = float(called[truth].mean()), float((called == truth).mean())
         # The dashboard's plots mark infeasible trials by their constraint, its lists by attribute.
@@ -87,7 +87,7 @@ class Objective:
         self._drawing += time.perf_counter() - now
 
 
-class _Pruning(Watch):
+class _Pruning(EpochCallback):
     """Report recall under the floor after each epoch of the first fold, and end hopeless trials."""
 
     def __init__(self, trial: optuna.Trial, spec: HeadSpec, floor: float) -> None:

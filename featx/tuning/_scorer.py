@@ -18,7 +18,7 @@ from featx.extraction._spec import spec_of
 from featx.heads import HeadSpec, PatientFolds, build, pooling_of
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data, out_of_fold
 from featx.training._memory import available_memory
-from featx.training._scoring import Watch
+from featx.training._scoring import EpochCallback
 from featx.tuning._score_store import HeadScores, ScoreStore
 from featx.tuning._spec import SearchSpec
 from featx_cache import Cache
@@ -65,16 +65,16 @@ class Scorer:
             "images": fingerprint_of({"images": lines}),
         }
 
-    def __call__(self, spec: HeadSpec, watch: Watch | None = None) -> HeadScores:
+    def __call__(self, spec: HeadSpec, after_epoch: EpochCallback | None = None) -> HeadScores:
         """Return the scores of a head, from disk if they were computed before."""
         key = self._key(spec)
         found = self._store.read(key)
         if found is None or found.scores.shape != self.truth.shape:
-            found = self._compute(spec, watch)
+            found = self._compute(spec, after_epoch)
             self._store.write(key, found)
         return found
 
-    def _compute(self, spec: HeadSpec, watch: Watch | None) -> HeadScores:
+    def _compute(self, spec: HeadSpec, after_epoch: EpochCallback | None) -> HeadScores:
         data = self.data(spec).searched
         started = time.perf_counter()
         scores, *_ = out_of_fold(
@@ -82,7 +82,7 @@ class Scorer:
             data,
             seed=self.search.seed,
             accuracy_floor=self.search.accuracy_floor,
-            watch=watch,
+            after_epoch=after_epoch,
         )
         if scores["path"].tolist() != self.table["path"].tolist():
             raise AssertionError("scores are not in the order of the table")

@@ -1,4 +1,4 @@
-"""What a trial chooses: a head, its settings, and the threshold."""
+"""Search spaces of a trial: a head, its settings, and the threshold."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class SearchSpec(Spec):
 
     @classmethod
     def choose(cls, **fields: Any) -> SearchSpec:
-        """Make a spec from what a user typed; see the attributes.
+        """Make a spec from what a user typed. See the attributes.
 
         Raises
         ------

@@ -100,7 +100,7 @@ def open_storage(location: StudyLocation) -> BaseStorage:
         if location.url is None:
             path = location.folder.absolute() / JOURNAL_NAME
             _require_own_file(path)
-            hint = "It is damaged; `force=True` starts over."
+            hint = "It is damaged. `force=True` starts over."
             with storage_errors(path), _readable(f"the journal {path}", hint):
                 return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
         return _open_database(location.url)

@@ -34,7 +34,7 @@ from featx.tuning._storage import (
     open_study,
 )
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
 WAIT_SECONDS = 0.5
 TrialFunction = Callable[[optuna.Trial], float | tuple[float, float]]
 
@@ -111,7 +111,7 @@ class Worker:
 
 def finished(study: optuna.Study) -> int:
     """Count the trials that are done, without those that the exact sweep added."""
-    trials = study.get_trials(deepcopy=False, states=FINISHED)
+    trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
     return sum(SOURCE not in trial.user_attrs for trial in trials)
 
 
@@ -171,7 +171,7 @@ def _in_worker_processes(task: Task, before: int, goes_on: Callable[[], bool]) -
     except (TerminatedWorkerError, BrokenProcessPool) as error:
         raise FeatxError(
             "a worker process died",
-            "Most often memory ran out: lower `jobs`. Finished trials are kept; the same command "
+            "Most often memory ran out: lower `jobs`. Finished trials are kept. The same command "
             "goes on.",
         ) from error
 

@@ -20,7 +20,7 @@ SHAPE = (3, 3, 8)
 SPEC = json.dumps({"backbone": {"name": "none"}, "seed": 1})
 
 
-class Made(NamedTuple):
+class Sample(NamedTuple):
     """A cache, and what it must give back."""
 
     folder: Path
@@ -30,16 +30,16 @@ class Made(NamedTuple):
     shards: list[str]
 
 
-MakeCache = Callable[[Path], Made]
+MakeCache = Callable[[Path], Sample]
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
+def made(tmp_path: Path) -> Sample:
     """Six images, the four of train with two copies each, in three shards out of index order."""
     return make_cache(tmp_path / "cache")
 
 
-def make_cache(folder: Path) -> Made:
+def make_cache(folder: Path) -> Sample:
     (folder / "shards").mkdir(parents=True)
     images = pd.DataFrame(
         {
@@ -73,4 +73,4 @@ def make_cache(folder: Path) -> Made:
     )
     labelling = Provenance(("A", "B"), {"train/A/bad.png": "the file is empty"}, "random", "/data")
     write_index(folder, images, places, labelling, spec=SPEC)
-    return Made(folder, images, pairs, embeddings, names)
+    return Sample(folder, images, pairs, embeddings, names)

@@ -18,10 +18,10 @@ from featx_cache import DamagedShardError, InputError, NotACacheError, open_cach
 from featx_cache._shards import RowKeys, write_shard
 
 if TYPE_CHECKING:
-    from tests.cache.conftest import Made
+    from tests.cache.conftest import Sample
 
 
-def test_opening_gives_tables_and_facts(made: Made) -> None:
+def test_opening_gives_tables_and_facts(made: Sample) -> None:
     cache = open_cache(str(made.folder))
     assert cache.path == made.folder
     assert cache.classes == ("A", "B")
@@ -37,7 +37,7 @@ def test_opening_gives_tables_and_facts(made: Made) -> None:
     assert cache.rows["image"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5]
 
 
-def test_bytes_on_disk_are_those_of_index_and_shards(made: Made) -> None:
+def test_bytes_on_disk_are_those_of_index_and_shards(made: Sample) -> None:
     files = [made.folder / "index.h5", *(made.folder / "shards").iterdir()]
     assert open_cache(made.folder).bytes_on_disk() == sum(f.stat().st_size for f in files)
 
@@ -55,16 +55,16 @@ class TestRows:
         ],
     )
     def test_are_chosen_by_split_and_copy(
-        self, made: Made, splits: tuple[str, ...] | None, copies: bool, expected: list[int]
+        self, made: Sample, splits: tuple[str, ...] | None, copies: bool, expected: list[int]
     ) -> None:
         rows = open_cache(made.folder).row_numbers(splits=splits, copies=copies)
         assert rows.tolist() == expected
 
-    def test_of_an_absent_split_are_an_error_that_names_those_there_are(self, made: Made) -> None:
+    def test_of_an_absent_split_are_an_error_that_names_those_there_are(self, made: Sample) -> None:
         with pytest.raises(InputError, match=r"'holdout'.*test, train, val"):
             open_cache(made.folder).row_numbers(splits=("holdout",), copies=True)
 
-    def test_table_repeats_the_image_for_each_copy(self, made: Made) -> None:
+    def test_table_repeats_the_image_for_each_copy(self, made: Sample) -> None:
         table = open_cache(made.folder).table(np.array([13, 4, 3]))
         assert table["path"].tolist() == made.images["path"].iloc[[5, 1, 1]].tolist()
         assert table["group"].tolist() == ["patient2", "patient0", "patient0"]
@@ -74,15 +74,15 @@ class TestRows:
 
 class TestReading:
     @pytest.mark.parametrize("rows", [range(14), [13, 0, 7, 7, 12], [5], [9, 1, 0]])
-    def test_gives_the_rows_in_the_order_asked_for(self, made: Made, rows: list[int]) -> None:
+    def test_gives_the_rows_in_the_order_asked_for(self, made: Sample, rows: list[int]) -> None:
         read = open_cache(made.folder).read(np.array(rows))
         assert read.dtype == np.float16
         np.testing.assert_array_equal(read, made.embeddings[list(rows)])
 
-    def test_no_rows_give_an_empty_array_of_the_right_shape(self, made: Made) -> None:
+    def test_no_rows_give_an_empty_array_of_the_right_shape(self, made: Sample) -> None:
         assert open_cache(made.folder).read(np.array([], np.intp)).shape == (0, 3, 3, 8)
 
-    def test_blocks_cover_every_row_once_one_shard_at_a_time(self, made: Made) -> None:
+    def test_blocks_cover_every_row_once_one_shard_at_a_time(self, made: Sample) -> None:
         rows = np.array([13, 2, 3, 0, 8, 12])
         blocks = list(open_cache(made.folder).blocks(rows))
         assert len(blocks) == 3
@@ -90,7 +90,7 @@ class TestReading:
         for positions, embeddings in blocks:
             np.testing.assert_array_equal(embeddings, made.embeddings[rows[positions]])
 
-    def test_a_truncated_or_missing_shard_is_an_error(self, made: Made) -> None:
+    def test_a_truncated_or_missing_shard_is_an_error(self, made: Sample) -> None:
         cache = open_cache(made.folder)
         shard = made.folder / "shards" / made.shards[0]
         os.truncate(shard, 1000)
@@ -103,7 +103,7 @@ class TestReading:
 
 
 class TestVirtualIndex:
-    def test_plain_h5py_reads_it_from_another_folder(self, made: Made, tmp_path: Path) -> None:
+    def test_plain_h5py_reads_it_from_another_folder(self, made: Sample, tmp_path: Path) -> None:
         program = (
             "import sys, h5py, numpy\n"
             "with h5py.File(sys.argv[1], 'r') as file:\n"
@@ -126,7 +126,7 @@ class TestVirtualIndex:
         np.testing.assert_array_equal(some, made.embeddings[4:13:3])
         assert finished.stdout.split() == ["test/B/5.png", "B"]
 
-    def test_a_moved_cache_still_reads(self, made: Made, tmp_path: Path) -> None:
+    def test_a_moved_cache_still_reads(self, made: Sample, tmp_path: Path) -> None:
         moved = made.folder.rename(tmp_path / "moved cache")
         with h5py.File(moved / "index.h5", "r") as file:
             np.testing.assert_array_equal(file["embeddings"][...], made.embeddings)
@@ -134,12 +134,12 @@ class TestVirtualIndex:
 
 
 class TestVerify:
-    def test_a_whole_cache_has_no_damage(self, made: Made) -> None:
+    def test_a_whole_cache_has_no_damage(self, made: Sample) -> None:
         assert list(open_cache(made.folder).verify()) == [
             (name, None) for name in open_cache(made.folder).shard_names
         ]
 
-    def test_every_damaged_shard_is_reported_and_no_other(self, made: Made) -> None:
+    def test_every_damaged_shard_is_reported_and_no_other(self, made: Sample) -> None:
         flipped, truncated = (made.folder / "shards" / name for name in made.shards[:2])
         content = bytearray(flipped.read_bytes())
         content[content.index(made.embeddings[9].tobytes()) + 7] ^= 0x10
@@ -150,7 +150,9 @@ class TestVerify:
         assert "checksum" in str(errors[made.shards[0]])
         assert made.shards[1] in str(errors[made.shards[1]])
 
-    def test_a_whole_shard_with_other_rows_than_the_index_says_is_damage(self, made: Made) -> None:
+    def test_a_whole_shard_with_other_rows_than_the_index_says_is_damage(
+        self, made: Sample
+    ) -> None:
         path = made.folder / "shards" / made.shards[1]
         pairs = [made.pairs[row] for row in (12, 4, 5, 3)]
         spec = json.dumps({"backbone": {"name": "none"}, "seed": 1})
@@ -159,7 +161,7 @@ class TestVerify:
         assert "holds other rows" in str(errors[made.shards[1]])
         assert sum(error is not None for error in errors.values()) == 1
 
-    def test_a_shard_of_another_spec_is_damage(self, made: Made) -> None:
+    def test_a_shard_of_another_spec_is_damage(self, made: Sample) -> None:
         path = made.folder / "shards" / made.shards[1]
         pairs = [made.pairs[row] for row in (12, 5, 4, 3)]
         write_shard(path, made.embeddings[[12, 5, 4, 3]], RowKeys.of(pairs), spec='{"seed": 2}')
@@ -177,7 +179,7 @@ class TestNotACache:
             with pytest.raises(NotACacheError, match=message):
                 open_cache(tmp_path / name)
 
-    def test_indexes_of_something_else(self, made: Made) -> None:
+    def test_indexes_of_something_else(self, made: Sample) -> None:
         with h5py.File(made.folder / "index.h5", "w") as file:
             file["embeddings"] = np.zeros((2, 2))
         with pytest.raises(NotACacheError, match="unknown format"):
@@ -190,20 +192,20 @@ class TestNotACache:
             open_cache(made.folder)
 
     @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 0.99])
-    def test_truncated_index(self, made: Made, share: float) -> None:
+    def test_truncated_index(self, made: Sample, share: float) -> None:
         index = made.folder / "index.h5"
         os.truncate(index, int(share * index.stat().st_size))
         with pytest.raises(NotACacheError, match="can't be read"):
             open_cache(made.folder)
 
     @pytest.mark.parametrize("missing", ["images/label", "rows/shard", "skipped", "embeddings"])
-    def test_index_that_lacks_a_table(self, made: Made, missing: str) -> None:
+    def test_index_that_lacks_a_table(self, made: Sample, missing: str) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             del file[missing]
         with pytest.raises(NotACacheError, match="can't be read"):
             open_cache(made.folder)
 
-    def test_index_that_points_out_of_the_cache_is_refused(self, made: Made) -> None:
+    def test_index_that_points_out_of_the_cache_is_refused(self, made: Sample) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             del file["shards/name"]
             file["shards/name"] = np.array([b"../../secret.h5"] * 3)
@@ -227,7 +229,7 @@ class TestErrors:
 
 
 def test_a_relative_path_is_good_after_a_change_of_the_working_folder(
-    made: Made, monkeypatch: pytest.MonkeyPatch
+    made: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(made.folder.parent)
     cache = open_cache(made.folder.name)

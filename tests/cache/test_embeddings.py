@@ -18,11 +18,11 @@ from featx_cache import Cache, InputError, LazyEmbeddings, open_cache
 from featx_cache._embeddings import all_finite
 
 if TYPE_CHECKING:
-    from tests.cache.conftest import Made
+    from tests.cache.conftest import Sample
 
 
 @pytest.fixture
-def cache(made: Made) -> Cache:
+def cache(made: Sample) -> Cache:
     return open_cache(made.folder)
 
 
@@ -32,7 +32,7 @@ def lazy(cache: Cache) -> LazyEmbeddings:
 
 
 @pytest.fixture
-def whole(made: Made) -> NDArray[Any]:
+def whole(made: Sample) -> NDArray[Any]:
     return made.embeddings[:13]
 
 
@@ -141,7 +141,7 @@ class TestAsArrays:
 
 
 class TestToNumpyAndFrames:
-    def test_the_untouched_images_of_all_splits_are_read(self, cache: Cache, made: Made) -> None:
+    def test_the_untouched_images_of_all_splits_are_read(self, cache: Cache, made: Sample) -> None:
         X, y, groups = cache.to_numpy()
         untouched = [row for row, (_, copy) in enumerate(made.pairs) if copy == 0]
         np.testing.assert_array_equal(X, made.embeddings[untouched])
@@ -149,7 +149,7 @@ class TestToNumpyAndFrames:
         assert len(cache.to_numpy("train", copies=1)[0]) == 8
 
     def test_a_frame_has_one_row_an_image_and_the_mean_of_each_channel(
-        self, cache: Cache, made: Made
+        self, cache: Cache, made: Sample
     ) -> None:
         frame = cache.to_frame("train", pooled=True)
         assert frame["path"].tolist() == made.images["path"].tolist()[:4]

@@ -18,7 +18,7 @@ from featx_cache import FeatxError, NotACacheError, open_cache
 from tests.refusing import refused
 
 if TYPE_CHECKING:
-    from tests.cache.conftest import Made
+    from tests.cache.conftest import Sample
 
 Change = Callable[[h5py.File, str], None]
 COLUMNS = {
@@ -34,14 +34,14 @@ COLUMNS = {
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     from tests.cache.conftest import make_cache
 
     return make_cache(tmp_path_factory.mktemp("template") / "cache")
 
 
 @pytest.fixture
-def made(template: Made, tmp_path: Path) -> Made:
+def made(template: Sample, tmp_path: Path) -> Sample:
     """A copy of a cache, which is much quicker than to write one safely."""
     shutil.copytree(template.folder, tmp_path / "cache")
     return template._replace(folder=tmp_path / "cache")
@@ -205,7 +205,9 @@ def refusal(folder: Path) -> str:
 class TestHostileDatasets:
     @pytest.mark.parametrize("harm", HARMS)
     @pytest.mark.parametrize(("kind", "name"), COLUMNS, ids=lambda value: str(value))
-    def test_are_refused(self, made: Made, outside: Path, kind: str, name: str, harm: str) -> None:
+    def test_are_refused(
+        self, made: Sample, outside: Path, kind: str, name: str, harm: str
+    ) -> None:
         path = made.folder / "index.h5"
         if kind == "shard":
             path = made.folder / "shards" / made.shards[0]
@@ -215,14 +217,14 @@ class TestHostileDatasets:
         assert path.name in message or "holds other rows than the index says" in message
 
     @pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in VALUES.items() for v in vs])
-    def test_that_point_nowhere_are_refused(self, made: Made, name: str, value: int) -> None:
+    def test_that_point_nowhere_are_refused(self, made: Sample, name: str, value: int) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             values = file[name][...].astype(np.int64)
             values[-1] = value
             replaced(data=values)(file, name)
         refusal(made.folder)
 
-    def test_that_agree_on_a_shape_that_is_not_the_shards_are_refused(self, made: Made) -> None:
+    def test_that_agree_on_a_shape_that_is_not_the_shards_are_refused(self, made: Sample) -> None:
         """The index says that an embedding is larger than what is in the shards."""
         with h5py.File(made.folder / "index.h5", "r+") as file:
             source = (f"shards/{made.shards[0]}", "embeddings")
@@ -233,36 +235,36 @@ class TestHostileDatasets:
 @pytest.mark.timeout(5)
 class TestHostileTexts:
     @pytest.mark.parametrize(("name", "value"), ATTRIBUTES)
-    def test_in_attributes_are_refused(self, made: Made, name: str, value: Any) -> None:
+    def test_in_attributes_are_refused(self, made: Sample, name: str, value: Any) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             file.attrs[name] = value
         refusal(made.folder)
 
     @pytest.mark.parametrize("value", SKIPPED)
-    def test_of_skipped_images_are_refused(self, made: Made, value: Any) -> None:
+    def test_of_skipped_images_are_refused(self, made: Sample, value: Any) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             replaced(data=value)(file, "skipped")
         refusal(made.folder)
 
     @pytest.mark.parametrize("value", DETAILS)
-    def test_of_the_manifest_are_refused(self, made: Made, value: str) -> None:
+    def test_of_the_manifest_are_refused(self, made: Sample, value: str) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             file["details/age"] = DETAILS[value]
         refusal(made.folder)
 
-    def test_of_the_manifest_in_another_file_are_refused(self, made: Made, outside: Path) -> None:
+    def test_of_the_manifest_in_another_file_are_refused(self, made: Sample, outside: Path) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             file["details"] = h5py.ExternalLink(str(outside / "other.h5"), "/")
         assert "link to another place" in refusal(made.folder)
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_that_name_no_shard_are_refused(self, made: Made, name: bytes) -> None:
+    def test_that_name_no_shard_are_refused(self, made: Sample, name: bytes) -> None:
         with h5py.File(made.folder / "index.h5", "r+") as file:
             replaced(data=np.array([*file["shards/name"][:2], name]))(file, "shards/name")
         assert "outside the cache" in refusal(made.folder)
 
     @pytest.mark.parametrize("spec", ["", "[]", "{", DEEP])
-    def test_of_a_shard_are_refused_with_a_right_checksum(self, made: Made, spec: str) -> None:
+    def test_of_a_shard_are_refused_with_a_right_checksum(self, made: Sample, spec: str) -> None:
         from featx_cache._shards import RowKeys, write_shard
 
         path = made.folder / "shards" / made.shards[1]
@@ -276,7 +278,7 @@ class TestHostileTexts:
 
 class TestParts:
     def test_that_lie_outside_are_found_by_verify(
-        self, made: Made, outside: Path, tmp_path: Path
+        self, made: Sample, outside: Path, tmp_path: Path
     ) -> None:
         """Only other readers go by way of parts: looking at each takes as long as reading them."""
         with h5py.File(made.folder / "index.h5", "r+") as file:
@@ -294,7 +296,7 @@ class TestFlippedBytes:
     """HDF5 crashes when a byte of a virtual dataset's mappings is flipped: they are hashed."""
 
     @pytest.mark.parametrize("offset", [0, 1])
-    def test_of_an_index_are_found_or_harmless(self, made: Made, offset: int) -> None:
+    def test_of_an_index_are_found_or_harmless(self, made: Sample, offset: int) -> None:
         index = made.folder / "index.h5"
         content = index.read_bytes()
         random = np.random.default_rng(offset)
@@ -310,20 +312,20 @@ class TestFlippedBytes:
                 found += str(index) in str(error)
         assert found >= len(places) - 5  # those of the signature's own first word are harmless
 
-    def test_an_index_of_an_earlier_version_has_no_checksum_and_is_read(self, made: Made) -> None:
+    def test_an_index_of_an_earlier_version_has_no_checksum_and_is_read(self, made: Sample) -> None:
         index = made.folder / "index.h5"
         content = index.read_bytes()
         index.write_bytes(content[: content.rindex(b"featx-index-sha256 ")])
         use(made.folder)
 
-    def test_other_readers_take_no_notice_of_the_checksum(self, made: Made) -> None:
+    def test_other_readers_take_no_notice_of_the_checksum(self, made: Sample) -> None:
         assert (made.folder / "index.h5").read_bytes()[-84:].startswith(b"featx-index-sha256 ")
         with h5py.File(made.folder / "index.h5", "r") as file:
             assert json.loads(file.attrs["spec"])["seed"] == 1
             np.testing.assert_array_equal(file["embeddings"][...], made.embeddings)
 
 
-def test_a_cache_is_used_here_as_it_should_be(made: Made, tmp_path: Path) -> None:
+def test_a_cache_is_used_here_as_it_should_be(made: Sample, tmp_path: Path) -> None:
     """`use` reads everything: what it doesn't refuse is whole."""
     use(made.folder)
     shutil.copytree(made.folder, tmp_path / "copy")

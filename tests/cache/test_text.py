@@ -25,7 +25,7 @@ def test_letters_of_all_scripts_stay(text: str) -> None:
 
 
 def test_undecoded_bytes_stay_where_they_are_utf_8_and_harmless() -> None:
-    """So the C locale sees names; a terminal decodes what is sent to it."""
+    """So the C locale sees names. A terminal decodes what is sent to it."""
     undecoded = "ünï".encode().decode("ascii", "surrogateescape")
     assert printable(undecoded) == undecoded
     for acting in ("\x9b", "\u202e"):

@@ -13,9 +13,6 @@ import pytest
 
 from featx.backbones import load_backbone
 from featx.demo._phantoms import write_phantoms
-from featx.fitting import fit
-from featx.heads import HeadSpec
-from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
 
@@ -52,18 +49,9 @@ def featx(capsys: pytest.CaptureFixture[str]) -> Featx:
     return run
 
 
-@pytest.fixture(scope="session")
-def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A logistic regression on the tiny cache. Copy it before a change."""
-    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
-    # Calling nobody positive is right for half of the images at least.
-    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
-    return run
-
-
 @pytest.fixture(scope="module")
 def networks_are_built_once() -> Iterator[None]:
-    """A network with random weights takes seconds to build; the tests need two."""
+    """A network with random weights takes seconds to build. The tests need two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
         yield

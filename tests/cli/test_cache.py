@@ -58,7 +58,7 @@ class TestVerify:
     def test_a_whole_cache_is_said_to_be_whole(self, tiny_cache: Path, featx: Featx) -> None:
         answer = featx("cache", "verify", tiny_cache)
         assert (answer.code, answer.out) == (0, "")
-        assert answer.error == f"All 4 shards of {tiny_cache} are whole."
+        assert answer.error == f"Nothing is damaged in {tiny_cache}: 4 shards."
 
     def test_every_damaged_shard_is_a_line(
         self, tiny_cache: Path, tmp_path: Path, featx: Featx

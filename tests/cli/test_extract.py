@@ -98,7 +98,7 @@ class TestOutput:
 
 
 class TestPositiveClass:
-    """The sick one, told by the names of folders; a cache that is there keeps its own."""
+    """The sick one, told by the names of folders. A cache that is there keeps its own."""
 
     @pytest.fixture
     def other(self, data: Path) -> Path:

@@ -237,7 +237,7 @@ def test_one_fold_holds_nobody_out(featx: Featx, tiny_cache: Path, tmp_path: Pat
     run = tmp_path / "run"
     answer = featx("fit", tiny_cache, "--head", "logreg", "--run", run, "--folds", "1")
     assert answer.code == 2
-    assert "1 folds hold no patient out. Give --folds at least 2." in answer.error
+    assert "1 fold can't hold a patient out. Give --folds at least 2." in answer.error
 
 
 @pytest.mark.parametrize("typed", ["log", "svn"])
@@ -274,7 +274,7 @@ main()
 def test_a_keras_head_in_a_process_of_its_own_prints_results_only(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
-    """TensorFlow and Keras write to standard error in many ways; none may reach a quiet user.
+    """TensorFlow and Keras write to standard error in many ways. None may reach a quiet user.
 
     The network has one layer and there are two folds: each training has to be traced.
     """

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from featx._run import load_run
-from featx.backbones import load_backbone
 from featx.data import load_manifest
 from featx.runs._record import checksum
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.prediction_writers import write_verdicts
 from featx_cli.tables import plain_table
-from featx_cli.verdicts import write_verdicts
 from tests.cli.conftest import Featx
 from tests.cli.test_predict import CLASSES, failure, written
 
@@ -27,12 +24,7 @@ NAME = "a\x1b]0;b\x07\x9b\u202egnp\r\udcff[b].png"
 FORMULA = "=cmd|' C calc'!A0"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _the_network_is_built_once() -> Iterator[None]:
-    """A network with random weights takes seconds to build."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
-        yield
+pytestmark = pytest.mark.usefixtures("networks_are_built_once")
 
 
 def obeyed(text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import functools
 import io
 import json
 import os
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from featx._run import load_run
-from featx.backbones import load_backbone
 from featx.scoring import Prediction
-from featx_cli.verdicts import write_verdicts
+from featx_cli.prediction_writers import write_verdicts
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
@@ -39,12 +37,7 @@ COLUMNS = [
 CLASSES = ("NORMAL", "PNEUMONIA")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _the_network_is_built_once() -> Iterator[None]:
-    """A network with random weights takes seconds to build."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.runs._fitted.load_backbone", functools.lru_cache(load_backbone))
-        yield
+pytestmark = pytest.mark.usefixtures("networks_are_built_once")
 
 
 def verdict(name: str) -> Prediction:
@@ -182,7 +175,7 @@ class TestExitCodes:
         code, out, err = featx("predict", tiny_run, images, "--format", "csv")
         assert code == 3
         assert len(out.splitlines()) == 5
-        assert "1 of 4 files could not be scored; the column error says why." in err
+        assert "1 of 4 files could not be scored. The column error says why." in err
 
     def test_it_says_that_verdicts_of_untrained_embeddings_mean_nothing(
         self, featx: Featx, tiny_run: Path, images: Path

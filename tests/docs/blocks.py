@@ -27,9 +27,9 @@ class Block:
     language, code
         What the fence says, and what is in it.
     reason
-        Why it isn't run: the comment ``not run`` before it; else empty.
+        Why it isn't run: the comment ``not run`` before it. Empty if it is run.
     file
-        The name that a reader saves it under: the comment ``file`` before it; else empty.
+        The name that a reader saves it under: the comment ``file`` before it. Empty if none.
     printed
         What it says about being what the program before it prints: the comment ``printed``.
     """
@@ -47,7 +47,7 @@ class Block:
 
     @property
     def lines(self) -> list[list[str]]:
-        """The words of each line of a shell block; comments are gone, broken lines joined."""
+        """The words of each line of a shell block. Comments are gone, broken lines joined."""
         joined = re.sub(r"\\\n\s*", " ", self.code)
         words = (shlex.split(line, comments=True) for line in joined.splitlines())
         return [line for line in words if line]

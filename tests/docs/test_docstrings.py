@@ -36,7 +36,7 @@ COMMAND_WRITERS = {"featx/reports/_commands.py"}
 PUBLIC_MODULES = {"featx/__main__.py", "featx/errors.py"}
 """Modules of the library that aren't private: ``python -m featx``, and the page of errors."""
 
-TEXT_READERS = {"cli/featx_cli/memory.py"}
+TEXT_READERS = {"cli/featx_cli/memory_errors.py"}
 """TensorFlow, HDF5 and the linker have no error of their own for memory that isn't there."""
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")

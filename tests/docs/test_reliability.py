@@ -31,7 +31,7 @@ def names_in(file: str) -> set[str]:
 
 
 def named_in(row: list[str]) -> list[tuple[str, str]]:
-    """Return (file, test) of each test that a row names; a test without a file is of the last."""
+    """Return (file, test) of each test that a row names. A test without a file is of the last."""
     found: list[tuple[str, str]] = []
     for name in re.findall(r"`((?:tests/\S+?\.py)?(?:::[\w:]+)?)`", row[1]):
         file, _, test = name.partition("::")

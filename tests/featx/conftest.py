@@ -35,7 +35,7 @@ BACKBONE = {
 
 @dataclass
 class Contents:
-    """What a cache will hold; a test may change it before it is written.
+    """What a cache will hold. A test may change it before it is written.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Contents:
     image, copy
         Of each row.
     embeddings
-        Of each row, float32; stored as float16.
+        Of each row, float32. Stored as float16.
     """
 
     images: pd.DataFrame
@@ -80,7 +80,7 @@ class MakeCache(Protocol):
 
 
 def contents(patients: int, copies: int) -> Contents:
-    """Make two images a patient; of six patients of a class one is in val and one in test."""
+    """Make two images a patient. Of six patients of a class one is in val and one in test."""
     random = np.random.default_rng(0)
     number = np.arange(2 * patients)
     patient, view = number // 2, number % 2
@@ -153,17 +153,8 @@ def write(folder: Path, made: Contents, spec: ExtractionSpec, classes: tuple[str
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A logistic regression on the tiny cache. Copy it before a change."""
-    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
-    # Calling nobody positive is right for half of the images at least.
-    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
-    return run
-
-
-@pytest.fixture(scope="session")
 def small_network() -> Callable[..., Any]:
-    """Build a network of one layer; tracing the study's takes seconds a fit."""
+    """Build a network of one layer. Tracing the study's takes seconds a fit."""
 
     def build_network(shape: tuple[int, ...], _: Any, seed: int, *, steps: int) -> Any:  # noqa: ARG001
         from keras import Input, Sequential, initializers, layers

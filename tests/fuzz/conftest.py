@@ -40,8 +40,8 @@ FORMS = pytest.mark.parametrize(
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Sees to it that nothing is written elsewhere, takes a gigabyte, or takes seconds."""
+class Limits:
+    """Limits of a reader: it writes nothing elsewhere, and takes neither a gigabyte nor seconds."""
 
     folder: Path
     around: frozenset[str]
@@ -70,18 +70,18 @@ def at_most(size: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
+def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Limits:
     """Two folders side by side: ``target``, and an empty one that is the current."""
     for name in ("target", "current"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "current")
-    return Watch(tmp_path / "target", frozenset({"target", "current"}))
+    return Limits(tmp_path / "target", frozenset({"target", "current"}))
 
 
 def try_all(
-    watch: Watch, how: settings, files: st.SearchStrategy[bytes], prepared: Prepared
+    limits: Limits, how: settings, files: st.SearchStrategy[bytes], prepared: Prepared
 ) -> Counter[bool]:
-    """Read whatever a strategy gives; count refusals (True) and results (False).
+    """Read whatever a strategy gives. Count refusals (True) and results (False).
 
     The long form says how many there were, in the file that ``FEATX_FUZZ_COUNTS`` names.
     """
@@ -90,7 +90,7 @@ def try_all(
     @how
     @given(files)
     def check(content: bytes) -> None:
-        with watch():
+        with limits():
             counts[bool(prepared.outcome(content))] += 1
 
     check()

@@ -1,4 +1,4 @@
-"""What reads files from elsewhere, each with whole files to damage; hypothesis and atheris use it.
+"""What reads files from elsewhere, each with whole files to damage. Hypothesis and atheris use it.
 
 `Target.prepare` makes the surroundings that a file is read in; `Prepared.use` reads it, in every
 way that there is, and says what is wrong with a result that is none.
@@ -47,7 +47,7 @@ class Prepared:
     seeds
         Whole contents.
     use
-        Reads the file; raises FeatxError or returns.
+        Reads the file. Raises FeatxError or returns.
     mend
         Makes checksums of a container right again, so that damage gets to what is behind them.
     """
@@ -58,7 +58,7 @@ class Prepared:
     mend: Callable[[bytes], bytes] = bytes
 
     def outcome(self, content: bytes) -> str:
-        """Read a content; return what was said, empty for a result."""
+        """Read a content. Return what was said, empty for a result."""
         self.path.unlink(missing_ok=True)
         self.path.write_bytes(self.mend(content))
         try:
@@ -114,7 +114,7 @@ def _archive(folder: Path) -> Prepared:
 
 
 def _into_archive(name: str, others: dict[str, bytes]) -> Callable[[bytes], bytes]:
-    """Put a member's bytes into a zip file; an archive stays as it is."""
+    """Put a member's bytes into a zip file. An archive stays as it is."""
     return lambda data: data if data[:2] == b"PK" else images.zipped({name: data, **others})
 
 

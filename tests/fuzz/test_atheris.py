@@ -1,4 +1,4 @@
-"""The same files, damaged by a fuzzer that looks at what code it reaches; a minute a target."""
+"""The same files, damaged by a fuzzer that looks at what code it reaches. A minute a target."""
 
 from __future__ import annotations
 

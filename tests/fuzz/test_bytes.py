@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-from tests.fuzz.conftest import FORMS, Watch, try_all
+from tests.fuzz.conftest import FORMS, Limits, try_all
 from tests.fuzz.mutations import damaged
 from tests.fuzz.targets import TARGETS
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @FORMS
 @pytest.mark.parametrize("name", TARGETS)
-def test_damaged_files_are_a_result_or_one_error(name: str, watch: Watch, how: settings) -> None:
-    prepared = TARGETS[name](watch.folder)
+def test_damaged_files_are_a_result_or_one_error(name: str, limits: Limits, how: settings) -> None:
+    prepared = TARGETS[name](limits.folder)
     for seed in prepared.seeds:
         assert prepared.outcome(seed) == "", "the seed is not whole"
-    assert try_all(watch, how, damaged(prepared.seeds), prepared)[True]
+    assert try_all(limits, how, damaged(prepared.seeds), prepared)[True]

@@ -12,7 +12,7 @@ from hypothesis import settings
 from featx.errors import FeatxError
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
-from tests.fuzz.conftest import LONG, SHORT, Watch, try_all
+from tests.fuzz.conftest import LONG, SHORT, Limits, try_all
 from tests.fuzz.mutations import damaged
 from tests.fuzz.targets import TARGETS
 
@@ -42,9 +42,9 @@ FORMS = pytest.mark.parametrize(
 @FORMS
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_end_with_a_code_and_one_line(
-    name: str, watch: Watch, how: settings, capsys: pytest.CaptureFixture[str]
+    name: str, limits: Limits, how: settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepared = TARGETS[name](watch.folder)
+    prepared = TARGETS[name](limits.folder)
     arguments = ["-q", *COMMANDS[name](prepared.path)]
 
     def use() -> None:
@@ -62,4 +62,4 @@ def test_commands_end_with_a_code_and_one_line(
 
     for seed in prepared.seeds:  # and what is imported meanwhile isn't held against the first
         replace(prepared, use=use).outcome(seed)
-    try_all(watch, how, damaged(prepared.seeds), replace(prepared, use=use))
+    try_all(limits, how, damaged(prepared.seeds), replace(prepared, use=use))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz import images
-from tests.fuzz.conftest import Watch
+from tests.fuzz.conftest import Limits
 from tests.fuzz.mutations import edited
 from tests.fuzz.targets import TARGETS
 
@@ -27,8 +27,8 @@ FOUND = {
 
 
 @pytest.mark.parametrize("what", FOUND)
-def test_what_was_found_is_refused(what: str, watch: Watch) -> None:
+def test_what_was_found_is_refused(what: str, limits: Limits) -> None:
     name, content = FOUND[what]
-    prepared = TARGETS[name](watch.folder)
-    with watch():
+    prepared = TARGETS[name](limits.folder)
+    with limits():
         assert prepared.outcome(content)

@@ -18,7 +18,7 @@ from featx.heads import HeadSpec
 from featx.heads._own_layers import build_layers
 from featx.heads._settings import KerasSettings
 from featx.runs._record import checksum
-from tests.fuzz.conftest import FORMS, Watch, try_all
+from tests.fuzz.conftest import FORMS, Limits, try_all
 from tests.fuzz.mutations import ANY, ODD, as_json, changed
 from tests.fuzz.targets import TARGETS, Prepared, make_run, use_head_config
 
@@ -69,8 +69,8 @@ def quoted(cell: str) -> str:
 
 class TestManifests:
     @FORMS
-    def test_of_any_cells(self, watch: Watch, how: settings) -> None:
-        try_all(watch, how, tables(), TARGETS["csv"](watch.folder))
+    def test_of_any_cells(self, limits: Limits, how: settings) -> None:
+        try_all(limits, how, tables(), TARGETS["csv"](limits.folder))
 
 
 LAYERS = ["Dense", "Conv2D", "Flatten", "GlobalAveragePooling2D", "Dropout", "BatchNormalization"]
@@ -143,27 +143,27 @@ def build_head(path: Path) -> None:
 
 class TestHeadConfigs:
     @FORMS
-    def test_of_any_settings(self, watch: Watch, how: settings) -> None:
-        path = watch.folder / "head.yaml"
+    def test_of_any_settings(self, limits: Limits, how: settings) -> None:
+        path = limits.folder / "head.yaml"
         texts = TEXTS.map(lambda text: text.encode(errors="surrogatepass"))
         prepared = Prepared(path, [], lambda: build_head(path))
         assert prepared.outcome(b"layers: [Flatten]") == ""  # which imports Keras
-        try_all(watch, how, texts, prepared)
+        try_all(limits, how, texts, prepared)
 
     @pytest.mark.parametrize("layers", LARGE)
-    def test_that_would_fill_the_memory_or_the_time(self, watch: Watch, layers: str) -> None:
-        path = watch.folder / "head.yaml"
+    def test_that_would_fill_the_memory_or_the_time(self, limits: Limits, layers: str) -> None:
+        path = limits.folder / "head.yaml"
         prepared = Prepared(path, [], lambda: build_head(path))
         assert prepared.outcome(b"layers: [Flatten]") == ""  # which imports Keras
-        with watch():
+        with limits():
             assert "can't be built" in prepared.outcome(f"layers: [{layers}, Flatten]".encode())
 
 
 class TestRecords:
     @FORMS
-    def test_of_any_values_with_a_right_checksum(self, watch: Watch, how: settings) -> None:
+    def test_of_any_values_with_a_right_checksum(self, limits: Limits, how: settings) -> None:
         """As somebody would change them who means it."""
-        run = make_run(watch.folder)
+        run = make_run(limits.folder)
         path = run / "run.json"
         whole = json.loads(path.read_text())
 
@@ -176,4 +176,4 @@ class TestRecords:
             assert opened.probability(scores).shape == (2,)
             assert HeadSpec.model_validate(opened.record.head.model_dump()) == opened.record.head
 
-        try_all(watch, how, changed(whole).map(signed), Prepared(path, [], use))
+        try_all(limits, how, changed(whole).map(signed), Prepared(path, [], use))

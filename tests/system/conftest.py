@@ -154,7 +154,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
-    """Run a command that must fail and change nothing; return its last line."""
+    """Run a command that must fail and change nothing. Return its last line."""
 
     def run(*arguments: object, code: int = 2) -> str:
         before = tree(tmp_path)

@@ -1,6 +1,6 @@
 """Bad input to fit, evaluate and predict: one line, exit code 2, and the disk as it was.
 
-Most run in this process, since starting another takes seconds; two go through a process of their
+Most run in this process, since starting another takes seconds. Two go through a process of their
 own to see that nothing differs there.
 """
 
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from tests.conftest import MakeDisk, RunFeatx
 
 LOGREG = ("--head", "logreg", "--accuracy-floor", "0.5")
-
-
-@pytest.fixture(scope="session")
-def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("tiny-run") / "logreg"
-    fit(open_cache(tiny_cache), HeadSpec.choose("logreg"), run, accuracy_floor=0.5)
-    return run
 
 
 @pytest.fixture(scope="session")

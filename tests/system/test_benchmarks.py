@@ -1,4 +1,4 @@
-"""The quick benchmarks still run; what they measure is for docs/, not for tests."""
+"""The quick benchmarks still run. What they measure is for docs/, not for tests."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tests.postgres import free_port
 
 @contextlib.contextmanager
 def served(*arguments: str | Path) -> Iterator[str]:
-    """Run a featx command that serves, and give the address that it prints; end it politely."""
+    """Run a featx command that serves, and give the address that it prints. End it politely."""
     process = subprocess.Popen(
         [sys.executable, "-m", "featx", *map(str, arguments)], stdout=subprocess.PIPE, text=True
     )

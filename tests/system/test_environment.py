@@ -53,10 +53,10 @@ WRITERS: dict[str, Callable[[Path, Path, Path, Path], list[str | Path]]] = {
     "export": lambda run, _, __, to: ["export", run, "--onnx", to / "run.onnx"],
 }  # fmt: skip
 SLOW = ("data show", "explain", "export", "evaluate", "calibrate", "predict")
-EACH = [pytest.param(name, marks=torture) if name in SLOW else name for name in WRITERS]
+CASES = [pytest.param(name, marks=torture) if name in SLOW else name for name in WRITERS]
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", CASES)
 def test_a_full_disk_is_told_in_one_line_and_left_as_it_was(
     commands: Server,
     run: Path,
@@ -78,7 +78,7 @@ def test_a_full_disk_is_told_in_one_line_and_left_as_it_was(
     assert [path.name for path in disk.iterdir()] == ["filling"]
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", CASES)
 def test_a_place_that_cannot_be_written_is_told_in_one_line(
     commands: Server,
     run: Path,

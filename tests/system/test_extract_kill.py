@@ -113,7 +113,7 @@ def test_cache_after_kills_equals_an_uninterrupted_one(
     ("number", "exit_code", "message"),
     [
         (signal.SIGTERM, 143, None),
-        (signal.SIGINT, 130, "featx: error: interrupted. Finished work is kept; run the same"),
+        (signal.SIGINT, 130, "featx: error: interrupted. Finished work is kept. Run the same"),
     ],
 )
 def test_a_polite_stop_leaves_no_temporary_file(

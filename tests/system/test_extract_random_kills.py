@@ -66,7 +66,7 @@ class Jobs:
         return line
 
     def run(self, kill_after: float | None) -> tuple[bool, float]:
-        """Run a job, kill it after so many seconds of work; say whether it was killed, and when."""
+        """Run a job, kill it after so many seconds of work. Say whether it was killed, and when."""
         assert self._server.stdin is not None
         self._server.stdin.write(self._line)
         self._server.stdin.flush()

@@ -52,7 +52,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Members:
 
 
 def refusals(path: Path) -> list[str]:
-    """Load a file as head and as backbone; return what was said."""
+    """Load a file as head and as backbone. Return what was said."""
     return [refused(load_head, path), refused(lambda path: load_backbone(str(path)), path)]
 
 

@@ -19,8 +19,8 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 from featx.tuning._dashboard import make_dashboard
 from featx.tuning._storage import JOURNAL_NAME, StudyLocation, open_storage
-from featx_cli.guard import guarded
 from featx_cli.serving import _Handler, _Server
+from featx_cli.web_guard import guarded
 from tests.studies import use_study
 
 Ask = Callable[..., http.client.HTTPResponse]
@@ -74,7 +74,7 @@ def artifacts(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def ask(folder: Path) -> Iterator[Ask]:
-    """Serve the dashboard of the study; gives a function that asks it."""
+    """Serve the dashboard of the study. Gives a function that asks it."""
     place = StudyLocation(folder, None, "study")
     application, _ = make_dashboard(place, folder / "artifacts")
     with make_server(

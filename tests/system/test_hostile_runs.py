@@ -43,7 +43,7 @@ def run(fitted: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def commands(tiny_cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Commands:
-    """Evaluate a run and make another of it; return the error of each command, or nothing."""
+    """Evaluate a run and make another of it. Return the error of each command, or nothing."""
 
     def every(run: Path) -> list[str]:
         said = []

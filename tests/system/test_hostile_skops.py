@@ -42,7 +42,7 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Members:
 
 
 def refusal(path: Path) -> str:
-    """Load a head; return what was said."""
+    """Load a head. Return what was said."""
     return refused(load_head, path)
 
 

@@ -84,7 +84,7 @@ STATEMENTS = [
 
 
 def outcome(place: StudyLocation) -> str:
-    """Return what was said, empty for a result; anything but a FeatxError gets through."""
+    """Return what was said, empty for a result. Anything but a FeatxError gets through."""
     try:
         use_study(place)
     except FeatxError as error:

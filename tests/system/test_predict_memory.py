@@ -47,7 +47,7 @@ def run(phantom_data: Path, tmp_path: Path) -> Path:
 
 
 def peak_of(*arguments: str | Path) -> float:
-    """Run featx in a process of its own; return the most memory that it had, in MB."""
+    """Run featx in a process of its own. Return the most memory that it had, in MB."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)],
         capture_output=True,

@@ -1,7 +1,7 @@
 """Who a picture shows: from a hospital's files to a report, and every byte is searched for names.
 
 DICOM headers, comments in PNG files, and the names of files are all of people. What a header says
-is nowhere; what a file is called is in the places of `LISTS` alone, which have to name files.
+is nowhere. What a file is called is in the places of `LISTS` alone, which have to name files.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _of_hdf5(path: Path) -> Iterator[bytes]:
 
 
 @dataclass
-class Told:
+class CommandOutput:
     """All that the commands left: files, and what was on the screen, in warnings and in logs."""
 
     folder: Path
@@ -143,7 +143,7 @@ def draw(folder: Path, seed: int, splits: tuple[str, ...]) -> Path:
 
 
 def header(number: int) -> dict[str, Any]:
-    """Return the header of a talkative machine; some of it breaks DICOM's rules."""
+    """Return the header of a talkative machine. Some of it breaks DICOM's rules."""
     return {
         "SpecificCharacterSet": "ISO_IR 192",
         "PatientName": "Quirrel^Ñandú",
@@ -199,7 +199,7 @@ def spoil(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandOutput]:
     """Everything that can be done with two hospitals' images."""
     folder = tmp_path_factory.mktemp("privacy")
     data = draw(folder / "pictures" / "ours", 1, ("train", "test"))
@@ -209,7 +209,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     some = sorted((theirs / "NORMAL").iterdir())[0]
     tiny = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32", "--copies", "0"]
     loose = ["--accuracy-floor", "0.4"]
-    made = Told(folder)
+    made = CommandOutput(folder)
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
         patch.delenv("FEATX_SALT", raising=False)
         patch.setattr("platformdirs.user_config_path", lambda name: folder / "config" / name)
@@ -229,18 +229,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         yield made
 
 
-def test_what_a_header_says_is_in_no_file(told: Told) -> None:
+def test_what_a_header_says_is_in_no_file(told: CommandOutput) -> None:
     found = {name: within(b"\n".join(parts), HEADER) for name, parts in told.files().items()}
     assert len(found) > 20
     assert {name: words for name, words in found.items() if words} == {}
 
 
-def test_what_a_header_says_is_not_told(told: Told) -> None:
+def test_what_a_header_says_is_not_told(told: CommandOutput) -> None:
     found = {name: within(text.encode(), HEADER) for name, text in told.screen.items()}
     assert {name: words for name, words in found.items() if words} == {}
 
 
-def test_names_of_files_are_in_working_lists_alone(told: Told) -> None:
+def test_names_of_files_are_in_working_lists_alone(told: CommandOutput) -> None:
     files = told.files()
     named = {name for name, parts in files.items() if within(b"\n".join(parts), FILE)}
     listed = {name for name in files if any(fnmatch.fnmatch(name, kind) for kind in LISTS)}
@@ -249,7 +249,7 @@ def test_names_of_files_are_in_working_lists_alone(told: Told) -> None:
 
 
 def test_the_search_would_find_a_name(tmp_path: Path) -> None:
-    made = Told(tmp_path)
+    made = CommandOutput(tmp_path)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=[b"Quirrel"] * 99, compression="gzip")
     with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -25,7 +25,7 @@ for folder in sys.argv[1:]:
 
 
 def interpreter(version: str) -> str:
-    """Find a Python of a version; skips where there is none."""
+    """Find a Python of a version. Skips where there is none."""
     name = f"python{version}"
     on_path = shutil.which(name)
     found = Path.home().glob(f".pyenv/versions/{version}.*/bin/{name}")

@@ -32,7 +32,7 @@ def killed_again_and_again(
     *,
     seconds: float,
 ) -> None:
-    """Kill commands at random until so many died at work; look at what is left each time.
+    """Kill commands at random until so many died at work. Look at what is left each time.
 
     `seconds` is about what one takes.
     """
@@ -64,7 +64,7 @@ def seconds_of(commands: Server, order: list[str | Path], target: Path) -> float
 
 
 def assert_whole_run(run: Path) -> str:
-    """Read every file of a run; return which head it has."""
+    """Read every file of a run. Return which head it has."""
     opened = load_run(run)
     for name in opened.record.files:
         opened.file(name)

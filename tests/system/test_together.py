@@ -52,7 +52,7 @@ def both(
 
 
 def the_winner(pair: tuple[Command, Command], why: str) -> int:
-    """Say which of two succeeded; the other gave the reason in one line."""
+    """Say which of two succeeded. The other gave the reason in one line."""
     codes = [command.code for command in pair]
     assert {*codes} == {0, 2}, [command.err for command in pair]
     assert re.search(why, pair[codes.index(2)].error)

@@ -126,7 +126,7 @@ def storage_errors(target: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
                 f"no room left on the disk while writing {target}",
-                "Free some space and run the same command again; finished work is kept.",
+                "Free some space and run the same command again. Finished work is kept.",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StorageError(
@@ -144,7 +144,7 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> bool:
-    """Create `folder` and its parents, and say whether it is new; else a StorageError is raised."""
+    """Create `folder` and its parents, and say whether it is new, or raise a StorageError."""
     with storage_errors(folder):
         existed = folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     import filelock
 
 LEASE_SECONDS = 60.0
-"""How long a claim outlives the last sign of life of a process on another machine. On the same
+"""Time that a claim outlives the last sign of life of a process on another machine. On the same
 machine a dead process's claim is taken over at once."""
 
 UNSIGNED_SECONDS = 2.0
-"""How long a claim may be there before it says whose it is."""
+"""Time that a claim may be there before it says whose it is."""
 
 _SUFFIX = ".lock"
-_BREAK = f"{_SUFFIX}.break."
-"""How filelock names a stale claim while it removes it, before its process and a random text."""
+_BREAKING_SUFFIX = f"{_SUFFIX}.break."
+"""Suffix of a stale claim while filelock removes it. Its process and a random text follow."""
 
-_LEFT = re.compile(
+_LEFTOVER_NAME = re.compile(
     rf"\.(shard-\w+\.h5)({re.escape(_SUFFIX)}|\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
-    rf"|{re.escape(_BREAK)}.+)"
+    rf"|{re.escape(_BREAKING_SUFFIX)}.+)"
 )
 """Files that a killed process leaves of a shard."""
 
@@ -76,7 +76,9 @@ class Claims:
     def _drop_breaks(self, name: str) -> None:
         """Remove stale claims that filelock had put aside when its process was killed."""
         for path in list(self._folder.iterdir()):
-            if path.name.startswith(f".{name}{_BREAK}") and not _runs(path.name.split(".")[-2]):
+            if path.name.startswith(f".{name}{_BREAKING_SUFFIX}") and not _runs(
+                path.name.split(".")[-2]
+            ):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
@@ -128,7 +130,7 @@ class Claims:
 
     def sweep(self) -> None:
         """Remove the temporary files and claims of processes that are no more."""
-        found = (_LEFT.fullmatch(path.name) for path in self._folder.glob(".shard-*"))
+        found = (_LEFTOVER_NAME.fullmatch(path.name) for path in self._folder.glob(".shard-*"))
         for name in {match[1] for match in found if match is not None}:
             with self.held(name):
                 pass

@@ -1,4 +1,4 @@
-"""A lock on a file or folder; whoever gets it removes what a killed process left beside it."""
+"""A lock on a file or folder. Whoever gets it removes what a killed process left beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK_WAIT_SECONDS = UNSIGNED_SECONDS + 1.0
 """Time to wait for a process that may work for hours: until it is clear that it works."""
 
 WAIT_HINT = "Wait for it, or name another place."
-_PAUSE = 0.05
+_POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def lock(target: Path, *, wait: float = WRITING_SECONDS, hint: str = WAIT_HINT) 
     wait
         Seconds until an InputError is raised.
     hint
-        What the error says to do.
+        Advice of the error.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def lock(target: Path, *, wait: float = WRITING_SECONDS, hint: str = WAIT_HINT) 
         while not claims.take(target.name):
             if time.monotonic() > end:
                 raise InputError(f"another featx is at work on {target}", hint)
-            time.sleep(_PAUSE)
+            time.sleep(_POLL_SECONDS)
         try:
             yield
         finally:

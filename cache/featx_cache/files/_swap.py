@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-_HERE = -100  # AT_FDCWD: relative to the working folder
-_EXCHANGE = 2  # RENAME_EXCHANGE of Linux
-_CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+_WORKING_FOLDER = -100  # AT_FDCWD: relative to the working folder
+_RENAME_EXCHANGE = 2  # RENAME_EXCHANGE of Linux
+_UNSUPPORTED_ERRNOS = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def swap_paths(one: Path, other: Path) -> bool:
@@ -22,10 +22,15 @@ def swap_paths(one: Path, other: Path) -> bool:
     rename = _renameat2()
     if rename is None:
         return False
-    if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+    if (
+        rename(
+            _WORKING_FOLDER, os.fsencode(one), _WORKING_FOLDER, os.fsencode(other), _RENAME_EXCHANGE
+        )
+        == 0
+    ):
         return True
     number = ctypes.get_errno()
-    if number in _CANNOT:
+    if number in _UNSUPPORTED_ERRNOS:
         return False
     raise OSError(number, os.strerror(number), str(one), None, str(other))
 

@@ -43,7 +43,7 @@ def backbones(
         typer.echo(json_module.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
         return
     columns = ("backbone", "input", "parameters", "embedding", "kB an image", "")
-    table = plain_table("Networks without their top; embeddings in float16", columns, words=(0, 5))
+    table = plain_table("Networks without their top, embeddings in float16", columns, words=(0, 5))
     for entry in entries:
         shape = "x".join(map(str, entry.embedding_shape))
         size = f"{entry.input_size}x{entry.input_size}"

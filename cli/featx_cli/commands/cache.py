@@ -77,6 +77,7 @@ def verify(cache: CacheArgument) -> None:
     """
     from featx.errors import DamagedShardError
     from featx_cache import open_cache
+    from featx_cache._text import plural
 
     opened = open_cache(cache)
     damaged = 0
@@ -91,4 +92,4 @@ def verify(cache: CacheArgument) -> None:
             f"{damaged} of {len(opened.shard_names)} shards in {cache} are damaged",
             "Run the same `featx extract` command again: it repairs just those.",
         )
-    say(f"All {len(opened.shard_names)} shards of {cache} are whole.")
+    say(f"Nothing is damaged in {cache}: {plural(len(opened.shard_names), 'shard')}.")

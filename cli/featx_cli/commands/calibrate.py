@@ -9,12 +9,18 @@ import typer
 
 from featx_cli.calibration_tables import points_table
 from featx_cli.console import TerminalProgress, output, warn
-from featx_cli.evaluation_tables import tell_left_out
-from featx_cli.loading import (
-    KeepKnownPatientsOption,
+from featx_cli.data_options import (
     tell_positive,
     warn_of_positive,
     with_reading_options,
+)
+from featx_cli.evaluation_tables import tell_left_out
+from featx_cli.run_options import (
+    EmbeddingsOption,
+    KeepKnownPatientsOption,
+    ReplaceRunOption,
+    RunArgument,
+    WeightsOption,
 )
 from featx_cli.tensorflow import import_quietly
 
@@ -29,13 +35,13 @@ EPILOG = (
 
 @with_reading_options(keep=False)
 def calibrate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    run: RunArgument,
     data: Annotated[
         Path,
         typer.Argument(
             metavar="DATA_OR_CACHE",
             help="Labelled images of the other population as `featx extract` takes them, or a "
-            "cache of them; with --unlabelled any images.",
+            "cache of them. With --unlabelled, any images.",
         ),
     ],
     new_run: Annotated[
@@ -76,21 +82,9 @@ def calibrate(
     split: Annotated[
         str, typer.Option(help="Split to choose on: train, val, test or all.")
     ] = "all",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a run that is there already.")
-    ] = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--cache",
-            metavar="FOLDER",
-            help="Folder that keeps the embeddings of images. Default: a temporary folder.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
-    ] = None,
+    force: ReplaceRunOption = False,
+    cache: EmbeddingsOption = None,
+    weights: WeightsOption = None,
     *,
     reading: ReadingOptions,
     keep_known_patients: KeepKnownPatientsOption = False,

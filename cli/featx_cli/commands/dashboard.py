@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from featx_cli.choosing import StorageOption
-from featx_cli.guard import guarded
+from featx_cli.head_options import StorageOption
 from featx_cli.serving import LOCALHOST, Details, announce, serve, warn_if_open
+from featx_cli.web_guard import guarded
 
 DASHBOARD_EPILOG = "\b\nExample:  featx dashboard runs/tuned --open"
 TENSORBOARD_EPILOG = "\b\nExample:  featx tensorboard runs/keras --open"
@@ -33,14 +33,14 @@ def dashboard(
         ),
     ] = None,
     storage: StorageOption = None,
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen at. 0 takes a free one.")] = 8080,
     host: Host = LOCALHOST,
     open_browser: Open = False,
 ) -> None:
     """Serve optuna-dashboard on the study of a run: recall against accuracy.
 
     After `featx fit` the trials are thresholds. After `featx tune`, or while it runs, they are
-    heads with settings and a threshold; those that were the best when they finished show their ROC
+    heads with settings and a threshold. Those that were the best when they finished show their ROC
     curve, recall and accuracy against the threshold, and their confusion matrix.
     """
     from featx.fitting._studies import find_study
@@ -57,7 +57,7 @@ def tensorboard(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Run of a Keras head, also while it is trained.")
     ],
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 6006,
+    port: Annotated[int, typer.Option(help="Port to listen at. 0 takes a free one.")] = 6006,
     host: Host = LOCALHOST,
     open_browser: Open = False,
 ) -> None:
@@ -81,7 +81,7 @@ def tensorboard(
     except program.TensorBoardServerException as error:
         raise InputError(
             f"TensorBoard can't listen at {host}:{port}: {first_line(error)}",
-            "Give another `port`; 0 takes a free one.",
+            "Give another `port`. 0 takes a free one.",
         ) from error
     announce(url, "TensorBoard", open_browser)
     with contextlib.suppress(KeyboardInterrupt):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx_cli.console import TerminalProgress, output, say
-from featx_cli.files import ForceOption, require_output, to_standard_output
-from featx_cli.loading import (
+from featx_cli.data_options import (
     DataArgument,
     load_data,
     tell_positive,
     warn_of_positive,
     with_reading_options,
 )
+from featx_cli.files import ForceOption, require_output, to_standard_output
 from featx_cli.options import with_options
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
@@ -203,7 +203,7 @@ def fetch(
         typer.Argument(
             metavar="NAME",
             help="pneumoniamnist (28x28, 4 MB), pneumoniamnist-224 (224x224, 200 MB), or "
-            "chest-xray-pneumonia (original images, 2.3 GB unpacked; needs kagglehub).",
+            "chest-xray-pneumonia (original images, 2.3 GB unpacked, by kagglehub).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the download.")] = (

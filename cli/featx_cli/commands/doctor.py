@@ -23,7 +23,7 @@ PACKAGES = ("tensorflow", "keras", "scikit-learn", "numpy", "h5py", "optuna", "p
 def doctor() -> None:
     """Check this machine: Python, packages, processor, memory, disk, pretrained weights.
 
-    Exits with 1 when something that featx can't do without is missing.
+    The exit code is 1 if something that featx needs is missing.
     """
     table = plain_table("featx doctor", ("check", "found", ""), words=(0, 1, 2))
     checks = [_python(), *map(_package, PACKAGES), _processor(), _memory(), _disk()]

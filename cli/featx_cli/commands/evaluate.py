@@ -9,15 +9,20 @@ import typer
 
 from featx_cache._spreadsheets import to_csv
 from featx_cli.console import TerminalProgress
-from featx_cli.evaluation_tables import evaluations_json, show_evaluation, tell_left_out
-from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
-from featx_cli.loading import (
-    KeepKnownPatientsOption,
+from featx_cli.data_options import (
     tell_positive,
     warn_of_positive,
     with_reading_options,
 )
-from featx_cli.protocol import evaluate_protocol
+from featx_cli.evaluation_tables import evaluations_json, show_evaluation, tell_left_out
+from featx_cli.files import ForceOption, require_output, to_standard_output, write_text
+from featx_cli.run_options import (
+    EmbeddingsOption,
+    KeepKnownPatientsOption,
+    RunArgument,
+    WeightsOption,
+)
+from featx_cli.shift_protocol import evaluate_protocol
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
@@ -29,7 +34,7 @@ EPILOG = "\b\nExample:  featx evaluate runs/logreg other_hospital/ --by size --j
 
 @with_reading_options(keep=False)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    run: RunArgument,
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -50,7 +55,7 @@ def evaluate(
         typer.Option(
             "--compare",
             metavar="RUN2...",
-            help="Run to compare with on the same images; further runs may follow.",
+            help="Run to compare with on the same images. Further runs may follow.",
         ),
     ] = None,
     by: Annotated[
@@ -58,7 +63,7 @@ def evaluate(
         typer.Option(
             metavar="COLUMN",
             help="Column that divides the images into subgroups: cause, mode, split, size (the "
-            "shorter side), or any column of a manifest; may be given several times.",
+            "shorter side), or any column of a manifest. It may be given several times.",
         ),
     ] = None,
     prevalence: Annotated[
@@ -82,7 +87,7 @@ def evaluate(
         typer.Option(
             metavar="COLUMN",
             help="Column of the manifest to divide along with --protocol shift, such as the "
-            "hospital; may be given several times.",
+            "hospital. It may be given several times.",
         ),
     ] = None,
     json: Annotated[
@@ -90,7 +95,7 @@ def evaluate(
         typer.Option(
             "--json",
             metavar="FILE",
-            help="File for the metrics; with - they go to standard output alone.",
+            help="File for the metrics. With - only they go to standard output.",
         ),
     ] = None,
     csv: Annotated[
@@ -98,23 +103,13 @@ def evaluate(
         typer.Option(
             "--csv",
             metavar="FILE",
-            help="File for path, label, group and score of each image; with - they go to standard "
-            "output alone.",
+            help="File for path, label, group and score of each image. With - only they go to "
+            "standard output.",
         ),
     ] = None,
     force: ForceOption = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--cache",
-            metavar="FOLDER",
-            help="Folder that keeps the embeddings of images. Default: a temporary folder.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
-    ] = None,
+    cache: EmbeddingsOption = None,
+    weights: WeightsOption = None,
     *,
     reading: ReadingOptions,
     keep_known_patients: KeepKnownPatientsOption = False,

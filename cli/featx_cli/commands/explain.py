@@ -8,16 +8,18 @@ from typing import Annotated
 
 import typer
 
+from featx_cache._text import plural
 from featx_cli.commands.predict import SOME_FAILED
 from featx_cli.console import TerminalProgress, output, say
-from featx_cli.loading import tell_unused_files
+from featx_cli.data_options import tell_unused_files
+from featx_cli.run_options import RunArgument, WeightsOption
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx explain runs/logreg new_patients/ --out explained"
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    run: RunArgument,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Images, and folders of images."),
@@ -25,10 +27,7 @@ def explain(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the figures and the tables.")
     ],
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
-    ] = None,
+    weights: WeightsOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace explanations that are in DIR already.")
     ] = False,
@@ -64,7 +63,7 @@ def explain(
     tell_unused_files(left_out.elements())
     failed = [explanation for explanation in explanations if explanation.error]
     drawn = len(explanations) - len(failed)
-    figures = "1 figure" if drawn == 1 else f"{drawn} figures"
+    figures = plural(drawn, "figure")
     output().print(f"Written to {out}: {figures}, explanations.csv and .json", soft_wrap=True)
     if opened.record.extraction.backbone.weights == "random":
         say("The run's embeddings are untrained (random weights): these maps mean nothing.")

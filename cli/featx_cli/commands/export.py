@@ -10,19 +10,17 @@ import typer
 
 from featx_cli.console import output, say
 from featx_cli.files import ForceOption, require_output, to_standard_output
+from featx_cli.run_options import RunArgument, WeightsOption
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx export runs/logreg --onnx logreg.onnx"
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    run: RunArgument,
     onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="File to write.")],
     force: ForceOption = False,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
-    ] = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Write backbone, head and recalibration as one ONNX graph, for programs without featx.
 
@@ -48,6 +46,6 @@ def export(
     precision = opened.record.extraction.backbone.precision
     if precision != "float32":
         say(
-            f"The run's embeddings were made in {precision}; the graph computes in float32, so its "
+            f"The run's embeddings were made in {precision}. The graph computes in float32, so its "
             "scores differ a little from those of `featx predict`."
         )

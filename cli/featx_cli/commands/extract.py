@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from featx_cli.console import TerminalProgress, output, say, warn
-from featx_cli.loading import (
+from featx_cli.data_options import (
     DataArgument,
     load_data,
     tell_positive,
@@ -62,19 +62,19 @@ def extract(
     preprocess: Annotated[
         Literal["imagenet", "rescale", "none"] | None,
         typer.Option(
-            help="The network's own preprocessing, the study's division by 255, or none. Default: "
-            "imagenet, and none for a saved model."
+            help="Preprocessing: the network's own (imagenet), the study's division by 255 "
+            "(rescale), or none. Default: imagenet, and none for a saved model."
         ),
     ] = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Precision of the forward pass; auto takes the fastest of the hardware."),
+        typer.Option(help="Precision of the forward pass. auto takes the fastest of the hardware."),
     ] = "auto",
     jpeg_reduction: Annotated[
         int,
         typer.Option(
             help="Decode JPEGs at 1/2, 1/4 or 1/8 of their size where that is still so many times "
-            "the input size; 0 for never."
+            "the input size. 0 for never."
         ),
     ] = 2,
     device: Annotated[
@@ -92,26 +92,26 @@ def extract(
     ] = "study",
     copies: Annotated[
         int | None,
-        typer.Option(help="Augmented copies of each training image; 0 for none. Default: 4."),
+        typer.Option(help="Augmented copies of each training image. 0 for none. Default: 4."),
     ] = None,
     copies_of: Annotated[
         Literal["train", "all"],
-        typer.Option(help="Which images get copies: `featx fit --tta` needs them of all."),
+        typer.Option(help="Images that get copies. `featx fit --tta` needs copies of all."),
     ] = "train",
     seed: Annotated[int, typer.Option(help="Seed of the augmentation and of random weights.")] = 0,
     rotation: Annotated[
-        float | None, typer.Option(help="Largest rotation, degrees. Default: 30; chest: 10.")
+        float | None, typer.Option(help="Largest rotation, degrees. Default: 30 (chest: 10).")
     ] = None,
     zoom: Annotated[
-        float | None, typer.Option(help="Largest zoom, a fraction. Default: 0.2; chest: 0.1.")
+        float | None, typer.Option(help="Largest zoom, a fraction. Default: 0.2 (chest: 0.1).")
     ] = None,
     width_shift: Annotated[
         float | None,
-        typer.Option(help="Largest sideways shift, of the width. Default: 0.1; chest: 0.05."),
+        typer.Option(help="Largest sideways shift, of the width. Default: 0.1 (chest: 0.05)."),
     ] = None,
     height_shift: Annotated[
         float | None,
-        typer.Option(help="Largest vertical shift, of the height. Default: 0.1; chest: 0.05."),
+        typer.Option(help="Largest vertical shift, of the height. Default: 0.1 (chest: 0.05)."),
     ] = None,
     shear: Annotated[
         float | None, typer.Option(help="Largest shear angle, degrees. Default: 0.")
@@ -120,19 +120,19 @@ def extract(
         str | None,
         typer.Option(
             metavar="LOW,HIGH",
-            help="Grey values are multiplied by a factor in this range. Default: 1,1; chest: "
-            "0.9,1.1.",
+            help="Grey values are multiplied by a factor in this range. Default: 1,1 (chest: "
+            "0.9,1.1).",
         ),
     ] = None,
     horizontal_flip: Annotated[
-        bool | None, typer.Option(help="Mirror half of the copies. Default: yes; chest: no.")
+        bool | None, typer.Option(help="Mirror half of the copies. Default: yes (chest: no).")
     ] = None,
     vertical_flip: Annotated[
         bool | None, typer.Option(help="Turn half of the copies upside down. Default: no.")
     ] = None,
     fill_mode: Annotated[
         Literal["nearest", "constant", "reflect", "wrap"] | None,
-        typer.Option(help="What is outside a moved image. Default: nearest, its nearest pixel."),
+        typer.Option(help="Filling outside a moved image. Default: nearest, its nearest pixel."),
     ] = None,
     contrast: Annotated[
         Literal["none", "equalize", "clahe"],
@@ -140,22 +140,29 @@ def extract(
     ] = "none",
     samplewise_center: Annotated[
         bool,
-        typer.Option("--samplewise-center", help="Take each image's mean away, preprocessed."),
+        typer.Option(
+            "--samplewise-center", help="Subtract each image's mean, after preprocessing."
+        ),
     ] = False,
     samplewise_std: Annotated[
         bool, typer.Option("--samplewise-std", help="Divide by each image's standard deviation.")
     ] = False,
     featurewise_center: Annotated[
         bool,
-        typer.Option("--featurewise-center", help="Take the training images' mean away."),
+        typer.Option("--featurewise-center", help="Subtract the mean of the training images."),
     ] = False,
     featurewise_std: Annotated[
         bool,
-        typer.Option("--featurewise-std", help="Divide by their standard deviation."),
+        typer.Option(
+            "--featurewise-std", help="Divide by the standard deviation of the training images."
+        ),
     ] = False,
     zca_whitening: Annotated[
         bool,
-        typer.Option("--zca-whitening", help="Whiten with their correlations; tiny inputs only."),
+        typer.Option(
+            "--zca-whitening",
+            help="Whiten with the training images' correlations, for tiny inputs only.",
+        ),
     ] = False,
     batch_size: Annotated[
         int | None,
@@ -179,7 +186,7 @@ def extract(
     ] = 240,
     engine: Annotated[
         Literal["local", "dask"],
-        typer.Option(help="This process, or the workers of a Dask cluster."),
+        typer.Option(help="Place of the work: this process, or the workers of a Dask cluster."),
     ] = "local",
     scheduler: Annotated[
         str | None,
@@ -320,7 +327,7 @@ def _introduce_backbone(backbone: Backbone, *, one_gpu: bool) -> None:
         say("These weights are random: the embeddings are untrained.")
     say(f"Weights SHA-256 {spec.weights_sha256}", detail=True)
     if one_gpu and gpu_count() > 1:
-        say(f"This uses one of {gpu_count()} GPUs; --engine dask uses them all.")
+        say(f"This uses one of {gpu_count()} GPUs. --engine dask uses them all.")
 
 
 def _print_report(report: ExtractionReport, *, untrained: bool) -> None:

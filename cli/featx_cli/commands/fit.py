@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx_cli.choosing import (
+from featx_cli.console import TerminalProgress, output
+from featx_cli.data_options import tell_positive
+from featx_cli.head_options import (
     CacheArgument,
     CalibrationOption,
     HeadConfigOption,
@@ -15,19 +17,19 @@ from featx_cli.choosing import (
     UseCopiesOption,
     open_for_fitting,
 )
-from featx_cli.console import TerminalProgress, output
-from featx_cli.loading import tell_positive
+from featx_cli.run_options import ReplaceRunOption
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
     from featx.fitting import Comparison
     from featx.runs import FittedRun
 
 EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
 
-COMPARED = ("roc_auc", "recall", "accuracy", "specificity")
+COMPARED_METRICS = ("roc_auc", "recall", "accuracy", "specificity")
 
 
 def fit(
@@ -108,9 +110,7 @@ def fit(
         bool,
         typer.Option("--resume", help="Go on with a training that was interrupted."),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a run that is there already.")
-    ] = False,
+    force: ReplaceRunOption = False,
 ) -> None:
     """Train a head on the train and val images of a cache and choose its operating point.
 
@@ -172,14 +172,14 @@ def _print_comparison(
     output().print(f"Runs and comparison.csv: {comparison.folder}", soft_wrap=True)
 
 
-def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Any:
+def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Table:
     """List heads side by side."""
     shown = plain_table(
         f"Out of fold, at the highest recall with accuracy ≥ {accuracy_floor:g}",
         ("head", "ROC AUC", "recall", "accuracy", "specificity", "fit s", "predict µs/image"),
     )
     for row in table.to_dict("records"):
-        name, numbers = str(row["head"]), [row[c] for c in COMPARED]
+        name, numbers = str(row["head"]), [row[c] for c in COMPARED_METRICS]
         if row["threshold"] != row["threshold"]:  # NaN: no threshold reaches the floor
             area = "" if numbers[0] != numbers[0] else f"{numbers[0]:.4f}"
             shown.add_row(name, area, "none", f"≤ {row['best_accuracy']:.4f}", *[""] * 3)
@@ -209,5 +209,5 @@ def _print_run(run: FittedRun) -> None:
     )
     for caution in caveats(metrics, record.classes):
         console.print(caution)
-    console.print("It was chosen on these scores; `featx evaluate` measures it on the test split.")
+    console.print("It was chosen on these scores. `featx evaluate` measures it on the test split.")
     console.print(f"Run: {run.path}", soft_wrap=True)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from featx_cli.console import TerminalProgress, say, warn
+from featx_cli.data_options import tell_unused_files, warn_of_positive
 from featx_cli.files import ForceOption, require_output, text_file
-from featx_cli.loading import tell_unused_files, warn_of_positive
+from featx_cli.prediction_writers import write_verdicts
+from featx_cli.run_options import RunArgument, WeightsOption
 from featx_cli.tensorflow import import_quietly
-from featx_cli.verdicts import write_verdicts
 
 if TYPE_CHECKING:
     from featx._run import Run
@@ -24,7 +25,7 @@ SOME_FAILED = 3
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `featx fit` wrote.")],
+    run: RunArgument,
     images: Annotated[
         list[Path],
         typer.Argument(
@@ -44,7 +45,7 @@ def predict(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="File to write, whole or not at all; - is standard output.",
+            help="File to write, whole or not at all. - is standard output.",
         ),
     ] = None,
     explain: Annotated[
@@ -55,13 +56,10 @@ def predict(
             help="Folder for a heat map of each image, as `featx explain` draws it afterwards.",
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
-    ] = None,
+    weights: WeightsOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Decode, embed and score images with the run's own settings; rows are written as they come.
+    """Decode, embed and score images with the run's own settings. Rows are written as they come.
 
     An image is called positive if its score is at least the run's threshold. The probability is
     the score, calibrated on out-of-fold scores if the head's scores aren't probabilities. A verdict
@@ -115,7 +113,7 @@ def predict(
     tell_unused_files(left_out.elements())
     if counts.failed:
         files = plural(counts.images, "file")
-        say(f"{counts.failed} of {files} could not be scored; the column error says why.")
+        say(f"{counts.failed} of {files} could not be scored. The column error says why.")
         raise typer.Exit(SOME_FAILED)
 
 

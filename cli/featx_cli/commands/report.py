@@ -9,7 +9,7 @@ import typer
 
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.files import require_output
-from featx_cli.loading import KeepKnownPatientsOption
+from featx_cli.run_options import KeepKnownPatientsOption
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx report runs/logreg runs/keras --out report.html"
@@ -35,7 +35,7 @@ def report(
             "--cache",
             "--data",
             metavar="CACHE",
-            help="Cache to measure the runs on; can be given many times. Default: the cache "
+            help="Cache to measure the runs on. It can be given many times. Default: the cache "
             "that each was fitted on.",
             show_default=False,
         ),
@@ -51,8 +51,8 @@ def report(
         list[str] | None,
         typer.Option(
             metavar="COLUMN",
-            help="Column of the manifest to divide the images by, or size (the shorter side); can "
-            "be given many times. Default: cause, size, mode, sex and view, if they are known.",
+            help="Column of the manifest to divide the images by, or size (the shorter side). It "
+            "can be given many times. Default: cause, size, mode, sex and view, if they are known.",
             show_default=False,
         ),
     ] = None,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx_cli.choosing import (
+from featx_cli.console import TerminalProgress, output, say
+from featx_cli.data_options import tell_positive
+from featx_cli.head_options import (
     CacheArgument,
     CalibrationOption,
     HeadConfigOption,
@@ -16,8 +18,6 @@ from featx_cli.choosing import (
     UseCopiesOption,
     open_for_fitting,
 )
-from featx_cli.console import TerminalProgress, output, say
-from featx_cli.loading import tell_positive
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def tune(
     pruner: Annotated[
         str,
         typer.Option(
-            help="Ends Keras trainings that fall behind, by their recall after each epoch: median, "
-            "hyperband or none."
+            help="Rule that ends Keras trainings that fall behind, by their recall after each "
+            "epoch: median, hyperband or none."
         ),
     ] = "median",
     threshold_only: Annotated[
@@ -150,7 +150,7 @@ def tune(
     budget = Budget.choose(
         search, trials=trials, timeout=timeout, jobs=jobs, sampler=sampler, pruner=pruner
     )
-    tuned = tune_heads(
+    found = tune_heads(
         open_for_fitting(cache),
         search,
         run,
@@ -160,8 +160,8 @@ def tune(
         force=force,
         progress=TerminalProgress(),
     )
-    assert tuned.record.tuning is not None
-    _print(tuned, tuned.record.tuning)
+    assert found.record.tuning is not None
+    _print(found, found.record.tuning)
 
 
 def _print(run: FittedRun, tuning: TuningRecord) -> None:
@@ -200,7 +200,7 @@ def _print(run: FittedRun, tuning: TuningRecord) -> None:
             soft_wrap=True,
         )
     if record.search.snapped_to_sweep:
-        say("No trial had hit the exact optimum; the last trial is it, from a full sweep.")
+        say("No trial had hit the exact optimum. The last trial has it, from a full sweep.")
     console.print(f"Run: {run.path}", soft_wrap=True)
     say(f"See the trials with `featx dashboard {run.path}`.")
 

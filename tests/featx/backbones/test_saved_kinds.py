@@ -23,7 +23,7 @@ def images(size: int, channels: int = 3) -> NDArray[np.float32]:
 
 
 def transfer_model() -> tuple[Any, Any]:
-    """A network inside another, as transfer learning is usually written; both are compiled."""
+    """A network inside another, as transfer learning is usually written. Both are compiled."""
     import keras
 
     inner = keras.Sequential(
@@ -199,11 +199,11 @@ class TestRefused:
     def test_a_layer_of_the_user_s_own_code_is_unknown(self, path: Path) -> None:
         import keras
 
-        class Own(keras.layers.Layer):  # type: ignore[misc]
+        class UnknownLayer(keras.layers.Layer):  # type: ignore[misc]
             def call(self, inputs: Any) -> Any:
                 return inputs
 
-        keras.Sequential([keras.Input((8, 8, 3)), Own()]).save(path)
+        keras.Sequential([keras.Input((8, 8, 3)), UnknownLayer()]).save(path)
         with pytest.raises(InputError, match="safe Keras model") as caught:
             load_backbone(str(path))
         assert "\n" not in str(caught.value)

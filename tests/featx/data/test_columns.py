@@ -33,7 +33,7 @@ def of(identifier: str) -> str:
 
 
 def read(folder: Path, header: str, values: list[str], **options: Any) -> tuple[Manifest, Recorder]:
-    """Read six images with more columns; the first three are healthy."""
+    """Read six images with more columns. The first three are healthy."""
     rows = [f"{n}.png,{'AB'[n > 2]},{value}" for n, value in enumerate(values)]
     (folder / "m.csv").write_text("\n".join([f"path,label,{header}", *rows]))
     notes = Recorder()

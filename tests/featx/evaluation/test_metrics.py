@@ -44,7 +44,7 @@ def many() -> Scores:
 
 
 @pytest.fixture(scope="module")
-def alone(many: Scores) -> Scores:
+def singles(many: Scores) -> Scores:
     """The same images, each of its own patient."""
     return Scores.from_arrays(many.positive, many.score)
 
@@ -135,9 +135,9 @@ class TestMissingClasses:
 
 
 class TestPrevalence:
-    def test_predictive_values_move_with_it_and_have_intervals(self, alone: Scores) -> None:
-        here = evaluate_scores(alone, 0.5)
-        rare = evaluate_scores(alone, 0.5, prevalence=0.02)
+    def test_predictive_values_move_with_it_and_have_intervals(self, singles: Scores) -> None:
+        here = evaluate_scores(singles, 0.5)
+        rare = evaluate_scores(singles, 0.5, prevalence=0.02)
         expected = predictive_values(here.recall, here.specificity, 0.02)
         assert (rare.at_prevalence["ppv"], rare.at_prevalence["npv"]) == expected
         assert rare.at_prevalence["ppv"] < here.precision
@@ -193,9 +193,9 @@ class TestIntervals:
             assert interval.low == pytest.approx(other.intervals[name].low, abs=1e-12)
             assert interval.high == pytest.approx(other.intervals[name].high, abs=1e-12)
 
-    def test_equal_seeds_give_equal_intervals_and_others_do_not(self, alone: Scores) -> None:
+    def test_equal_seeds_give_equal_intervals_and_others_do_not(self, singles: Scores) -> None:
         def intervals(seed: int) -> Any:
-            return evaluate_scores(alone, 0.5, seed=seed).intervals
+            return evaluate_scores(singles, 0.5, seed=seed).intervals
 
         assert intervals(1) == intervals(1)
         assert intervals(1) != intervals(2)
@@ -261,8 +261,8 @@ class TestIntervals:
             interval = found.intervals[name]
             assert interval.low < getattr(found, name) < interval.high
 
-    def test_others_take_images_for_independent(self, alone: Scores) -> None:
-        found = evaluate_scores(alone, 0.5)
+    def test_others_take_images_for_independent(self, singles: Scores) -> None:
+        found = evaluate_scores(singles, 0.5)
         others = found.other_intervals
         assert set(others["wilson"]) == set(others["clopper_pearson"])
         for name, wilson in others["wilson"].items():

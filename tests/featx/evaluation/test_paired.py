@@ -23,7 +23,7 @@ from featx.evaluation._paired import (
 
 
 def population(patients: int = 60, seed: int = 0) -> Scores:
-    """Three images a patient, which are alike; the score is how sick each looks."""
+    """Three images a patient, which are alike. The score is how sick each looks."""
     random = np.random.default_rng(seed)
     patient = np.arange(3 * patients) // 3
     y = patient % 2 == 0

@@ -36,7 +36,7 @@ def drawn(
     distances: float = 0.0,
     images: int = 2,
 ) -> Population:
-    """Patients with as many images each, which are alike; some are moved by so much."""
+    """Patients with as many images each, which are alike. Some are moved by so much."""
     random = np.random.default_rng(seed)
     number = np.arange(patients).repeat(images)
     truth = (random.random(patients) < sick)[number]

@@ -19,7 +19,7 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """200 images, each of its own patient, a third of them healthy; viral ones look less sick."""
+    """200 images, each of its own patient, a third of them healthy. Viral ones look less sick."""
     random = np.random.default_rng(0)
     cause = np.array(["", "bacteria", "virus"], object)[np.arange(210) % 3]
     cause[1:160:3] = "bacteria"

@@ -22,7 +22,7 @@ class Lesions(NamedTuple):
 
 @pytest.fixture(scope="session")
 def lesions() -> Lesions:
-    """Noise as a rectified network has it; four channels are strong in one cell of the sick."""
+    """Noise as a rectified network has it. Four channels are strong in one cell of the sick."""
     random = np.random.default_rng(0)
     images = 120
     y = np.arange(images) % 2

@@ -24,7 +24,7 @@ SHUFFLES = 4
 
 
 class Phantoms(NamedTuple):
-    """Embeddings and labels to train on; those of other patients, all sick, and where they are."""
+    """Embeddings and labels to train on. Others of sick patients, and where their lesions are."""
 
     X: NDArray[np.float32]
     y: NDArray[np.int64]

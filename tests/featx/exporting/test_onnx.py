@@ -78,7 +78,7 @@ def pixels_of(run: Run, files: list[Path]) -> NDArray[np.float32]:
 
 
 def require_same(run: Run, path: Path, data: Path, precision: Any = None) -> Any:
-    """Compare the graph with featx on images that it wasn't fitted on; return the session."""
+    """Compare the graph with featx on images that it wasn't fitted on. Return the session."""
     files = list(find_images([data / "test"]))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     pixels = pixels_of(run, files)
@@ -229,7 +229,7 @@ class TestRefusals:
         self, logreg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
     ) -> None:
         monkeypatch.setattr(exporting, "_difference", lambda *_: difference)
-        with pytest.raises(FeatxError, match="nothing was written"):
+        with pytest.raises(FeatxError, match="Nothing was written"):
             export_onnx(load_run(logreg), tmp_path / "run.onnx")
         assert not list(tmp_path.iterdir())
 

@@ -15,7 +15,7 @@ from featx.demo._phantoms import draw_phantom
 from tests.featx.extraction.extracting import run
 
 
-class Counted(NamedTuple):
+class Counting(NamedTuple):
     """A backbone and the number of images in each of its forward passes."""
 
     backbone: Backbone
@@ -46,7 +46,7 @@ def cache(small_data: Path, tiny_backbone: Backbone, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def counted(tiny_backbone: Backbone) -> Counted:
+def counted(tiny_backbone: Backbone) -> Counting:
     """The tiny network, counting."""
     batches: list[int] = []
 
@@ -54,4 +54,4 @@ def counted(tiny_backbone: Backbone) -> Counted:
         batches.append(int(images.any(axis=(1, 2, 3)).sum()))  # others fill the batch up
         return tiny_backbone._forward(images)
 
-    return Counted(dataclasses.replace(tiny_backbone, _forward=forward), batches)
+    return Counting(dataclasses.replace(tiny_backbone, _forward=forward), batches)

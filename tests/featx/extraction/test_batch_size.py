@@ -25,7 +25,7 @@ from featx.heads import HeadSpec
 
 
 def small_memory(backbone: Backbone, room: int, batches: list[int]) -> Backbone:
-    """A backbone with room for so many images; it notes its batches, refused ones below zero."""
+    """A backbone with room for so many images. It notes its batches, refused ones below zero."""
     import tensorflow as tf
 
     def forward(images: NDArray[np.float32]) -> Any:
@@ -158,14 +158,14 @@ class TestProbe:
     ) -> None:
         notes: list[str] = []
 
-        class Noting(Silent):
+        class Recorder(Silent):
             def note(self, message: str) -> None:
                 notes.append(message)
 
-        extract(small_data, tmp_path / "a", tiny_backbone, progress=Noting())
+        extract(small_data, tmp_path / "a", tiny_backbone, progress=Recorder())
         assert notes == []
         module = sys.modules["featx.extraction._extract_images"]
         monkeypatch.setattr(module, "ROWS_PER_PROBED_ROW", 1)
-        extract(small_data, tmp_path / "b", tiny_backbone, progress=Noting())
+        extract(small_data, tmp_path / "b", tiny_backbone, progress=Recorder())
         assert len(notes) == 1
         assert notes[0].startswith("Batch size ")

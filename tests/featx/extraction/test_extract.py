@@ -33,7 +33,7 @@ from tests.featx.extraction.extracting import (
 
 if TYPE_CHECKING:
     from tests.conftest import MakeDisk
-    from tests.featx.extraction.conftest import Counted
+    from tests.featx.extraction.conftest import Counting
 
 
 class TestFreshCache:
@@ -103,7 +103,12 @@ class TestFreshCache:
 
     @pytest.mark.parametrize("batch_size", [1, 3, 100])
     def test_batch_size_changes_results_by_rounding_at_most(
-        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path, batch_size: int
+        self,
+        small_data: Path,
+        counted: Counting,
+        cache: Path,
+        tmp_path: Path,
+        batch_size: int,
     ) -> None:
         run(small_data, tmp_path / "other", counted.backbone, batch_size=batch_size)
         assert max(counted.batches) == min(batch_size, 4)
@@ -218,7 +223,7 @@ class TestOtherSettings:
     def test_of_the_copies_are_refused_by_name(
         self,
         small_data: Path,
-        counted: Counted,
+        counted: Counting,
         cache: Path,
         augmentation: AugmentationSpec,
         field: str,
@@ -274,7 +279,7 @@ class TestUnreadableImages:
         assert set(report.skipped) == {"train/NORMAL/cut.png", "train/NORMAL/cut-again.png"}
 
     def test_may_be_all_of_what_would_be_a_shard(
-        self, small_data: Path, counted: Counted, tmp_path: Path
+        self, small_data: Path, counted: Counting, tmp_path: Path
     ) -> None:
         make_unreadable(small_data / "train" / "NORMAL" / "cut.png")
         report = run(small_data, tmp_path / "cache", counted.backbone, rows_per_shard=2)
@@ -300,7 +305,7 @@ class TestUnreadableImages:
         assert not (tmp_path / "cache").exists()
 
     def test_that_are_all_of_a_class_are_an_error_before_any_work(
-        self, small_data: Path, counted: Counted, tmp_path: Path
+        self, small_data: Path, counted: Counting, tmp_path: Path
     ) -> None:
         for path in small_data.glob("*/PNEUMONIA/*.png"):
             make_unreadable(path)
@@ -315,7 +320,7 @@ class TestTarget:
     def test_that_fills_up_keeps_finished_shards_and_goes_on_after_making_room(
         self,
         small_data: Path,
-        counted: Counted,
+        counted: Counting,
         cache: Path,
         small_disk: MakeDisk,
         room: int,

@@ -27,12 +27,12 @@ from tests.featx.extraction.extracting import (
 )
 
 if TYPE_CHECKING:
-    from tests.featx.extraction.conftest import Counted
+    from tests.featx.extraction.conftest import Counting
 
 
 class TestResume:
     def test_a_second_run_computes_nothing(
-        self, small_data: Path, counted: Counted, cache: Path
+        self, small_data: Path, counted: Counting, cache: Path
     ) -> None:
         before = state(cache)
         report = run(small_data, cache, counted.backbone)
@@ -42,7 +42,7 @@ class TestResume:
 
     @pytest.mark.parametrize("passes", [1, 2, 3])
     def test_after_a_failure_only_the_missing_shards_are_computed(
-        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path, passes: int
+        self, small_data: Path, counted: Counting, cache: Path, tmp_path: Path, passes: int
     ) -> None:
         calls = 0
 
@@ -93,7 +93,7 @@ class TestResume:
         assert not list(cache.rglob("*.tmp"))
 
     def test_a_lost_index_is_written_again_without_computing(
-        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path
+        self, small_data: Path, counted: Counting, cache: Path, tmp_path: Path
     ) -> None:
         shutil.copytree(cache, tmp_path / "kept")
         (cache / "index.h5").unlink()
@@ -105,7 +105,7 @@ class TestResume:
 class TestRepair:
     @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
     def test_only_the_damaged_shard_is_computed_again(
-        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path, damage: str
+        self, small_data: Path, counted: Counting, cache: Path, tmp_path: Path, damage: str
     ) -> None:
         if damage == "flip":  # a byte that can be found is one that isn't compressed
             shutil.rmtree(cache)
@@ -137,7 +137,7 @@ class TestRepair:
 
 class TestChangedData:
     def test_an_added_image_alone_is_computed(
-        self, small_data: Path, counted: Counted, cache: Path, tmp_path: Path
+        self, small_data: Path, counted: Counting, cache: Path, tmp_path: Path
     ) -> None:
         before = state(cache)
         image = Image.open(small_data / "val" / "NORMAL" / "normal-3.png")
@@ -156,7 +156,7 @@ class TestChangedData:
         np.testing.assert_allclose(embeddings, expected, rtol=2e-3, atol=1e-3 * scale)
 
     def test_a_removed_image_is_gone_without_computing(
-        self, small_data: Path, counted: Counted, cache: Path
+        self, small_data: Path, counted: Counting, cache: Path
     ) -> None:
         old, before = everything(cache)
         (small_data / "train" / "NORMAL" / "normal-1.png").unlink()
@@ -176,7 +176,7 @@ class TestChangedData:
             np.testing.assert_array_equal(file["embeddings"][...], embeddings)
 
     def test_a_changed_image_is_computed_anew(
-        self, small_data: Path, counted: Counted, cache: Path
+        self, small_data: Path, counted: Counting, cache: Path
     ) -> None:
         path = small_data / "test" / "NORMAL" / "normal-4.png"
         old, before = everything(cache)
@@ -206,7 +206,7 @@ class TestChangedData:
         assert run(small_data, tmp_path / "cache", tiny_backbone).skipped == {}
 
     def test_a_renamed_or_relabelled_image_is_not_computed_again(
-        self, small_data: Path, counted: Counted, cache: Path
+        self, small_data: Path, counted: Counting, cache: Path
     ) -> None:
         source = small_data / "train" / "NORMAL" / "normal-2.png"
         source.rename(small_data / "train" / "PNEUMONIA" / "person9_virus_1.png")
@@ -217,7 +217,7 @@ class TestChangedData:
         assert images.loc["train/PNEUMONIA/person9_virus_1.png", "group"] == "person9_virus"
 
     def test_an_image_moved_into_training_gets_just_its_copies(
-        self, small_data: Path, counted: Counted, cache: Path
+        self, small_data: Path, counted: Counting, cache: Path
     ) -> None:
         source = small_data / "val" / "NORMAL" / "normal-3.png"
         source.rename(small_data / "train" / "NORMAL" / "normal-3.png")
@@ -226,7 +226,7 @@ class TestChangedData:
         assert (report.images, report.rows) == (10, 17)
 
     def test_identical_files_share_their_rows(
-        self, small_data: Path, counted: Counted, tmp_path: Path
+        self, small_data: Path, counted: Counting, tmp_path: Path
     ) -> None:
         folder = small_data / "train" / "NORMAL"
         shutil.copy(folder / "normal-0.png", folder / "same.png")
@@ -241,7 +241,7 @@ class TestChangedData:
         )
 
     def test_the_same_file_in_train_and_val_has_copies_in_train_only(
-        self, small_data: Path, counted: Counted, tmp_path: Path
+        self, small_data: Path, counted: Counting, tmp_path: Path
     ) -> None:
         shutil.copy(
             small_data / "val" / "NORMAL" / "normal-3.png",

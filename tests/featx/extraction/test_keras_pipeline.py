@@ -31,7 +31,7 @@ def plain_keras(paths: list[Path], network: Any, size: int) -> NDArray[np.float3
 
 
 def assert_close(cached: NDArray[np.floating], plain: NDArray[np.float32]) -> None:
-    """Assert 1e-3 relative; below a thousandth of the largest value, relative to that."""
+    """Assert 1e-3 relative. Below a thousandth of the largest value, relative to that."""
     assert cached.shape == plain.shape
     error = np.abs(cached.astype(np.float32) - plain)
     assert (error / np.maximum(np.abs(plain), 1e-3 * plain.max())).max() < 1e-3

@@ -21,7 +21,7 @@ from featx_cache import open_cache
 from featx_cache.files import Claims
 
 if TYPE_CHECKING:
-    from tests.featx.extraction.conftest import Counted
+    from tests.featx.extraction.conftest import Counting
 
 ONE_COPY = AugmentationSpec(copies=1)
 FOUR_ROWS = ExtractionOptions(rows_per_shard=4)
@@ -51,7 +51,7 @@ def gated(backbone: Backbone) -> tuple[Backbone, threading.Event, threading.Even
 
 
 def test_the_second_makes_what_the_first_is_not_making_and_waits_for_the_rest(
-    small_data: Path, counted: Counted, tiny_backbone: Backbone, tmp_path: Path
+    small_data: Path, counted: Counting, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     slow, started, go = gated(tiny_backbone)
     reports: dict[str, ExtractionReport] = {}
@@ -85,9 +85,9 @@ def test_the_second_makes_what_the_first_is_not_making_and_waits_for_the_rest(
 
 
 def test_one_that_dies_is_stood_in_for(
-    small_data: Path, counted: Counted, tiny_backbone: Backbone, tmp_path: Path
+    small_data: Path, counted: Counting, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
-    """The first claims shards and never makes them; its claims end while the second waits."""
+    """The first claims shards and never makes them. Its claims end while the second waits."""
     run(small_data, tmp_path / "alone", tiny_backbone)
     shards = open_cache(tmp_path / "alone").shard_names
     folder = tmp_path / "cache" / "shards"

@@ -64,7 +64,7 @@ def test_a_cache_tells_what_was_skipped_and_keeps_its_positive_class(
     manifest = featx.load_manifest(small_data, positive="NORMAL")
     cache = featx.extract(manifest, tmp_path / "cache", tiny_backbone, augmentation=PLAIN)
     assert list(cache.skipped) == ["train/NORMAL/normal-0.png"]
-    assert "1 unreadable images were skipped: see `cache.skipped`" in capsys.readouterr().err
+    assert "Skipped 1 unreadable image: see `cache.skipped`" in capsys.readouterr().err
     again = featx.extract(small_data, cache.path, tiny_backbone, augmentation=PLAIN)
     assert again.classes == cache.classes == ("PNEUMONIA", "NORMAL")
 

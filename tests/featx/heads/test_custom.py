@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 TREE = "sklearn.tree._tree.Tree"
 
 
-class Own(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Nearest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier that only these tests know: how near the class means are."""
 
     def __init__(self, power: float = 2.0) -> None:
         self.power = power
 
-    def fit(self, X: NDArray[Any], y: NDArray[Any]) -> Own:
+    def fit(self, X: NDArray[Any], y: NDArray[Any]) -> Nearest:
         self.classes_ = np.unique(y)
         self.means_ = np.stack([X[y == c].mean(axis=0) for c in self.classes_])
         return self
@@ -52,12 +52,12 @@ class Own(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
 
-OWN = f"{Own.__module__}.Own"
+NEAREST = f"{Nearest.__module__}.Nearest"
 
 CASES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "pipeline": (make_pipeline(StandardScaler(), LinearDiscriminantAnalysis()), ()),
     "forest": (RandomForestClassifier(10), (TREE,)),
-    "own": (Own(3.0), (OWN,)),
+    "own": (Nearest(3.0), (NEAREST,)),
     "margins": (LinearSVC(), ()),
 }
 
@@ -140,9 +140,13 @@ class TestSpecs:
 
     def test_the_fingerprint_depends_on_the_parameters_alone(self) -> None:
         def fingerprint(estimator: Any) -> str:
-            return head_spec(estimator, trusted=[OWN]).fingerprint
+            return head_spec(estimator, trusted=[NEAREST]).fingerprint
 
-        assert fingerprint(Own(1.0)) == fingerprint(clone(Own(1.0))) != fingerprint(Own(2.0))
+        assert (
+            fingerprint(Nearest(1.0))
+            == fingerprint(clone(Nearest(1.0)))
+            != fingerprint(Nearest(2.0))
+        )
         weights = [RandomForestClassifier(class_weight={0: w, 1: 1.0}) for w in (1.0, 2.0)]
         assert fingerprint(weights[0]) != fingerprint(weights[1])
 
@@ -222,8 +226,8 @@ class TestFitting:
 
 class TestTrust:
     def test_a_class_that_is_not_trusted_is_named_before_anything_is_fitted(self) -> None:
-        with pytest.raises(InputError, match=rf"{OWN}.*as `trusted`") as caught:
-            head_spec(Own())
+        with pytest.raises(InputError, match=rf"{NEAREST}.*as `trusted`") as caught:
+            head_spec(Nearest())
         assert caught.value.parameter == "trusted"
 
     def test_a_type_that_only_the_fitted_classifier_holds_ends_the_first_fold(
@@ -234,7 +238,7 @@ class TestTrust:
             out_of_fold(spec, read(cache, spec), seed=0)
 
     def test_what_can_t_be_read_back_is_refused_though_it_is_trusted(self) -> None:
-        class Local(Own):
+        class Local(Nearest):
             pass
 
         with pytest.raises(InputError, match="a Local can't be kept in a file"):
@@ -242,16 +246,16 @@ class TestTrust:
 
     def test_a_file_is_not_trusted_by_its_own_word(self, tmp_path: Path) -> None:
         X, y = np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3)
-        spec = head_spec(Own(), trusted=[OWN])
-        path = tmp_path / save_head(build(spec).fit(X, y), tmp_path, [OWN])
-        assert OWN in refused(load_head, path)
-        assert OWN in refused(lambda p: load_head(p, [TREE]), path)
-        assert load_head(path, [OWN]).predict_proba(X).shape == (6, 2)
+        spec = head_spec(Nearest(), trusted=[NEAREST])
+        path = tmp_path / save_head(build(spec).fit(X, y), tmp_path, [NEAREST])
+        assert NEAREST in refused(load_head, path)
+        assert NEAREST in refused(lambda p: load_head(p, [TREE]), path)
+        assert load_head(path, [NEAREST]).predict_proba(X).shape == (6, 2)
 
     def test_nothing_is_written_when_a_type_is_not_trusted(self, tmp_path: Path) -> None:
         X, y = np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3)
-        head = build(head_spec(Own(), trusted=[OWN])).fit(X, y)
-        with pytest.raises(InputError, match=OWN):
+        head = build(head_spec(Nearest(), trusted=[NEAREST])).fit(X, y)
+        with pytest.raises(InputError, match=NEAREST):
             save_head(head, tmp_path)
         assert not list(tmp_path.iterdir())
 

@@ -281,7 +281,7 @@ def test_a_few_batches_are_enough_to_predict_what_was_learnt() -> None:
 
 
 def test_training_lets_go_of_the_embeddings() -> None:
-    """TensorFlow keeps the function that feeds it for ever; it must not keep the array, too."""
+    """TensorFlow keeps the function that feeds it for ever. It must not keep the array, too."""
     X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
     KerasHead(epochs=1, stopping="patience").fit(X, np.arange(12) % 2)
     gc.collect()

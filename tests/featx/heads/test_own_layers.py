@@ -16,7 +16,7 @@ from sklearn.base import clone
 from featx.errors import InputError
 from featx.heads import KerasHead
 from featx.heads._own_layers import (
-    FORBIDDEN,
+    FORBIDDEN_LAYERS,
     build_layers,
     check_layers,
     layers_of,
@@ -138,7 +138,7 @@ class TestRefusals:
         with pytest.raises(InputError, match=r"'Qwxyz'.*Names are those of keras\.layers"):
             check_layers([layer("Qwxyz")])
 
-    @pytest.mark.parametrize("name", FORBIDDEN)
+    @pytest.mark.parametrize("name", FORBIDDEN_LAYERS)
     def test_layers_that_may_hold_code_are_refused_by_name(self, name: str) -> None:
         with pytest.raises(InputError, match=f"layer 1 of the head is a {name}, which may hold"):
             check_layers([layer(name)])

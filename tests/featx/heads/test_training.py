@@ -87,13 +87,13 @@ def make(**parameters: Any) -> KerasHead:
     return KerasHead(**(given | parameters))
 
 
-def fit(head: KerasHead, workplace: Path | None = None, *, X: NDArray[Any] = X) -> Fitted:
+def fit(head: KerasHead, work_folder: Path | None = None, *, X: NDArray[Any] = X) -> Fitted:
     told: list[Epoch] = []
-    head.fit(X, y, workplace=workplace, on_epoch=told.append)
+    head.fit(X, y, work_folder=work_folder, on_epoch=told.append)
     return Fitted(head, [logs["epoch"] for logs in told if logs], len(told))
 
 
-def interrupt(head: KerasHead, workplace: Path, *, after: int) -> None:
+def interrupt(head: KerasHead, work_folder: Path, *, after: int) -> None:
     """Fit until so many epochs are over, and be killed."""
     told: list[Epoch] = []
 
@@ -103,7 +103,7 @@ def interrupt(head: KerasHead, workplace: Path, *, after: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        head.fit(X, y, workplace=workplace, on_epoch=on_epoch)
+        head.fit(X, y, work_folder=work_folder, on_epoch=on_epoch)
 
 
 def assert_same(one: KerasHead, other: KerasHead) -> None:
@@ -244,8 +244,8 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.usefixtures("_eagerly")
 class TestStatesThatCannotBeUsed:
-    def begins_anew(self, workplace: Path, undisturbed: KerasHead) -> None:
-        fitted = fit(make(), workplace)
+    def begins_anew(self, work_folder: Path, undisturbed: KerasHead) -> None:
+        fitted = fit(make(), work_folder)
         assert fitted.trained == [1, 2, 3, 4]
         assert_same(fitted.head, undisturbed)
 

@@ -200,7 +200,7 @@ class TestCodestreams:
 
 class TestRuns:
     def test_longer_than_the_image(self, tmp_path: Path) -> None:
-        """Two bytes of RLE are up to 128 pixels; these would be 1.3 GB."""
+        """Two bytes of RLE are up to 128 pixels. These would be 1.3 GB."""
         run = b"\x81\x05" * 10_000_000
         frame = struct.pack("<16L", 1, 64, *[0] * 14) + run
         pixels = np.zeros((SIDE, SIDE), np.uint8)

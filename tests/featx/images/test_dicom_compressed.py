@@ -13,7 +13,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from tests.featx.images.test_dicom_headers import BITS12, RAMP, refused, same, shown
 
 LARGE = (np.arange(64 * 64, dtype=np.uint16)).reshape(64, 64)
-"""Large enough for JPEG 2000; twelve bits."""
+"""Twelve bits, large enough for JPEG 2000."""
 
 
 class TestDecoders:

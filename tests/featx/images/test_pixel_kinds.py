@@ -30,7 +30,7 @@ def flat(value: float, dtype: Any) -> NDArray[Any]:
 
 
 def shown(path: Path) -> float:
-    """The one value of an image that has the same everywhere; its header must agree."""
+    """The one value of an image that has the same everywhere. Its header must agree."""
     assert not read_facts(path, Pseudonyms(None)).problem
     pixels = decode(path, SIZE)
     assert pixels.shape == (SIZE, SIZE, 1)
@@ -39,7 +39,7 @@ def shown(path: Path) -> float:
 
 
 def refused(path: Path) -> str:
-    """Why an image is refused; by its header, and when it is decoded."""
+    """Return why an image is refused, by its header and when it is decoded."""
     with pytest.raises(UnreadableImageError) as caught:
         decode(path, SIZE)
     assert "\n" not in str(caught.value)

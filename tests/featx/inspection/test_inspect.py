@@ -103,7 +103,7 @@ def test_how_an_inspection_prints(clean: Path) -> None:
 
 
 class TestPlanted:
-    """One fault each; the check says its number, and no other check says anything."""
+    """One fault each. The check says its number, and no other check says anything."""
 
     def only(self, data: Path, check: str, count: int, severity: str) -> Finding:
         found = checked(data)

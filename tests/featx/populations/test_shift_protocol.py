@@ -16,7 +16,7 @@ from featx.training import load_training_data
 
 @pytest.fixture(scope="module")
 def data(make_cache: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Patients of two hospitals; in the second the sick differ in other channels."""
+    """Patients of two hospitals. In the second the sick differ in other channels."""
 
     def change(made: Any) -> None:
         second = np.array([int(g[1:]) % 4 >= 2 for g in made.images["group"]])[made.image]

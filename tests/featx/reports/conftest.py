@@ -56,7 +56,7 @@ class Page(HTMLParser):
 
 
 @dataclass
-class Made:
+class Sample:
     """A cache with its images, a run on it, and the report of the run."""
 
     cache: Cache
@@ -93,7 +93,7 @@ def draw_images(cache: Cache, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def made(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """The report of a logistic regression on embeddings of a trained backbone. Only read it."""
     from featx_cache import open_cache
 
@@ -102,4 +102,4 @@ def made(make_cache: MakeCache, tmp_path_factory: pytest.TempPathFactory) -> Mad
     cache = open_cache(folder / "cache")
     run = fit(cache, HeadSpec.choose("logreg"), folder / "logreg", accuracy_floor=0.6).path
     page = report(run, anonymous=False, progress=False)
-    return Made(cache, run, page, page.save(folder / "out" / "report.html"))
+    return Sample(cache, run, page, page.save(folder / "out" / "report.html"))

@@ -13,11 +13,11 @@ from featx.heads import HeadSpec
 from featx.reports._commands import CommandPaths, rebuild_commands
 from featx.runs import RunRecord
 from featx_cli import app
-from tests.featx.reports.conftest import CALIBRATED, PROMISE, Made
+from tests.featx.reports.conftest import CALIBRATED, PROMISE, Sample
 
 
 @pytest.fixture
-def record(made: Made) -> RunRecord:
+def record(made: Sample) -> RunRecord:
     return load_run(made.run).record
 
 

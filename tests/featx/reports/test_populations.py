@@ -18,14 +18,14 @@ from featx.reports import report
 from featx.reports._heat_maps import side_by_side
 from featx.scoring import score_images
 from featx.scoring._comparison import compare_scored
-from tests.featx.reports.conftest import Made, Page
+from tests.featx.reports.conftest import Page, Sample
 
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
 
 
 @pytest.fixture(scope="module")
-def two(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path]:
+def two(made: Sample, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path]:
     """A report of two runs, and where the second is."""
     folder = tmp_path_factory.mktemp("two")
     other = fit(made.cache, HeadSpec.choose("knn"), folder / "knn", accuracy_floor=0.6).path
@@ -33,7 +33,7 @@ def two(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Pat
 
 
 def test_runs_are_compared_with_the_first_on_the_same_images(
-    made: Made, two: tuple[Page, Path]
+    made: Sample, two: tuple[Page, Path]
 ) -> None:
     page, other = two
     runs = [load_run(made.run), load_run(other)]
@@ -47,7 +47,7 @@ def test_runs_are_compared_with_the_first_on_the_same_images(
     assert f"{area.difference:+.4f} {between}" in section
 
 
-def test_one_run_is_compared_with_none(made: Made) -> None:
+def test_one_run_is_compared_with_none(made: Sample) -> None:
     assert "Comparison of runs" not in made.page.text
 
 
@@ -56,7 +56,7 @@ def test_images_are_divided_by_the_column_that_was_asked_for(two: tuple[Page, Pa
 
 
 @pytest.mark.usefixtures("words_only")
-def test_a_column_that_is_not_there_is_listed_as_missing(made: Made) -> None:
+def test_a_column_that_is_not_there_is_listed_as_missing(made: Sample) -> None:
     page = report(made.run, by=["hospital"], evaluate=False, progress=False)
     (item,) = [item for item in page.missing if "hospital" in item.what]
     assert "hospital" in item.why
@@ -65,7 +65,7 @@ def test_a_column_that_is_not_there_is_listed_as_missing(made: Made) -> None:
 
 @pytest.mark.usefixtures("words_only")
 def test_another_population_is_said_to_be_one(
-    made: Made, make_cache: MakeCache, tmp_path: Path
+    made: Sample, make_cache: MakeCache, tmp_path: Path
 ) -> None:
     def change(contents: Contents) -> None:
         contents.embeddings += 2.0
@@ -80,7 +80,7 @@ def test_another_population_is_said_to_be_one(
 
 @pytest.mark.usefixtures("words_only")
 def test_a_repaired_operating_point_is_said_to_come_from_elsewhere(
-    made: Made, make_cache: MakeCache, tmp_path: Path
+    made: Sample, make_cache: MakeCache, tmp_path: Path
 ) -> None:
     def change(contents: Contents) -> None:
         contents.images["sha256"] = [value[::-1] for value in contents.images["sha256"]]
@@ -96,7 +96,7 @@ def test_a_repaired_operating_point_is_said_to_come_from_elsewhere(
     assert "Not so local" in text
 
 
-def test_worst_errors_are_shown_with_heat_maps_that_are_told_in_words(made: Made) -> None:
+def test_worst_errors_are_shown_with_heat_maps_that_are_told_in_words(made: Sample) -> None:
     assert "Heat maps by class activation" in made.page.text
     wrong = [words for words in made.page.words if words.startswith(("miss:", "false alarm:"))]
     assert wrong
@@ -119,7 +119,7 @@ def test_a_heat_map_colours_the_half_beside_the_image() -> None:
 
 
 @pytest.mark.usefixtures("words_only")
-def test_out_of_fold_errors_come_with_the_remark_that_the_head_knew_them(made: Made) -> None:
+def test_out_of_fold_errors_come_with_the_remark_that_the_head_knew_them(made: Sample) -> None:
     page = Page(report(made.run, evaluate=False, progress=False))
     assert "which was fitted on these images too" in page.text
 

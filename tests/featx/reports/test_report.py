@@ -29,7 +29,7 @@ from featx.reports import Report, report
 from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._document import Notice
 from featx.reports._results_sections import summary_section
-from tests.featx.reports.conftest import CALIBRATED, PROMISE, Made, Page
+from tests.featx.reports.conftest import CALIBRATED, PROMISE, Page, Sample
 
 if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
@@ -39,7 +39,7 @@ NUMBER = re.compile(r"\d+\.\d{3,4}\b")
 
 
 class TestThePage:
-    def test_it_needs_no_other_file_and_no_network(self, made: Made) -> None:
+    def test_it_needs_no_other_file_and_no_network(self, made: Sample) -> None:
         for _, attributes in made.page.tags:
             for name in ("src", "href", "srcset", "data", "action"):
                 value = attributes.get(name)
@@ -48,14 +48,14 @@ class TestThePage:
         assert "@import" not in made.page.html
         assert not made.page.all("script")
 
-    def test_links_of_the_contents_lead_to_sections(self, made: Made) -> None:
+    def test_links_of_the_contents_lead_to_sections(self, made: Sample) -> None:
         anchors = [section["id"] for section in made.page.all("section")]
         assert len(anchors) == len(set(anchors))
         links = [link["href"] for link in made.page.all("a")]
         assert len(links) >= 8
         assert {f"#{anchor}" for anchor in anchors} >= set(links)
 
-    def test_each_picture_opens_and_is_told_in_words(self, made: Made) -> None:
+    def test_each_picture_opens_and_is_told_in_words(self, made: Sample) -> None:
         kinds = set()
         for image in made.page.all("img"):
             kind, content = (image["src"] or "").split(",", 1)
@@ -68,20 +68,20 @@ class TestThePage:
         assert kinds == {"data:image/svg+xml;base64", "data:image/jpeg;base64"}
         assert all(len(words) > 10 for words in made.page.words)
 
-    def test_it_is_small(self, made: Made) -> None:
+    def test_it_is_small(self, made: Sample) -> None:
         assert made.written.html.stat().st_size < 2_000_000
 
-    def test_first_thing_it_says_that_it_is_no_medical_device(self, made: Made) -> None:
+    def test_first_thing_it_says_that_it_is_no_medical_device(self, made: Sample) -> None:
         assert 0 < made.page.text.index("not a medical device") < made.page.text.index("Contents")
 
-    def test_numbers_have_their_intervals(self, made: Made) -> None:
+    def test_numbers_have_their_intervals(self, made: Sample) -> None:
         metrics = load_run(made.run).evaluate().metrics
         for name in ("accuracy", "recall", "specificity", "roc_auc", "brier"):
             interval = metrics.intervals[name]
             between = f"({interval.low:.3f} – {interval.high:.3f})"
             assert f"{getattr(metrics, name):.4f} {between}" in made.page.text
 
-    def test_out_of_fold_numbers_are_kept_apart_and_called_so(self, made: Made) -> None:
+    def test_out_of_fold_numbers_are_kept_apart_and_called_so(self, made: Sample) -> None:
         record = load_run(made.run).record
         test, own = (
             made.page.text.split("Out of fold (internal validation)")[1:][-1],
@@ -92,7 +92,7 @@ class TestThePage:
         before = made.page.text.split("Performance on split test of cache")[-1].split("Out of")[0]
         assert "chosen on these same scores" not in before
 
-    def test_it_says_what_was_trained_on_what_and_how_to_do_it_again(self, made: Made) -> None:
+    def test_it_says_what_was_trained_on_what_and_how_to_do_it_again(self, made: Sample) -> None:
         record = load_run(made.run).record
         text = made.page.text
         assert record.fingerprint in text
@@ -102,7 +102,7 @@ class TestThePage:
         assert "untrained" not in text
         assert "Platt's map of the out-of-fold scores; the threshold is for scores" in text
 
-    def test_the_operating_point_is_told_with_the_floor(self, made: Made) -> None:
+    def test_the_operating_point_is_told_with_the_floor(self, made: Sample) -> None:
         record = load_run(made.run).record
         told = [words for words in made.page.words if words.startswith("Recall and accuracy of")]
         assert len(told) == 2
@@ -111,7 +111,7 @@ class TestThePage:
             assert record.band is not None
             assert f"uncertain band {record.band[0]:.4g} to {record.band[1]:.4g}" in words
 
-    def test_images_are_shown_only_of_training_and_of_errors(self, made: Made) -> None:
+    def test_images_are_shown_only_of_training_and_of_errors(self, made: Sample) -> None:
         words = [words for words in made.page.words if ".png" in words]
         samples = [w for w in words if w.startswith("Training image")]
         assert len(samples) == 12
@@ -124,7 +124,7 @@ class TestThePage:
 class TestTheFirstLines:
     """Page, Markdown and card say which class is the sick one, and what became of the sick."""
 
-    def test_they_have_the_positive_class_and_counts(self, made: Made) -> None:
+    def test_they_have_the_positive_class_and_counts(self, made: Sample) -> None:
         run = load_run(made.run)
         classes = run.record.classes
         counts = counts_in_words(run.evaluate().metrics.confusion, classes)
@@ -142,7 +142,7 @@ class TestWhatWasPromised:
     """Recall and specificity below what chose the threshold are told, where it isn't chance."""
 
     @staticmethod
-    def told(made: Made, promised: dict[str, Any], **record: Any) -> list[str]:
+    def told(made: Sample, promised: dict[str, Any], **record: Any) -> list[str]:
         data = collect_data([load_run(made.run)], ReportRequest(), SILENT)
         (run,) = data.runs
         assert run.out_of_fold is not None
@@ -152,7 +152,7 @@ class TestWhatWasPromised:
         return [block.text for block in section.blocks if isinstance(block, Notice)]
 
     @pytest.mark.parametrize("name", ["recall", "specificity"])
-    def test_more_than_chance(self, made: Made, name: str) -> None:
+    def test_more_than_chance(self, made: Sample, name: str) -> None:
         metrics = load_run(made.run).evaluate().metrics
         high = metrics.intervals[name].high
         quiet = {"recall": 0.0, "specificity": 0.0, "roc_auc": 0.0}
@@ -163,7 +163,7 @@ class TestWhatWasPromised:
         assert f"on split test of cache, and was {high + 0.001:.4f} out of fold" in notice
         assert notice.endswith({"recall": "missed.", "specificity": "called sick."}[name])
 
-    def test_a_recall_that_was_promised_is_held_to_its_floor(self, made: Made) -> None:
+    def test_a_recall_that_was_promised_is_held_to_its_floor(self, made: Sample) -> None:
         quiet = {"recall": 0.0, "specificity": 0.0, "roc_auc": 0.0}
         recall = load_run(made.run).evaluate().metrics.recall
         assert self.told(made, quiet, promise=PROMISE | {"recall_floor": recall}) == []
@@ -171,7 +171,7 @@ class TestWhatWasPromised:
         assert "below the 1 that was promised: more sick people are missed" in notice
 
     def test_a_calibrated_run_is_held_to_the_images_that_chose_its_threshold(
-        self, made: Made
+        self, made: Sample
     ) -> None:
         calibrated = CALIBRATED | {"new": {"recall": 1.1, "specificity": 0.0}}
         (notice,) = self.told(made, {"roc_auc": 0.0}, calibrated=calibrated)
@@ -179,17 +179,17 @@ class TestWhatWasPromised:
 
 
 class TestMarkdown:
-    def test_it_has_the_numbers_of_the_page_and_no_others(self, made: Made) -> None:
+    def test_it_has_the_numbers_of_the_page_and_no_others(self, made: Sample) -> None:
         text = made.page.text + " ".join(made.page.words)
         assert sorted(set(NUMBER.findall(text))) == sorted(set(NUMBER.findall(made.markdown)))
 
-    def test_its_figures_are_beside_it_and_those_of_the_page(self, made: Made) -> None:
+    def test_its_figures_are_beside_it_and_those_of_the_page(self, made: Sample) -> None:
         named = re.findall(r"\]\((report_files/[^)]+)\)", made.report.markdown)
         there = {f"report_files/{path.name}" for path in made.written.figures.glob("[!.]*")}
         assert set(named) == there
         assert len(named) == len(there) == len(made.page.all("img"))
 
-    def test_tables_have_as_many_cells_in_each_line(self, made: Made) -> None:
+    def test_tables_have_as_many_cells_in_each_line(self, made: Sample) -> None:
         tables = re.findall(r"(?:^\|.*\n)+", made.report.markdown, re.MULTILINE)
         assert len(tables) >= 6
         for table in tables:
@@ -198,7 +198,7 @@ class TestMarkdown:
 
 
 class TestTheModelCard:
-    def test_it_says_what_the_model_is_for_and_how_it_did(self, made: Made) -> None:
+    def test_it_says_what_the_model_is_for_and_how_it_did(self, made: Sample) -> None:
         card = made.report.model_card
         metrics = load_run(made.run).evaluate().metrics
         assert card.startswith("---\n")
@@ -211,7 +211,7 @@ class TestTheModelCard:
 
 class TestSeveralRuns:
     def test_each_is_in_every_table_and_curves_are_drawn_together(
-        self, made: Made, tmp_path: Path
+        self, made: Sample, tmp_path: Path
     ) -> None:
         other = fit(made.cache, HeadSpec.choose("lda"), tmp_path / "lda", accuracy_floor=0.6).path
         page = Page(report([made.run, other, made.run], progress=False))
@@ -222,7 +222,7 @@ class TestSeveralRuns:
         assert sum(words.startswith("Confusion matrix of logreg") for words in page.words) == 2
 
     @pytest.mark.usefixtures("words_only")
-    def test_runs_of_one_name_are_told_apart(self, made: Made, tmp_path: Path) -> None:
+    def test_runs_of_one_name_are_told_apart(self, made: Sample, tmp_path: Path) -> None:
         copy = shutil.copytree(made.run, tmp_path / "other" / "logreg")
         page = Page(report([made.run, copy], progress=False))
         assert "other/logreg" in page.text
@@ -244,7 +244,7 @@ class TestWhatIsMissing:
 
     @pytest.mark.usefixtures("words_only")
     def test_images_that_were_moved_or_changed_are_said_to_be_so(
-        self, made: Made, make_cache: MakeCache, tmp_path: Path
+        self, made: Sample, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache")  # its images were never anywhere
         moved = report(made.run, caches=cache, anonymous=False, progress=False)
@@ -253,7 +253,7 @@ class TestWhatIsMissing:
 
     @pytest.mark.usefixtures("words_only")
     def test_a_run_without_its_scores_still_has_those_on_test_images(
-        self, made: Made, tmp_path: Path
+        self, made: Sample, tmp_path: Path
     ) -> None:
         run = shutil.copytree(made.run, tmp_path / "run")
         (run / "oof.csv").unlink()
@@ -283,7 +283,7 @@ class TestWhatIsMissing:
         assert "'test'" in missing
 
     def test_a_test_split_of_one_class_has_no_curves(
-        self, made: Made, make_cache: MakeCache, tmp_path: Path
+        self, made: Sample, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         def change(contents: Contents) -> None:
             contents.images.loc[contents.images["split"] == "test", "label"] = "NORMAL"
@@ -294,7 +294,7 @@ class TestWhatIsMissing:
         assert "All these images are of one class" in page.text
 
     def test_a_cache_that_was_asked_for_and_fits_no_run_is_refused(
-        self, made: Made, make_cache: MakeCache, tmp_path: Path
+        self, made: Sample, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         other = make_cache(tmp_path / "cache", classes=("A", "B"), change=_renamed)
         with pytest.raises(InputError, match="tells NORMAL from PNEUMONIA"):
@@ -344,7 +344,9 @@ class TestNamesFromOutside:
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
     @pytest.mark.usefixtures("words_only")
-    def test_files_and_folders_are_named_on_request_only(self, made: Made, tmp_path: Path) -> None:
+    def test_files_and_folders_are_named_on_request_only(
+        self, made: Sample, tmp_path: Path
+    ) -> None:
         gone = shutil.copytree(made.run, tmp_path / "Doe, Jane 1970" / "gone")
         (gone / "oof.csv").unlink()
         anonymous = report([made.run, gone], progress=False)
@@ -357,7 +359,7 @@ class TestNamesFromOutside:
 
 
 class TestTheValue:
-    def test_it_is_what_is_written(self, made: Made) -> None:
+    def test_it_is_what_is_written(self, made: Sample) -> None:
         assert made.written.html.read_text(encoding="utf-8") == made.report.html
         assert made.written.markdown.read_text(encoding="utf-8") == made.report.markdown
         assert made.written.model_card.read_text(encoding="utf-8") == made.report.model_card
@@ -366,7 +368,7 @@ class TestTheValue:
         shown = r"Report\('featx report', \d+ sections, \d+ figures\)"
         assert re.fullmatch(shown, repr(made.report))
 
-    def test_a_notebook_shows_it_in_a_frame_that_keeps_to_itself(self, made: Made) -> None:
+    def test_a_notebook_shows_it_in_a_frame_that_keeps_to_itself(self, made: Sample) -> None:
         frame = made.report._repr_html_()
         assert frame.count("<") == 2  # the page is an attribute, whatever is in it
         page = html.unescape(frame.split('srcdoc="')[1].split('" sandbox=""')[0])
@@ -377,7 +379,7 @@ class TestWriting:
     """Nothing is computed again: a report is written as often as it is asked for."""
 
     def test_two_reports_in_a_folder_have_a_model_card_each(
-        self, made: Made, tmp_path: Path
+        self, made: Sample, tmp_path: Path
     ) -> None:
         cards = [made.report.save(tmp_path / f"{n}.html").model_card for n in ("report", "knn")]
         assert [card.name for card in cards] == ["model_card.md", "knn_model_card.md"]
@@ -385,14 +387,16 @@ class TestWriting:
 
     @pytest.mark.parametrize("name", ["r.html", "r.md", "r_model_card.md", "r_files"])
     def test_what_is_there_is_not_replaced_unasked(
-        self, made: Made, name: str, tmp_path: Path
+        self, made: Sample, name: str, tmp_path: Path
     ) -> None:
         (tmp_path / name).mkdir() if "files" in name else (tmp_path / name).write_text("mine")
         with pytest.raises(InputError, match=f"{name} exists already"):
             made.report.save(tmp_path / "r.html")
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
-    def test_it_is_replaced_when_asked_and_old_figures_go(self, made: Made, tmp_path: Path) -> None:
+    def test_it_is_replaced_when_asked_and_old_figures_go(
+        self, made: Sample, tmp_path: Path
+    ) -> None:
         out = tmp_path / "r.html"
         old = made.report.save(out).figures / "old.svg"
         old.write_text("old")
@@ -405,7 +409,7 @@ class TestWriting:
         assert not old.exists()
         assert out.read_text(encoding="utf-8") == made.report.html
 
-    def test_nothing_of_somebody_else_goes_with_it(self, made: Made, tmp_path: Path) -> None:
+    def test_nothing_of_somebody_else_goes_with_it(self, made: Sample, tmp_path: Path) -> None:
         out = tmp_path / "r.html"
         written = made.report.save(out)
         figure = next(written.figures.glob("*.svg"))
@@ -422,7 +426,7 @@ class TestWriting:
         made.report.save(out, force=True)
 
     def test_links_are_followed_to_files_and_never_to_folders(
-        self, made: Made, tmp_path: Path
+        self, made: Sample, tmp_path: Path
     ) -> None:
         (tmp_path / "there").mkdir()
         written = made.report.save(tmp_path / "r.html")
@@ -441,7 +445,7 @@ class TestWriting:
         assert list((tmp_path / "there" / "figures").iterdir())
 
     def test_a_report_of_an_earlier_version_is_known_by_its_text(
-        self, made: Made, tmp_path: Path
+        self, made: Sample, tmp_path: Path
     ) -> None:
         written = made.report.save(tmp_path / "r.html")
         (written.figures / ".featx.json").unlink()
@@ -452,12 +456,12 @@ class TestWriting:
             made.report.save(written.html, force=True)
 
     @pytest.mark.parametrize("name", ["report", "report.pdf"])
-    def test_a_page_has_a_page_s_name(self, made: Made, name: str, tmp_path: Path) -> None:
+    def test_a_page_has_a_page_s_name(self, made: Sample, name: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"ends in \.html"):
             made.report.save(tmp_path / name)
 
     def test_a_report_that_cannot_be_written_leaves_the_old_one(
-        self, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, made: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         old = made.report.save(tmp_path / "r.html")
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -472,10 +476,10 @@ class TestWriting:
         after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert after == before
 
-    def test_the_same_runs_give_the_same_figures(self, made: Made) -> None:
+    def test_the_same_runs_give_the_same_figures(self, made: Sample) -> None:
         assert report(made.run, progress=False).figures == made.report.figures
 
-    def test_figures_are_not_kept_by_pyplot(self, made: Made) -> None:
+    def test_figures_are_not_kept_by_pyplot(self, made: Sample) -> None:
         from matplotlib import pyplot
 
         assert made.page.words

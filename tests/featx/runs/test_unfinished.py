@@ -52,7 +52,7 @@ def describe(spec: HeadSpec, table: pd.DataFrame, floor: float, folds: int = 5) 
 
 
 def enter(run: Path, job: dict[str, Any], *, resume: bool = False, error: Any = None) -> list[str]:
-    """Open and leave the folder, by an error if there is one; return what was noted."""
+    """Open and leave the folder, by an error if there is one. Return what was noted."""
     progress = Notes()
     with unfinished(run, job, resume=resume, progress=progress) as folder:
         (folder / "final").mkdir()

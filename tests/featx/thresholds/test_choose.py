@@ -21,7 +21,7 @@ from featx.thresholds import choose_threshold, sweep, write_study
 
 
 def drawn(seed: int, images: int | None = None) -> Scores:
-    """Draw scores of a classifier of some quality; every third set has ties."""
+    """Draw scores of a classifier of some quality. Every third set has ties."""
     random = np.random.default_rng(seed)
     n = images or int(random.integers(4, 60))
     y = random.permutation(np.arange(n) % 3 == 0)

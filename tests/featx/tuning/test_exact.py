@@ -30,8 +30,8 @@ class Scores:
     def __init__(self, truth: NDArray[np.bool_], scores: dict[Any, Any], seconds: Any = None):
         self.truth, self.scores, self.seconds = truth, scores, seconds or {}
 
-    def __call__(self, spec: HeadSpec, watch: Any = None) -> HeadScores:
-        del watch
+    def __call__(self, spec: HeadSpec, after_epoch: Any = None) -> HeadScores:
+        del after_epoch
         key = spec.settings.class_weight  # type: ignore[union-attr]
         return HeadScores(self.scores[key], self.seconds.get(key, 1.0))
 

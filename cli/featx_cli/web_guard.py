@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
-OWN_PAGE = (
+READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OWN_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
 """Besides the policy that a page comes with: nothing from elsewhere, and in no other's frame."""
-OTHER_PAGE = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
+OTHER_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
 HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
@@ -72,7 +72,7 @@ def _refusal(environ: WSGIEnvironment, names: frozenset[str], host: str) -> str:
             "If that is this machine's name, give it as --host."
         )
     source = environ.get("HTTP_ORIGIN", environ.get("HTTP_REFERER"))
-    if environ["REQUEST_METHOD"] not in READING and source is not None:
+    if environ["REQUEST_METHOD"] not in READING_METHODS and source is not None:
         from_here = source.lower().partition("://")[2].partition("/")[0] == asked.lower()
         if not from_here:
             return "featx takes changes from its own pages only."
@@ -105,4 +105,8 @@ def _closed(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
     own = any(name.lower() == "content-security-policy" for name, _ in kept)
     # Two policies: a browser allows what both allow.
-    return [*kept, *HEADERS, ("Content-Security-Policy", OWN_PAGE if own else OTHER_PAGE)]
+    return [
+        *kept,
+        *HEADERS,
+        ("Content-Security-Policy", OWN_POLICY if own else OTHER_POLICY),
+    ]

@@ -85,17 +85,8 @@ KeepIdentifiersOption = Annotated[
         "pseudonyms, hashed with $FEATX_SALT or a salt of your own.",
     ),
 ]
-KeepKnownPatientsOption = Annotated[
-    bool,
-    typer.Option(
-        "--keep-known-patients",
-        help="Measure images of patients that the run was fitted on, too, if other people merely "
-        "have the same names. Default: they are left out and counted.",
-    ),
-]
 
-
-_READING = {
+_READING_OPTIONS = {
     "root": (RootOption, None),
     "allow_outside": (AllowOutsideOption, False),
     "classes": (ClassesOption, None),
@@ -120,7 +111,7 @@ def with_reading_options(
     keep
         Whether ``--keep`` is one of them.
     """
-    names = [name for name in _READING if keep or name != "keep"]
+    names = [name for name in _READING_OPTIONS if keep or name != "keep"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -135,7 +126,7 @@ def with_reading_options(
                 parameters.append(parameter)
                 continue
             for name in names:
-                annotation, default = _READING[name]
+                annotation, default = _READING_OPTIONS[name]
                 parameters.append(
                     inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
                 )
@@ -182,7 +173,7 @@ def tell_positive(classes: tuple[str, str]) -> None:
 
 
 def warn_of_positive(classes: tuple[str, str], *, chosen: bool = True) -> None:
-    """Warn if the positive class may be the wrong one; see `featx.data.positive_warning`."""
+    """Warn if the positive class may be the wrong one. See `featx.data.positive_warning`."""
     from featx.data import positive_warning
 
     if warning := positive_warning(classes, chosen=chosen):

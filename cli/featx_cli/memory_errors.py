@@ -19,14 +19,14 @@ def lacks_memory(error: BaseException | None) -> bool:
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
             return True
         if isinstance(error, ImportError | RuntimeError | SystemError | OSError) and any(
-            sign in str(error).lower() for sign in _SIGNS
+            sign in str(error).lower() for sign in _ERROR_SIGNS
         ):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
-_SIGNS = (
+_ERROR_SIGNS = (
     "failed to map segment",  # ld.so, of a library to be imported
     "cannot allocate memory",
     "unable to allocate",  # HDF5, which raises OSError and RuntimeError

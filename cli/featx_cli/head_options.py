@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx_cli.loading import warn_of_cache
+from featx_cli.data_options import warn_of_cache
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:

@@ -29,13 +29,7 @@ def evaluate_protocol(
     *,
     force: bool,
 ) -> None:
-    """Run the protocol on the run's cache, or on the one that was given, and print it.
-
-    Raises
-    ------
-    InputError
-        If something else than one cache was given.
-    """
+    """Run the protocol on the run's cache, or on the one that was given, and print it."""
     from featx.data import positive_sentence
     from featx.errors import InputError
     from featx.scoring._labelled_data import is_cache

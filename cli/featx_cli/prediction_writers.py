@@ -23,7 +23,7 @@ COLUMNS = (
     "distance",
     "error",
 )
-_OF_TABLE = (*COLUMNS[1:-1], "path", "error")
+_TABLE_COLUMNS = (*COLUMNS[1:-1], "path", "error")
 """Columns of the table. Widths of paths and errors aren't known before, so these come last."""
 
 
@@ -38,7 +38,7 @@ class Writer(Protocol):
 
 
 class CsvWriter:
-    """A header, then a line a verdict; numbers at full precision, true or false."""
+    """A header, then a line a verdict. Numbers have full precision."""
 
     def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:  # noqa: ARG002
         self._write = row_writer(file)
@@ -80,10 +80,10 @@ class TableWriter:
 
     def __init__(self, file: TextIO, classes: tuple[str, str]) -> None:
         self._file = file
-        self._widths = {name: len(name) for name in _OF_TABLE}
+        self._widths = {name: len(name) for name in _TABLE_COLUMNS}
         self._widths["prediction"] = max(map(len, ("prediction", *classes)))
         self._widths["path"] = 0
-        self._line({name: name for name in _OF_TABLE})
+        self._line({name: name for name in _TABLE_COLUMNS})
 
     def row(self, prediction: Prediction) -> None:
         """Write one."""
@@ -93,7 +93,7 @@ class TableWriter:
                 fields[name] = f"{value:.2f}" if name == "distance" else f"{value:.4f}"
         flags = {True: "yes", False: "no", None: ""}
         fields |= {name: flags[fields[name]] for name in ("uncertain", "unlike_training")}
-        self._line({name: _on_one_line(fields[name]) for name in _OF_TABLE})
+        self._line({name: _on_one_line(fields[name]) for name in _TABLE_COLUMNS})
 
     def end(self) -> None:
         """Write nothing: nothing comes after the last row."""
