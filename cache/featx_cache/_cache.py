@@ -406,7 +406,7 @@ def open_cache(path: str | Path) -> Cache:
 def _other_rows(shard: Path) -> DamagedShardError:
     return DamagedShardError(
         f"shard {shard} holds other rows than the index says",
-        "Run the same `featx extract` command again.",
+        "Run `featx.extract` again.",
     )
 
 

@@ -91,7 +91,7 @@ class NotACacheError(InputError):
     ...     open_cache("no-such-folder")
     ... except NotACacheError as error:
     ...     print(error)
-    there is no cache at no-such-folder. Make one with `featx extract`.
+    there is no cache at no-such-folder. Make one with `featx.extract`.
     """
 
     code = "not-a-cache"

@@ -26,15 +26,15 @@ def require_index(path: Path) -> None:
     if is_there(path / INDEX_NAME, file=True):
         return
     if not is_there(path):
-        raise NotACacheError(f"there is no cache at {path}", "Make one with `featx extract`.")
+        raise NotACacheError(f"there is no cache at {path}", "Make one with `featx.extract`.")
     if (path / SHARDS_NAME).is_dir():
         raise NotACacheError(
             f"the cache at {path} is unfinished",
-            "Run the same `featx extract` command again: it goes on where it stopped.",
+            "Run `featx.extract` again: it goes on where it stopped.",
         )
     raise NotACacheError(
         f"{path} is not a featx cache (it has no {INDEX_NAME})",
-        "Make one with `featx extract`.",
+        "Make one with `featx.extract`.",
     )
 
 
@@ -48,15 +48,14 @@ def readable_index(index: Path) -> Iterator[h5py.File]:
     except OpenElsewhereError as error:
         raise NotACacheError(
             str(error),
-            "Close it there. If nothing has it open, delete index.h5 and run the same "
-            "`featx extract` command again: finished shards are kept.",
+            "Close it there. If nothing has it open, delete index.h5 and run "
+            "`featx.extract` again: finished shards are kept.",
         ) from error
     except UNREADABLE_FILE_ERRORS as error:
         raise NotACacheError(
             f"{index} can't be read as a featx cache index "
             f"({type(error).__name__}: {first_line(error)})",
-            "Delete index.h5 and run the same `featx extract` command again: "
-            "finished shards are kept.",
+            "Delete index.h5 and run `featx.extract` again: finished shards are kept.",
         ) from error
 
 

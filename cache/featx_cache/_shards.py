@@ -222,5 +222,5 @@ def _checksum(embeddings: NDArray[np.floating], keys: RowKeys, spec: str) -> str
 def _damaged(path: Path, why: str) -> DamagedShardError:
     return DamagedShardError(
         f"damaged shard {path}: {why}",
-        "Run the same `featx extract` command again: it repairs just the damaged shards.",
+        "Run `featx.extract` again: it repairs just the damaged shards.",
     )

@@ -9,6 +9,17 @@ from typing import Any
 ALIASES = {"rows_per_shard": "shard_rows", "settings": "set"}
 """Parameters of the library whose option has another name."""
 
+COMMANDS = {
+    "featx.split_manifest": "data split",
+    "featx.inspect": "data check",
+    "featx.backbones.list_backbones": "backbones",
+    "cache.verify": "cache verify",
+    **{f"featx.{verb}": verb for verb in ("extract", "fit", "tune", "report")},
+    **{f"run.{verb}": verb for verb in ("evaluate", "calibrate", "predict")},
+}
+"""Functions and methods of the library, and the commands that do the same."""
+
+_FUNCTION = re.compile(r"`([a-z_.]+)`")
 _PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 
 _typed: dict[str, tuple[str, str]] = {}
@@ -53,7 +64,7 @@ def _find(parameter: str) -> tuple[str, str]:
 
 
 def with_options(message: str) -> str:
-    """Turn the library's parameters in a message into options of the command.
+    """Turn the library's functions and parameters in a message into commands and options.
 
     Examples
     --------
@@ -61,8 +72,15 @@ def with_options(message: str) -> str:
     >>> use_options_of(make_command().commands["fit"])
     >>> with_options("Lower `accuracy_floor`, or give `force=True`.")
     'Lower --accuracy-floor, or give --force.'
+    >>> with_options("Make new splits, `featx.split_manifest`.")
+    'Make new splits, `featx data split`.'
     """
-    return _PARAMETER.sub(_as_typed, message)
+    return _PARAMETER.sub(_as_typed, _FUNCTION.sub(_as_command, message))
+
+
+def _as_command(found: re.Match[str]) -> str:
+    command = COMMANDS.get(found[1])
+    return found[0] if command is None else f"`featx {command}`"
 
 
 def _as_typed(found: re.Match[str]) -> str:

@@ -145,6 +145,6 @@ def shared_patients(table: pd.DataFrame, fitted: Sequence[str] = ("train", "val"
     return (
         f"WARNING: {patients:,} {'patient has' if patients == 1 else 'patients have'} images in "
         f"{' or '.join(fitted)} and in test, too ({shared.sum():,} of {test.sum():,} test images). "
-        "A head knows them, so a test on them flatters it. `featx data split` keeps patients "
+        "A head knows them, so a test on them flatters it. `featx.split_manifest` keeps patients "
         "together."
     )

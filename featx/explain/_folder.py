@@ -84,7 +84,7 @@ def require_free(folder: Path, figures: Iterable[str] = (), *, force: bool) -> N
             )
         if path.exists() and not _is_ours(path):
             raise InputError(
-                f"{path} is there already, and `featx explain` didn't make it",
+                f"{path} is there already, and featx didn't make it",
                 "Give another folder, or remove it yourself.",
             )
 

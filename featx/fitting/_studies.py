@@ -38,7 +38,7 @@ def find_study(run: Path | None, storage: str | None) -> ShownStudy:
         if storage is None:
             raise InputError(
                 "there is no study to show",
-                "Give a RUN that `featx fit` or `featx tune` made, or `storage=URL`.",
+                "Give a RUN that `featx.fit` or `featx.tune` made, or `storage=URL`.",
             )
         return ShownStudy(StudyLocation(Path(), storage, ""), Path(ARTIFACTS_NAME))
     record = read_record(run) if (run / RECORD_NAME).is_file() else None
@@ -48,7 +48,7 @@ def find_study(run: Path | None, storage: str | None) -> ShownStudy:
     if not folder.is_dir() or (record is not None and tuning is None and not in_journal):
         raise InputError(
             f"{run} has no study",
-            "`featx fit` and `featx tune` make runs that have one.",
+            "`featx.fit` and `featx.tune` make runs that have one.",
         )
     name = run.name if record is None else THRESHOLD_STUDY_NAME if tuning is None else tuning.study
     if not in_journal and storage is None:

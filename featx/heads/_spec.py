@@ -174,7 +174,7 @@ class HeadSpec(Spec):
                 f"setting of {name}",
                 setting,
                 kind.model_fields,
-                f"`featx heads {name}` lists them.",
+                f"Choose one of {', '.join(kind.model_fields)}.",
             )
         if name == "keras" and chosen.get("precision", "auto") == "auto":
             chosen["precision"] = _fastest_precision()
@@ -302,6 +302,5 @@ def _complaint(error: ValidationError, settings: Mapping[str, Any]) -> InputErro
     shown = f"`{name}`" if name in OPTIONS else f"the setting {name}"
     return InputError(
         f"{shown} can't be {value!r}: {why[:1].lower()}{why[1:]}",
-        "`featx heads HEAD` lists the settings of a head with their defaults.",
         parameter=name,
     )

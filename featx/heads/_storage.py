@@ -167,8 +167,8 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
     (True, True)
     """
     if not path.is_file():
-        raise InputError(f"the run has no {path.name} ({path})", "Fit it again with `featx fit`.")
-    hint = "Use only runs that featx made; fit it again with `featx fit`."
+        raise InputError(f"the run has no {path.name} ({path})", "Fit it again with `featx.fit`.")
+    hint = "Use only runs that featx made; fit it again with `featx.fit`."
     try:
         if path.suffix == ".keras":
             return KerasHead.load(path, classes=np.array([0, 1]))

@@ -189,7 +189,7 @@ def response_of(classifier: Any) -> Response:
             return Response(_trees(classifier), "logit")
     raise InputError(
         f"there is no way to write a {type(classifier).__name__} as a graph",
-        "`featx heads` lists the heads that can be exported.",
+        "The heads of featx itself can be exported.",
     )
 
 

@@ -34,7 +34,7 @@ def require_figures(paths: Iterable[Path], force: bool) -> None:
         with open_regular(file) as opened:
             if MADE_BY.encode() not in opened.read(_HEAD_BYTES):
                 raise InputError(
-                    f"{file} is there already, and `featx data` didn't draw it",
+                    f"{file} is there already, and featx didn't draw it",
                     "Give another place, or remove it yourself.",
                 )
 

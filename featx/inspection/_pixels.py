@@ -52,7 +52,7 @@ def _unreadable(manifest: Manifest, measured: Measurements) -> list[Finding]:
             "warning",
             len(found),
             f"{plural(len(found), 'image')} can't be read",
-            "`featx extract` leaves them out: copy them again, or delete them.",
+            "`featx.extract` leaves them out: copy them again, or delete them.",
             first_examples([f"{path}: {reason}" for path, reason in found.items()]),
             {"paths": list(found)},
         )

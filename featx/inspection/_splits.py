@@ -90,7 +90,7 @@ def _missing_classes(counts: pd.DataFrame) -> list[Finding]:
             len(missing),
             "a split without images of a class",
             "Neither recall nor accuracy means anything there: make new splits, "
-            "`featx data split`.",
+            "`featx.split_manifest`.",
             first_examples([f"{split} has no {label}" for split, label in missing]),
         )
     ]
@@ -114,7 +114,7 @@ def _few(manifest: Manifest) -> list[Finding]:
                 "error",
                 len(paths),
                 f"{label} has {plural(len(paths), 'image')} of 1 patient to fit on",
-                "`featx fit` needs two patients of each class at least, and hundreds to learn "
+                "`featx.fit` needs two patients of each class at least, and hundreds to learn "
                 "well. Is a folder missing, or in the wrong place?",
                 first_examples(paths),
                 details,
@@ -168,9 +168,9 @@ def _small(counts: pd.DataFrame) -> list[Finding]:
                 negatives + positives,
                 f"{negatives + positives} images in {split}, too few to "
                 f"{'choose a model or threshold on' if split == 'val' else 'test on'}",
-                "`featx fit` scores train and val out of fold, and needs no val."
+                "`featx.fit` scores train and val out of fold, and needs no val."
                 if split == "val"
-                else "Make new splits, `featx data split`, or report wide intervals.",
+                else "Make new splits, `featx.split_manifest`, or report wide intervals.",
                 (example,),
                 {"images": negatives + positives, "positives": positives},
             )

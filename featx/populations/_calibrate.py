@@ -201,7 +201,7 @@ def calibrate(  # noqa: PLR0913
     else:
         options = options or ScoringOptions(split="all")
         (scored,) = score_data([run], data, options, progress=progress)
-        kept = _whether_kept(run, data, options)
+        kept = _whether_kept(data, options)
     try:
         chosen = _choose(run, scored, floor, recalibrate, guarantee)
     except FeatxError as error:
@@ -211,7 +211,7 @@ def calibrate(  # noqa: PLR0913
     return chosen.write(run, scored, target, force=force)
 
 
-def _whether_kept(run: FittedRun, data: Data, options: ScoringOptions) -> str:
+def _whether_kept(data: Data, options: ScoringOptions) -> str:
     """Say where the embeddings are that were made for nothing; empty if none were made."""
     if isinstance(data, Cache) or (isinstance(data, str | Path) and is_cache(Path(data))):
         return ""
@@ -219,9 +219,7 @@ def _whether_kept(run: FittedRun, data: Data, options: ScoringOptions) -> str:
         return (
             "The embeddings were not kept: add `cache=FOLDER`, and the next try starts from them."
         )
-    return (
-        f"The embeddings are kept: `featx calibrate {run.path} {options.cache}` starts from them."
-    )
+    return f"The embeddings are kept in {options.cache}: `run.calibrate` starts from that folder."
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Written:
             if path.exists() and not force:
                 raise InputError(
                     f"{path} exists already",
-                    "Give another `out`, or `force=True` to replace the report.",
+                    "Give another file, or `force=True` to replace the report.",
                 )
         for path in (self.markdown, self.model_card):
             if path.exists():

@@ -224,8 +224,7 @@ class FittedRun:
                 raise
             raise NotACacheError(
                 f"there is no cache at {path}, where {self.path} was fitted",
-                f"If it was moved, say where it is: `featx evaluate {self.path} CACHE`, or give "
-                "`cache` to a report.",
+                "If it was moved, give `run.evaluate` or `featx.report` its new folder.",
             ) from error
 
     def require_match(self, cache: Cache) -> None:

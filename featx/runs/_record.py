@@ -188,7 +188,7 @@ def read_record(folder: Path) -> RunRecord:
         what = f"{folder} is not a run (it has no {RECORD_NAME})"
         if not folder.exists():
             what = f"there is no run at {folder}"
-        raise InputError(what, "Make one with `featx fit`.")
+        raise InputError(what, "Make one with `featx.fit`.")
     require_inside(folder, path)
     try:
         content = path.read_bytes()

@@ -161,7 +161,6 @@ def read_labelled(
         reading = replace(reading, classes=classes)
     predict = "`run.predict` scores images without labels"
     if isinstance(data, Path):
-        predict = f"`featx predict {run.path} {data}` scores images without labels"
         if not data.exists():
             raise InputError(f"there is no cache and no data at {data}", "Check the path.")
         if data.is_file() and is_image(data):
@@ -277,8 +276,8 @@ def _require_columns(by: Sequence[str], table: pd.DataFrame) -> None:
             "column",
             column,
             known,
-            f"There are {', '.join(known)}. A cache has a column of a CSV file if `featx extract` "
-            "kept it.",
+            f"There are {', '.join(known)}. A cache has a column of a CSV file that was "
+            "named in `keep`.",
         )
 
 

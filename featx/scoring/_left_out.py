@@ -20,7 +20,7 @@ from featx_cache._text import first_line
 
 SMALLER_COPIES = (
     "Smaller or strongly compressed copies are not recognised here: put these images beside the "
-    "training images and run `featx data check`, which compares pictures."
+    "training images and use `featx.inspect`, which compares pictures."
 )
 SAME_NAMES = "If these are other people with the same names, add `keep_known_patients=True`."
 
@@ -148,8 +148,8 @@ def require_other_files(run: FittedRun, sha256: pd.Series[str]) -> NDArray[np.bo
     if same.all():
         raise InputError(
             f"the run {run.path} was fitted on these very images, and they measure nothing",
-            "Give images of other patients, or make a test split with `featx data split` before "
-            "the run is fitted. The out-of-fold metrics are in run.json.",
+            "Give images of other patients, or make a test split with `featx.split_manifest` "
+            "before the run is fitted. The out-of-fold metrics are in run.json.",
         )
     return same
 

@@ -25,7 +25,7 @@ MIN_PATIENTS = 30
 """Patients whose images can be called a population."""
 SHIFT_P_VALUE = 0.01
 SHOWN_ROWS = 20
-SHIFT_ADVICE = "See `featx evaluate` and `featx calibrate`."
+SHIFT_ADVICE = "See `run.evaluate` and `run.calibrate`."
 
 
 class PredictionCounts:

@@ -125,7 +125,7 @@ def score_images(
         raise InputError(
             f"{wrong} of {len(scores)} scores by the run {run.path} are not finite numbers "
             f"(the first is that of {first})",
-            f"Look for damage with `featx cache verify {cache.path}`, or fit the run again.",
+            f"Look for damage in {cache.path} with `cache.verify`, or fit the run again.",
         )
     columns = [name for name in details.columns if name not in table.columns]
     table = table.drop(columns="copy").assign(score=scores).join(details[columns])

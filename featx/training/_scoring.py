@@ -128,7 +128,7 @@ def fit_head(
     except ValueError as error:
         raise InputError(
             f"the {spec.name} head can't be fitted: {first_line(error)}",
-            "Add images of more patients, or choose other settings (`featx heads`).",
+            "Add images of more patients, or choose other settings.",
         ) from error
     advance(1)
     return head

@@ -172,7 +172,7 @@ class TestNotACache:
     def test_folders_and_files_of_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "cache.h5").touch()
         for name, message in (
-            ("nowhere", r"no cache at .*nowhere.*featx extract"),
+            ("nowhere", r"no cache at .*nowhere.*featx.extract"),
             ("", r"not a featx cache \(it has no index\.h5\)"),
             ("cache.h5", "not a featx cache"),
         ):

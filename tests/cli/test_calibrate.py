@@ -120,9 +120,9 @@ def test_embeddings_of_a_floor_that_can_not_be_reached_are_kept_in_the_cache(
     kept, arguments = tmp_path / "kept", ("--run", tmp_path / "new", "--accuracy-floor")
     answer = featx("calibrate", tiny_run, hospital, *arguments, "1.0", "--cache", kept)
     assert answer.code == 1
-    command = f"featx calibrate {tiny_run} {kept}"
-    assert answer.error.endswith(f"The embeddings are kept: `{command}` starts from them.")
-    assert featx(*command.split()[1:], *arguments, "0.5").code == 0
+    said = f"The embeddings are kept in {kept}: `featx calibrate` starts from that folder."
+    assert answer.error.endswith(said)
+    assert featx("calibrate", tiny_run, kept, *arguments, "0.5").code == 0
     answer = featx("calibrate", tiny_run, kept, "--run", tmp_path / "other", *arguments[2:], "1.0")
     assert "The embeddings" not in answer.error
 

@@ -243,7 +243,7 @@ class TestTable:
         assert featx("evaluate", run, split, "--by", "hospital").code == 0
         missing = featx("evaluate", run, "--by", "reader")
         assert missing.code == 2
-        assert "`featx extract --keep COLUMN` was told" in missing.error
+        assert "that was named in --keep" in missing.error
         table = open_cache(cache).images
         assert table["group"].nunique() == (len(table) + 1) // 2
         assert set(open_cache(cache).details["hospital"]) == set("abc")

@@ -43,6 +43,7 @@ def start(words: str) -> None:
         ("fit", "`cache` holds none", "CACHE holds none"),
         ("fit", "`best_accuracy` isn't a parameter", "`best_accuracy` isn't a parameter"),
         ("fit", "`featx fit` and `C`", "`featx fit` and `C`"),
+        ("fit", "See `run.evaluate` and `featx.heads`.", "See `featx evaluate` and `featx.heads`."),
         ("extract", "`copies=4`, `rows_per_shard`", "--copies 4, --shard-rows"),
         ("extract", "`group_regex=None`", "no --group-regex"),
         ("report", "`names=False`", "--anonymous"),

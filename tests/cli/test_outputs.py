@@ -169,7 +169,7 @@ def test_pictures_replace_their_own_and_nothing_else(
             assert f"{tmp_path / name} exists already" in answer.error
             answer = featx(*command, "--force")
             assert (answer.code, (tmp_path / name).read_text()) == (2, "mine")
-            assert "`featx data` didn't draw it" in answer.error
+            assert "featx didn't draw it" in answer.error
             (tmp_path / name).unlink()
         assert list(tmp_path.iterdir()) == []
         assert featx(*command).code == 0

@@ -190,7 +190,7 @@ class TestRuns:
         shutil.rmtree(cache)
         said = refused("evaluate", tmp_path / "run")
         assert f"there is no cache at {cache}, where {tmp_path / 'run'} was fitted" in said
-        assert f"say where it is: `featx evaluate {tmp_path / 'run'} CACHE`" in said
+        assert "give `featx evaluate` or `featx report` its new folder" in said
 
     def test_a_run_fitted_on_another_backbone(
         self, refused: Refused, tiny_run: Path, other_cache: Path, tmp_path: Path

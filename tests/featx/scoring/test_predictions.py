@@ -72,7 +72,7 @@ def test_scores_of_elsewhere_are_warned_of_with_the_words_of_evaluate(run: Run) 
     called = found.positive / found.images
     assert f"; {called:.0%} are called PNEUMONIA here and " in found.warning
     assert "another share of sick people alone may be why" in found.warning
-    assert found.warning.endswith("See `featx evaluate` and `featx calibrate`.")
+    assert found.warning.endswith("See `run.evaluate` and `run.calibrate`.")
 
 
 def test_few_images_are_no_population(run: Run) -> None:
