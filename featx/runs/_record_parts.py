@@ -121,7 +121,7 @@ class TuningRecord(RecordPart):
 
 
 class PromiseRecord(RecordPart):
-    """Promise of the operating point; see `featx.thresholds.Promise`."""
+    """Promise of the operating point; see `featx.thresholds.Promise`. None is undefined."""
 
     threshold: float
     confidence: float
@@ -129,7 +129,7 @@ class PromiseRecord(RecordPart):
     recall_floor: float | None = None
     patients: int
     accuracy: float
-    recall: float
+    recall: float | None
     sentence: str = ""
 
     @classmethod
