@@ -45,7 +45,8 @@ ClassesOption = Annotated[
     typer.Option(
         metavar="NEGATIVE,POSITIVE",
         help="Names of the two classes, in order. Default: a class whose name says healthy "
-        "(normal, no finding, negative, 0, …) is the negative one. If no name does, the order is A to Z.",
+        "(normal, no finding, negative, 0, …) is the negative one. If no name does, the order "
+        "is A to Z.",
     ),
 ]
 PositiveOption = Annotated[
