@@ -60,7 +60,7 @@ class Sandbox:
     folder
         The working directory.
     done
-        What was run already: its results lie here, and it isn't run twice.
+        Blocks that were run already. Their results lie here, and they aren't run twice.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -38,7 +38,7 @@ WRITING = (
     ("export_onnx", "--onnx", "export"),
 )
 """Verbs that write where an earlier page has written, and the options that do the same."""
-# What `featx data check` and `predict` answer when they did their work and have something to say.
+# Exit codes of `featx data check` and `predict` that did their work and have something to say.
 FINE = {"data check": {0, 1}}
 
 

@@ -43,7 +43,7 @@ class Prepared:
     Attributes
     ----------
     path
-        Where the file is to be.
+        Path of the file to write.
     seeds
         Whole contents.
     use

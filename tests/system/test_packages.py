@@ -46,7 +46,7 @@ def wheel(built: Path) -> Path:
 
 def test_descriptions_and_contents_are_in_order(built: Path, wheel: Path) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", *sorted(built.iterdir()), cwd=built)
-    # Where it has its settings, among them the list of packages that must be whole.
+    # Root of the settings, among them the list of packages that must be whole.
     run(sys.executable, "-m", "check_wheel_contents", wheel, cwd=ROOT)
 
 
