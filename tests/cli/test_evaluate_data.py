@@ -49,7 +49,7 @@ def larger_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary caches go."""
+    """Folder of temporary caches."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

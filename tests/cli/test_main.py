@@ -1,4 +1,4 @@
-"""How the command line ends: every error is one line, every end has its exit code."""
+"""Ends of the command line: every error is one line, every end has its exit code."""
 
 from __future__ import annotations
 

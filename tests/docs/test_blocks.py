@@ -31,7 +31,7 @@ SMALLER_PYTHON = (
     ('backbone="vgg19", copies=4', "backbone=featx.load_backbone(**TINY_BACKBONE), copies=1"),
     ("trials=50", "trials=2"),
 )
-"""What is said otherwise in the Python blocks of the documentation. See `conftest.SMALLER`."""
+"""Replacements in the Python blocks of the documentation. See `conftest.SMALLER`."""
 WRITING = (
     ("extract", "--cache", "extract"),
     (r"\.save", "--out", "report"),

@@ -1,4 +1,4 @@
-"""What reads files from elsewhere, each with whole files to damage. Hypothesis and atheris use it.
+"""Readers of files from elsewhere, each with whole files to damage. Hypothesis and atheris use it.
 
 `Target.prepare` makes the surroundings that a file is read in; `Prepared.use` reads it, in every
 way that there is, and says what is wrong with a result that is none.

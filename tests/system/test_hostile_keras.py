@@ -208,7 +208,7 @@ KERAS: dict[str, Spoil] = {
         b'"registered_name": null}',
     ),
 }
-"""What is wrong with a ``.keras`` file."""
+"""Faults of a ``.keras`` file."""
 
 
 class TestKeras:

@@ -1,4 +1,4 @@
-"""What is still to be done, and how it is divided into shards."""
+"""Work that is still to be done, and its division into shards."""
 
 from __future__ import annotations
 
