@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 EXPLODED = Path(tempfile.gettempdir()) / f"featx-exploded-{os.getpid()}"
-"""What a `Bomb` in an array makes. The fixture `unharmed` looks for it."""
+"""File that a `Bomb` in an array makes. The fixture `unharmed` looks for it."""
 
 Members = dict[str, bytes]
 Spoil = Callable[[Members, Path], Members]

@@ -1,4 +1,4 @@
-"""What many tests share: drawn X-rays, a tiny network, a tiny cache, and ways to run featx."""
+"""Fixtures of many tests: drawn X-rays, a tiny network, a tiny cache, and ways to run featx."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 EXTRAS = ("dask", "dicom", "onnx")
-"""What users may install besides. Tools of developers aren't held to their lowest versions."""
+"""Extras that users may install. Tools of developers aren't held to their lowest versions."""
 
 
 def lowest(pyproject: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""How featx refuses what it is given: in one line that says what."""
+"""Refusals of files and folders, in one line that says what is wrong."""
 
 from __future__ import annotations
 

@@ -44,8 +44,9 @@ ClassesOption = Annotated[
     str | None,
     typer.Option(
         metavar="NEGATIVE,POSITIVE",
-        help="The two classes, in order. Default: a class whose name says healthy (normal, "
-        "no finding, negative, 0, …) is the negative one. If no name does, the order is A to Z.",
+        help="Names of the two classes, in order. Default: a class whose name says healthy "
+        "(normal, no finding, negative, 0, …) is the negative one. If no name does, the order "
+        "is A to Z.",
     ),
 ]
 PositiveOption = Annotated[

@@ -142,7 +142,7 @@ def _read_rows(table: Table, reader: Any, advance: Advance) -> None:
             continue
         if not names:
             names = _header(f"{table.source}, line 1", fields)
-            # What featx saved is read as it is. People write spaces that mean nothing.
+            # Tables that featx saved are read as they are. People write spaces that mean nothing.
             exact = set(FILE_COLUMNS) <= set(names)
             columns = [[] for _ in names]
             table.columns = dict(zip(names, columns, strict=True))

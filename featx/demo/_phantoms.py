@@ -20,7 +20,7 @@ MIN_PATIENTS = len(LABELS) * len(SPLIT_SHARES)
 
 _Field = NDArray[np.floating]
 _Sizes = dict[str, float]
-# What differs between patients, drawn evenly between two limits. Lengths are in half image
+# Differences between patients, drawn evenly between two limits. Lengths are in half image
 # widths, x to the right and y down from the image's center; brightness is 0 (black) to 1 (white).
 # fmt: off
 _ANATOMY: dict[str, tuple[float, float]] = {

@@ -39,7 +39,7 @@ def areas(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     m, n = sick.shape[1], well.shape[1]
     if min(m, n) < 2:
         raise InputError("DeLong's variance needs two images of each class")
-    # How much of the other class lies on the right side of each image.
+    # Share of the other class on the right side of each image.
     ranks = rankdata(values, axis=1)
     of_sick = (ranks[:, truth] - rankdata(sick, axis=1)) / n
     of_well = 1.0 - (ranks[:, ~truth] - rankdata(well, axis=1)) / m

@@ -93,7 +93,7 @@ def _pooled(
         # The mean over channels is linear too: it is taken off the weights instead.
         weights = weights - weights.mean(axis=1, keepdims=True)
         scales = 1 / (vectors.std(axis=2) + EPSILON)
-    # What each vector takes of each cell: pool one-hot cells.
+    # Weight of each cell in each vector, by pooling one-hot cells.
     taken = plain.transform(np.eye(number, dtype=np.float32).reshape(1, *side, number))
     taken = taken.reshape(-1, number)
     maps = np.zeros((images, number))

@@ -159,7 +159,7 @@ class Pipeline:
         for task in tasks:
             for image in task.images:
                 waiting.append(decoders.submit(self._decode, task, image))
-                # What is ahead is counted in rows: each image brings all its copies along.
+                # Work ahead is counted in rows, because an image comes with all its copies.
                 rows += len(image.copies)
                 while rows > BATCHES_AHEAD * self._job.batch_size and len(waiting) > DECODERS:
                     decoded = waiting.popleft().result()

@@ -44,7 +44,7 @@ def show_data(
     force: bool = False,
     progress: Progress | bool = True,
 ) -> list[Path]:
-    """Draw what there is: counts, sizes, sample images, mean images, augmented copies.
+    """Draw a data set: counts, sizes, sample images, mean images, augmented copies.
 
     Parameters
     ----------

@@ -138,7 +138,7 @@ def chunk_bomb(shape: tuple[int, ...], dtype: str) -> Change:
 
 
 def hostile(outside: Path, shape: tuple[int, ...], dtype: str) -> dict[str, Change]:
-    """What one dataset of this shape and type may be replaced with."""
+    """Replacements for one dataset of this shape and type."""
     key = f"{len(shape)}-{shape[0]}-{dtype}"
     plain = [(str(outside / "plain"), 0, h5py.h5f.UNLIMITED)]
     chunks = (1, *shape[1:])

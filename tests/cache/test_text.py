@@ -1,4 +1,4 @@
-"""What is shown of names that somebody chose to do harm with."""
+"""Names that somebody chose to do harm, as they are shown."""
 
 from __future__ import annotations
 

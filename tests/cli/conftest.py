@@ -18,7 +18,7 @@ from featx_cli.console import Verbosity, set_verbosity
 
 
 class Answer(NamedTuple):
-    """What a command answered."""
+    """Answer of a command."""
 
     code: int
     out: str

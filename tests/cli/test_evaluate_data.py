@@ -49,7 +49,7 @@ def larger_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary caches go."""
+    """Folder of temporary caches."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -225,7 +225,7 @@ class TestRefusals:
                 file["embeddings"][...] = np.nan
         error = self.refused(featx, tiny_run, tmp_path / "cache", "--split", "test")
         assert "contains NaN" in error
-        # Of a head that doesn't look at what it is given.
+        # A head that doesn't look at its input.
         monkeypatch.setattr(
             "featx.runs._fitted.FittedRun.head_scores",
             lambda _, embeddings: np.full(len(embeddings), np.nan),

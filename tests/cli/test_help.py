@@ -126,7 +126,7 @@ class TestTheFirstPage:
         assert len(answer.err.splitlines()) > 5
 
     def test_it_imports_nothing_but_the_parser(self) -> None:
-        # What is imported is what such a page costs, and it can be counted on a busy machine.
+        # Imports are the cost of such a page, and can be counted on a busy machine.
         def imported(*arguments: str) -> set[str]:
             command = [sys.executable, "-X", "importtime", *arguments]
             done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""How the command line ends: every error is one line, every end has its exit code."""
+"""Ends of the command line: every error is one line, every end has its exit code."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_terminal_that_is_closed_leaves_no_temporary_file(tmp_path: Path) -> N
     assert ended.returncode == 129, ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert (tmp_path / "out.csv").read_text() == "mine"
-    # What `nohup` starts goes on.
+    # A program under `nohup` goes on.
     ended = subprocess.run(["nohup", sys.executable, "-c", program], cwd=tmp_path)
     assert ended.returncode == 0
     assert (tmp_path / "out.csv").read_text() == "half and whole"

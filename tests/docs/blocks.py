@@ -23,15 +23,15 @@ class Block:
     page
         Path of the page below the repository.
     line
-        Of its first line, from 1.
+        Number of its first line, from 1.
     language, code
-        What the fence says, and what is in it.
+        Language of the fence, and the text in it.
     reason
         Why it isn't run: the comment ``not run`` before it. Empty if it is run.
     file
         The name that a reader saves it under: the comment ``file`` before it. Empty if none.
     printed
-        What it says about being what the program before it prints: the comment ``printed``.
+        Whether it is the output of the program before it, by the comment ``printed``.
     """
 
     page: str

@@ -34,7 +34,7 @@ SMALLER = {
     "tune": "--accuracy-floor 0.1 --trials 2 --jobs 1",
     "calibrate": "--accuracy-floor 0.1",
 }
-"""What is added to the commands of the documentation, so that they take a second and not an hour:
+"""Options added to the commands of the documentation, so that they take a second and not an hour:
 the last value of an option counts. Floors are low because a random network tells nobody apart."""
 TINY_LAYER = "block2_pool"
 """The first layers of a network: an embedding is 8x8x128, which takes little of everything."""
@@ -60,7 +60,7 @@ class Sandbox:
     folder
         The working directory.
     done
-        What was run already: its results lie here, and it isn't run twice.
+        Blocks that were run already. Their results lie here, and they aren't run twice.
     """
 
     def __init__(self, folder: Path) -> None:

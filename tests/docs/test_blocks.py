@@ -31,14 +31,14 @@ SMALLER_PYTHON = (
     ('backbone="vgg19", copies=4', "backbone=featx.load_backbone(**TINY_BACKBONE), copies=1"),
     ("trials=50", "trials=2"),
 )
-"""What is said otherwise in the Python blocks of the documentation. See `conftest.SMALLER`."""
+"""Replacements in the Python blocks of the documentation. See `conftest.SMALLER`."""
 WRITING = (
     ("extract", "--cache", "extract"),
     (r"\.save", "--out", "report"),
     ("export_onnx", "--onnx", "export"),
 )
 """Verbs that write where an earlier page has written, and the options that do the same."""
-# What `featx data check` and `predict` answer when they did their work and have something to say.
+# Exit codes of `featx data check` and `predict` that did their work and have something to say.
 FINE = {"data check": {0, 1}}
 
 

@@ -1,4 +1,4 @@
-"""What the site makes by itself: the reference of the command line, the pages beside the README."""
+"""Generated pages of the site: the reference of the command line, the pages beside the README."""
 
 from __future__ import annotations
 

@@ -35,16 +35,16 @@ BACKBONE = {
 
 @dataclass
 class Contents:
-    """What a cache will hold. A test may change it before it is written.
+    """Contents of a cache. A test may change it before it is written.
 
     Attributes
     ----------
     images
-        path, sha256, label, split, group.
+        Columns path, sha256, label, split, group.
     image, copy
-        Of each row.
+        Image and copy of each row.
     embeddings
-        Of each row, float32. Stored as float16.
+        Embedding of each row, float32. It is stored as float16.
     """
 
     images: pd.DataFrame

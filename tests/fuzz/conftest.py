@@ -1,4 +1,4 @@
-"""What every reader of a hostile file is held to: time, memory, and the folder that is its own."""
+"""Limits of every reader of a hostile file: time, memory, and the folder that is its own."""
 
 from __future__ import annotations
 

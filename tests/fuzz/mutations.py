@@ -13,7 +13,7 @@ NUMBERS = tuple(
     bytes.fromhex(digits)
     for digits in ("00", "ff", "7f", "80", "ffff", "0000", "7fff", "ffffffff", "7fffffff", "00" * 8)
 )
-"""What lengths and counters in headers have at their ends."""
+"""Extreme values of lengths and counters in headers."""
 
 Edit = tuple[str, int, bytes]
 EDITS = st.tuples(

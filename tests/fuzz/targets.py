@@ -1,4 +1,4 @@
-"""What reads files from elsewhere, each with whole files to damage. Hypothesis and atheris use it.
+"""Readers of files from elsewhere, each with whole files to damage. Hypothesis and atheris use it.
 
 `Target.prepare` makes the surroundings that a file is read in; `Prepared.use` reads it, in every
 way that there is, and says what is wrong with a result that is none.
@@ -43,7 +43,7 @@ class Prepared:
     Attributes
     ----------
     path
-        Where the file is to be.
+        Path of the file to write.
     seeds
         Whole contents.
     use

@@ -27,7 +27,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "index": lambda path: ["cache", "info", str(path.parent)],
     "shard": lambda path: ["cache", "verify", str(path.parents[1])],
 }
-"""What reads each target."""
+"""Reader of each target."""
 SLOW = settings(LONG, max_examples=LONG.max_examples // 10)
 FORMS = pytest.mark.parametrize(
     "how",

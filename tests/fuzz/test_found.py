@@ -1,4 +1,4 @@
-"""What fuzzing has found, each once: files that ended in something else than one error."""
+"""Findings of the fuzzing, each once: files that ended in something else than one error."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def cache(tiny_cache: Path, tmp_path: Path) -> Path:
 
 
 class TestCaches:
-    """What is no cache: see test_bad_input_extract.py."""
+    """Folders that are no cache: see test_bad_input_extract.py."""
 
     def test_a_cache_that_is_not_there(self, refused: Refused, tmp_path: Path) -> None:
         said = refused("fit", tmp_path / "gone", *LOGREG, "--run", tmp_path / "run")

@@ -132,7 +132,7 @@ def test_a_damaged_file_changes_no_result_or_is_named_in_one_line(
             assert line.startswith("featx: error: ")
             assert name in line, damage.__name__
             assert "unexpected" not in line
-    # What no result is made of may be damaged unnoticed; all else is noticed however it is.
+    # Damage may stay unnoticed in a file that no result comes from. All other damage is noticed.
     bystanders = ("fit.log", "curves.png", "history.csv")
     assert (noticed >= len(DAMAGES)) == (name not in bystanders)
 

@@ -36,7 +36,7 @@ FAST += ["--batch-size", "8", "--shard-rows", "9", "--copies", "8"]
 
 @pytest.fixture(scope="module")
 def local(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the local engine makes."""
+    """Cache of the local engine."""
     cache = tmp_path_factory.mktemp("local") / "cache"
     extract(
         load_manifest(phantom_data),

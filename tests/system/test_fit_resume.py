@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 def words(cache: Path, run: Path, *more: str) -> list[str]:
-    """What is typed after ``featx``."""
+    """Words that are typed after ``featx``."""
     command = ["fit", str(cache), "--head", "keras", "--run", str(run), "--epochs", "6"]
     command += ["--accuracy-floor", "0.1", "--folds", "2", *more]
     return command + [word for pair in SETTINGS.items() for word in ("--set", "=".join(pair))]
@@ -47,7 +47,7 @@ def start(cache: Path, run: Path, *more: str, log: Path) -> subprocess.Popen[byt
 
 
 def states(run: Path) -> int:
-    """How often a state was written: its changes of inode are counted by mtime."""
+    """Number of times that a state was written: its changes of inode are counted by mtime."""
     folder = run.with_name(f"{run.name}.unfinished")
     return sum(path.stat().st_mtime_ns for path in folder.glob("*/state-*.npz"))
 

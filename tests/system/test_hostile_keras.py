@@ -56,7 +56,7 @@ def refusals(path: Path) -> list[str]:
     return [refused(load_head, path), refused(lambda path: load_backbone(str(path)), path)]
 
 
-# What is done to the weights of a network.
+# Changes of a network's weights.
 
 DATASET = "layers/conv2d/vars/0"
 
@@ -109,7 +109,7 @@ def texts(file: h5py.File, folder: Path) -> None:
     file.create_dataset(DATASET, shape, h5py.string_dtype())
 
 
-# What is done to the description of a network.
+# Changes of a network's description.
 
 
 def config(change: Callable[[dict[str, Any], Path], object]) -> Spoil:
@@ -208,7 +208,7 @@ KERAS: dict[str, Spoil] = {
         b'"registered_name": null}',
     ),
 }
-"""What is wrong with a ``.keras`` file."""
+"""Faults of a ``.keras`` file."""
 
 
 class TestKeras:

@@ -105,7 +105,7 @@ SKOPS: dict[str, Spoil] = {
     "deep JSON": member("schema.json", b'{"a":' * 10**5 + b"1" + b"}" * 10**5),
     "no schema": without("schema.json"),
 }
-"""What is wrong with a ``.skops`` file."""
+"""Faults of a ``.skops`` file."""
 
 
 class TestSkops:

@@ -64,7 +64,7 @@ LINES = [
     b'{"op_code": 6, %s, "trial_id": 0, "state": 1, "values": "abc"}' % WORKER,
     b'{"op_code": 7, %s, "trial_id": 0, "step": "x", "intermediate_value": 1}' % WORKER,
 ]
-"""What somebody else may put into a journal, a line each."""
+"""Lines that somebody else may put into a journal."""
 
 STATEMENTS = [
     "UPDATE study_user_attributes SET value_json = '{'",
@@ -80,7 +80,7 @@ STATEMENTS = [
     "DROP TABLE trials",
     "DROP TABLE studies",
 ]
-"""What somebody else may do to a database."""
+"""Changes that somebody else may make to a database."""
 
 
 def outcome(place: StudyLocation) -> str:
@@ -180,7 +180,7 @@ FOREIGN = [
 
 
 class TestPlaces:
-    """What a stranger's run says of its database is never followed."""
+    """A stranger's run may name a database. It is never followed."""
 
     @pytest.mark.timeout(120)
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is imported when: help without TensorFlow, and arrows that point one way."""
+"""Imports and their time: help without TensorFlow, and arrows that point one way."""
 
 from __future__ import annotations
 

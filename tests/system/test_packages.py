@@ -1,4 +1,4 @@
-"""What is handed out: a source archive, a wheel made of it, and featx installed from that wheel."""
+"""Packages: a source archive, a wheel made of it, and featx installed from that wheel."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wheel(built: Path) -> Path:
 
 def test_descriptions_and_contents_are_in_order(built: Path, wheel: Path) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", *sorted(built.iterdir()), cwd=built)
-    # Where it has its settings, among them the list of packages that must be whole.
+    # Root of the settings, among them the list of packages that must be whole.
     run(sys.executable, "-m", "check_wheel_contents", wheel, cwd=ROOT)
 
 
@@ -90,7 +90,7 @@ def demonstrate(programs: Path, folder: Path) -> None:
 
 
 def test_featx_runs_from_a_wheel_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
-    """What it depends on is lent by this environment, which saves installing it again."""
+    """This environment lends the dependencies, which saves installing them again."""
     programs = install(tmp_path / "environment", wheel, "--no-deps")
     lent = next((tmp_path / "environment" / "lib").glob("python*/site-packages/")) / "lent.pth"
     lent.write_text(sysconfig.get_path("purelib") + "\n")

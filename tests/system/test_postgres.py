@@ -62,7 +62,7 @@ def test_four_processes_work_at_once_and_lose_no_trial(postgres: str, tmp_path: 
     assert [trial.number for trial in trials] == list(range(TRIALS))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert len({trial.params["threshold"] for trial in trials}) == TRIALS
-    # How fast that is, benchmarks/tune.py measures; here four of them are under way together.
+    # benchmarks/tune.py measures the speed. Here four of them are under way together.
     begun = [(trial.datetime_start, 1) for trial in trials]
     ended = [(trial.datetime_complete, -1) for trial in trials]
     under_way = itertools.accumulate(change for _, change in sorted(begun + ended))

@@ -17,7 +17,8 @@ EPILOG = "\b\nExample:  featx backbones vgg19 resnet50 --input-size 224"
 
 def backbones(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all of them.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Networks to list. Default: all of them."),
     ] = None,
     input_size: Annotated[int, typer.Option(help="Side of the square input in pixels.")] = 300,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,

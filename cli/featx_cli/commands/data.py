@@ -175,7 +175,7 @@ def show(
     *,
     reading: ReadingOptions,
 ) -> None:
-    """Draw what there is: counts, sizes, sample images, mean images, augmented copies."""
+    """Draw a data set: counts, sizes, sample images, mean images, augmented copies."""
     from featx.images import preset_augmentation
     from featx.inspection import show_data
     from featx.inspection._figure_files import require_figures
@@ -202,7 +202,7 @@ def fetch(
         str,
         typer.Argument(
             metavar="NAME",
-            help="pneumoniamnist (28x28, 4 MB), pneumoniamnist-224 (224x224, 200 MB), or "
+            help="Data set: pneumoniamnist (28x28, 4 MB), pneumoniamnist-224 (224x224, 200 MB), or "
             "chest-xray-pneumonia (original images, 2.3 GB unpacked, by kagglehub).",
         ),
     ],

@@ -36,21 +36,19 @@ def extract(
     backbone: Annotated[
         str,
         typer.Option(
-            help="A network of keras.applications (`featx backbones` lists them), or the path of a "
+            help="Network of keras.applications (`featx backbones` lists them), or the path of a "
             "saved model, a .keras file."
         ),
     ] = "vgg19",
     layer: Annotated[
         str | None,
-        typer.Option(
-            help="The layer whose output is the embedding. Default: the last before the top."
-        ),
+        typer.Option(help="Layer whose output is the embedding. Default: the last before the top."),
     ] = None,
     weights: Annotated[
         str,
         typer.Option(
-            help="imagenet (Keras's download, or a file in $FEATX_WEIGHTS_DIR), random (untrained, "
-            "for trying things out), or the path of a weights file."
+            help="Weights: imagenet (Keras's download, or a file in $FEATX_WEIGHTS_DIR), random "
+            "(untrained, for trying things out), or the path of a weights file."
         ),
     ] = "imagenet",
     input_size: Annotated[
@@ -73,12 +71,12 @@ def extract(
     jpeg_reduction: Annotated[
         int,
         typer.Option(
-            help="Decode JPEGs at 1/2, 1/4 or 1/8 of their size where that is still so many times "
-            "the input size. 0 for never."
+            help="Decode JPEGs at 1/2, 1/4 or 1/8 of their size if that is still so many times the "
+            "input size. 0 is never."
         ),
     ] = 2,
     device: Annotated[
-        str, typer.Option(help="auto (a GPU if there is one), cpu, or gpu:N.")
+        str, typer.Option(help="Device: auto (a GPU if there is one), cpu, or gpu:N.")
     ] = "auto",
     storage_dtype: Annotated[
         Literal["float16", "float32"], typer.Option(help="Type of the embeddings on disk.")
@@ -92,7 +90,7 @@ def extract(
     ] = "study",
     copies: Annotated[
         int | None,
-        typer.Option(help="Augmented copies of each training image. 0 for none. Default: 4."),
+        typer.Option(help="Augmented copies of each training image. 0 is none. Default: 4."),
     ] = None,
     copies_of: Annotated[
         Literal["train", "all"],
@@ -120,8 +118,7 @@ def extract(
         str | None,
         typer.Option(
             metavar="LOW,HIGH",
-            help="Grey values are multiplied by a factor in this range. Default: 1,1 (chest: "
-            "0.9,1.1).",
+            help="Range of a factor that multiplies grey values. Default: 1,1 (chest: 0.9,1.1).",
         ),
     ] = None,
     horizontal_flip: Annotated[
@@ -192,8 +189,8 @@ def extract(
         str | None,
         typer.Option(
             metavar="tcp://HOST:PORT",
-            help="The cluster's scheduler, for --engine dask. Its workers need featx, and DATA and "
-            "CACHE under the same paths. Default: a cluster on this machine, for this one command.",
+            help="Scheduler of the cluster, for --engine dask. Its workers need featx, and DATA "
+            "and CACHE under the same paths. Default: a cluster on this machine, for this command.",
         ),
     ] = None,
     workers: Annotated[

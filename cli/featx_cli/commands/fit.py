@@ -37,14 +37,14 @@ def fit(
     run: Annotated[
         Path,
         typer.Option(
-            "--run", metavar="RUN", help="Directory to write the run to, or a run a head."
+            "--run", metavar="RUN", help="Directory of the run. Several heads get a run each in it."
         ),
     ],
     head: Annotated[
         str,
         typer.Option(
-            help="keras, logreg, svm, knn, lda or hgb (`featx heads` says what they are), several "
-            "with commas between, or all: they are compared on the same folds."
+            help="Head: keras, logreg, svm, knn, lda or hgb (`featx heads` describes them). "
+            "Several with commas between, or all, are compared on the same folds."
         ),
     ],
     accuracy_floor: Annotated[
@@ -55,7 +55,7 @@ def fit(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A setting of the head, such as learning_rate=0.002. Can be given many times. "
+            help="Setting of the head, such as learning_rate=0.002. Can be given many times. "
             "`featx heads HEAD` lists them.",
             show_default=False,
         ),

@@ -38,8 +38,8 @@ def tune(
     head: Annotated[
         str,
         typer.Option(
-            help="keras, logreg, svm, knn, lda or hgb, several with commas between, or all: the "
-            "search chooses among them."
+            help="Heads: keras, logreg, svm, knn, lda or hgb, several with commas between, or all. "
+            "The search chooses among them."
         ),
     ],
     accuracy_floor: Annotated[
@@ -60,14 +60,15 @@ def tune(
     objective: Annotated[
         str,
         typer.Option(
-            help="constrained: recall, subject to the accuracy floor. pareto: what recall costs in "
-            "accuracy, as a front of trials."
+            help="Objective: constrained (recall, subject to the accuracy floor) or pareto (recall "
+            "and accuracy, as a front of trials)."
         ),
     ] = "constrained",
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="tpe, gp, random, grid or nsga2. Default: tpe, and nsga2 for --objective pareto.",
+            help="Sampler: tpe, gp, random, grid or nsga2. Default: tpe, and nsga2 for "
+            "--objective pareto.",
             show_default=False,
         ),
     ] = None,
@@ -101,14 +102,14 @@ def tune(
         float | None,
         typer.Option(
             metavar="CONFIDENCE",
-            help="Promise the floor for new patients with this confidence, such as 0.9. A fifth of "
-            "the patients is set aside for that.",
+            help="Confidence with which the floor is promised for new patients, such as 0.9. A "
+            "fifth of the patients is set aside for that.",
             show_default=False,
         ),
     ] = None,
     recall_floor: Annotated[
         float | None,
-        typer.Option(help="With --guarantee: promise this recall, too.", show_default=False),
+        typer.Option(help="Recall that is promised, too, with --guarantee.", show_default=False),
     ] = None,
     study: Annotated[
         str | None,

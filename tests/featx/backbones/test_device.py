@@ -1,4 +1,4 @@
-"""Where the forward pass runs. There is no GPU here: TensorFlow's list of them is made up."""
+"""Device of the forward pass. There is no GPU here: TensorFlow's list of them is made up."""
 
 from __future__ import annotations
 

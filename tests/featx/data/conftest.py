@@ -1,4 +1,4 @@
-"""What tests of reading share."""
+"""Fixtures that the tests of reading share."""
 
 from __future__ import annotations
 

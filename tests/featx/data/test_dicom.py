@@ -197,7 +197,7 @@ WITHOUT_PICTURE: dict[str, Any] = dict.fromkeys(["Rows", "Columns", "PixelData",
 
 
 class TestNotAnImage:
-    """What a hospital's disc has beside the images."""
+    """Files that a hospital's disc has beside the images."""
 
     @pytest.mark.parametrize(
         ("kind", "reason"),
@@ -252,7 +252,7 @@ ODD: dict[str, Any] = {
     "PatientName": Raw("PN", b"Quirrel\xff\xfe"),
     "PixelData": GREY.tobytes() + b"Quirrel!",
 }
-"""What pydicom warns of, and has in its warning."""
+"""Value that pydicom warns of, and has in its warning."""
 
 
 class TestQuiet:

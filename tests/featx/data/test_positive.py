@@ -1,4 +1,4 @@
-"""Which class is the sick one: told by healthy people's names, else by the alphabet."""
+"""Choice of the positive class: told by healthy people's names, else by the alphabet."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class TestValues:
             ("specificity", 2 / 3),
             ("precision", 3 / 4),
             ("f1", 2 * (3 / 4) * (3 / 5) / (3 / 4 + 3 / 5)),
-            # Of 15 pairs of a sick and a healthy image the sick one is ahead in 11.
+            # The sick image is ahead in 11 of 15 pairs of a sick and a healthy one.
             ("roc_auc", 11 / 15),
         ],
     )

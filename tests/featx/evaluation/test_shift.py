@@ -1,4 +1,4 @@
-"""When a population is said to differ from training, and how often that is wrong."""
+"""Verdicts that a population differs from training, and how often they are wrong."""
 
 from __future__ import annotations
 

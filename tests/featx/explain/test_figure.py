@@ -37,7 +37,7 @@ def drawn(name: str = "a.png", **changes: Any) -> Figure:
 
 
 def texts(figure: Figure) -> list[Text]:
-    """What is written, apart from the numbers along axes."""
+    """Texts of a figure, apart from the numbers along axes."""
     ticks = {
         id(label)
         for axes in figure.axes

@@ -42,7 +42,7 @@ def sums(head: Any, X: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def logits(head: Any, X: NDArray[Any]) -> NDArray[np.float64]:
-    """What scikit-learn itself computes: scores have too few digits where they are sure."""
+    """Values that scikit-learn itself computes: scores have too few digits where they are sure."""
     classifier, features = head[-1], head[:-1].transform(X)
     if not hasattr(classifier, "calibrated_"):
         return np.asarray(classifier.decision_function(features), np.float64)

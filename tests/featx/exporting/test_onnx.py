@@ -63,7 +63,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 @pytest.fixture(scope="module")
 def small_cache(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of enough images for trees to split them."""
+    """A cache of enough images for trees to split them."""
     folder = tmp_path_factory.mktemp("small") / "cache"
     data = write_phantoms(folder.with_name("data"), patients=80, size=48)
     extract(load_manifest(data), folder, tiny, augmentation=AugmentationSpec(copies=0))
@@ -160,7 +160,7 @@ def test_a_network_of_grey_images_and_standardized_input(
 
 
 def test_a_network_of_keras_with_its_own_preprocessing(phantom_data: Path, tmp_path: Path) -> None:
-    """Of its first layers: the others are alike, and make a graph a hundred times as large."""
+    """Only its first layers: the others are alike, and make a graph a hundred times as large."""
     backbone = load_backbone(
         "vgg16", weights="random", input_size=32, precision="float32", layer="block2_pool"
     )

@@ -1,4 +1,4 @@
-"""What the tests of extraction do with caches."""
+"""Helpers that the tests of extraction use on caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is still to be done, and how it is divided into shards."""
+"""Work that is still to be done, and its division into shards."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_rows_lie_image_by_image() -> None:
     assert locations.image.tolist() == [0, 0, 0, 1]
     assert locations.copy.tolist() == [0, 1, 2, 0]
     assert locations.shards == ["shard-a", "shard-b"]
-    # Of a row that two shards hold, the first that was found counts.
+    # If two shards hold a row, the first that was found counts.
     assert locations.shard.tolist() == [1, 1, 0, 1]
     assert locations.shard_row.tolist() == [1, 2, 0, 0]
 

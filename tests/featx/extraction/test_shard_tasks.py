@@ -1,4 +1,4 @@
-"""How images are divided into shards, and that everyone divides alike."""
+"""Division of images into shards, which is the same for everyone."""
 
 from __future__ import annotations
 

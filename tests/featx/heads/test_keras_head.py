@@ -25,7 +25,7 @@ LOGS = {"epoch", "loss", "accuracy", "recall", "seconds"}
 
 
 class Draw(NamedTuple):
-    """What a head was shown in one step."""
+    """Input of a head in one step."""
 
     rows: list[int]
     targets: NDArray[np.float32]

@@ -34,7 +34,7 @@ class Model:
 
 
 class Ran(NamedTuple):
-    """How many epochs a rule let through, which one is in the model, and what the rule says."""
+    """Number of epochs that a rule let through, the one in the model, and the rule's words."""
 
     epochs: int
     kept: int

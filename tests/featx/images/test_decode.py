@@ -30,7 +30,7 @@ def colour(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def resized(values: NDArray[Any]) -> NDArray[np.float32]:
-    """What Pillow's bilinear filter makes of 8-bit channels."""
+    """Result of Pillow's bilinear filter on 8-bit channels."""
     image = Image.fromarray(values).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return np.asarray(image, np.float32).reshape(SIZE, SIZE, -1)
 

@@ -90,7 +90,7 @@ def lut(kind: str) -> Dataset:
 
 
 class Model:
-    """What a viewer shows: each value that the bits can express, in grey levels."""
+    """Image in a viewer: each value that the bits can express, in grey levels."""
 
     def __init__(self, header: dict[str, Any], seed: int) -> None:
         self.header = header

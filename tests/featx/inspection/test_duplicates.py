@@ -67,7 +67,7 @@ class TestLinks:
         alike = np.bitwise_count(every.phash[one] ^ every.phash[other]) <= LARGEST_DISTANCE
         alike &= correlation(flat[one], flat[other]) >= SMALLEST_CORRELATION
         first = {name: number for number, name in reversed(list(enumerate(sha256)))}
-        # Of equal files only the first is looked at.
+        # Only the first of equal files is looked at.
         looked = [first[sha256[i]] == i and first[sha256[j]] == j for i, j in pairs.tolist()]
         expected = linked([sha256], pairs[alike & looked].tolist())
         links = near_pairs(every, sha256)

@@ -31,7 +31,7 @@ CALIBRATED: dict[str, Any] = {
 
 
 class Page(HTMLParser):
-    """What a page consists of."""
+    """Parts of a page."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
     @property
     def words(self) -> list[str]:
-        """What each picture shows."""
+        """Description of each picture."""
         return [image["alt"] or "" for image in self.all("img")]
 
 

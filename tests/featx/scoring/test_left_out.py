@@ -1,4 +1,4 @@
-"""What a run was fitted on measures nothing: same files, same patients, same pictures."""
+"""Images that a run was fitted on measure nothing: same files, same patients, same pictures."""
 
 from __future__ import annotations
 

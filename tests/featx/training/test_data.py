@@ -1,4 +1,4 @@
-"""What a head is fitted on: patients who share an image are one."""
+"""Data that a head is fitted on: patients who share an image are one."""
 
 from __future__ import annotations
 
