@@ -9,7 +9,8 @@ from typing import Any
 ALIASES = {"rows_per_shard": "shard_rows", "settings": "set"}
 """Parameters of the library whose option has another name."""
 
-_PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
+_PARAMETER = re.compile(r"(?<![^\s(])`([a-z_]+)(?:=([^`]*))?`(?=[.,;:?)]*(?:\s|$))")
+"""A parameter is a word of its own: what is in backticks within a path is part of a name."""
 
 _typed: dict[str, tuple[str, str]] = {}
 """Parameter -> its option, and the option that switches it off."""
