@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from featx.errors import InputError
+
 Advance = Callable[[int], None]
 
 
@@ -45,7 +47,7 @@ class Bars:
     def task(self, description: str, total: int, unit: str) -> Iterator[Advance]:
         """Show a bar while the block runs."""
         tqdm = _tqdm()
-        hidden = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        hidden = not (_is_terminal() or "ipykernel" in sys.modules)
         with tqdm(
             desc=description, total=total, unit=f" {unit}s", delay=1.0, disable=hidden
         ) as bar:
@@ -53,7 +55,16 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Print a line to standard error, above the bar."""
-        _tqdm().write(message, file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody can read it
+            _tqdm().write(message, file=sys.stderr)
+
+
+def _is_terminal() -> bool:
+    """Say whether standard error is a terminal. A program without a window has none at all."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False
 
 
 def _tqdm() -> Any:
@@ -68,4 +79,10 @@ def progress_of(progress: Progress | bool) -> Progress:
     """Return what shows the progress of a public function: bars, nothing, or what was given."""
     if isinstance(progress, bool):
         return Bars() if progress else SILENT
+    if not callable(getattr(progress, "task", None)):
+        raise InputError(
+            f"`progress` can't be {progress!r}",
+            "True shows bars, and False is silent.",
+            parameter="progress",
+        )
     return progress

@@ -43,6 +43,7 @@ from featx.scoring._evaluation import evaluate_scored
 from featx.scoring._labelled_data import Data
 from featx.scoring._run_names import names_of
 from featx_cache import Cache
+from featx_cache._text import printable
 
 P = ParamSpec("P")
 Images = str | Path | Iterable[str | Path]
@@ -68,7 +69,7 @@ class Run(FittedRun):
         data: Data | None = None,
         *,
         split: str | None = None,
-        by: Sequence[str] = (),
+        by: str | Sequence[str] = (),
         prevalence: float | None = None,
         compare: Sequence[FittedRun] = (),
         keep_known_patients: bool = False,
@@ -92,7 +93,7 @@ class Run(FittedRun):
             Split to take. ``"all"`` takes every image. None takes ``"test"``, or all images if
             there is no such split.
         by
-            Columns of the manifest to divide the images by, or ``"size"``.
+            Column or columns of the manifest to divide the images by, or ``"size"``.
         prevalence
             Share of the sick among the people for whom the run will be used: predictive values are
             given for there, too.
@@ -130,6 +131,7 @@ class Run(FittedRun):
         >>> run.evaluate()  # doctest: +SKIP
         >>> run.evaluate("other_hospital/", by=["size"], prevalence=0.05)  # doctest: +SKIP
         """
+        by = (by,) if isinstance(by, str) else by
         if prevalence is not None:
             require_share(prevalence)
         runs = [self, *compare]
@@ -392,7 +394,7 @@ class Run(FittedRun):
 
     def __repr__(self) -> str:
         record, found = self.record, self.record.metrics["out_of_fold"]
-        return (
+        return printable(
             f"Run({self.path}: {record.head.name}, threshold {record.threshold:.6g}, out of fold "
             f"recall {found['recall']:.3f}, accuracy {found['accuracy']:.3f})"
         )
@@ -470,4 +472,6 @@ def _options(
 
 def _paths(images: Images, left_out: Counter[str] | None = None) -> list[Path]:
     """Return the image files that were given, and those in folders."""
-    return list(find_images([images] if isinstance(images, str | Path) else images, left_out))
+    if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
+        return list(find_images([images], left_out))
+    return list(find_images(images, left_out))

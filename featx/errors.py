@@ -1,5 +1,8 @@
 """The errors of featx. The cache defines most of them, since it knows nothing of the library."""
 
+import functools
+from typing import Any
+
 from featx_cache._errors import (
     DamagedShardError,
     FeatxError,
@@ -73,6 +76,11 @@ class NoFeasibleThresholdError(FeatxError):
     ) -> None:
         self.best_accuracy, self.roc_auc = best_accuracy, roc_auc
         super().__init__(what, hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come whole out of a worker process of joblib."""
+        known: dict[str, Any] = {"best_accuracy": self.best_accuracy, "roc_auc": self.roc_auc}
+        return functools.partial(type(self), **known), (self.what, self.hint), self.__dict__
 
 
 __all__ = [

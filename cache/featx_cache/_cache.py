@@ -277,11 +277,14 @@ class Cache:
         Raises
         ------
         InputError
-            If the file is there and `force` isn't given, or a path in the cache isn't UTF-8.
+            If the name doesn't end in .parquet, the file is there and `force` isn't given, or a
+            path in the cache isn't UTF-8.
         StorageError
             If the file can't be written.
         """
         path = Path(path)
+        if path.suffix.lower() != ".parquet":  # else `force` could replace an image, or a shard
+            raise InputError(f"the table is Parquet, not {path.name!r}", "Name it .parquet.")
         if is_there(path) and not force:
             raise InputError(f"{path} exists already", "Give another file, or `force=True`.")
         frame = self.to_frame(split, pooled=pooled)

@@ -19,8 +19,9 @@ COMMANDS = {
 }
 """Functions and methods of the library, and the commands that do the same."""
 
-_FUNCTION = re.compile(r"`([a-z_.]+)`")
-_PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
+_FUNCTION = re.compile(r"(?<![^\s(])`([a-z_.]+)`(?=[.,;:?)]*(?:\s|$))")
+_PARAMETER = re.compile(r"(?<![^\s(])`([a-z_]+)(?:=([^`]*))?`(?=[.,;:?)]*(?:\s|$))")
+"""A parameter is a word of its own: what is in backticks within a path is part of a name."""
 
 _typed: dict[str, tuple[str, str]] = {}
 """Parameter -> its option, and the option that switches it off."""

@@ -15,6 +15,7 @@ from featx._scores import Scores
 from featx._specs import require_known
 from featx.errors import InputError
 from featx.evaluation._metrics import METRIC_NAMES, Metrics, evaluate_scores
+from featx_cache._text import printable
 
 SIZE = "size"
 """Name of the division by the length of the shorter side, which is no column."""
@@ -135,7 +136,7 @@ class Subgroups:
 
     def __repr__(self) -> str:
         names = ", ".join(part.name for part in self.parts)
-        return f"Subgroups({len(self.parts)} by {self.column}: {names})"
+        return printable(f"Subgroups({len(self.parts)} by {self.column}: {names})")
 
     def _repr_html_(self) -> str:
         table = self.to_frame()[[self.column, "images", "patients", *SHOWN_METRICS, "note"]]

@@ -17,9 +17,10 @@ from featx.errors import FeatxError, InputError
 from featx.extraction._pipeline import to_storage
 from featx.heads import as_tensors
 from featx.runs._fitted import FittedRun
+from featx.runs._outputs import require_output
 from featx.thresholds import Recalibration
-from featx_cache._text import first_line
-from featx_cache.files import is_stream, output_path
+from featx_cache._text import first_line, printable
+from featx_cache.files import output_path
 
 OPSET = 17
 """Version of ONNX's operators, of ONNX 1.12 (2022): runtimes of the last years have it."""
@@ -58,7 +59,7 @@ class Export:
 
     def __repr__(self) -> str:
         size = f"{self.bytes / 1e6:.1f} MB"
-        return f"Export({self.path}, {size}, scores differ by {self.difference:.1e})"
+        return printable(f"Export({self.path}, {size}, scores differ by {self.difference:.1e})")
 
 
 def export_onnx(
@@ -89,10 +90,7 @@ def export_onnx(
     Export(model.onnx, 59.2 MB, scores differ by 2.1e-07)
     """
     path = Path(path)
-    if not is_stream(path) and path.exists() and not force:
-        raise InputError(
-            f"{path} exists already", "Give another file, or `force=True` to replace it."
-        )
+    require_output(path, "`path`", force=force, inputs=[run.path])
     _require_packages()
     if run.record.tta:
         raise InputError(

@@ -24,7 +24,7 @@ from featx.thresholds._choose import ACCURACY_FLOOR
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data
 from featx.training._scoring import FOLDS
 from featx_cache import Cache
-from featx_cache._text import plural
+from featx_cache._text import plural, printable
 from featx_cache.files import LOCK_WAIT_SECONDS, atomic_path, lock, open_regular
 
 COMPARISON_NAME = "comparison.csv"
@@ -75,7 +75,8 @@ class Comparison:
 
     def __repr__(self) -> str:
         heads = self.table["head"]
-        return f"Comparison({plural(len(heads), 'head')} in {self.folder}, best: {heads.iloc[0]})"
+        heads_said = plural(len(heads), "head")
+        return printable(f"Comparison({heads_said} in {self.folder}, best: {heads.iloc[0]})")
 
     def _repr_html_(self) -> str:
         shown = self.table[[name for name in SHOWN_COLUMNS if name in self.table]]

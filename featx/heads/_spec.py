@@ -21,7 +21,7 @@ from featx.heads._settings import (
     HeadName,
     KerasSettings,
 )
-from featx.heads._storage import readable_content
+from featx.heads._storage import readable_content, type_names
 from featx_cache._text import first_line
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
@@ -139,7 +139,7 @@ class HeadSpec(Spec):
                     yield name, value
 
     def _carry(self, estimator: Any, trusted: Iterable[str]) -> Self:
-        self._estimator, self._trusted = estimator, tuple(trusted)
+        self._estimator, self._trusted = estimator, type_names(trusted)
         return self
 
     @classmethod

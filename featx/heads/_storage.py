@@ -45,6 +45,24 @@ RENAMED = {
 """Classes in files of earlier versions, which were in modules below `featx.heads`."""
 
 
+def type_names(trusted: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of trusted types. A text alone is one name, not its letters.
+
+    Raises
+    ------
+    InputError
+        If it isn't names.
+    """
+    names = (trusted,) if isinstance(trusted, str) else trusted
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"`trusted` can't be {trusted!r:.60}",
+            "Name the types, such as 'sklearn.tree._tree.Tree': there is no trust in all types.",
+            parameter="trusted",
+        )
+    return tuple(names)
+
+
 def head_file(head: Any) -> str:
     """Return the name of the file that keeps a head. Its ending says what wrote it."""
     return "head.keras" if isinstance(head, KerasHead) else "head.skops"
@@ -102,7 +120,7 @@ def readable_content(estimator: Any, trusted: Iterable[str]) -> bytes:
         listed, or if skops can't write it or read it back.
     """
     what = f"a {type(estimator).__name__}"
-    foreign = set(trusted)
+    foreign = set(type_names(trusted))
     try:
         content = bytes(skops.io.dumps(estimator))
         unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *foreign})
@@ -166,6 +184,7 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
     >>> bool(score > 0.9), bool(p < 0.05)
     (True, True)
     """
+    trusted = type_names(trusted)
     if not path.is_file():
         raise InputError(f"the run has no {path.name} ({path})", "Fit it again with `featx.fit`.")
     hint = "Use only runs that featx made; fit it again with `featx.fit`."

@@ -35,6 +35,7 @@ from featx.thresholds import (
     uncertain_range,
 )
 from featx_cache import Cache
+from featx_cache._text import printable
 
 LocalMethod = Literal["sigmoid", "temperature"]
 
@@ -120,7 +121,7 @@ class CalibrationReport:
         return both[both["metric"].isin(SHOWN)].reset_index(drop=True)
 
     def __repr__(self) -> str:
-        return (
+        return printable(
             f"CalibrationReport({self.run.name}: threshold {self.old_threshold:.6g} -> "
             f"{self.record.threshold:.6g}, accuracy {self.old.accuracy:.3f} -> "
             f"{self.new.accuracy:.3f}, recall {self.old.recall:.3f} -> {self.new.recall:.3f})"

@@ -37,6 +37,7 @@ from featx.thresholds import (
     uncertain_range,
 )
 from featx_cache import Cache
+from featx_cache._text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class LabelShiftReport:
         return old.merge(new, on="metric", suffixes=("_old", "_new"))
 
     def __repr__(self) -> str:
-        return (
+        return printable(
             f"LabelShiftReport({self.run.name}: {self.prior.share:.1%} sick by estimate, threshold "
             f"{self.old.threshold:.6g} -> {self.new.threshold:.6g})"
         )

@@ -24,6 +24,7 @@ _BEGINNINGS = (
     re.compile(rb"---\nlibrary_name: featx\n"),  # of model_card.md
 )
 _BEGINNING_BYTES = 4096
+_PAGE = "Give one that ends in .html to `out`."
 _OTHER_PATH_ADVICE = "Move it elsewhere, or give another `out`."
 
 
@@ -60,6 +61,8 @@ class Written:
         card has that name, too, so that two reports in a folder have one each.
         """
         page = Path(out)
+        if not page.name:
+            raise InputError(f"{page} is not the name of a page", _PAGE, parameter="out")
         card = CARD_NAME if page.stem == DEFAULT_STEM else f"{page.stem}_{CARD_NAME}"
         figures = page.with_name(f"{page.stem}_files")
         return cls(page, page.with_suffix(".md"), figures, page.with_name(card))
@@ -76,7 +79,7 @@ class Written:
         if self.html.suffix.lower() not in (".html", ".htm"):
             raise InputError(
                 f"{self.html} is not the name of a page",
-                "Give one that ends in .html to `out`.",
+                _PAGE,
                 parameter="out",
             )
         for path in (self.html, self.markdown, self.figures, self.model_card):

@@ -37,6 +37,7 @@ from featx.reports._report_data import Missing, ReportData
 from featx.reports._results_sections import headline_blocks, performance_section, summary_section
 from featx.reports._wording import DisplayNames
 from featx.runs import FittedRun
+from featx.runs._outputs import require_output
 from featx_cache import Cache
 
 SECTIONS = 10
@@ -111,6 +112,7 @@ class Report:
         """
         files = Written.beside(path)
         files.require_free(force=force)
+        require_output(files.html, "`out`", force=force)
         texts = self.html, self._markdown(files.figures.name), self.model_card
         files.write(texts, self.figures, force=force)
         return files

@@ -21,6 +21,7 @@ from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference
 from featx.extraction._spec import embedding_fields
 from featx.heads import Head, load_head
+from featx.heads._storage import type_names
 from featx.runs._files import RunFiles
 from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_record
 from featx.thresholds import Recalibration, learn_platt
@@ -49,7 +50,7 @@ class FittedRun:
     """
 
     def __init__(self, path: str | Path, trusted: Iterable[str] = ()) -> None:
-        self.path, self.trusted = Path(path), tuple(trusted)
+        self.path, self.trusted = Path(path), type_names(trusted)
         self.record = read_record(self.path)
         self._files = RunFiles(self.path.absolute(), self.record)
 

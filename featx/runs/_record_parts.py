@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer
 
 from featx.evaluation import Metrics
 from featx.thresholds import Promise
@@ -70,11 +70,25 @@ class MetricsRecord(RecordPart):
     other_intervals: dict[str, dict[str, IntervalRecord]] = Field(default_factory=dict)
     at_prevalence: dict[str, float | None] = Field(default_factory=dict)
 
+    @field_validator("confusion")
+    @classmethod
+    def _of_all_kinds(cls, confusion: dict[str, int]) -> dict[str, int]:
+        if not {"tn", "fp", "fn", "tp"} <= confusion.keys():
+            raise ValueError("it needs tn, fp, fn and tp")
+        return confusion
+
 
 class RunMetrics(RecordPart):
     """Metrics of a run, on the out-of-fold scores that its threshold was chosen on."""
 
     out_of_fold: MetricsRecord
+
+    @field_validator("out_of_fold")
+    @classmethod
+    def _of_both_classes(cls, metrics: MetricsRecord) -> MetricsRecord:
+        if metrics.recall is None or metrics.accuracy is None:
+            raise ValueError("recall and accuracy are numbers")
+        return metrics
 
     @classmethod
     def of(cls, metrics: Metrics) -> RunMetrics:

@@ -17,6 +17,7 @@ from featx.runs._fitted import FittedRun
 from featx.scoring._labelled_data import Data, ScoringOptions, score_data
 from featx.scoring._run_names import names_of
 from featx.scoring._scored import Scored
+from featx_cache._text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class RunComparison:
 
     def __repr__(self) -> str:
         found = f"{plural(self.images, 'image')} of {plural(self.patients, 'patient')}"
-        return f"RunComparison({', '.join(self.names)} on {found})"
+        return f"RunComparison({printable(', '.join(self.names))} on {found})"
 
     def _repr_html_(self) -> str:
         return html_table(self.to_frame(), self.notes, title=f"Against {self.names[0]}")

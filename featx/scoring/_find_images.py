@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ def find_images(
     --------
     >>> list(find_images(["new_patients", "a.dcm"]))  # doctest: +SKIP
     """
-    given = [Path(path) for path in paths]
+    given = [_as_path(path) for path in paths]
     for path in given:
         if path.is_dir():
             others: Counter[str] = Counter()
@@ -56,3 +57,12 @@ def find_images(
         for path in given
         for image in (walk_images(path, left_out) if path.is_dir() else (path,))
     )
+
+
+def _as_path(path: str | Path) -> Path:
+    """Refuse what is no path. An empty text, as of an unset variable, isn't the working folder."""
+    if not isinstance(path, str | os.PathLike) or path == "":
+        raise InputError(
+            f"{path!r:.60} is not a path", "Give image files, or folders that have some."
+        )
+    return Path(path)

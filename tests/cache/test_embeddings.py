@@ -168,6 +168,8 @@ class TestToNumpyAndFrames:
             cache.to_parquet(tmp_path / "new" / "x.parquet")
         cache.to_parquet(tmp_path / "new" / "x.parquet", split="val", force=True)
         assert len(pd.read_parquet(tmp_path / "new" / "x.parquet")) == 1
+        with pytest.raises(InputError, match=r"Name it \.parquet"):
+            cache.to_parquet(cache.path / "index.h5", force=True)
 
     def test_a_cache_shows_what_it_holds(self, cache: Cache) -> None:
         assert repr(cache) == "Cache(none, 6 images, 14 embeddings of 3x3x8 float16)"

@@ -101,3 +101,11 @@ def test_notes_of_an_error_are_shown_too() -> None:
     error = InputError("no room")
     error.add_note("Try `seed=1`.")
     assert _message(error) == "no room Try --seed 1."
+
+
+@pytest.mark.parametrize("name", ["x/`force=True`", "`seed`.png", "a`seed`", "`run`/`cache`"])
+def test_backticks_in_a_name_stay(name: str) -> None:
+    use_options_of(make_command().commands["fit"])
+    assert with_options(f"there is no run at {name}. Give `run`.") == (
+        f"there is no run at {name}. Give --run."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 import featx
 from featx.backbones import Backbone
 from featx.data import ReadingOptions
-from featx.errors import InputError, NoLabelsError
+from featx.errors import InputError, NoFeasibleThresholdError, NoLabelsError
 from featx.scoring import Predictions, compare
 from featx_cache import Cache, open_cache
 from tests.featx.conftest import MakeCache
@@ -138,6 +139,16 @@ class TestPredicting:
         assert [p.path for p in both[:1]] == [str(files[0])]
         assert len(both) == len(files) + 1
 
+    @pytest.mark.parametrize("images", ["", b"data", None, 3, ["a.png", None], [""]])
+    def test_what_is_no_path_is_refused(self, tiny: featx.Run, images: Any) -> None:
+        with pytest.raises(InputError, match="is not a path"):
+            tiny.predict(images, progress=False)
+
+    @pytest.mark.parametrize("progress", ["yes", None, 1])
+    def test_what_shows_no_progress_is_refused(self, tiny: featx.Run, progress: Any) -> None:
+        with pytest.raises(InputError, match="`progress` can't be"):
+            tiny.evaluate(progress=progress)
+
     def test_rows_are_a_table_with_counts_in_words(
         self, tiny: featx.Run, phantom_data: Path, tmp_path: Path
     ) -> None:
@@ -209,6 +220,19 @@ def test_it_prints_its_threshold_and_its_metrics(run: featx.Run) -> None:
     html = run._repr_html_()
     for words in ("<td>roc_auc</td>", "sick (PNEUMONIA) missed", "accuracy ≥ 0.6 out of fold"):
         assert words in html
+
+
+def test_a_name_that_a_terminal_would_obey_is_printed_without(
+    run: featx.Run, tmp_path: Path
+) -> None:
+    odd = shutil.copytree(run.path, tmp_path / "a\x1b[2Jb\nc")
+    assert "a?[2Jb?c: logreg" in repr(featx.load_run(odd))
+
+
+def test_an_error_comes_whole_out_of_a_worker() -> None:
+    error = NoFeasibleThresholdError("none reaches 0.9", "Lower it.", best_accuracy=0.5)
+    back = pickle.loads(pickle.dumps(error))
+    assert (str(back), back.best_accuracy, back.hint) == (str(error), 0.5, "Lower it.")
 
 
 class TestClassifiersOfYourOwn:

@@ -247,3 +247,13 @@ class TestRefusals:
     def test_a_folder_is_not_written_over(self, logreg: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="it is a folder"):
             export_onnx(load_run(logreg), tmp_path)
+
+    def test_an_image_and_files_of_the_run_are_never_replaced(
+        self, logreg: Path, phantom_data: Path, tmp_path: Path
+    ) -> None:
+        image = Path(shutil.copy(next(phantom_data.rglob("*.png")), tmp_path))
+        for path in (image, logreg / "run.json"):
+            before = path.read_bytes()
+            with pytest.raises(InputError, match="is not replaced"):
+                load_run(logreg).export_onnx(path, force=True)
+            assert path.read_bytes() == before

@@ -32,6 +32,7 @@ from featx.heads import (
     save_head,
 )
 from featx.heads._keras_network import build_network
+from featx.heads._storage import type_names
 from featx.training._data import TrainingData
 from featx.training._scoring import fit_head
 from tests.refusing import refused
@@ -216,3 +217,10 @@ def test_an_unfitted_head_builds_but_a_run_never_holds_one(tmp_path: Path) -> No
     with pytest.raises(NotFittedError):
         save_head(build(HeadSpec(name="keras")), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_trusted_type_is_a_name_and_trust_in_all_is_refused() -> None:
+    assert type_names("a.B") == type_names(["a.B"]) == ("a.B",)
+    for wrong in (True, [1]):
+        with pytest.raises(InputError, match="`trusted` can't be"):
+            type_names(wrong)  # type: ignore[arg-type]

@@ -123,3 +123,10 @@ def test_a_package_that_is_not_installed_is_said_to_be_so(monkeypatch: pytest.Mo
 def test_the_schema_has_no_default_for_what_a_run_must_say() -> None:
     required = {name for name, field in RunRecord.model_fields.items() if field.is_required()}
     assert {"threshold", "fingerprint", "extraction", "metrics", "versions", "seed"} <= required
+
+
+@pytest.mark.parametrize(("name", "value"), [("recall", None), ("confusion", {"tp": 1})])
+def test_metrics_that_can_t_be_shown_are_refused(run: Path, name: str, value: Any) -> None:
+    metrics = json.loads((run / "run.json").read_text())["metrics"]["out_of_fold"] | {name: value}
+    edit(run, metrics={"out_of_fold": metrics})
+    assert "can't be used: metrics.out_of_fold" in refusal(run)
