@@ -14,6 +14,7 @@ from featx._html import html_table
 from featx._progress import Progress, progress_of
 from featx.data._links import merged_groups
 from featx.errors import InputError, NoFeasibleThresholdError
+from featx.extraction._spec import spec_of
 from featx.fitting._fit import check_folds, fit_on
 from featx.fitting._write_run import FitSettings
 from featx.heads import HeadSpec, PatientFolds, head_spec
@@ -130,6 +131,7 @@ def fit_heads(  # noqa: PLR0913
     specs = [head_spec(head) for head in heads]
     check_accuracy_floor(accuracy_floor)
     check_folds(folds)
+    spec_of(cache)  # a cache that no run can describe is refused before the work
     if (folder / RECORD_NAME).is_file():
         raise InputError(
             f"{folder} is a run of one head", "Give `run` a new folder: each head gets a run in it."

@@ -115,6 +115,7 @@ def fit(  # noqa: PLR0913
     check_accuracy_floor(accuracy_floor)
     check_folds(folds)
     require_free(settings.run, force)
+    spec_of(cache)  # a cache that no run can describe is refused before the work
     shown = progress_of(progress)
     if use_copies is None:
         use_copies = settings.head.uses_copies_by_default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import shutil
@@ -21,7 +22,7 @@ from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError, StorageError
 from featx.evaluation import evaluate_scores
 from featx.fitting import _write_run as write_run
-from featx.fitting import fit
+from featx.fitting import fit, fit_heads
 from featx.heads import HeadSpec, load_head
 from featx.runs import FittedRun
 from featx.thresholds import sweep
@@ -433,6 +434,19 @@ class TestRefusals:
         expected = AssertionError if reason == "feasible" else InputError
         with pytest.raises(expected):
             fit(cache, LOGREG, run, accuracy_floor=floor)
+
+    def test_a_cache_of_an_earlier_version_is_refused_before_the_work(
+        self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("_fit", "_compare_heads"):
+            monkeypatch.setattr(f"featx.fitting.{module}.load_training_data", begin_to_work)
+        earlier = {k: v for k, v in cache.spec["backbone"].items() if k != "layer"}
+        cache = copy.copy(cache)
+        monkeypatch.setattr(cache, "spec", cache.spec | {"backbone": earlier})
+        with pytest.raises(InputError, match="another version of featx"):
+            fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.6)
+        with pytest.raises(InputError, match="another version of featx"):
+            fit_heads(cache, [LOGREG], tmp_path / "runs", accuracy_floor=0.6)
 
 
 class TestWholeOrNotAtAll:
