@@ -10,6 +10,7 @@ from typing import Literal, ParamSpec
 
 import pandas as pd
 
+from featx._arguments import wrong_type
 from featx._html import html_table
 from featx._progress import Progress, progress_of
 from featx.backbones import Backbone
@@ -68,9 +69,9 @@ class Run(FittedRun):
         data: Data | None = None,
         *,
         split: str | None = None,
-        by: Sequence[str] = (),
+        by: str | Sequence[str] = (),
         prevalence: float | None = None,
-        compare: Sequence[FittedRun] = (),
+        compare: FittedRun | Sequence[FittedRun] = (),
         keep_known_patients: bool = False,
         cache: str | Path | None = None,
         weights: str | None = None,
@@ -132,7 +133,10 @@ class Run(FittedRun):
         """
         if prevalence is not None:
             require_share(prevalence)
-        runs = [self, *compare]
+        runs = [self, *([compare] if isinstance(compare, FittedRun) else compare)]
+        if strangers := [run for run in runs if not isinstance(run, FittedRun)]:
+            raise wrong_type("compare", strangers[0], "runs that `featx.load_run` opened")
+        by = [by] if isinstance(by, str) else by
         names_of(runs)  # which refuses a run that is there twice
         options = _options(split, keep_known_patients, cache, weights, reading)
         scored = score_data(runs, data, options, by=by, progress=progress)
@@ -470,4 +474,14 @@ def _options(
 
 def _paths(images: Images, left_out: Counter[str] | None = None) -> list[Path]:
     """Return the image files that were given, and those in folders."""
-    return list(find_images([images] if isinstance(images, str | Path) else images, left_out))
+    if isinstance(images, str | Path):
+        images = [images]
+    elif isinstance(images, pd.DataFrame) or not isinstance(images, Iterable):
+        raise wrong_type("images", images, "a path or several paths, such as `table['path']`")
+    return list(find_images(map(_path, images), left_out))
+
+
+def _path(image: object) -> str | Path:
+    if not isinstance(image, str | Path):
+        raise wrong_type("images", image, "paths of image files")
+    return image

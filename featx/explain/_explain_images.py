@@ -79,7 +79,7 @@ def explain_images(
     >>> found = explain_images(run, ["a.png", "b.dcm"])  # doctest: +SKIP
     >>> found[0].figure().savefig("why.svg")  # doctest: +SKIP
     >>> explain_images(run, ["a.png"], "explained")  # doctest: +SKIP
-    Explanations(1 images)
+    Explanations(1 image)
     """
     files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     shown = progress_of(progress)

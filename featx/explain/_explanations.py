@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from featx._html import html_table
 from featx.errors import InputError
+from featx.evaluation import plural
 from featx.explain._figure import Neighbor, Verdict, explanation_figure
 from featx.explain._maps import Method, peak
 from featx.explain._training_neighbors import TrainingNeighbors
@@ -168,7 +169,7 @@ class Explanations(Sequence[Explanation]):
 
     def __repr__(self) -> str:
         failed = sum(1 for row in self if row.error)
-        return f"Explanations({len(self)} images{f', {failed} failed' if failed else ''})"
+        return f"Explanations({plural(len(self), 'image')}{f', {failed} failed' if failed else ''})"
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each file: score, verdict, and where the map is strongest."""

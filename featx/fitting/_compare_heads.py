@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from featx._arguments import cache_of
 from featx._html import html_table
 from featx._progress import Progress, progress_of
 from featx.data._links import merged_groups
 from featx.errors import InputError, NoFeasibleThresholdError
+from featx.evaluation import plural
 from featx.fitting._fit import check_folds, fit_on
 from featx.fitting._write_run import FitSettings
 from featx.heads import HeadSpec, PatientFolds, head_spec
@@ -74,7 +76,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         heads = self.table["head"]
-        return f"Comparison({len(heads)} heads in {self.folder}, best: {heads.iloc[0]})"
+        return f"Comparison({plural(len(heads), 'head')} in {self.folder}, best: {heads.iloc[0]})"
 
     def _repr_html_(self) -> str:
         shown = self.table[[name for name in SHOWN_COLUMNS if name in self.table]]
@@ -82,8 +84,8 @@ class Comparison:
 
 
 def fit_heads(  # noqa: PLR0913
-    cache: Cache,
-    heads: Sequence[str | HeadSpec],
+    cache: Cache | str | Path,
+    heads: str | HeadSpec | Sequence[str | HeadSpec],
     folder: str | Path,
     *,
     accuracy_floor: float = ACCURACY_FLOOR,
@@ -124,8 +126,10 @@ def fit_heads(  # noqa: PLR0913
     >>> featx.fit_heads(cache, ["logreg", "svm"], "runs")  # doctest: +SKIP
     Comparison(2 heads in runs, best: logreg)
     """
-    folder, shown = Path(folder), progress_of(progress)
-    specs = [head_spec(head) for head in heads]
+    cache, folder, shown = cache_of(cache), Path(folder), progress_of(progress)
+    specs = [head_spec(head) for head in ([heads] if isinstance(heads, str | HeadSpec) else heads)]
+    if not specs:
+        raise InputError("there is no head to fit", "Give `heads` one or more.", parameter="heads")
     check_accuracy_floor(accuracy_floor)
     check_folds(folds)
     if (folder / RECORD_NAME).is_file():

@@ -14,6 +14,7 @@ import skops.io
 from sklearn.utils.validation import check_is_fitted
 
 from featx._archives import require_modest
+from featx._arguments import names_of_types
 from featx.errors import InputError
 from featx.heads._estimators import PUBLIC
 from featx.heads._head import Head
@@ -102,7 +103,7 @@ def readable_content(estimator: Any, trusted: Iterable[str]) -> bytes:
         listed, or if skops can't write it or read it back.
     """
     what = f"a {type(estimator).__name__}"
-    foreign = set(trusted)
+    foreign = set(names_of_types(trusted))
     try:
         content = bytes(skops.io.dumps(estimator))
         unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *foreign})
@@ -174,7 +175,7 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
             return KerasHead.load(path, classes=np.array([0, 1]))
         require_modest(path)
         content = _with_public_names(path)
-        allowed = {*TRUSTED, *trusted}
+        allowed = {*TRUSTED, *names_of_types(trusted)}
         if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - allowed):
             hint = "Name these types in `trusted` only if you know their code. " + hint
             raise ValueError(f"it holds types that aren't trusted: {unknown}")

@@ -27,7 +27,7 @@ _BEGINNING_BYTES = 4096
 _ANOTHER_PLACE = "Move it elsewhere, or give another `out`."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Written:
     """Files of a report.
 
@@ -43,6 +43,8 @@ class Written:
     Examples
     --------
     >>> files = Written.beside("results/knn.html")
+    >>> files
+    Written(results/knn.html, knn.md, knn_files, knn_model_card.md)
     >>> files.figures.name, files.model_card.name
     ('knn_files', 'knn_model_card.md')
     """
@@ -51,6 +53,10 @@ class Written:
     markdown: Path
     figures: Path
     model_card: Path
+
+    def __repr__(self) -> str:
+        beside = (path.name for path in (self.markdown, self.figures, self.model_card))
+        return f"Written({self.html}, {', '.join(beside)})"
 
     @classmethod
     def beside(cls, out: str | Path) -> Written:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx._arguments import names_of_types
 from featx._scores import Scores
 from featx._specs import require_equal
 from featx.backbones import Backbone, load_backbone
@@ -49,7 +50,7 @@ class FittedRun:
     """
 
     def __init__(self, path: str | Path, trusted: Iterable[str] = ()) -> None:
-        self.path, self.trusted = Path(path), tuple(trusted)
+        self.path, self.trusted = Path(path), names_of_types(trusted)
         self.record = read_record(self.path)
         self._files = RunFiles(self.path.absolute(), self.record)
 
