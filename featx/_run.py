@@ -10,6 +10,7 @@ from typing import Literal, ParamSpec
 
 import pandas as pd
 
+from featx._arguments import wrong_type
 from featx._html import html_table
 from featx._progress import Progress, progress_of
 from featx.backbones import Backbone
@@ -71,7 +72,7 @@ class Run(FittedRun):
         split: str | None = None,
         by: str | Sequence[str] = (),
         prevalence: float | None = None,
-        compare: Sequence[FittedRun] = (),
+        compare: FittedRun | Sequence[FittedRun] = (),
         keep_known_patients: bool = False,
         cache: str | Path | None = None,
         weights: str | None = None,
@@ -131,10 +132,12 @@ class Run(FittedRun):
         >>> run.evaluate()  # doctest: +SKIP
         >>> run.evaluate("other_hospital/", by=["size"], prevalence=0.05)  # doctest: +SKIP
         """
-        by = (by,) if isinstance(by, str) else by
         if prevalence is not None:
             require_share(prevalence)
-        runs = [self, *compare]
+        runs = [self, *([compare] if isinstance(compare, FittedRun) else compare)]
+        if strangers := [run for run in runs if not isinstance(run, FittedRun)]:
+            raise wrong_type("compare", strangers[0], "runs that `featx.load_run` opened")
+        by = [by] if isinstance(by, str) else by
         names_of(runs)  # which refuses a run that is there twice
         options = _options(split, keep_known_patients, cache, weights, reading)
         scored = score_data(runs, data, options, by=by, progress=progress)
@@ -472,6 +475,8 @@ def _options(
 
 def _paths(images: Images, left_out: Counter[str] | None = None) -> list[Path]:
     """Return the image files that were given, and those in folders."""
+    if isinstance(images, pd.DataFrame):
+        raise wrong_type("images", images, "a path or several paths, such as `table['path']`")
     if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
         return list(find_images([images], left_out))
     return list(find_images(images, left_out))

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from featx._arguments import wrong_type
 from featx._progress import Progress, progress_of
 from featx.data._folders import read_folder
 from featx.data._listing import read_listing
@@ -135,6 +136,8 @@ def read_manifest(data: ImageSource, options: ReadingOptions, progress: Progress
         return data
     if isinstance(data, pd.DataFrame):
         return read_listing(data, options, progress)
+    if not isinstance(data, str | Path):
+        raise wrong_type("data", data, "a path, a DataFrame or a Manifest")
     data = Path(data)
     if data.is_file() and data.suffix.lower() in LISTING_SUFFIXES:
         return read_listing(data, options, progress)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from featx._arguments import cache_of
 from featx._html import html_table
 from featx._progress import Progress, progress_of
 from featx.data._links import merged_groups
@@ -85,8 +86,8 @@ class Comparison:
 
 
 def fit_heads(  # noqa: PLR0913
-    cache: Cache,
-    heads: Sequence[str | HeadSpec],
+    cache: Cache | str | Path,
+    heads: str | HeadSpec | Sequence[str | HeadSpec],
     folder: str | Path,
     *,
     accuracy_floor: float = ACCURACY_FLOOR,
@@ -127,8 +128,10 @@ def fit_heads(  # noqa: PLR0913
     >>> featx.fit_heads(cache, ["logreg", "svm"], "runs")  # doctest: +SKIP
     Comparison(2 heads in runs, best: logreg)
     """
-    folder, shown = Path(folder), progress_of(progress)
-    specs = [head_spec(head) for head in heads]
+    cache, folder, shown = cache_of(cache), Path(folder), progress_of(progress)
+    specs = [head_spec(head) for head in ([heads] if isinstance(heads, str | HeadSpec) else heads)]
+    if not specs:
+        raise InputError("there is no head to fit", "Give `heads` one or more.", parameter="heads")
     check_accuracy_floor(accuracy_floor)
     check_folds(folds)
     spec_of(cache)  # a cache that no run can describe is refused before the work

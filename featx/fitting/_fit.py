@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sklearn.base import BaseEstimator
 
+from featx._arguments import cache_of, require_whole
 from featx._progress import Progress, progress_of
 from featx._scores import Scores
 from featx.errors import InputError
@@ -30,7 +31,7 @@ from featx_cache._text import plural
 
 
 def fit(  # noqa: PLR0913
-    cache: Cache,
+    cache: Cache | str | Path,
     head: str | HeadSpec | BaseEstimator,
     run: str | Path,
     *,
@@ -51,7 +52,7 @@ def fit(  # noqa: PLR0913
     Parameters
     ----------
     cache
-        Cache of embeddings. See `featx.load_cache`.
+        Cache of embeddings, or its folder. See `featx.load_cache`.
     head
         Name of a head, such as ``logreg``, a spec with its settings, or any unfitted classifier of
         scikit-learn. See `featx.heads.head_spec`.
@@ -103,6 +104,7 @@ def fit(  # noqa: PLR0913
     >>> tree = "sklearn.tree._tree.Tree"
     >>> featx.fit(cache, forest, "runs/forest", trusted=[tree])  # doctest: +SKIP
     """
+    cache = cache_of(cache)
     settings = FitSettings(
         head=head_spec(head, trusted=trusted),
         run=Path(run),
@@ -125,6 +127,7 @@ def fit(  # noqa: PLR0913
 
 def check_folds(folds: int) -> None:
     """Refuse a number of folds that leaves nobody to be held out."""
+    require_whole("folds", folds)
     if folds < 2:
         raise InputError(
             f"{plural(folds, 'fold')} can't hold a patient out",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from featx._arguments import cache_of, wrong_type
 from featx._progress import Progress, progress_of
 from featx._scores import Scores
 from featx.errors import FeatxError, SpecMismatchError
@@ -50,7 +51,7 @@ _SEARCH_FILES = shutil.ignore_patterns("scores", "trials", "training-*", ".*", "
 
 
 def tune(  # noqa: PLR0913
-    cache: Cache,
+    cache: Cache | str | Path,
     search: SearchSpec,
     run: str | Path,
     *,
@@ -110,7 +111,10 @@ def tune(  # noqa: PLR0913
     >>> run.record.tuning.optimism.recall  # doctest: +SKIP
     0.004
     """
-    target, budget, shown = Path(run), budget or Budget(), progress_of(progress)
+    cache, target = cache_of(cache), Path(run)
+    if not isinstance(search, SearchSpec):
+        raise wrong_type("search", search, "a SearchSpec")
+    budget, shown = budget or Budget(), progress_of(progress)
     require_free(target, force)
     folder = study_folder(target)
     location = StudyLocation(folder, storage, study or target.name)

@@ -8,6 +8,7 @@ from typing import Any
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
 
+from featx._arguments import wrong_type
 from featx.errors import InputError
 
 _MEMORY_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -23,11 +24,7 @@ def require_classifier(estimator: Any) -> None:
             parameter="head",
         )
     if not hasattr(estimator, "get_params") or not is_classifier(estimator):
-        raise InputError(
-            f"`head` can't be a {type(estimator).__name__}",
-            "Give the name of a head, a HeadSpec, or a classifier of scikit-learn.",
-            parameter="head",
-        )
+        raise wrong_type("head", estimator, "a head's name, a HeadSpec, or a classifier")
     if not has_probabilities(estimator) and not hasattr(estimator, "decision_function"):
         raise InputError(
             f"`head` is a {type(estimator).__name__}, which has neither predict_proba nor "

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, cast, get_args
 from pydantic import Field, PrivateAttr, SerializeAsAny, ValidationError, model_validator
 from sklearn.base import BaseEstimator
 
+from featx._arguments import names_of_types
 from featx._specs import Spec, require_known
 from featx.errors import InputError
 from featx.heads._custom import class_path, described, require_classifier, seeded_clone
@@ -21,7 +22,7 @@ from featx.heads._settings import (
     HeadName,
     KerasSettings,
 )
-from featx.heads._storage import readable_content, type_names
+from featx.heads._storage import readable_content
 from featx_cache._text import first_line
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
@@ -139,7 +140,7 @@ class HeadSpec(Spec):
                     yield name, value
 
     def _carry(self, estimator: Any, trusted: Iterable[str]) -> Self:
-        self._estimator, self._trusted = estimator, type_names(trusted)
+        self._estimator, self._trusted = estimator, names_of_types(trusted)
         return self
 
     @classmethod
@@ -251,6 +252,7 @@ def head_spec(
     if isinstance(head, KerasHead):
         return HeadSpec.choose("keras", seed=head.random_state, settings=_parameters_of(head))
     require_classifier(head)
+    trusted = names_of_types(trusted)
     readable_content(head, trusted)
     values = {
         "name": CUSTOM,

@@ -14,6 +14,7 @@ import skops.io
 from sklearn.utils.validation import check_is_fitted
 
 from featx._archives import require_modest
+from featx._arguments import names_of_types
 from featx.errors import InputError
 from featx.heads._estimators import PUBLIC
 from featx.heads._head import Head
@@ -43,24 +44,6 @@ RENAMED = {
     "Reduction": "LimitedPCA",
 }
 """Classes in files of earlier versions, which were in modules below `featx.heads`."""
-
-
-def type_names(trusted: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of trusted types. A text alone is one name, not its letters.
-
-    Raises
-    ------
-    InputError
-        If it isn't names.
-    """
-    names = (trusted,) if isinstance(trusted, str) else trusted
-    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
-        raise InputError(
-            f"`trusted` can't be {trusted!r:.60}",
-            "Name the types, such as 'sklearn.tree._tree.Tree': there is no trust in all types.",
-            parameter="trusted",
-        )
-    return tuple(names)
 
 
 def head_file(head: Any) -> str:
@@ -120,7 +103,7 @@ def readable_content(estimator: Any, trusted: Iterable[str]) -> bytes:
         listed, or if skops can't write it or read it back.
     """
     what = f"a {type(estimator).__name__}"
-    foreign = set(type_names(trusted))
+    foreign = set(names_of_types(trusted))
     try:
         content = bytes(skops.io.dumps(estimator))
         unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *foreign})
@@ -184,7 +167,7 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
     >>> bool(score > 0.9), bool(p < 0.05)
     (True, True)
     """
-    trusted = type_names(trusted)
+    trusted = names_of_types(trusted)
     if not path.is_file():
         raise InputError(f"the run has no {path.name} ({path})", "Fit it again with `featx.fit`.")
     hint = "Use only runs that featx made; fit it again with `featx.fit`."
@@ -193,7 +176,7 @@ def load_head(path: Path, trusted: Iterable[str] = ()) -> Head:
             return KerasHead.load(path, classes=np.array([0, 1]))
         require_modest(path)
         content = _with_public_names(path)
-        allowed = {*TRUSTED, *trusted}
+        allowed = {*TRUSTED, *names_of_types(trusted)}
         if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - allowed):
             hint = "Name these types in `trusted` only if you know their code. " + hint
             raise ValueError(f"it holds types that aren't trusted: {unknown}")

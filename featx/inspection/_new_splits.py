@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx._arguments import require_number, require_whole
 from featx._progress import Progress, progress_of
 from featx.data import ImageSource, Manifest, load_manifest
 from featx.data._links import linked
@@ -82,6 +83,7 @@ def split_manifest(
     Manifest(20 images of 20 patients: 10 well, 10 ill; train 12, val 4, test 4)
     """
     for name, share in (("test", test), ("val", val)):
+        require_number(name, share)
         if not 0.0 <= share < 1.0:
             raise InputError(f"`{name}` {share:g} is not a share between 0 and 1", parameter=name)
     if test + val >= 1.0:
@@ -140,8 +142,11 @@ def fold_manifest(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    require_whole("folds", folds)
     if folds < 2:
-        raise InputError(f"`folds` {folds} is fewer than two", parameter="folds")
+        raise InputError(
+            f"`folds` {folds} is fewer than two", "Give at least 2.", parameter="folds"
+        )
     sets = _ImageSets.of(data, near, progress_of(progress))
     sets.require_patients(folds, f"{folds} folds")
     fold = np.empty(len(sets.y), np.int64)

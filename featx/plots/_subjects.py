@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from featx._arguments import wrong_type
 from featx._scores import Scores
 from featx.evaluation import Metrics, evaluate_scores
 
@@ -42,6 +43,8 @@ def one_subject(subject: Subject, threshold: float | None, name: str = "") -> Na
     """Measure scores where nobody did. An explicit threshold takes the place of an evaluation's."""
     if isinstance(subject, Scores):
         scores = subject
+    elif not hasattr(subject, "as_scores"):
+        raise wrong_type("scores", subject, "scores or an Evaluation, such as `run.scores`")
     else:
         scores = subject.as_scores()
         if threshold in (None, subject.metrics.threshold):

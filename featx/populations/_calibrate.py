@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from featx._html import html_table
 from featx._progress import Progress
 from featx._scores import Scores
+from featx._specs import require_known
 from featx.data import unknown_patients
 from featx.errors import FeatxError, InputError
 from featx.evaluation import Metrics, Shift, counts_in_words, evaluate_scores, plural
@@ -189,6 +190,8 @@ def calibrate(  # noqa: PLR0913
     target = Path(target)
     floor = run.record.accuracy_floor if accuracy_floor is None else accuracy_floor
     check_accuracy_floor(floor)
+    if recalibrate is not None:
+        require_known("method of recalibration", recalibrate, get_args(LocalMethod))
     if guarantee is not None and not 0.0 < guarantee < 1.0:
         raise InputError(
             f"the confidence {guarantee:g} is not between 0 and 1",

@@ -28,7 +28,7 @@ _PAGE = "Give one that ends in .html to `out`."
 _OTHER_PATH_ADVICE = "Move it elsewhere, or give another `out`."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Written:
     """Files of a report.
 
@@ -44,6 +44,8 @@ class Written:
     Examples
     --------
     >>> files = Written.beside("results/knn.html")
+    >>> files
+    Written(results/knn.html, knn.md, knn_files, knn_model_card.md)
     >>> files.figures.name, files.model_card.name
     ('knn_files', 'knn_model_card.md')
     """
@@ -52,6 +54,10 @@ class Written:
     markdown: Path
     figures: Path
     model_card: Path
+
+    def __repr__(self) -> str:
+        beside = (path.name for path in (self.markdown, self.figures, self.model_card))
+        return f"Written({self.html}, {', '.join(beside)})"
 
     @classmethod
     def beside(cls, out: str | Path) -> Written:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
+from featx._arguments import wrong_type
 from featx._progress import Advance, Progress, progress_of
 from featx.evaluation import plural
 from featx.reports._card import as_card
@@ -192,6 +193,8 @@ def report(  # noqa: PLR0913
     """
     opened: dict[Path, FittedRun] = {}
     for run in [runs] if isinstance(runs, FittedRun | str | Path) else runs:
+        if not isinstance(run, FittedRun | str | Path):
+            raise wrong_type("runs", run, "runs or their folders")
         loaded = run if isinstance(run, FittedRun) else FittedRun(run)
         opened.setdefault(loaded.path.resolve(), loaded)
     given = [caches] if isinstance(caches, Cache | str | Path) else caches

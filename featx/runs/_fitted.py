@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from featx._arguments import names_of_types
 from featx._scores import Scores
 from featx._specs import require_equal
 from featx.backbones import Backbone, load_backbone
@@ -21,7 +22,6 @@ from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference
 from featx.extraction._spec import embedding_fields
 from featx.heads import Head, load_head
-from featx.heads._storage import type_names
 from featx.runs._files import RunFiles
 from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_record
 from featx.thresholds import Recalibration, learn_platt
@@ -50,7 +50,7 @@ class FittedRun:
     """
 
     def __init__(self, path: str | Path, trusted: Iterable[str] = ()) -> None:
-        self.path, self.trusted = Path(path), type_names(trusted)
+        self.path, self.trusted = Path(path), names_of_types(trusted)
         self.record = read_record(self.path)
         self._files = RunFiles(self.path.absolute(), self.record)
 

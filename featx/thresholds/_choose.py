@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
+from featx._arguments import require_number
 from featx._html import html_table
 from featx._scores import Scores, as_scores
 from featx._silence import silent_optuna
@@ -212,6 +213,7 @@ def check_accuracy_floor(accuracy_floor: float) -> None:
     InputError
         If it isn't between 0 and 1.
     """
+    require_number("accuracy_floor", accuracy_floor)
     if not 0.0 <= accuracy_floor <= 1.0:
         raise InputError(
             f"the accuracy floor {accuracy_floor} is not between 0 and 1",

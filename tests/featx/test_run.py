@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import re
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 import featx
 from featx.backbones import Backbone
@@ -266,3 +269,48 @@ def test_its_head_works_in_scikit_learn(run: featx.Run, cache: Cache) -> None:
     )
     called = run.score(np.asarray(X)) >= run.record.threshold
     assert frozen.fit(X, np.arange(len(X)) % 2).predict(X).tolist() == called.tolist()
+
+
+def test_an_argument_of_another_type_is_named(run: featx.Run, cache: Cache) -> None:
+    api: Any = featx
+    wrong: dict[str, list[Callable[[], object]]] = {
+        "accuracy_floor": [lambda: api.fit(cache, "lda", "x", accuracy_floor="1")],
+        "folds": [
+            lambda: api.fit(cache, "lda", "x", folds="5"),
+            lambda: api.fold_manifest("", "5"),
+        ],
+        "cache": [lambda: api.fit(run, "lda", "x"), lambda: api.fit_heads(run, "lda", "x")],
+        "search": [lambda: api.tune(cache, "lda", "x")],
+        "data": [lambda: api.load_manifest(3)],
+        "test": [lambda: api.split_manifest("", test="1")],
+        "images": [partial(api.Run.predict, run, each) for each in (3, [3], run.to_frame())],
+        "compare": [lambda: api.Run.evaluate(run, compare=["runs/other"])],
+        "runs": [lambda: api.report([run, 3])],
+        "scores": [lambda: api.plots.roc_curve(run)],
+    }
+    for parameter, calls in wrong.items():
+        for call in calls:
+            with pytest.raises(InputError, match=f"`{parameter}` can't be of type .*Give") as error:
+                call()
+            assert error.value.parameter == parameter
+
+
+def test_one_name_is_taken_where_several_may_be_given(
+    run: featx.Run, cache: Cache, tmp_path: Path
+) -> None:
+    found = featx.fit_heads(cache.path, "lda", tmp_path, accuracy_floor=0.3, progress=False)
+    assert repr(found).startswith("Comparison(1 head in ")
+    with pytest.raises(InputError, match="no head to fit"):
+        featx.fit_heads(cache, [], tmp_path)
+    assert run.evaluate(by="split", progress=False)
+    tree, type_of_tree = DecisionTreeClassifier(), "sklearn.tree._tree.Tree"
+    made = featx.fit(cache, tree, tmp_path / "t", accuracy_floor=0, trusted=type_of_tree)
+    assert featx.load_run(made.path, type_of_tree).head
+
+
+def test_a_method_that_is_not_there_is_refused_before_any_work(
+    run: featx.Run, cache: Cache, tmp_path: Path
+) -> None:
+    method: Any = "platt"
+    with pytest.raises(InputError, match="Choose sigmoid or temperature"):
+        run.calibrate(cache, tmp_path / "new", recalibrate=method)

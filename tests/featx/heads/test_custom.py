@@ -91,9 +91,9 @@ class TestSpecs:
             ("logrge", r"there is no head 'logrge'\. Did you mean logreg\?"),
             ("custom", "there is no head 'custom'"),
             (LinearSVC, r"the class LinearSVC, not a classifier.*LinearSVC\(\)"),
-            (Ridge(), "`head` can't be a Ridge"),
-            (KMeans(), "`head` can't be a KMeans"),
-            (3, "`head` can't be a int"),
+            (Ridge(), "`head` can't be of type Ridge"),
+            (KMeans(), "`head` can't be of type KMeans"),
+            (3, "`head` can't be of type int"),
         ],
     )
     def test_what_is_no_head_is_refused_in_one_line(self, head: Any, said: str) -> None:

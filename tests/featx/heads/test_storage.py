@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from featx._arguments import names_of_types
 from featx.errors import InputError
 from featx.heads import (
     CalibratedHead,
@@ -32,7 +33,6 @@ from featx.heads import (
     save_head,
 )
 from featx.heads._keras_network import build_network
-from featx.heads._storage import type_names
 from featx.training._data import TrainingData
 from featx.training._scoring import fit_head
 from tests.refusing import refused
@@ -220,7 +220,7 @@ def test_an_unfitted_head_builds_but_a_run_never_holds_one(tmp_path: Path) -> No
 
 
 def test_one_trusted_type_is_a_name_and_trust_in_all_is_refused() -> None:
-    assert type_names("a.B") == type_names(["a.B"]) == ("a.B",)
+    assert names_of_types("a.B") == names_of_types(["a.B"]) == ("a.B",)
     for wrong in (True, [1]):
         with pytest.raises(InputError, match="`trusted` can't be"):
-            type_names(wrong)  # type: ignore[arg-type]
+            names_of_types(wrong)  # type: ignore[arg-type]
