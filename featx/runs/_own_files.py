@@ -25,7 +25,7 @@ UNFINISHED = re.compile(rf"job\.json|\.job\.json\.[0-9a-f]{{8}}\.tmp|{_TRAINING}
 
 STUDY = re.compile(
     rf"{_STUDY}|scores(?:/\.?[0-9a-f]{{64}}\.npz(?:\.[0-9a-f]{{8}}\.tmp)?)?"
-    r"|scores/(?:\.gitignore|joblib(?:/.+)?)"  # of earlier versions
+    r"|scores/(?:\.gitignore|joblib(?:/.+)?)|\.tune\.lock"  # of earlier versions
     rf"|trials(?:/\.trial-\d+\..+)?|training-[0-9a-f]{{12}}(?:/(?:{_TRAINING}))?"
 )
 """Names in ``RUN.study``."""

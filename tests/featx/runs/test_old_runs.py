@@ -10,6 +10,7 @@ import pytest
 
 from featx._run import load_run
 from featx.runs import RunRecord
+from featx.runs._own_files import STUDY, foreign_in
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SCORES = json.loads((FIXTURES / "scores.json").read_text())
@@ -56,3 +57,16 @@ def test_a_promise_whose_recall_is_undefined_is_read() -> None:
     record = RunRecord.model_validate_json(json.dumps(content))
     assert record.promise is not None
     assert record.promise.recall is None
+
+
+def test_what_a_search_of_an_earlier_version_left_is_featx_s_own(tmp_path: Path) -> None:
+    for name in (
+        ".tune.lock",
+        "study.journal",
+        "scores/.gitignore",
+        "scores/joblib/featx/tuning/scorer/_compute/func_code.py",
+        "trials/.trial-0.lock",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert foreign_in(tmp_path, STUDY) is None
