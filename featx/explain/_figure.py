@@ -118,7 +118,8 @@ def explanation_figure(
     bar = middle.colorbar(heat_scale(heat), ax=[plain, mapped], shrink=0.9, pad=0.02)
     bar.set_label(f"{method.meaning} ({method.unit} of {_plain(verdict.classes[1])})")
     _draw_neighbors(bottom, neighbors)
-    figure.supxlabel("\n".join([*notes, MAP_CAUTION]), fontsize=8, color=GREY)
+    said = "\n".join([*notes, MAP_CAUTION])  # with names of classes, which may look like formulas
+    figure.supxlabel(said, fontsize=8, color=GREY, parse_math=False)
     return figure
 
 
@@ -137,7 +138,7 @@ def _draw_verdict(part: Any, name: str, verdict: Verdict) -> None:
     axes.set_xlabel(f"score for {_plain(verdict.classes[1])}", fontsize=9)
     axes.tick_params(labelsize=8)
     part.legend(loc="outside right center", fontsize=8, frameon=False)
-    said = f"called {_plain(verdict.called)}"
+    said = f"called {_shortened(verdict.called, 18)}"
     if verdict.uncertain:
         said += ": UNCERTAIN, the threshold may as well lie on the other side of this score"
     elif verdict.uncertain is False:
@@ -162,7 +163,7 @@ def _draw_neighbors(
         else:
             draw_image(axes, pixels)
         # No file names: the page is of one patient, and these images are of others.
-        title = f"{_plain(neighbor.label)}, {neighbor.distance:.3f}"
+        title = f"{_shortened(neighbor.label, 18)}, {neighbor.distance:.3f}"
         axes.set_title(title, fontsize=8, parse_math=False)
 
 

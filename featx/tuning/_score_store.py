@@ -46,7 +46,8 @@ class ScoreStore:
         try:
             require_modest(path)
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return HeadScores(arrays["scores"], float(arrays["seconds"]))
+                found = HeadScores(arrays["scores"].astype(np.float64), float(arrays["seconds"]))
+                return found if found.scores.ndim == 1 and np.isfinite(found.scores).all() else None
         except (OSError, FeatxError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
             return None
 

@@ -298,6 +298,10 @@ class TestRememberedScores:
     def test_of_hostile_arrays_are_computed_again(self, tmp_path: Path, array: bytes) -> None:
         self.remembered_again(tmp_path, lambda path: write(path, {"scores.npy": array}))
 
+    @pytest.mark.parametrize("scores", [np.array([0.1, np.nan]), np.zeros((2, 2)), np.array(["a"])])
+    def test_that_are_no_numbers_are_computed_again(self, tmp_path: Path, scores: Any) -> None:
+        self.remembered_again(tmp_path, lambda path: np.savez(path, scores=scores, seconds=1.0))
+
     def remembered_again(self, folder: Path, spoil: Callable[[Path], object]) -> None:
         store, scores = ScoreStore(folder / "scores"), HeadScores(np.array([3.0, 3.0]), 0.1)
         store.write("key", scores)

@@ -102,9 +102,10 @@ def test_neighbors_have_class_and_distance_but_no_name_and_a_note_where_they_are
     [
         {},
         {"name": "x" * 300 + "$\\frac{1}{2}$ \n.png", "classes": ("HEALTHY $a$", "SICK_" * 20)},
+        {"classes": ("$a$", "$\\frac{a}$"), "notes": ("No place spoke for $\\frac{a}$",)},
         {"score": 0.41, "notes": ["No place spoke for PNEUMONIA, so there is no contour."]},
     ],
-    ids=["plain", "long names", "uncertain"],
+    ids=["plain", "long names", "formulas", "uncertain"],
 )
 def test_no_text_is_cut_off_or_lies_on_another(
     shape: tuple[int, int, int], changes: dict[str, Any]
