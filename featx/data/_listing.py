@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from featx._progress import Progress
 from featx._specs import require_known
 from featx.data._columns import choose_columns, hide_identifiers
 from featx.data._folders import DEFAULT_SPLIT, SPLIT_NAMES
+from featx.data._left_out import class_reason
 from featx.data._make_manifest import FILE_COLUMNS, make_manifest, regroup, require_classes
 from featx.data._manifest import (
     NUMBERS,
@@ -53,10 +55,10 @@ def read_listing(
     _check_paths(table, root, options.allow_outside)
     choose_columns(table, options, progress)
     order = _order_classes(table, options)
-    _keep_classes(table, order)
+    left_out = _keep_classes(table, order)
     try:
         manifest = _manifest(table, root, order, options, progress)
-        return hide_identifiers(manifest, options.pseudonyms)
+        return replace(hide_identifiers(manifest, options.pseudonyms), left_out=left_out)
     except ImageInputError as error:
         row = table.columns["path"].index(error.path)
         raise table.error(row, error.what, error.hint) from None
@@ -195,12 +197,19 @@ def _order_classes(table: Table, options: ReadingOptions) -> tuple[str, str]:
         raise ClassesError(f"{table.source}: {error.what}", error.hint) from None
 
 
-def _keep_classes(table: Table, order: tuple[str, str]) -> None:
-    """Leave out rows of other classes."""
-    rows = [row for row, label in enumerate(table.columns["label"]) if label in order]
+def _keep_classes(table: Table, order: tuple[str, str]) -> dict[str, str]:
+    """Leave out rows of other classes, and return their paths with the reason."""
+    labels = table.columns["label"]
+    rows = [row for row, label in enumerate(labels) if label in order]
+    others = {
+        path: class_reason(label)
+        for path, label in zip(table.columns["path"], labels, strict=True)
+        if label not in order
+    }
     for name, values in table.columns.items():
         table.columns[name] = [values[row] for row in rows]
     table.places = [table.places[row] for row in rows]
+    return others
 
 
 def _finished(

@@ -9,6 +9,7 @@ import numpy as np
 
 from featx._progress import Progress
 from featx.data import _npz as npz
+from featx.data._left_out import class_reason
 from featx.data._make_manifest import make_manifest
 from featx.data._manifest import SPLITS, Manifest, order_classes
 from featx.data._options import ReadingOptions
@@ -44,7 +45,13 @@ def read_npz(path: Path, options: ReadingOptions, progress: Progress) -> Manifes
     order = order_classes(listed["label"], options)
     wanted = [i for i, label in enumerate(listed["label"]) if label in order]
     chosen = {name: [values[i] for i in wanted] for name, values in listed.items()}
-    return make_manifest(path.parent, chosen, order, replace(options, group_regex=None), progress)
+    others = {
+        p: class_reason(label)
+        for p, label in zip(listed["path"], listed["label"], strict=True)
+        if label not in order
+    }
+    options = replace(options, group_regex=None)
+    return replace(make_manifest(path.parent, chosen, order, options, progress), left_out=others)
 
 
 def _labels(path: Path, arrays: dict[str, npz.ArrayHeader], split: str, count: int) -> list[str]:

@@ -130,7 +130,9 @@ def _draw_verdict(part: Any, name: str, verdict: Verdict) -> None:
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)
     if verdict.uncertain_range is not None:
-        axes.axvspan(*verdict.uncertain_range, color="#CCCCCC", label="uncertain band", linewidth=0)
+        axes.axvspan(
+            *verdict.uncertain_range, color="#CCCCCC", label="uncertain range", linewidth=0
+        )
     axes.axvline(verdict.threshold, color=BLUE, linewidth=2,
                  label=f"threshold {_number(verdict.threshold)}")  # fmt: skip
     axes.plot(verdict.score, 0, "D", color=ORANGE, markersize=9, clip_on=False, zorder=5,
@@ -142,7 +144,7 @@ def _draw_verdict(part: Any, name: str, verdict: Verdict) -> None:
     if verdict.uncertain:
         said += ": UNCERTAIN, the threshold may as well lie on the other side of this score"
     elif verdict.uncertain is False:
-        said += ", outside the uncertain band"
+        said += ", outside the uncertain range"
     part.suptitle(f"{_shortened(name, 70)}\n{said}", fontsize=11, parse_math=False)
 
 

@@ -293,7 +293,7 @@ def threshold_curve(
     curves = bands.threshold_bands(own, places) if band else _recall_and_accuracy(own, places)
     if uncertain_range is not None:
         limits = np.clip(uncertain_range, *(span or (0.0, 1.0)))
-        axes.axvspan(*limits, color="#F0E442", alpha=0.5, lw=0, label="uncertain band")
+        axes.axvspan(*limits, color="#F0E442", alpha=0.5, lw=0, label="uncertain range")
     for name, color, dashes in (("recall", BLUE, "-"), ("accuracy", ORANGE, "--")):
         curve = curves[name]
         axes.plot(curve.x, curve.y, color=color, ls=dashes, lw=1.6, label=name)

@@ -74,7 +74,7 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
         else f"score → sigmoid({mapped.slope:.4g} · "
         f"logit(score) + {mapped.intercept:.4g}), {mapped.method}",
         "threshold": f"{record.threshold:.6g}",
-        "uncertain band": "not noted" if band is None else f"{band[0]:.4g} to {band[1]:.4g}",
+        "uncertain range": "not noted" if band is None else f"{band[0]:.4g} to {band[1]:.4g}",
         "accuracy floor": f"{record.accuracy_floor:g}",
         "folds": f"{record.folds}, seed {record.seed}",
         "augmented copies": copies,

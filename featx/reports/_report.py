@@ -40,6 +40,7 @@ from featx.reports._wording import DisplayNames
 from featx.runs import FittedRun
 from featx.runs._outputs import require_output
 from featx_cache import Cache
+from featx_cache._text import printable_lines
 
 SECTIONS = 10
 """Number of sections besides those on how the runs did on each set of images."""
@@ -81,7 +82,7 @@ class Report:
         return self._markdown(f"{DEFAULT_STEM}_files")
 
     def _markdown(self, folder: str) -> str:
-        return as_markdown(self._document, folder)
+        return printable_lines(as_markdown(self._document, folder))
 
     @property
     def figures(self) -> Mapping[str, bytes]:
@@ -212,7 +213,8 @@ def report(  # noqa: PLR0913
     with shown.task("Writing the report", steps, "part") as advance:
         sections = _sections(data, names, missing, request.by, advance)
     document = Document(title, _made_by(), tuple(_notices(data)), tuple(sections))
-    return Report(document, as_card(data, document, names), missing)
+    card = printable_lines(as_card(data, document, names))
+    return Report(document, card, missing)
 
 
 def _private_paths(data: ReportData, request: ReportRequest) -> tuple[str, ...]:

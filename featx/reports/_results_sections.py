@@ -252,7 +252,7 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
             accuracy_floor=record.accuracy_floor,
             uncertain_range=uncertain,
         )
-        between = f", uncertain band {uncertain[0]:.4g} to {uncertain[1]:.4g}" if uncertain else ""
+        between = f", uncertain range {uncertain[0]:.4g} to {uncertain[1]:.4g}" if uncertain else ""
         alt = (
             f"Recall and accuracy of {on} against the threshold, with 95 % bands; accuracy floor "
             f"{record.accuracy_floor:g}, threshold {metrics.threshold:.4g}, where recall is "

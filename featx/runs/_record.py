@@ -133,6 +133,9 @@ class RunRecord(BaseModel):
         del deep  # nothing in a record changes
         return self.model_validate({**dict(self), **(update or {})})
 
+    def __repr__(self) -> str:
+        return f"RunRecord({self.head.name}, threshold {self.threshold:.6g}, {self.created})"
+
     @field_validator("files")
     @classmethod
     def _beside_it(cls, files: dict[str, str]) -> dict[str, str]:

@@ -295,7 +295,7 @@ class TestCacheCommands:
         code, out, err = featx("cache", "verify", cache)
         assert code == 2
         assert "1 of 4 shards in" in err
-        assert "Run `featx extract` again" in err
+        assert "Run the same `featx extract` command again" in err
         assert [shard.name in line for line in out.splitlines()] == [True]
         assert tree(tmp_path) == before
         # `info` reads no embeddings and still answers.

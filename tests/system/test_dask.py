@@ -152,7 +152,7 @@ def test_a_cluster_whose_workers_keep_dying_is_one_line() -> None:
 
     client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://10.0.0.5:8786"))
     with (
-        pytest.raises(FeatxError, match=r"tcp://10\.0\.0\.5:8786 died .*lower --batch-size"),
+        pytest.raises(FeatxError, match=r"tcp://10\.0\.0\.5:8786 died .*lower `batch_size`"),
         _dask_failures(client),
     ):
         raise distributed.KilledWorker("task", None, 3)

@@ -101,6 +101,7 @@ class TestReading:
         manifest = load_manifest(listing(images, text), classes=["C", "A"])
         assert manifest.classes == ("C", "A")
         assert manifest.table["path"].tolist() == ["a.png", "c.jpeg"]
+        assert manifest.left_out == {"b.png": "of class B, which was not chosen"}
 
     def test_files_that_cannot_be_read_are_listed(self, images: Path) -> None:
         (images / "empty.png").touch()

@@ -58,7 +58,7 @@ def words(figure: Figure) -> str:
 
 def test_it_says_score_threshold_verdict_and_unit() -> None:
     said = words(drawn())
-    assert "a.png\ncalled PNEUMONIA, outside the uncertain band" in said
+    assert "a.png\ncalled PNEUMONIA, outside the uncertain range" in said
     assert "score 0.700" in said
     assert "threshold 0.400" in said
     assert "(logit of PNEUMONIA)" in said
@@ -80,7 +80,7 @@ def test_a_score_in_the_band_is_uncertain(
 ) -> None:
     said = words(drawn(score=score, band=band))
     assert verdict in said
-    assert ("band" in said) == (band is not None)
+    assert ("uncertain range" in said) == (band is not None)
 
 
 def test_a_score_near_0_or_1_is_not_rounded_to_it() -> None:

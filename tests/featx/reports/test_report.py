@@ -109,7 +109,7 @@ class TestThePage:
         for words in told:
             assert f"accuracy floor 0.6, threshold {record.threshold:.4g}" in words
             assert record.band is not None
-            assert f"uncertain band {record.band[0]:.4g} to {record.band[1]:.4g}" in words
+            assert f"uncertain range {record.band[0]:.4g} to {record.band[1]:.4g}" in words
 
     def test_images_are_shown_only_of_training_and_of_errors(self, made: Sample) -> None:
         words = [words for words in made.page.words if ".png" in words]
