@@ -13,7 +13,7 @@ def metric_name(metric: str) -> str:
     """Return the name that a metric has in tables."""
     from featx.evaluation import METRIC_NAMES
 
-    name = METRIC_NAMES[metric]
+    name = METRIC_NAMES.get(metric, metric.replace("_", " "))
     return name[0].upper() + name[1:]
 
 

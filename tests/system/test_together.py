@@ -130,7 +130,7 @@ def test_report(commands: Server, runs: tuple[Path, Path], tmp_path: Path) -> No
         ["report", run, "--out", page, "--title", title, "--out-of-fold"]
         for run, title in zip(runs, ("One", "Other"), strict=True)
     )
-    winner = the_winner(both(commands, one, other), "exists already. Give another --out")
+    winner = the_winner(both(commands, one, other), "exists already. Give another file, or --force")
     assert_whole_report(page, (("One", "Other")[winner],))
     both_succeeded(both(commands, [*one, "--force"], [*other, "--force"]))
     assert_whole_report(page, ("One", "Other"))
@@ -160,7 +160,7 @@ def test_data_split(commands: Server, phantom_data: Path, tmp_path: Path) -> Non
     orders = [
         ["data", "split", phantom_data, "--out", file, "--test", share] for share in (0.2, 0.4)
     ]
-    winner = the_winner(both(commands, *orders), "m.csv exists already. Give another --out")
+    winner = the_winner(both(commands, *orders), "m.csv exists already. Give another file, or --force")
     assert [path.name for path in file.parent.iterdir()] == ["m.csv"]
     alone = tmp_path / "alone.csv"
     commands.run(*[alone if word == file else str(word) for word in orders[winner]])
