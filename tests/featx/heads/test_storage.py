@@ -208,7 +208,7 @@ def test_a_truncated_file_is_refused(
 
 
 def test_a_missing_head_is_named_with_what_to_do(tmp_path: Path) -> None:
-    assert "featx fit" in refusal(tmp_path / "head.skops")
+    assert "featx.fit" in refusal(tmp_path / "head.skops")
 
 
 def test_an_unfitted_head_builds_but_a_run_never_holds_one(tmp_path: Path) -> None:
