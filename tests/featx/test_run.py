@@ -6,7 +6,6 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +282,7 @@ def test_an_argument_of_another_type_is_named(run: featx.Run, cache: Cache) -> N
         "search": [lambda: api.tune(cache, "lda", "x")],
         "data": [lambda: api.load_manifest(3)],
         "test": [lambda: api.split_manifest("", test="1")],
-        "images": [partial(api.Run.predict, run, each) for each in (3, [3], run.to_frame())],
+        "images": [lambda: api.Run.predict(run, run.to_frame())],
         "compare": [lambda: api.Run.evaluate(run, compare=["runs/other"])],
         "runs": [lambda: api.report([run, 3])],
         "scores": [lambda: api.plots.roc_curve(run)],
