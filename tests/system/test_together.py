@@ -160,9 +160,7 @@ def test_data_split(commands: Server, phantom_data: Path, tmp_path: Path) -> Non
     orders = [
         ["data", "split", phantom_data, "--out", file, "--test", share] for share in (0.2, 0.4)
     ]
-    winner = the_winner(
-        both(commands, *orders), "m.csv exists already. Give another file, or --force"
-    )
+    winner = the_winner(both(commands, *orders), "m.csv exists already. Give another --out")
     assert [path.name for path in file.parent.iterdir()] == ["m.csv"]
     alone = tmp_path / "alone.csv"
     commands.run(*[alone if word == file else str(word) for word in orders[winner]])
