@@ -8,8 +8,12 @@ from collections.abc import Iterable
 import pandas as pd
 
 
-def html_table(table: pd.DataFrame, notes: Iterable[str] = (), *, title: str = "") -> str:
+def html_table(
+    table: pd.DataFrame, notes: Iterable[str] = (), *, title: str = "", number: str = "{:.4g}"
+) -> str:
     """Return a table as HTML, with a title above it and a line below it for each note.
+
+    Numbers that aren't whole are written in the format `number`.
 
     Examples
     --------
@@ -18,5 +22,5 @@ def html_table(table: pd.DataFrame, notes: Iterable[str] = (), *, title: str = "
     """
     above = f"<div><b>{html.escape(title)}</b></div>" if title else ""
     below = "".join(f"<div>{html.escape(note)}</div>" for note in notes)
-    number = "{:.4g}".format
-    return above + table.to_html(index=False, na_rep="", float_format=number, border=0) + below
+    page = table.to_html(index=False, na_rep="", float_format=number.format, border=0)
+    return above + page + below

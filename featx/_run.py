@@ -11,13 +11,10 @@ from typing import Literal, ParamSpec
 import pandas as pd
 
 from featx._arguments import wrong_type
-from featx._html import html_table
 from featx._progress import Progress, progress_of
 from featx.backbones import Backbone
 from featx.data import ReadingOptions
 from featx.errors import InputError
-from featx.evaluation import counts_in_words
-from featx.evaluation._metrics import metrics_frame
 from featx.evaluation._prevalence import require_share
 from featx.explain import Explanations, explain_images
 from featx.exporting import Export, export_onnx
@@ -44,7 +41,6 @@ from featx.scoring._evaluation import evaluate_scored
 from featx.scoring._labelled_data import Data
 from featx.scoring._run_names import names_of
 from featx_cache import Cache
-from featx_cache._text import printable
 
 P = ParamSpec("P")
 Images = str | Path | Iterable[str | Path]
@@ -390,35 +386,6 @@ class Run(FittedRun):
         >>> run.export_onnx("model.onnx").metadata["threshold"]  # doctest: +SKIP
         """
         return export_onnx(self, path, weights=weights, force=force)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the metrics out of fold, one row each, with the ends of their 95 % intervals."""
-        return metrics_frame(self.record.metrics["out_of_fold"])
-
-    def __repr__(self) -> str:
-        record, found = self.record, self.record.metrics["out_of_fold"]
-        return printable(
-            f"Run({self.path}: {record.head.name}, threshold {record.threshold:.6g}, out of fold "
-            f"recall {found['recall']:.3f}, accuracy {found['accuracy']:.3f})"
-        )
-
-    def _repr_html_(self) -> str:
-        record, found = self.record, self.record.metrics["out_of_fold"]
-        table = self.to_frame()
-        shown = table[table["metric"].isin(("recall", "accuracy", "specificity", "roc_auc"))]
-        notes = [
-            f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-            f"{record.accuracy_floor:g} out of fold.",
-            counts_in_words(found["confusion"], record.classes),
-        ]
-        if record.calibrated:
-            notes = [
-                f"Threshold {record.threshold:.6g}, calibrated on "
-                f"{record.calibrated['images']:,} images of another population. The metrics are "
-                "those of the training images, out of fold.",
-                *filter(None, [record.calibrated.get("advice"), record.calibrated.get("shift")]),
-            ]
-        return html_table(shown, notes, title=f"{record.head.name}, out of fold ({self.path})")
 
 
 def load_run(path: str | Path, trusted: Iterable[str] = ()) -> Run:

@@ -109,7 +109,7 @@ class Cache:
             f"<tr><th>{name}</th><td>{html.escape(printable(value))}</td></tr>"
             for name, value in facts.items()
         )
-        return f"<table>{rows}</table>{self.counts().to_html()}"
+        return f"<table>{rows}</table>{self.counts().to_html(border=0)}"
 
     def _backbone_name(self) -> str:
         backbone = self.spec.get("backbone") or {}
@@ -168,7 +168,8 @@ class Cache:
     def counts(self) -> pd.DataFrame:
         """Count images by split (rows) and class (columns)."""
         counts = pd.crosstab(self.images["split"], self.images["label"])
-        return counts.reindex(columns=list(self.classes), fill_value=0)
+        splits = sorted(counts.index, key=lambda name: (name != "train", name != "val", name))
+        return counts.reindex(index=splits, columns=list(self.classes), fill_value=0)
 
     def row_numbers(self, *, splits: tuple[str, ...] | None, copies: bool) -> NDArray[np.intp]:
         """Return row numbers of some splits, or of all for None, with or without augmented copies.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -153,8 +153,7 @@ class Metrics:
         )
 
     def _repr_html_(self) -> str:
-        table = self.to_frame()
-        return html_table(table.assign(metric=table["metric"].replace(METRIC_NAMES)), [repr(self)])
+        return metrics_html(self.to_frame(), [repr(self)])
 
 
 def metrics_frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
@@ -185,6 +184,18 @@ def metrics_frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
             "high": pd.Series([end.get("high") for end in ends], dtype=float),
         }
     )
+
+
+def metrics_html(table: pd.DataFrame, notes: Iterable[str], *, title: str = "") -> str:
+    """Return a table with a column ``metric`` as HTML, with display names and equal digits.
+
+    Examples
+    --------
+    >>> "<td>ROC AUC</td>" in metrics_html(metrics_frame({"roc_auc": 1.0}), [])
+    True
+    """
+    named = table.assign(metric=table["metric"].replace(METRIC_NAMES))
+    return html_table(named, notes, title=title, number="{:.4f}")
 
 
 def evaluate_scores(

@@ -9,13 +9,13 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from featx._html import html_table
 from featx._progress import Progress
 from featx._scores import Scores
 from featx._specs import require_known
 from featx.data import unknown_patients
 from featx.errors import FeatxError, InputError
 from featx.evaluation import Metrics, Shift, counts_in_words, evaluate_scores, plural
+from featx.evaluation._metrics import metrics_html
 from featx.populations._images_needed import advice_on_images
 from featx.populations._write_calibrated import SHOWN, require_other, summary, write_calibrated
 from featx.runs._fitted import FittedRun
@@ -130,7 +130,7 @@ class CalibrationReport:
 
     def _repr_html_(self) -> str:
         notes = [*self.in_words, *self.notes, self.left_out.sentence, self.unknown_patients]
-        return html_table(self.to_frame(), filter(None, notes), title=repr(self))
+        return metrics_html(self.to_frame(), filter(None, notes), title=repr(self))
 
 
 def calibrate(  # noqa: PLR0913

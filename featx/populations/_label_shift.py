@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from featx._html import html_table
 from featx._progress import Progress
 from featx._scores import Scores
 from featx.errors import InputError
 from featx.evaluation import Interval, Population, Shift, plural
 from featx.evaluation._clustered import clustered_interval, weighted_sum_interval
-from featx.evaluation._metrics import metrics_frame
+from featx.evaluation._metrics import metrics_frame, metrics_html
 from featx.evaluation._prevalence import predictive_intervals
 from featx.evaluation._resampling import bootstrap_intervals
 from featx.populations._unlabelled_images import UnlabelledImages, score_unlabelled
@@ -134,7 +133,7 @@ class LabelShiftReport:
         )
 
     def _repr_html_(self) -> str:
-        return html_table(self.to_frame(), self.notes, title=repr(self))
+        return metrics_html(self.to_frame(), self.notes, title=repr(self))
 
 
 def refuse_with_unlabelled(**labelled: object) -> None:

@@ -19,7 +19,8 @@ from featx.backbones._saved import SUFFIX
 from featx.backbones._spec import Precision
 from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
 from featx.errors import FeatxError, InputError, NotACacheError
-from featx.evaluation import Reference
+from featx.evaluation import Reference, counts_in_words
+from featx.evaluation._metrics import metrics_frame, metrics_html
 from featx.extraction._spec import embedding_fields
 from featx.heads import Head, load_head
 from featx.runs._files import RunFiles
@@ -27,7 +28,7 @@ from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_rec
 from featx.thresholds import Recalibration, learn_platt
 from featx_cache import Cache, LazyEmbeddings, open_cache
 from featx_cache._spreadsheets import as_path, as_text
-from featx_cache._text import first_line
+from featx_cache._text import first_line, printable
 from featx_cache.files import is_there
 
 T = TypeVar("T")
@@ -308,6 +309,36 @@ class FittedRun:
     def fitted_images(self) -> set[str]:
         """SHA-256 of the images that the run was fitted on."""
         return set(self.read(TRAINING_NAME, Path.read_text).split())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the metrics out of fold, one row each, with the ends of their 95 % intervals."""
+        return metrics_frame(self.record.metrics["out_of_fold"])
+
+    def __repr__(self) -> str:
+        record, found = self.record, self.record.metrics["out_of_fold"]
+        return printable(
+            f"{type(self).__name__}({self.path}: {record.head.name}, threshold "
+            f"{record.threshold:.6g}, out of fold recall {found['recall']:.3f}, "
+            f"accuracy {found['accuracy']:.3f})"
+        )
+
+    def _repr_html_(self) -> str:
+        record, found = self.record, self.record.metrics["out_of_fold"]
+        table = self.to_frame()
+        shown = table[table["metric"].isin(("recall", "accuracy", "specificity", "roc_auc"))]
+        notes = [
+            f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
+            f"{record.accuracy_floor:g} out of fold.",
+            counts_in_words(found["confusion"], record.classes),
+        ]
+        if record.calibrated:
+            notes = [
+                f"Threshold {record.threshold:.6g}, calibrated on "
+                f"{record.calibrated['images']:,} images of another population. The metrics are "
+                "those of the training images, out of fold.",
+                *filter(None, [record.calibrated.get("advice"), record.calibrated.get("shift")]),
+            ]
+        return metrics_html(shown, notes, title=f"{record.head.name}, out of fold ({self.path})")
 
 
 def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:

@@ -136,6 +136,8 @@ class RunRecord(BaseModel):
     def __repr__(self) -> str:
         return f"RunRecord({self.head.name}, threshold {self.threshold:.6g}, {self.created})"
 
+    __str__ = __repr__  # pydantic has all fields in it
+
     @field_validator("files")
     @classmethod
     def _beside_it(cls, files: dict[str, str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from featx._html import html_table
 from featx._scores import Scores
 from featx.evaluation import (
     Metrics,
@@ -21,6 +20,7 @@ from featx.evaluation import (
     evaluate_subgroups,
     plural,
 )
+from featx.evaluation._metrics import metrics_html
 from featx.runs._fitted import FittedRun
 from featx.scoring._comparison import RunComparison
 from featx.scoring._left_out import LeftOut
@@ -140,7 +140,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         title = f"{self.run.record.head.name} on {self.split} of {self.data}"
-        return html_table(self.to_frame(), self.notes, title=title)
+        return metrics_html(self.to_frame(), self.notes, title=title)
 
 
 def evaluate_scored(

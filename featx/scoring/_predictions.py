@@ -164,7 +164,7 @@ class Predictions(Sequence[Prediction]):
         return len(self._rows)
 
     def __repr__(self) -> str:
-        return f"Predictions({self.counts.in_words})"
+        return f"Predictions({' '.join(self.notes[: 1 + bool(self.counts.failed)])})"
 
     @property
     def warning(self) -> str:

@@ -173,6 +173,7 @@ class TestToNumpyAndFrames:
 
     def test_a_cache_shows_what_it_holds(self, cache: Cache) -> None:
         assert repr(cache) == "Cache(none, 6 images, 14 embeddings of 3x3x8 float16)"
+        assert cache.counts().index.tolist() == ["train", "val", "test"]
         html = cache._repr_html_()
         assert "<td>up to 2</td>" in html
         assert "<th>train</th>" in html

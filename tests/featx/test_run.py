@@ -113,7 +113,7 @@ class TestEvaluating:
         assert table.loc["recall", "low"] == found.metrics.intervals["recall"].low
         html = found._repr_html_()
         assert found.in_words in html
-        assert "<td>recall</td>" in html
+        assert "<td>recall (sensitivity)</td>" in html
 
     def test_runs_are_compared(self, run: featx.Run, cache: Cache, tmp_path: Path) -> None:
         other = featx.fit(cache, "knn", tmp_path / "knn", accuracy_floor=0.5, progress=False)
@@ -162,7 +162,8 @@ class TestPredicting:
         assert table["path"].tolist() == [p.path for p in found]
         assert table["score"].isna().tolist() == [True, False]
         assert (found.counts.images, found.counts.failed) == (2, 1)
-        assert repr(found) == f"Predictions({found.counts.in_words})"
+        said = f"{found.counts.in_words} 1 of 2 files could not be scored: see the column error."
+        assert repr(found) == f"Predictions({said})"
         html = found._repr_html_()
         for words in (found.counts.in_words, "1 of 2 files could not be", "1 .txt", "&lt;b&gt;"):
             assert words in html
@@ -220,8 +221,10 @@ def test_it_prints_its_threshold_and_its_metrics(run: featx.Run) -> None:
     assert repr(run).startswith(f"Run({run.path}: logreg, threshold {run.record.threshold:.6g}, ")
     assert f"recall {recall:.3f}" in repr(run)
     html = run._repr_html_()
-    for words in ("<td>roc_auc</td>", "sick (PNEUMONIA) missed", "accuracy ≥ 0.6 out of fold"):
+    for words in ("<td>ROC AUC</td>", "sick (PNEUMONIA) missed", "accuracy ≥ 0.6 out of fold"):
         assert words in html
+    assert f"<td>{recall:.4f}</td>" in html
+    assert str(run.record) == repr(run.record)
 
 
 def test_a_name_that_a_terminal_would_obey_is_printed_without(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.folds import use_two_folds
 def value(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """A report of two runs with long and hostile names, their images there."""
     folder = tmp_path_factory.mktemp("browser")
-    cache = open_cache(tiny_cache)
+    cache = open_cache(shutil.copytree(tiny_cache, folder / "embeddings_of_our_hospital"))
     settings = {"architecture": "gap", "epochs": 2, "precision": "float32"}
     keras = HeadSpec.choose("keras", settings=settings)
     with pytest.MonkeyPatch.context() as patch:
