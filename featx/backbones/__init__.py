@@ -3,13 +3,14 @@
 from featx.backbones._backbone import Backbone, load_backbone
 from featx.backbones._catalog import BackboneEntry, describe_backbones
 from featx.backbones._registry import list_backbones
-from featx.backbones._spec import BackboneSpec
+from featx.backbones._spec import BackboneSpec, EmbeddingPart
 from featx.backbones._standardization import StandardizationSpec
 
 __all__ = [
     "Backbone",
     "BackboneEntry",
     "BackboneSpec",
+    "EmbeddingPart",
     "StandardizationSpec",
     "describe_backbones",
     "list_backbones",

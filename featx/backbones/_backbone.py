@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from featx._memory_limit import NETWORK_BYTES, require_address_space
 from featx.backbones._device import placement, resolve_device
 from featx.backbones._embedding_layer import cut_at
+from featx.backbones._forward import Embed, ForwardPass
 from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._precision import PrecisionChoice, resolve_precision
 from featx.backbones._registry import architecture
@@ -68,9 +70,8 @@ class Backbone:
     recipe: BackboneRecipe
     device: str
     channels: int
-    _compose: Any
-    _trace: Any
-    _forward: Any
+    _steps: ForwardPass
+    _forward: Embed
     standardization: Standardization | None = None
 
     def __repr__(self) -> str:
@@ -109,7 +110,7 @@ class Backbone:
         import tensorflow as tf
 
         try:
-            return np.asarray(self._forward(images).numpy())
+            return self._forward(images)
         except tf.errors.ResourceExhaustedError as error:
             raise OutOfMemoryError(
                 f"a forward pass over {len(images)} images is too much for {self.device}'s memory",
@@ -118,18 +119,18 @@ class Backbone:
 
     def as_tensors(self, images: Any) -> Any:
         """Do what `embed` does with tensors, as a part of a larger TensorFlow graph."""
-        return self._compose(standardization=self.standardization)(images)
+        return self._steps.compose(self.standardization)(images)
 
     def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the network's input of shape (rows, input_size, input_size, channels), float32.
 
         It takes the same images as `embed`. No standardization is done.
         """
-        return np.asarray(self._preparation(images).numpy(), np.float32)
+        return self._preparation(images)
 
     @cached_property
-    def _preparation(self) -> Any:
-        return self._trace(network=None, standardization=None)
+    def _preparation(self) -> Embed:
+        return self._steps.trace_input()
 
     def with_standardization(self, standardization: Standardization, file: Path) -> Backbone:
         """Return the same network with a standardized input. Other processes find it in `file`."""
@@ -138,7 +139,7 @@ class Backbone:
             spec=self.spec.model_copy(update={"standardization": standardization.spec}),
             recipe=self.recipe.model_copy(update={"standardization": str(file.resolve())}),
             standardization=standardization,
-            _forward=self._trace(standardization=standardization),
+            _forward=self._steps.trace(standardization),
         )
 
 
@@ -213,16 +214,21 @@ def load_backbone(  # noqa: PLR0913
         network, layer, shape = cut_at(model, layer, input_size)
         network.trainable = False
         takes = int(network.inputs[0].shape[-1])
-        steps = _Steps(takes, own_preprocess, preprocess, input_size, where)
-        compose = partial(_composed, steps, network=network)
-        trace = partial(_traced, steps, network=network)
-        forward = trace(standardization=None)
+        steps = ForwardPass(
+            channels=takes,
+            input_size=input_size,
+            preprocess=_preprocessing(preprocess, own_preprocess),
+            device=where,
+            keras_network=network,
+        )
+        forward = steps.trace(None)
     in_file = weights not in ("imagenet", "random")
     recipe = BackboneRecipe(
         name=str(saved or architecture(name).name),
         weights=str(Path(weights).resolve()) if in_file else weights,
         input_size=input_size,
         preprocess=preprocess,
+        runtime="tensorflow",
         precision=chosen,
         seed=seed,
         layer=layer,
@@ -240,13 +246,14 @@ def load_backbone(  # noqa: PLR0913
         preprocess=preprocess,
         precision=chosen,
     )
-    return Backbone(spec, shape, reason, recipe, where, takes, compose, trace, forward)
+    return Backbone(spec, shape, reason, recipe, where, takes, steps, forward)
 
 
 def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
     """Load a backbone as another process did, here on a device of its own if one is given."""
     options = recipe.model_dump() | ({} if device is None else {"device": device})
     file = options.pop("standardization")
+    options.pop("runtime")
     backbone = load_backbone(**options)
     if not file:
         return backbone
@@ -271,6 +278,13 @@ def _build_named(
         keras.mixed_precision.set_dtype_policy(before)
 
 
+def _preprocessing(kind: Preprocess, own: Any) -> Callable[[Any], Any]:
+    """Return the preprocessing of a batch of tensors of a kind."""
+    if kind == "imagenet":
+        return cast("Callable[[Any], Any]", own)
+    return (lambda images: images / 255.0) if kind == "rescale" else (lambda images: images)
+
+
 def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
     """Refuse options that a saved model decides by itself."""
     if weights != "imagenet":
@@ -280,64 +294,3 @@ def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
             "`preprocess` imagenet is for the networks of keras.applications",
             "Give `preprocess` rescale or none, as the saved model was trained.",
         )
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """Steps from images to a network's input: its channels, and its preprocessing."""
-
-    channels: int
-    own_preprocess: Any
-    preprocess: Preprocess
-    input_size: int
-    device: str
-
-    def prepare(self, images: Any) -> Any:
-        import tensorflow as tf
-
-        # Grey images travel in one channel and are tripled only here.
-        if images.shape[-1] < self.channels:
-            images = tf.repeat(images, self.channels, axis=-1)
-        elif images.shape[-1] > self.channels:
-            images = tf.image.rgb_to_grayscale(images)
-        if self.preprocess == "rescale":
-            return images / 255.0
-        return self.own_preprocess(images) if self.preprocess == "imagenet" else images
-
-
-def _composed(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
-    """Compose the forward pass. Without a network it returns the network's input."""
-    import tensorflow as tf
-
-    @own_keras_settings()
-    def forward(images: Any) -> Any:
-        images = steps.prepare(images)
-        if standardization is not None:
-            images = standardization.apply(images)
-        if network is not None:
-            images = network(images, training=False)
-        return tf.cast(images, tf.float32)
-
-    return forward
-
-
-def _traced(steps: _Steps, *, network: Any, standardization: Standardization | None) -> Any:
-    """Trace the forward pass for grey and for colour images, for batches of any length."""
-    import tensorflow as tf
-
-    size = steps.input_size
-    forward = _composed(steps, network=network, standardization=standardization)
-
-    def trace(channels: int) -> Any:
-        # The batch has any length, so that a short last batch is not traced anew.
-        images = tf.TensorSpec((None, size, size, channels), tf.float32)
-        return tf.function(forward, input_signature=[images]).get_concrete_function()
-
-    with placement(steps.device):
-        traced = {channels: trace(channels) for channels in (1, 3)}
-
-    def run(images: NDArray[np.float32]) -> Any:
-        with placement(steps.device):
-            return traced[images.shape[-1]](tf.constant(images))
-
-    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -12,10 +13,37 @@ from featx.backbones._standardization import StandardizationSpec
 Precision = Literal["float32", "bfloat16", "float16"]
 Preprocess = Literal["imagenet", "rescale", "none"]
 WeightsKind = Literal["trained", "random"]
+Runtime = Literal["tensorflow", "ncnn", "onnxruntime"]
 
 LARGEST_INPUT = 4096
 DEFAULT_INPUT = 300
 """Input size of the study, in pixels. An embedding of VGG19 is then 9x9x512."""
+
+
+class EmbeddingPart(Spec):
+    """One of several outputs of a network that make an embedding together.
+
+    Attributes
+    ----------
+    name
+        Name of the layer or output.
+    shape
+        Its shape for one image.
+
+    Examples
+    --------
+    >>> from featx.backbones import EmbeddingPart
+    >>> EmbeddingPart(name="block4_pool", shape=(18, 18, 512)).size
+    165888
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of its values."""
+        return math.prod(self.shape)
 
 
 class BackboneSpec(Spec):
@@ -45,6 +73,11 @@ class BackboneSpec(Spec):
         Number format of the forward pass.
     standardization
         Standardization of the preprocessed image. None is nothing.
+    runtime
+        Library of the forward pass. Its last digits are its own.
+    parts
+        Outputs that an embedding is made of, the main one first, if there are several. The
+        embedding is then the vector of them all. Empty is the one output of `layer`.
 
     Examples
     --------
@@ -60,7 +93,7 @@ class BackboneSpec(Spec):
     ('imagenet', 64)
     """
 
-    added: ClassVar[frozenset[str]] = frozenset({"standardization"})
+    added: ClassVar[frozenset[str]] = frozenset({"standardization", "runtime", "parts"})
 
     name: str
     architecture_sha256: str | None = None
@@ -72,13 +105,15 @@ class BackboneSpec(Spec):
     preprocess: Preprocess = "imagenet"
     precision: Precision = "float32"
     standardization: StandardizationSpec | None = None
+    runtime: Runtime = "tensorflow"
+    parts: tuple[EmbeddingPart, ...] = ()
 
 
 class BackboneRecipe(Spec):
     """Arguments of `load_backbone` with which another process loads the same backbone.
 
-    Paths are absolute, and precision and layer are named. Only the GPU is left open, because each
-    process may see another one. ``cpu`` stays ``cpu``.
+    Paths are absolute, and runtime, precision and layer are named. Only the GPU is left open,
+    because each process may see another one. ``cpu`` stays ``cpu``.
     `standardization` is the path of a file, or empty.
     """
 
@@ -86,6 +121,7 @@ class BackboneRecipe(Spec):
     weights: str
     input_size: int
     preprocess: Preprocess
+    runtime: Runtime
     precision: Precision
     seed: int
     layer: str

@@ -146,14 +146,10 @@ class TestFreshCache:
     def test_values_beyond_float16_are_its_largest_and_not_infinite(
         self, small_data: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
-        class Huge:
-            def __init__(self, rows: int) -> None:
-                self.values = np.full((rows, 1, 1, 512), 1e6, np.float32)
+        def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.full((len(images), 1, 1, 512), 1e6, np.float32)
 
-            def numpy(self) -> NDArray[np.float32]:
-                return self.values
-
-        huge = dataclasses.replace(tiny_backbone, _forward=lambda images: Huge(len(images)))
+        huge = dataclasses.replace(tiny_backbone, _forward=forward)
         run(small_data, tmp_path / "cache", huge)
         assert (everything(tmp_path / "cache")[1] == np.finfo(np.float16).max).all()
 
