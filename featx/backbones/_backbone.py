@@ -16,8 +16,15 @@ from featx.backbones._device import placement, resolve_device
 from featx.backbones._embedding_layer import cut_at
 from featx.backbones._forward import Embed, ForwardPass
 from featx.backbones._layer_numbers import fresh_layer_numbers
-from featx.backbones._precision import PrecisionChoice, resolve_precision
+from featx.backbones._ncnn_layers import NotConvertibleError
+from featx.backbones._precision import PrecisionChoice
 from featx.backbones._registry import architecture
+from featx.backbones._runtime import (
+    Arithmetic,
+    RuntimeChoice,
+    convert_to_ncnn,
+    resolve_runtime,
+)
 from featx.backbones._saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
 from featx.backbones._settings import own_keras_settings
 from featx.backbones._spec import (
@@ -79,8 +86,14 @@ class Backbone:
         untrained = " with random weights" if spec.weights == "random" else ""
         return (
             f"Backbone({spec.name}{untrained} at {spec.input_size}x{spec.input_size}, "
-            f"embedding {shape} from {spec.layer}, {spec.precision} on {self.device})"
+            f"embedding {shape} from {spec.layer}, {spec.precision} by {spec.runtime} on "
+            f"{self.device})"
         )
+
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether the other images of a batch change an embedding's last digits."""
+        return self._steps.network is None or self._steps.network.depends_on_batch
 
     @property
     def weights_location(self) -> str:
@@ -154,6 +167,7 @@ def load_backbone(  # noqa: PLR0913
     seed: int = 0,
     layer: str | None = None,
     device: str = "auto",
+    runtime: RuntimeChoice = "auto",
 ) -> Backbone:
     """Build a frozen backbone: a network of ``keras.applications``, or a saved model.
 
@@ -179,12 +193,16 @@ def load_backbone(  # noqa: PLR0913
         Name of the layer whose output is the embedding. None is the last before the top.
     device
         ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``.
+    runtime
+        Library that computes the network: ``tensorflow`` or ``ncnn``. ``auto`` takes ncnn on a CPU
+        without bfloat16 arithmetic, if it can compute the network. Embeddings differ by less than
+        0.0005 of the largest value, and only equal runtimes fill a cache together.
 
     Raises
     ------
     InputError, WeightsError
-        If the name, layer or device is unknown, the network can't take the input size, a weights
-        file is missing or doesn't fit, or a download fails.
+        If the name, layer or device is unknown, the network can't take the input size, the runtime
+        can't compute it, a weights file is missing or doesn't fit, or a download fails.
     OutOfMemoryError
         If a limit allows the process too little memory.
 
@@ -192,15 +210,16 @@ def load_backbone(  # noqa: PLR0913
     --------
     >>> import featx
     >>> featx.load_backbone("vgg19")  # doctest: +SKIP
-    Backbone(vgg19 at 300x300, embedding 9x9x512 from block5_pool, bfloat16 on cpu)
+    Backbone(vgg19 at 300x300, embedding 9x9x512 from block5_pool, float32 by ncnn on cpu)
     >>> featx.load_backbone("resnet50", input_size=224, weights="random")  # doctest: +SKIP
     Backbone(resnet50 with random weights at 224x224, embedding 7x7x2048 from ...)
     """
     if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
         raise InputError(f"`input_size` {input_size} is not between 1 and {LARGEST_INPUT} pixels")
     require_address_space(NETWORK_BYTES)
-    where = resolve_device(device)
-    chosen, reason = resolve_precision(precision, where)
+    where = resolve_device("cpu" if runtime == "ncnn" and device == "auto" else device)
+    arithmetic = resolve_runtime(runtime, precision, where, name)
+    chosen = arithmetic.precision
     saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None
     with placement(where):
         if saved is None:
@@ -213,6 +232,16 @@ def load_backbone(  # noqa: PLR0913
         preprocess = preprocess or ("none" if saved else "imagenet")
         network, layer, shape = cut_at(model, layer, input_size)
         network.trainable = False
+        other = None
+        if arithmetic.runtime == "ncnn":
+            try:
+                other = convert_to_ncnn(network, input_size)
+            except NotConvertibleError as error:
+                if runtime == "ncnn":
+                    raise InputError(
+                        f"ncnn can't compute {model.name}: {error}", "Give `runtime` tensorflow."
+                    ) from error
+                arithmetic = Arithmetic("tensorflow", "float32", f"{arithmetic.reason}; {error}")
         takes = int(network.inputs[0].shape[-1])
         steps = ForwardPass(
             channels=takes,
@@ -220,6 +249,7 @@ def load_backbone(  # noqa: PLR0913
             preprocess=_preprocessing(preprocess, own_preprocess),
             device=where,
             keras_network=network,
+            network=other,
         )
         forward = steps.trace(None)
     in_file = weights not in ("imagenet", "random")
@@ -228,7 +258,7 @@ def load_backbone(  # noqa: PLR0913
         weights=str(Path(weights).resolve()) if in_file else weights,
         input_size=input_size,
         preprocess=preprocess,
-        runtime="tensorflow",
+        runtime=arithmetic.runtime,
         precision=chosen,
         seed=seed,
         layer=layer,
@@ -245,15 +275,15 @@ def load_backbone(  # noqa: PLR0913
         input_size=input_size,
         preprocess=preprocess,
         precision=chosen,
+        runtime=arithmetic.runtime,
     )
-    return Backbone(spec, shape, reason, recipe, where, takes, steps, forward)
+    return Backbone(spec, shape, arithmetic.reason, recipe, where, takes, steps, forward)
 
 
 def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbone:
     """Load a backbone as another process did, here on a device of its own if one is given."""
     options = recipe.model_dump() | ({} if device is None else {"device": device})
     file = options.pop("standardization")
-    options.pop("runtime")
     backbone = load_backbone(**options)
     if not file:
         return backbone
