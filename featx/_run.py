@@ -330,7 +330,7 @@ class Run(FittedRun):
                 force=force,
                 progress=progress,
             )
-        return load_run(run, self.trusted)
+        return Run(run, self.trusted, self.runtime)
 
     def shift_protocol(
         self,
@@ -388,7 +388,12 @@ class Run(FittedRun):
         return export_onnx(self, path, weights=weights, force=force)
 
 
-def load_run(path: str | Path, trusted: Iterable[str] = ()) -> Run:
+def load_run(
+    path: str | Path,
+    trusted: Iterable[str] = (),
+    *,
+    runtime: Literal["tensorflow", "ncnn"] | None = None,
+) -> Run:
     """Open a run directory that `featx.fit` wrote.
 
     Parameters
@@ -398,6 +403,10 @@ def load_run(path: str | Path, trusted: Iterable[str] = ()) -> Run:
     trusted
         Types that the head may hold besides those that featx knows. See `featx.heads.load_head`.
         Name only types whose code you know.
+    runtime
+        Library that computes the backbone for `Run.predict`, `Run.evaluate`, `Run.calibrate` and
+        `Run.explain`. None is the one that made the run's embeddings. In float32 the embeddings of
+        two runtimes differ by less than 0.0005 of the largest value.
 
     Raises
     ------
@@ -409,7 +418,7 @@ def load_run(path: str | Path, trusted: Iterable[str] = ()) -> Run:
     >>> run = featx.load_run("runs/logreg")  # doctest: +SKIP
     >>> run.record.threshold  # doctest: +SKIP
     """
-    return Run(path, trusted)
+    return Run(path, trusted, runtime)
 
 
 def as_run(verb: Callable[P, FittedRun]) -> Callable[P, Run]:
@@ -418,7 +427,7 @@ def as_run(verb: Callable[P, FittedRun]) -> Callable[P, Run]:
     @functools.wraps(verb)
     def run(*args: P.args, **options: P.kwargs) -> Run:
         made = verb(*args, **options)
-        return Run(made.path, made.trusted)
+        return Run(made.path, made.trusted, made.runtime)
 
     run.__doc__ = (verb.__doc__ or "").replace("FittedRun", "Run")
     return run

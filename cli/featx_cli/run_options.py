@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,14 @@ ReplaceRunOption = Annotated[
 WeightsOption = Annotated[
     str | None,
     typer.Option(help="Place of the backbone's weights, if they were moved since the fit."),
+]
+RuntimeOption = Annotated[
+    Literal["tensorflow", "ncnn"] | None,
+    typer.Option(
+        help="Library that computes the backbone. Default: the one that made the run's embeddings. "
+        "In float32 the embeddings of the two differ by less than 0.0005 of the largest value.",
+        show_default=False,
+    ),
 ]
 EmbeddingsOption = Annotated[
     Path | None,

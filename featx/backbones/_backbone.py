@@ -30,6 +30,7 @@ from featx.backbones._settings import own_keras_settings
 from featx.backbones._spec import (
     DEFAULT_INPUT,
     LARGEST_INPUT,
+    RUNTIME_NAMES,
     BackboneRecipe,
     BackboneSpec,
     Precision,
@@ -86,7 +87,8 @@ class Backbone:
         untrained = " with random weights" if spec.weights == "random" else ""
         return (
             f"Backbone({spec.name}{untrained} at {spec.input_size}x{spec.input_size}, "
-            f"embedding {shape} from {spec.layer}, {spec.precision} by {spec.runtime} on "
+            f"embedding {shape} from {spec.layer}, {spec.precision} by "
+            f"{RUNTIME_NAMES[spec.runtime]} on "
             f"{self.device})"
         )
 

@@ -77,7 +77,7 @@ def _require_ncnn(precision: PrecisionChoice, device: str) -> None:
         )
     if not is_installed():
         raise InputError(
-            "`runtime` ncnn needs ncnn, which isn't installed",
+            "ncnn, which is to compute the backbone, isn't installed",
             "Install it with `pip install ncnn`, or give `runtime` tensorflow. Its embeddings "
             "differ by less than 0.0005 of the largest value.",
             parameter="runtime",

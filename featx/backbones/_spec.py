@@ -14,6 +14,11 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Preprocess = Literal["imagenet", "rescale", "none"]
 WeightsKind = Literal["trained", "random"]
 Runtime = Literal["tensorflow", "ncnn", "onnxruntime"]
+RUNTIME_NAMES: dict[Runtime, str] = {
+    "tensorflow": "TensorFlow",
+    "ncnn": "ncnn",
+    "onnxruntime": "ONNX Runtime",
+}
 
 LARGEST_INPUT = 4096
 DEFAULT_INPUT = 300

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featx._specs import require_equal
+from featx.backbones._precision import PrecisionChoice
+from featx.backbones._runtime import RuntimeChoice
 from featx.backbones._standardization import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, FeatxError, InputError
 from featx.extraction._spec import ExtractionSpec
@@ -94,6 +96,21 @@ def agree_on_spec(folder: Path, spec: ExtractionSpec) -> None:
             )
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(mine, indent=2) + "\n")
+
+
+def runtime_of(folder: str | Path, precision: PrecisionChoice) -> RuntimeChoice:
+    """Return the runtime that a cache was begun with, so that it is filled with the same one.
+
+    ``auto`` if there is no cache yet, or another number format is asked for than the runtime has.
+    """
+    written = _read_json(Path(folder) / SPEC_NAME)
+    backbone = written.get("backbone") if isinstance(written, dict) else None
+    if not isinstance(backbone, dict):
+        return "auto"
+    if backbone.get("runtime", "tensorflow") == "tensorflow":
+        return "tensorflow"
+    ncnn = backbone["runtime"] == "ncnn" and precision in ("auto", "float32")
+    return "ncnn" if ncnn else "auto"
 
 
 def keep_standardization(folder: Path, standardization: Standardization) -> None:

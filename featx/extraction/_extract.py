@@ -11,9 +11,11 @@ from featx._silence import import_tensorflow
 from featx._specs import spec_errors
 from featx.backbones import Backbone, StandardizationSpec, load_backbone
 from featx.backbones._precision import PrecisionChoice
+from featx.backbones._runtime import RuntimeChoice
 from featx.backbones._spec import Preprocess
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError, NotACacheError
+from featx.extraction._cache_folder import runtime_of
 from featx.extraction._extract_images import ExtractionOptions, extract_images
 from featx.extraction._plan import CopiesOf
 from featx.extraction._spec import StorageDtype
@@ -37,6 +39,7 @@ def extract(  # noqa: PLR0913
     preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     device: str = "auto",
+    runtime: RuntimeChoice = "auto",
     augmentation: AugmentationSpec | str = "study",
     copies: int | None = None,
     copies_of: CopiesOf = "train",
@@ -61,9 +64,9 @@ def extract(  # noqa: PLR0913
         Folder to fill. It is created if it is missing.
     backbone
         Name of a network of ``keras.applications``, path of a ``.keras`` file, or a network that
-        `load_backbone` made, which has the next six parameters already.
-    weights, input_size, layer, preprocess, precision, device
-        See `load_backbone`.
+        `load_backbone` made, which has the next seven parameters already.
+    weights, input_size, layer, preprocess, precision, device, runtime
+        See `load_backbone`. The `runtime` of a cache that was begun goes on.
     augmentation
         Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``study``,
         ``chest`` (gentle, without mirroring) or ``none``.
@@ -131,11 +134,12 @@ def extract(  # noqa: PLR0913
             seed=seed,
             layer=layer,
             device=device,
+            runtime=runtime_of(cache, precision) if runtime == "auto" else runtime,
         )
-    elif (weights, input_size, layer, preprocess, precision, device) != _DEFAULT_CHOICES:
+    elif (weights, input_size, layer, preprocess, precision, device, runtime) != _DEFAULT_CHOICES:
         raise InputError(
-            "a loaded backbone has its own weights, input size, layer, preprocessing, precision "
-            "and device",
+            "a loaded backbone has its own weights, input size, layer, preprocessing, precision, "
+            "device and runtime",
             "Leave them out, or give `backbone` a name.",
             parameter="backbone",
         )
@@ -160,7 +164,7 @@ def extract(  # noqa: PLR0913
     return open_cache(cache)
 
 
-_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto")
+_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto", "auto")
 """Parameters of a backbone that nobody has chosen."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from featx.backbones._standardization import STANDARDIZATION_NAME, load_standard
 from featx.errors import FeatxError, InputError, NotACacheError
 from featx.evaluation import Reference, counts_in_words
 from featx.evaluation._metrics import metrics_frame, metrics_html
+from featx.extraction import ExtractionSpec
 from featx.extraction._spec import embedding_fields
 from featx.heads import Head, load_head
 from featx.runs._files import RunFiles
@@ -43,6 +44,9 @@ class FittedRun:
         Directory of the run.
     trusted
         Types that the head may hold besides those that featx knows. See `featx.heads.load_head`.
+    runtime
+        Library that computes the backbone. None is the one that made the run's embeddings. Another
+        one's differ a little.
 
     Examples
     --------
@@ -50,8 +54,13 @@ class FittedRun:
     >>> run.record.threshold, run.head.classes_  # doctest: +SKIP
     """
 
-    def __init__(self, path: str | Path, trusted: Iterable[str] = ()) -> None:
-        self.path, self.trusted = Path(path), names_of_types(trusted)
+    def __init__(
+        self,
+        path: str | Path,
+        trusted: Iterable[str] = (),
+        runtime: Literal["tensorflow", "ncnn"] | None = None,
+    ) -> None:
+        self.path, self.trusted, self.runtime = Path(path), names_of_types(trusted), runtime
         self.record = read_record(self.path)
         self._files = RunFiles(self.path.absolute(), self.record)
 
@@ -70,6 +79,16 @@ class FittedRun:
         >>> run.head.predict_proba(X)[:, 1] >= run.record.threshold  # doctest: +SKIP
         """
         return self.read(self.record.head_file, partial(load_head, trusted=self.trusted))
+
+    @cached_property
+    def extraction(self) -> ExtractionSpec:
+        """Spec of the embeddings that it scores, which are of the `runtime` that was asked for."""
+        spec = self.record.extraction
+        if self.runtime is None or self.runtime == spec.backbone.runtime:
+            return spec
+        # Both ways, float32 is what the two have in common.
+        other = {"runtime": self.runtime, "precision": "float32"}
+        return spec.model_copy(update={"backbone": spec.backbone.model_copy(update=other)})
 
     def file(self, name: str) -> Path:
         """Return the path of a file of the run. See `RunFiles.path`."""
@@ -241,7 +260,7 @@ class FittedRun:
         InputError
             If the classes differ.
         """
-        mine, copies = self.record.extraction.model_dump(mode="json"), bool(self.record.tta)
+        mine, copies = self.extraction.model_dump(mode="json"), bool(self.record.tta)
         require_equal(
             f"the run {self.path} doesn't fit the cache {cache.path}",
             embedding_fields(mine, copies=copies),
@@ -265,8 +284,8 @@ class FittedRun:
         weights
             Place of its weights. None looks where they were.
         precision
-            Precision of its arithmetic. None is what the embeddings were made with. Others differ a
-            little.
+            Precision of its arithmetic in TensorFlow. None is what the embeddings were made with.
+            Others differ a little.
 
         Raises
         ------
@@ -275,9 +294,9 @@ class FittedRun:
         InputError, WeightsError
             If they aren't there, or can't be loaded.
         """
-        spec = self.record.extraction.backbone
+        spec = self.extraction.backbone
         if precision is not None:
-            spec = spec.model_copy(update={"precision": precision})
+            spec = spec.model_copy(update={"precision": precision, "runtime": "tensorflow"})
         location = weights or self.record.weights
         saved = spec.architecture_sha256 is not None
         if saved and not location.endswith(SUFFIX):
@@ -293,6 +312,7 @@ class FittedRun:
             precision=spec.precision,
             seed=spec.weights_seed or 0,
             layer=spec.layer,
+            runtime="ncnn" if spec.runtime == "ncnn" else "tensorflow",
         )
         if spec.standardization is not None:
             file = self.file(STANDARDIZATION_NAME)

@@ -62,14 +62,14 @@ def embed_for_runs(
                 caches.append(caches[first])
                 continue
             own_folder = folder if alike else folder / name.replace("/", "-")
-            own = run.record.extraction.backbone == runs[0].record.extraction.backbone
+            own = run.extraction.backbone == runs[0].extraction.backbone
             caches.append(_embed(run, manifest, own_folder, weights if own else None, progress))
         yield caches
 
 
 def _kind(run: FittedRun) -> dict[str, Any]:
     """Return everything that decides which embeddings a run needs."""
-    spec = run.record.extraction.model_dump(mode="json")
+    spec = run.extraction.model_dump(mode="json")
     copies = run.record.tta
     return embedding_fields(spec, copies=bool(copies)) | {"copies": copies}
 
@@ -77,7 +77,7 @@ def _kind(run: FittedRun) -> dict[str, Any]:
 def _embed(
     run: FittedRun, manifest: Manifest, folder: Path, weights: str | None, progress: Progress
 ) -> Cache:
-    spec = run.record.extraction
+    spec = run.extraction
     report = extract_images(
         manifest,
         folder,

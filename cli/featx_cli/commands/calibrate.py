@@ -20,6 +20,7 @@ from featx_cli.run_options import (
     KeepKnownPatientsOption,
     ReplaceRunOption,
     RunArgument,
+    RuntimeOption,
     WeightsOption,
 )
 from featx_cli.tensorflow import import_quietly
@@ -85,6 +86,7 @@ def calibrate(
     force: ReplaceRunOption = False,
     cache: EmbeddingsOption = None,
     weights: WeightsOption = None,
+    runtime: RuntimeOption = None,
     *,
     reading: ReadingOptions,
     keep_known_patients: KeepKnownPatientsOption = False,
@@ -101,7 +103,7 @@ def calibrate(
     from featx.populations._label_shift import refuse_with_unlabelled
     from featx.scoring import ScoringOptions
 
-    opened = load_run(run)
+    opened = load_run(run, runtime=runtime)
     options = ScoringOptions(
         split=split,
         keep_known_patients=keep_known_patients,

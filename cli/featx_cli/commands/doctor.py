@@ -17,7 +17,17 @@ from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx doctor"
-PACKAGES = ("tensorflow", "keras", "scikit-learn", "numpy", "h5py", "optuna", "pillow", "skops")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "ncnn",
+    "scikit-learn",
+    "numpy",
+    "h5py",
+    "optuna",
+    "pillow",
+    "skops",
+)
 
 
 def doctor() -> None:
@@ -47,14 +57,20 @@ def _package(name: str) -> tuple[str, str, str]:
 
 
 def _processor() -> tuple[str, str, str]:
-    from featx.backbones._precision import resolve_precision
+    from featx.backbones._device import resolve_device
+    from featx.backbones._runtime import resolve_runtime
+    from featx.backbones._spec import RUNTIME_NAMES
 
     try:
         import_quietly()
-        precision, reason = resolve_precision("auto")
+        found = resolve_runtime("auto", "auto", resolve_device("auto"))
     except ImportError:
         return "forward pass", "TensorFlow can't be imported", "missing"
-    return f"forward pass ({os.cpu_count()} CPUs)", f"{precision}: {reason}", "ok"
+    return (
+        f"forward pass ({os.cpu_count()} CPUs)",
+        f"{found.precision} by {RUNTIME_NAMES[found.runtime]}: {found.reason}",
+        "ok",
+    )
 
 
 def _memory() -> tuple[str, str, str]:

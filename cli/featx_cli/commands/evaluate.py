@@ -20,6 +20,7 @@ from featx_cli.run_options import (
     EmbeddingsOption,
     KeepKnownPatientsOption,
     RunArgument,
+    RuntimeOption,
     WeightsOption,
 )
 from featx_cli.shift_protocol import evaluate_protocol
@@ -110,6 +111,7 @@ def evaluate(
     force: ForceOption = False,
     cache: EmbeddingsOption = None,
     weights: WeightsOption = None,
+    runtime: RuntimeOption = None,
     *,
     reading: ReadingOptions,
     keep_known_patients: KeepKnownPatientsOption = False,
@@ -135,7 +137,7 @@ def evaluate(
         raise InputError("--json - and --csv - would be mixed", "Give one of them a file.")
     if cache is not None and len(data) != 1:
         raise InputError("--cache keeps the embeddings of one DATA", "Give one, or leave it out.")
-    first, *compared = [load_run(path) for path in (run, *others)]
+    first, *compared = [load_run(path, runtime=runtime) for path in (run, *others)]
     inputs = [run, *others, *(data or [Path(first.record.cache)])]
     for file, option in ((json, "--json"), (csv, "--csv")):
         require_output(file, option, force=force, inputs=inputs)

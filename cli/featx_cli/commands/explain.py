@@ -12,7 +12,7 @@ from featx_cache._text import plural
 from featx_cli.commands.predict import SOME_FAILED
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.data_options import tell_unused_files
-from featx_cli.run_options import RunArgument, WeightsOption
+from featx_cli.run_options import RunArgument, RuntimeOption, WeightsOption
 from featx_cli.tensorflow import import_quietly
 
 EPILOG = "\b\nExample:  featx explain runs/logreg new_patients/ --out explained"
@@ -28,6 +28,7 @@ def explain(
         Path, typer.Option("--out", metavar="DIR", help="Folder for the figures and the tables.")
     ],
     weights: WeightsOption = None,
+    runtime: RuntimeOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace explanations that are in DIR already.")
     ] = False,
@@ -48,7 +49,7 @@ def explain(
     from featx.explain import explain_images
     from featx.scoring import find_images
 
-    opened = load_run(run)
+    opened = load_run(run, runtime=runtime)
     left_out: Counter[str] = Counter()
     paths = list(find_images(images, left_out))
     import_quietly()

@@ -68,6 +68,14 @@ def extract(
         Literal["auto", "float32", "bfloat16", "float16"],
         typer.Option(help="Precision of the forward pass. auto takes the fastest of the hardware."),
     ] = "auto",
+    runtime: Annotated[
+        Literal["auto", "tensorflow", "ncnn"],
+        typer.Option(
+            help="Library that computes the backbone. auto takes ncnn on a CPU without bfloat16 "
+            "arithmetic, TensorFlow on others, on a GPU, and for networks that ncnn doesn't know. "
+            "A cache that was begun goes on with its own."
+        ),
+    ] = "auto",
     jpeg_reduction: Annotated[
         int,
         typer.Option(
@@ -212,6 +220,7 @@ def extract(
     from featx._specs import spec_errors
     from featx.backbones import StandardizationSpec, load_backbone
     from featx.extraction import ExtractionOptions, extract_images
+    from featx.extraction._cache_folder import runtime_of
     from featx.extraction._standardization import standardize
     from featx.images import DecodingSpec, preset_augmentation
 
@@ -257,6 +266,7 @@ def extract(
         seed=seed,
         layer=layer,
         device=device,
+        runtime=runtime_of(cache, precision) if runtime == "auto" else runtime,
     )
     network = standardize(
         network, standardization, manifest, cache, decoding=decoding, progress=progress
@@ -313,12 +323,14 @@ def _read(data: Path, reading: ReadingOptions, cache: Path) -> Manifest:
 
 def _introduce_backbone(backbone: Backbone, *, one_gpu: bool) -> None:
     from featx.backbones._device import gpu_count
+    from featx.backbones._spec import RUNTIME_NAMES
 
     spec = backbone.spec
     say(
         f"Backbone {spec.name} at {spec.input_size}x{spec.input_size}, embedding "
         f"{'x'.join(map(str, backbone.embedding_shape))} from {spec.layer}, "
-        f"{spec.precision} on {backbone.device} ({backbone.reason})"
+        f"{spec.precision} by {RUNTIME_NAMES[spec.runtime]} on {backbone.device} "
+        f"({backbone.reason})"
     )
     if spec.weights == "random":
         say("These weights are random: the embeddings are untrained.")

@@ -14,7 +14,7 @@ from featx_cli.console import TerminalProgress, say, warn
 from featx_cli.data_options import tell_unused_files, warn_of_positive
 from featx_cli.files import ForceOption, require_output, text_file
 from featx_cli.prediction_writers import write_verdicts
-from featx_cli.run_options import RunArgument, WeightsOption
+from featx_cli.run_options import RunArgument, RuntimeOption, WeightsOption
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def predict(
         ),
     ] = None,
     weights: WeightsOption = None,
+    runtime: RuntimeOption = None,
     force: ForceOption = False,
 ) -> None:
     """Decode, embed and score images with the run's own settings. Rows are written as they come.
@@ -83,7 +84,7 @@ def predict(
         require_free(explain, force=force)
     suffix = out.suffix.lower() if out is not None else ""
     format = format or ("csv" if suffix == ".csv" else "json" if suffix == ".json" else "table")
-    opened = load_run(run)
+    opened = load_run(run, runtime=runtime)
     left_out: Counter[str] = Counter()
     paths = find_images(images, left_out)
     import_quietly()
