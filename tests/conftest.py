@@ -59,7 +59,9 @@ def phantom_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_backbone() -> Backbone:
     """VGG16 with random weights at 32 pixels: an embedding is 1x1x512."""
-    return load_backbone("vgg16", weights="random", input_size=32, precision="float32")
+    return load_backbone(
+        "vgg16", weights="random", input_size=32, precision="float32", runtime="tensorflow"
+    )
 
 
 @pytest.fixture(scope="session")

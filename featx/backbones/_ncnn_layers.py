@@ -19,7 +19,7 @@ Values = int | float | tuple[int, ...] | tuple[float, ...]
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 _SAME_PADDING = -233
 _MAXIMUM, _MEAN = 0, 1
-_VALID, _SAME = 1, 2
+_VALID = 1
 _ADD, _MULTIPLY = 0, 2
 _CHANNELS_LAST, _CHANNELS_FIRST = 3, 4
 _ACTIVATIONS: dict[str, tuple[str, dict[int, Values]]] = {
@@ -220,14 +220,26 @@ def _normalization(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -
 
 def _pooling(kind: int) -> Conversion:
     def convert(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Blob:
-        (height, width), strides = layer.pool_size, layer.strides
+        (height, width), (down, right) = layer.pool_size, layer.strides
         parameters: dict[int, Values] = {
-            **{0: kind, 1: width, 11: height, 2: strides[1], 12: strides[0]},
-            5: _SAME if layer.padding == "same" else _VALID,
+            **{0: kind, 1: width, 11: height, 2: right, 12: down},
+            5: _VALID,
         }
+        if layer.padding == "same":
+            # In numbers: with ncnn's own "same" a mean counts the padding, too.
+            rows, columns, _ = inputs[0].shape
+            top, bottom = _padding(rows, height, down)
+            left, after = _padding(columns, width, right)
+            parameters |= {3: left, 14: after, 13: top, 15: bottom}
         return steps.add("Pooling", inputs, shape, parameters)
 
     return convert
+
+
+def _padding(length: int, size: int, stride: int) -> tuple[int, int]:
+    """Return the padding before and after that TensorFlow's ``same`` stands for."""
+    both = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return both // 2, both - both // 2
 
 
 def _global_pooling(kind: int) -> Conversion:

@@ -102,8 +102,10 @@ class Pipeline:
         advance
             Function that is called with numbers of finished rows.
         """
-        # On a GPU one batch travels there while the other is computed.
-        passes = 1 if self._backbone.device == "cpu" else 2
+        # On a GPU one batch travels there while the other is computed. Where each core has an image
+        # of its own, it takes one of the next batch when this one has none left.
+        alone = self._backbone.device == "cpu" and self._backbone.depends_on_batch
+        passes = 1 if alone else 2
         with (
             contextlib.ExitStack() as stack,
             ThreadPoolExecutor(1) as writer,
