@@ -1,11 +1,12 @@
 """How near `featx extract` comes to the hardware, and how far it is ahead of the usual script.
 
 Everything is measured side by side, in turns, on the same images, by processes of their own: the
-bare bf16 forward pass, the extract command (small images, four copies of each, full-size
-originals), and the script that people write instead: `keras.utils.image_dataset_from_directory`,
-`model.predict` and `np.save`. Loading libraries and networks is left out of all of them. Usage::
+bare forward pass of the runtime, that of TensorFlow in float32, the extract command (small images,
+four copies of each, full-size originals), and the script that people write instead:
+`keras.utils.image_dataset_from_directory`, `model.predict` and `np.save`. Loading libraries and
+networks is left out of all of them. Usage::
 
-    python benchmarks/extract.py DATA [--originals FOLDER] [--rounds 3]
+    python benchmarks/extract.py DATA [--originals FOLDER] [--rounds 3] [--runtime ncnn]
 
 DATA is ROOT/{train,val}/CLASS/image; FOLDER is CLASS/image with images of full size.
 """
@@ -25,11 +26,12 @@ from statistics import median
 BATCH = 8
 IMAGES, COPIED, SCRIPTED = 240, 48, 96
 MEMORY = (500, 2000)
+PLAIN = {"runtime": "tensorflow", "precision": "float32"}
 NETWORK = ("--backbone", "vgg19", "--weights", "random", "--batch-size", str(BATCH))
 BARE = """
 import time, numpy as np
 from featx.backbones import load_backbone
-backbone = load_backbone("vgg19", weights="random")
+backbone = load_backbone("vgg19", weights="random", **{options})
 images = np.random.default_rng(0).uniform(0, 255, ({batch}, 300, 300, 1)).astype(np.float32)
 for _ in range(3):
     backbone.embed(images)
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--originals", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runtime", choices=("auto", "tensorflow", "ncnn"), default="auto")
     parser.add_argument("--no-memory", action="store_true", help="Leave out peak memory.")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -70,11 +73,14 @@ def main() -> None:
             originals = _subset(arguments.originals, work / "originals", IMAGES)
             sources["extract, originals"] = (originals, "0")
         scripted = _subset(arguments.data, work / "scripted", SCRIPTED)
+        chosen = {"runtime": arguments.runtime}
         rounds = []
         for _ in range(arguments.rounds):
-            speeds = {"bare bf16 pass": _speed(BARE.format(batch=BATCH, passes=IMAGES // BATCH))}
+            bare = {"bare pass": chosen, "bare TensorFlow float32 pass": PLAIN}
+            speeds = {name: _bare(options) for name, options in bare.items()}
+            network = (*NETWORK, "--runtime", arguments.runtime)
             for name, (data, copies) in sources.items():
-                speeds[name] = _extract(data, work / "cache", "--copies", copies, *NETWORK)[0]
+                speeds[name] = _extract(data, work / "cache", "--copies", copies, *network)[0]
             script = SCRIPT.format(
                 batch=BATCH, folder=str(scripted / "train"), target=str(work / "embeddings.npy")
             )
@@ -83,15 +89,16 @@ def main() -> None:
             print(", ".join(f"{name}: {speed:.2f}" for name, speed in speeds.items()), flush=True)
         _print_ratios(rounds)
         if not arguments.no_memory:
-            _print_memory(arguments.data, work)
+            _print_memory(arguments.data, work, arguments.runtime)
 
 
 def _print_ratios(rounds: list[dict[str, float]]) -> None:
     bars = {
-        ("extract", "bare bf16 pass"): 0.92,
-        ("extract, 4 copies", "bare bf16 pass"): 0.92,
-        ("extract, originals", "bare bf16 pass"): 0.85,
-        ("extract", "predict + np.save"): 2.8,
+        ("extract", "bare pass"): 0.92,
+        ("extract, 4 copies", "bare pass"): 0.92,
+        ("extract, originals", "bare pass"): 0.85,
+        ("extract", "bare TensorFlow float32 pass"): 2.2,
+        ("extract", "predict + np.save"): 2.5,
     }
     print("\n| images/s of | median | to | median | ratio (median of rounds) | bar |")
     print("|---|---|---|---|---|---|")
@@ -102,10 +109,20 @@ def _print_ratios(rounds: list[dict[str, float]]) -> None:
             print(f"| {one} | {middle[0]:.2f} | {other} | {middle[1]:.2f} | {ratio:.3f} | {bar} |")
 
 
-def _print_memory(data: Path, work: Path) -> None:
+def _print_memory(data: Path, work: Path, runtime: str) -> None:
     """Peak memory with embeddings of the usual size from a network that is quicker."""
     network = ("--backbone", "vgg16", "--weights", "random", "--layer", "block1_pool")
-    options = (*network, "--input-size", "72", "--copies", "0", "--batch-size", str(BATCH))
+    options = (
+        *network,
+        "--runtime",
+        runtime,
+        "--input-size",
+        "72",
+        "--copies",
+        "0",
+        "--batch-size",
+        str(BATCH),
+    )
     print("\n| images | peak RSS, MB |\n|---|---|")
     peaks = []
     for images in MEMORY:
@@ -127,6 +144,10 @@ def _subset(data: Path, target: Path, images: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / path.name).symlink_to(path.resolve())
     return target
+
+
+def _bare(options: dict[str, str]) -> float:
+    return _speed(BARE.format(batch=BATCH, passes=IMAGES // BATCH, options=options))
 
 
 def _speed(program: str) -> float:
