@@ -65,6 +65,12 @@ def tiny_backbone() -> Backbone:
 
 
 @pytest.fixture(scope="session")
+def tiny_ncnn() -> Backbone:
+    """The same network, computed by ncnn."""
+    return load_backbone("vgg16", weights="random", input_size=32, runtime="ncnn")
+
+
+@pytest.fixture(scope="session")
 def tiny_cache(
     phantom_data: Path, tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

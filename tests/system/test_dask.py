@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("distributed", reason="Dask isn't installed: pip install 'featx[dask]'")
 
-FAST = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
+FAST = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32", "--runtime", "ncnn"]
 FAST += ["--batch-size", "8", "--shard-rows", "9", "--copies", "8"]
 
 
@@ -41,7 +41,7 @@ def local(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     extract(
         load_manifest(phantom_data),
         cache,
-        load_backbone("vgg16", weights="random", input_size=32),
+        load_backbone("vgg16", weights="random", input_size=32, runtime="ncnn"),
         augmentation=AugmentationSpec(copies=8),
         options=ExtractionOptions(batch_size=8, rows_per_shard=9),
     )

@@ -62,7 +62,7 @@ def leftovers(cache: Path) -> list[Path]:
 
 @pytest.mark.timeout(280)
 def test_cache_after_kills_equals_an_uninterrupted_one(
-    phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    phantom_data: Path, tiny_ncnn: Backbone, tmp_path: Path
 ) -> None:
     cache, log, chance = tmp_path / "cache", tmp_path / "log", random.Random(20)
     finished: dict[str, tuple[int, int]] = {}
@@ -96,7 +96,7 @@ def test_cache_after_kills_equals_an_uninterrupted_one(
     extract(
         load_manifest(phantom_data),
         tmp_path / "uninterrupted",
-        tiny_backbone,
+        tiny_ncnn,
         options=ExtractionOptions(rows_per_shard=ROWS_PER_SHARD),
     )
     one, other = open_cache(cache), open_cache(tmp_path / "uninterrupted")

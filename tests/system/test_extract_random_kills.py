@@ -98,13 +98,13 @@ def shards(cache: Path) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.parametrize("goal", [8, pytest.param(100, marks=pytest.mark.torture)])
 def test_the_cache_equals_an_uninterrupted_one(
-    phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path, goal: int
+    phantom_data: Path, tiny_ncnn: Backbone, tmp_path: Path, goal: int
 ) -> None:
     cache, log, chance = tmp_path / "cache", tmp_path / "log", random.Random(7)
     extract(
         load_manifest(phantom_data),
         tmp_path / "uninterrupted",
-        tiny_backbone,
+        tiny_ncnn,
         options=ExtractionOptions(rows_per_shard=ROWS_PER_SHARD),
     )
     expected = open_cache(tmp_path / "uninterrupted")

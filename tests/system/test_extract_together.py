@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.backbones import Backbone
+from featx.backbones import Backbone, load_backbone
 from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 from featx_cache import open_cache
@@ -22,10 +22,16 @@ ROWS_PER_SHARD = 5
 def start(data: Path, cache: Path) -> subprocess.Popen[str]:
     """Start extracting four copies into shards of one training image each."""
     command = [sys.executable, "-m", "featx", "extract", str(data), "--cache", str(cache)]
-    command += ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
+    command += ["--backbone", "vgg16", "--weights", "random", "--input-size", "96"]
     # Small batches, so that neither claims much ahead of what it computes.
     command += ["--precision", "float32", "--shard-rows", str(ROWS_PER_SHARD), "--batch-size", "1"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    """The network of the commands."""
+    return load_backbone("vgg16", weights="random", input_size=96, precision="float32")
 
 
 def number(name: str, out: str) -> int:
@@ -49,7 +55,7 @@ def assert_whole(cache: Path, data: Path, backbone: Backbone, alone: Path) -> No
 
 
 @pytest.mark.timeout(200)
-def test_they_share_the_work(phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path) -> None:
+def test_they_share_the_work(phantom_data: Path, backbone: Backbone, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     processes = [start(phantom_data, cache) for _ in range(2)]
     outputs = [process.communicate(timeout=150) for process in processes]
@@ -57,12 +63,12 @@ def test_they_share_the_work(phantom_data: Path, tiny_backbone: Backbone, tmp_pa
     computed = [number("computed now", out) for out, _ in outputs]
     total = number("embeddings", outputs[0][0])
     assert sum(computed) == total, "no row was computed twice"
-    assert_whole(cache, phantom_data, tiny_backbone, tmp_path / "alone")
+    assert_whole(cache, phantom_data, backbone, tmp_path / "alone")
 
 
 @pytest.mark.timeout(200)
 def test_when_one_is_killed_the_other_does_its_share(
-    phantom_data: Path, tiny_backbone: Backbone, tmp_path: Path
+    phantom_data: Path, backbone: Backbone, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     victim, survivor = start(phantom_data, cache), start(phantom_data, cache)
@@ -83,4 +89,4 @@ def test_when_one_is_killed_the_other_does_its_share(
     out, err = survivor.communicate(timeout=150)
     assert survivor.returncode == 0, err
     assert number("embeddings", out) > 0
-    assert_whole(cache, phantom_data, tiny_backbone, tmp_path / "alone")
+    assert_whole(cache, phantom_data, backbone, tmp_path / "alone")
