@@ -51,7 +51,7 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
     options = ["--backbone", weights if saved else backbone.name]
     if not saved and record.weights not in ("imagenet", "random"):
         options += ["--weights", weights]
-    options += ["--precision", backbone.precision]
+    options += ["--precision", backbone.precision, "--runtime", backbone.runtime]
     if backbone.layer != LAST_LAYERS.get(backbone.name):
         options += ["--layer", backbone.layer]
     if _usual_classes(record.classes) != record.classes:

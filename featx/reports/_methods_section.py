@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featx import plots
+from featx.backbones._spec import RUNTIME_NAMES
 from featx.evaluation import METRIC_NAMES
 from featx.heads import TITLES
 from featx.plots._style import new_axes
@@ -82,7 +83,7 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
         "backbone": f"{backbone.name}, layer {backbone.layer}, {backbone.weights} weights",
         "SHA-256 of the weights": backbone.weights_sha256,
         "input": f"{backbone.input_size} x {backbone.input_size} pixels, {backbone.preprocess} "
-        f"preprocessing, {backbone.precision}",
+        f"preprocessing, {backbone.precision} by {RUNTIME_NAMES[backbone.runtime]}",
         "fingerprint of the embeddings": record.fingerprint,
         "made": record.created,
         "versions": ", ".join(f"{k} {v}" for k, v in record.versions.items()),

@@ -44,7 +44,10 @@ HISTORY_NAME, CURVES_NAME = "history.csv", "curves.png"
 STUDY_NAME = "study"
 TENSORBOARD_NAME = "tensorboard"
 CHECKSUM = "checksum"
-_PACKAGES = ("featx", "tensorflow", "keras", "scikit-learn", "numpy", "optuna", "h5py", "pillow")
+_PACKAGES = (
+    *("featx", "tensorflow", "keras", "ncnn", "scikit-learn", "numpy", "optuna", "h5py"),
+    "pillow",
+)
 
 
 class RunRecord(BaseModel):
