@@ -3,7 +3,7 @@
 from featx.backbones._backbone import Backbone, load_backbone
 from featx.backbones._catalog import BackboneEntry, describe_backbones
 from featx.backbones._registry import list_backbones
-from featx.backbones._spec import BackboneSpec, EmbeddingPart
+from featx.backbones._spec import BackboneSpec, EmbeddingPart, NormalizationSpec
 from featx.backbones._standardization import StandardizationSpec
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "BackboneEntry",
     "BackboneSpec",
     "EmbeddingPart",
+    "NormalizationSpec",
     "StandardizationSpec",
     "describe_backbones",
     "list_backbones",

@@ -16,6 +16,7 @@ from featx.backbones._device import placement, resolve_device
 from featx.backbones._embedding_layer import cut_at
 from featx.backbones._forward import Embed, ForwardPass
 from featx.backbones._layer_numbers import fresh_layer_numbers
+from featx.backbones._onnx_network import OnnxOptions, is_onnx, load_onnx
 from featx.backbones._precision import PrecisionChoice, resolve_precision
 from featx.backbones._registry import architecture
 from featx.backbones._saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
@@ -27,6 +28,7 @@ from featx.backbones._spec import (
     BackboneSpec,
     Precision,
     Preprocess,
+    Tokens,
 )
 from featx.backbones._standardization import Standardization, load_standardization
 from featx.backbones._weights import build_network, weights_sha256
@@ -77,9 +79,10 @@ class Backbone:
     def __repr__(self) -> str:
         spec, shape = self.spec, "x".join(map(str, self.embedding_shape))
         untrained = " with random weights" if spec.weights == "random" else ""
+        tokens = f" ({spec.tokens})" if spec.tokens is not None else ""
         return (
             f"Backbone({spec.name}{untrained} at {spec.input_size}x{spec.input_size}, "
-            f"embedding {shape} from {spec.layer}, {spec.precision} on {self.device})"
+            f"embedding {shape} from {spec.layer}{tokens}, {spec.precision} on {self.device})"
         )
 
     @property
@@ -87,6 +90,11 @@ class Backbone:
         """Location of the weights: ``imagenet``, ``random`` or the absolute path of a file."""
         saved = self.spec.architecture_sha256 is not None
         return self.recipe.name if saved else self.recipe.weights
+
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether the other images of a batch change an embedding's last digits."""
+        return self._steps.network is None or self._steps.network.depends_on_batch
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network once over a batch.
@@ -118,7 +126,19 @@ class Backbone:
             ) from error
 
     def as_tensors(self, images: Any) -> Any:
-        """Do what `embed` does with tensors, as a part of a larger TensorFlow graph."""
+        """Do what `embed` does with tensors, as a part of a larger TensorFlow graph.
+
+        Raises
+        ------
+        InputError
+            If TensorFlow has no such network, as of an ONNX file.
+        """
+        if self._steps.keras_network is None:
+            raise InputError(
+                f"the backbone {self.spec.name} is no network of Keras, so TensorFlow can't be a "
+                "part of it",
+                "Use `backbone.embed` with arrays.",
+            )
         return self._steps.compose(self.standardization)(images)
 
     def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,37 +174,48 @@ def load_backbone(  # noqa: PLR0913
     seed: int = 0,
     layer: str | None = None,
     device: str = "auto",
+    tokens: Tokens | None = None,
 ) -> Backbone:
-    """Build a frozen backbone: a network of ``keras.applications``, or a saved model.
+    """Build a frozen backbone: a network of ``keras.applications``, a saved model, or an ONNX file.
 
     Parameters
     ----------
     name
         Name of a network, such as ``vgg19`` or ``resnet50``: see `list_backbones`. Or the path of
-        a ``.keras`` file, which is loaded without running foreign code.
+        a ``.keras`` file, which is loaded without running foreign code. Or the path of an
+        ``.onnx`` file, or of a folder with ``model.onnx`` and ``preprocessor_config.json``, which
+        is looked through before it runs.
     weights
         ``imagenet`` (Keras's download, or a file in the folder named by ``FEATX_WEIGHTS_DIR``),
         ``random`` (seeded, untrained), or the path of a weights file. A saved model has its own.
     input_size
         Side of the square input in pixels. None is 300, or what a saved model takes.
     preprocess
-        ``imagenet`` is the network's own ``preprocess_input``. ``rescale`` divides by 255, as the
-        study did. ``none`` leaves 0..255. None is ``imagenet``, and ``none`` for a saved model.
+        ``imagenet`` is the network's own ``preprocess_input``, and for an ``.onnx`` file the mean
+        and standard deviation of torchvision. ``rescale`` divides by 255, as the study did.
+        ``none`` leaves 0..255. None is ``imagenet``, ``none`` for a saved model, and what its
+        configuration says for a folder. An ``.onnx`` file alone needs one.
     precision
         Number format of the forward pass. ``auto`` takes the fastest of the hardware: bfloat16,
-        float16 or float32.
+        float16 or float32. An ONNX network has its own.
     seed
         Seed of random weights.
     layer
-        Name of the layer whose output is the embedding. None is the last before the top.
+        Name of the layer whose output is the embedding. None is the last before the top. For an
+        ONNX network it is an output or any tensor in it, or several with commas between them. None
+        is then ``last_hidden_state`` or the first output.
     device
-        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``.
+        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``. An ONNX network runs on the
+        processor.
+    tokens
+        What to take of an ONNX network's output of tokens: ``patches`` as a grid, the vector
+        ``cls``, or ``both``. None is ``patches``.
 
     Raises
     ------
     InputError, WeightsError
         If the name, layer or device is unknown, the network can't take the input size, a weights
-        file is missing or doesn't fit, or a download fails.
+        file is missing or doesn't fit, a saved model or ONNX file is refused, or a download fails.
     OutOfMemoryError
         If a limit allows the process too little memory.
 
@@ -199,6 +230,15 @@ def load_backbone(  # noqa: PLR0913
     if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
         raise InputError(f"`input_size` {input_size} is not between 1 and {LARGEST_INPUT} pixels")
     require_address_space(NETWORK_BYTES)
+    if is_onnx(name):
+        return _of_onnx(
+            name,
+            OnnxOptions(weights, input_size, preprocess, precision, layer, device, tokens),
+        )
+    if tokens is not None:
+        raise InputError(
+            f"`tokens` {tokens} is for ONNX networks", "Leave it out.", parameter="tokens"
+        )
     where = resolve_device(device)
     chosen, reason = resolve_precision(precision, where)
     saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None
@@ -258,6 +298,29 @@ def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbon
     if not file:
         return backbone
     return backbone.with_standardization(load_standardization(Path(file)), Path(file))
+
+
+def _of_onnx(name: str, options: OnnxOptions) -> Backbone:
+    """Load an ONNX network. TensorFlow prepares its images, on the processor."""
+    loaded = load_onnx(name, options)
+    steps = ForwardPass(
+        channels=loaded.channels,
+        input_size=loaded.spec.input_size,
+        preprocess=loaded.preprocess,
+        device="cpu",
+        keras_network=None,
+        network=loaded.network,
+    )
+    return Backbone(
+        spec=loaded.spec,
+        embedding_shape=loaded.embedding_shape,
+        reason=loaded.reason,
+        recipe=loaded.recipe,
+        device="cpu",
+        channels=loaded.channels,
+        _steps=steps,
+        _forward=steps.trace(None),
+    )
 
 
 def _build_named(

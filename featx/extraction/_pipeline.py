@@ -273,10 +273,10 @@ def embed_filled(
 
     The size of a batch decides how oneDNN and cuDNN compute: in float32, a batch of one has other
     last digits than a batch of two. With empty images behind it, an image has the same embedding
-    alone as among others.
+    alone as among others. Networks that take one image after the other need none.
     """
     batch = stack(images)
-    if empty := rows - len(images):
+    if (empty := rows - len(images)) and backbone.depends_on_batch:
         batch = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), np.float32)])
     return backbone.embed(batch)[: len(images)]
 
