@@ -75,7 +75,7 @@ def cnn(
     inner = graph.add("MaxPool", inner, kernel_shape=[2, 2], strides=[2, 2])
     inner = graph.add("Conv", inner, graph.drawn(2 * width, width, 3, 3), pads=pads)
     side = size // 4 if isinstance(size, int) else None
-    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     if layout == "NHWC":
         inner = graph.add("MaxPool", inner, **pool)
         graph.add("Transpose", inner, name="grid", perm=[0, 2, 3, 1])
@@ -103,7 +103,10 @@ def vit(
 ) -> Any:
     """A vision transformer: ``last_hidden_state`` of all tokens and ``pooler_output`` of one."""
     graph = Graph(seed)
-    number = lambda *values: graph.constant(np.array(values, np.int64))  # noqa: E731
+
+    def number(*values: int) -> str:
+        return graph.constant(np.array(values, np.int64))
+
     patches = graph.add(
         "Conv", "pixels", graph.drawn(width, 3, patch, patch), strides=[patch, patch]
     )
@@ -120,7 +123,7 @@ def vit(
     for _ in range(blocks):
         tokens = _block(graph, tokens, width, heads)
     graph.add("Identity", tokens, name="last_hidden_state")
-    first = graph.add("Gather", "last_hidden_state", graph.constant(np.int64(0)), axis=1)
+    first = graph.add("Gather", "last_hidden_state", graph.constant(np.array(0, np.int64)), axis=1)
     graph.add("Tanh", graph.add("MatMul", first, graph.drawn(width, width)), name="pooler_output")
     given: dict[str, Sides] = {
         # The order in which Hugging Face's exporter would name them, turned round.

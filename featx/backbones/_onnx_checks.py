@@ -35,7 +35,8 @@ RANDOM_OPERATORS = frozenset(
     }
 )
 _WEIGHT_TYPES = frozenset(
-    "FLOAT FLOAT16 BFLOAT16 DOUBLE BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64".split()
+    {"FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "BOOL"}
+    | {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 )
 _PLACE_KEYS = frozenset({"location", "offset", "length", "checksum"})
 _INSTALL = "pip install 'featx[onnx]'"

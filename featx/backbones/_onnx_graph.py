@@ -101,7 +101,8 @@ def find_input(file: OnnxFile) -> OnnxInput:
     channels_first, channels = _layout(graph, taken.name, image)
     if channels is None:
         raise InputError(
-            f"the network in {file.path} takes {shown}, in which there are no 1 or 3 channels", _HINT
+            f"the network in {file.path} takes {shown}, in which no side is 1 or 3 channels",
+            _HINT,
         )
     height, width = image[1:] if channels_first else image[:2]
     if height != width or not 0 < (height or 1) <= LARGEST_INPUT:

@@ -184,7 +184,7 @@ class _Layout:
     patches: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OnnxNetwork:
     """An ONNX network that onnxruntime computes on the processor, one image at a time.
 
@@ -252,7 +252,7 @@ def _in_folder(folder: Path) -> Path:
             return folder / name
     raise InputError(
         f"the folder {folder} has no {IN_A_FOLDER[0]}",
-        f"Give `backbone` an {SUFFIX} file, or a folder with {IN_A_FOLDER[0]} and {PROCESSOR_NAME}.",
+        f"Give an {SUFFIX} file, or a folder with {IN_A_FOLDER[0]} and {PROCESSOR_NAME}.",
     )
 
 

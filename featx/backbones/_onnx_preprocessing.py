@@ -18,9 +18,7 @@ from featx_cache.files import open_regular
 PROCESSOR_NAME = "preprocessor_config.json"
 TIMM_NAME = "config.json"
 MAX_CONFIG_BYTES = 2**20
-IMAGENET = NormalizationSpec(
-    rescale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-)
+IMAGENET = NormalizationSpec(rescale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """Torchvision's normalization for networks trained on ImageNet, which timm takes for most, too."""
 
 T = TypeVar("T", bound=BaseModel)
@@ -112,7 +110,7 @@ def named_normalization(preprocess: Preprocess, channels: int) -> NormalizationS
 def normalizing(normalization: NormalizationSpec) -> Callable[[Any], Any]:
     """Return the steps of a normalization for a batch of tensors."""
     rescale = np.float32(normalization.rescale)
-    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
+    mean, std = (np.array(each, np.float32) for each in (normalization.mean, normalization.std))
     return lambda images: (images * rescale - mean) / std
 
 

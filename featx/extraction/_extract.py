@@ -11,7 +11,7 @@ from featx._silence import import_tensorflow
 from featx._specs import spec_errors
 from featx.backbones import Backbone, StandardizationSpec, load_backbone
 from featx.backbones._precision import PrecisionChoice
-from featx.backbones._spec import Preprocess
+from featx.backbones._spec import Preprocess, Tokens
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError, NotACacheError
 from featx.extraction._extract_images import ExtractionOptions, extract_images
@@ -37,6 +37,7 @@ def extract(  # noqa: PLR0913
     preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     device: str = "auto",
+    tokens: Tokens | None = None,
     augmentation: AugmentationSpec | str = "study",
     copies: int | None = None,
     copies_of: CopiesOf = "train",
@@ -60,9 +61,10 @@ def extract(  # noqa: PLR0913
     cache
         Folder to fill. It is created if it is missing.
     backbone
-        Name of a network of ``keras.applications``, path of a ``.keras`` file, or a network that
-        `load_backbone` made, which has the next six parameters already.
-    weights, input_size, layer, preprocess, precision, device
+        Name of a network of ``keras.applications``, path of a ``.keras`` or ``.onnx`` file or of a
+        folder with ``model.onnx``, or a network that `load_backbone` made, which has the next seven
+        parameters already.
+    weights, input_size, layer, preprocess, precision, device, tokens
         See `load_backbone`.
     augmentation
         Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``study``,
@@ -131,11 +133,12 @@ def extract(  # noqa: PLR0913
             seed=seed,
             layer=layer,
             device=device,
+            tokens=tokens,
         )
-    elif (weights, input_size, layer, preprocess, precision, device) != _DEFAULT_CHOICES:
+    elif (weights, input_size, layer, preprocess, precision, device, tokens) != _DEFAULT_CHOICES:
         raise InputError(
-            "a loaded backbone has its own weights, input size, layer, preprocessing, precision "
-            "and device",
+            "a loaded backbone has its own weights, input size, layer, preprocessing, precision, "
+            "device and tokens",
             "Leave them out, or give `backbone` a name.",
             parameter="backbone",
         )
@@ -160,7 +163,7 @@ def extract(  # noqa: PLR0913
     return open_cache(cache)
 
 
-_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto")
+_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto", None)
 """Parameters of a backbone that nobody has chosen."""
 
 

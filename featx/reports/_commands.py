@@ -51,7 +51,10 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
     options = ["--backbone", weights if saved else backbone.name]
     if not saved and record.weights not in ("imagenet", "random"):
         options += ["--weights", weights]
-    options += ["--precision", backbone.precision]
+    if backbone.runtime != "onnxruntime":  # an ONNX network has its own
+        options += ["--precision", backbone.precision]
+    if backbone.tokens is not None:
+        options += ["--tokens", backbone.tokens]
     if backbone.layer != LAST_LAYERS.get(backbone.name):
         options += ["--layer", backbone.layer]
     if _usual_classes(record.classes) != record.classes:
@@ -60,7 +63,8 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
         options += ["--input-size", str(backbone.input_size)]
     if backbone.weights == "random":
         options += ["--weights", "random"]
-    if backbone.preprocess != "imagenet":
+    named = backbone.preprocess != "imagenet" or backbone.runtime == "onnxruntime"
+    if named and backbone.preprocess != "config":
         options += ["--preprocess", backbone.preprocess]
     if backbone.standardization is not None:
         given = backbone.standardization.model_dump()

@@ -37,12 +37,23 @@ def extract(
         str,
         typer.Option(
             help="Network of keras.applications (`featx backbones` lists them), or the path of a "
-            "saved model, a .keras file."
+            "saved model: a .keras file, an .onnx file, or a folder with model.onnx and "
+            "preprocessor_config.json."
         ),
     ] = "vgg19",
     layer: Annotated[
         str | None,
-        typer.Option(help="Layer whose output is the embedding. Default: the last before the top."),
+        typer.Option(
+            help="Layer whose output is the embedding. Default: the last before the top. Of an "
+            "ONNX network: an output, or several with commas between them."
+        ),
+    ] = None,
+    tokens: Annotated[
+        Literal["patches", "cls", "both"] | None,
+        typer.Option(
+            help="Part of an ONNX transformer's tokens: the grid of the patches, the vector of the "
+            "class (cls), or both. Default: patches."
+        ),
     ] = None,
     weights: Annotated[
         str,
@@ -61,7 +72,8 @@ def extract(
         Literal["imagenet", "rescale", "none"] | None,
         typer.Option(
             help="Preprocessing: the network's own (imagenet), the study's division by 255 "
-            "(rescale), or none. Default: imagenet, and none for a saved model."
+            "(rescale), or none. Default: imagenet, and none for a saved model. An .onnx file "
+            "without a configuration needs one: imagenet is torchvision's there."
         ),
     ] = None,
     precision: Annotated[
@@ -257,6 +269,7 @@ def extract(
         seed=seed,
         layer=layer,
         device=device,
+        tokens=tokens,
     )
     network = standardize(
         network, standardization, manifest, cache, decoding=decoding, progress=progress
@@ -315,9 +328,10 @@ def _introduce_backbone(backbone: Backbone, *, one_gpu: bool) -> None:
     from featx.backbones._device import gpu_count
 
     spec = backbone.spec
+    tokens = "" if spec.tokens is None else f" ({spec.tokens})"
     say(
         f"Backbone {spec.name} at {spec.input_size}x{spec.input_size}, embedding "
-        f"{'x'.join(map(str, backbone.embedding_shape))} from {spec.layer}, "
+        f"{'x'.join(map(str, backbone.embedding_shape))} from {spec.layer}{tokens}, "
         f"{spec.precision} on {backbone.device} ({backbone.reason})"
     )
     if spec.weights == "random":
