@@ -283,10 +283,11 @@ class FittedRun:
         saved = spec.architecture_sha256 is not None
         onnx = spec.runtime == "onnxruntime"
         if saved and not (is_onnx(location) if onnx else location.endswith(SUFFIX)):
-            kind, suffix = ("an ONNX network", ".onnx") if onnx else ("a saved model", SUFFIX)
+            kind = "an ONNX network" if onnx else "a saved model"
+            files = ".onnx file or folder" if onnx else f"{SUFFIX} file"
             raise InputError(
                 f"the backbone of the run {self.path} is {kind}, which {location} is not",
-                f"Give its {suffix} file: `weights=FILE`.",
+                f"Give its {files}: `weights=FILE`.",
             )
         backbone = load_backbone(
             location if saved else spec.name,
