@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from featx._silence import import_tensorflow
 from featx._specs import spec_errors
 from featx.backbones import Backbone, StandardizationSpec, load_backbone
 from featx.backbones._precision import PrecisionChoice
-from featx.backbones._spec import Preprocess
+from featx.backbones._spec import PoolExtra, Preprocess
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError, NotACacheError
 from featx.extraction._extract_images import ExtractionOptions, extract_images
@@ -33,7 +34,8 @@ def extract(  # noqa: PLR0913
     *,
     weights: str = "imagenet",
     input_size: int | None = None,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    pool_extra: PoolExtra = "none",
     preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     device: str = "auto",
@@ -61,8 +63,8 @@ def extract(  # noqa: PLR0913
         Folder to fill. It is created if it is missing.
     backbone
         Name of a network of ``keras.applications``, path of a ``.keras`` file, or a network that
-        `load_backbone` made, which has the next six parameters already.
-    weights, input_size, layer, preprocess, precision, device
+        `load_backbone` made, which has the next seven parameters already.
+    weights, input_size, layer, pool_extra, preprocess, precision, device
         See `load_backbone`.
     augmentation
         Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``study``,
@@ -130,11 +132,14 @@ def extract(  # noqa: PLR0913
             precision=precision,
             seed=seed,
             layer=layer,
+            pool_extra=pool_extra,
             device=device,
         )
-    elif (weights, input_size, layer, preprocess, precision, device) != _DEFAULT_CHOICES:
+    elif (weights, input_size, layer, pool_extra, preprocess, precision, device) != (
+        _DEFAULT_CHOICES
+    ):
         raise InputError(
-            "a loaded backbone has its own weights, input size, layer, preprocessing, precision "
+            "a loaded backbone has its own weights, input size, layers, preprocessing, precision "
             "and device",
             "Leave them out, or give `backbone` a name.",
             parameter="backbone",
@@ -160,7 +165,7 @@ def extract(  # noqa: PLR0913
     return open_cache(cache)
 
 
-_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto")
+_DEFAULT_CHOICES = ("imagenet", None, None, "none", None, "auto", "auto")
 """Parameters of a backbone that nobody has chosen."""
 
 

@@ -293,6 +293,7 @@ class FittedRun:
             precision=spec.precision,
             seed=spec.weights_seed or 0,
             layer=spec.layer,
+            pool_extra=spec.pool_extra,
         )
         if spec.standardization is not None:
             file = self.file(STANDARDIZATION_NAME)

@@ -42,8 +42,19 @@ def extract(
     ] = "vgg19",
     layer: Annotated[
         str | None,
-        typer.Option(help="Layer whose output is the embedding. Default: the last before the top."),
+        typer.Option(
+            metavar="LAYER[,LAYER]",
+            help="Layer whose output is the embedding, or several with commas between them: "
+            "block4_pool,block5_pool. Default: the last before the top.",
+        ),
     ] = None,
+    pool_extra: Annotated[
+        Literal["none", "pyramid"],
+        typer.Option(
+            help="Pooling of all layers but the deepest: none keeps their grids, pyramid ten "
+            "vectors of each (the average, and those of 3x3 regions)."
+        ),
+    ] = "none",
     weights: Annotated[
         str,
         typer.Option(
@@ -256,6 +267,7 @@ def extract(
         precision=precision,
         seed=seed,
         layer=layer,
+        pool_extra=pool_extra,
         device=device,
     )
     network = standardize(
@@ -317,7 +329,7 @@ def _introduce_backbone(backbone: Backbone, *, one_gpu: bool) -> None:
     spec = backbone.spec
     say(
         f"Backbone {spec.name} at {spec.input_size}x{spec.input_size}, embedding "
-        f"{'x'.join(map(str, backbone.embedding_shape))} from {spec.layer}, "
+        f"{spec.embedding_in_words(backbone.embedding_shape)}, "
         f"{spec.precision} on {backbone.device} ({backbone.reason})"
     )
     if spec.weights == "random":
