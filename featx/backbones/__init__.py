@@ -2,6 +2,7 @@
 
 from featx.backbones._backbone import Backbone, load_backbone
 from featx.backbones._catalog import BackboneEntry, describe_backbones
+from featx.backbones._parts import split_parts
 from featx.backbones._registry import list_backbones
 from featx.backbones._spec import BackboneSpec, EmbeddingPart, NormalizationSpec
 from featx.backbones._standardization import StandardizationSpec
@@ -16,4 +17,5 @@ __all__ = [
     "describe_backbones",
     "list_backbones",
     "load_backbone",
+    "split_parts",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from featx.backbones._embedding_layer import cut_at
 from featx.backbones._forward import Embed, ForwardPass
 from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._onnx_network import OnnxOptions, is_onnx, load_onnx
+from featx.backbones._parts import join_outputs
 from featx.backbones._precision import PrecisionChoice, resolve_precision
 from featx.backbones._registry import architecture
 from featx.backbones._saved import SUFFIX, architecture_sha256, load_saved, saved_input_size
@@ -26,6 +27,7 @@ from featx.backbones._spec import (
     LARGEST_INPUT,
     BackboneRecipe,
     BackboneSpec,
+    PoolExtra,
     Precision,
     Preprocess,
     Tokens,
@@ -44,7 +46,7 @@ class Backbone:
     spec
         Description of the network. Its fingerprint tells embeddings apart.
     embedding_shape
-        Shape of one embedding, such as (9, 9, 512).
+        Shape of one embedding, such as (9, 9, 512). That of several layers is (values,).
     reason
         Reason why its precision was chosen.
     recipe
@@ -77,13 +79,18 @@ class Backbone:
     standardization: Standardization | None = None
 
     def __repr__(self) -> str:
-        spec, shape = self.spec, "x".join(map(str, self.embedding_shape))
+        spec = self.spec
         untrained = " with random weights" if spec.weights == "random" else ""
-        tokens = f" ({spec.tokens})" if spec.tokens is not None else ""
         return (
             f"Backbone({spec.name}{untrained} at {spec.input_size}x{spec.input_size}, "
-            f"embedding {shape} from {spec.layer}{tokens}, {spec.precision} on {self.device})"
+            f"embedding {spec.embedding_in_words(self.embedding_shape)}, "
+            f"{spec.precision} on {self.device})"
         )
+
+    @property
+    def main_shape(self) -> tuple[int, ...]:
+        """Shape of the main part of an embedding: of the deepest layer, if there are several."""
+        return self.spec.parts[0].shape if self.spec.parts else self.embedding_shape
 
     @property
     def weights_location(self) -> str:
@@ -172,7 +179,8 @@ def load_backbone(  # noqa: PLR0913
     preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     seed: int = 0,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    pool_extra: PoolExtra = "none",
     device: str = "auto",
     tokens: Tokens | None = None,
 ) -> Backbone:
@@ -201,9 +209,14 @@ def load_backbone(  # noqa: PLR0913
     seed
         Seed of random weights.
     layer
-        Name of the layer whose output is the embedding. None is the last before the top. For an
-        ONNX network it is an output or any tensor in it, or several with commas between them. None
-        is then ``last_hidden_state`` or the first output.
+        Name of the layer whose output is the embedding. None is the last before the top. Several
+        names, with commas between them or in a list, make embeddings of several layers in one
+        pass: vectors, in which the deepest layer comes first, then the others in the order of the
+        network. See `split_parts`. For an ONNX network it is an output or any tensor in it, and
+        None is ``last_hidden_state`` or the first output. Of several, the first grid comes first.
+    pool_extra
+        What is kept of each layer but the deepest. ``none`` keeps its whole grid, ``pyramid`` ten
+        vectors: the average of the grid, and those of 3x3 regions.
     device
         ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``. An ONNX network runs on the
         processor.
@@ -215,7 +228,8 @@ def load_backbone(  # noqa: PLR0913
     ------
     InputError, WeightsError
         If the name, layer or device is unknown, the network can't take the input size, a weights
-        file is missing or doesn't fit, a saved model or ONNX file is refused, or a download fails.
+        file is missing or doesn't fit, a saved model or ONNX file is refused, a download fails, or
+        there are no extra layers to pool.
     OutOfMemoryError
         If a limit allows the process too little memory.
 
@@ -226,6 +240,9 @@ def load_backbone(  # noqa: PLR0913
     Backbone(vgg19 at 300x300, embedding 9x9x512 from block5_pool, bfloat16 on cpu)
     >>> featx.load_backbone("resnet50", input_size=224, weights="random")  # doctest: +SKIP
     Backbone(resnet50 with random weights at 224x224, embedding 7x7x2048 from ...)
+    >>> layers = "block4_pool,block5_pool"
+    >>> featx.load_backbone("vgg16", layer=layers, pool_extra="pyramid")  # doctest: +SKIP
+    Backbone(vgg16 at 300x300, embedding 46,592 from block5_pool 9x9x512 + block4_pool 10x512, ...)
     """
     if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
         raise InputError(f"`input_size` {input_size} is not between 1 and {LARGEST_INPUT} pixels")
@@ -233,7 +250,9 @@ def load_backbone(  # noqa: PLR0913
     if is_onnx(name):
         return _of_onnx(
             name,
-            OnnxOptions(weights, input_size, preprocess, precision, layer, device, tokens),
+            OnnxOptions(
+                weights, input_size, preprocess, precision, layer, device, tokens, pool_extra
+            ),
         )
     if tokens is not None:
         raise InputError(
@@ -251,8 +270,11 @@ def load_backbone(  # noqa: PLR0913
             model, own_preprocess = load_saved(saved, chosen), None
             input_size = saved_input_size(model, input_size, saved)
         preprocess = preprocess or ("none" if saved else "imagenet")
-        network, layer, shape = cut_at(model, layer, input_size)
+        network, outputs = cut_at(model, layer, input_size)
         network.trainable = False
+        parts = join_outputs(outputs, pool_extra)
+        shape = (sum(part.size for part in parts),) if parts else outputs[0].shape
+        named = ",".join(output.name for output in outputs)
         takes = int(network.inputs[0].shape[-1])
         steps = ForwardPass(
             channels=takes,
@@ -260,6 +282,7 @@ def load_backbone(  # noqa: PLR0913
             preprocess=_preprocessing(preprocess, own_preprocess),
             device=where,
             keras_network=network,
+            parts=parts,
         )
         forward = steps.trace(None)
     in_file = weights not in ("imagenet", "random")
@@ -271,20 +294,23 @@ def load_backbone(  # noqa: PLR0913
         runtime="tensorflow",
         precision=chosen,
         seed=seed,
-        layer=layer,
+        layer=named,
+        pool_extra=pool_extra,
         device="cpu" if device == "cpu" else "auto",
     )
     random = weights == "random"
     spec = BackboneSpec(
         name=recipe.name if saved is None else str(model.name),
         architecture_sha256=None if saved is None else architecture_sha256(saved),
-        layer=layer,
+        layer=named,
         weights="random" if random else "trained",
         weights_seed=seed if random else None,
         weights_sha256=weights_sha256(network),
         input_size=input_size,
         preprocess=preprocess,
         precision=chosen,
+        parts=parts,
+        pool_extra=pool_extra,
     )
     return Backbone(spec, shape, reason, recipe, where, takes, steps, forward)
 

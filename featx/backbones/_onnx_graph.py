@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,11 +232,13 @@ def require_modest_tensors(file: OnnxFile, inferred: Inferred) -> None:
         )
 
 
-def choose_outputs(file: OnnxFile, layer: str | None, inferred: Inferred) -> tuple[str, ...]:
+def choose_outputs(
+    file: OnnxFile, layer: str | Sequence[str] | None, inferred: Inferred
+) -> tuple[str, ...]:
     """Return the names of the tensors that make an embedding.
 
     None is the output ``last_hidden_state``, or the first one of floats. Others are outputs or
-    intermediate tensors, several with commas between them.
+    intermediate tensors, several with commas between them or in a list.
     """
     outputs = [each.name for each in file.model.graph.output]
     floats = [name for name in outputs if inferred.types.get(name, "FLOAT") in _FLOATS]
@@ -246,7 +248,9 @@ def choose_outputs(file: OnnxFile, layer: str | None, inferred: Inferred) -> tup
             raise InputError(f"no output of {file.path} is one of floats ({names})", _HINT)
         return (USUAL_OUTPUT if USUAL_OUTPUT in floats else floats[0],)
     tensors = {name for node in file.model.graph.node for name in node.output if name}
-    wanted = (layer,) if layer in tensors else tuple(layer.split(","))
+    wanted = tuple(layer)
+    if isinstance(layer, str):
+        wanted = (layer,) if layer in tensors else tuple(map(str.strip, layer.split(",")))
     for name in wanted:
         if name not in tensors:
             near = difflib.get_close_matches(name, sorted(tensors), n=3)
@@ -265,7 +269,7 @@ def choose_outputs(file: OnnxFile, layer: str | None, inferred: Inferred) -> tup
                 parameter="layer",
             )
     if len(set(wanted)) < len(wanted):
-        raise InputError(f"`layer` {layer} names an output twice", parameter="layer")
+        raise InputError(f"`layer` names an output of {file.path} twice", parameter="layer")
     return wanted
 
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ from featx.backbones._onnx_preprocessing import (
     normalizing,
     read_configuration,
 )
+from featx.backbones._parts import join_outputs, joined
 from featx.backbones._registry import architectures
 from featx.backbones._spec import (
     BackboneRecipe,
     BackboneSpec,
     EmbeddingPart,
     NormalizationSpec,
+    PoolExtra,
     Precision,
     Preprocess,
     Tokens,
@@ -69,9 +71,10 @@ class OnnxOptions:
     input_size: int | None = None
     preprocess: Preprocess | None = None
     precision: str = "auto"
-    layer: str | None = None
+    layer: str | Sequence[str] | None = None
     device: str = "auto"
     tokens: Tokens | None = None
+    pool_extra: PoolExtra = "none"
     runtime: str = "auto"
 
 
@@ -127,7 +130,11 @@ def load_onnx(name: str, options: OnnxOptions) -> LoadedOnnx:
     run = _session(file, taken, inferred)
     shapes = [array.shape for array in _try(file, run, taken, size)]
     layout = _Layout(taken.channels_first, None if patch is None else size // patch)
-    parts, tokens = _parts(file, dict(zip(outputs, shapes, strict=True)), options.tokens, layout)
+    taken_parts, tokens = _parts(
+        file, dict(zip(outputs, shapes, strict=True)), options.tokens, layout
+    )
+    described = [EmbeddingPart(name=part.name, shape=part.shape) for part in taken_parts]
+    parts = join_outputs(described, options.pool_extra)
     spec = BackboneSpec(
         name=_name(file),
         architecture_sha256=file.architecture_sha256,
@@ -138,7 +145,8 @@ def load_onnx(name: str, options: OnnxOptions) -> LoadedOnnx:
         preprocess="config" if configuration else options.preprocess or "none",
         precision=precision,
         runtime="onnxruntime",
-        parts=tuple(EmbeddingPart(name=p.name, shape=p.shape) for p in parts[1:] and parts),
+        parts=parts,
+        pool_extra=options.pool_extra,
         tokens=tokens,
         normalization=normalization,
     )
@@ -151,12 +159,13 @@ def load_onnx(name: str, options: OnnxOptions) -> LoadedOnnx:
         precision=precision,
         seed=0,
         layer=spec.layer,
+        pool_extra=options.pool_extra,
         device="cpu" if options.device == "cpu" else "auto",
         tokens=tokens,
     )
-    shape = parts[0].shape if len(parts) == 1 else (sum(math.prod(p.shape) for p in parts),)
+    shape = (sum(part.size for part in parts),) if parts else described[0].shape
     return LoadedOnnx(
-        network=OnnxNetwork(run, taken, outputs, tuple(parts)),
+        network=OnnxNetwork(run, taken, outputs, tuple(taken_parts), parts, shape),
         spec=spec,
         recipe=recipe,
         embedding_shape=shape,
@@ -195,18 +204,18 @@ class OnnxNetwork:
     run: Callable[[NDArray[Any]], list[NDArray[Any]]]
     taken: OnnxInput
     outputs: tuple[str, ...]
-    parts: tuple[_Part, ...]
+    taken_parts: tuple[_Part, ...]
+    parts: tuple[EmbeddingPart, ...]
+    embedding_shape: tuple[int, ...]
     depends_on_batch: bool = False
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn inputs (rows, size, size, channels) into embeddings (rows, *embedding_shape)."""
-        single = len(self.parts) == 1
-        shape = self.parts[0].shape if single else (sum(math.prod(p.shape) for p in self.parts),)
-        embeddings = np.empty((len(images), *shape), np.float32)
+        embeddings = np.empty((len(images), *self.embedding_shape), np.float32)
         for row, image in enumerate(images):
             found = dict(zip(self.outputs, self._run(image), strict=True))
-            taken = [part.take(found[part.output][0]) for part in self.parts]
-            embeddings[row] = taken[0] if single else np.concatenate([p.ravel() for p in taken])
+            taken = [part.take(found[part.output][0])[np.newaxis] for part in self.taken_parts]
+            embeddings[row] = joined(taken, self.parts)[0]
         return embeddings
 
     def _run(self, image: NDArray[np.float32]) -> list[NDArray[Any]]:
@@ -411,7 +420,9 @@ def _parts(
     tokens: Tokens | None,
     layout: _Layout,
 ) -> tuple[list[_Part], Tokens | None]:
-    """Divide outputs into the parts of an embedding, a grid first, and say what tokens were taken.
+    """Divide outputs into the parts of an embedding, and say what tokens were taken.
+
+    The main part, the first grid, is the last one, as `join_outputs` takes them.
 
     Raises
     ------
@@ -444,7 +455,7 @@ def _parts(
             parameter="tokens",
         )
     main = next((part for part in parts if len(part.shape) == 3), parts[0])
-    return [main, *(part for part in parts if part is not main)], used
+    return [*(part for part in parts if part is not main), main], used
 
 
 def _is_channels_first(shape: tuple[int, ...], layout: _Layout) -> bool:

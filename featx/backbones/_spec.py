@@ -15,6 +15,7 @@ Preprocess = Literal["imagenet", "rescale", "none"]
 WeightsKind = Literal["trained", "random"]
 Runtime = Literal["tensorflow", "ncnn", "onnxruntime"]
 Tokens = Literal["patches", "cls", "both"]
+PoolExtra = Literal["none", "pyramid"]
 
 LARGEST_INPUT = 4096
 DEFAULT_INPUT = 300
@@ -38,17 +39,26 @@ class EmbeddingPart(Spec):
     Examples
     --------
     >>> from featx.backbones import EmbeddingPart
-    >>> EmbeddingPart(name="block4_pool", shape=(18, 18, 512)).size
-    165888
+    >>> part = EmbeddingPart(name="block4_pool", shape=(18, 18, 512))
+    >>> part.size, str(part)
+    (165888, 'block4_pool 18x18x512')
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
 
     @property
     def size(self) -> int:
         """Number of its values."""
         return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.name} {by(self.shape)}"
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """Write a shape, such as 9x9x512."""
+    return "x".join(map(str, shape))
 
 
 class NormalizationSpec(Spec):
@@ -92,14 +102,16 @@ class BackboneSpec(Spec):
         SHA-256 of a saved model's layers, or of an ONNX file. None for a network of
         ``keras.applications``.
     layer
-        Name of the layer whose output is the embedding.
+        Name of the layer whose output is the embedding, or names of several with commas, in the
+        order of the network.
     weights
         ``trained`` or ``random``. The source of trained weights isn't part of the spec, since
         equal weights make equal embeddings.
     weights_seed
         Seed of random weights. None for trained weights.
     weights_sha256
-        SHA-256 of the loaded weights, up to the layer. That of an ONNX file is of all its files.
+        SHA-256 of the loaded weights, up to the deepest layer. That of an ONNX file is of all its
+        files.
     input_size
         Side of the square input in pixels.
     preprocess
@@ -115,6 +127,9 @@ class BackboneSpec(Spec):
     parts
         Outputs that an embedding is made of, the main one first, if there are several. The
         embedding is then the vector of them all. Empty is the one output of `layer`.
+    pool_extra
+        Pooling of all outputs but the main one. ``pyramid`` keeps ten vectors of a grid: its
+        average, and those of 3x3 regions.
     tokens
         What is taken of an output of tokens: ``patches`` (the grid), ``cls`` (the vector) or
         ``both``. None if the output is none of tokens.
@@ -136,7 +151,7 @@ class BackboneSpec(Spec):
     """
 
     added: ClassVar[frozenset[str]] = frozenset(
-        {"standardization", "runtime", "parts", "tokens", "normalization"}
+        {"standardization", "runtime", "parts", "pool_extra", "tokens", "normalization"}
     )
 
     name: str
@@ -151,8 +166,21 @@ class BackboneSpec(Spec):
     standardization: StandardizationSpec | None = None
     runtime: Runtime = "tensorflow"
     parts: tuple[EmbeddingPart, ...] = ()
+    pool_extra: PoolExtra = "none"
     tokens: Tokens | None = None
     normalization: NormalizationSpec | None = None
+
+    @property
+    def part_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the parts, the main one first. Empty if there is one output."""
+        return tuple(part.shape for part in self.parts)
+
+    def embedding_in_words(self, shape: tuple[int, ...]) -> str:
+        """Say what an embedding is, such as ``9x9x512 from block5_pool``."""
+        if not self.parts:
+            tokens = "" if self.tokens is None else f" ({self.tokens})"
+            return f"{by(shape)} from {self.layer}{tokens}"
+        return f"{math.prod(shape):,} from {' + '.join(map(str, self.parts))}"
 
 
 class BackboneRecipe(Spec):
@@ -172,6 +200,7 @@ class BackboneRecipe(Spec):
     precision: Precision
     seed: int
     layer: str
+    pool_extra: PoolExtra = "none"
     device: str = "auto"
     standardization: str = ""
     tokens: Tokens | None = None

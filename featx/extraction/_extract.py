@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from featx._silence import import_tensorflow
 from featx._specs import spec_errors
 from featx.backbones import Backbone, StandardizationSpec, load_backbone
 from featx.backbones._precision import PrecisionChoice
-from featx.backbones._spec import Preprocess, Tokens
+from featx.backbones._spec import PoolExtra, Preprocess, Tokens
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError, NotACacheError
 from featx.extraction._extract_images import ExtractionOptions, extract_images
@@ -33,7 +34,8 @@ def extract(  # noqa: PLR0913
     *,
     weights: str = "imagenet",
     input_size: int | None = None,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    pool_extra: PoolExtra = "none",
     preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     device: str = "auto",
@@ -62,9 +64,9 @@ def extract(  # noqa: PLR0913
         Folder to fill. It is created if it is missing.
     backbone
         Name of a network of ``keras.applications``, path of a ``.keras`` or ``.onnx`` file or of a
-        folder with ``model.onnx``, or a network that `load_backbone` made, which has the next seven
+        folder with ``model.onnx``, or a network that `load_backbone` made, which has the next eight
         parameters already.
-    weights, input_size, layer, preprocess, precision, device, tokens
+    weights, input_size, layer, pool_extra, preprocess, precision, device, tokens
         See `load_backbone`.
     augmentation
         Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``study``,
@@ -132,12 +134,15 @@ def extract(  # noqa: PLR0913
             precision=precision,
             seed=seed,
             layer=layer,
+            pool_extra=pool_extra,
             device=device,
             tokens=tokens,
         )
-    elif (weights, input_size, layer, preprocess, precision, device, tokens) != _DEFAULT_CHOICES:
+    elif (weights, input_size, layer, pool_extra, preprocess, precision, device, tokens) != (
+        _DEFAULT_CHOICES
+    ):
         raise InputError(
-            "a loaded backbone has its own weights, input size, layer, preprocessing, precision, "
+            "a loaded backbone has its own weights, input size, layers, preprocessing, precision, "
             "device and tokens",
             "Leave them out, or give `backbone` a name.",
             parameter="backbone",
@@ -163,7 +168,7 @@ def extract(  # noqa: PLR0913
     return open_cache(cache)
 
 
-_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto", None)
+_DEFAULT_CHOICES = ("imagenet", None, None, "none", None, "auto", "auto", None)
 """Parameters of a backbone that nobody has chosen."""
 
 

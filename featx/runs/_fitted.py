@@ -297,6 +297,7 @@ class FittedRun:
             precision=spec.precision,
             seed=spec.weights_seed or 0,
             layer=spec.layer,
+            pool_extra=spec.pool_extra,
             tokens=spec.tokens,
         )
         if spec.standardization is not None:

@@ -61,6 +61,32 @@ def test_from_images_to_maps_with_patches(
     assert "is an ONNX network, which featx can't join" in answer.error
 
 
+@pytest.mark.parametrize("head", ["lda", "keras"])
+def test_patches_and_class_together_are_fitted_and_explained(
+    featx: Featx, network: Path, phantom_data: Path, tmp_path: Path, head: str
+) -> None:
+    cache, run = tmp_path / "cache", tmp_path / "run"
+    words = ["extract", phantom_data, "--cache", cache, "--backbone", network, "--copies", "0"]
+    answer = featx(*words, "--tokens", "both")
+    assert answer.code == 0, answer.err
+    assert (
+        "embedding 272 from last_hidden_state.patches 4x4x16 + last_hidden_state.cls 16"
+        in answer.err
+    )
+    words = ["fit", cache, "--head", head, "--run", run, "--accuracy-floor", "0.5"]
+    answer = featx(*words, *(["--epochs", "1"] if head == "keras" else []))
+    assert answer.code == 0, answer.err
+    images = sorted((phantom_data / "test").rglob("*.png"))[:2]
+    for command in (
+        ["evaluate", run, cache],
+        ["predict", run, *images],
+        ["explain", run, *images, "--out", tmp_path / "explained"],
+    ):
+        answer = featx(*command)
+        assert answer.code == 0, answer.err
+    assert len(list((tmp_path / "explained").glob("*.png"))) == 2
+
+
 def test_another_network_or_place_is_noticed(
     featx: Featx, network: Path, phantom_data: Path, tmp_path: Path
 ) -> None:

@@ -44,8 +44,10 @@ def extract(
     layer: Annotated[
         str | None,
         typer.Option(
-            help="Layer whose output is the embedding. Default: the last before the top. Of an "
-            "ONNX network: an output, or several with commas between them."
+            metavar="LAYER[,LAYER]",
+            help="Layer whose output is the embedding, or several with commas between them: "
+            "block4_pool,block5_pool. Default: the last before the top. Of an ONNX network: an "
+            "output, or any tensor in it.",
         ),
     ] = None,
     tokens: Annotated[
@@ -55,6 +57,13 @@ def extract(
             "class (cls), or both. Default: patches."
         ),
     ] = None,
+    pool_extra: Annotated[
+        Literal["none", "pyramid"],
+        typer.Option(
+            help="Pooling of all layers but the deepest: none keeps their grids, pyramid ten "
+            "vectors of each (the average, and those of 3x3 regions)."
+        ),
+    ] = "none",
     weights: Annotated[
         str,
         typer.Option(
@@ -268,6 +277,7 @@ def extract(
         precision=precision,
         seed=seed,
         layer=layer,
+        pool_extra=pool_extra,
         device=device,
         tokens=tokens,
     )
@@ -328,10 +338,9 @@ def _introduce_backbone(backbone: Backbone, *, one_gpu: bool) -> None:
     from featx.backbones._device import gpu_count
 
     spec = backbone.spec
-    tokens = "" if spec.tokens is None else f" ({spec.tokens})"
     say(
         f"Backbone {spec.name} at {spec.input_size}x{spec.input_size}, embedding "
-        f"{'x'.join(map(str, backbone.embedding_shape))} from {spec.layer}{tokens}, "
+        f"{spec.embedding_in_words(backbone.embedding_shape)}, "
         f"{spec.precision} on {backbone.device} ({backbone.reason})"
     )
     if spec.weights == "random":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.backbones import EmbeddingPart, NormalizationSpec, load_backbone
+from featx.backbones import EmbeddingPart, NormalizationSpec, load_backbone, split_parts
 from featx.backbones._backbone import load_recipe
 from featx.backbones._onnx_network import OnnxOptions, load_onnx
 from featx.errors import InputError
@@ -140,12 +140,27 @@ class TestOutputs:
         expected = np.concatenate([grid.transpose(0, 2, 3, 1).reshape(3, -1), vector], axis=1)
         near(loaded.embed(images()), expected)
 
+    def test_all_but_the_main_one_can_be_pooled(self, path: Path) -> None:
+        loaded = load(cnn(), path, layer=["vector", "grid", "inner"], pool_extra="pyramid")
+        parts = loaded.spec.parts
+        assert [part.shape for part in parts] == [(8, 8, 16), (16,), (10, 8)]
+        found = split_parts(loaded.embed(images()), parts)
+        whole = load(cnn(), path, layer="vector,grid,inner")
+        expected = split_parts(whole.embed(images()), whole.spec.parts)
+        np.testing.assert_array_equal(found["grid"], expected["grid"])
+        np.testing.assert_array_equal(found["vector"], expected["vector"])
+        near(found["inner"][:, 0], expected["inner"].mean(axis=(1, 2)))
+        near(found["inner"][:, 9], expected["inner"][:, 21:, 21:].mean(axis=(1, 2)))
+        assert load_recipe(loaded.recipe).spec == loaded.spec
+        with pytest.raises(InputError, match="grid is the only one"):
+            load(cnn(), path, pool_extra="pyramid")
+
     @pytest.mark.parametrize(
         ("layer", "said"),
         [
             ("gird", "has no output or tensor 'gird'. Did you mean grid"),
             ("nothing", "It has the outputs grid, vector"),
-            ("grid,grid", "names an output twice"),
+            ("grid,grid", "names an output of .* twice"),
             ("grid,", "has no output or tensor ''"),
         ],
     )
