@@ -68,6 +68,13 @@ def parts_of(network: Any) -> tuple[Shape, ...]:
     return tuple(tuple(found[PART.format(number)].target_shape) for number in numbers)
 
 
+def tower_of(network: Any) -> list[Any]:
+    """Return the layers that the main part's grid goes through, its own layer first."""
+    others = {PART.format(number) for number in range(1, len(parts_of(network)))}
+    grids = [layer for layer in network.layers if len(layer.output.shape) == 4]
+    return [layer for layer in grids if layer.name not in others]
+
+
 def _part(embedding: Any, number: int, parts: tuple[Shape, ...]) -> Any:
     """Cut a part out of the vector of an embedding, with layers that Keras's safe mode reads."""
     from keras import layers

@@ -57,6 +57,8 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
         options += ["--tokens", backbone.tokens]
     if backbone.layer != LAST_LAYERS.get(backbone.name):
         options += ["--layer", backbone.layer]
+    if backbone.pool_extra != "none":
+        options += ["--pool-extra", backbone.pool_extra]
     if _usual_classes(record.classes) != record.classes:
         options += ["--positive", record.classes[1]]
     if backbone.input_size != DEFAULT_INPUT:

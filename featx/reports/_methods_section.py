@@ -66,6 +66,9 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
     if record.copies:
         copies = f"{record.copies} of each training image, rotation up to {augmentation.rotation:g}"
         copies += f"°, zoom up to {augmentation.zoom:g}"
+    layers = f"layer {backbone.layer}"
+    if backbone.parts:
+        layers = f"layers {' + '.join(map(str, backbone.parts))}"
     return {
         "head": f"{record.head.name}: {TITLES[record.head.name]}",
         "settings that aren't the defaults": settings or "none",
@@ -80,7 +83,7 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
         "folds": f"{record.folds}, seed {record.seed}",
         "augmented copies": copies,
         "test-time augmentation": f"{record.tta} copies" if record.tta else "no",
-        "backbone": f"{backbone.name}, layer {backbone.layer}, {backbone.weights} weights",
+        "backbone": f"{backbone.name}, {layers}, {backbone.weights} weights",
         "SHA-256 of the weights": backbone.weights_sha256,
         "input": f"{backbone.input_size} x {backbone.input_size} pixels, {_preprocessing(backbone)}"
         f", {backbone.precision}",
