@@ -141,7 +141,27 @@ def _parsed(content: bytes) -> Any:
         raise _RefusedError("it is no ONNX file, or damaged") from error
     if not model.graph.node:
         raise _RefusedError("it is no ONNX file, or has no operators")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise _RefusedError("it is no ONNX file, or damaged")
     return model
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """Yield the names in a model. Those that are no UTF-8 come as bytes."""
+    graph = model.graph
+    yield graph.name
+    yield from (each.domain for each in model.opset_import)
+    yield from (each.name for each in model.functions)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (each.name for each in node.attribute)
+        yield from (each.t.name for each in node.attribute)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (side.dim_param for side in value.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for place in tensor.external_data for text in (place.key, place.value))
 
 
 def _require_known_version(model: Any) -> None:

@@ -30,6 +30,7 @@ def network(tmp_path: Path) -> Path:
     return tmp_path / "vit"
 
 
+@pytest.mark.usefixtures("words_only")
 def test_from_images_to_maps_with_patches(
     featx: Featx, network: Path, phantom_data: Path, tmp_path: Path
 ) -> None:
@@ -61,6 +62,7 @@ def test_from_images_to_maps_with_patches(
     assert "is an ONNX network, which featx can't join" in answer.error
 
 
+@pytest.mark.usefixtures("two_folds")
 @pytest.mark.parametrize("head", ["lda", "keras"])
 def test_patches_and_class_together_are_fitted_and_explained(
     featx: Featx, network: Path, phantom_data: Path, tmp_path: Path, head: str
@@ -74,7 +76,8 @@ def test_patches_and_class_together_are_fitted_and_explained(
         in answer.err
     )
     words = ["fit", cache, "--head", head, "--run", run, "--accuracy-floor", "0.5"]
-    answer = featx(*words, *(["--epochs", "1"] if head == "keras" else []))
+    small = ["--epochs", "1", "--set", "precision=float32", "--set", "architecture=gap"]
+    answer = featx(*words, *(small if head == "keras" else []))
     assert answer.code == 0, answer.err
     images = sorted((phantom_data / "test").rglob("*.png"))[:2]
     for command in (

@@ -478,6 +478,12 @@ class TestFiles:
         (path := tmp_path / "model.onnx").write_bytes(content)
         assert "it is no ONNX file" in refused(load, path)
 
+    @pytest.mark.parametrize("name", [b"Conv", b"grid", b"pixels", b"network", b"weight0"])
+    def test_with_names_that_are_no_text_are_refused(self, tmp_path: Path, name: bytes) -> None:
+        content = cnn().SerializeToString()
+        (path := tmp_path / "model.onnx").write_bytes(content.replace(name, b"\xff" * len(name)))
+        assert "it is no ONNX file, or damaged" in refused(load, path)
+
     def test_cut_off_are_refused(self, tmp_path: Path) -> None:
         path = written(vit(), tmp_path / "model.onnx")
         whole = path.read_bytes()
