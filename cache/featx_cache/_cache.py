@@ -250,16 +250,21 @@ class Cache:
             See `as_arrays`.
         pooled
             Whether to add the mean of each channel over the untouched image's embedding, as the
-            columns ``embedding_0``, ``embedding_1`` and so on (float32).
+            columns ``embedding_0``, ``embedding_1`` and so on (float32). Of embeddings of several
+            layers, it is the deepest layer's.
         """
         X = self.as_arrays(split)[0]
         image = self.rows["image"].to_numpy()[X.rows]
         frames = [self.images.iloc[image], self.details.iloc[image]]
         frames = [frame.reset_index(drop=True) for frame in frames]
         if pooled:
-            means = np.empty((len(X), self.embedding_shape[-1]), np.float32)
+            parts = (self.spec.get("backbone") or {}).get("parts")
+            shape = parts[0]["shape"] if parts else self.embedding_shape
+            means = np.empty((len(X), shape[-1]), np.float32)
             for positions, embeddings in X.blocks():
-                channels = embeddings.reshape(len(positions), -1, means.shape[1])
+                # The deepest layer comes first.
+                main = embeddings.reshape(len(positions), -1)[:, : math.prod(shape)]
+                channels = main.reshape(len(positions), -1, shape[-1])
                 means[positions] = channels.mean(axis=1, dtype=np.float32)
             names = [f"embedding_{number}" for number in range(means.shape[1])]
             frames.append(pd.DataFrame(means, columns=names))

@@ -2,8 +2,9 @@
 
 from featx.backbones._backbone import Backbone, load_backbone
 from featx.backbones._catalog import BackboneEntry, describe_backbones
+from featx.backbones._parts import split_parts
 from featx.backbones._registry import list_backbones
-from featx.backbones._spec import BackboneSpec, EmbeddingPart
+from featx.backbones._spec import BackboneSpec, EmbeddingPart, NormalizationSpec
 from featx.backbones._standardization import StandardizationSpec
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "BackboneEntry",
     "BackboneSpec",
     "EmbeddingPart",
+    "NormalizationSpec",
     "StandardizationSpec",
     "describe_backbones",
     "list_backbones",
     "load_backbone",
+    "split_parts",
 ]

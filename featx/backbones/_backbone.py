@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from featx.backbones._embedding_layer import cut_at
 from featx.backbones._forward import Embed, ForwardPass
 from featx.backbones._layer_numbers import fresh_layer_numbers
 from featx.backbones._ncnn_layers import NotConvertibleError
+from featx.backbones._onnx_network import OnnxOptions, is_onnx, load_onnx
+from featx.backbones._parts import join_outputs
 from featx.backbones._precision import PrecisionChoice
 from featx.backbones._registry import architecture
 from featx.backbones._runtime import (
@@ -33,8 +35,10 @@ from featx.backbones._spec import (
     RUNTIME_NAMES,
     BackboneRecipe,
     BackboneSpec,
+    PoolExtra,
     Precision,
     Preprocess,
+    Tokens,
 )
 from featx.backbones._standardization import Standardization, load_standardization
 from featx.backbones._weights import build_network, weights_sha256
@@ -50,7 +54,7 @@ class Backbone:
     spec
         Description of the network. Its fingerprint tells embeddings apart.
     embedding_shape
-        Shape of one embedding, such as (9, 9, 512).
+        Shape of one embedding, such as (9, 9, 512). That of several layers is (values,).
     reason
         Reason why its precision was chosen.
     recipe
@@ -83,25 +87,29 @@ class Backbone:
     standardization: Standardization | None = None
 
     def __repr__(self) -> str:
-        spec, shape = self.spec, "x".join(map(str, self.embedding_shape))
+        spec = self.spec
         untrained = " with random weights" if spec.weights == "random" else ""
         return (
             f"Backbone({spec.name}{untrained} at {spec.input_size}x{spec.input_size}, "
-            f"embedding {shape} from {spec.layer}, {spec.precision} by "
-            f"{RUNTIME_NAMES[spec.runtime]} on "
-            f"{self.device})"
+            f"embedding {spec.embedding_in_words(self.embedding_shape)}, {spec.precision} by "
+            f"{RUNTIME_NAMES[spec.runtime]} on {self.device})"
         )
 
     @property
-    def depends_on_batch(self) -> bool:
-        """Whether the other images of a batch change an embedding's last digits."""
-        return self._steps.network is None or self._steps.network.depends_on_batch
+    def main_shape(self) -> tuple[int, ...]:
+        """Shape of the main part of an embedding: of the deepest layer, if there are several."""
+        return self.spec.parts[0].shape if self.spec.parts else self.embedding_shape
 
     @property
     def weights_location(self) -> str:
         """Location of the weights: ``imagenet``, ``random`` or the absolute path of a file."""
         saved = self.spec.architecture_sha256 is not None
         return self.recipe.name if saved else self.recipe.weights
+
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether the other images of a batch change an embedding's last digits."""
+        return self._steps.network is None or self._steps.network.depends_on_batch
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network once over a batch.
@@ -133,7 +141,19 @@ class Backbone:
             ) from error
 
     def as_tensors(self, images: Any) -> Any:
-        """Do what `embed` does with tensors, as a part of a larger TensorFlow graph."""
+        """Do what `embed` does with tensors, as a part of a larger TensorFlow graph.
+
+        Raises
+        ------
+        InputError
+            If TensorFlow has no such network, as of an ONNX file.
+        """
+        if self._steps.keras_network is None:
+            raise InputError(
+                f"the backbone {self.spec.name} is no network of Keras, so TensorFlow can't be a "
+                "part of it",
+                "Use `backbone.embed` with arrays.",
+            )
         return self._steps.compose(self.standardization)(images)
 
     def prepare(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -167,44 +187,63 @@ def load_backbone(  # noqa: PLR0913
     preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     seed: int = 0,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    pool_extra: PoolExtra = "none",
     device: str = "auto",
     runtime: RuntimeChoice = "auto",
+    tokens: Tokens | None = None,
 ) -> Backbone:
-    """Build a frozen backbone: a network of ``keras.applications``, or a saved model.
+    """Build a frozen backbone: a network of ``keras.applications``, a saved model, or an ONNX file.
 
     Parameters
     ----------
     name
         Name of a network, such as ``vgg19`` or ``resnet50``: see `list_backbones`. Or the path of
-        a ``.keras`` file, which is loaded without running foreign code.
+        a ``.keras`` file, which is loaded without running foreign code. Or the path of an
+        ``.onnx`` file, or of a folder with ``model.onnx`` and ``preprocessor_config.json``, which
+        is looked through before it runs.
     weights
         ``imagenet`` (Keras's download, or a file in the folder named by ``FEATX_WEIGHTS_DIR``),
         ``random`` (seeded, untrained), or the path of a weights file. A saved model has its own.
     input_size
         Side of the square input in pixels. None is 300, or what a saved model takes.
     preprocess
-        ``imagenet`` is the network's own ``preprocess_input``. ``rescale`` divides by 255, as the
-        study did. ``none`` leaves 0..255. None is ``imagenet``, and ``none`` for a saved model.
+        ``imagenet`` is the network's own ``preprocess_input``, and for an ``.onnx`` file the mean
+        and standard deviation of torchvision. ``rescale`` divides by 255, as the study did.
+        ``none`` leaves 0..255. None is ``imagenet``, ``none`` for a saved model, and what its
+        configuration says for a folder. An ``.onnx`` file alone needs one.
     precision
         Number format of the forward pass. ``auto`` takes the fastest of the hardware: bfloat16,
-        float16 or float32.
+        float16 or float32. An ONNX network has its own.
     seed
         Seed of random weights.
     layer
-        Name of the layer whose output is the embedding. None is the last before the top.
+        Name of the layer whose output is the embedding. None is the last before the top. Several
+        names, with commas between them or in a list, make embeddings of several layers in one
+        pass: vectors, in which the deepest layer comes first, then the others in the order of the
+        network. See `split_parts`. For an ONNX network it is an output or any tensor in it, and
+        None is ``last_hidden_state`` or the first output. Of several, the first grid comes first.
+    pool_extra
+        What is kept of each layer but the deepest. ``none`` keeps its whole grid, ``pyramid`` ten
+        vectors: the average of the grid, and those of 3x3 regions.
     device
-        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``.
+        ``auto`` (the first GPU if there is one), ``cpu`` or ``gpu:N``. An ONNX network runs on the
+        processor.
     runtime
         Library that computes the network: ``tensorflow`` or ``ncnn``. ``auto`` takes ncnn on a CPU
         without bfloat16 arithmetic, if it can compute the network. Embeddings differ by less than
-        0.0005 of the largest value, and only equal runtimes fill a cache together.
+        0.0005 of the largest value, and only equal runtimes fill a cache together. An ONNX network
+        is ONNX Runtime's.
+    tokens
+        What to take of an ONNX network's output of tokens: ``patches`` as a grid, the vector
+        ``cls``, or ``both``. None is ``patches``.
 
     Raises
     ------
     InputError, WeightsError
         If the name, layer or device is unknown, the network can't take the input size, the runtime
-        can't compute it, a weights file is missing or doesn't fit, or a download fails.
+        can't compute it, a weights file is missing or doesn't fit, a saved model or ONNX file is
+        refused, a download fails, or there are no extra layers to pool.
     OutOfMemoryError
         If a limit allows the process too little memory.
 
@@ -215,10 +254,32 @@ def load_backbone(  # noqa: PLR0913
     Backbone(vgg19 at 300x300, embedding 9x9x512 from block5_pool, float32 by ncnn on cpu)
     >>> featx.load_backbone("resnet50", input_size=224, weights="random")  # doctest: +SKIP
     Backbone(resnet50 with random weights at 224x224, embedding 7x7x2048 from ...)
+    >>> layers = "block4_pool,block5_pool"
+    >>> featx.load_backbone("vgg16", layer=layers, pool_extra="pyramid")  # doctest: +SKIP
+    Backbone(vgg16 at 300x300, embedding 46,592 from block5_pool 9x9x512 + block4_pool 10x512, ...)
     """
     if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
         raise InputError(f"`input_size` {input_size} is not between 1 and {LARGEST_INPUT} pixels")
     require_address_space(NETWORK_BYTES)
+    if is_onnx(name):
+        return _of_onnx(
+            name,
+            OnnxOptions(
+                weights=weights,
+                input_size=input_size,
+                preprocess=preprocess,
+                precision=precision,
+                layer=layer,
+                device=device,
+                tokens=tokens,
+                pool_extra=pool_extra,
+                runtime=runtime,
+            ),
+        )
+    if tokens is not None:
+        raise InputError(
+            f"`tokens` {tokens} is for ONNX networks", "Leave it out.", parameter="tokens"
+        )
     where = resolve_device("cpu" if runtime == "ncnn" and device == "auto" else device)
     arithmetic = resolve_runtime(runtime, precision, where, name)
     chosen = arithmetic.precision
@@ -232,12 +293,15 @@ def load_backbone(  # noqa: PLR0913
             model, own_preprocess = load_saved(saved, chosen), None
             input_size = saved_input_size(model, input_size, saved)
         preprocess = preprocess or ("none" if saved else "imagenet")
-        network, layer, shape = cut_at(model, layer, input_size)
+        network, outputs = cut_at(model, layer, input_size)
         network.trainable = False
+        parts = join_outputs(outputs, pool_extra)
+        shape = (sum(part.size for part in parts),) if parts else outputs[0].shape
+        named = ",".join(output.name for output in outputs)
         other = None
         if arithmetic.runtime == "ncnn":
             try:
-                other = convert_to_ncnn(network, input_size)
+                other = convert_to_ncnn(network, input_size, parts)
             except NotConvertibleError as error:
                 if runtime == "ncnn":
                     raise InputError(
@@ -252,6 +316,7 @@ def load_backbone(  # noqa: PLR0913
             device=where,
             keras_network=network,
             network=other,
+            parts=parts,
         )
         forward = steps.trace(None)
     in_file = weights not in ("imagenet", "random")
@@ -263,14 +328,15 @@ def load_backbone(  # noqa: PLR0913
         runtime=arithmetic.runtime,
         precision=chosen,
         seed=seed,
-        layer=layer,
+        layer=named,
+        pool_extra=pool_extra,
         device="cpu" if device == "cpu" else "auto",
     )
     random = weights == "random"
     spec = BackboneSpec(
         name=recipe.name if saved is None else str(model.name),
         architecture_sha256=None if saved is None else architecture_sha256(saved),
-        layer=layer,
+        layer=named,
         weights="random" if random else "trained",
         weights_seed=seed if random else None,
         weights_sha256=weights_sha256(network),
@@ -278,6 +344,8 @@ def load_backbone(  # noqa: PLR0913
         preprocess=preprocess,
         precision=chosen,
         runtime=arithmetic.runtime,
+        parts=parts,
+        pool_extra=pool_extra,
     )
     return Backbone(spec, shape, arithmetic.reason, recipe, where, takes, steps, forward)
 
@@ -290,6 +358,29 @@ def load_recipe(recipe: BackboneRecipe, *, device: str | None = None) -> Backbon
     if not file:
         return backbone
     return backbone.with_standardization(load_standardization(Path(file)), Path(file))
+
+
+def _of_onnx(name: str, options: OnnxOptions) -> Backbone:
+    """Load an ONNX network. TensorFlow prepares its images, on the processor."""
+    loaded = load_onnx(name, options)
+    steps = ForwardPass(
+        channels=loaded.channels,
+        input_size=loaded.spec.input_size,
+        preprocess=loaded.preprocess,
+        device="cpu",
+        keras_network=None,
+        network=loaded.network,
+    )
+    return Backbone(
+        spec=loaded.spec,
+        embedding_shape=loaded.embedding_shape,
+        reason=loaded.reason,
+        recipe=loaded.recipe,
+        device="cpu",
+        channels=loaded.channels,
+        _steps=steps,
+        _forward=steps.trace(None),
+    )
 
 
 def _build_named(

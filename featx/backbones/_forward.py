@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbones._device import placement
+from featx.backbones._parts import joined_tensors
 from featx.backbones._settings import own_keras_settings
+from featx.backbones._spec import EmbeddingPart
 from featx.backbones._standardization import Standardization
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -44,9 +46,12 @@ class ForwardPass:
     device
         Device of TensorFlow's steps.
     keras_network
-        Network in TensorFlow. None if there is none.
+        Network in TensorFlow. None if there is none. Its outputs, one or several, aren't pooled,
+        and they are in the order of the network.
     network
         Network in another runtime. None is TensorFlow.
+    parts
+        Parts of an embedding, the main one first. Empty is the network's one output.
     """
 
     channels: int
@@ -55,6 +60,7 @@ class ForwardPass:
     device: str
     keras_network: Any
     network: Network | None = None
+    parts: tuple[EmbeddingPart, ...] = ()
 
     def compose(self, standardization: Standardization | None) -> Callable[[Any], Any]:
         """Return the whole way as TensorFlow operations."""
@@ -81,9 +87,10 @@ class ForwardPass:
             images = self._prepared(images)
             if standardization is not None:
                 images = standardization.apply(images)
-            if network is not None:
-                images = network(images, training=False)
-            return tf.cast(images, tf.float32)
+            if network is None:
+                return tf.cast(images, tf.float32)
+            outputs = network(images, training=False)
+            return joined_tensors(outputs if self.parts else [outputs], self.parts)
 
         return forward
 

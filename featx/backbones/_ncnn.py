@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbones._ncnn_layers import Blob, NotConvertibleError, Shape, Step, Steps
+from featx.backbones._parts import joined
+from featx.backbones._spec import EmbeddingPart
 from featx.errors import OutOfMemoryError
 
 _MAGIC = 7767517
@@ -50,6 +52,8 @@ class NcnnNetwork:
         outputs.
     input_size
         Side of its square input in pixels.
+    parts
+        Parts of an embedding, if there are several outputs.
 
     Raises
     ------
@@ -59,9 +63,10 @@ class NcnnNetwork:
 
     depends_on_batch = False
 
-    def __init__(self, model: Any, input_size: int) -> None:
+    def __init__(self, model: Any, input_size: int, parts: tuple[EmbeddingPart, ...] = ()) -> None:
         import ncnn
 
+        self._parts = parts
         steps, outputs = _steps_of(model, input_size)
         self._outputs = outputs
         self._net = ncnn.Net()
@@ -77,12 +82,7 @@ class NcnnNetwork:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ncnn")
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute (rows, size, size, channels) -> (rows, *shape of the only output)."""
-        (output,) = self.outputs(images)
-        return output
-
-    def outputs(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Compute (rows, size, size, channels) -> (rows, *shape) of each output."""
+        """Turn inputs (rows, size, size, channels) into embeddings (rows, *embedding_shape)."""
         results = [np.empty((len(images), *blob.shape), np.float32) for blob in self._outputs]
 
         def compute(row: int) -> None:
@@ -91,7 +91,7 @@ class NcnnNetwork:
 
         for _ in self._pool.map(compute, range(len(images))):
             pass
-        return results
+        return joined(results, self._parts)
 
     def _compute(self, image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         import ncnn

@@ -10,8 +10,9 @@ import numpy as np
 from featx.backbones._forward import Network
 from featx.backbones._ncnn import NcnnNetwork, is_installed
 from featx.backbones._ncnn_layers import NotConvertibleError
+from featx.backbones._parts import joined
 from featx.backbones._precision import PrecisionChoice, resolve_precision
-from featx.backbones._spec import Precision, Runtime
+from featx.backbones._spec import EmbeddingPart, Precision, Runtime
 from featx.errors import InputError
 
 RuntimeChoice = Literal["auto", "tensorflow", "ncnn"]
@@ -84,21 +85,29 @@ def _require_ncnn(precision: PrecisionChoice, device: str) -> None:
         )
 
 
-def convert_to_ncnn(model: Any, input_size: int) -> Network:
+def convert_to_ncnn(model: Any, input_size: int, parts: tuple[EmbeddingPart, ...]) -> Network:
     """Convert a Keras network in float32, and check on one drawn image that it computes the same.
+
+    Parameters
+    ----------
+    model
+        Network of one or several outputs.
+    input_size
+        Side of its square input in pixels.
+    parts
+        Parts of an embedding, if there are several outputs.
 
     Raises
     ------
     NotConvertibleError
         If ncnn can't compute it, or computes something else.
     """
-    network = NcnnNetwork(model, input_size)
+    network = NcnnNetwork(model, input_size, parts)
     shape = (1, input_size, input_size, int(model.inputs[0].shape[-1]))
     image = np.random.default_rng(_PROBE_SEED).uniform(0, 1, shape).astype(np.float32)
-    expected = np.asarray(model(image, training=False))
-    difference = float(np.abs(network(image) - expected).max()) / (
-        float(np.abs(expected).max()) or 1.0
-    )
+    outputs = model(image, training=False)
+    expected = joined(outputs if parts else [outputs], parts)
+    difference = np.abs(network(image) - expected).max() / (np.abs(expected).max() or 1.0)
     if not difference <= MAX_DIFFERENCE:
         raise NotConvertibleError(f"ncnn's embeddings differ by {difference:.1g} of the largest")
     return network

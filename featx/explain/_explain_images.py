@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from featx._progress import Progress, progress_of
 from featx.backbones import Backbone
 from featx.errors import InputError
+from featx.explain._contributions import contributions
 from featx.explain._explanations import SIDE, Explanation, Explanations
 from featx.explain._figure import Verdict
 from featx.explain._folder import (
@@ -129,7 +130,9 @@ class _Explainer:
         self.run, self.scorer = run, ImageScorer(run, backbone)
         self.method = method_of(run.head)
         self.training = TrainingNeighbors(run)
-        shape = self.scorer.backbone.embedding_shape
+        parts = run.record.extraction.backbone.parts
+        self.silent: dict[str, float | None] = {part.name: None for part in parts}
+        shape = self.scorer.backbone.main_shape
         if len(shape) != 3:
             raise InputError(
                 f"the embeddings of the run {run.path} have no grid (their shape is {shape}), "
@@ -143,20 +146,37 @@ class _Explainer:
         while batch := list(islice(scored, BATCH_SIZE)):
             embeddings = [image.embedding for image in batch if image.embedding is not None]
             maps = iter(())
+            shares: Iterator[dict[str, float | None]] = iter(())
             if embeddings:
-                found = heat_maps(self.run.head, np.stack(embeddings), mean=self.training.mean)
-                maps = iter(found)
+                stacked = np.stack(embeddings)
+                maps = iter(heat_maps(self.run.head, stacked, mean=self.training.mean))
+                shares = iter(self._contributions(stacked))
             for image in batch:
-                heat = None if image.embedding is None else next(maps)
-                yield self._explanation(image, heat)
+                known = image.embedding is not None
+                yield self._explanation(
+                    image, next(maps) if known else None, next(shares) if known else self.silent
+                )
 
-    def _explanation(self, image: ScoredImage, heat: NDArray[np.float32] | None) -> Explanation:
+    def _contributions(self, embeddings: NDArray[np.floating]) -> list[dict[str, float | None]]:
+        """Say how far each layer moved each image's score. Nothing, if there is one layer."""
+        found = contributions(self.run.head, embeddings) if self.silent else None
+        if found is None:
+            return [self.silent] * len(embeddings)
+        return [dict(zip(self.silent, row, strict=True)) for row in found.tolist()]
+
+    def _explanation(
+        self,
+        image: ScoredImage,
+        heat: NDArray[np.float32] | None,
+        layers: dict[str, float | None],
+    ) -> Explanation:
+        failed = Explanation(image.path, self.method, layers=self.silent, error=image.error)
         if image.score is None or image.vector is None or heat is None:
-            return Explanation(image.path, self.method, error=image.error)
+            return failed
         try:
             pixels = decode_for_display(Path(image.path), SIDE)
         except UnreadableImageError as error:  # the file vanished after it was scored
-            return Explanation(image.path, self.method, error=error.reason)
+            return replace(failed, error=error.reason)
         record = self.run.record
         verdict = Verdict(image.score, record.threshold, record.band, record.classes)
         return Explanation(
@@ -165,14 +185,22 @@ class _Explainer:
             verdict,
             heat,
             tuple(self.training.nearest(image.vector, verdict.called)),
-            _notes(self.run, heat),
+            _notes(self.run, heat, layers, self.method.unit),
+            layers=layers,
             pixels=np.rint(pixels).astype(np.uint8),
             training=self.training,
         )
 
 
-def _notes(run: FittedRun, heat: NDArray[np.float32]) -> tuple[str, ...]:
+def _notes(
+    run: FittedRun, heat: NDArray[np.float32], layers: dict[str, float | None], unit: str
+) -> tuple[str, ...]:
     notes = []
+    if layers:
+        main, *_ = layers
+        shares = [f"{name} {value:+.2f}" for name, value in layers.items() if value is not None]
+        spoke = f" Layers: {', '.join(shares)} ({unit}, from the training average)."
+        notes.append(f"The map shows {main}.{spoke if shares else ''}")
     if run.record.extraction.backbone.weights == "random":
         notes.append("The embeddings are untrained (random weights): this means nothing.")
     if heat.size == 1:

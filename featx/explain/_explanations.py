@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -59,6 +59,10 @@ class Explanation:
         Image of the figure. None reads it again from `path`.
     training
         Training images, of which `figure` shows the neighbors.
+    layers
+        How far each layer moved the score from that of the average training image, in the unit of
+        the map, if embeddings are of several layers. The first one is that of the heat map. Values
+        are None if the head is a network.
 
     Examples
     --------
@@ -76,6 +80,7 @@ class Explanation:
     file: Path | None = None
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
     training: TrainingNeighbors | None = field(default=None, repr=False)
+    layers: Mapping[str, float | None] = field(default_factory=dict)
 
     def figure(self) -> Figure:
         """Draw the image, its heat map, the score and the neighbors.
@@ -137,6 +142,7 @@ class Explanation:
                 {"path": n.path, "label": n.label, "distance": n.distance} for n in self.neighbors
             ],
             "error": self.error,
+            **{f"from_{name}": value for name, value in self.layers.items()},
         }
 
 

@@ -30,11 +30,13 @@ def as_csv(explanations: Sequence[Explanation]) -> str:
     """Return explanations as CSV text. The paths of neighbors are a JSON list."""
     text = io.StringIO()
     write = row_writer(text)
-    write(COLUMNS)
+    layers = [f"from_{name}" for name in (explanations[0].layers if explanations else ())]
+    columns = [*COLUMNS, *layers]
+    write(columns)
     for explanation in explanations:
         fields = explanation.as_row()
         fields["neighbours"] = json.dumps([n["path"] for n in fields["neighbours"]])
-        write(_cell(column, fields[column]) for column in COLUMNS)
+        write(_cell(column, fields[column]) for column in columns)
     return text.getvalue()
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.backbones._parts import Shape, main_part
+from featx.heads._network_builder import tower_of
+
 BATCH_SIZE = 16
+
+Run = Callable[[Any], tuple[Any, Any]]
 
 
 def gradient_maps(
-    network: Any, grid: NDArray[np.floating], mean: NDArray[np.floating] | None = None
+    network: Any,
+    embeddings: NDArray[np.floating],
+    mean: NDArray[np.floating] | None = None,
+    parts: tuple[Shape, ...] = (),
 ) -> NDArray[np.float32]:
     """Explain a Keras head. Members of an ensemble are averaged.
 
@@ -22,47 +31,73 @@ def gradient_maps(
     is gradient times embedding in each cell (HiResCAM; Draelos and Carin 2020). Both without the
     rectifier at the end: what speaks against the class is shown, too.
 
-    `grid` has the shape (images, rows, columns, channels), `mean` is the average embedding of the
-    training images, whose activations are subtracted. Maps are (images, rows, columns).
+    `embeddings` have the shape (images, rows, columns, channels), or are vectors of these `parts`,
+    of which the main one is explained. `mean` is the average of that grid in the training images,
+    whose activations are subtracted. Maps are (images, rows, columns).
     """
     import keras
 
-    members = [part for part in network.layers if isinstance(part, keras.Sequential)] or [network]
-    maps = np.zeros(grid.shape[:3], np.float32)
-    for start in range(0, len(grid), BATCH_SIZE):
+    members = [part for part in network.layers if isinstance(part, keras.Model)] or [network]
+    maps = np.zeros(main_part(embeddings, parts).shape[:3], np.float32)
+    usual = None
+    if mean is not None:
+        usual = np.zeros((1, *embeddings.shape[1:]), np.float32)
+        usual.reshape(-1)[: mean.size] = mean.ravel()  # the main part comes first
+    for start in range(0, len(maps), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
         for member in members:
-            maps[part] += _maps(member, grid[part], mean) / len(members)
+            maps[part] += _maps(member, embeddings[part], usual) / len(members)
     return maps
 
 
 def _maps(
-    network: Any, grid: NDArray[np.floating], mean: NDArray[np.floating] | None
+    network: Any, embeddings: NDArray[np.floating], usual: NDArray[np.floating] | None
 ) -> NDArray[np.float32]:
+    import keras
     import tensorflow as tf
 
-    *layers, last = network.layers
+    run, averaged = (_line if isinstance(network, keras.Sequential) else _tower)(network)
+    images = tf.convert_to_tensor(embeddings.astype(np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        activations, features = run(images)
+        # Before the sigmoid, whose gradient is zero where it is sure.
+        logit = tf.cast(features, tf.float32) @ tf.cast(network.layers[-1].kernel, tf.float32)
+    gradient = tf.cast(tape.gradient(logit, activations), tf.float32)
+    if averaged:
+        gradient = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+    apart = tf.cast(activations, tf.float32)
+    if usual is not None:
+        apart -= tf.cast(run(tf.convert_to_tensor(usual))[0], tf.float32)
+    return np.asarray(tf.reduce_sum(gradient * apart, axis=-1))
+
+
+def _line(network: Any) -> tuple[Run, bool]:
+    """Return how a Sequential makes the explained activations and the last layer's inputs."""
+    layers = network.layers[:-1]
     stem = _stem(layers)
 
-    def run(part: list[Any], inner: Any) -> Any:
+    def through(part: list[Any], inner: Any) -> Any:
         for layer in part:  # outside a fit, layers behave as in prediction
             inner = layer(inner)
         return inner
 
-    activations = run(layers[:stem], tf.convert_to_tensor(grid.astype(np.float32)))
-    with tf.GradientTape() as tape:
-        tape.watch(activations)
-        features = tf.cast(run(layers[stem:], activations), tf.float32)
-        # Before the sigmoid, whose gradient is zero where it is sure.
-        logit = features @ tf.cast(last.kernel, tf.float32)
-    gradient = tf.cast(tape.gradient(logit, activations), tf.float32)
-    if stem:
-        gradient = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-    apart = tf.cast(activations, tf.float32)
-    if mean is not None:
-        usual = run(layers[:stem], tf.convert_to_tensor(mean[np.newaxis].astype(np.float32)))
-        apart -= tf.cast(usual, tf.float32)
-    return np.asarray(tf.reduce_sum(gradient * apart, axis=-1))
+    def run(images: Any) -> tuple[Any, Any]:
+        activations = through(layers[:stem], images)
+        return activations, through(layers[stem:], activations)
+
+    return run, stem > 0
+
+
+def _tower(network: Any) -> tuple[Run, bool]:
+    """Do what `_line` does for a network of several parts: the main one's layers are explained."""
+    import keras
+
+    main, *layers = tower_of(network)
+    stem = _stem(layers)
+    explained = [main, *layers][stem].output
+    both = keras.Model(network.inputs[0], [explained, network.layers[-1].input])
+    return lambda images: tuple(both(images, training=False)), stem > 0
 
 
 def _stem(layers: list[Any]) -> int:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
 from featx.heads import CalibratedHead, KerasHead
+
+MIN_SHARE = 1e-3
+"""Distance that shares of votes keep from 0 and 1, whose logits are infinite."""
 
 
 class Link(NamedTuple):
@@ -49,6 +54,18 @@ def unit_of(head: Any) -> str:
     """Return the unit of a map: ``logit``, or ``margin`` if nothing turns margins into logits."""
     is_margin = isinstance(classifier_of(head), SVC) and link_of(head) == Link()
     return "margin" if is_margin else "logit"
+
+
+def logits_of(head: Pipeline, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return logits of pooled features, which don't saturate as scores do."""
+    for _, step in head.steps[1:-1]:
+        features = step.transform(features)
+    classifier, link = classifier_of(head), link_of(head)
+    if hasattr(classifier, "decision_function"):
+        decision = np.asarray(classifier.decision_function(features), np.float64)
+        return link.slope * decision + link.intercept
+    share = np.clip(classifier.predict_proba(features)[:, 1], MIN_SHARE, 1 - MIN_SHARE)
+    return np.asarray(np.log(share) - np.log1p(-share))
 
 
 def _under(estimator: Any) -> Any:

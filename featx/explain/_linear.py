@@ -50,6 +50,10 @@ class Linear:
         scaling = steps["scaling"]
         return cls(weights / scaling.scale_, np.asarray(scaling.mean_, np.float64), rest)
 
+    def first(self, features: int) -> Linear:
+        """Return the part of the first features: those of an embedding's main part."""
+        return Linear(self.weights[:features], self.mean[:features], self.rest)
+
 
 def linear_maps(
     head: Any,
@@ -65,9 +69,11 @@ def linear_maps(
     counts by what sets it apart; without `mean` its contribution is, evenly from each region.
 
     `grid` has the shape (images, rows, columns, channels), `mean` is the average embedding of the
-    training images. The cells of a map and the second result sum up to the logit of the score.
+    training images. The cells of a map and the second result sum up to the logit of the score. Of
+    embeddings with several parts, `grid` is the main one. What the others add isn't in the sum.
     """
     pooling = head.named_steps["pooling"]
+    linear = linear.first(pooling.number_of_features(grid.shape[1:]))
     cells = grid.astype(np.float32, copy=False).reshape(len(grid), -1, grid.shape[3])
     spread = _flat if pooling.how == "flatten" else _pooled
     maps, rest = spread(pooling, linear, cells, grid.shape[1:3]), linear.rest

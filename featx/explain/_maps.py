@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from featx.backbones._parts import main_part
 from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
 from featx.explain._gradients import gradient_maps
 from featx.explain._heads import network_of, unit_of
 from featx.explain._linear import Linear, linear_maps
 from featx.explain._occlusion import occlusion_maps
+from featx.heads._building import parts_of_head
 from featx.heads._head import Head
 
 
@@ -73,7 +75,8 @@ def heat_maps(
     head
         Fitted head: a pipeline or a `featx.heads.KerasHead`, calibrated or not.
     embeddings : ndarray of shape (images, rows, columns, channels)
-        Embeddings of the shape that the head was fitted on.
+        Embeddings of the shape that the head was fitted on. Those of several layers are vectors,
+        and maps are of the deepest layer's grid.
     mean : ndarray of shape (rows, columns, channels), optional
         Average embedding of the training images (`run.reference.mean`). A map then says what sets
         the image apart from the average, cell by cell. Without `mean`, what every chest has at
@@ -97,22 +100,24 @@ def heat_maps(
     >>> heat_maps(head, X[:2]).shape
     (2, 3, 3)
     """
-    if embeddings.ndim != 4:
+    parts = parts_of_head(head)
+    grid = main_part(embeddings, parts)
+    if grid.ndim != 4:
         raise InputError(
-            f"embeddings of shape {embeddings.shape[1:]} have no grid, so there is no map of them",
+            f"embeddings of shape {grid.shape[1:]} have no grid, so there is no map of them",
             "Extract again with a layer whose output has rows and columns.",
         )
-    if mean is not None and mean.shape != embeddings.shape[1:]:
+    if mean is not None and mean.shape != grid.shape[1:]:
         raise InputError(
-            f"the average embedding has the shape {mean.shape}, and these {embeddings.shape[1:]}",
+            f"the average embedding has the shape {mean.shape}, and these {grid.shape[1:]}",
             "Give the average of embeddings that the same backbone made.",
         )
-    if not len(embeddings):
-        return np.zeros(embeddings.shape[:3], np.float32)
+    if not len(grid):
+        return np.zeros(grid.shape[:3], np.float32)
     if (network := network_of(head)) is not None:
-        return gradient_maps(network, embeddings, mean)
+        return gradient_maps(network, embeddings, mean, parts)
     if isinstance(head, Pipeline) and (linear := Linear.of(head)) is not None:
-        return linear_maps(head, linear, embeddings, mean)[0]
+        return linear_maps(head, linear, grid, mean)[0]
     return occlusion_maps(head, embeddings, mean)
 
 

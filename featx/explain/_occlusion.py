@@ -6,20 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from featx.explain._heads import classifier_of, link_of
+from featx.backbones._parts import main_part
+from featx.explain._heads import logits_of
 from featx.explain._linear import EPSILON
 from featx.heads import SpatialPooling
 
 PATCH = 3
 """Cells hidden at once in each direction. Trees and neighbors don't notice a single cell."""
 
-MIN_SHARE = 1e-3
-"""Distance that shares of votes keep from 0 and 1, whose logits are infinite."""
-
 
 def occlusion_maps(
     head: Pipeline,
-    grid: NDArray[np.floating],
+    embeddings: NDArray[np.floating],
     mean: NDArray[np.floating] | None = None,
     *,
     patch: int = PATCH,
@@ -31,11 +29,15 @@ def occlusion_maps(
     this image where it standardizes. A head on maxima knows no such means; there it is the mean of
     the image's cells.
 
-    `grid` has the shape (images, rows, columns, channels). A patch is an odd number of cells in
-    each direction. A map says how far the logit falls if the patch around a cell is hidden.
+    `embeddings` have the shape (images, rows, columns, channels), or are vectors of several parts,
+    of which the main one's grid is hidden. A patch is an odd number of cells in each direction. A
+    map says how far the logit falls if the patch around a cell is hidden.
     """
+    whole = head.named_steps["pooling"]
+    pooling = SpatialPooling(whole.how, standardize=whole.standardize)
+    grid = main_part(embeddings, whole.part_shapes)
     images, rows, columns, _ = grid.shape
-    pooling = head.named_steps["pooling"]
+    number_of_main = pooling.number_of_features(grid.shape[1:])
     # First nothing, then each patch.
     nothing = np.zeros((1, rows * columns), bool)
     hidden = np.concatenate([nothing, _patches(rows, columns, patch)])
@@ -43,27 +45,22 @@ def occlusion_maps(
     maps = np.empty((images, rows * columns), np.float32)
     for number in range(images):
         image = grid[number].astype(np.float32)
-        fill = _filling(head, image, taken) if mean is None else mean.astype(np.float32)
+        if mean is None:
+            means = head.named_steps["scaling"].mean_[:number_of_main]
+            fill = _filling(pooling, means, image, taken)
+        else:
+            fill = mean.astype(np.float32)
         if taken is not None:
             features = _pooled(pooling, image, fill, hidden, taken)
         else:
             shown = hidden.reshape(-1, rows, columns, 1)
             features = pooling.transform(np.where(shown, fill, image))
-        logits = _logits(head, features)
+        if whole.parts:
+            others = whole.transform(embeddings[number : number + 1])[:, number_of_main:]
+            features = np.concatenate([features, others.repeat(len(features), axis=0)], axis=1)
+        logits = logits_of(head, features)
         maps[number] = logits[0] - logits[1:]
     return maps.reshape(images, rows, columns)
-
-
-def _logits(head: Pipeline, features: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return logits of pooled features, which don't saturate as scores do."""
-    for _, step in head.steps[1:-1]:
-        features = step.transform(features)
-    classifier, link = classifier_of(head), link_of(head)
-    if hasattr(classifier, "decision_function"):
-        decision = np.asarray(classifier.decision_function(features), np.float64)
-        return link.slope * decision + link.intercept
-    share = np.clip(classifier.predict_proba(features)[:, 1], MIN_SHARE, 1 - MIN_SHARE)
-    return np.asarray(np.log(share) - np.log1p(-share))
 
 
 def _patches(rows: int, columns: int, patch: int) -> NDArray[np.bool_]:
@@ -100,10 +97,15 @@ def _pooled(
 
 
 def _filling(
-    head: Pipeline, image: NDArray[np.float32], taken: NDArray[np.float32] | None
+    pooling: SpatialPooling,
+    mean: NDArray[np.floating],
+    image: NDArray[np.float32],
+    taken: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    """Return the average training image as this image would show it: (rows, columns, channels)."""
-    pooling, mean = head.named_steps["pooling"], head.named_steps["scaling"].mean_
+    """Return the average training image as this image would show it: (rows, columns, channels).
+
+    `mean` holds the means of the pooled features.
+    """
     if pooling.how == "flatten":
         spread = image.std() + EPSILON if pooling.standardize else 1.0
         offset = image.mean() if pooling.standardize else 0.0

@@ -98,6 +98,12 @@ def export_onnx(
             "which a graph can't make",
             "Fit it without `tta=True`.",
         )
+    if run.record.extraction.backbone.runtime == "onnxruntime":
+        raise InputError(
+            f"the backbone of the run {run.path} is an ONNX network, which featx can't join with "
+            "the head in one graph",
+            "Run the network by itself, and score its embeddings with `run.score`.",
+        )
     backbone = run.backbone(weights, precision="float32")
     model = _convert(_graph(run, backbone), backbone.spec.input_size)
     metadata = _describe(run, backbone)

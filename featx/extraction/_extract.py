@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from featx._specs import spec_errors
 from featx.backbones import Backbone, StandardizationSpec, load_backbone
 from featx.backbones._precision import PrecisionChoice
 from featx.backbones._runtime import RuntimeChoice
-from featx.backbones._spec import Preprocess
+from featx.backbones._spec import PoolExtra, Preprocess, Tokens
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError, NotACacheError
 from featx.extraction._cache_folder import runtime_of
@@ -35,11 +36,13 @@ def extract(  # noqa: PLR0913
     *,
     weights: str = "imagenet",
     input_size: int | None = None,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    pool_extra: PoolExtra = "none",
     preprocess: Preprocess | None = None,
     precision: PrecisionChoice = "auto",
     device: str = "auto",
     runtime: RuntimeChoice = "auto",
+    tokens: Tokens | None = None,
     augmentation: AugmentationSpec | str = "study",
     copies: int | None = None,
     copies_of: CopiesOf = "train",
@@ -63,9 +66,10 @@ def extract(  # noqa: PLR0913
     cache
         Folder to fill. It is created if it is missing.
     backbone
-        Name of a network of ``keras.applications``, path of a ``.keras`` file, or a network that
-        `load_backbone` made, which has the next seven parameters already.
-    weights, input_size, layer, preprocess, precision, device, runtime
+        Name of a network of ``keras.applications``, path of a ``.keras`` or ``.onnx`` file or of a
+        folder with ``model.onnx``, or a network that `load_backbone` made, which has the next nine
+        parameters already.
+    weights, input_size, layer, pool_extra, preprocess, precision, device, runtime, tokens
         See `load_backbone`. The `runtime` of a cache that was begun goes on.
     augmentation
         Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``study``,
@@ -133,13 +137,18 @@ def extract(  # noqa: PLR0913
             precision=precision,
             seed=seed,
             layer=layer,
+            pool_extra=pool_extra,
             device=device,
             runtime=runtime_of(cache, precision) if runtime == "auto" else runtime,
+            tokens=tokens,
         )
-    elif (weights, input_size, layer, preprocess, precision, device, runtime) != _DEFAULT_CHOICES:
+    elif (
+        *(weights, input_size, layer, pool_extra, preprocess, precision, device, runtime),
+        tokens,
+    ) != _DEFAULT_CHOICES:
         raise InputError(
-            "a loaded backbone has its own weights, input size, layer, preprocessing, precision, "
-            "device and runtime",
+            "a loaded backbone has its own weights, input size, layers, preprocessing, precision, "
+            "device, runtime and tokens",
             "Leave them out, or give `backbone` a name.",
             parameter="backbone",
         )
@@ -164,7 +173,7 @@ def extract(  # noqa: PLR0913
     return open_cache(cache)
 
 
-_DEFAULT_CHOICES = ("imagenet", None, None, None, "auto", "auto", "auto")
+_DEFAULT_CHOICES = ("imagenet", None, None, "none", None, "auto", "auto", "auto", None)
 """Parameters of a backbone that nobody has chosen."""
 
 

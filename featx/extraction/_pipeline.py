@@ -278,8 +278,7 @@ def embed_filled(
     alone as among others. In runtimes where a batch doesn't matter, nothing is filled.
     """
     batch = stack(images)
-    empty = rows - len(images)
-    if empty and backbone.depends_on_batch:
+    if (empty := rows - len(images)) and backbone.depends_on_batch:
         batch = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), np.float32)])
     return backbone.embed(batch)[: len(images)]
 

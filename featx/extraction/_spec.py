@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from featx._specs import Spec
-from featx.backbones import BackboneSpec
+from featx.backbones import BackboneSpec, EmbeddingPart
+from featx.backbones._parts import require_parts
 from featx.errors import InputError
 from featx.images import AugmentationSpec, DecodingSpec
 from featx_cache import Cache
@@ -69,3 +70,18 @@ def spec_of(cache: Cache) -> ExtractionSpec:
             f"the cache {cache.path} is from another version of featx ({where}: {first['msg']})",
             "Extract the images again into a new folder.",
         ) from error
+
+
+def parts_of(cache: Cache) -> tuple[EmbeddingPart, ...]:
+    """Return the parts of a cache's embeddings, the main one first. Empty if they have none.
+
+    Raises
+    ------
+    InputError
+        If the parts don't fit the embeddings.
+    """
+    if not (cache.spec.get("backbone") or {}).get("parts"):
+        return ()
+    backbone = spec_of(cache).backbone
+    require_parts(cache.shape, backbone.part_shapes)
+    return backbone.parts

@@ -15,10 +15,12 @@ import pandas as pd
 
 from featx._progress import SILENT, Progress
 from featx._scores import Scores
+from featx.backbones._parts import Shape, main_part
 from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
 from featx.evaluation import Metrics, Reference
-from featx.extraction._spec import spec_of
+from featx.extraction._spec import parts_of, spec_of
 from featx.heads import HeadSpec, head_file, save_head
+from featx.heads._building import with_parts
 from featx.heads._head import Head
 from featx.plots._training import save_learning_curves
 from featx.runs import FittedRun
@@ -143,6 +145,8 @@ class RunWriter:
     def write(self, head: FinalHead, point: ChosenPoint) -> FittedRun:
         """Write a run. The directory appears when all of its files are there."""
         settings = self.settings
+        parts = tuple(part.shape for part in parts_of(self.cache))
+        head = FinalHead(with_parts(head.classifier, parts), head.seconds)
         record = self._record(head, point)
         with run_folder(settings.run, force=settings.force) as folder:
             save_head(head.classifier, folder, settings.head.trusted)
@@ -162,7 +166,7 @@ class RunWriter:
                 _copy_tensorboard(self.state, folder / TENSORBOARD_NAME)
             point.write_study(folder / STUDY_NAME)
             (folder / LOG_NAME).write_text(_log(record, point.history))
-            self._write_reference(folder / REFERENCE_NAME)
+            self._write_reference(folder / REFERENCE_NAME, parts)
             write_record(folder, record)
         return FittedRun(settings.run, settings.head.trusted)
 
@@ -205,12 +209,13 @@ class RunWriter:
             versions=versions(),
         )
 
-    def _write_reference(self, path: Path) -> None:
+    def _write_reference(self, path: Path, parts: tuple[Shape, ...]) -> None:
         """Write what the training images look like, from their embeddings."""
         rows = self.cache.rows
         fitted = np.isin(rows["image"].to_numpy(), self.data.image[self.data.originals])
         untouched = rows["copy"].to_numpy() == 0
-        Reference.write(path, self.cache.blocks(np.flatnonzero(untouched & fitted)))
+        blocks = self.cache.blocks(np.flatnonzero(untouched & fitted))
+        Reference.write(path, ((where, main_part(found, parts)) for where, found in blocks))
 
 
 def _seconds_per_image(classifier: Head, cache: Cache) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import joblib
@@ -11,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from featx.backbones._parts import Shape
 from featx.heads._calibration import CalibratedHead
 from featx.heads._estimators import LimitedKNeighbors, LimitedPCA, ShrunkLDA
 from featx.heads._head import Head
@@ -28,7 +30,7 @@ from featx.heads._settings import (
 from featx.heads._spec import HeadSpec
 
 
-def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Head:
+def build(spec: HeadSpec, *, accuracy_floor: float = 0.9, parts: tuple[Shape, ...] = ()) -> Head:
     """Build an unfitted head.
 
     The defaults of the heads of scikit-learn (pyramid pooling, per-image standardization, strength
@@ -41,6 +43,9 @@ def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Head:
         Head and its settings.
     accuracy_floor
         Accuracy floor that the Keras head's stopping rule falls back on.
+    parts
+        Shapes of an embedding's parts, the main one first, if it is of several layers:
+        ``backbone.spec.part_shapes``.
 
     Returns
     -------
@@ -66,15 +71,16 @@ def build(spec: HeadSpec, *, accuracy_floor: float = 0.9) -> Head:
     """
     if spec.keras is not None:
         head = KerasHead(
-            **spec.keras.model_dump(), accuracy_floor=accuracy_floor, random_state=spec.seed
+            **spec.keras.model_dump(),
+            accuracy_floor=accuracy_floor,
+            random_state=spec.seed,
+            parts=parts,
         )
         return head if spec.calibration is None else _calibrated(head, spec)
     settings = spec.baseline
     assert settings is not None
-    steps: list[tuple[str, Any]] = [
-        ("pooling", SpatialPooling(settings.representation, standardize=settings.standardize)),
-        ("scaling", StandardScaler()),
-    ]
+    pooling = SpatialPooling(settings.representation, standardize=settings.standardize, parts=parts)
+    steps: list[tuple[str, Any]] = [("pooling", pooling), ("scaling", StandardScaler())]
     if settings.components is not None:
         steps.append(("reduction", LimitedPCA(settings.components, spec.seed)))
     custom = isinstance(settings, CustomSettings)
@@ -103,6 +109,27 @@ def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
 def pooling_of(head: Head) -> SpatialPooling | None:
     """Return the pooling that a head begins with. It may be done once for all folds."""
     return head.named_steps["pooling"] if isinstance(head, Pipeline) else None
+
+
+def parts_of_head(head: Head) -> tuple[Shape, ...]:
+    """Return the shapes of the parts that a head's embeddings have. Empty if they have none."""
+    inner: Any = head
+    if isinstance(head, CalibratedHead):
+        inner = head.calibrated_.calibrated_classifiers_[0].estimator
+    parts = inner.parts if isinstance(inner, KerasHead) else getattr(pooling_of(inner), "parts", ())
+    return tuple(tuple(part) for part in parts)
+
+
+def with_parts(head: Head, parts: tuple[Shape, ...]) -> Head:
+    """Let a head that was fitted on pooled vectors take the embeddings that they are of.
+
+    It is a new head with the same steps: heads that were fitted on the same vectors share some.
+    """
+    if not parts or not isinstance(head, Pipeline):
+        return head
+    (name, pooling), *others = head.steps
+    whole: Head = Pipeline([(name, copy.copy(pooling).set_params(parts=parts)), *others])
+    return whole
 
 
 def _calibrated(estimator: Any, spec: HeadSpec) -> CalibratedHead:

@@ -15,11 +15,13 @@ from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from featx.backbones._parts import require_parts
 from featx.backbones._settings import own_keras_settings
 from featx.heads._batches import Batches, Embeddings, rows_of_images, scores_of
 from featx.heads._estimators import PUBLIC
 from featx.heads._folds import PatientFolds
 from featx.heads._keras_network import build_network
+from featx.heads._network_builder import parts_of
 from featx.heads._own_layers import layers_of
 from featx.heads._settings import KerasSettings
 from featx_cache import LazyEmbeddings
@@ -61,6 +63,9 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Accuracy that ``stopping="dual"`` keeps if no epoch reaches the targets.
     random_state
         Seed of the initial weights, dropout and the order of images.
+    parts
+        Shapes of an embedding's parts, the main one first, if it is of several layers. The main
+        part goes through the network. The others join it as vectors, where it has become one.
 
     Attributes
     ----------
@@ -118,6 +123,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         precision: str = "float32",
         accuracy_floor: float = 0.9,
         random_state: int = 0,
+        parts: Sequence[Sequence[int]] = (),
     ) -> None:
         parameters = dict(locals())
         del parameters["self"]
@@ -165,12 +171,15 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If there aren't two classes, values are not finite, a parameter is out of range, or
             there are too few patients to hold some out.
         InputError
-            If layers of your own can't be built.
+            If layers of your own can't be built, or embeddings don't consist of the parts.
         """
         from featx.heads._training import Logging, average, train
 
         settings = self._settings()
+        parts = tuple(tuple(part) for part in self.parts)
         array, labels = self._validate(X, y)
+        if parts:
+            require_parts(array.shape, parts)
         targets = (labels == self.classes_[1]).astype(np.float32)
         rows = np.arange(len(labels))
         images = rows if images is None else np.asarray(images)
@@ -197,6 +206,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     settings,
                     self._seed(settings, member),
                     steps=settings.epochs * batches.steps,
+                    parts=parts,
                 )
             trained = train(
                 network,
@@ -265,6 +275,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"its outputs are {head.model_.output_shape}, not one score an image")
         head.classes_ = np.asarray(classes)
         head.n_features_in_ = int(head.model_.input_shape[1])
+        head.parts = parts_of(head.model_)
         return head
 
     def _settings(self) -> KerasSettings:
@@ -332,7 +343,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         content = state.pop("_model_bytes", None)
-        super().__setstate__(state)
+        super().__setstate__({"parts": ()} | state)
         if content is not None:
             with tempfile.TemporaryDirectory() as folder:
                 (path := Path(folder) / "head.keras").write_bytes(content)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from featx.backbones._parts import Shape
+from featx.heads._network_builder import NetworkBuilder
 from featx.heads._own_layers import build_layers
 from featx.heads._settings import KerasSettings
 
 
 def build_network(
-    embedding_shape: tuple[int, ...], settings: KerasSettings, seed: int, *, steps: int = 1000
+    embedding_shape: Shape,
+    settings: KerasSettings,
+    seed: int,
+    *,
+    steps: int = 1000,
+    parts: tuple[Shape, ...] = (),
 ) -> Any:
     """Build the network that the settings describe.
 
@@ -18,7 +25,8 @@ def build_network(
     Conv 64, 64 and 32 (3x3 same ReLU); flatten; three Dense 1024 ReLU; dropout 0.5; Dense 1
     sigmoid. On 9x9x512 it has 3,070,217 parameters, of which 3,069,721 are trainable. The small
     network: global average pooling, Dense 64 ReLU, dropout 0.5, Dense 1 sigmoid. Embeddings that
-    have no grid skip the convolutions and the pooling.
+    have no grid skip the convolutions and the pooling. Of an embedding of several parts, the main
+    one goes through these layers; the others join it as vectors (see `NetworkBuilder`).
 
     Parameters
     ----------
@@ -32,28 +40,36 @@ def build_network(
         Number of batches that the network will be trained on. The running means of batch
         normalization follow the last tenth of them. Keras's momentum of 0.99 needs hundreds: after
         a few dozen batches the means would still be near their initial values.
+    parts
+        Shapes of the embedding's parts, the main one first. Empty if it has none.
 
     Returns
     -------
-    keras.Sequential
+    keras.Sequential, or keras.Model if there are parts
         Network that isn't compiled. Its output is float32 under every precision policy.
     """
     from keras import Input, Sequential, layers
 
     seeds = itertools.count(seed * 100)
     if settings.layers is not None:
-        return build_layers(settings.layers, embedding_shape, seeds)
-    network = [Input(embedding_shape)]
-    if len(embedding_shape) == 3:
+        return build_layers(settings.layers, embedding_shape, seeds, parts)
+    main = parts[0] if parts else embedding_shape
+    network = []
+    if len(main) == 3:
         if settings.architecture == "study":
-            network += _convolutions(embedding_shape[0], settings, steps, seeds)
+            network += _convolutions(main[0], settings, steps, seeds)
         else:
             network.append(layers.GlobalAveragePooling2D())
     network += [_dense(units, "relu", next(seeds)) for units in settings.widths]
     if settings.dropout:
         network.append(layers.Dropout(settings.dropout, seed=next(seeds)))
     network.append(_dense(1, "sigmoid", next(seeds), dtype="float32"))
-    return Sequential(network)
+    if not parts:
+        return Sequential([Input(embedding_shape), *network])
+    builder = NetworkBuilder(embedding_shape, parts)
+    for layer in network:
+        builder.add(layer)
+    return builder.network()
 
 
 def _convolutions(side: int, settings: KerasSettings, steps: int, seeds: Any) -> list[Any]:

@@ -14,8 +14,10 @@ from typing import Any
 import yaml
 
 from featx.backbones._layer_numbers import fresh_layer_numbers
+from featx.backbones._parts import Shape
 from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
+from featx.heads._network_builder import NetworkBuilder
 from featx_cache._text import first_line
 
 FORBIDDEN_LAYERS = (
@@ -126,16 +128,20 @@ def check_layers(described: Sequence[Mapping[str, Any]]) -> None:
 
 
 def build_layers(
-    described: Sequence[Mapping[str, Any]], embedding_shape: tuple[int, ...], seeds: Iterator[int]
+    described: Sequence[Mapping[str, Any]],
+    embedding_shape: Shape,
+    seeds: Iterator[int],
+    parts: tuple[Shape, ...] = (),
 ) -> Any:
-    """Build a Sequential of the user's layers, seeded, with one sigmoid at its end."""
+    """Build a network of the user's layers, seeded, with one sigmoid at its end."""
     import keras
 
     check_layers(described)
     trial, seeds = itertools.tee(seeds)
     with fresh_layer_numbers(), keras.StatelessScope(initialize_variables=False):
-        _add_layers(described, embedding_shape, trial, modest=True)
-    network = _add_layers(described, embedding_shape, seeds)
+        _add_layers(described, NetworkBuilder(embedding_shape, parts), trial, modest=True)
+    builder = NetworkBuilder(embedding_shape, parts)
+    network = _add_layers(described, builder, seeds)
     last = network.layers[-1]
     shape = network.output_shape
     if len(shape) != 2:
@@ -147,23 +153,22 @@ def build_layers(
     if ends and last.activation is keras.activations.sigmoid:
         return network
     start = keras.initializers.GlorotUniform(next(seeds))
-    network.add(
+    builder.add(
         keras.layers.Dense(1, activation="sigmoid", kernel_initializer=start, dtype="float32")
     )
-    return network
+    return builder.network()
 
 
 def _add_layers(
     described: Sequence[Mapping[str, Any]],
-    embedding_shape: tuple[int, ...],
+    builder: NetworkBuilder,
     seeds: Iterator[int],
     *,
     modest: bool = False,
 ) -> Any:
-    """Build a Sequential of just these layers. `modest` checks the size after each."""
+    """Build a network of just these layers. `modest` checks the size after each."""
     import keras
 
-    network = keras.Sequential([keras.Input(embedding_shape)])
     with _python_random_unchanged():
         for number, layer in enumerate(described, start=1):
             name, config = str(layer["class_name"]), dict(layer.get("config") or {})
@@ -173,16 +178,16 @@ def _add_layers(
             try:
                 # Twice: the first one tells the defaults, among them seeds that would be drawn.
                 complete = kind.from_config(_without_names(config)).get_config()
-                network.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
+                builder.add(kind.from_config(_seeded(_without_names(complete), seeds) | precision))
                 if modest:
-                    _require_modest(network)
+                    _require_modest(builder.network())
             except BUILD_ERRORS as error:
                 raise InputError(
                     f"layer {number} of the head ({name}) can't be built: "
                     f"{first_line(error)[:200]}",
                     "Its settings are the arguments of Keras's layer of that name.",
                 ) from error
-    return network
+    return builder.network()
 
 
 def _require_modest(network: Any) -> None:

@@ -14,12 +14,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from featx.backbones._parts import is_pooled, part_slices
+from featx.backbones._pyramid import PYRAMID_VECTORS, pyramid
 from featx.errors import InputError
 from featx.heads._calibration import CalibratedHead
 from featx.heads._estimators import LimitedKNeighbors, LimitedPCA
 from featx.heads._head import Head
 from featx.heads._keras_head import KerasHead
-from featx.heads._pooling import STANDARDIZE_EPSILON, SpatialPooling, regions
+from featx.heads._pooling import STANDARDIZE_EPSILON, SpatialPooling
 
 Tensors = Callable[[Any], Any]
 _LOG_EPSILON = 1e-12  # that of scikit-learn's temperature scaling
@@ -96,29 +98,43 @@ def _pool(pooling: SpatialPooling, embeddings: Any) -> Any:
     """Do what `SpatialPooling.transform` does."""
     import tensorflow as tf
 
-    if len(embeddings.shape) == 2:
-        return embeddings
-    _, height, width, channels = embeddings.shape
+    if not pooling.parts:
+        return _pool_part(pooling, embeddings)
+    shapes = pooling.part_shapes
+    found = [
+        _pool_part(pooling, tf.reshape(embeddings[:, where], (-1, *shape)))
+        for where, shape in zip(part_slices(shapes), shapes, strict=True)
+    ]
+    return tf.concat(found, axis=1)
+
+
+def _pool_part(pooling: SpatialPooling, part: Any) -> Any:
+    import tensorflow as tf
+
+    if len(part.shape) == 2:
+        return part
     if pooling.how == "flatten":
-        vectors = tf.reshape(embeddings, (-1, 1, height * width * channels))
+        vectors = tf.reshape(part, (-1, 1, int(np.prod(part.shape[1:]))))
+    elif is_pooled(part.shape[1:]):
+        vectors = part[:, : PYRAMID_VECTORS if pooling.how == "pyramid" else 1]
+    elif pooling.how == "pyramid":
+        vectors = tf.stack(pyramid(part, _average), axis=1)
     else:
-        parts = []
-        if pooling.how != "max":
-            parts.append(tf.reduce_mean(embeddings, axis=(1, 2)))
+        parts = [] if pooling.how == "max" else [_average(part)]
         if pooling.how in ("max", "average+max"):
-            parts.append(tf.reduce_max(embeddings, axis=(1, 2)))
-        if pooling.how == "pyramid":
-            parts += [
-                tf.reduce_mean(embeddings[:, rows, columns], axis=(1, 2))
-                for rows in regions(height)
-                for columns in regions(width)
-            ]
+            parts.append(tf.reduce_max(part, axis=(1, 2)))
         vectors = tf.stack(parts, axis=1)
     if pooling.standardize:
         vectors -= tf.reduce_mean(vectors, axis=2, keepdims=True)
         deviation = tf.sqrt(tf.reduce_mean(vectors * vectors, axis=2, keepdims=True))
         vectors /= deviation + STANDARDIZE_EPSILON
     return tf.reshape(vectors, (-1, vectors.shape[1] * vectors.shape[2]))
+
+
+def _average(grid: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.reduce_mean(grid, axis=(1, 2))
 
 
 def _probability(classifier: Any) -> Tensors:

@@ -209,6 +209,8 @@ class EpochScores(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _plain(network: Any) -> Any:
     """Return the same layers without the optimizer, which would triple the file."""
+    if not isinstance(network, keras.Sequential):  # that of an embedding of several parts
+        return keras.Model(network.inputs[0], network.outputs[0])
     return keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers])
 
 

@@ -51,16 +51,22 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
     options = ["--backbone", weights if saved else backbone.name]
     if not saved and record.weights not in ("imagenet", "random"):
         options += ["--weights", weights]
-    options += ["--precision", backbone.precision, "--runtime", backbone.runtime]
+    if backbone.runtime != "onnxruntime":  # an ONNX network has its own
+        options += ["--precision", backbone.precision, "--runtime", backbone.runtime]
+    if backbone.tokens is not None:
+        options += ["--tokens", backbone.tokens]
     if backbone.layer != LAST_LAYERS.get(backbone.name):
         options += ["--layer", backbone.layer]
+    if backbone.pool_extra != "none":
+        options += ["--pool-extra", backbone.pool_extra]
     if _usual_classes(record.classes) != record.classes:
         options += ["--positive", record.classes[1]]
     if backbone.input_size != DEFAULT_INPUT:
         options += ["--input-size", str(backbone.input_size)]
     if backbone.weights == "random":
         options += ["--weights", "random"]
-    if backbone.preprocess != "imagenet":
+    named = backbone.preprocess != "imagenet" or backbone.runtime == "onnxruntime"
+    if named and backbone.preprocess != "config":
         options += ["--preprocess", backbone.preprocess]
     if backbone.standardization is not None:
         given = backbone.standardization.model_dump()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from featx.backbones._parts import main_part
 from featx.errors import FeatxError, InputError
 from featx.explain import Method, heat_maps
 from featx.explain._maps import method_of
@@ -38,9 +39,10 @@ def make_heat_maps(run: RunData, source: NamedCache, paths: Sequence[str]) -> He
     try:
         known, rows = _rows(source.cache, paths)
         embeddings = source.cache.read(rows)
-        if embeddings.ndim == 4 and embeddings.shape[1] * embeddings.shape[2] == 1:
-            raise InputError("embeddings of one cell have no map", "Extract at a larger size.")
         head = run.run.head
+        grid = main_part(embeddings, run.run.record.extraction.backbone.part_shapes)
+        if grid.ndim == 4 and grid.shape[1] * grid.shape[2] == 1:
+            raise InputError("embeddings of one cell have no map", "Extract at a larger size.")
         mean = run.run.reference.mean if run.run.has_reference else None
         maps = heat_maps(head, embeddings, mean=mean)
     except FeatxError as error:

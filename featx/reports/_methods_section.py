@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featx import plots
+from featx.backbones import BackboneSpec
 from featx.backbones._spec import RUNTIME_NAMES
 from featx.evaluation import METRIC_NAMES
 from featx.heads import TITLES
@@ -66,6 +67,9 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
     if record.copies:
         copies = f"{record.copies} of each training image, rotation up to {augmentation.rotation:g}"
         copies += f"°, zoom up to {augmentation.zoom:g}"
+    layers = f"layer {backbone.layer}"
+    if backbone.parts:
+        layers = f"layers {' + '.join(map(str, backbone.parts))}"
     return {
         "head": f"{record.head.name}: {TITLES[record.head.name]}",
         "settings that aren't the defaults": settings or "none",
@@ -80,16 +84,24 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
         "folds": f"{record.folds}, seed {record.seed}",
         "augmented copies": copies,
         "test-time augmentation": f"{record.tta} copies" if record.tta else "no",
-        "backbone": f"{backbone.name}, layer {backbone.layer}, {backbone.weights} weights",
+        "backbone": f"{backbone.name}, {layers}, {backbone.weights} weights",
         "SHA-256 of the weights": backbone.weights_sha256,
-        "input": f"{backbone.input_size} x {backbone.input_size} pixels, {backbone.preprocess} "
-        f"preprocessing, {backbone.precision} by {RUNTIME_NAMES[backbone.runtime]}",
+        "input": f"{backbone.input_size} x {backbone.input_size} pixels, {_preprocessing(backbone)}"
+        f", {backbone.precision} by {RUNTIME_NAMES[backbone.runtime]}",
         "fingerprint of the embeddings": record.fingerprint,
         "made": record.created,
         "versions": ", ".join(f"{k} {v}" for k, v in record.versions.items()),
         "seconds": ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in record.seconds.items()),
         "folder": names.folder(str(run.run.path.resolve()), "RUN"),
     }
+
+
+def _preprocessing(backbone: BackboneSpec) -> str:
+    """Name the preprocessing, and give the numbers that an ONNX network has of its own."""
+    if (own := backbone.normalization) is None:
+        return f"{backbone.preprocess} preprocessing"
+    mean, std = (", ".join(f"{each:g}" for each in values) for values in (own.mean, own.std))
+    return f"(values · {own.rescale:.6g} - {mean}) / {std}"
 
 
 def _probabilities(record: RunRecord) -> str:

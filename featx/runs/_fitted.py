@@ -15,6 +15,7 @@ from featx._arguments import names_of_types
 from featx._scores import Scores
 from featx._specs import require_equal
 from featx.backbones import Backbone, load_backbone
+from featx.backbones._onnx_network import is_onnx
 from featx.backbones._saved import SUFFIX
 from featx.backbones._spec import Precision
 from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
@@ -299,20 +300,25 @@ class FittedRun:
             spec = spec.model_copy(update={"precision": precision, "runtime": "tensorflow"})
         location = weights or self.record.weights
         saved = spec.architecture_sha256 is not None
-        if saved and not location.endswith(SUFFIX):
+        onnx = spec.runtime == "onnxruntime"
+        if saved and not (is_onnx(location) if onnx else location.endswith(SUFFIX)):
+            kind = "an ONNX network" if onnx else "a saved model"
+            files = ".onnx file or folder" if onnx else f"{SUFFIX} file"
             raise InputError(
-                f"the backbone of the run {self.path} is a saved model, which {location} is not",
-                f"Give its {SUFFIX} file: `weights=FILE`.",
+                f"the backbone of the run {self.path} is {kind}, which {location} is not",
+                f"Give its {files}: `weights=FILE`.",
             )
         backbone = load_backbone(
             location if saved else spec.name,
             weights="imagenet" if saved else location,
             input_size=spec.input_size,
-            preprocess=spec.preprocess,
+            preprocess=None if spec.preprocess == "config" else spec.preprocess,
             precision=spec.precision,
             seed=spec.weights_seed or 0,
             layer=spec.layer,
-            runtime="ncnn" if spec.runtime == "ncnn" else "tensorflow",
+            pool_extra=spec.pool_extra,
+            runtime="auto" if spec.runtime == "onnxruntime" else spec.runtime,
+            tokens=spec.tokens,
         )
         if spec.standardization is not None:
             file = self.file(STANDARDIZATION_NAME)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone
+from featx.backbones._parts import main_part
 from featx.evaluation import average_over_grid
 from featx.extraction._pipeline import DECODERS, embed_filled, to_storage
 from featx.images import UnreadableImageError, decode, make_copy
@@ -36,10 +37,10 @@ class ScoredImage:
     score
         Run's score of the positive class, 0..1: averaged over copies and recalibrated where the run
         does that. None without a score.
-    embedding : ndarray of shape (rows, columns, channels) or None
+    embedding : ndarray of shape (*embedding_shape) or None
         Embedding of the untouched image, rounded as a cache would store it. None without a score.
     vector : ndarray of shape (channels,), dtype float32, or None
-        The embedding, averaged over the grid.
+        The embedding, averaged over the grid: of the deepest layer, if it is of several.
     error
         Reason why there is no score. Empty if there is one.
 
@@ -178,5 +179,5 @@ class ImageScorer:
         return _Rows(
             np.where(finite, scores, np.nan),
             full[: len(stored)],
-            average_over_grid(full)[: len(stored)],
+            average_over_grid(main_part(full, self.backbone.spec.part_shapes))[: len(stored)],
         )

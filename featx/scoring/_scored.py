@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featx._progress import Progress, progress_of
 from featx._scores import Scores
+from featx.backbones._parts import main_part
 from featx.errors import InputError
 from featx.evaluation import average_over_grid
 from featx.runs._fitted import FittedRun
@@ -34,7 +35,8 @@ class Scored:
         One row an image: path, sha256, label, split, group, score, and the manifest's other
         columns.
     vectors : ndarray of shape (images, channels), dtype float32
-        Embeddings of the untouched images, averaged over the grid.
+        Embeddings of the untouched images, averaged over the grid. Those of several layers are the
+        deepest layer's.
     classes
         Names of the negative and the positive class.
     left_out
@@ -181,11 +183,13 @@ def _scores(
     else:
         scored = rows
     scores = np.empty(len(scored))
-    vectors = np.empty((len(scored), cache.embedding_shape[-1]), np.float32)
+    parts = run.record.extraction.backbone.part_shapes
+    channels = (parts[0] if parts else cache.embedding_shape)[-1]
+    vectors = np.empty((len(scored), channels), np.float32)
     with progress.task("Scoring", len(scored), "row") as advance:
         for positions, embeddings in cache.blocks(scored):
             scores[positions] = run.head_scores(embeddings)
-            vectors[positions] = average_over_grid(embeddings)
+            vectors[positions] = average_over_grid(main_part(embeddings, parts))
             advance(len(positions))
     found = run.recalibrated(mean_by_image(scores, image[scored], image[rows]))
     return found, vectors[np.searchsorted(scored, rows)]

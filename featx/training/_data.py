@@ -10,8 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx._progress import SILENT, Progress
+from featx.backbones._parts import Shape
 from featx.data._links import merged_groups
 from featx.errors import InputError
+from featx.extraction._spec import parts_of
 from featx.heads import HeadSpec, SpatialPooling, build
 from featx.heads._building import pooling_of
 from featx.training._memory import available_memory
@@ -42,6 +44,9 @@ class TrainingData:
         Number of the image that a row belongs to.
     use_copies
         Whether copies are fitted on.
+    parts
+        Shapes of the parts of each row, the main one first, if rows are embeddings of several
+        layers. Empty if they are anything else, as pooled vectors are.
     reduced
         First steps of pipelines, fitted on some rows, with the features that they made. Heads
         share them.
@@ -62,6 +67,7 @@ class TrainingData:
     table: pd.DataFrame
     image: NDArray[np.int64]
     use_copies: bool = True
+    parts: tuple[Shape, ...] = ()
     reduced: dict[Any, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -102,7 +108,8 @@ class TrainingData:
         """Return some of the rows as training data of their own."""
         rows = np.flatnonzero(kept)
         table = self.table.iloc[rows].reset_index(drop=True)
-        return TrainingData(self.rows(rows), self.y[rows], table, self.image[rows], self.use_copies)
+        X, y, image = self.rows(rows), self.y[rows], self.image[rows]
+        return TrainingData(X, y, table, image, self.use_copies, self.parts)
 
 
 def load_training_data(
@@ -159,7 +166,8 @@ def load_training_data(
         require_copies(cache, rows)
     lazy = LazyEmbeddings(cache, rows)
     X: NDArray[Any] | LazyEmbeddings
-    pooling = pooling_of(build(spec))
+    parts = tuple(part.shape for part in parts_of(cache))
+    pooling = pooling_of(build(spec, parts=parts))
     if pooling is None and lazy.nbytes * EMBEDDINGS_FACTOR > available_memory():
         progress.note(
             f"The embeddings ({lazy.nbytes / 1e9:.1f} GB) don't fit in memory: each epoch reads "
@@ -168,7 +176,7 @@ def load_training_data(
         X = lazy
     else:
         X = _read(lazy, pooling, progress)
-    return TrainingData(X, y, table, image, use_copies)
+    return TrainingData(X, y, table, image, use_copies, () if pooling is not None else parts)
 
 
 def require_copies(cache: Cache, rows: NDArray[np.intp]) -> int:

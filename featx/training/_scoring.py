@@ -107,7 +107,7 @@ def fit_head(
             "calibrate on",
             "Add images of more patients, or take `head='logreg'`.",
         )
-    head = build(spec, accuracy_floor=accuracy_floor)
+    head = build(spec, accuracy_floor=accuracy_floor, parts=data.parts)
     y = data.y[rows]
     known = {"groups": data.groups[rows], "images": data.image[rows], "copies": data.copy[rows]}
     try:

@@ -261,7 +261,7 @@ def test_quiet_prints_the_results_alone(featx: Featx, tiny_cache: Path, tmp_path
 ONE_LAYER = """
 import featx.heads._keras_head as module
 
-def build_network(shape, settings, seed, *, steps):
+def build_network(shape, settings, seed, *, steps, parts):
     from keras import Input, Sequential, layers
     return Sequential([Input(shape), layers.Flatten(), layers.Dense(1, "sigmoid")])
 

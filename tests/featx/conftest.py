@@ -156,7 +156,7 @@ def write(folder: Path, made: Contents, spec: ExtractionSpec, classes: tuple[str
 def small_network() -> Callable[..., Any]:
     """Build a network of one layer. Tracing the study's takes seconds a fit."""
 
-    def build_network(shape: tuple[int, ...], _: Any, seed: int, *, steps: int) -> Any:  # noqa: ARG001
+    def build_network(shape: tuple[int, ...], _: Any, seed: int, **options: Any) -> Any:  # noqa: ARG001
         from keras import Input, Sequential, initializers, layers
 
         start = initializers.GlorotUniform(seed)

@@ -25,7 +25,7 @@ def backbones(
 ) -> None:
     """List the networks of keras.applications: parameters, and what an image becomes.
 
-    All of them take half a minute. A saved model, as a .keras file, is a backbone too.
+    All of them take half a minute. A saved model is a backbone too: a .keras or an .onnx file.
     """
     from featx.backbones import describe_backbones
     from featx.backbones._registry import architectures

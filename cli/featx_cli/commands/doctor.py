@@ -36,7 +36,7 @@ def doctor() -> None:
     The exit code is 1 if something that featx needs is missing.
     """
     table = plain_table("featx doctor", ("check", "found", ""), words=(0, 1, 2))
-    checks = [_python(), *map(_package, PACKAGES), _processor(), _memory(), _disk()]
+    checks = [_python(), *map(_package, PACKAGES), _onnx(), _processor(), _memory(), _disk()]
     checks += [_temporary_folder(), *map(_weights, ("vgg19", "vgg16"))]
     for name, found, verdict in checks:
         table.add_row(name, found, verdict)
@@ -54,6 +54,11 @@ def _package(name: str) -> tuple[str, str, str]:
         return name, importlib.metadata.version(name), "ok"
     except importlib.metadata.PackageNotFoundError:
         return name, "not installed", "missing"
+
+
+def _onnx() -> tuple[str, str, str]:
+    name, found, verdict = _package("onnxruntime")
+    return name, found, "for ONNX networks: featx[onnx]" if verdict == "missing" else verdict
 
 
 def _processor() -> tuple[str, str, str]:

@@ -37,13 +37,33 @@ def extract(
         str,
         typer.Option(
             help="Network of keras.applications (`featx backbones` lists them), or the path of a "
-            "saved model, a .keras file."
+            "saved model: a .keras file, an .onnx file, or a folder with model.onnx and "
+            "preprocessor_config.json."
         ),
     ] = "vgg19",
     layer: Annotated[
         str | None,
-        typer.Option(help="Layer whose output is the embedding. Default: the last before the top."),
+        typer.Option(
+            metavar="LAYER[,LAYER]",
+            help="Layer whose output is the embedding, or several with commas between them: "
+            "block4_pool,block5_pool. Default: the last before the top. Of an ONNX network: an "
+            "output, or any tensor in it.",
+        ),
     ] = None,
+    tokens: Annotated[
+        Literal["patches", "cls", "both"] | None,
+        typer.Option(
+            help="Part of an ONNX transformer's tokens: the grid of the patches, the vector of the "
+            "class (cls), or both. Default: patches."
+        ),
+    ] = None,
+    pool_extra: Annotated[
+        Literal["none", "pyramid"],
+        typer.Option(
+            help="Pooling of all layers but the deepest: none keeps their grids, pyramid ten "
+            "vectors of each (the average, and those of 3x3 regions)."
+        ),
+    ] = "none",
     weights: Annotated[
         str,
         typer.Option(
@@ -61,7 +81,8 @@ def extract(
         Literal["imagenet", "rescale", "none"] | None,
         typer.Option(
             help="Preprocessing: the network's own (imagenet), the study's division by 255 "
-            "(rescale), or none. Default: imagenet, and none for a saved model."
+            "(rescale), or none. Default: imagenet, and none for a saved model. An .onnx file "
+            "without a configuration needs one: imagenet is torchvision's there."
         ),
     ] = None,
     precision: Annotated[
@@ -265,8 +286,10 @@ def extract(
         precision=precision,
         seed=seed,
         layer=layer,
+        pool_extra=pool_extra,
         device=device,
         runtime=runtime_of(cache, precision) if runtime == "auto" else runtime,
+        tokens=tokens,
     )
     network = standardize(
         network, standardization, manifest, cache, decoding=decoding, progress=progress
@@ -328,9 +351,8 @@ def _introduce_backbone(backbone: Backbone, *, one_gpu: bool) -> None:
     spec = backbone.spec
     say(
         f"Backbone {spec.name} at {spec.input_size}x{spec.input_size}, embedding "
-        f"{'x'.join(map(str, backbone.embedding_shape))} from {spec.layer}, "
-        f"{spec.precision} by {RUNTIME_NAMES[spec.runtime]} on {backbone.device} "
-        f"({backbone.reason})"
+        f"{spec.embedding_in_words(backbone.embedding_shape)}, {spec.precision} by "
+        f"{RUNTIME_NAMES[spec.runtime]} on {backbone.device} ({backbone.reason})"
     )
     if spec.weights == "random":
         say("These weights are random: the embeddings are untrained.")

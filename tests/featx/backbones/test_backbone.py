@@ -94,7 +94,14 @@ class TestSpec:
 
     def test_fingerprint_differs_by_seed(self, tiny_backbone: Backbone) -> None:
         again, other = (
-            load_backbone("vgg16", weights="random", input_size=32, precision="float32", seed=seed)
+            load_backbone(
+                "vgg16",
+                weights="random",
+                input_size=32,
+                precision="float32",
+                seed=seed,
+                runtime="tensorflow",
+            )
             for seed in (0, 1)
         )
         assert again.spec.fingerprint == tiny_backbone.spec.fingerprint

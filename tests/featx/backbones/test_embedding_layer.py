@@ -51,10 +51,10 @@ class TestOtherModels:
         import keras
 
         model = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=3)
-        network, layer, shape = cut_at(model, None, 32)
-        assert (layer, shape) == ("block5_pool", (1, 1, 512))
+        network, (output,) = cut_at(model, None, 32)
+        assert str(output) == "block5_pool 1x1x512"
         assert network.count_params() == 14_714_688
-        assert cut_at(model, "fc1", 32)[2] == (4096,)
+        assert cut_at(model, "fc1", 32).outputs[0].shape == (4096,)
 
     def test_a_sequential_model_is_cut_behind_a_nested_one(self) -> None:
         import keras
@@ -65,8 +65,8 @@ class TestOtherModels:
         model = keras.Sequential(
             [keras.Input((32, 32, 3)), inner, keras.layers.Flatten(), keras.layers.Dense(2)]
         )
-        network, layer, shape = cut_at(model, None, 32)
-        assert (layer, shape) == (inner.name, (1, 1, 256))
+        network, (output,) = cut_at(model, None, 32)
+        assert (output.name, output.shape) == (inner.name, (1, 1, 256))
         assert network(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 1, 1, 256)
 
     def test_a_layer_of_several_outputs_is_refused(self) -> None:

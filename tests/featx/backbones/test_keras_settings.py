@@ -72,11 +72,11 @@ def test_embeddings_and_heads_are_the_same_bits_and_the_settings_stay(
 
 
 def test_the_embeddings_are_those_of_this_process(
-    plain: tuple[str, ...], tiny_backbone: Backbone
+    plain: tuple[str, ...], tiny_ncnn: Backbone
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1)).astype(np.float32)
-    digest = hashlib.sha256(tiny_backbone.embed(images).tobytes()).hexdigest()
-    assert plain[2:4] == (tiny_backbone.spec.fingerprint, digest)
+    digest = hashlib.sha256(tiny_ncnn.embed(images).tobytes()).hexdigest()
+    assert plain[2:4] == (tiny_ncnn.spec.fingerprint, digest)
 
 
 def test_another_backend_that_is_loaded_already_is_refused_by_name(

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from featx.backbones import _precision, _runtime, load_backbone
 from featx.backbones._ncnn import NcnnNetwork
 from featx.backbones._ncnn_layers import NotConvertibleError
-from featx.backbones._registry import architecture
 from featx.backbones._runtime import MAX_DIFFERENCE, resolve_runtime
-from featx.backbones._weights import build_network
 from featx.errors import InputError
 
 SIDE = 40
@@ -102,16 +100,21 @@ class TestLayers:
                 expected = np.asarray(with_drawn_statistics(model)(images(), training=False))
                 assert difference(NcnnNetwork(model, SIDE)(images()), expected) < 1e-5
 
-    def test_several_outputs_come_in_one_pass(self) -> None:
-        import keras
-
-        vgg = build_network(architecture("vgg16"), "random", SIDE, 0)
-        layers = [vgg.get_layer(name).output for name in ("block4_pool", "block5_pool")]
-        model = keras.Model(vgg.input, layers)
-        for one, other in zip(
-            NcnnNetwork(model, SIDE).outputs(images()), model(images()), strict=True
-        ):
-            assert difference(one, np.asarray(other)) < 1e-5
+    @pytest.mark.parametrize("pool", ["none", "pyramid"])
+    def test_several_layers_come_in_one_pass(self, pool: Any) -> None:
+        one, other = (
+            load_backbone(
+                "vgg16",
+                weights="random",
+                input_size=64,
+                layer="block4_pool,block5_pool",
+                pool_extra=pool,
+                precision="float32",
+                runtime=runtime,
+            ).embed(images(2, 64) * 255)
+            for runtime in ("ncnn", "tensorflow")
+        )
+        assert difference(one, other) < 1e-5
 
     def test_the_images_that_are_given_stay_as_they_are(self) -> None:
         model = networks()["scaled"]

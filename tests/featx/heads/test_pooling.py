@@ -92,8 +92,8 @@ def test_an_unknown_way_to_pool_is_refused_and_the_known_ones_named(
 
 
 def test_parameters_are_stored_untouched_and_cloned() -> None:
-    pooling = SpatialPooling("max", standardize=True)
-    assert clone(pooling).get_params() == {"how": "max", "standardize": True}
+    parameters: Any = {"how": "max", "standardize": True, "parts": ((2, 2, 8), (4,))}
+    assert clone(SpatialPooling(**parameters)).get_params() == parameters
 
 
 def test_values_that_are_not_finite_are_refused(grid: NDArray[np.float32]) -> None:
