@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, ParamSpec
 
-import pandas as pd
-
 from featx._arguments import wrong_type
-from featx._progress import Progress, progress_of
+from featx._progress import Progress
 from featx.backbones import Backbone
 from featx.data import ReadingOptions
 from featx.errors import InputError
@@ -28,22 +25,19 @@ from featx.populations._label_shift import refuse_with_unlabelled
 from featx.runs import FittedRun
 from featx.scoring import (
     Evaluation,
-    ImageScorer,
-    PredictionCounts,
     Predictions,
     ScoringOptions,
-    find_images,
-    predict_images,
+    predict_runs,
     score_data,
 )
 from featx.scoring._comparison import compare_scored
 from featx.scoring._evaluation import evaluate_scored
+from featx.scoring._find_images import Images, list_images
 from featx.scoring._labelled_data import Data
 from featx.scoring._run_names import names_of
 from featx_cache import Cache
 
 P = ParamSpec("P")
-Images = str | Path | Iterable[str | Path]
 
 
 class Run(FittedRun):
@@ -176,24 +170,20 @@ class Run(FittedRun):
 
         Notes
         -----
-        `featx.scoring.predict_images` takes any number of files, and yields predictions one after
-        another.
+        `featx.scoring.predict_runs` predicts with several runs, and embeds once for those that
+        embed alike. `featx.scoring.predict_images` takes any number of files, and yields
+        predictions one after another.
 
         Examples
         --------
         >>> found = run.predict("new_patients/")  # doctest: +SKIP
         >>> found.to_frame()[["path", "score", "prediction"]]  # doctest: +SKIP
         """
-        left_out: Counter[str] = Counter()
-        paths = _paths(images, left_out)
-        scorer = ImageScorer(self, backbone or self.backbone(weights))
-        rows, counts = [], PredictionCounts(self)
-        with progress_of(progress).task("Predicting", len(paths), "image") as advance:
-            for prediction in predict_images(scorer, paths):
-                rows.append(prediction)
-                counts.add(prediction)
-                advance(1)
-        return Predictions(rows, counts, left_out)
+        backbones = None if backbone is None else [backbone]
+        (found,) = predict_runs(
+            [self], images, backbones=backbones, weights=weights, progress=progress
+        ).values()
+        return found
 
     def explain(
         self,
@@ -234,7 +224,7 @@ class Run(FittedRun):
         """
         return explain_images(
             self,
-            _paths(images),
+            list_images(images),
             out,
             backbone=backbone or self.backbone(weights),
             force=force,
@@ -447,12 +437,3 @@ def _options(
         weights=weights,
         reading=reading or ReadingOptions(),
     )
-
-
-def _paths(images: Images, left_out: Counter[str] | None = None) -> list[Path]:
-    """Return the image files that were given, and those in folders."""
-    if isinstance(images, pd.DataFrame):
-        raise wrong_type("images", images, "a path or several paths, such as `table['path']`")
-    if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
-        return list(find_images([images], left_out))
-    return list(find_images(images, left_out))

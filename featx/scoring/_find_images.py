@@ -6,9 +6,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
+import pandas as pd
+
+from featx._arguments import wrong_type
 from featx.data import in_words, walk_images
 from featx.errors import InputError
+
+Images: TypeAlias = str | Path | Iterable[str | Path]
+"""Image file, folder with images anywhere below it, or several of these."""
 
 
 def find_images(
@@ -57,6 +64,15 @@ def find_images(
         for path in given
         for image in (walk_images(path, left_out) if path.is_dir() else (path,))
     )
+
+
+def list_images(images: Images, left_out: Counter[str] | None = None) -> list[Path]:
+    """Return the image files that were given, and those in folders. See `find_images`."""
+    if isinstance(images, pd.DataFrame):
+        raise wrong_type("images", images, "a path or several paths, such as `table['path']`")
+    if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
+        return list(find_images([images], left_out))
+    return list(find_images(images, left_out))
 
 
 def _as_path(path: str | Path) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.scoring._image_scorer import ImageScorer, ScoredImage
+from featx.runs._fitted import FittedRun
+from featx.scoring._image_scorer import ImageScorer, RunsScorer, ScoredImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +83,55 @@ def predict_images(scorer: ImageScorer, paths: Iterable[str | Path]) -> Iterator
     >>> predict_images(ImageScorer(run), find_images(["new_patients"]))  # doctest: +SKIP
     """
     run = scorer.run
+    _require_whole(run)
+    return (_verdict(run, image) for image in scorer.score(paths))
+
+
+def predict_images_by_run(
+    scorer: RunsScorer, paths: Iterable[str | Path]
+) -> Iterator[tuple[Prediction, ...]]:
+    """Score image files with several runs, one file after another. Memory holds a few batches.
+
+    Parameters
+    ----------
+    scorer
+        Runs and backbones.
+    paths
+        Image files. See `predict_images`.
+
+    Returns
+    -------
+    iterator of tuple of Prediction
+        The prediction of each run for a file, in the order of `RunsScorer.runs`. They are, bit for
+        bit, what `predict_images` gives with that run.
+
+    Raises
+    ------
+    InputError
+        If a file of a run is missing or damaged. It is raised before the first prediction.
+
+    Examples
+    --------
+    >>> scorer = RunsScorer([logreg, svm])  # doctest: +SKIP
+    >>> for one, other in predict_images_by_run(scorer, ["a.png"]):  # doctest: +SKIP
+    ...     print(one.path, one.prediction, other.prediction)
+    """
+    runs = scorer.runs
+    for run in runs:
+        _require_whole(run)
+    return (tuple(map(_verdict, runs, images)) for images in scorer.score(paths))
+
+
+def _require_whole(run: FittedRun) -> None:
+    """Read what verdicts need, so that a damaged run is refused before the first of them."""
     # Runs of earlier versions have no such files. If a new run lacks them, it is damaged.
     if run.record.files:
         _ = run.reference.limit
     _ = run.calibration
-    return (_verdict(scorer, image) for image in scorer.score(paths))
 
 
-def _verdict(scorer: ImageScorer, image: ScoredImage) -> Prediction:
-    run, record, score = scorer.run, scorer.run.record, image.score
+def _verdict(run: FittedRun, image: ScoredImage) -> Prediction:
+    record, score = run.record, image.score
     if score is None or image.vector is None:
         return Prediction(image.path, None, None, record.threshold, "", error=image.error)
     distance = unlike = uncertain = None

@@ -105,7 +105,7 @@ class TestTerminals:
 
         assert obeyed(written("table", [failure(NAME)])) == []
         screen = Screen()
-        list(write_verdicts([failure(NAME)], "csv", screen, CLASSES))
+        list(write_verdicts([(failure(NAME),)], "csv", screen, CLASSES))
         assert obeyed(screen.getvalue()) == []
 
     def test_a_run_whose_classes_they_would_obey_is_refused(

@@ -50,7 +50,8 @@ def failure(name: str) -> Prediction:
 
 def written(format: str, predictions: list[Prediction]) -> str:
     file = io.StringIO()
-    assert list(write_verdicts(predictions, format, file, CLASSES)) == predictions
+    rows = [(prediction,) for prediction in predictions]
+    assert list(write_verdicts(rows, format, file, CLASSES)) == rows
     return file.getvalue()
 
 
@@ -135,7 +136,8 @@ class TestFormats:
     def test_rows_are_written_as_they_come(self) -> None:
         for format in ("csv", "json", "table"):
             file = io.StringIO()
-            rows = iter(write_verdicts([verdict("a"), verdict("b")], format, file, CLASSES))
+            verdicts = [(verdict("a"),), (verdict("b"),)]
+            rows = iter(write_verdicts(verdicts, format, file, CLASSES))
             next(rows)
             assert "a.png" in file.getvalue()
             assert "b.png" not in file.getvalue()
