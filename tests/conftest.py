@@ -22,6 +22,7 @@ from featx.images import AugmentationSpec
 from featx_cache import open_cache
 from tests.archives import EXPLODED
 from tests.folds import use_two_folds
+from tests.processes import Server
 
 # TensorFlow reads it when it is imported, which no test module does before this one.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -176,6 +177,14 @@ def run_featx() -> RunFeatx:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start ``featx ARGUMENTS`` as processes of their own that needn't import anything."""
+    server = Server(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -57,9 +57,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("settings", "variable"),
     [
-        ({"floatx": "float16"}, ""),
+        pytest.param({"floatx": "float16"}, "", marks=pytest.mark.long),
         ({"floatx": "float64", "image_data_format": "channels_first"}, ""),
-        ({"backend": "torch"}, "jax"),
+        pytest.param({"backend": "torch"}, "jax", marks=pytest.mark.long),
     ],
     ids=["float16", "float64, channels first", "another backend"],
 )

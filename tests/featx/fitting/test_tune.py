@@ -298,6 +298,7 @@ class TestGuarantee:
 
 
 class TestKeras:
+    @pytest.mark.long
     def test_hopeless_trainings_are_stopped_and_the_time_is_told(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -381,6 +382,7 @@ class TestSamplers:
             shares[sampler] = np.mean([t.user_attrs["feasible"] for t in late])
         assert shares["tpe"] > shares["random"]
 
+    @pytest.mark.long
     def test_hyperband_goes_with_keras(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
