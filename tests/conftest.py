@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -41,8 +42,14 @@ MakeDisk = Callable[[str], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slow whole-program tests first: with several processes none is left waiting."""
-    items.sort(key=lambda item: "system" not in item.path.parts)
+    """Put the slowest files first: with several processes none is left waiting."""
+    items.sort(key=lambda item: not {"system", "docs"} & {*item.path.parts})
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the search for garbage, which takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,15 @@ import psutil
 
 SECONDS = 150.0
 """Time that a command may take."""
+SETTINGS = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "GRPC_VERBOSITY": "ERROR",
+    # Two at once are slow with more threads.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 PROGRAM = """
 import json, os, signal, sys
-os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GRPC_VERBOSITY="ERROR")
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # two at once are slow with more
 import keras, tensorflow, sklearn.pipeline, optuna, matplotlib.figure, skops.io, mapie, joblib
 import featx.reports, featx.runs, featx.tuning, featx.inspection, featx.training
 from featx_cli.__main__ import main
@@ -38,6 +43,7 @@ def become(order):
         os.sched_setaffinity(0, order["cpus"])
     if order["folder"]:
         os.chdir(order["folder"])
+    os.environ.clear()
     os.environ.update(order["env"])
     for number, file in ((1, order["out"]), (2, order["err"])):
         os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
@@ -135,7 +141,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(logs / "server").open("wb"),
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **SETTINGS, **(env or {})},
             text=True,
         )
 
@@ -172,7 +178,7 @@ class Server:
             "program": program,
             "cpus": cpus,
             "folder": str(folder),
-            "env": dict(env or {}),
+            "env": {**os.environ, **SETTINGS, **(env or {})},
             "out": str(out or f"{log}.1"),
             "err": f"{log}.2",
         }

@@ -369,6 +369,7 @@ class TestSamplers:
         assert any(t.user_attrs["feasible"] for t in own)
         assert tuning_of(run).accuracy >= 0.6
 
+    @pytest.mark.long
     def test_a_sampler_learns_of_the_floor(self, cache: Cache, tmp_path: Path) -> None:
         shares = {}
         for sampler in ("random", "tpe"):
