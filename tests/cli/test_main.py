@@ -68,7 +68,7 @@ def test_too_little_memory_is_one_line(featx: Featx, broken: Any, error: Excepti
 @pytest.mark.parametrize(
     "command",
     [
-        "extract {data} --cache {new} --backbone vgg16",
+        pytest.param("extract {data} --cache {new} --backbone vgg16", marks=pytest.mark.long),
         "fit {cache} --head logreg --run {new}",
         pytest.param("predict {run} {data}", marks=pytest.mark.long),
         pytest.param("data check {data}", marks=pytest.mark.long),

@@ -34,6 +34,7 @@ def test_compression(tiny_cache: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_million_records_in_small() -> None:
     out = run("scale.py", "--part", "million", "--records", "2000")
     for step in ("building the index", "`featx cache info`", "opening for training"):

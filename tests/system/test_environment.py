@@ -165,6 +165,7 @@ for line in sys.argv[1:]:
 """
 
 
+@pytest.mark.long
 def test_a_home_that_cannot_be_written(
     phantom_data: Path, read_only_folder: Path, tmp_path: Path
 ) -> None:

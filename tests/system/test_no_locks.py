@@ -61,6 +61,7 @@ def commands_without_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     server.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_whole_job_runs_without_locks(
     error: str, commands_without_locks: Server, phantom_data: Path, tmp_path: Path

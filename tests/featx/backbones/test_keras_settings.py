@@ -54,12 +54,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return run(tmp_path_factory.mktemp("plain") / "home")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("settings", "variable"),
     [
-        pytest.param({"floatx": "float16"}, "", marks=pytest.mark.long),
+        ({"floatx": "float16"}, ""),
         ({"floatx": "float64", "image_data_format": "channels_first"}, ""),
-        pytest.param({"backend": "torch"}, "jax", marks=pytest.mark.long),
+        ({"backend": "torch"}, "jax"),
     ],
     ids=["float16", "float64, channels first", "another backend"],
 )
@@ -71,6 +72,7 @@ def test_embeddings_and_heads_are_the_same_bits_and_the_settings_stay(
     assert found[:2] == tuple(({**PLAIN, **settings})[n] for n in ("floatx", "image_data_format"))
 
 
+@pytest.mark.long
 def test_the_embeddings_are_those_of_this_process(
     plain: tuple[str, ...], tiny_backbone: Backbone
 ) -> None:
