@@ -8,9 +8,13 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_N
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 STEPS := installation lint type-check contracts docs tests
+# What `make test` leaves out, and all but what takes hours.
+LONG := -m 'long and not torture'
+ALL := -m 'not torture'
 MINIMUM := .venv-minimum
 
-.PHONY: demo test installation lint type-check contracts tests coverage torture minimum audit bench docs clean help
+.PHONY: demo test test-all installation lint type-check contracts tests long-tests coverage torture minimum audit \
+	bench docs clean help
 
 help:  ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -18,11 +22,13 @@ help:  ## List what can be made.
 demo: $(VENV)/.installed  ## The whole main job on drawn X-rays, in a few minutes.
 	$(BIN)/featx demo
 
-test:  ## Lint, types, import contracts, the site, all tests; and where the time went.
+test:  ## Lint, types, import contracts, the site, the tests; and where the time went.
 	@took=""; for step in $(STEPS); do \
 		start=$$(date +%s); $(MAKE) --no-print-directory $$step || exit 1; \
 		took="$$took$$(printf '  %-12s %5d s' $$step $$(($$(date +%s) - start)))\n"; \
 	done; printf "Where the time went\n$$took"
+
+test-all: test long-tests  ## The same, and the tests that take long.
 
 installation: $(VENV)/.installed-dev
 
@@ -36,12 +42,15 @@ type-check: $(VENV)/.installed-dev  ## Types, strictly.
 contracts: $(VENV)/.installed-dev  ## Which room may import which.
 	$(BIN)/lint-imports
 
-tests: $(VENV)/.installed-dev  ## All tests, two processes.
+tests: $(VENV)/.installed-dev  ## The tests that take no long time, two processes.
 	$(PYTEST)
+
+long-tests: $(VENV)/.installed-dev  ## The tests that `make test` leaves out because they take long.
+	$(PYTEST) $(LONG)
 
 coverage: $(VENV)/.installed-dev  ## All tests, and which lines they ran; takes a third longer.
 	$(BIN)/coverage erase
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) $(ALL) --cov --cov-report=term
 
 torture: $(VENV)/.installed-dev minimum  ## The long form of the tests that try to break featx.
 	$(PYTEST) -m torture --timeout=3600
@@ -51,7 +60,7 @@ minimum: $(BIN)/python  ## Tests on the lowest versions that pyproject.toml allo
 	$(BIN)/python tests/minimum.py pyproject.toml > $(MINIMUM)/constraints.txt
 	$(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MINIMUM)/constraints.txt \
 		-e '.[dask,dicom,onnx]' hypothesis pytest pytest-timeout pytest-xdist
-	$(subst $(BIN),$(MINIMUM)/bin,$(PYTEST)) tests/cache tests/cli tests/featx
+	$(subst $(BIN),$(MINIMUM)/bin,$(PYTEST)) $(ALL) tests/cache tests/cli tests/featx
 
 audit: $(VENV)/.installed-dev  ## Known vulnerabilities of the pinned versions, where pip-audit can reach its data.
 	.ci/audit $(BIN)/pip-audit

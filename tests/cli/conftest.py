@@ -12,7 +12,13 @@ from typing import NamedTuple
 import pytest
 
 from featx.backbones import load_backbone
+from featx.data import load_manifest
 from featx.demo._phantoms import write_phantoms
+from featx.extraction import extract
+from featx.fitting import fit
+from featx.heads import HeadSpec
+from featx.images import AugmentationSpec
+from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
 
@@ -47,6 +53,17 @@ def featx(capsys: pytest.CaptureFixture[str]) -> Featx:
         return Answer(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shallow_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logistic regression on two blocks of VGG16. Its ONNX graph is made in a moment."""
+    folder = tmp_path_factory.mktemp("shallow")
+    backbone = load_backbone("vgg16", weights="random", input_size=32, layer="block2_pool")
+    manifest, untouched = load_manifest(phantom_data), AugmentationSpec(copies=0)
+    extract(manifest, folder / "cache", backbone, augmentation=untouched)
+    cache = open_cache(folder / "cache")
+    return fit(cache, HeadSpec.choose("logreg"), folder / "run", accuracy_floor=0.5).path
 
 
 @pytest.fixture(scope="module")

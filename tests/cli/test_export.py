@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def test_it_says_what_it_wrote_and_how_close_it_is(
-    featx: Featx, tiny_run: Path, tmp_path: Path
+    featx: Featx, shallow_run: Path, tmp_path: Path
 ) -> None:
-    code, out, err = featx("export", tiny_run, "--onnx", tmp_path / "run.onnx")
+    code, out, err = featx("export", shallow_run, "--onnx", tmp_path / "run.onnx")
     assert (code, err) == (0, "")
     first, second = out.splitlines()
     assert first.startswith(f"{tmp_path / 'run.onnx'}: ")
     assert "pixels (images, 32, 32, 3) -> score (images,), threshold 0." in first
     assert float(second.split(": ")[1]) <= 1e-3
-    assert (tmp_path / "run.onnx").stat().st_size > 50e6  # VGG16's weights
+    assert (tmp_path / "run.onnx").stat().st_size > 1e6  # weights of two blocks of VGG16
 
 
 def test_a_missing_package_is_one_line(

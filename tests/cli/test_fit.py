@@ -271,6 +271,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_keras_head_in_a_process_of_its_own_prints_results_only(
     tiny_cache: Path, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ class TestTerminals:
             ["data", "check", "{data}"],
             ["-v", "data", "split", "{data}", "--out", "{tmp}/m.csv", "--test", "0.2"],
             ["data", "show", "{data}", "--out", "{tmp}/" + NAME],
-            ["export", "{run}", "--onnx", "{tmp}/" + NAME + ".onnx"],
+            ["export", "{shallow}", "--onnx", "{tmp}/" + NAME + ".onnx"],
             ["predict", "{run}", "{data}/test"],
             ["predict", "{run}", "{tmp}/" + NAME],
             ["cache", "info", "{tmp}/" + NAME],
@@ -63,9 +63,16 @@ class TestTerminals:
         ids=lambda arguments: " ".join(arguments[:3]).replace(NAME, "NAME"),
     )
     def test_are_told_nothing_that_they_obey(
-        self, arguments: list[str], featx: Featx, data: Path, tiny_run: Path, tmp_path: Path
+        self,
+        arguments: list[str],
+        featx: Featx,
+        data: Path,
+        tiny_run: Path,
+        shallow_run: Path,
+        tmp_path: Path,
     ) -> None:
-        answer = featx(*(a.format(data=data, tmp=tmp_path, run=tiny_run) for a in arguments))
+        places = {"data": data, "tmp": tmp_path, "run": tiny_run, "shallow": shallow_run}
+        answer = featx(*(argument.format(**places) for argument in arguments))
         assert obeyed(answer.out + answer.err) == []
         assert "unexpected" not in answer.err
 

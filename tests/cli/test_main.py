@@ -18,6 +18,7 @@ from featx_cli.__main__ import _run
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
+    from tests.processes import Server
 
 
 @pytest.fixture
@@ -67,10 +68,10 @@ def test_too_little_memory_is_one_line(featx: Featx, broken: Any, error: Excepti
 @pytest.mark.parametrize(
     "command",
     [
-        "extract {data} --cache {new} --backbone vgg16",
+        pytest.param("extract {data} --cache {new} --backbone vgg16", marks=pytest.mark.long),
         "fit {cache} --head logreg --run {new}",
-        "predict {run} {data}",
-        "data check {data}",
+        pytest.param("predict {run} {data}", marks=pytest.mark.long),
+        pytest.param("data check {data}", marks=pytest.mark.long),
     ],
 )
 def test_a_limit_on_memory_is_one_line(
@@ -185,18 +186,18 @@ def test_a_terminal_that_is_closed_leaves_no_temporary_file(tmp_path: Path) -> N
     assert (tmp_path / "out.csv").read_text() == "half and whole"
 
 
-OUTPUTS = {
-    "a table": "cache info {cache}",
-    "JSON": "cache info {cache} --json",
-    "a page of help": "fit --help",
-    "the version": "--version",
-    "a data set's page": "data check {data}",
-    "a data set's JSON": "data check {data} --json",
-    "lines": "heads",
-}
+OUTPUTS = [
+    pytest.param("cache info {cache}", id="a table"),
+    pytest.param("cache info {cache} --json", id="JSON"),
+    pytest.param("fit --help", id="a page of help"),
+    pytest.param("--version", id="the version"),
+    pytest.param("data check {data}", id="a data set's page", marks=pytest.mark.long),
+    pytest.param("data check {data} --json", id="a data set's JSON", marks=pytest.mark.long),
+    pytest.param("heads", id="lines", marks=pytest.mark.long),
+]
 
 
-@pytest.fixture(scope="module", params=list(OUTPUTS.values()), ids=list(OUTPUTS))
+@pytest.fixture(scope="module", params=OUTPUTS)
 def command(request: pytest.FixtureRequest, tiny_cache: Path, phantom_data: Path) -> str:
     """A command that prints something, for a shell."""
     words = request.param.format(cache=tiny_cache, data=phantom_data)
@@ -231,19 +232,22 @@ def test_a_standard_error_that_fails_changes_nothing(tiny_cache: Path) -> None:
         assert (answer.returncode, answer.stdout) == (0, whole.stdout)
 
 
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)); main()"
+
+
 def test_a_limit_on_the_size_of_files_is_one_line(
-    tiny_cache: Path, phantom_data: Path, tmp_path: Path
+    commands: Server, tiny_cache: Path, phantom_data: Path, tmp_path: Path
 ) -> None:
-    for command in (
+    for words in (
         f"data split {phantom_data} --out {tmp_path}/m.csv",
         f"data show {phantom_data} --out {tmp_path}",
         f"fit {tiny_cache} --head logreg --run {tmp_path}/run --accuracy-floor 0.5",
     ):
-        answer = shell(f"ulimit -f 1; {sys.executable} -m featx -q {command}")
-        assert answer.returncode == 2, answer.stderr
-        assert answer.stderr.startswith("featx: error: can't write ")
-        assert "the file would be larger than is allowed here" in answer.stderr
-        assert answer.stderr.count("\n") == 1
+        answer = commands.start("-q", *words.split(), program=LIMITED)
+        assert answer.wait() == 2, answer.err
+        assert answer.err.startswith("featx: error: can't write ")
+        assert "the file would be larger than is allowed here" in answer.err
+        assert answer.err.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
 
 

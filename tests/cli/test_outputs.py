@@ -155,25 +155,29 @@ def test_files_of_runs_caches_and_manifests_are_never_replaced(
         assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["show", "{data}", "--out", "{out}"], marks=pytest.mark.long),
+        ["check", "{data}", "--cache", "{cache}", "--sheet", "{out}/sizes.png"],
+    ],
+    ids=["data show", "data check"],
+)
 def test_pictures_replace_their_own_and_nothing_else(
-    featx: Featx, phantom_data: Path, tiny_cache: Path, tmp_path: Path
+    featx: Featx, phantom_data: Path, tiny_cache: Path, tmp_path: Path, words: list[str]
 ) -> None:
-    for command in (
-        ["data", "show", phantom_data, "--out", tmp_path],
-        ["data", "check", phantom_data, "--cache", tiny_cache, "--sheet", tmp_path / "sizes.png"],
-    ):
-        for name in ("sizes.png", "sizes.svg"):
-            (tmp_path / name).write_text("mine")
-            answer = featx(*command)
-            assert (answer.code, (tmp_path / name).read_text()) == (2, "mine")
-            assert f"{tmp_path / name} exists already" in answer.error
-            answer = featx(*command, "--force")
-            assert (answer.code, (tmp_path / name).read_text()) == (2, "mine")
-            assert "featx didn't draw it" in answer.error
-            (tmp_path / name).unlink()
-        assert list(tmp_path.iterdir()) == []
-        assert featx(*command).code == 0
-        assert "exists already" in featx(*command).error
-        assert featx(*command, "--force").code == 0
-        for path in tmp_path.iterdir():
-            path.unlink()
+    places = {"data": phantom_data, "cache": tiny_cache, "out": tmp_path}
+    command = ["data", *(word.format(**places) for word in words)]
+    for name in ("sizes.png", "sizes.svg"):
+        (tmp_path / name).write_text("mine")
+        answer = featx(*command)
+        assert (answer.code, (tmp_path / name).read_text()) == (2, "mine")
+        assert f"{tmp_path / name} exists already" in answer.error
+        answer = featx(*command, "--force")
+        assert (answer.code, (tmp_path / name).read_text()) == (2, "mine")
+        assert "featx didn't draw it" in answer.error
+        (tmp_path / name).unlink()
+    assert list(tmp_path.iterdir()) == []
+    assert featx(*command).code == 0
+    assert "exists already" in featx(*command).error
+    assert featx(*command, "--force").code == 0

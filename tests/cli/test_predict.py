@@ -8,8 +8,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from featx_cli.prediction_writers import write_verdicts
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
+    from tests.processes import Server
 
 COLUMNS = [
     "path",
@@ -319,16 +318,11 @@ def test_quiet_prints_the_results_alone(featx: Featx, tiny_run: Path, images: Pa
 
 
 def test_in_a_process_of_its_own_a_name_that_is_not_utf8_comes_out_as_it_went_in(
-    tiny_run: Path, images: Path
+    commands: Server, tiny_run: Path, images: Path
 ) -> None:
     odd = os.fsencode(images) + b"/\xff.png"
     shutil.copy(os.fsencode(images / "a.png"), odd)
-    done = subprocess.run(
-        [sys.executable, "-m", "featx", "-q", "predict", tiny_run, odd, "--format", "csv"],
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.stderr == b""
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[1].startswith(odd + b",0.")
+    words = ("-q", "predict", tiny_run, os.fsdecode(odd), "--format", "csv")
+    done = commands.start(*words, out=images / "out.csv")
+    assert (done.wait(), done.err) == (0, "")
+    assert (images / "out.csv").read_bytes().splitlines()[1].startswith(odd + b",0.")

@@ -64,6 +64,7 @@ def test_a_block_is_run_or_says_why_not(block: Block) -> None:
         assert len(block.reason.split()) >= 3, f"{block}: {block.reason!r} is no reason"
 
 
+@pytest.mark.usefixtures("words_only")
 @pytest.mark.parametrize("block", of("sh", "python", run=True), ids=str)
 def test_every_other_block_runs(featx: Featx, sandbox: Sandbox, block: Block) -> None:
     """Blocks are run in the order of the pages: one may need what those before it wrote."""

@@ -63,11 +63,13 @@ def test_the_page_is_a_notebook_of_python_cells() -> None:
         assert f"run.{verb}(" in text
 
 
+@pytest.mark.long
 def test_every_cell_runs(executed: list[Any]) -> None:
     assert all(cell.execution_count for cell in executed)
     assert not [o for cell in executed for o in cell.outputs if o.output_type == "error"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", TABLES)
 def test_values_show_themselves_as_tables(executed: list[Any], end: str) -> None:
     shown = [
@@ -81,12 +83,14 @@ def test_values_show_themselves_as_tables(executed: list[Any], end: str) -> None
         assert "0x" not in "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("figure", FIGURES)
 def test_figures_are_shown_in_the_page(executed: list[Any], figure: str) -> None:
     (cell,) = [cell for cell in executed if figure in cell.source]
     assert kinds(cell) & {"image/png", "image/svg+xml", "text/html"}, cell.source
 
 
+@pytest.mark.long
 def test_no_cell_prints_the_noise_of_libraries(executed: list[Any]) -> None:
     """TensorFlow, Keras and Optuna log nothing that a reader of the page would have to skip."""
     errors = "".join(

@@ -17,7 +17,8 @@ from tests.cli.conftest import Featx, featx
 from tests.system.conftest import Refused, tree
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeDisk, RunFeatx
+    from tests.conftest import MakeDisk
+    from tests.processes import Server
 
 __all__ = ["featx"]
 
@@ -127,7 +128,7 @@ class TestManifests:
         assert message in refused("extract", data / "m.csv", "--cache", tmp_path / "cache", *FAST)
 
     def test_what_cannot_be_read_is_skipped_with_a_reason(
-        self, data: Path, tmp_path: Path, run_featx: RunFeatx, monkeypatch: pytest.MonkeyPatch
+        self, data: Path, tmp_path: Path, commands: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
         Image.new("1", (30_000, 30_000)).save(data / "huge.png")
@@ -139,13 +140,12 @@ class TestManifests:
         lines = [f'"{name}",{"AABABAB"[i]}' for i, name in enumerate(names)]
         text = "\n".join(["path,label", *lines])
         (data / "m.csv").write_text(text, errors="surrogateescape")
-        result = run_featx(["extract", data / "m.csv", "--cache", tmp_path / "cache", *FAST])
-        assert result.returncode == 0, result.stderr
+        result = commands.run("extract", data / "m.csv", "--cache", tmp_path / "cache", *FAST)
         opened = open_cache(tmp_path / "cache")
         assert opened.images["path"].tolist() == names[:4]
         assert list(opened.skipped) == names[4:]
         assert "900000000 pixels) exceeds limit of 178956970 pixels" in opened.skipped["huge.png"]
-        assert "Warning" not in result.stderr
+        assert "Warning" not in result.err
 
 
 class TestOptions:

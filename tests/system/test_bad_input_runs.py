@@ -23,7 +23,8 @@ from featx_cache import open_cache
 from tests.system.conftest import Refused, last_line
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeDisk, RunFeatx
+    from tests.conftest import MakeDisk
+    from tests.processes import Server
 
 LOGREG = ("--head", "logreg", "--accuracy-floor", "0.5")
 
@@ -279,17 +280,17 @@ class TestDisks:
 
 class TestInAProcessOfItsOwn:
     def test_the_error_is_the_last_line_and_the_only_one(
-        self, run_featx: RunFeatx, tmp_path: Path
+        self, commands: Server, tmp_path: Path
     ) -> None:
-        done = run_featx(["fit", tmp_path, *LOGREG, "--run", tmp_path / "run"])
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert done.stderr.count("\n") == 1
-        assert str(tmp_path) in last_line(done.stderr)
+        done = commands.start("fit", tmp_path, *LOGREG, "--run", tmp_path / "run")
+        assert done.wait() == 2
+        assert done.out == ""
+        assert done.err.count("\n") == 1
+        assert str(tmp_path) in last_line(done.err)
         assert not list(tmp_path.iterdir())
 
-    def test_a_traceback_is_shown_on_demand_only(self, run_featx: RunFeatx, tmp_path: Path) -> None:
-        done = run_featx(["--debug", "evaluate", tmp_path])
-        assert done.returncode != 0
-        assert "Traceback" in done.stderr
-        assert "InputError" in done.stderr
+    def test_a_traceback_is_shown_on_demand_only(self, commands: Server, tmp_path: Path) -> None:
+        done = commands.start("--debug", "evaluate", tmp_path)
+        assert done.wait() != 0
+        assert "Traceback" in done.err
+        assert "InputError" in done.err

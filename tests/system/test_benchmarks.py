@@ -34,6 +34,7 @@ def test_compression(tiny_cache: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_million_records_in_small() -> None:
     out = run("scale.py", "--part", "million", "--records", "2000")
     for step in ("building the index", "`featx cache info`", "opening for training"):
@@ -60,6 +61,7 @@ def test_the_long_ones_find_all_that_they_import(
     assert option in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_tuning(tiny_cache: Path) -> None:
     out = run("tune.py", tiny_cache, "--trials", "5", "--floor", "0.5", "--sleeps", "6")
     assert "| 5 trials of the threshold of logreg | s | ratio |" in out

@@ -108,7 +108,13 @@ def test_the_run_has_these_files(runs: dict[str, Path], head: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "name"), [(head, name) for head, names in FILES.items() for name in names]
+    ("head", "name"),
+    [
+        # A run of a Keras head reads those that all runs have as others do, and takes longer.
+        pytest.param(head, name, marks=[pytest.mark.long] * (head == "keras" and name in COMMON))
+        for head, names in FILES.items()
+        for name in names
+    ],
 )
 def test_a_damaged_file_changes_no_result_or_is_named_in_one_line(
     runs: dict[str, Path], commands: Commands, tmp_path: Path, head: str, name: str

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,21 +21,27 @@ from featx.tuning import Budget, SearchSpec
 from featx_cache import open_cache
 from tests.folds import use_two_folds
 from tests.postgres import free_port
+from tests.processes import Command, Server
 
 
 @contextlib.contextmanager
-def served(*arguments: str | Path) -> Iterator[str]:
+def served(commands: Server, *arguments: str | Path) -> Iterator[str]:
     """Run a featx command that serves, and give the address that it prints. End it politely."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "featx", *map(str, arguments)], stdout=subprocess.PIPE, text=True
-    )
+    command = commands.start(*arguments)
     try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
+        yield address_of(command)
     finally:
-        process.terminate()
-        code = process.wait(30)
+        command.send_signal(signal.SIGTERM)
+        code = command.wait(30)
     assert code == 143
+
+
+def address_of(command: Command) -> str:
+    """Wait for the first line of a server, and return the address in it."""
+    while "\n" not in command.out:
+        assert command.works, command.err
+        time.sleep(0.02)
+    return command.out.splitlines()[0].split()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +81,12 @@ class Visit:
             self.wrong.append(f"{response.status} {response.url}")
 
 
-def test_the_study_its_trials_and_their_figures_are_there(run: Path, browser: Any) -> None:
+def test_the_study_its_trials_and_their_figures_are_there(
+    commands: Server, run: Path, browser: Any
+) -> None:
     visit = Visit(browser)
     page = visit.page
-    with served("dashboard", run, "--port", "0") as address:
+    with served(commands, "dashboard", run, "--port", "0") as address:
         assert address.startswith("http://127.0.0.1:")
         page.goto(address)
         page.locator("h6,h5", has_text="History").first.wait_for()
@@ -119,8 +125,8 @@ def _study(address: str) -> dict[str, Any]:
     return found
 
 
-def test_several_trials_break_the_floor_and_the_best_does_not(run: Path) -> None:
-    with served("dashboard", run, "--port", "0") as address:
+def test_several_trials_break_the_floor_and_the_best_does_not(commands: Server, run: Path) -> None:
+    with served(commands, "dashboard", run, "--port", "0") as address:
         study = _study(address)
     (best,) = study["best_trials"]
     infeasible = [t for t in study["trials"] if t["constraints"] and t["constraints"][0] > 0]
@@ -143,9 +149,9 @@ class TestTensorBoard:
             tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
         return folder
 
-    def test_it_shows_the_trainings(self, keras_run: Path, browser: Any) -> None:
+    def test_it_shows_the_trainings(self, commands: Server, keras_run: Path, browser: Any) -> None:
         visit = Visit(browser)
-        with served("tensorboard", keras_run, "--port", "0") as address:
+        with served(commands, "tensorboard", keras_run, "--port", "0") as address:
             visit.page.goto(address)
             visit.page.get_by_text("final/train").first.wait_for()
             visit.page.get_by_text("epoch_loss").first.wait_for()
@@ -154,35 +160,30 @@ class TestTensorBoard:
                 urllib.request.urlopen(foreign)
         assert visit.wrong == []
 
-    def test_a_port_in_use_is_told(self, keras_run: Path, run_featx: Any) -> None:
+    def test_a_port_in_use_is_told(self, commands: Server, keras_run: Path) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            answer = run_featx(["tensorboard", keras_run, "--port", str(port)])
-        assert answer.returncode == 2
-        assert answer.stderr.splitlines()[-1].startswith("featx: error: TensorBoard can't listen")
+            answer = commands.start("tensorboard", keras_run, "--port", port)
+            assert answer.wait() == 2
+        assert answer.error.startswith("TensorBoard can't listen")
 
 
-def test_a_browser_is_opened_where_that_is_wanted(run: Path, tmp_path: Path) -> None:
+def test_a_browser_is_opened_where_that_is_wanted(
+    commands: Server, run: Path, tmp_path: Path
+) -> None:
     opened = tmp_path / "opened"
     script = tmp_path / "browser"
     script.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
     script.chmod(0o755)
-    port = free_port()
-    environment = {**os.environ, "BROWSER": f"{script} %s"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "featx", "dashboard", run, "--port", str(port), "--open"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    address = process.stdout.readline().split()[-1]
+    options = ["--port", free_port(), "--open"]
+    command = commands.start("dashboard", run, *options, env={"BROWSER": f"{script} %s"})
+    address = address_of(command)
     for _ in range(100):
         if opened.exists() and opened.read_text().strip():
             break
         time.sleep(0.1)
-    process.terminate()
-    process.wait(30)
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(30) == 143
     assert opened.read_text().strip() == address

@@ -69,6 +69,7 @@ def test_a_local_cluster_makes_the_same_and_ends(
     assert_same(local, tmp_path / "c")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 def test_the_shard_of_a_killed_worker_is_made_by_another(
     phantom_data: Path, local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

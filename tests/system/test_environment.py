@@ -22,7 +22,7 @@ from featx_cache import StorageError, open_cache
 from featx_cache.files import Claims, atomic_path
 from featx_cache.files import _claims as claims
 from tests.conftest import MakeDisk
-from tests.system.conftest import Server
+from tests.processes import Server
 
 FLOOR = ("--accuracy-floor", "0.5")
 TINY = ("--backbone", "vgg16", "--weights", "random", "--input-size", "32", "--copies", "0")
@@ -165,6 +165,7 @@ for line in sys.argv[1:]:
 """
 
 
+@pytest.mark.long
 def test_a_home_that_cannot_be_written(
     phantom_data: Path, read_only_folder: Path, tmp_path: Path
 ) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 
@@ -15,17 +14,17 @@ from featx.backbones import Backbone, load_backbone
 from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 from featx_cache import open_cache
+from tests.processes import Command, Server
 
 ROWS_PER_SHARD = 5
 
 
-def start(data: Path, cache: Path) -> subprocess.Popen[str]:
+def start(commands: Server, data: Path, cache: Path) -> Command:
     """Start extracting four copies into shards of one training image each."""
-    command = [sys.executable, "-m", "featx", "extract", str(data), "--cache", str(cache)]
-    command += ["--backbone", "vgg16", "--weights", "random", "--input-size", "96"]
+    options = ["--backbone", "vgg16", "--weights", "random", "--input-size", "96"]
     # Small batches, so that neither claims much ahead of what it computes.
-    command += ["--precision", "float32", "--shard-rows", str(ROWS_PER_SHARD), "--batch-size", "1"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    options += ["--precision", "float32", "--shard-rows", str(ROWS_PER_SHARD), "--batch-size", "1"]
+    return commands.start("extract", data, "--cache", cache, *options)
 
 
 @pytest.fixture(scope="module")
@@ -55,28 +54,29 @@ def assert_whole(cache: Path, data: Path, backbone: Backbone, alone: Path) -> No
 
 
 @pytest.mark.timeout(200)
-def test_they_share_the_work(phantom_data: Path, backbone: Backbone, tmp_path: Path) -> None:
+def test_they_share_the_work(
+    commands: Server, phantom_data: Path, backbone: Backbone, tmp_path: Path
+) -> None:
     cache = tmp_path / "cache"
-    processes = [start(phantom_data, cache) for _ in range(2)]
-    outputs = [process.communicate(timeout=150) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    computed = [number("computed now", out) for out, _ in outputs]
-    total = number("embeddings", outputs[0][0])
+    pair = [start(commands, phantom_data, cache) for _ in range(2)]
+    assert [each.wait() for each in pair] == [0, 0], [each.err for each in pair]
+    computed = [number("computed now", each.out) for each in pair]
+    total = number("embeddings", pair[0].out)
     assert sum(computed) == total, "no row was computed twice"
     assert_whole(cache, phantom_data, backbone, tmp_path / "alone")
 
 
 @pytest.mark.timeout(200)
 def test_when_one_is_killed_the_other_does_its_share(
-    phantom_data: Path, backbone: Backbone, tmp_path: Path
+    commands: Server, phantom_data: Path, backbone: Backbone, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    victim, survivor = start(phantom_data, cache), start(phantom_data, cache)
+    victim, survivor = (start(commands, phantom_data, cache) for _ in range(2))
     deadline = time.monotonic() + 120
     claimed = f"pid={victim.pid}\n"
     while True:
         assert time.monotonic() < deadline
-        assert victim.poll() is None, "it ended before it was killed"
+        assert victim.works, "it ended before it was killed"
         locks = list((cache / "shards").glob(".*.lock")) if cache.exists() else []
         try:
             if any(claimed in lock.read_text() for lock in locks):
@@ -85,8 +85,7 @@ def test_when_one_is_killed_the_other_does_its_share(
             continue
         time.sleep(0.001)
     victim.kill()
-    victim.communicate()
-    out, err = survivor.communicate(timeout=150)
-    assert survivor.returncode == 0, err
-    assert number("embeddings", out) > 0
+    assert victim.wait() == -signal.SIGKILL
+    assert survivor.wait() == 0, survivor.err
+    assert number("embeddings", survivor.out) > 0
     assert_whole(cache, phantom_data, backbone, tmp_path / "alone")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +14,8 @@ import pytest
 
 from featx_cli.__main__ import _run
 from tests.featx.runs.test_unfinished import weights_of
+from tests.processes import Command, Server
 
-# Whoever starts the tests in the background makes Python ignore Ctrl-C; here it has to count.
-PROGRAM = (
-    "import runpy, signal\n"
-    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "runpy.run_module('featx', run_name='__main__', alter_sys=True)\n"
-)
 SETTINGS = {
     "architecture": "gap",
     "dense_units": "16",
@@ -40,32 +33,28 @@ def words(cache: Path, run: Path, *more: str) -> list[str]:
     return command + [word for pair in SETTINGS.items() for word in ("--set", "=".join(pair))]
 
 
-def start(cache: Path, run: Path, *more: str, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PROGRAM, *words(cache, run, *more)]
-    with log.open("ab") as file:
-        return subprocess.Popen(command, stdout=file, stderr=file)
-
-
 def states(run: Path) -> int:
     """Number of times that a state was written: its changes of inode are counted by mtime."""
     folder = run.with_name(f"{run.name}.unfinished")
     return sum(path.stat().st_mtime_ns for path in folder.glob("*/state-*.npz"))
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(condition: Callable[[], bool], command: Command) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert process.poll() is None, f"it ended before it was killed: {log.read_text()}"
+        assert command.works, f"it ended before it was killed: {command.err}"
         assert time.monotonic() < deadline, "no epoch ends"
         time.sleep(0.005)
 
 
 @pytest.mark.timeout(280)
-def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_path: Path) -> None:
-    log, chance = tmp_path / "log", random.Random(4)
-    assert start(tiny_cache, tmp_path / "whole", log=log).wait() == 0, log.read_text()
+def test_a_killed_and_resumed_training_gives_the_same_run(
+    commands: Server, tiny_cache: Path, tmp_path: Path
+) -> None:
+    chance = random.Random(4)
+    commands.run(*words(tiny_cache, tmp_path / "whole"))
     run = tmp_path / "runs" / "killed"
-    process = start(tiny_cache, run, log=log)
+    command = commands.start(*words(tiny_cache, run))
     seen = [states(run)]
 
     def moved(count: int) -> bool:
@@ -73,11 +62,11 @@ def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_
             seen.append(now)
         return len(seen) > count
 
-    wait_for(lambda: moved(chance.randint(2, 12)), process, log)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    wait_for(lambda: moved(chance.randint(2, 12)), command)
+    command.kill()
+    assert command.wait() == -signal.SIGKILL
     assert not run.exists()
-    assert start(tiny_cache, run, "--resume", log=log).wait() == 0, log.read_text()
+    commands.run(*words(tiny_cache, run, "--resume"))
 
     whole = tmp_path / "whole"
     assert [path.name for path in run.parent.iterdir()] == ["killed"]
@@ -91,15 +80,19 @@ def test_a_killed_and_resumed_training_gives_the_same_run(tiny_cache: Path, tmp_
 @pytest.mark.usefixtures("two_folds")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_is_kept_and_says_how_to_go_on(
-    tiny_cache: Path, tmp_path: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+    commands: Server,
+    tiny_cache: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    run, log = tmp_path / "run", tmp_path / "log"
-    process = start(tiny_cache, run, log=log)
-    wait_for(lambda: states(run) > 0, process, log)
-    process.send_signal(number)
-    assert process.wait(60) == 128 + number
-    assert "--resume goes on" in log.read_text()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "run.unfinished"]
+    run = tmp_path / "run"
+    command = commands.start(*words(tiny_cache, run))
+    wait_for(lambda: states(run) > 0, command)
+    command.send_signal(number)
+    assert command.wait(60) == 128 + number
+    assert "--resume goes on" in command.err
+    assert [p.name for p in tmp_path.iterdir()] == ["run.unfinished"]
     if number is signal.SIGTERM:
         return  # what is kept is the same
 
@@ -109,4 +102,4 @@ def test_an_interrupted_training_is_kept_and_says_how_to_go_on(
     assert "head.seed: 0 -> 1" in capfd.readouterr().err
     assert _run(again) == 0
     assert "Starting over" in capfd.readouterr().err
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "run"]
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]

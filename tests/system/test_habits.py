@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from _pytest.mark.expression import Expression
 from packaging.requirements import Requirement
 
 from tests.minimum import lowest
 
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+OPTIONS = PYPROJECT["tool"]["pytest"]["ini_options"]["addopts"]
 PINNED = dict(
     line.split("==")
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -69,6 +72,19 @@ class TestMake:
         assert steps is not None
         assert len(hooks) == 3
         assert {hook.removeprefix("make ") for hook in hooks} <= set(steps[1].split())
+
+    def test_each_test_is_run_by_one_of_its_three_targets(self) -> None:
+        """`make test`, what else `make test-all` runs, and `make torture`."""
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        said = [re.search(r"-m '(.*?)'", text) for text in (OPTIONS, makefile)]
+        chosen = [Expression.compile(found[1]) for found in said if found is not None]
+        chosen.append(Expression.compile("torture"))
+        for marks in (set(), {"long"}, {"torture"}, {"long", "torture"}):
+            ways = [each.evaluate(lambda mark, marks=marks: mark in marks) for each in chosen]
+            assert ways.count(True) == 1, marks
+        assert "-m torture" in makefile
+        steps = re.findall(r"^make (\S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+        assert steps == ["test", "long-tests"]
 
     def test_it_says_where_the_time_went(self) -> None:
         done = make("test", "STEPS=help")

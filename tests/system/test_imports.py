@@ -23,7 +23,8 @@ def imported(program: str) -> set[str]:
 
 
 def heavy(program: str) -> list[str]:
-    return [name for name in HEAVY if name in imported(program)]
+    names = imported(program)
+    return [name for name in HEAVY if name in names]
 
 
 @pytest.mark.parametrize(

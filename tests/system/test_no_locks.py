@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -17,7 +16,7 @@ from featx.data import load_manifest
 from featx.extraction import ExtractionOptions, extract
 from featx.images import AugmentationSpec
 from featx_cache import InputError, NotACacheError, open_cache
-from tests.conftest import RunFeatx
+from tests.processes import Server
 
 # Locks of a whole file and of parts of one fail with the number in NO_LOCKS.
 SHIM = r"""
@@ -43,13 +42,12 @@ int fcntl64(int fd, int command, ...) {
     return control("fcntl64", fd, command, one);
 }
 """
-NoLocks = Callable[[int], dict[str, str]]
 ERRORS = {"ENOLCK": 37, "ENOSYS": 38}
 
 
 @pytest.fixture(scope="module")
-def no_locks(tmp_path_factory: pytest.TempPathFactory) -> NoLocks:
-    """Return the environment of a process whose locks all fail with an error number."""
+def commands_without_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start commands whose locks all fail, with the error number that ``NO_LOCKS`` is."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("a C compiler on Linux is needed to take locks away")
@@ -58,19 +56,21 @@ def no_locks(tmp_path_factory: pytest.TempPathFactory) -> NoLocks:
     library = folder / "shim.so"
     command = [compiler, "-shared", "-fPIC", "-o", str(library), str(folder / "shim.c"), "-ldl"]
     subprocess.run(command, check=True, capture_output=True)
-    return lambda number: {"LD_PRELOAD": str(library), "NO_LOCKS": str(number)}
+    server = Server(folder, env={"LD_PRELOAD": str(library), "NO_LOCKS": str(ERRORS["ENOLCK"])})
+    yield server
+    server.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_whole_job_runs_without_locks(
-    error: str, no_locks: NoLocks, phantom_data: Path, tmp_path: Path, run_featx: RunFeatx
+    error: str, commands_without_locks: Server, phantom_data: Path, tmp_path: Path
 ) -> None:
-    environment = no_locks(ERRORS[error])
-    taken = subprocess.run(
-        [sys.executable, "-c", "import fcntl; fcntl.flock(1, fcntl.LOCK_SH)"],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert f"Errno {ERRORS[error]}" in taken.stderr
+    environment = {"NO_LOCKS": str(ERRORS[error])}
+    lock = "import fcntl; fcntl.flock(1, fcntl.LOCK_SH)"
+    taken = commands_without_locks.start(program=lock, env=environment)
+    assert taken.wait() == 1
+    assert f"Errno {ERRORS[error]}" in taken.err
     cache, run = tmp_path / "cache", tmp_path / "run"
     backbone = ["--weights", "random", "--input-size", "32", "--copies", "0"]
     jobs: list[list[str | Path]] = [
@@ -78,8 +78,7 @@ def test_a_whole_job_runs_without_locks(
         ["fit", cache, "--head", "logreg", "--run", run, "--accuracy-floor", "0.5"],
     ]
     for arguments in jobs:
-        done = run_featx(["-q", *arguments], env=environment)
-        assert done.returncode == 0, done.stderr
+        commands_without_locks.run("-q", *arguments, env=environment)
 
 
 class TestOpenElsewhere:

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.system.conftest import Server
+from tests.processes import Server
 
 
 def test_they_go_through_fit_and_evaluate(

@@ -89,6 +89,7 @@ def demonstrate(programs: Path, folder: Path) -> None:
     assert (folder / "demo-output" / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.long
 def test_featx_runs_from_a_wheel_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
     """This environment lends the dependencies, which saves installing them again."""
     programs = install(tmp_path / "environment", wheel, "--no-deps")

@@ -17,8 +17,8 @@ from featx.heads import HeadSpec
 from featx.tuning import Budget, SearchSpec
 from featx.tuning._storage import StudyLocation, open_storage
 from featx.tuning._workers import Task, Worker, run_trials
-from tests.conftest import RunFeatx
 from tests.postgres import PASSWORD, server
+from tests.processes import Server
 
 TRIALS, SECONDS = 100, 0.1
 
@@ -45,6 +45,7 @@ class Sleeper:
         return objective
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_four_processes_work_at_once_and_lose_no_trial(postgres: str, tmp_path: Path) -> None:
     search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)
@@ -71,17 +72,14 @@ def test_four_processes_work_at_once_and_lose_no_trial(postgres: str, tmp_path: 
 
 class TestCommandLine:
     def test_a_study_in_postgres_is_tuned_and_goes_on_elsewhere(
-        self, run_featx: RunFeatx, tiny_cache: Path, postgres: str, tmp_path: Path
+        self, commands: Server, tiny_cache: Path, postgres: str, tmp_path: Path
     ) -> None:
         options = ["--accuracy-floor", "0.5", "--study", "shared", "--threshold-only", "--trials"]
 
         def tune(run: Path, trials: int) -> None:
-            answer = run_featx(
-                ["tune", tiny_cache, "--head", "logreg", "--run", run, *options, str(trials)],
-                env={"FEATX_STORAGE": postgres},
-            )
-            assert answer.returncode == 0, answer.stderr
-            assert PASSWORD not in answer.stdout + answer.stderr
+            words = ["tune", tiny_cache, "--head", "logreg", "--run", run, *options, trials]
+            answer = commands.run(*words, env={"FEATX_STORAGE": postgres})
+            assert PASSWORD not in answer.out + answer.err
             written = [p for p in run.rglob("*") if p.is_file() and p.suffix in (".json", ".log")]
             assert written
             assert all(PASSWORD not in path.read_text() for path in written)
@@ -108,20 +106,16 @@ class TestCommandLine:
         self,
         change: tuple[str, str],
         said: str,
-        run_featx: RunFeatx,
+        commands: Server,
         tiny_cache: Path,
         postgres: str,
         tmp_path: Path,
     ) -> None:
         before, after = change
         url = after.join(postgres.rsplit(before, 1))
-        answer = run_featx(
-            ["tune", tiny_cache, "--head", "logreg", "--run", tmp_path / "run", "--storage", url]
-        )
-        assert answer.returncode == 2
-        *_, last = answer.stderr.splitlines()
-        assert last.startswith("featx: error: ")
-        assert said in last
-        assert "Traceback" not in answer.stderr
-        assert PASSWORD not in answer.stderr
+        options = ["--head", "logreg", "--run", tmp_path / "run", "--storage", url]
+        answer = commands.start("tune", tiny_cache, *options)
+        assert answer.wait() == 2
+        assert said in answer.error
+        assert PASSWORD not in answer.err
         assert not list(tmp_path.iterdir())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
 from featx_cache import open_cache
+from tests.processes import Server
 
 PROGRAM = """
 import sys
@@ -46,30 +45,28 @@ def run(phantom_data: Path, tmp_path: Path) -> Path:
     return fit(cache, HeadSpec(name="logreg"), tmp_path / "run", accuracy_floor=0.5).path
 
 
-def peak_of(*arguments: str | Path) -> float:
+def peak_of(commands: Server, *arguments: str | Path) -> float:
     """Run featx in a process of its own. Return the most memory that it had, in MB."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=280,
-    )
-    _, code, kilobytes = done.stderr.splitlines()[-1].split()
-    assert code == "0", done.stderr
+    done = commands.start(*arguments, program=PROGRAM)
+    assert done.wait() == 0, done.err
+    _, code, kilobytes = done.err.splitlines()[-1].split()
+    assert code == "0", done.err
     return int(kilobytes) / 1024
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
-def test_ten_times_the_files_take_the_same_memory(run: Path, tmp_path: Path) -> None:
+def test_ten_times_the_files_take_the_same_memory(
+    commands: Server, run: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(3000):
         Image.new("RGB", (64, 64), (number % 256, 0, 0)).save(folder / f"{number:04}.png")
     out = tmp_path / "verdicts.json"
     few = sorted(folder.iterdir())[:300]
-    small = peak_of("-q", "predict", run, *few, "--format", "json", "--out", out)
-    large = peak_of("-q", "predict", run, folder, "--format", "json", "--out", out, "--force")
+    words = ("-q", "predict", run, "--format", "json", "--out", out)
+    small = peak_of(commands, *words, *few)
+    large = peak_of(commands, *words, folder, "--force")
     assert out.read_text().count('"path"') == 3000
     # The pixels of the others alone would take 130 MB; two runs of one job may differ by 10.
     assert large - small < 30

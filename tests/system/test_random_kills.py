@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from featx._run import load_run
 from featx.tuning._storage import StudyLocation, open_storage
-from tests.system.conftest import Server
+from tests.processes import Server
 
 GOALS = [8, pytest.param(100, marks=[pytest.mark.torture, pytest.mark.timeout(1200)])]
 TRIALS = 6

@@ -39,7 +39,11 @@ def report(value: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return value.save(tmp_path_factory.mktemp("page") / "report.html").html
 
 
-@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (420, "light"), (420, "dark")], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[(1280, "light"), (1280, "dark"), (420, "light"), (420, "dark")],
+    ids=str,
+)
 def visit(request: pytest.FixtureRequest, report: Path, browser: Any) -> Iterator[Any]:
     """The page, what it complained of and what it asked for."""
     width, scheme = request.param

@@ -23,7 +23,7 @@ from PIL import Image
 from featx._run import load_run
 from featx.errors import InputError
 from featx_cache import open_cache
-from tests.system.conftest import Command, Server
+from tests.processes import Command, Server
 
 FLOOR = ("--accuracy-floor", "0.5")
 LOGREG, LDA = ("--head", "logreg"), ("--head", "lda")

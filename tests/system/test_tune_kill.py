@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,22 +15,16 @@ from featx._run import load_run
 from featx.tuning._storage import StudyLocation, open_storage
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
+from tests.processes import Command, Server
 
 TRIALS = 12
-# A process that a shell started in the background ignores Ctrl-C, and so do its children.
-PROGRAM = (
-    "import signal, sys\n"
-    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from featx_cli.__main__ import main\n"
-    "main(sys.argv[1:])\n"
-)
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 
 
-def command(cache: Path, run: Path, *more: str) -> list[str]:
+def words(cache: Path, run: Path, *more: str) -> list[str]:
     """A search whose every trial has to compute scores, with one setting apart from the others."""
     options = ["--head", "logreg", "--accuracy-floor", "0.5", "--trials", str(TRIALS), *more]
-    return [sys.executable, "-c", PROGRAM, "tune", str(cache), "--run", str(run), *options]
+    return ["tune", str(cache), "--run", str(run), *options]
 
 
 def study_at(folder: Path, name: str, url: str | None = None) -> optuna.Study:
@@ -46,37 +37,32 @@ def finished(study: optuna.Study) -> list[int]:
     return [t.number for t in study.trials if t.state is TrialState.COMPLETE]
 
 
-def begin(
-    arguments: list[str], study: Path, name: str, trials: int, log: Path = Path(os.devnull)
-) -> subprocess.Popen[bytes]:
+def begin(commands: Server, arguments: list[str], study: Path, name: str, trials: int) -> Command:
     """Start a search and wait until it has so many finished trials."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            arguments, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True
-        )
+    command = commands.start(*arguments)
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        assert process.poll() is None, "it ended before it could be interrupted"
+        assert command.works, "it ended before it could be interrupted"
         if (study / "study.journal").is_file():
             try:
                 if len(finished(study_at(study, name))) >= trials:
-                    return process
+                    return command
             except KeyError:  # the study isn't there yet
                 pass
         time.sleep(0.02)
-    process.kill()
+    command.kill()
     raise AssertionError("no trials")
 
 
 @pytest.mark.parametrize("how", ENDINGS, ids=lambda how: how.name)
 def test_finished_trials_are_kept_and_the_same_command_goes_on(
-    how: signal.Signals, tiny_cache: Path, tmp_path: Path
+    how: signal.Signals, commands: Server, tiny_cache: Path, tmp_path: Path
 ) -> None:
     run, study = tmp_path / "run", tmp_path / "run.study"
-    arguments = command(tiny_cache, run)
-    process = begin(arguments, study, "run", 4)
-    process.send_signal(how)
-    assert process.wait(60) == ENDINGS[how]
+    arguments = words(tiny_cache, run)
+    command = begin(commands, arguments, study, "run", 4)
+    command.send_signal(how)
+    assert command.wait(60) == ENDINGS[how]
     assert not run.exists()
     kept = {t.number: t.params for t in study_at(study, "run").trials if t.state.is_finished()}
     assert len(kept) >= 4
@@ -88,8 +74,7 @@ def test_finished_trials_are_kept_and_the_same_command_goes_on(
     (dead,) = [t for t in study_at(study, "run").trials if t.state is TrialState.RUNNING]
     with (study / "study.journal").open("ab") as journal:
         journal.write(b'{"op_code":4,"worker_id":"half a li')
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    commands.run(*arguments)
     assert not study.exists()
     after = study_at(run / "study", "run")
     assert {n: after.trials[n].params for n in kept} == kept
@@ -109,27 +94,27 @@ def test_finished_trials_are_kept_and_the_same_command_goes_on(
     assert dead.params.items() <= again[0].params.items()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
-    tiny_cache: Path, tmp_path: Path
+    commands: Server, tiny_cache: Path, tmp_path: Path
 ) -> None:
     run, study = tmp_path / "run", tmp_path / "run.study"
-    arguments = command(tiny_cache, run, "--jobs", "2", "--trials", "300")
-    log = tmp_path / "log"
-    process = begin(arguments, study, "run", 3, log)
+    arguments = words(tiny_cache, run, "--jobs", "2", "--trials", "300")
+    command = begin(commands, arguments, study, "run", 3)
     workers = [
         child
-        for child in psutil.Process(process.pid).children(recursive=True)
+        for child in psutil.Process(command.pid).children(recursive=True)
         if "loky.backend.popen_loky" in " ".join(child.cmdline())
     ]
     workers[0].kill()
-    assert process.wait(120) == 1
-    *_, last = log.read_text().splitlines()
+    assert command.wait(120) == 1
+    *_, last = command.err.splitlines()
     assert last.startswith("featx: error: a worker process died. ")
     kept = finished(study_at(study, "run"))
     assert 3 <= len(kept) < 300
     arguments[-1] = str(len(kept) + 5)
-    assert _run(arguments[3:]) == 0
+    assert _run(arguments) == 0
     after = study_at(run / "study", "run")
     assert [t.number for t in after.trials] == list(range(len(after.trials)))
     assert set(kept) < set(finished(after))
@@ -152,13 +137,14 @@ study.optimize(objective, n_trials=int(sys.argv[3]))
 
 
 @pytest.mark.parametrize("where", ["relative", "absolute", "relative, by an earlier version"])
-def test_a_lock_of_a_killed_process_stops_nobody(where: str, tmp_path: Path) -> None:
+def test_a_lock_of_a_killed_process_stops_nobody(
+    where: str, commands: Server, tmp_path: Path
+) -> None:
     (tmp_path / "study").mkdir()
     folder = str(tmp_path / "study") if where == "absolute" else "study"
 
     def run(*more: str) -> int:
-        program = [sys.executable, "-W", "ignore", "-c", STUDY, folder, *more]
-        return subprocess.run(program, cwd=tmp_path, check=False, timeout=25).returncode
+        return commands.start(folder, *more, program=STUDY, folder=tmp_path).wait(25)
 
     if where.endswith("version"):
         assert run("well", "1") == 0
@@ -173,18 +159,17 @@ def test_a_lock_of_a_killed_process_stops_nobody(where: str, tmp_path: Path) -> 
     assert not (tmp_path / "study" / ".study.journal.lock").exists()
 
 
-def test_many_at_once_wait_for_each_other(tmp_path: Path) -> None:
-    program = [sys.executable, "-W", "ignore", "-c", STUDY, str(tmp_path), "well"]
-    assert subprocess.run([*program, "1"], check=False).returncode == 0
-    several = [subprocess.Popen([*program, "40"]) for _ in range(4)]
-    assert [process.wait(100) for process in several] == [0] * 4
+def test_many_at_once_wait_for_each_other(commands: Server, tmp_path: Path) -> None:
+    assert commands.start(tmp_path, "well", 1, program=STUDY).wait() == 0
+    several = [commands.start(tmp_path, "well", 40, program=STUDY) for _ in range(4)]
+    assert [each.wait() for each in several] == [0] * 4
     trials = study_at(tmp_path, "run").trials
     assert [trial.number for trial in trials] == list(range(161))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 def test_a_database_finds_dead_trials_by_their_heartbeat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx.tuning._storage.HEARTBEAT_SECONDS", 1)
     monkeypatch.setattr("featx.tuning._storage.GRACE_SECONDS", 2)
@@ -198,8 +183,7 @@ def test_a_database_finds_dead_trials_by_their_heartbeat(
         "study.optimize(lambda t: (t.suggest_float('threshold', 0, 1),"
         "os.kill(os.getpid(), signal.SIGKILL))[0], n_trials=1)"
     )
-    died = subprocess.run([sys.executable, "-W", "ignore", "-c", code, url], check=False)
-    assert died.returncode == -9
+    assert commands.start(url, program=code).wait() == -signal.SIGKILL
     study = study_at(tmp_path, "run", url)
     assert [t.state for t in study.trials] == [TrialState.RUNNING]
     time.sleep(4)

@@ -54,6 +54,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return run(tmp_path_factory.mktemp("plain") / "home")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("settings", "variable"),
     [
@@ -71,6 +72,7 @@ def test_embeddings_and_heads_are_the_same_bits_and_the_settings_stay(
     assert found[:2] == tuple(({**PLAIN, **settings})[n] for n in ("floatx", "image_data_format"))
 
 
+@pytest.mark.long
 def test_the_embeddings_are_those_of_this_process(
     plain: tuple[str, ...], tiny_ncnn: Backbone
 ) -> None:

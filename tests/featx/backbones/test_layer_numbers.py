@@ -28,7 +28,11 @@ print(entry.parameters, (peak() - before) * 1024)
 
 
 @pytest.mark.parametrize(
-    "name", ["convnexttiny", pytest.param("nasnetmobile", marks=pytest.mark.torture)]
+    "name",
+    [
+        pytest.param("convnexttiny", marks=pytest.mark.long),
+        pytest.param("nasnetmobile", marks=pytest.mark.torture),
+    ],
 )
 def test_a_layer_that_keras_numbers_is_the_same_one_the_second_time(name: str) -> None:
     one = load_backbone(name, **SMALL)
@@ -80,6 +84,7 @@ def test_random_weights_reseed_nobody_s_generator() -> None:
     assert np.random.get_state()[1].tolist() == expected  # type: ignore[index]
 
 
+@pytest.mark.long
 def test_the_catalogue_makes_no_weights() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LARGE], check=True, capture_output=True, text=True, timeout=120

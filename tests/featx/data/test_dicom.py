@@ -25,6 +25,7 @@ from featx.errors import InputError
 from featx.images import UnreadableImageError, decode
 from tests.dicoms import PATIENT, Raw, dicom
 from tests.featx.data.test_folders import draw
+from tests.processes import Server
 
 GREY = np.arange(48, dtype=np.uint16).reshape(6, 8)
 
@@ -171,11 +172,12 @@ class TestUnreadable:
         (data / "SICK" / "bad.dcm").write_bytes(content)
         assert list(load_manifest(data).unreadable) == ["SICK/bad.dcm"]
 
-    def test_reasons_and_warnings_name_nobody(self, data: Path) -> None:
+    def test_reasons_and_warnings_name_nobody(self, commands: Server, data: Path) -> None:
         file = data / "SICK" / "a.dcm"
         whole = file.read_bytes()
         program = (
-            "from featx.data import load_manifest; from featx.images import decode; import sys\n"
+            "import sys, warnings; warnings.simplefilter('always')\n"
+            "from featx.data import load_manifest; from featx.images import decode\n"
             "m = load_manifest(sys.argv[1]); print(dict(m.unreadable))\n"
             "for p in m.table['path']:\n"
             "    try: decode(m.root / p, 8)\n"
@@ -183,14 +185,10 @@ class TestUnreadable:
         )
         for cut in (140, 300, 500, len(whole) - 40):
             file.write_bytes(whole[:cut].replace(b"1.2.3.4", b"1.2.x.4"))
-            run = subprocess.run(
-                [sys.executable, "-W", "always", "-c", program, str(data)],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            assert not any(word in run.stdout + run.stderr for word in (PATIENT, "Doe", "Q-4711"))
-            assert "a.dcm" in run.stdout
+            run = commands.start(data, program=program)
+            assert run.wait() == 0, run.err
+            assert not any(word in run.out + run.err for word in (PATIENT, "Doe", "Q-4711"))
+            assert "a.dcm" in run.out
 
 
 WITHOUT_PICTURE: dict[str, Any] = dict.fromkeys(["Rows", "Columns", "PixelData", "BitsStored"])

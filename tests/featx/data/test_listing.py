@@ -321,7 +321,15 @@ def test_what_is_no_source_at_all(tmp_path: Path) -> None:
 class TestParquetBombs:
     """A small file that would fill the memory is refused before it does."""
 
-    @pytest.fixture(params=["a dictionary", "compressed", "prefixes", "rows", "a long word"])
+    @pytest.fixture(
+        params=[
+            "a dictionary",
+            pytest.param("compressed", marks=pytest.mark.long),
+            "prefixes",
+            "rows",
+            "a long word",
+        ]
+    )
     def bomb(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -72,6 +72,7 @@ def in_lesion(maps: NDArray[Any], lesion: NDArray[Any]) -> float:
     return float(np.mean([cells[peak(heat)] for heat, cells in zip(maps, lesion, strict=True)]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "settings"), [("logreg", {}), ("svm", {"components": None}), ("keras", {"epochs": 15})]
 )
@@ -85,6 +86,7 @@ def test_peaks_of_four_in_five_true_positives_lie_in_the_lesion(
     assert in_lesion(maps, phantoms.lesion[found]) >= 0.8
 
 
+@pytest.mark.long
 def test_a_head_that_was_trained_on_shuffled_labels_finds_none(phantoms: Phantoms) -> None:
     random, mean = np.random.default_rng(0), phantoms.X.mean(axis=0)
     real = heat_maps(fitted("logreg", phantoms.X, phantoms.y), phantoms.sick, mean=mean)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from featx.backbones import load_backbone
@@ -50,6 +51,7 @@ def test_with_random_weights_at_64_pixels(phantom_data: Path, tmp_path: Path) ->
     assert_close(cache.read(rows), plain_keras(paths, network, 64))
 
 
+@pytest.mark.long
 def test_with_real_weights_on_real_x_rays_at_300_pixels(
     shared_data: Path, shared_weights: Path, tmp_path: Path
 ) -> None:

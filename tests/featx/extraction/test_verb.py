@@ -82,6 +82,7 @@ def test_what_can_t_be_had_together_is_refused(
             )
 
 
+@pytest.mark.long
 def test_tensorflow_says_nothing_when_featx_imports_it() -> None:
     code = "import featx; from featx.backbones import list_backbones; print(list_backbones('vgg*'))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

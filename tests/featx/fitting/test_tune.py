@@ -298,6 +298,7 @@ class TestGuarantee:
 
 
 class TestKeras:
+    @pytest.mark.long
     def test_hopeless_trainings_are_stopped_and_the_time_is_told(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -368,6 +369,7 @@ class TestSamplers:
         assert any(t.user_attrs["feasible"] for t in own)
         assert tuning_of(run).accuracy >= 0.6
 
+    @pytest.mark.long
     def test_a_sampler_learns_of_the_floor(self, cache: Cache, tmp_path: Path) -> None:
         shares = {}
         for sampler in ("random", "tpe"):
@@ -381,6 +383,7 @@ class TestSamplers:
             shares[sampler] = np.mean([t.user_attrs["feasible"] for t in late])
         assert shares["tpe"] > shares["random"]
 
+    @pytest.mark.long
     def test_hyperband_goes_with_keras(
         self, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

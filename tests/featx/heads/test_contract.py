@@ -120,6 +120,7 @@ def test_with_a_fixed_threshold(name: str, data: Data) -> None:
     assert np.array_equal(called[clear], (scores >= threshold)[clear].astype(int))
 
 
+@pytest.mark.long
 def test_in_processes_of_their_own_fitted_and_unfitted(name: str, data: Data) -> None:
     X, y, _ = data
     head = make(name).fit(X, y)

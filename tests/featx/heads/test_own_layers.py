@@ -211,6 +211,7 @@ class TestBuilding:
         network = build(layer("Dropout", rate=0.5, seed=77), layer("Flatten"))
         assert network.layers[0].seed == 77
 
+    @pytest.mark.long
     def test_there_may_be_more_than_a_hundred_layers(self) -> None:
         from featx.heads._keras_network import build_network
         from featx.heads._settings import KerasSettings

@@ -398,6 +398,7 @@ class TestFixedSplits:
         assert moved.sum() == 2
 
 
+@pytest.mark.long
 class TestRealXrays:
     def test_byte_identical_groups_and_no_patient_across_splits(self, shared_data: Path) -> None:
         manifest = load_manifest(shared_data / "chest_xray")

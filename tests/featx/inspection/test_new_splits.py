@@ -113,6 +113,7 @@ class TestSplit:
             assert (counts.to_numpy() > 0).all()
             assert len(counts) == 3
 
+    @pytest.mark.long
     def test_of_real_x_rays(self, shared_data: Path) -> None:
         real = load_manifest(shared_data / "chest_xray")
         result = split(real, test=0.15, val=0.15)

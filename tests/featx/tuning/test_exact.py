@@ -83,7 +83,14 @@ def score_set(number: int) -> tuple[NDArray[np.bool_], NDArray[np.float64], floa
     return truth, scores, float(rng.choice([0.3, 0.5, 0.75, 0.9, 1.0]))
 
 
-@pytest.mark.parametrize("sets", [40, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    "sets",
+    [
+        12,
+        pytest.param(40, marks=pytest.mark.long),
+        pytest.param(200, marks=pytest.mark.torture),
+    ],
+)
 def test_on_score_sets_of_all_kinds_recall_is_the_exact_optimum(tmp_path: Path, sets: int) -> None:
     feasible = snapped = 0
     for number in range(sets):
