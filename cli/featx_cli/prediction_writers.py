@@ -94,6 +94,7 @@ class TableWriter:
             self._widths[RUN] = max(map(len, (RUN, *map(_on_one_line, runs))))
         self._widths["prediction"] = max(map(len, ("prediction", *classes)))
         self._widths["path"] = 0
+        self._widths["score"] = len("0.0000")
         self._line({name: name for name in columns})
 
     def rows(self, predictions: Sequence[Prediction]) -> None:

@@ -277,6 +277,14 @@ def embed_filled(
     last digits than a batch of two. With empty images behind it, an image has the same embedding
     alone as among others. In runtimes where a batch doesn't matter, nothing is filled.
     """
+    kinds = {image.shape[-1] for image in images}
+    if len(kinds) > 1 and backbone.channels == 1:
+        # Tripled, a grey image would come back as a luminance of other last digits.
+        found = np.empty((len(images), *backbone.embedding_shape), np.float32)
+        for channels in kinds:
+            where = [place for place, each in enumerate(images) if each.shape[-1] == channels]
+            found[where] = embed_filled(backbone, [images[place] for place in where], rows)
+        return found
     batch = stack(images)
     if (empty := rows - len(images)) and backbone.depends_on_batch:
         batch = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), np.float32)])

@@ -73,7 +73,13 @@ class TestCompany:
     @pytest.fixture(scope="class")
     def mobile(self) -> Backbone:
         """A network that computes a batch of one in another way than a batch of eight."""
-        return load_backbone("mobilenetv2", weights="random", input_size=64, precision="float32")
+        return load_backbone(
+            "mobilenetv2",
+            weights="random",
+            input_size=64,
+            precision="float32",
+            runtime="tensorflow",
+        )
 
     def test_alone_or_among_others_in_any_order(self, mobile: Backbone) -> None:
         random = np.random.default_rng(0)
@@ -84,6 +90,19 @@ class TestCompany:
         np.testing.assert_array_equal(embed_filled(mobile, images[::-1], 8)[::-1], together)
         coloured = [*images[:3], np.zeros((64, 64, 3), np.float32)]
         np.testing.assert_array_equal(embed_filled(mobile, coloured, 8)[:3], together[:3])
+
+    def test_grey_beside_colour_in_a_network_of_one_channel(self, tmp_path: Path) -> None:
+        import keras
+
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3)])
+        model.save(tmp_path / "model.keras")
+        one = load_backbone(str(tmp_path / "model.keras"), precision="float32")
+        random = np.random.default_rng(0)
+        images = [random.uniform(0, 255, (8, 8, channels)) for channels in (1, 3, 1)]
+        images = [image.astype(np.float32) for image in images]
+        together = embed_filled(one, images, 4)
+        for image, embedding in zip(images, together, strict=True):
+            np.testing.assert_array_equal(embed_filled(one, [image], 4)[0], embedding)
 
     def test_in_whatever_shard(self, small_data: Path, mobile: Backbone, tmp_path: Path) -> None:
         caches = []
