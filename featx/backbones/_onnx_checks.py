@@ -121,7 +121,7 @@ def _content(path: Path) -> bytes:
             )
         _require_memory(size)
         file.seek(0)
-        return file.read(MAX_BYTES)
+        return file.read(size)
 
 
 def _require_memory(size: int) -> None:

@@ -126,8 +126,8 @@ def _layout(graph: Any, name: str, image: list[int | None]) -> tuple[bool, int |
     weights = {each.name: each for each in graph.initializer}
     for node in graph.node:
         if node.op_type == "Conv" and node.input[0] == name and node.input[1] in weights:
-            channels = int(weights[node.input[1]].dims[1])
-            return True, channels if channels in (1, 3) else None
+            dims = list(weights[node.input[1]].dims)
+            return True, dims[1] if len(dims) == 4 and dims[1] in (1, 3) else None
     return True, None
 
 
