@@ -59,12 +59,7 @@ def start_session(file: OnnxFile, taken: OnnxInput, inferred: Inferred) -> Run:
     return lambda image: list(session.run(None, {taken.name: image}))
 
 
-def run_on_noise(
-    file: OnnxFile,
-    run: Run,
-    taken: OnnxInput,
-    size: int,
-) -> list[NDArray[Any]]:
+def run_on_noise(file: OnnxFile, run: Run, taken: OnnxInput, size: int) -> list[NDArray[Any]]:
     """Run a network once on noise, and return its outputs."""
     shape = (size, size, taken.channels)
     noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -105,8 +100,8 @@ def _limit_memory() -> None:
     place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
     # Memory in the steps in which it is needed, and not doubled each time.
     arena = onnxruntime.OrtArenaCfg({"max_mem": most, "arena_extend_strategy": 1})
-    # The program around featx may have registered its own.
-    with contextlib.suppress(RuntimeError):
+    # The program around featx may have registered its own, which onnxruntime then keeps.
+    with contextlib.suppress(Exception):
         onnxruntime.create_and_register_allocator(place, arena)
 
 

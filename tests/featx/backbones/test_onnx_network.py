@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.backbones import EmbeddingPart, NormalizationSpec, load_backbone, split_parts
+from featx.backbones import (
+    EmbeddingPart,
+    NormalizationSpec,
+    StandardizationSpec,
+    load_backbone,
+    split_parts,
+)
 from featx.backbones._backbone import load_recipe
 from featx.backbones._onnx_network import OnnxOptions, load_onnx
+from featx.backbones._standardization import Standardization
 from featx.errors import InputError
 from featx.extraction._pipeline import embed_filled
 from tests.onnx_models import cnn, onnx, outputs, vit, written
@@ -248,6 +255,14 @@ class TestPreprocessing:
         assert not {"tokens", "normalization", "runtime", "parts"} & spec.model_dump().keys()
         changed = spec.model_copy(update={"normalization": NormalizationSpec()})
         assert changed.fingerprint != spec.fingerprint
+
+    def test_a_standardization_comes_after_it(self, path: Path, tmp_path: Path) -> None:
+        spec = StandardizationSpec(samplewise_center=True)
+        plain = load(cnn(), path, preprocess="rescale")
+        loaded = plain.with_standardization(Standardization(spec, {}), tmp_path / "s.npz")
+        prepared = plain.prepare(images())
+        centered = prepared - prepared.mean(axis=(1, 2, 3), keepdims=True)
+        near(loaded.embed(images()), load(cnn(), path).embed(centered), 1e-4)
 
 
 class TestSameBits:
