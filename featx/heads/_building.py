@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import joblib
@@ -30,7 +31,9 @@ from featx.heads._settings import (
 from featx.heads._spec import HeadSpec
 
 
-def build(spec: HeadSpec, *, accuracy_floor: float = 0.9, parts: tuple[Shape, ...] = ()) -> Head:
+def build(
+    spec: HeadSpec, *, accuracy_floor: float = 0.9, parts: Sequence[Sequence[int]] = ()
+) -> Head:
     """Build an unfitted head.
 
     The defaults of the heads of scikit-learn (pyramid pooling, per-image standardization, strength
@@ -69,6 +72,7 @@ def build(spec: HeadSpec, *, accuracy_floor: float = 0.9, parts: tuple[Shape, ..
     >>> head.predict_proba(X).shape
     (20, 2)
     """
+    parts = tuple(tuple(part) for part in parts)
     if spec.keras is not None:
         head = KerasHead(
             **spec.keras.model_dump(),

@@ -54,9 +54,9 @@ def info(
         return
     table = plain_table(f"Cache {cache}", ("", ""), words=(0, 1))
     facts["bytes"] = f"{opened.bytes_on_disk() / 1e6:,.1f} MB"
-    facts["embedding_shape"] = "x".join(map(str, opened.embedding_shape))
-    if parts := parts_of(opened):
-        facts["embedding_shape"] += f" from {' + '.join(map(str, parts))}"
+    shape = "x".join(map(str, opened.embedding_shape))
+    parts = " + ".join(map(str, parts_of(opened)))
+    facts["embedding_shape"] = f"{shape} from {parts}" if parts else shape
     facts["classes"] = f"{opened.classes[0]} (negative), {opened.classes[1]} (positive)"
     del facts["path"]
     for name, value in facts.items():

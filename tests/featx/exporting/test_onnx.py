@@ -106,6 +106,29 @@ def test_scores_are_featx_s(
     require_same(run, written.path, phantom_data)
 
 
+@pytest.mark.usefixtures("two_folds")
+@pytest.mark.parametrize("name", ["keras", "logreg"])
+def test_embeddings_of_several_layers_are_joined_in_the_graph(
+    name: str, phantom_data: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((32, 32, 1)), keras.layers.Rescaling(1 / 255)]
+    layers += [keras.layers.Conv2D(8, 4, strides=4, activation="relu", name="first")]
+    layers += [keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="second")]
+    keras.Sequential(layers).save(tmp_path / "two.keras")
+    backbone = load_backbone(
+        str(tmp_path / "two.keras"), layer="first,second", pool_extra="pyramid", precision="float32"
+    )
+    cache = extract(load_manifest(phantom_data), tmp_path / "cache", backbone, copies=0)
+    settings = {"keras": {"learning_rate": 0.05}, "logreg": {"C": 0.1}}
+    spec = HeadSpec.choose(name, settings=SETTINGS.get(name, {}) | settings[name])
+    run = load_run(fit(cache, spec, tmp_path / "run", accuracy_floor=0.1).path)
+    export_onnx(run, tmp_path / "run.onnx")
+    require_same(run, tmp_path / "run.onnx", phantom_data)
+
+
 @pytest.fixture(scope="module")
 def logreg(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("logreg") / "run"

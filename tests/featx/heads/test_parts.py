@@ -106,6 +106,20 @@ def test_a_network_sees_every_part(X: NDArray[np.float32]) -> None:
         assert np.abs(head.predict_proba(changed) - head.predict_proba(X)).max() > 1e-3
 
 
+def test_a_training_that_was_killed_goes_on(X: NDArray[np.float32], tmp_path: Path) -> None:
+    def killed(_: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    spec = HeadSpec.choose("keras", settings=TINY)
+    head: Any = build(spec, parts=PARTS)
+    with pytest.raises(KeyboardInterrupt):
+        head.fit(X, Y, work_folder=tmp_path, on_epoch=killed)
+    resumed = head.fit(X, Y, work_folder=tmp_path)
+    whole: Any = build(spec, parts=PARTS).fit(X, Y)
+    assert len(resumed.history_) == 2
+    assert np.array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+
+
 def test_a_head_fitted_on_pooled_vectors_takes_the_embeddings(X: NDArray[np.float32]) -> None:
     spec = HeadSpec.choose("svm", settings={"components": 5})
     whole: Any = build(spec, parts=PARTS).fit(X, Y)
