@@ -47,6 +47,7 @@ from featx.backbones._spec import (
 )
 from featx.errors import FeatxError, InputError
 from featx_cache._text import printable
+from featx_cache.files import is_there
 
 SUFFIX = ".onnx"
 IN_A_FOLDER = ("model.onnx", "onnx/model.onnx")
@@ -90,7 +91,8 @@ def is_onnx(name: str) -> bool:
     """
     if name.lower().endswith(SUFFIX):
         return True
-    return Path(name).expanduser().is_dir() and name.lower() not in architectures()
+    path = Path(name).expanduser()
+    return bool(name) and is_there(path) and path.is_dir() and name.lower() not in architectures()
 
 
 def load_onnx(name: str, options: OnnxOptions) -> LoadedOnnx:
@@ -213,9 +215,9 @@ def _place(name: str, options: OnnxOptions) -> tuple[Path, Configuration | None]
     """Return the path of the file or folder, and the configuration if it is a folder with one."""
     # Not resolved: in a download of Hugging Face, a file is a link to one without a suffix.
     place = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100  # without `..`
+    if not is_there(place):
+        raise InputError(f"there is no network {place}", "Check the path given to `backbone`.")
     if not place.is_dir():
-        if not place.exists():
-            raise InputError(f"there is no network {place}", "Check the path given to `backbone`.")
         return place, None
     _in_folder(place)
     configuration = read_configuration(place)

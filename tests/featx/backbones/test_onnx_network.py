@@ -353,6 +353,16 @@ class TestNames:
         assert spec.architecture_sha256 is not None
         assert spec.name == f"onnx-{spec.architecture_sha256[:8]}"
 
+    @pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b"])
+    def test_that_are_no_path_are_no_backbone(self, name: str) -> None:
+        with pytest.raises(InputError, match="there is no backbone"):
+            load_backbone(name)
+
+    @pytest.mark.parametrize("name", ["x" * 5000 + ".onnx", "a\0b.onnx"])
+    def test_that_are_no_path_are_no_network(self, name: str) -> None:
+        with pytest.raises(InputError, match="there is no network"):
+            load_backbone(name, preprocess="none")
+
     def test_a_folder_called_like_a_network_doesn_t_hide_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
