@@ -1,4 +1,4 @@
-"""From a spec to a frozen Keras network and its fingerprint."""
+"""From a spec to a frozen network and its fingerprint."""
 
 from featx.backbones._backbone import Backbone, load_backbone
 from featx.backbones._catalog import BackboneEntry, describe_backbones

@@ -47,7 +47,7 @@ from featx.errors import InputError, OutOfMemoryError
 
 @dataclass(frozen=True, repr=False)
 class Backbone:
-    """A frozen Keras network. `load_backbone` makes one.
+    """A frozen network. `load_backbone` makes one.
 
     Attributes
     ----------

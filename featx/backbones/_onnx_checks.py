@@ -121,7 +121,7 @@ def _content(path: Path) -> bytes:
             )
         _require_memory(size)
         file.seek(0)
-        return file.read(MAX_BYTES)
+        return file.read(size)
 
 
 def _require_memory(size: int) -> None:
@@ -225,7 +225,7 @@ def _look_through_weights(model: Any, folder: Path) -> list[str]:
     import onnx
 
     seen: dict[str, int] = {}
-    for tensor in _constants(model):
+    for tensor in constants_of(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise _RefusedError(f"the weights of an operator ({_short(tensor.name)}) aren't in it")
         _require_whole(tensor)
@@ -239,7 +239,8 @@ def _look_through_weights(model: Any, folder: Path) -> list[str]:
     return sorted(seen)
 
 
-def _constants(model: Any) -> Iterator[Any]:
+def constants_of(model: Any) -> Iterator[Any]:
+    """Yield the tensors that operators have as attributes."""
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):

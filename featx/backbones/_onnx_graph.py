@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from featx.backbones._onnx_checks import OnnxFile
+from featx.backbones._onnx_checks import OnnxFile, constants_of
 from featx.backbones._saved import MAX_OUTPUT_SIZE
 from featx.backbones._spec import DEFAULT_INPUT, LARGEST_INPUT
 from featx.errors import InputError
@@ -126,8 +126,8 @@ def _layout(graph: Any, name: str, image: list[int | None]) -> tuple[bool, int |
     weights = {each.name: each for each in graph.initializer}
     for node in graph.node:
         if node.op_type == "Conv" and node.input[0] == name and node.input[1] in weights:
-            channels = int(weights[node.input[1]].dims[1])
-            return True, channels if channels in (1, 3) else None
+            dims = list(weights[node.input[1]].dims)
+            return True, dims[1] if len(dims) == 4 and dims[1] in (1, 3) else None
     return True, None
 
 
@@ -218,16 +218,17 @@ def require_modest_tensors(file: OnnxFile, inferred: Inferred) -> None:
                 "numbers of one image",
                 "Take a smaller `input_size` or another network.",
             )
-    weights = {each.name: math.prod(each.dims) for each in graph.initializer}
-    fixed, made = set(weights), 0
+    stored = (*graph.initializer, *constants_of(file.model))
+    weights = sum(math.prod(each.dims) for each in stored)
+    fixed, made = {each.name for each in graph.initializer}, 0
     for node in graph.node:
         if fixed.issuperset(name for name in node.input if name):
             fixed.update(node.output)
             made += sum(math.prod(inferred.shapes.get(name, ())) for name in node.output)
-    if made > MAX_CONSTANTS + 2 * sum(weights.values()):
+    if made > MAX_CONSTANTS + 2 * weights:
         raise InputError(
             f"{file.path} is refused as a backbone: it makes {made:,} numbers out of "
-            f"{sum(weights.values()):,} weights before it sees an image",
+            f"{weights:,} weights before it sees an image",
             "Export it again.",
         )
 

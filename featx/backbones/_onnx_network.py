@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from featx.backbones._onnx_checks import OnnxFile, read_onnx, require_onnx
 from featx.backbones._onnx_graph import (
-    Inferred,
     OnnxInput,
     choose_input_size,
     choose_outputs,
@@ -30,6 +24,7 @@ from featx.backbones._onnx_graph import (
     require_modest_tensors,
     said_of_failure,
 )
+from featx.backbones._onnx_parts import OnnxLayout, OnnxPart, divide_outputs
 from featx.backbones._onnx_preprocessing import (
     PROCESSOR_NAME,
     Configuration,
@@ -37,6 +32,7 @@ from featx.backbones._onnx_preprocessing import (
     normalizing,
     read_configuration,
 )
+from featx.backbones._onnx_session import Run, as_taken, run_on_noise, start_session
 from featx.backbones._parts import join_outputs, joined
 from featx.backbones._registry import architectures
 from featx.backbones._spec import (
@@ -51,14 +47,11 @@ from featx.backbones._spec import (
 )
 from featx.errors import FeatxError, InputError
 from featx_cache._text import printable
+from featx_cache.files import is_there
 
 SUFFIX = ".onnx"
 IN_A_FOLDER = ("model.onnx", "onnx/model.onnx")
 """Places of the network in a folder, the second in repositories of Hugging Face."""
-MAX_OWN_TOKENS = 33
-"""Most tokens of no patch: one of the class, and registers (Darcet et al., ICLR 2024, has 4)."""
-MAX_MEMORY_SHARE = 0.5
-"""Share of the machine's memory that a network may take."""
 NO_NAMES = frozenset({"", "main_graph", "torch_jit", "torch-jit-export", "model", "graph"})
 """Names that exporters give to every graph."""
 
@@ -98,7 +91,8 @@ def is_onnx(name: str) -> bool:
     """
     if name.lower().endswith(SUFFIX):
         return True
-    return Path(name).expanduser().is_dir() and name.lower() not in architectures()
+    path = Path(name).expanduser()
+    return bool(name) and is_there(path) and path.is_dir() and name.lower() not in architectures()
 
 
 def load_onnx(name: str, options: OnnxOptions) -> LoadedOnnx:
@@ -120,32 +114,19 @@ def load_onnx(name: str, options: OnnxOptions) -> LoadedOnnx:
         file, taken, options.input_size, configuration.input_size if configuration else None
     )
     precision = _precision(file, taken, options.precision)
-    outputs_of_file = [each.name for each in file.model.graph.output]
-    patch = patch_side(file.model)
-    fix_input(file.model, taken, size)
-    inferred = infer(file.model)
-    require_modest_tensors(file, inferred)
-    outputs = choose_outputs(file, options.layer, inferred)
-    give_only(file.model, outputs)
-    run = _session(file, taken, inferred)
-    shapes = [array.shape for array in _try(file, run, taken, size)]
-    layout = _Layout(taken.channels_first, None if patch is None else size // patch)
-    taken_parts, tokens = _parts(
-        file, dict(zip(outputs, shapes, strict=True)), options.tokens, layout
-    )
-    described = [EmbeddingPart(name=part.name, shape=part.shape) for part in taken_parts]
-    parts = join_outputs(described, options.pool_extra)
+    of_file = [each.name for each in file.model.graph.output]
+    network, tokens = _network(file, taken, size, options)
     spec = BackboneSpec(
         name=_name(file),
         architecture_sha256=file.architecture_sha256,
-        layer=",".join(outputs),
+        layer=",".join(network.outputs),
         weights="trained",
         weights_sha256=file.weights_sha256,
         input_size=size,
         preprocess="config" if configuration else options.preprocess or "none",
         precision=precision,
         runtime="onnxruntime",
-        parts=parts,
+        parts=network.parts,
         pool_extra=options.pool_extra,
         tokens=tokens,
         normalization=normalization,
@@ -163,34 +144,15 @@ def load_onnx(name: str, options: OnnxOptions) -> LoadedOnnx:
         device="cpu" if options.device == "cpu" else "auto",
         tokens=tokens,
     )
-    shape = (sum(part.size for part in parts),) if parts else described[0].shape
     return LoadedOnnx(
-        network=OnnxNetwork(run, taken, outputs, tuple(taken_parts), parts, shape),
+        network=network,
         spec=spec,
         recipe=recipe,
-        embedding_shape=shape,
+        embedding_shape=network.embedding_shape,
         channels=taken.channels,
         preprocess=_steps(options.preprocess, normalization),
-        reason=_reason(outputs_of_file, outputs, asked=options.layer is not None),
+        reason=_reason(of_file, network.outputs, asked=options.layer is not None),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One part of an embedding: its shape, and how to take it out of an output of one image."""
-
-    name: str
-    output: str
-    shape: tuple[int, ...]
-    take: Callable[[NDArray[Any]], NDArray[Any]] = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Order of axes that the input has, and patches in each direction as far as they are known."""
-
-    channels_first: bool
-    patches: int | None
 
 
 @dataclass(slots=True)
@@ -201,10 +163,10 @@ class OnnxNetwork:
     See `featx.backbones._forward.Network`.
     """
 
-    run: Callable[[NDArray[Any]], list[NDArray[Any]]]
+    run: Run
     taken: OnnxInput
     outputs: tuple[str, ...]
-    taken_parts: tuple[_Part, ...]
+    taken_parts: tuple[OnnxPart, ...]
     parts: tuple[EmbeddingPart, ...]
     embedding_shape: tuple[int, ...]
     depends_on_batch: bool = False
@@ -220,7 +182,7 @@ class OnnxNetwork:
 
     def _run(self, image: NDArray[np.float32]) -> list[NDArray[Any]]:
         try:
-            return self.run(_as_taken(image, self.taken))
+            return self.run(as_taken(image, self.taken))
         except Exception as error:  # onnxruntime's errors have no common type
             raise FeatxError(
                 f"onnxruntime failed on an image ({said_of_failure(error)})",
@@ -228,20 +190,34 @@ class OnnxNetwork:
             ) from error
 
 
-def _as_taken(image: NDArray[np.float32], taken: OnnxInput) -> NDArray[Any]:
-    """Give an image (size, size, channels) the shape and type of a network's input."""
-    if taken.channels_first:
-        image = image.transpose(2, 0, 1)
-    return np.ascontiguousarray(image[np.newaxis], np.float16 if taken.half else np.float32)
+def _network(
+    file: OnnxFile, taken: OnnxInput, size: int, options: OnnxOptions
+) -> tuple[OnnxNetwork, Tokens | None]:
+    """Choose the outputs, start onnxruntime, and divide what it gives into an embedding's parts."""
+    patch = patch_side(file.model)
+    fix_input(file.model, taken, size)
+    inferred = infer(file.model)
+    require_modest_tensors(file, inferred)
+    outputs = choose_outputs(file, options.layer, inferred)
+    give_only(file.model, outputs)
+    run = start_session(file, taken, inferred)
+    found = run_on_noise(file, run, taken, size)
+    shapes = {name: array.shape for name, array in zip(outputs, found, strict=True)}
+    layout = OnnxLayout(taken.channels_first, None if patch is None else size // patch)
+    taken_parts, tokens = divide_outputs(file, shapes, options.tokens, layout)
+    described = [EmbeddingPart(name=part.name, shape=part.shape) for part in taken_parts]
+    parts = join_outputs(described, options.pool_extra)
+    shape = (sum(part.size for part in parts),) if parts else described[0].shape
+    return OnnxNetwork(run, taken, outputs, tuple(taken_parts), parts, shape), tokens
 
 
 def _place(name: str, options: OnnxOptions) -> tuple[Path, Configuration | None]:
     """Return the path of the file or folder, and the configuration if it is a folder with one."""
     # Not resolved: in a download of Hugging Face, a file is a link to one without a suffix.
     place = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100  # without `..`
+    if not is_there(place):
+        raise InputError(f"there is no network {place}", "Check the path given to `backbone`.")
     if not place.is_dir():
-        if not place.exists():
-            raise InputError(f"there is no network {place}", "Check the path given to `backbone`.")
         return place, None
     _in_folder(place)
     configuration = read_configuration(place)
@@ -326,189 +302,6 @@ def _precision(file: OnnxFile, taken: OnnxInput, asked: str) -> Precision:
             parameter="precision",
         )
     return own
-
-
-def _session(
-    file: OnnxFile, taken: OnnxInput, inferred: Inferred
-) -> Callable[[NDArray[Any]], list[NDArray[Any]]]:
-    """Make a session of onnxruntime, which writes no files and tells nobody anything."""
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    _limit_memory()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _threads()
-    options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    # Fatal faults only. The others come as exceptions, and are told in one line.
-    options.log_severity_level = 4
-    for key, value in {
-        # Threads that wait in a loop would take the processor from those that decode.
-        "session.intra_op.allow_spinning": "0",
-        "session.use_env_allocators": "1",
-        "session.model_external_initializers_file_folder_path": str(file.path.parent),
-    }.items():
-        options.add_session_config_entry(key, value)
-    try:
-        session = onnxruntime.InferenceSession(
-            file.model.SerializeToString(),
-            options,
-            providers=["CPUExecutionProvider"],
-            # Constants of unknown size are made where the limit on memory holds.
-            disabled_optimizers=[] if inferred.complete else ["ConstantFolding"],
-        )
-    except Exception as error:  # onnxruntime's errors have no common type
-        raise InputError(
-            f"onnxruntime can't load {file.path} ({said_of_failure(error)})",
-            "Export it again, or install a newer onnxruntime.",
-        ) from error
-    return lambda image: list(session.run(None, {taken.name: image}))
-
-
-@functools.cache
-def _limit_memory() -> None:
-    """Let networks take a part of the memory, so that a hostile one gets an error and no more."""
-    import onnxruntime
-
-    most = int(MAX_MEMORY_SHARE * psutil.virtual_memory().total)
-    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
-    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
-    # Memory in the steps in which it is needed, and not doubled each time.
-    arena = onnxruntime.OrtArenaCfg({"max_mem": most, "arena_extend_strategy": 1})
-    # The program around featx may have registered its own.
-    with contextlib.suppress(RuntimeError):
-        onnxruntime.create_and_register_allocator(place, arena)
-
-
-def _threads() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else int(joblib.cpu_count())
-
-
-def _try(
-    file: OnnxFile,
-    run: Callable[[NDArray[Any]], list[NDArray[Any]]],
-    taken: OnnxInput,
-    size: int,
-) -> list[NDArray[Any]]:
-    """Run a network once on noise, and return its outputs."""
-    shape = (size, size, taken.channels)
-    noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    try:
-        found = run(_as_taken(noise, taken))
-    except Exception as error:  # onnxruntime's errors have no common type
-        raise InputError(
-            f"onnxruntime can't run {file.path} on {size}x{size} pixels ({said_of_failure(error)})",
-            "Give the `input_size` that it was trained with, or export it again.",
-        ) from error
-    for array in found:
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-            raise InputError(
-                f"the network in {file.path} doesn't give floats", "Choose another `layer`."
-            )
-        if not np.isfinite(array).all():
-            raise InputError(
-                f"the network in {file.path} gives values that aren't finite",
-                "Its weights may be damaged: get it anew.",
-            )
-    return found
-
-
-def _parts(
-    file: OnnxFile,
-    shapes: dict[str, tuple[int, ...]],
-    tokens: Tokens | None,
-    layout: _Layout,
-) -> tuple[list[_Part], Tokens | None]:
-    """Divide outputs into the parts of an embedding, and say what tokens were taken.
-
-    The main part, the first grid, is the last one, as `join_outputs` takes them.
-
-    Raises
-    ------
-    InputError
-        If an output is of no image, or its tokens are no square, or `tokens` has none to take.
-    """
-    parts: list[_Part] = []
-    used: Tokens | None = None
-    for name, shape in shapes.items():
-        if len(shape) not in (2, 3, 4) or shape[0] != 1 or 0 in shape:
-            raise InputError(
-                f"{printable(name)!r} of {file.path} has the shape {shape} for one image, which is "
-                "no grid, no tokens and no vector",
-                "Choose another `layer`.",
-                parameter="layer",
-            )
-        if len(shape) == 3:
-            used = tokens or "patches"
-            parts += _of_tokens(file, name, shape[1:], used, layout)
-        elif len(shape) == 4 and _is_channels_first(shape[1:], layout):
-            grid = (shape[2], shape[3], shape[1])
-            parts.append(_Part(name, name, grid, lambda output: output.transpose(1, 2, 0)))
-        else:
-            parts.append(_Part(name, name, shape[1:], lambda output: output))
-    if tokens is not None and used is None:
-        raise InputError(
-            f"`tokens` {tokens} needs an output of tokens, and {', '.join(map(printable, shapes))} "
-            f"of {file.path} has none",
-            "Leave `tokens` out.",
-            parameter="tokens",
-        )
-    main = next((part for part in parts if len(part.shape) == 3), parts[0])
-    return [*(part for part in parts if part is not main), main], used
-
-
-def _is_channels_first(shape: tuple[int, ...], layout: _Layout) -> bool:
-    """Tell (channels, rows, columns) from (rows, columns, channels): an image is square."""
-    first, last = shape[1] == shape[2], shape[0] == shape[1]
-    return layout.channels_first if first == last else first
-
-
-def _of_tokens(
-    file: OnnxFile, name: str, shape: tuple[int, ...], tokens: Tokens, layout: _Layout
-) -> list[_Part]:
-    """Divide tokens into the grid of the patches and the vector of the class, which is first."""
-    count, channels = shape
-    side, own = _count_patches(count, layout.patches)
-    if side is None:
-        expected = "" if layout.patches is None else f" (patches are {layout.patches}²)"
-        raise InputError(
-            f"{printable(name)!r} of {file.path} has {count} tokens, which are no square with one "
-            f"more or a few registers{expected}",
-            "Choose another `layer`, or give the `input_size` that it was trained with.",
-            parameter="layer",
-        )
-    if tokens != "patches" and own == 0:
-        raise InputError(
-            f"{printable(name)!r} of {file.path} has {count} tokens, a grid of {side}x{side} and "
-            "none of the class",
-            "Give `tokens` patches.",
-            parameter="tokens",
-        )
-    grid = _Part(
-        f"{name}.patches" if tokens == "both" else name,
-        name,
-        (side, side, channels),
-        lambda output: output[own:].reshape(side, side, channels),
-    )
-    vector = _Part(
-        f"{name}.cls" if tokens == "both" else name,
-        name,
-        (channels,),
-        lambda output: output[0],
-    )
-    return {"patches": [grid], "cls": [vector], "both": [grid, vector]}[tokens]
-
-
-def _count_patches(count: int, known: int | None) -> tuple[int | None, int]:
-    """Return the side of the square of patches, and the number of tokens before it."""
-    if known and 0 <= count - known**2 <= MAX_OWN_TOKENS:
-        return known, count - known**2
-    for own in (0, 1):
-        side = math.isqrt(count - own)
-        if side and side**2 == count - own:
-            return side, own
-    return None, 0
 
 
 def _name(file: OnnxFile) -> str:

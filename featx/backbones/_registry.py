@@ -66,5 +66,6 @@ def architecture(name: str) -> Architecture:
         f"there is no backbone {name!r}",
         f"Did you mean {' or '.join(near)}?"
         if near
-        else "`featx.backbones.list_backbones` lists them. A saved model is a .keras file.",
+        else "`featx.backbones.list_backbones` lists them. A saved model is a .keras or an "
+        ".onnx file.",
     )

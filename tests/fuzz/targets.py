@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from featx._run import load_run
+from featx.backbones._onnx_network import OnnxOptions, load_onnx
+from featx.backbones._onnx_preprocessing import PROCESSOR_NAME, read_configuration
 from featx.data import load_manifest
 from featx.data._dicom import Pseudonyms
 from featx.data._file_facts import FileFacts, read_facts
@@ -31,6 +33,7 @@ from featx_cache._shards import read_embeddings, read_keys, verify_shard
 from tests import archives
 from tests.featx.conftest import BACKBONE, CLASSES, contents, write
 from tests.fuzz import images
+from tests.onnx_models import cnn, vit
 from tests.studies import use_study
 
 SIZE = 32
@@ -250,6 +253,24 @@ def _head(folder: Path) -> Prepared:
     return Prepared(path, [description, path.read_bytes()], use, mend)
 
 
+def _onnx(folder: Path) -> Prepared:
+    """A network, which is loaded and run once."""
+    path, options = folder / "model.onnx", OnnxOptions(preprocess="none")
+    models = [cnn(size=16, width=2), vit(size=16, width=4, blocks=1)]
+    seeds = [model.SerializeToString() for model in models]
+    return Prepared(path, seeds, lambda: load_onnx(str(path), options))
+
+
+def _onnx_configuration(folder: Path) -> Prepared:
+    seeds = [
+        b'{"do_normalize": true, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.4, 0.3],'
+        b' "do_rescale": true, "rescale_factor": 0.0039, "size": {"height": 32, "width": 32}}',
+        b'{"image_mean": 0.5, "image_std": 0.5, "size": 48, "do_center_crop": true,'
+        b' "crop_size": {"height": 32, "width": 32}, "resample": null}',
+    ]
+    return Prepared(folder / PROCESSOR_NAME, seeds, lambda: read_configuration(folder))
+
+
 TARGETS: dict[str, Prepare] = {
     "jpeg": _image("x.jpeg", lambda: images.JPEG),
     "png": _image("x.png", lambda: images.PNG),
@@ -268,4 +289,6 @@ TARGETS: dict[str, Prepare] = {
     "index": _index,
     "journal": _journal,
     "head": _head,
+    "onnx": _onnx,
+    "onnx configuration": _onnx_configuration,
 }

@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featx.backbones import EmbeddingPart, NormalizationSpec, load_backbone, split_parts
+from featx.backbones import (
+    EmbeddingPart,
+    NormalizationSpec,
+    StandardizationSpec,
+    load_backbone,
+    split_parts,
+)
 from featx.backbones._backbone import load_recipe
 from featx.backbones._onnx_network import OnnxOptions, load_onnx
+from featx.backbones._standardization import Standardization
 from featx.errors import InputError
 from featx.extraction._pipeline import embed_filled
 from tests.onnx_models import cnn, onnx, outputs, vit, written
@@ -249,6 +256,14 @@ class TestPreprocessing:
         changed = spec.model_copy(update={"normalization": NormalizationSpec()})
         assert changed.fingerprint != spec.fingerprint
 
+    def test_a_standardization_comes_after_it(self, path: Path, tmp_path: Path) -> None:
+        spec = StandardizationSpec(samplewise_center=True)
+        plain = load(cnn(), path, preprocess="rescale")
+        loaded = plain.with_standardization(Standardization(spec, {}), tmp_path / "s.npz")
+        prepared = plain.prepare(images())
+        centered = prepared - prepared.mean(axis=(1, 2, 3), keepdims=True)
+        near(loaded.embed(images()), load(cnn(), path).embed(centered), 1e-4)
+
 
 class TestSameBits:
     @pytest.mark.parametrize("model", [cnn(width=32), vit(width=32)])
@@ -337,6 +352,16 @@ class TestNames:
         spec = load(vit(), path).spec
         assert spec.architecture_sha256 is not None
         assert spec.name == f"onnx-{spec.architecture_sha256[:8]}"
+
+    @pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b"])
+    def test_that_are_no_path_are_no_backbone(self, name: str) -> None:
+        with pytest.raises(InputError, match="there is no backbone"):
+            load_backbone(name)
+
+    @pytest.mark.parametrize("name", ["x" * 5000 + ".onnx", "a\0b.onnx"])
+    def test_that_are_no_path_are_no_network(self, name: str) -> None:
+        with pytest.raises(InputError, match="there is no network"):
+            load_backbone(name, preprocess="none")
 
     def test_a_folder_called_like_a_network_doesn_t_hide_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

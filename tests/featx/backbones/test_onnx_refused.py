@@ -432,6 +432,11 @@ def flat_output(model: Any) -> None:
     model.graph.output.append(deep)
 
 
+def flat_convolution(model: Any) -> None:
+    sides("b", "c", "h", "w")(model)
+    model.graph.initializer[0].dims[:] = [216]
+
+
 INPUTS: dict[str, tuple[Change, str]] = {
     "two images": (second_input, "takes pixels, other, not one image"),
     "nothing": (no_input, "refused as a backbone"),
@@ -440,6 +445,7 @@ INPUTS: dict[str, tuple[Change, str]] = {
     "eight images": (sides(8, 3, 32, 32), "takes 8 images at once"),
     "no image": (sides(0, 3, 32, 32), "takes 0 images at once"),
     "five channels": (sides("b", 5, 32, 32), "no side is 1 or 3 channels"),
+    "open channels of a flat convolution": (flat_convolution, "no side is 1 or 3 channels"),
     "no square": (sides("b", 3, 32, 16), "takes 32x16 pixels"),
     "one open side": (sides("b", 3, 32, "w"), "takes 32xNone pixels"),
     "10^6 pixels": (sides("b", 3, 10**6, 10**6), "a square of 4096 at most"),
