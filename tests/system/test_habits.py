@@ -80,7 +80,7 @@ class TestMake:
         chosen = [Expression.compile(found[1]) for found in said if found is not None]
         chosen.append(Expression.compile("torture"))
         for marks in (set(), {"long"}, {"torture"}, {"long", "torture"}):
-            ways = [each.evaluate(lambda mark, marks=marks: mark in marks) for each in chosen]
+            ways = [each.evaluate(lambda mark, of=marks, **_: mark in of) for each in chosen]
             assert ways.count(True) == 1, marks
         assert "-m torture" in makefile
         steps = re.findall(r"^make (\S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
