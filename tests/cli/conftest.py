@@ -59,7 +59,9 @@ def featx(capsys: pytest.CaptureFixture[str]) -> Featx:
 def shallow_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A logistic regression on two blocks of VGG16. Its ONNX graph is made in a moment."""
     folder = tmp_path_factory.mktemp("shallow")
-    backbone = load_backbone("vgg16", weights="random", input_size=32, layer="block2_pool")
+    backbone = load_backbone(
+        "vgg16", weights="random", input_size=32, layer="block2_pool", precision="float32"
+    )
     manifest, untouched = load_manifest(phantom_data), AugmentationSpec(copies=0)
     extract(manifest, folder / "cache", backbone, augmentation=untouched)
     cache = open_cache(folder / "cache")

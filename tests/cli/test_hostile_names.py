@@ -48,7 +48,9 @@ class TestTerminals:
         [
             ["data", "check", "{data}"],
             ["-v", "data", "split", "{data}", "--out", "{tmp}/m.csv", "--test", "0.2"],
-            ["data", "show", "{data}", "--out", "{tmp}/" + NAME],
+            pytest.param(
+                ["data", "show", "{data}", "--out", "{tmp}/" + NAME], marks=pytest.mark.long
+            ),
             ["export", "{shallow}", "--onnx", "{tmp}/" + NAME + ".onnx"],
             ["predict", "{run}", "{data}/test"],
             ["predict", "{run}", "{tmp}/" + NAME],

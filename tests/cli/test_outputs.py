@@ -155,10 +155,11 @@ def test_files_of_runs_caches_and_manifests_are_never_replaced(
         assert out.read_bytes() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(["show", "{data}", "--out", "{out}"], marks=pytest.mark.long),
+        ["show", "{data}", "--out", "{out}"],
         ["check", "{data}", "--cache", "{cache}", "--sheet", "{out}/sizes.png"],
     ],
     ids=["data show", "data check"],

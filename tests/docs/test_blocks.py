@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = {"docs/tutorial.md"}
 """Pages whose blocks belong together: test_tutorial.py runs them."""
+FIRST_PAGES = {"README.md", "docs/index.md", "docs/getting-started.md"}
+"""Pages whose blocks run with `make test`. The other pages' take longer."""
 BLOCKS = [block for block in blocks() if block.page not in NOTEBOOKS]
 make_command = functools.cache(app.make_command)
 SMALLER_PYTHON = (
@@ -65,7 +67,14 @@ def test_a_block_is_run_or_says_why_not(block: Block) -> None:
 
 
 @pytest.mark.usefixtures("words_only")
-@pytest.mark.parametrize("block", of("sh", "python", run=True), ids=str)
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(b, marks=[pytest.mark.long] * (b.page not in FIRST_PAGES))
+        for b in of("sh", "python", run=True)
+    ],
+    ids=str,
+)
 def test_every_other_block_runs(featx: Featx, sandbox: Sandbox, block: Block) -> None:
     """Blocks are run in the order of the pages: one may need what those before it wrote."""
     for named in (b for b in BLOCKS if b.file):

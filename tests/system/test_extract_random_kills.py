@@ -56,6 +56,7 @@ def shards(cache: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("goal", [8, pytest.param(100, marks=pytest.mark.torture)])
 def test_the_cache_equals_an_uninterrupted_one(
     commands: Server, phantom_data: Path, tiny_ncnn: Backbone, tmp_path: Path, goal: int
