@@ -16,8 +16,8 @@ from featx._progress import Advance
 from featx._silence import import_tensorflow
 from featx._specs import require_equal
 from featx.backbones import Backbone
-from featx.backbones._backbone import load_recipe
 from featx.backbones._device import gpu_count
+from featx.backbones._load import load_recipe
 from featx.backbones._spec import BackboneRecipe
 from featx.errors import FeatxError, InputError
 from featx.extraction._pipeline import Job, Pipeline, ShardResult

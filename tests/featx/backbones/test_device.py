@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from featx.backbones import load_backbone
-from featx.backbones._backbone import load_recipe
 from featx.backbones._device import capability, gpu_count, placement, resolve_device
+from featx.backbones._load import load_recipe
 from featx.errors import InputError
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from featx.backbones import describe_backbones, load_backbone
-from featx.backbones._backbone import load_recipe
 from featx.backbones._layer_numbers import fresh_layer_numbers
+from featx.backbones._load import load_recipe
 
 SMALL: Any = {"weights": "random", "input_size": 32, "precision": "float32"}
 # The describe_backbones of a network of 350 million parameters, and what memory it took on top.

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone, EmbeddingPart, load_backbone, split_parts
-from featx.backbones._backbone import load_recipe
 from featx.backbones._embedding_layer import cut_at
+from featx.backbones._load import load_recipe
 from featx.backbones._parts import joined
 from featx.errors import InputError
 from featx.heads import SpatialPooling

@@ -16,7 +16,7 @@ from featx.backbones import (
     load_backbone,
     split_parts,
 )
-from featx.backbones._backbone import load_recipe
+from featx.backbones._load import load_recipe
 from featx.backbones._onnx_network import OnnxOptions, load_onnx
 from featx.backbones._standardization import Standardization
 from featx.errors import InputError

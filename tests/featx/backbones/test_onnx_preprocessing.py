@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx.backbones import NormalizationSpec, load_backbone
-from featx.backbones._backbone import load_recipe
+from featx.backbones._load import load_recipe
 from featx.backbones._onnx_preprocessing import MAX_CONFIG_BYTES
 from featx.errors import InputError
 from tests.onnx_models import cnn, outputs, written

@@ -11,7 +11,7 @@ import pytest
 
 from featx._run import load_run
 from featx.backbones import load_backbone
-from featx.backbones._backbone import load_recipe
+from featx.backbones._load import load_recipe
 from featx.errors import InputError
 from featx.extraction import extract
 from featx.fitting import fit

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from featx.backbones import Backbone, BackboneSpec, StandardizationSpec, load_backbone
-from featx.backbones._backbone import load_recipe
+from featx.backbones._load import load_recipe
 from featx.backbones._standardization import (
     Standardization,
     fit_standardization,

@@ -98,8 +98,8 @@ class TestCompany:
         model.save(tmp_path / "model.keras")
         one = load_backbone(str(tmp_path / "model.keras"), precision="float32")
         random = np.random.default_rng(0)
-        images = [random.uniform(0, 255, (8, 8, channels)) for channels in (1, 3, 1)]
-        images = [image.astype(np.float32) for image in images]
+        drawn = [random.uniform(0, 255, (8, 8, channels)) for channels in (1, 3, 1)]
+        images = [image.astype(np.float32) for image in drawn]
         together = embed_filled(one, images, 4)
         for image, embedding in zip(images, together, strict=True):
             np.testing.assert_array_equal(embed_filled(one, [image], 4)[0], embedding)
