@@ -83,7 +83,11 @@ def find_input(file: OnnxFile) -> OnnxInput:
         raise InputError(f"the network in {file.path} takes {names}, not one image", _HINT)
     (taken,) = inputs
     kind = taken.type.tensor_type
-    sides = [side.dim_value if side.HasField("dim_value") else None for side in kind.shape.dim]
+    # Some exporters write -1 for an open side.
+    sides = [
+        side.dim_value if side.HasField("dim_value") and side.dim_value >= 0 else None
+        for side in kind.shape.dim
+    ]
     shown = "x".join("?" if side is None else str(side) for side in sides) or "nothing known"
     elements = onnx.TensorProto.DataType
     if kind.elem_type not in (elements.FLOAT, elements.FLOAT16) or len(sides) != 4:
@@ -210,8 +214,8 @@ def _without_large_weights(model: Any) -> Any:
 def require_modest_tensors(file: OnnxFile, inferred: Inferred) -> None:
     """Refuse a network that would fill the memory, as far as its shapes are known."""
     graph = file.model.graph
-    for name, shape in inferred.shapes.items():
-        if math.prod(shape) > MAX_OUTPUT_SIZE:
+    for name in (name for node in graph.node for name in node.output):
+        if math.prod(shape := inferred.shapes.get(name, ())) > MAX_OUTPUT_SIZE:
             sides = "x".join(map(str, shape))
             raise InputError(
                 f"{file.path} is refused as a backbone: its {printable(name)[:60]} makes {sides} "

@@ -52,7 +52,9 @@ from featx_cache.files import is_there
 SUFFIX = ".onnx"
 IN_A_FOLDER = ("model.onnx", "onnx/model.onnx")
 """Places of the network in a folder, the second in repositories of Hugging Face."""
-NO_NAMES = frozenset({"", "main_graph", "torch_jit", "torch-jit-export", "model", "graph"})
+NO_NAMES = frozenset(
+    {"", "graph", "main_graph", "model", "tf2onnx", "torch_jit", "torch-jit-export"}
+)
 """Names that exporters give to every graph."""
 
 

@@ -96,7 +96,7 @@ class TestGrids:
         model = vit(size="side", channels="channels")
         assert load(model, path, input_size=24).embedding_shape == (3, 3, 16)
 
-    @pytest.mark.parametrize("batch", [1, None, "batch"])
+    @pytest.mark.parametrize("batch", [1, None, "batch", -1])
     def test_a_batch_of_one_or_of_any_size_is_run_image_by_image(
         self, path: Path, batch: Any
     ) -> None:

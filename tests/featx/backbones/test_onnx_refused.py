@@ -449,7 +449,8 @@ INPUTS: dict[str, tuple[Change, str]] = {
     "no square": (sides("b", 3, 32, 16), "takes 32x16 pixels"),
     "one open side": (sides("b", 3, 32, "w"), "takes 32xNone pixels"),
     "10^6 pixels": (sides("b", 3, 10**6, 10**6), "a square of 4096 at most"),
-    "a size of -1": (sides("b", 3, -1, -1), "a square of 4096 at most"),
+    "a size of 0": (sides("b", 3, 0, 0), "a square of 4096 at most"),
+    "a size of -1": (sides(-1, 3, -1, -1), "takes images of any size"),
     "whole numbers out": (integer_outputs, "no output of"),
     "five axes out": (flat_output, "which is no grid, no tokens and no vector"),
 }
