@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.conftest import RunFeatx
 
 FAST = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
-FAST += ["--precision", "float32"]
+FAST += ["--precision", "float32", "--runtime", "tensorflow"]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["featx"]
 
 FAST = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
-FAST += ["--precision", "float32", "--copies", "0"]
+FAST += ["--precision", "float32", "--runtime", "tensorflow", "--copies", "0"]
 
 
 def draw(path: Path, value: int) -> None:
