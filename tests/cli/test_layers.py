@@ -38,7 +38,7 @@ def cache(featx: Featx, phantom_data: Path, folder: Path) -> Path:
             "extract", phantom_data, "--cache", folder / "cache", *BACKBONE, *options
         )
         assert code == 0
-        assert f"embedding 7,168 from {PARTS}, float32 on cpu" in err
+        assert f"embedding 7,168 from {PARTS}, float32 by ncnn on cpu" in err
     return folder / "cache"
 
 

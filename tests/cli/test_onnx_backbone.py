@@ -39,7 +39,10 @@ def test_from_images_to_maps_with_patches(
         "extract", phantom_data, "--cache", cache, "--backbone", network, "--copies", "1"
     )
     assert answer.code == 0, answer.err
-    assert "embedding 4x4x16 from last_hidden_state (patches), float32 on cpu" in answer.err
+    assert (
+        "embedding 4x4x16 from last_hidden_state (patches), float32 by ONNX Runtime on cpu"
+        in answer.err
+    )
     assert "the network has other outputs: pooler_output" in answer.err
     answer = featx("fit", cache, "--head", "logreg", "--run", run, "--accuracy-floor", "0.5")
     assert answer.code == 0, answer.err
