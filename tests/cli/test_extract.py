@@ -54,8 +54,8 @@ class TestOutput:
         assert answer.err.splitlines() == [
             "1 file left out: 1 .txt (not an image).",
             "train: 3 NORMAL, 3 PNEUMONIA",
-            "Backbone vgg16 at 32x32, embedding 1x1x512 from block5_pool, float32 by TensorFlow on cpu "
-            "(as asked for)",
+            "Backbone vgg16 at 32x32, embedding 1x1x512 from block5_pool, float32 by "
+            "TensorFlow on cpu (as asked for)",
             "These weights are random: the embeddings are untrained.",
             "Skipped NORMAL/empty.png: the file is empty",
             "Skipped PNEUMONIA/text.jpeg: text, not an image",
