@@ -273,6 +273,12 @@ def choose_outputs(
                 f"It has the outputs {', '.join(map(printable, floats[:6]))}.",
                 parameter="layer",
             )
+    if len(wanted) > 1 and (unclear := [name for name in wanted if "," in name]):
+        raise InputError(
+            f"the output {unclear[0]!r} of {file.path} can't be one of several: its name has a comma",
+            "Choose it alone, or another one.",
+            parameter="layer",
+        )
     if len(set(wanted)) < len(wanted):
         raise InputError(f"`layer` names an output of {file.path} twice", parameter="layer")
     return wanted
