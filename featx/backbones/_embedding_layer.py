@@ -40,6 +40,12 @@ def cut_at(model: Any, layer: str | Sequence[str] | None, input_size: int) -> Cu
         raise InputError(
             f"`layer` names {repeated[0]} twice", "Name each layer once.", parameter="layer"
         )
+    if len(names) > 1 and (unclear := [name for name in names if "," in name]):
+        raise InputError(
+            f"the layer {unclear[0]!r} can't be one of several: its name has a comma",
+            "Choose it alone, or another one.",
+            parameter="layer",
+        )
     names.sort(key=known.index)
     network = _upto(model, names)
     try:
@@ -116,7 +122,7 @@ def _upto(model: Any, names: list[str]) -> Any:
         else:
             inputs, outputs = model.inputs, [layer.output for layer in layers]
         return keras.Model(inputs[0], _one_or_all(outputs), name=model.name)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, KeyError) as error:
         shown = " or ".join(map(repr, names))
         raise InputError(
             f"the layer {shown} of {model.name} can't be an end of the network",

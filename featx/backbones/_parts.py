@@ -65,7 +65,7 @@ def split_shapes(array: Any, shapes: Sequence[Shape]) -> list[Any]:
     """Divide an array of embeddings (rows, values) into parts of these shapes."""
     require_parts(array.shape, shapes)
     return [
-        array[:, where].reshape(-1, *shape)
+        array[:, where].reshape(len(array), *shape)
         for where, shape in zip(part_slices(shapes), shapes, strict=True)
     ]
 

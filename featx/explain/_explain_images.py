@@ -131,7 +131,7 @@ class _Explainer:
         self.method = method_of(run.head)
         self.training = TrainingNeighbors(run)
         parts = run.record.extraction.backbone.parts
-        self.silent: dict[str, float | None] = {part.name: None for part in parts}
+        self.no_shares: dict[str, float | None] = {part.name: None for part in parts}
         shape = self.scorer.backbone.main_shape
         if len(shape) != 3:
             raise InputError(
@@ -154,15 +154,15 @@ class _Explainer:
             for image in batch:
                 known = image.embedding is not None
                 yield self._explanation(
-                    image, next(maps) if known else None, next(shares) if known else self.silent
+                    image, next(maps) if known else None, next(shares) if known else self.no_shares
                 )
 
     def _contributions(self, embeddings: NDArray[np.floating]) -> list[dict[str, float | None]]:
         """Say how far each layer moved each image's score. Nothing, if there is one layer."""
-        found = contributions(self.run.head, embeddings) if self.silent else None
+        found = contributions(self.run.head, embeddings) if self.no_shares else None
         if found is None:
-            return [self.silent] * len(embeddings)
-        return [dict(zip(self.silent, row, strict=True)) for row in found.tolist()]
+            return [self.no_shares] * len(embeddings)
+        return [dict(zip(self.no_shares, row, strict=True)) for row in found.tolist()]
 
     def _explanation(
         self,
@@ -170,7 +170,7 @@ class _Explainer:
         heat: NDArray[np.float32] | None,
         layers: dict[str, float | None],
     ) -> Explanation:
-        failed = Explanation(image.path, self.method, layers=self.silent, error=image.error)
+        failed = Explanation(image.path, self.method, layers=self.no_shares, error=image.error)
         if image.score is None or image.vector is None or heat is None:
             return failed
         try:

@@ -77,6 +77,8 @@ class TestParts:
     def test_embeddings_of_another_backbone_are_not_split(self, pooled: Backbone) -> None:
         with pytest.raises(InputError, match=r"shape \(2047,\) don't consist of parts of 2048 \+"):
             split_parts(np.zeros((3, 2047)), pooled.spec.parts)
+        none = split_parts(np.zeros((0, 9728)), pooled.spec.parts)
+        assert none["block5_pool"].shape == (0, 2, 2, 512)
 
     def test_a_description_from_a_cache_will_do(self, pooled: Backbone) -> None:
         described = pooled.spec.model_dump(mode="json")["parts"]
@@ -169,13 +171,18 @@ class TestSavedModels:
         scaled, deep = network(images)
         assert np.array_equal(scaled, 2 * images)
         np.testing.assert_allclose(deep, inner(2 * images), rtol=1e-6)
+        with pytest.raises(InputError, match="can't be an end of the network"):
+            cut_at(model, [model.layers[0].name, "inner"], 8)
 
-    def test_what_is_neither_grid_nor_vector_is_refused(self, tmp_path: Path) -> None:
+    def test_layers_that_are_no_parts_are_refused(self, tmp_path: Path) -> None:
         import keras
 
         layers = keras.layers
         rows, flat = layers.Reshape((16, 4), name="rows"), layers.Flatten(name="flat")
-        model = keras.Sequential([keras.Input((8, 8, 1)), rows, flat])
+        model = keras.Sequential([keras.Input((8, 8, 1)), rows, flat, layers.Flatten(name="a,b")])
         model.save(tmp_path / "own.keras")
+        with pytest.raises(InputError, match="can't be one of several: its name has a comma"):
+            cut_at(model, ["rows", "a,b"], 8)
+        assert str(cut_at(model, "a,b", 8).outputs[0]) == "a,b 64"
         with pytest.raises(InputError, match=r"'rows' gives \(16, 4\), which is neither a grid"):
             load_backbone(str(tmp_path / "own.keras"), layer="rows,flat")
