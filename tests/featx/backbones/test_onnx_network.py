@@ -169,7 +169,7 @@ class TestOutputs:
         loaded = load(model, path, layer="a,b")
         assert (loaded.spec.layer, loaded.embedding_shape) == ("a,b", (16,))
         assert load_recipe(loaded.recipe).spec == loaded.spec
-        with pytest.raises(InputError, match="'a,b' of .* can't be one of several"):
+        with pytest.raises(InputError, match=r"'a,b' of .* can't be one of several"):
             load(model, path, layer=["a,b", "grid"])
 
     @pytest.mark.parametrize(
