@@ -109,7 +109,7 @@ def find_input(file: OnnxFile) -> OnnxInput:
             _HINT,
         )
     height, width = image[1:] if channels_first else image[:2]
-    if height != width or not 0 < (height or 1) <= LARGEST_INPUT:
+    if height != width or not 1 <= (1 if height is None else height) <= LARGEST_INPUT:
         raise InputError(
             f"the network in {file.path} takes {height}x{width} pixels, and featx gives it a "
             f"square of {LARGEST_INPUT} at most",
@@ -273,6 +273,13 @@ def choose_outputs(
                 f"It has the outputs {', '.join(map(printable, floats[:6]))}.",
                 parameter="layer",
             )
+    if len(wanted) > 1 and (unclear := [name for name in wanted if "," in name]):
+        raise InputError(
+            f"the output {unclear[0]!r} of {file.path} can't be one of several, because its name "
+            "has a comma",
+            "Choose it alone, or another one.",
+            parameter="layer",
+        )
     if len(set(wanted)) < len(wanted):
         raise InputError(f"`layer` names an output of {file.path} twice", parameter="layer")
     return wanted

@@ -56,6 +56,20 @@ def test_a_missing_package_fails(featx: Featx, monkeypatch: pytest.MonkeyPatch) 
     assert line(answer.out, "no-such-package").endswith("not installed missing")
 
 
+def test_onnxruntime_may_be_missing(featx: Featx, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "onnxruntime":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    answer = featx("doctor")
+    assert answer.code == 0
+    assert "not installed for ONNX networks: featx[onnx]" in line(answer.out, "onnxruntime")
+
+
 def test_a_tensorflow_that_cannot_be_imported_fails(
     featx: Featx, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,16 @@ class TestOutputs:
         with pytest.raises(InputError, match="grid is the only one"):
             load(cnn(), path, pool_extra="pyramid")
 
+    def test_one_whose_name_has_a_comma_stands_alone(self, path: Path) -> None:
+        model = cnn()
+        node = next(node for node in model.graph.node if node.output[0] == "vector")
+        node.output[0] = model.graph.output[1].name = "a,b"
+        loaded = load(model, path, layer="a,b")
+        assert (loaded.spec.layer, loaded.embedding_shape) == ("a,b", (16,))
+        assert load_recipe(loaded.recipe).spec == loaded.spec
+        with pytest.raises(InputError, match=r"'a,b' of .* can't be one of several"):
+            load(model, path, layer=["a,b", "grid"])
+
     @pytest.mark.parametrize(
         ("layer", "said"),
         [
