@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from typing import Any
+
+import joblib
 
 from featx.errors import InputError
 
@@ -34,6 +37,15 @@ def resolve_device(choice: str) -> str:
         raise InputError(f"there is no {choice}: TensorFlow sees {seen}", "Use `device` cpu.")
     _grow_memory()
     return f"gpu:{number}"
+
+
+def cpu_threads() -> int:
+    """Return the number of threads of a runtime on the CPU: one a core, or what was set."""
+    for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        asked = os.environ.get(variable, "")
+        if asked.isdecimal() and int(asked) > 0:
+            return int(asked)
+    return int(joblib.cpu_count())
 
 
 def placement(device: str) -> Any:

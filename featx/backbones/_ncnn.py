@@ -7,16 +7,15 @@ handed over in memory: there is no file of it.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from featx.backbones._device import cpu_threads
 from featx.backbones._ncnn_layers import Blob, NotConvertibleError, Shape, Step, Steps
 from featx.backbones._parts import joined
 from featx.backbones._spec import EmbeddingPart
@@ -78,8 +77,7 @@ class NcnnNetwork:
         if self._net.load_param_mem(text):
             raise NotConvertibleError("ncnn can't load it")
         self._net.load_model_mem(weights)
-        threads = int(os.environ.get("OMP_NUM_THREADS") or joblib.cpu_count())
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ncnn")
+        self._pool = ThreadPoolExecutor(cpu_threads(), thread_name_prefix="ncnn")
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn inputs (rows, size, size, channels) into embeddings (rows, *embedding_shape)."""

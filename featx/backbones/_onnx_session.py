@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
-import joblib
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from featx.backbones._device import cpu_threads
 from featx.backbones._onnx_checks import OnnxFile
 from featx.backbones._onnx_graph import Inferred, OnnxInput, said_of_failure
 from featx.errors import InputError
@@ -31,7 +30,7 @@ def start_session(file: OnnxFile, taken: OnnxInput, inferred: Inferred) -> Run:
     onnxruntime.disable_telemetry_events()
     _limit_memory()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _threads()
+    options.intra_op_num_threads = cpu_threads()
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     # Fatal faults only. The others come as exceptions, and are told in one line.
@@ -103,8 +102,3 @@ def _limit_memory() -> None:
     # The program around featx may have registered its own, which onnxruntime then keeps.
     with contextlib.suppress(Exception):
         onnxruntime.create_and_register_allocator(place, arena)
-
-
-def _threads() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else int(joblib.cpu_count())
