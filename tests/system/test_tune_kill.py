@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -15,7 +18,7 @@ from featx._run import load_run
 from featx.tuning._storage import StudyLocation, open_storage
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
-from tests.processes import Command, Server
+from tests.processes import Server
 
 TRIALS = 12
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
@@ -37,20 +40,18 @@ def finished(study: optuna.Study) -> list[int]:
     return [t.number for t in study.trials if t.state is TrialState.COMPLETE]
 
 
-def begin(commands: Server, arguments: list[str], study: Path, name: str, trials: int) -> Command:
-    """Start a search and wait until it has so many finished trials."""
-    command = commands.start(*arguments)
+def wait_for_trials(works: Callable[[], bool], study: Path, name: str, trials: int) -> None:
+    """Wait until a search has so many finished trials."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        assert command.works, "it ended before it could be interrupted"
+        assert works(), "it ended before it could be interrupted"
         if (study / "study.journal").is_file():
             try:
                 if len(finished(study_at(study, name))) >= trials:
-                    return command
+                    return
             except KeyError:  # the study isn't there yet
                 pass
         time.sleep(0.02)
-    command.kill()
     raise AssertionError("no trials")
 
 
@@ -60,7 +61,8 @@ def test_finished_trials_are_kept_and_the_same_command_goes_on(
 ) -> None:
     run, study = tmp_path / "run", tmp_path / "run.study"
     arguments = words(tiny_cache, run)
-    command = begin(commands, arguments, study, "run", 4)
+    command = commands.start(*arguments)
+    wait_for_trials(lambda: command.works, study, "run", 4)
     command.send_signal(how)
     assert command.wait(60) == ENDINGS[how]
     assert not run.exists()
@@ -97,19 +99,23 @@ def test_finished_trials_are_kept_and_the_same_command_goes_on(
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
-    commands: Server, tiny_cache: Path, tmp_path: Path
+    tiny_cache: Path, tmp_path: Path
 ) -> None:
-    run, study = tmp_path / "run", tmp_path / "run.study"
+    run, study, log = tmp_path / "run", tmp_path / "run.study", tmp_path / "log"
     arguments = words(tiny_cache, run, "--jobs", "2", "--trials", "300")
-    command = begin(commands, arguments, study, "run", 3)
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "featx", *arguments], stdout=subprocess.DEVNULL, stderr=file
+        )
+    wait_for_trials(lambda: process.poll() is None, study, "run", 3)
     workers = [
         child
-        for child in psutil.Process(command.pid).children(recursive=True)
+        for child in psutil.Process(process.pid).children(recursive=True)
         if "loky.backend.popen_loky" in " ".join(child.cmdline())
     ]
     workers[0].kill()
-    assert command.wait(120) == 1
-    *_, last = command.err.splitlines()
+    assert process.wait(120) == 1
+    *_, last = log.read_text().splitlines()
     assert last.startswith("featx: error: a worker process died. ")
     kept = finished(study_at(study, "run"))
     assert 3 <= len(kept) < 300
