@@ -24,7 +24,6 @@ from pathlib import Path
 from statistics import median
 
 BATCH = 8
-IMAGES, COPIED, SCRIPTED = 240, 48, 96
 MEMORY = (500, 2000)
 PLAIN = {"runtime": "tensorflow", "precision": "float32"}
 NETWORK = ("--backbone", "vgg19", "--weights", "random", "--batch-size", str(BATCH))
@@ -60,24 +59,26 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--originals", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--runtime", choices=("auto", "tensorflow", "ncnn"), default="auto")
     parser.add_argument("--no-memory", action="store_true", help="Leave out peak memory.")
     arguments = parser.parse_args()
+    images = arguments.images
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         sources = {
-            "extract": (_subset(arguments.data, work / "small", IMAGES), "0"),
-            "extract, 4 copies": (_subset(arguments.data, work / "copied", COPIED), "4"),
+            "extract": (_subset(arguments.data, work / "small", images), "0"),
+            "extract, 4 copies": (_subset(arguments.data, work / "copied", images // 5), "4"),
         }
         if arguments.originals:
-            originals = _subset(arguments.originals, work / "originals", IMAGES)
+            originals = _subset(arguments.originals, work / "originals", images)
             sources["extract, originals"] = (originals, "0")
-        scripted = _subset(arguments.data, work / "scripted", SCRIPTED)
+        scripted = _subset(arguments.data, work / "scripted", images * 2 // 5)
         chosen = {"runtime": arguments.runtime}
         rounds = []
         for _ in range(arguments.rounds):
             bare = {"bare pass": chosen, "bare TensorFlow float32 pass": PLAIN}
-            speeds = {name: _bare(options) for name, options in bare.items()}
+            speeds = {name: _bare(options, images) for name, options in bare.items()}
             network = (*NETWORK, "--runtime", arguments.runtime)
             for name, (data, copies) in sources.items():
                 speeds[name] = _extract(data, work / "cache", "--copies", copies, *network)[0]
@@ -146,8 +147,8 @@ def _subset(data: Path, target: Path, images: int) -> Path:
     return target
 
 
-def _bare(options: dict[str, str]) -> float:
-    return _speed(BARE.format(batch=BATCH, passes=IMAGES // BATCH, options=options))
+def _bare(options: dict[str, str], images: int) -> float:
+    return _speed(BARE.format(batch=BATCH, passes=images // BATCH, options=options))
 
 
 def _speed(program: str) -> float:
