@@ -78,6 +78,7 @@ class TestCheck:
         assert "Give another --fix-splits, or --force to replace it." in answer.error
         assert (tmp_path / "m.csv").read_text() == "mine"
 
+    @pytest.mark.long
     def test_doubtful_labels_of_a_cache(
         self, featx: Featx, phantom_data: Path, tiny_cache: Path, tmp_path: Path
     ) -> None:

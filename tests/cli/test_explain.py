@@ -44,6 +44,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(
         assert [bool(line["error"]) for line in csv.DictReader(file)] == [True, False]
 
 
+@pytest.mark.long
 def test_a_file_in_the_way_is_kept(
     featx: Featx, tiny_run: Path, image: Path, tmp_path: Path
 ) -> None:

@@ -110,8 +110,8 @@ def test_the_run_has_these_files(runs: dict[str, Path], head: str) -> None:
 @pytest.mark.parametrize(
     ("head", "name"),
     [
-        # A run of a Keras head reads those that all runs have as others do, and takes longer.
-        pytest.param(head, name, marks=[pytest.mark.long] * (head == "keras" and name in COMMON))
+        # A run of a Keras head takes longer.
+        pytest.param(head, name, marks=[pytest.mark.long] * (head == "keras"))
         for head, names in FILES.items()
         for name in names
     ],

@@ -149,6 +149,7 @@ class TestTensorBoard:
             tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=2))
         return folder
 
+    @pytest.mark.long
     def test_it_shows_the_trainings(self, commands: Server, keras_run: Path, browser: Any) -> None:
         visit = Visit(browser)
         with served(commands, "tensorboard", keras_run, "--port", "0") as address:
@@ -170,6 +171,7 @@ class TestTensorBoard:
         assert answer.error.startswith("TensorBoard can't listen")
 
 
+@pytest.mark.long
 def test_a_browser_is_opened_where_that_is_wanted(
     commands: Server, run: Path, tmp_path: Path
 ) -> None:

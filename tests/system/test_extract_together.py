@@ -66,6 +66,7 @@ def test_they_share_the_work(
     assert_whole(cache, phantom_data, backbone, tmp_path / "alone")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 def test_when_one_is_killed_the_other_does_its_share(
     commands: Server, phantom_data: Path, backbone: Backbone, tmp_path: Path

@@ -20,6 +20,7 @@ from featx.tuning._workers import Task, Worker, run_trials
 from tests.postgres import PASSWORD, server
 from tests.processes import Server
 
+pytestmark = pytest.mark.long
 TRIALS, SECONDS = 100, 0.1
 
 
@@ -45,7 +46,6 @@ class Sleeper:
         return objective
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_four_processes_work_at_once_and_lose_no_trial(postgres: str, tmp_path: Path) -> None:
     search = SearchSpec(heads=(HeadSpec.choose("logreg"),), threshold_only=True)

@@ -54,6 +54,7 @@ def peak_of(commands: Server, *arguments: str | Path) -> float:
     return int(kilobytes) / 1024
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_ten_times_the_files_take_the_same_memory(
     commands: Server, run: Path, tmp_path: Path

@@ -229,17 +229,20 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandOutput]:
         yield made
 
 
+@pytest.mark.long
 def test_what_a_header_says_is_in_no_file(told: CommandOutput) -> None:
     found = {name: within(b"\n".join(parts), HEADER) for name, parts in told.files().items()}
     assert len(found) > 20
     assert {name: words for name, words in found.items() if words} == {}
 
 
+@pytest.mark.long
 def test_what_a_header_says_is_not_told(told: CommandOutput) -> None:
     found = {name: within(text.encode(), HEADER) for name, text in told.screen.items()}
     assert {name: words for name, words in found.items() if words} == {}
 
 
+@pytest.mark.long
 def test_names_of_files_are_in_working_lists_alone(told: CommandOutput) -> None:
     files = told.files()
     named = {name for name, parts in files.items() if within(b"\n".join(parts), FILE)}

@@ -76,7 +76,7 @@ def assert_whole_run(run: Path) -> str:
     return opened.record.head.name
 
 
-@pytest.mark.parametrize("goal", [8, GOALS[1]])
+@pytest.mark.parametrize("goal", GOALS)
 def test_fit_leaves_the_old_run_or_the_new_one(
     commands: Server, tiny_cache: Path, tmp_path: Path, goal: int
 ) -> None:

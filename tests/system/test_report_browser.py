@@ -17,6 +17,8 @@ from featx.reports import report as make_report
 from featx_cache import open_cache
 from tests.folds import use_two_folds
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def value(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:

@@ -150,6 +150,7 @@ class TestBackbone:
         np.testing.assert_allclose(other.embed(images), standardized.embed(images), atol=1e-5)
 
 
+@pytest.mark.long
 def test_from_images_to_verdicts(phantom_data: Path, tmp_path: Path, tiny_backbone: Any) -> None:
     from featx._run import load_run
     from featx.data import Manifest, load_manifest

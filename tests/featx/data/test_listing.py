@@ -325,7 +325,7 @@ class TestParquetBombs:
         params=[
             "a dictionary",
             pytest.param("compressed", marks=pytest.mark.long),
-            "prefixes",
+            pytest.param("prefixes", marks=pytest.mark.long),
             "rows",
             "a long word",
         ]

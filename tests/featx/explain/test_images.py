@@ -77,6 +77,7 @@ def test_scores_and_verdicts_are_those_of_predict(
 
 
 class TestInMemory:
+    @pytest.mark.long
     def test_a_notebook_shows_the_figures_and_nothing_is_written(
         self, run: Run, tiny_backbone: Backbone, images: list[Path], tmp_path: Path
     ) -> None:

@@ -127,6 +127,7 @@ def tune_scores(cache: Cache, spec: HeadSpec, seed: int) -> Any:
 
 
 class TestMemory:
+    @pytest.mark.long
     def test_a_setting_is_fitted_once_for_all_its_thresholds(
         self, cache: Cache, tmp_path: Path, fits: list[HeadSpec]
     ) -> None:
@@ -187,6 +188,7 @@ class TestGoingOn:
         with pytest.raises(SpecMismatchError, match="images: "):
             tune(other, THRESHOLDS, tmp_path / "b", budget=Budget(2), study="s", storage=url)
 
+    @pytest.mark.long
     def test_trials_are_counted_over_all_who_search(self, cache: Cache, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path}/study.db"
         options: dict[str, Any] = {"study": "s", "storage": url}

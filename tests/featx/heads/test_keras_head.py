@@ -263,6 +263,7 @@ def rounding(estimator: KerasHead) -> dict[str, str]:  # noqa: ARG001
     return dict.fromkeys(names, reason)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_small_network")
 @parametrize_with_checks([KerasHead(epochs=1)], expected_failed_checks=rounding)
 def test_scikit_learn_s_estimator_checks_pass(estimator: KerasHead, check: Any) -> None:

@@ -39,6 +39,7 @@ def texts(figure: object) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_every_figure_is_there_as_png_and_svg(manifest: Manifest, tmp_path: Path) -> None:
     paths = list(show_data(manifest, tmp_path / "new" / "figures"))
     assert [path.stem for path in paths] == NAMES

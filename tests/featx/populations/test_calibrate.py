@@ -200,6 +200,7 @@ def unlabelled(run: Run, sick: int, well: int) -> UnlabelledImages:
     return UnlabelledImages(table)
 
 
+@pytest.mark.long
 def test_without_labels_the_share_of_sick_people_moves_the_threshold(
     run: Run, tmp_path: Path
 ) -> None:

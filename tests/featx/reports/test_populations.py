@@ -32,6 +32,7 @@ def two(made: Sample, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, P
     return Page(report([made.run, other], by="split", progress=False)), other
 
 
+@pytest.mark.long
 def test_runs_are_compared_with_the_first_on_the_same_images(
     made: Sample, two: tuple[Page, Path]
 ) -> None:

@@ -168,6 +168,7 @@ class TestDescription:
         assert describe(SPEC, TABLE, 0.9, folds=3)["folds"] == 3
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_folds")
 def test_a_floor_out_of_reach_is_lowered_without_training_again(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,6 +188,7 @@ def test_a_floor_out_of_reach_is_lowered_without_training_again(
     assert all(np.array_equal(a, b) for a, b in weights)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_folds")
 def test_tensorboard_has_a_folder_for_each_training_and_each_member(
     cache: Cache, tmp_path: Path
