@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class TestLayers:
         import keras
         from keras import layers
 
-        layer = {
+        kinds: dict[str, Callable[[], Any]] = {
             "PReLU": lambda: layers.PReLU(),
             "softsign": lambda: layers.Activation("softsign"),
             "channels first": lambda: layers.ZeroPadding2D(data_format="channels_first"),
@@ -155,7 +156,8 @@ class TestLayers:
             "constant": lambda: lambda tensor: tensor[:, ::2] * 2.0,
             "own function": lambda: layers.Activation(relu),
             "rows scaled": lambda: layers.Rescaling(np.ones((SIDE, 1))),
-        }[name]()
+        }
+        layer = kinds[name]()
         start = keras.Input((SIDE, SIDE, 3))
         model = keras.Model(start, layer(start))
         with pytest.raises(NotConvertibleError, match=reason):
