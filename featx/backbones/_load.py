@@ -160,10 +160,11 @@ def load_backbone(  # noqa: PLR0913
         parts = join_outputs(outputs, pool_extra)
         shape = (sum(part.size for part in parts),) if parts else outputs[0].shape
         named = ",".join(output.name for output in outputs)
+        prepare = _preprocessing(preprocess, own_preprocess)
         other = None
         if arithmetic.runtime == "ncnn":
             try:
-                other = convert_to_ncnn(network, input_size, parts)
+                other = convert_to_ncnn(network, input_size, parts, prepare)
             except NotConvertibleError as error:
                 if runtime == "ncnn":
                     raise InputError(
@@ -174,7 +175,7 @@ def load_backbone(  # noqa: PLR0913
         steps = ForwardPass(
             channels=takes,
             input_size=input_size,
-            preprocess=_preprocessing(preprocess, own_preprocess),
+            preprocess=prepare,
             device=where,
             keras_network=network,
             network=other,

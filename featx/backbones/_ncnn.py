@@ -26,6 +26,7 @@ _ARRAY = -23300
 _FLOAT32_TAG = b"\0\0\0\0"
 _TAGGED = frozenset({"Convolution", "ConvolutionDepthWise", "InnerProduct"})
 _FUSED = {"ReLU": 1, "Clip": 3, "Sigmoid": 4, "HardSwish": 6}
+_LEAKY_RELU = 2
 
 
 def is_installed() -> bool:
@@ -131,6 +132,8 @@ def _walk(model: Any, start: Blob, steps: Steps) -> list[Blob]:
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         tensors = keras.tree.flatten(arguments)
+        if any(id(tensor) not in blobs for tensor in tensors):
+            raise NotConvertibleError(f"{layer.name} takes a constant")
         inputs = [blobs[id(tensor)] for tensor in tensors]
         output = layer(*arguments, **options)
         if hasattr(layer, "layers"):
@@ -211,7 +214,8 @@ def _fold_activations(steps: Steps, outputs: set[str]) -> None:
         if activation is None or activation.kind not in _FUSED:
             continue
         numbers = tuple(float(value) for value in activation.parameters.values())  # type: ignore[arg-type]
-        step.parameters[9] = _FUSED[activation.kind]
+        leaky = activation.kind == "ReLU" and any(numbers)
+        step.parameters[9] = _LEAKY_RELU if leaky else _FUSED[activation.kind]
         if numbers:
             step.parameters[10] = numbers
         step.output = activation.output

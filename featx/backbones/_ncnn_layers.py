@@ -17,7 +17,6 @@ Shape = tuple[int, ...]
 Values = int | float | tuple[int, ...] | tuple[float, ...]
 
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
-_SAME_PADDING = -233
 _MAXIMUM, _MEAN = 0, 1
 _VALID = 1
 _ADD, _MULTIPLY = 0, 2
@@ -96,8 +95,11 @@ class Steps(list[Step]):
             raise NotConvertibleError(f"{layer.name} has channels first")
         return convert(self, layer, inputs, shape)
 
-    def activate(self, name: str, blob: Blob) -> Blob:
+    def activate(self, activation: Any, blob: Blob) -> Blob:
         """Add an activation function of Keras."""
+        name = str(getattr(activation, "__name__", activation))
+        if not str(getattr(activation, "__module__", "")).startswith("keras."):
+            raise NotConvertibleError(f"{name} isn't a function of Keras")
         if name == "linear":
             return blob
         if name not in _ACTIVATIONS:
@@ -108,7 +110,10 @@ class Steps(list[Step]):
     def scale(self, blob: Blob, scale: ArrayLike, offset: ArrayLike) -> Blob:
         """Multiply the channels by numbers, and add others."""
         channels = blob.shape[-1]
-        weights = [np.broadcast_to(np.squeeze(each), channels) for each in (scale, offset)]
+        numbers = [np.squeeze(each) for each in (scale, offset)]
+        if any(each.shape not in ((), (channels,)) for each in numbers):
+            raise NotConvertibleError("it scales by numbers that aren't one a channel")
+        weights = [np.broadcast_to(each, channels) for each in numbers]
         return self.add("Scale", [blob], blob.shape, {0: channels, 1: 1}, weights)
 
     def convolve(
@@ -128,12 +133,15 @@ class Steps(list[Step]):
         strides, spread = (1, 1), (1, 1)
         if layer is not None:
             strides, spread = tuple(layer.strides), tuple(layer.dilation_rate)
-        padding = _SAME_PADDING if layer is not None and layer.padding == "same" else 0
         parameters: dict[int, Values] = {
             **{0: outputs, 1: width, 11: height, 2: spread[1], 12: spread[0]},
-            **{3: strides[1], 13: strides[0], 4: padding, 14: padding, 15: padding, 16: padding},
-            **{5: 1, 6: kernel.size},
+            **{3: strides[1], 13: strides[0], 5: 1, 6: kernel.size},
         }
+        if layer is not None and layer.padding == "same":
+            # In numbers: ncnn's own "same" is negative, and crashes, if a stride is long.
+            top, bottom = _padding(blob.shape[0], (height - 1) * spread[0] + 1, strides[0])
+            left, right = _padding(blob.shape[1], (width - 1) * spread[1] + 1, strides[1])
+            parameters |= {4: left, 14: top, 15: right, 16: bottom}
         if groups > 1:
             parameters[7] = groups
         bias = np.zeros(outputs) if bias is None else bias
@@ -144,7 +152,7 @@ def _convolution(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> 
     kernel = np.asarray(layer.kernel).transpose(3, 2, 0, 1)
     bias = layer.bias if layer.use_bias else None
     blob = steps.convolve(inputs[0], shape, kernel, bias, groups=layer.groups, layer=layer)
-    return steps.activate(_name(layer.activation), blob)
+    return steps.activate(layer.activation, blob)
 
 
 def _by_channel(kernel: Any) -> NDArray[np.floating]:
@@ -158,7 +166,7 @@ def _depthwise(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Bl
     groups = inputs[0].shape[-1]
     bias = layer.bias if layer.use_bias else None
     blob = steps.convolve(inputs[0], shape, kernel, bias, groups=groups, layer=layer)
-    return steps.activate(_name(layer.activation), blob)
+    return steps.activate(layer.activation, blob)
 
 
 def _separable(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Blob:
@@ -167,7 +175,7 @@ def _separable(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Bl
     blob = steps.convolve(inputs[0], between, kernel, None, groups=groups, layer=layer)
     pointwise = np.asarray(layer.pointwise_kernel).transpose(3, 2, 0, 1)
     blob = steps.convolve(blob, shape, pointwise, layer.bias if layer.use_bias else None)
-    return steps.activate(_name(layer.activation), blob)
+    return steps.activate(layer.activation, blob)
 
 
 def _dense(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Blob:
@@ -180,7 +188,7 @@ def _dense(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Blob:
         blob = steps.add("InnerProduct", inputs, shape, parameters, [kernel, bias])
     else:
         raise NotConvertibleError(f"{layer.name} takes {inputs[0].shape}")
-    return steps.activate(_name(layer.activation), blob)
+    return steps.activate(layer.activation, blob)
 
 
 def _batch_normalization(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Blob:
@@ -317,10 +325,6 @@ def _require_channels(layer: Any, shape: Shape) -> None:
         raise NotConvertibleError(f"{layer.name} works along the axes {list(axes)}")
 
 
-def _name(activation: Any) -> str:
-    return str(getattr(activation, "__name__", activation))
-
-
 Conversion = Callable[[Steps, Any, list[Blob], Shape], Blob]
 
 
@@ -329,9 +333,7 @@ def _same(steps: Steps, layer: Any, inputs: list[Blob], shape: Shape) -> Blob:  
 
 
 _CONVERSIONS: dict[str, Conversion] = {
-    "Activation": lambda steps, layer, inputs, _: steps.activate(
-        _name(layer.activation), inputs[0]
-    ),
+    "Activation": lambda steps, layer, inputs, _: steps.activate(layer.activation, inputs[0]),
     "Add": _elementwise(_ADD),
     "AveragePooling2D": _pooling(_MEAN),
     "BatchNormalization": _batch_normalization,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 from featx.backbones._forward import Network
 from featx.backbones._ncnn import NcnnNetwork, is_installed
 from featx.backbones._ncnn_layers import NotConvertibleError
-from featx.backbones._parts import joined
+from featx.backbones._parts import joined, part_slices
 from featx.backbones._precision import PrecisionChoice, resolve_precision
 from featx.backbones._spec import EmbeddingPart, Precision, Runtime
 from featx.errors import InputError
@@ -85,7 +86,12 @@ def _require_ncnn(precision: PrecisionChoice, device: str) -> None:
         )
 
 
-def convert_to_ncnn(model: Any, input_size: int, parts: tuple[EmbeddingPart, ...]) -> Network:
+def convert_to_ncnn(
+    model: Any,
+    input_size: int,
+    parts: tuple[EmbeddingPart, ...],
+    preprocess: Callable[[Any], Any],
+) -> Network:
     """Convert a Keras network in float32, and check on one drawn image that it computes the same.
 
     Parameters
@@ -95,19 +101,28 @@ def convert_to_ncnn(model: Any, input_size: int, parts: tuple[EmbeddingPart, ...
     input_size
         Side of its square input in pixels.
     parts
-        Parts of an embedding, if there are several outputs.
+        Parts of an embedding, if there are several outputs. Each has to agree.
+    preprocess
+        Preprocessing of a batch of tensors of values 0..255.
 
     Raises
     ------
     NotConvertibleError
         If ncnn can't compute it, or computes something else.
     """
+    import keras
+
     network = NcnnNetwork(model, input_size, parts)
     shape = (1, input_size, input_size, int(model.inputs[0].shape[-1]))
-    image = np.random.default_rng(_PROBE_SEED).uniform(0, 1, shape).astype(np.float32)
+    drawn = np.random.default_rng(_PROBE_SEED).uniform(0, 255, shape).astype(np.float32)
+    image = keras.ops.convert_to_numpy(preprocess(keras.ops.convert_to_tensor(drawn)))
     outputs = model(image, training=False)
-    expected = joined(outputs if parts else [outputs], parts)
-    difference = np.abs(network(image) - expected).max() / (np.abs(expected).max() or 1.0)
-    if not difference <= MAX_DIFFERENCE:
-        raise NotConvertibleError(f"ncnn's embeddings differ by {difference:.1g} of the largest")
+    expected, found = joined(outputs if parts else [outputs], parts), network(image)
+    for where in part_slices([part.shape for part in parts]) or [slice(None)]:
+        largest = np.abs(expected[:, where]).max() or 1.0
+        difference = np.abs(found[:, where] - expected[:, where]).max() / largest
+        if not difference <= MAX_DIFFERENCE:
+            raise NotConvertibleError(
+                f"ncnn's embeddings differ by {difference:.1g} of the largest"
+            )
     return network

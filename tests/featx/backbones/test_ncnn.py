@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def networks() -> dict[str, Any]:
 
     return {
         "odd sides": small(layers.Conv2D(4, 3, strides=2, padding="same")),
+        "long strides": small(layers.Conv2D(4, (1, 7), strides=5, padding="same")),
+        "leaky": small(layers.LeakyReLU(0.3)),
         "wide kernel": small(layers.Conv2D(4, (1, 5), dilation_rate=2, padding="same")),
         "grouped": small(layers.Conv2D(4, 3, groups=2, use_bias=False)),
         "depthwise": small(
@@ -91,6 +94,13 @@ def networks() -> dict[str, Any]:
         "vector": vector(),
         "nested": nested(),
     }
+
+
+def relu(tensor: Any) -> Any:
+    """Keras's function up to a value that a network may rarely reach."""
+    import keras
+
+    return keras.ops.clip(tensor, 0, 20)
 
 
 class TestLayers:
@@ -129,19 +139,27 @@ class TestLayers:
             ("softsign", "ncnn has no softsign"),
             ("channels first", "channels first"),
             ("shuffled", "reshapes"),
+            ("constant", "takes a constant"),
+            ("own function", "relu isn't a function of Keras"),
+            ("rows scaled", "aren't one a channel"),
         ],
     )
     def test_what_ncnn_lacks_is_said(self, name: str, reason: str) -> None:
         import keras
         from keras import layers
 
-        layer = {
+        kinds: dict[str, Callable[[], Any]] = {
             "PReLU": lambda: layers.PReLU(),
             "softsign": lambda: layers.Activation("softsign"),
             "channels first": lambda: layers.ZeroPadding2D(data_format="channels_first"),
             "shuffled": lambda: layers.Reshape((SIDE, SIDE * 3)),
-        }[name]()
-        model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layer])
+            "constant": lambda: lambda tensor: tensor[:, ::2] * 2.0,
+            "own function": lambda: layers.Activation(relu),
+            "rows scaled": lambda: layers.Rescaling(np.ones((SIDE, 1))),
+        }
+        layer = kinds[name]()
+        start = keras.Input((SIDE, SIDE, 3))
+        model = keras.Model(start, layer(start))
         with pytest.raises(NotConvertibleError, match=reason):
             NcnnNetwork(model, SIDE)
 
@@ -233,6 +251,29 @@ class TestChoice:
         loaded = load_backbone("vgg16", weights="random", input_size=32, precision="float32")
         assert loaded.spec.runtime == "tensorflow"
         assert "ncnn's embeddings differ by 0.001 of the largest" in loaded.reason
+
+    def test_each_layer_has_to_agree_on_images_as_they_come(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import keras
+
+        class Clipped(NcnnNetwork):
+            """Wrong beyond 0.5 in the smaller layer, which an image of values 0..1 doesn't show."""
+
+            def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+                found = super().__call__(images)
+                return np.where(found < 1e3, found.clip(max=0.5), found)
+
+        path = tmp_path / "model.keras"
+        layers = [
+            keras.layers.Rescaling(1 / 255, name="small"),
+            keras.layers.Rescaling(1e6, 1e3, name="large"),
+        ]
+        keras.Sequential([keras.Input((8, 8, 3)), *layers]).save(path)
+        options: Any = {"layer": "small,large", "precision": "float32"}
+        assert load_backbone(str(path), **options).spec.runtime == "ncnn"
+        monkeypatch.setattr(_runtime, "NcnnNetwork", Clipped)
+        assert load_backbone(str(path), **options).spec.runtime == "tensorflow"
 
 
 def test_the_runtime_is_in_the_fingerprint_and_old_ones_stay() -> None:
