@@ -63,6 +63,14 @@ def test_from_images_to_maps_with_patches(
     answer = featx("export", run, "--onnx", tmp_path / "out.onnx")
     assert answer.code == 2
     assert "is an ONNX network, which featx can't join" in answer.error
+    answer = featx("predict", run, *images, "--runtime", "ncnn")
+    assert answer.code == 2
+    assert "--runtime ncnn can't run an ONNX network. Leave --runtime out." in answer.error
+    moved = network.rename(tmp_path / "moved")
+    answer = featx("predict", run, *images)
+    assert answer.code == 2
+    assert answer.error.endswith(f"isn't at {network}. Give its place: --weights FILE.")
+    assert featx("predict", run, *images, "--weights", moved).code == 0
 
 
 @pytest.mark.usefixtures("two_folds")
