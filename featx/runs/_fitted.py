@@ -300,7 +300,12 @@ class FittedRun:
             spec = spec.model_copy(update={"precision": precision, "runtime": "tensorflow"})
         location = weights or self.record.weights
         saved = spec.architecture_sha256 is not None
-        onnx = spec.runtime == "onnxruntime"
+        onnx = self.record.extraction.backbone.runtime == "onnxruntime"
+        if saved and weights is None and not Path(location).exists():
+            raise InputError(
+                f"the backbone of the run {self.path} isn't at {location}",
+                "Give its place: `weights=FILE`.",
+            )
         if saved and not (is_onnx(location) if onnx else location.endswith(SUFFIX)):
             kind = "an ONNX network" if onnx else "a saved model"
             files = ".onnx file or folder" if onnx else f"{SUFFIX} file"

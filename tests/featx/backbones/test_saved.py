@@ -111,7 +111,7 @@ def test_from_extraction_to_prediction(saved: Path, phantom_data: Path, tmp_path
     assert prediction.score is not None
     moved = tmp_path / "moved.keras"
     saved.rename(moved)
-    with pytest.raises(InputError, match="no saved model"):
+    with pytest.raises(InputError, match=r"mine\.keras\. Give its place: `weights=FILE`"):
         run.backbone()
     assert run.backbone(str(moved)).spec == backbone.spec
     with pytest.raises(
