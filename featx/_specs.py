@@ -19,6 +19,9 @@ from pydantic import (
 
 from featx.errors import InputError, SpecMismatchError
 
+_UNWRITTEN: dict[str, Any] = {}
+"""Values of fields that aren't written, because they were added later and have their defaults."""
+
 
 class Spec(BaseModel):
     """A frozen description of how something is made.
@@ -34,6 +37,11 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     added: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        fields = cls.model_fields
+        _UNWRITTEN.update({name: fields[name].get_default() for name in cls.added})
 
     @model_serializer(mode="wrap")
     def _without_defaults_of_added(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -98,8 +106,12 @@ def _one_of(names: list[str]) -> str:
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """List the fields in which two specs differ, as ``name: one -> other``."""
     flat_one, flat_other = _flatten(one), _flatten(other)
+
+    def value(flat: dict[str, Any], name: str) -> Any:
+        return flat.get(name, _UNWRITTEN.get(name.rpartition(".")[2]) or "absent")
+
     return [
-        f"{name}: {flat_one.get(name, 'absent')} -> {flat_other.get(name, 'absent')}"
+        f"{name}: {value(flat_one, name)} -> {value(flat_other, name)}"
         for name in sorted(flat_one.keys() | flat_other.keys())
         if flat_one.get(name) != flat_other.get(name)
     ]
