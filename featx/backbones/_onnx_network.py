@@ -250,7 +250,7 @@ def _require_options(options: OnnxOptions) -> None:
     if options.runtime not in ("auto", "onnxruntime"):
         raise InputError(
             f"`runtime` {options.runtime} can't run an ONNX network",
-            "Give `runtime` auto or onnxruntime.",
+            "Leave `runtime` out: ONNX Runtime computes it.",
             parameter="runtime",
         )
     if options.device not in ("auto", "cpu"):
