@@ -12,6 +12,7 @@ from featx.heads._settings import SETTINGS
 from featx.images import AugmentationSpec
 from featx.runs import RunRecord
 from featx.runs._record_parts import TuningRecord
+from featx.training._scoring import FOLDS
 
 LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
 """Last layer before the top of networks whose layers are known without building them."""
@@ -116,6 +117,8 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
         words.append("--use-copies" if record.copies else "--no-use-copies")
         if record.tta:
             words.append("--tta")
+        if record.folds != FOLDS:
+            words += ["--folds", str(record.folds)]
     if record.seed:
         words += ["--seed", str(record.seed)]
     return words

@@ -323,7 +323,8 @@ class TestOptions:
 
     @pytest.mark.parametrize("runtime", ["tensorflow", "ncnn"])
     def test_other_runtimes_are_refused(self, path: Path, runtime: str) -> None:
-        with pytest.raises(InputError, match=f"`runtime` {runtime} can't run an ONNX network"):
+        said = f"`runtime` {runtime} can't run an ONNX network. Leave `runtime` out"
+        with pytest.raises(InputError, match=said):
             load_onnx(str(written(cnn(), path)), OnnxOptions(preprocess="none", runtime=runtime))
 
     def test_a_network_of_any_size_needs_one(self, path: Path) -> None:

@@ -60,6 +60,7 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("", {"tta": 2}, ["--copies-of", "all"]),
     ("", {"tta": 2}, ["--tta"]),
     ("", {"seed": 4}, ["--seed", "4"]),
+    ("", {"folds": 3}, ["--folds", "3"]),
     ("", {"copies": 1}, ["--use-copies"]),
     ("extraction.backbone", {"layer": "block4_pool"}, ["--layer", "block4_pool"]),
     ("extraction.backbone", {"architecture_sha256": "00"}, ["--backbone", "FILE"]),
