@@ -269,6 +269,7 @@ class TestScoresThatAreNoNumbers:
     ) -> None:
         class Broken:
             spec = tiny_backbone.spec
+            channels, depends_on_batch = 3, True
 
             def embed(self, images: Any) -> Any:
                 embeddings = tiny_backbone.embed(images).copy()
