@@ -212,6 +212,13 @@ def response_of(classifier: Any) -> Response:
 def _network(network: Any) -> Tensors:
     import tensorflow as tf
 
+    kinds = {layer.compute_dtype for layer in network.layers} - {"float32"}
+    if kinds:
+        raise InputError(
+            f"the head computes in {', '.join(sorted(kinds))}, and a graph in float32",
+            "Fit it with the setting precision=float32.",
+        )
+
     return lambda embeddings: tf.cast(tf.squeeze(network(embeddings, training=False), 1), "float64")
 
 

@@ -196,6 +196,14 @@ def test_a_network_of_keras_with_its_own_preprocessing(phantom_data: Path, tmp_p
     require_same(run, tmp_path / "run.onnx", phantom_data)
 
 
+@pytest.mark.usefixtures("two_folds")
+def test_a_network_in_bfloat16_is_refused(small_cache: Path, tmp_path: Path) -> None:
+    spec = HeadSpec.choose("keras", settings={**SETTINGS["keras"], "precision": "bfloat16"})
+    run = load_run(fit(open_cache(small_cache), spec, tmp_path / "run", accuracy_floor=0.1).path)
+    with pytest.raises(InputError, match="the head computes in bfloat16, and a graph in float32"):
+        export_onnx(run, tmp_path / "run.onnx")
+
+
 def test_a_bfloat16_run_becomes_a_float32_graph(
     phantom_data: Path, tiny: Backbone, tmp_path: Path
 ) -> None:
