@@ -80,8 +80,8 @@ def _require_ncnn(precision: PrecisionChoice, device: str) -> None:
     if not is_installed():
         raise InputError(
             "ncnn, which is to compute the backbone, isn't installed",
-            "Install it with `pip install ncnn`. Or give `runtime` tensorflow, which differs by less "
-            "than 0.0005 of the largest value. A cache that ncnn began needs ncnn.",
+            "Install it with `pip install ncnn`. Or give `runtime` tensorflow, which differs by "
+            "less than 0.0005 of the largest value. A cache that ncnn began needs ncnn.",
             parameter="runtime",
         )
 
