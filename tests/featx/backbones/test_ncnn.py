@@ -18,6 +18,7 @@ from featx.backbones._runtime import MAX_DIFFERENCE, resolve_runtime
 from featx.errors import InputError
 
 SIDE = 40
+LARGER = ("resnet50v2", "densenet121", "efficientnetb0", "nasnetmobile", "convnexttiny")
 
 
 def difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -167,7 +168,10 @@ class TestLayers:
 class TestNetworks:
     @pytest.mark.parametrize(
         "name",
-        ["vgg19", "resnet50v2", "densenet121", "mobilenetv2", "efficientnetb0", "convnexttiny"],
+        [
+            *("vgg19", "mobilenetv2"),
+            *(pytest.param(name, marks=pytest.mark.long) for name in LARGER),
+        ],
     )
     def test_of_each_family_agree(self, name: str) -> None:
         one, other = (
