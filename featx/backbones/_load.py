@@ -142,10 +142,11 @@ def load_backbone(  # noqa: PLR0913
         raise InputError(
             f"`tokens` {tokens} is for ONNX networks", "Leave it out.", parameter="tokens"
         )
-    where = resolve_device("cpu" if runtime == "ncnn" and device == "auto" else device)
-    arithmetic = resolve_runtime(runtime, precision, where, name)
-    chosen = arithmetic.precision
     saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None
+    where = resolve_device("cpu" if runtime == "ncnn" and device == "auto" else device)
+    known = "" if saved else architecture(name).name
+    arithmetic = resolve_runtime(runtime, precision, where, known)
+    chosen = arithmetic.precision
     with placement(where):
         if saved is None:
             input_size = input_size or DEFAULT_INPUT

@@ -22,7 +22,7 @@ MAX_DIFFERENCE = 5e-4
 """Largest difference between runtimes that is allowed, as a share of the largest value. It is what
 storing in float16 rounds each value by."""
 
-SLOWER_IN_NCNN: frozenset[str] = frozenset()
+SLOWER_IN_NCNN = frozenset({"nasnetlarge", "nasnetmobile"})
 """Networks that TensorFlow computes faster in float32; see ``docs/benchmarks.md``."""
 
 _PROBE_SEED = 0
@@ -58,7 +58,7 @@ def resolve_runtime(
     if choice == "tensorflow" or device != "cpu" or chosen != "float32":
         return tensorflow
     if name in SLOWER_IN_NCNN:
-        return tensorflow
+        return Arithmetic("tensorflow", chosen, f"{reason}, and ncnn is slower for this network")
     if not is_installed():
         return Arithmetic("tensorflow", chosen, f"{reason}, and ncnn isn't installed")
     return Arithmetic("ncnn", "float32", reason)

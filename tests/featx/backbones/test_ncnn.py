@@ -207,6 +207,13 @@ class TestChoice:
         assert (found.runtime, found.precision) == ("ncnn", "float32")
         assert found.reason == "the CPU has no bfloat16 arithmetic"
 
+    @pytest.mark.usefixtures("plain_cpu")
+    def test_a_network_that_is_slower_in_ncnn_is_tensorflow_s(self) -> None:
+        found = resolve_runtime("auto", "auto", "cpu", "nasnetmobile")
+        assert found.runtime == "tensorflow"
+        assert found.reason.endswith("ncnn is slower for this network")
+        assert resolve_runtime("ncnn", "auto", "cpu", "nasnetmobile").runtime == "ncnn"
+
     def test_a_cpu_with_bfloat16_takes_tensorflow(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_precision, "_cpu_flags", lambda: {"avx512_bf16"})
         found = resolve_runtime("auto", "auto", "cpu")
