@@ -162,14 +162,16 @@ def load_backbone(  # noqa: PLR0913
         shape = (sum(part.size for part in parts),) if parts else outputs[0].shape
         named = ",".join(output.name for output in outputs)
         prepare = _preprocessing(preprocess, own_preprocess)
-        other = None
+        converted = None
         if arithmetic.runtime == "ncnn":
             try:
-                other = convert_to_ncnn(network, input_size, parts, prepare)
+                converted = convert_to_ncnn(network, input_size, parts, prepare)
             except NotConvertibleError as error:
                 if runtime == "ncnn":
                     raise InputError(
-                        f"ncnn can't compute {model.name}: {error}", "Give `runtime` tensorflow."
+                        f"ncnn can't compute {model.name}: {error}",
+                        "Give `runtime` tensorflow.",
+                        parameter="runtime",
                     ) from error
                 arithmetic = Arithmetic("tensorflow", "float32", f"{arithmetic.reason}; {error}")
         takes = int(network.inputs[0].shape[-1])
@@ -179,7 +181,7 @@ def load_backbone(  # noqa: PLR0913
             preprocess=prepare,
             device=where,
             keras_network=network,
-            network=other,
+            network=converted,
             parts=parts,
         )
         forward = steps.trace(None)

@@ -23,6 +23,8 @@ Tokens = Literal["patches", "cls", "both"]
 PoolExtra = Literal["none", "pyramid"]
 
 LARGEST_INPUT = 4096
+LARGEST_PREPARED = 1e6
+"""Largest value of a prepared pixel. Those of usual networks are below 300."""
 DEFAULT_INPUT = 300
 """Input size of the study, in pixels. An embedding of VGG19 is then 9x9x512."""
 
@@ -93,6 +95,13 @@ class NormalizationSpec(Spec):
             raise ValueError(
                 f"mean has {len(self.mean)} numbers and std {len(self.std)}, and both need 1 or 3"
             )
+        largest = max(
+            abs(value * self.rescale - mean) / std
+            for value in (0.0, 255.0)
+            for mean, std in zip(self.mean, self.std, strict=True)
+        )
+        if not largest <= LARGEST_PREPARED:
+            raise ValueError(f"rescale, mean and std make {largest:.1g} of a pixel")
         return self
 
 

@@ -162,6 +162,8 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "a mean that is no number": (VIT | {"image_mean": [float("nan")] * 3}, "finite number"),
     "a deviation of zero": (VIT | {"image_std": [0.5, 0.0, 0.5]}, "`std`: input should be greater"),
     "a negative deviation": (VIT | {"image_std": -1.0}, "greater than 0"),
+    "a tiny deviation": (VIT | {"image_std": [1e-40] * 3}, "make 8e+39 of a pixel"),
+    "a huge factor": (VIT | {"rescale_factor": 1e30}, "of a pixel"),
     "an infinite deviation": (VIT | {"image_std": float("inf")}, "finite number"),
     "a factor of zero": (VIT | {"rescale_factor": 0.0}, "`rescale`: input should be greater"),
     "a factor of text": (VIT | {"rescale_factor": "1/255"}, "`rescale_factor`: input should"),
