@@ -113,8 +113,9 @@ def extract(
     augment: Annotated[
         str,
         typer.Option(
-            help="Augmentation: study (the defaults below), chest (gentle, no mirroring) or none. "
-            "The options below change single values of it."
+            help="Augmentation: study (the defaults below), chest (gentle, no mirroring), shift "
+            "(disturbances as at another hospital) or none. The options below change single values "
+            "of it."
         ),
     ] = "study",
     copies: Annotated[

@@ -59,7 +59,9 @@ class TestParameters:
     def test_are_the_same_in_every_version(self) -> None:
         # Written down: a changed draw would make the copies of today's caches strangers.
         drawn = draw_parameters(AugmentationSpec(), "ab" * 32, 1, 300)
-        assert asdict(drawn) == pytest.approx(
+        values = asdict(drawn)
+        assert values.pop("disturbance") is None
+        assert values == pytest.approx(
             {
                 "theta": -4.0667512816621665,
                 "tx": -18.02935997597991,
@@ -70,6 +72,10 @@ class TestParameters:
                 "flip_vertical": False,
                 "shear": 0.0,
                 "brightness": 1.0,
+                "height": 1.0,
+                "width": 1.0,
+                "top": 0.0,
+                "left": 0.0,
             }
         )
 
@@ -133,7 +139,7 @@ class TestParameters:
     def test_are_independent_of_each_other(self) -> None:
         spec = AugmentationSpec(shear=10, brightness=(0.5, 1.5), vertical_flip=True)
         drawn = [draw_parameters(spec, sha(n), 1, 300) for n in range(3000)]
-        table = np.array([list(asdict(p).values()) for p in drawn], float)
+        table = np.array([list(asdict(p).values())[:9] for p in drawn], float)
         correlation = np.corrcoef(table.T) - np.eye(9)
         assert np.abs(correlation).max() < 0.1
 
