@@ -20,9 +20,9 @@ FillMode = Literal["nearest", "constant", "reflect", "wrap"]
 class AugmentationSpec(Spec):
     """Differences of copies from their image. The defaults are the study's.
 
-    Names, units and order of the first are those of Keras's ``ImageDataGenerator``. Those from `crop`
-    on are disturbances that X-rays meet at another hospital: another field of view,
-    resolution, sharpness, noise. They follow in the order in which they are listed here.
+    Names, units and order of the first are those of Keras's ``ImageDataGenerator``. Those from
+    `crop` on are disturbances that X-rays meet at another hospital: another field of view,
+    exposure, resolution, sharpness, noise. They are applied in the order in which they stand here.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class AugmentationSpec(Spec):
         Pixels outside the image: its ``nearest`` pixel, black (``constant``), its mirror image
         (``reflect``) or the image again (``wrap``).
     crop
-        Share of the image's area that a copy keeps, drawn from this range. What is kept is stretched
-        to the whole copy.
+        Share of the image's area that a copy keeps, drawn from this range. What is kept fills the
+        copy.
     crop_aspect
         Largest change of the aspect ratio of what is kept, either way: the ratio is ``e`` to the
         power of a number from ``[-crop_aspect, crop_aspect]``.
@@ -157,8 +157,8 @@ PRESETS: dict[str, dict[str, object]] = {
     },
 }
 """``none``: no copies. ``study``: the defaults. ``chest``: changes that another technician, patient
-or machine might make to a chest X-ray. The heart stays on its side. ``shift``: what another hospital
-might do to it: field of view, exposure, resolution, sharpness, noise."""
+or machine might make to a chest X-ray. The heart stays on its side. ``shift``: what another
+hospital might do to it: field of view, exposure, resolution, sharpness, noise."""
 
 
 def preset_augmentation(name: str, **changes: object) -> AugmentationSpec:
@@ -238,7 +238,6 @@ def draw_parameters(
     random = np.random.default_rng(int.from_bytes(key, "little"))
     # New parameters are drawn last, so that the old ones stay what they were.
     theta, tx, ty, zx, zy, flip, shear, upside, light = random.uniform(-1.0, 1.0, 9)
-    darkest, brightest = spec.brightness
     disturbs = _disturbs(spec)
     extra = random.uniform(-1.0, 1.0, 13) if disturbs else np.zeros(13)
     height, width, top, left = _draw_crop(spec, extra[:4], size)

@@ -46,12 +46,12 @@ def disturb(pixels: NDArray[np.float32], disturbance: Disturbance) -> NDArray[np
 
     All channels get the same noise, so that grey stays grey.
     """
-    changed = pixels
+    changed: NDArray[np.float32] = pixels
     if disturbance.gamma != 1.0:
         power = np.float32(disturbance.gamma)
-        changed = np.float32(255.0) * (changed.clip(0.0, 255.0) / np.float32(255.0)) ** power
+        changed = np.float32(255.0) * np.power(changed.clip(0.0, 255.0) / np.float32(255.0), power)
     if disturbance.contrast != 1.0:
-        mean = np.float32(changed.mean(dtype=np.float64))
+        mean = changed.mean(dtype=np.float64).astype(np.float32)
         changed = mean + (changed - mean) * np.float32(disturbance.contrast)
     if disturbance.brightness_shift:
         changed = changed + np.float32(disturbance.brightness_shift)
