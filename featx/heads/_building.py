@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import joblib
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn.utils.validation import has_fit_parameter
 
 from featx.backbones._parts import Shape
 from featx.heads._calibration import CalibratedHead
@@ -95,19 +98,30 @@ def build(
     return pipeline
 
 
-def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
+def fit_arguments(
+    spec: HeadSpec, head: Head, weights: NDArray[np.float64], **rows: Any
+) -> dict[str, Any]:
     """Choose what a head's ``fit`` takes besides embeddings and labels.
 
     Parameters
     ----------
-    spec
+    spec, head
         Head that is fitted.
+    weights : ndarray of shape (rows,), dtype float64
+        Weight of each row. A Keras head has no need of them: its epochs draw one copy of an image.
+        A head that takes none sees each row alike.
     **rows
         ``groups``, ``images`` and ``copies``: arrays of shape (rows,).
     """
     if spec.keras is not None:
         return rows
-    return {"classifier__groups": rows["groups"]} if spec.calibration is not None else {}
+    chosen = {"groups": rows["groups"]} if spec.calibration is not None else {}
+    assert isinstance(head, Pipeline)
+    classifier = head.steps[-1][1]
+    weighed = classifier.estimator if isinstance(classifier, CalibratedHead) else classifier
+    if (weights != 1.0).any() and has_fit_parameter(weighed, "sample_weight"):
+        chosen["sample_weight"] = weights
+    return {f"classifier__{name}": value for name, value in chosen.items()}
 
 
 def pooling_of(head: Head) -> SpatialPooling | None:

@@ -12,6 +12,7 @@ from featx_cli.data_options import tell_positive
 from featx_cli.head_options import (
     CacheArgument,
     CalibrationOption,
+    ChooseOnOption,
     HeadConfigOption,
     HeadOptions,
     UseCopiesOption,
@@ -97,7 +98,8 @@ def fit(
             metavar="K", help="Folds of patients. There are fewer if a class has fewer patients."
         ),
     ] = 5,
-    use_copies: UseCopiesOption = None,
+    use_copies: UseCopiesOption = True,
+    choose_on: ChooseOnOption = None,
     tta: Annotated[
         bool,
         typer.Option(
@@ -138,6 +140,7 @@ def fit(
             accuracy_floor=accuracy_floor,
             folds=folds,
             use_copies=use_copies,
+            choose_on=choose_on,
             tta=tta,
             resume=resume,
             force=force,
@@ -152,6 +155,7 @@ def fit(
             accuracy_floor=accuracy_floor,
             folds=folds,
             use_copies=use_copies,
+            choose_on=choose_on,
             tta=tta,
             resume=resume,
             force=force,
