@@ -98,30 +98,33 @@ def build(
     return pipeline
 
 
-def fit_arguments(
-    spec: HeadSpec, head: Head, weights: NDArray[np.float64], **rows: Any
-) -> dict[str, Any]:
+def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
     """Choose what a head's ``fit`` takes besides embeddings and labels.
 
     Parameters
     ----------
-    spec, head
+    spec
         Head that is fitted.
-    weights : ndarray of shape (rows,), dtype float64
-        Weight of each row. A Keras head has no need of them: its epochs draw one copy of an image.
-        A head that takes none sees each row alike.
     **rows
         ``groups``, ``images`` and ``copies``: arrays of shape (rows,).
     """
     if spec.keras is not None:
         return rows
-    chosen = {"groups": rows["groups"]} if spec.calibration is not None else {}
-    assert isinstance(head, Pipeline)
+    return {"classifier__groups": rows["groups"]} if spec.calibration is not None else {}
+
+
+def weight_argument(head: Head, weights: NDArray[np.float64]) -> dict[str, Any]:
+    """Give the weights of rows to the ``fit`` of a head that takes some.
+
+    A Keras head has no need of them: its epochs draw one copy of an image. Discriminant analysis
+    and nearest neighbors take none, and see all rows alike.
+    """
+    if not isinstance(head, Pipeline) or (weights == 1.0).all():
+        return {}
     classifier = head.steps[-1][1]
     weighed = classifier.estimator if isinstance(classifier, CalibratedHead) else classifier
-    if (weights != 1.0).any() and has_fit_parameter(weighed, "sample_weight"):
-        chosen["sample_weight"] = weights
-    return {f"classifier__{name}": value for name, value in chosen.items()}
+    known = has_fit_parameter(weighed, "sample_weight")
+    return {"classifier__sample_weight": weights} if known else {}
 
 
 def pooling_of(head: Head) -> SpatialPooling | None:

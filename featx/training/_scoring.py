@@ -15,7 +15,7 @@ from featx._progress import SILENT, Advance, Progress
 from featx._scores import Scores
 from featx.errors import InputError
 from featx.heads import Head, HeadSpec, KerasHead, PatientFolds, build
-from featx.heads._building import fit_arguments
+from featx.heads._building import fit_arguments, weight_argument
 from featx.heads._settings import CUSTOM
 from featx.heads._storage import readable_content
 from featx.training._data import ChooseOn, TrainingData
@@ -128,7 +128,7 @@ def fit_head(
     head = build(spec, accuracy_floor=accuracy_floor, parts=data.parts)
     y = data.y[rows]
     known = {"groups": data.groups[rows], "images": data.image[rows], "copies": data.copy[rows]}
-    arguments = fit_arguments(spec, head, data.weights(rows), **known)
+    arguments = fit_arguments(spec, **known) | weight_argument(head, data.weights(rows))
     try:
         if isinstance(head, KerasHead):
             fitted: Head = head.fit(

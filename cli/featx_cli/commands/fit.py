@@ -18,6 +18,7 @@ from featx_cli.head_options import (
     UseCopiesOption,
     open_for_fitting,
 )
+from featx_cli.options import with_options
 from featx_cli.run_options import ReplaceRunOption
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 
@@ -198,7 +199,8 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Table:
 
 
 def _print_run(run: FittedRun) -> None:
-    from featx.evaluation import caveats, counts_in_words, plural
+    from featx.evaluation import caveats, counts_in_words
+    from featx.runs._copies import copies_in_words, images_in_words
 
     console, record = output(), run.record
     metrics = record.metrics.out_of_fold
@@ -208,9 +210,10 @@ def _print_run(run: FittedRun) -> None:
     console.print(confusion_table(metrics.confusion, record.classes))
     console.print(
         f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-        f"{record.accuracy_floor:g} on {plural(record.images, 'image')} of "
-        f"{plural(record.patients, 'patient')}.",
+        f"{record.accuracy_floor:g} on {images_in_words(run)}.",
     )
+    if on_copies := copies_in_words(run):
+        console.print(with_options(on_copies))
     for caution in caveats(metrics, record.classes):
         console.print(caution)
     console.print("It was chosen on these scores. `featx evaluate` measures it on the test split.")
