@@ -75,7 +75,7 @@ def decision_curve(
             place = float(benefit[np.searchsorted(at, own)])
             axes.plot(own, place, "o", color=BLUE, ms=7, mec="white")
     deepest = max(min(float(benefit.min()), 0.0), -DEEPEST * share)
-    highest = max(share, *(found.high[np.isfinite(found.high)] if band else ()))
+    highest = float(np.nanmax(np.r_[share, found.high if band else share]))
     axes.set(xlim=(-0.02, 1.02), ylim=(deepest - MARGIN * share, highest + MARGIN * share))
     axes.set(xlabel="threshold probability, from which one would treat", ylabel="net benefit")
     axes.set_title(f"Decision curve, prevalence {share:.3g}")
