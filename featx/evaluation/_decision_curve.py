@@ -98,7 +98,7 @@ class DecisionCurve:
         if (own := self.operating_point) is not None and 0.0 < own < 1.0:
             said += (
                 f" Its own threshold is at a probability of {own:.2g}: there, one sick person "
-                f"found is worth {_false_alarms((1.0 - own) / own)}."
+                f"found is worth {_false_alarms((1.0 - own) / own)}{self._better_at(own)}."
             )
         return said
 
@@ -114,6 +114,14 @@ class DecisionCurve:
                 "treat_none": 0.0,
             }
         )
+
+    def _better_at(self, threshold: float) -> str:
+        """Say what is better than the classifier at a threshold, if that is one of the curve's."""
+        for place in np.flatnonzero(self.thresholds == threshold):
+            everybody = self.treat_all[place]
+            if max(everybody, 0.0) > self.net_benefit[place] + _ROUNDING_ERROR:
+                return f", and treating {'all' if everybody > 0.0 else 'none'} is better"
+        return ""
 
     def __repr__(self) -> str:
         low, high = self.net_benefit.min(), self.net_benefit.max()

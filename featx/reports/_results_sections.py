@@ -31,11 +31,11 @@ CONSEQUENCES = {
 """Consequences if a metric is lower than on the images that the threshold was chosen on."""
 
 DECISION_CURVE_CAPTION = (
-    "Is it worth acting on the model? Below: the probability of being sick from which on you would "
-    "treat, or examine further. If that is 0.1, you accept nine false alarms for one sick person "
-    "found. The line that is highest there is the best choice for you. Net benefit is the share of "
-    "patients who are sick and found, less the false alarms at that rate. It holds for the share "
-    "of sick people in these images."
+    "Is it worth acting on the model? The lower axis has the probability of being sick from which "
+    "on you would treat, or examine further. If that is 0.1, you accept nine false alarms for one "
+    "sick person found. The line that is highest there is the best choice for you. Net benefit is "
+    "the share of patients who are sick and found, less the false alarms at that rate. It holds "
+    "for the share of sick people in these images."
 )
 
 
@@ -278,7 +278,6 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
     above, below = new_axes(2, (3, 1))
     axes = draw_calibration(split, above, below, _probabilities(run, split.scores.score))
     found.append(svg_picture(axes, f"calibration-{key}", alt))
-    found += _decision_pictures(run, split)
     alt = f"Histogram of the scores of {on} by class, threshold {metrics.threshold:.4g}"
     found.append(svg_picture(plots.score_histogram(split, new_axes()), f"scores-{key}", alt))
     n, (negative, positive) = metrics.confusion, record.classes
@@ -288,7 +287,7 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
         f"and {n['fn']:,} called {negative}"
     )
     found.append(svg_picture(plots.confusion_matrix(split, new_axes()), f"confusion-{key}", alt))
-    return found
+    return found + _decision_pictures(run, split)
 
 
 def _decision_pictures(run: RunData, split: EvaluatedSplit) -> list[Picture]:

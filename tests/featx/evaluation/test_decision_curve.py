@@ -96,6 +96,14 @@ class TestTheOwnThreshold:
             "found is worth 7 false alarms."
         )
 
+    @pytest.mark.parametrize(("own", "better"), [(0.4, "all"), (0.6, "none")])
+    def test_is_said_to_be_of_no_use_where_all_or_none_are_better(
+        self, own: float, better: str
+    ) -> None:
+        scores = Scores.from_arrays([0, 0, 1, 1], [0.7, 0.1, 0.7, 0.1])
+        curve = decision_curve(scores, operating_point=own, resamples=0)
+        assert curve.in_words.endswith(f"false alarms, and treating {better} is better.")
+
     def test_it_moves_with_the_prevalence(self) -> None:
         curve = decision_curve(TABLE, operating_point=0.7, prevalence=0.05, resamples=0)
         odds = 0.7 / 0.3 * 3 / 19
