@@ -12,7 +12,7 @@ from featx import plots
 from featx._progress import Advance
 from featx.data import positive_sentence
 from featx.errors import FeatxError
-from featx.evaluation import METRIC_NAMES, counts_in_words
+from featx.evaluation import METRIC_NAMES, counts_in_words, per_thousand
 from featx.plots._distributions import calibration_points, draw_calibration
 from featx.plots._style import new_axes
 from featx.plots._subjects import Subject, Subjects
@@ -20,6 +20,7 @@ from featx.reports._document import Block, Gallery, Items, Notice, Picture, Sect
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, ReportData, RunData
 from featx.reports._wording import listed, number, plural, with_interval
+from featx.scoring._evaluation import run_decision_curve
 
 Pair = tuple[RunData, EvaluatedSplit]
 
@@ -28,6 +29,14 @@ CONSEQUENCES = {
     "specificity": "more healthy people are called sick",
 }
 """Consequences if a metric is lower than on the images that the threshold was chosen on."""
+
+DECISION_CURVE_CAPTION = (
+    "Is it worth acting on the model? The lower axis has the probability of being sick from which "
+    "on you would treat, or examine further. If that is 0.1, you accept nine false alarms for one "
+    "sick person found. The line that is highest there is the best choice for you. Net benefit is "
+    "the share of patients who are sick and found, less the false alarms at that rate. It holds "
+    "for the share of sick people in these images."
+)
 
 
 def summary_section(data: ReportData) -> Section:
@@ -127,11 +136,13 @@ def headline_blocks(data: ReportData) -> list[Block]:
     """Say which class is the positive one, and what became of the sick and the healthy."""
     classes = dict.fromkeys(run.record.classes for run in data.runs)
     blocks: list[Block] = [Text(positive_sentence(pair)) for pair in classes]
-    told = [
-        f"{run.name}, {split.title}: {counts_in_words(split.metrics.confusion, run.record.classes)}"
-        for run in data.runs
-        for split in run.evaluations or run.splits
-    ]
+    told = []
+    for run in data.runs:
+        for split in run.evaluations or run.splits:
+            counts = counts_in_words(split.metrics.confusion, run.record.classes)
+            people = per_thousand(split.metrics)
+            more = f" {people.in_words}" if people is not None else ""
+            told.append(f"{run.name}, {split.title}: {counts}{more}")
     return [*blocks, Items(tuple(told))]
 
 
@@ -276,7 +287,24 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
         f"and {n['fn']:,} called {negative}"
     )
     found.append(svg_picture(plots.confusion_matrix(split, new_axes()), f"confusion-{key}", alt))
-    return found
+    return found + _decision_pictures(run, split)
+
+
+def _decision_pictures(run: RunData, split: EvaluatedSplit) -> list[Picture]:
+    """Draw the decision curve, if there are both classes and probabilities."""
+    if not split.both_classes:
+        return []
+    try:
+        curve = run_decision_curve(run.run, split.scores)
+    except FeatxError:  # the out-of-fold scores are gone, which is told elsewhere
+        return []
+    alt = (
+        f"Decision curve of {run.name} on {split.title} with its 95 % band, against treating all "
+        f"and treating none, prevalence {curve.prevalence:.3g}. {curve.in_words}"
+    )
+    caption = f"{DECISION_CURVE_CAPTION} {curve.in_words}"
+    axes = plots.decision_curve(curve, new_axes())
+    return [svg_picture(axes, f"decision-{split.key}-{run.key}", alt, caption)]
 
 
 def _probabilities(run: RunData, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
