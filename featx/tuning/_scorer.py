@@ -81,7 +81,7 @@ class Scorer:
             spec,
             data,
             seed=self.search.seed,
-            accuracy_floor=self.search.accuracy_floor,
+            accuracy_floor=self.search.criterion.stopping_floor,
             after_epoch=after_epoch,
         )
         if scores["path"].tolist() != self.table["path"].tolist():
@@ -100,7 +100,7 @@ class Scorer:
             "seed": self.search.seed,
         }
         if spec.stops_by_accuracy_floor:
-            values["accuracy_floor"] = self.search.accuracy_floor
+            values["accuracy_floor"] = self.search.criterion.stopping_floor
         return fingerprint_of(values)
 
     def data(self, spec: HeadSpec) -> SearchData:
