@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,18 +81,23 @@ def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
     return Band(recall[::-1], precision[::-1], RECALLS, low, high)
 
 
-def threshold_bands(scores: Scores, thresholds: ArrayLike) -> dict[str, Band]:
-    """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
+def threshold_bands(
+    scores: Scores, thresholds: ArrayLike, names: Sequence[str] = ("recall", "accuracy")
+) -> dict[str, Band]:
+    """Return metrics against the threshold, each with the intervals of `Metrics`.
 
-    The names are ``recall`` and ``accuracy``. A missing class is an error, as of `roc_band`.
+    The names are ``recall``, ``accuracy`` and ``specificity``. A missing class is an error, as of
+    `roc_band`.
     """
     require_both_classes(scores)
     truth, patient = scores.positive, scores.patient_number
     at = np.asarray(thresholds, np.float64)
     called = scores.score[:, np.newaxis] >= at
     found = {}
-    for name, hits in (("recall", called[truth]), ("accuracy", called == truth[:, np.newaxis])):
-        patients = patient[truth] if name == "recall" else patient
+    counted = {"recall": truth, "accuracy": np.ones_like(truth), "specificity": ~truth}
+    for name in names:
+        rows = counted[name]
+        hits, patients = called[rows] == truth[rows, np.newaxis], patient[rows]
         intervals = [clustered_interval(each, patients) for each in hits.T]
         low, high = np.array([(i.low, i.high) if i else (np.nan,) * 2 for i in intervals]).T
         found[name] = Band(at, hits.mean(axis=0), at, low, high)

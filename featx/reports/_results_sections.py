@@ -55,12 +55,12 @@ def summary_section(data: ReportData) -> Section:
                         for name in ("recall", "accuracy", "specificity", "roc_auc")
                     ),
                     f"{metrics.threshold:.4g}",
-                    f"{run.record.accuracy_floor:g}",
+                    run.record.criterion.short,
                 )
             )
     columns = (
         "run", "images", "number (patients)", "recall", "accuracy", "specificity", "ROC AUC",
-        "threshold", "accuracy floor",
+        "threshold", "criterion",
     )  # fmt: skip
     table = Table(columns, tuple(rows), words=frozenset({0, 1}))
     note = Text(
@@ -78,16 +78,19 @@ def _findings(data: ReportData) -> list[Block]:
     """Say in words what a reader must not miss."""
     found: list[Block] = []
     for run in data.runs:
-        floor, own = run.record.accuracy_floor, run.out_of_fold
+        floors, own = run.record.criterion.floors, run.out_of_fold
         for split in run.evaluations:
             metrics = split.metrics
-            if metrics.accuracy < floor:
-                found.append(
-                    Notice(
-                        f"{run.name}: accuracy is {number(metrics.accuracy)} on {split.title}, "
-                        f"below the floor of {floor:g} that the threshold was chosen for."
+            for name, floor in floors.items():
+                if name in CONSEQUENCES and run.record.promise is not None:
+                    continue  # which is told as a broken promise
+                if (value := getattr(metrics, name)) < floor:
+                    found.append(
+                        Notice(
+                            f"{run.name}: {name} is {number(value)} on {split.title}, below the "
+                            f"floor of {floor:g} that the threshold was chosen for."
+                        )
                     )
-                )
             found += _worse_than_promised(run, split)
             interval = metrics.intervals.get("roc_auc")
             if own is not None and interval and own.metrics.roc_auc > interval.high:
@@ -115,11 +118,12 @@ def _worse_than_promised(run: RunData, split: EvaluatedSplit) -> list[Block]:
         before = {name: getattr(run.out_of_fold.metrics, name) for name in CONSEQUENCES}
     else:
         before = {}
-    floor = record.promise.recall_floor if record.promise is not None else None
+    promise = record.promise
     for name, meaning in CONSEQUENCES.items():
+        floor = None if promise is None else getattr(promise, f"{name}_floor")
         value, interval = getattr(metrics, name), metrics.intervals.get(name)
         promised = before.get(name)
-        if name == "recall" and floor is not None and value < floor:
+        if floor is not None and value < floor:
             text = f"below the {floor:g} that was promised"
         elif interval is not None and promised is not None and promised > interval.high:
             text = f"and was {number(promised)} {where}, which is above the 95 % interval"
@@ -260,13 +264,14 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
         axes = plots.threshold_curve(
             split,
             new_axes(),
-            accuracy_floor=record.accuracy_floor,
+            criterion=record.criterion,
             uncertain_range=uncertain,
         )
+        criterion = record.criterion.in_words
         between = f", uncertain range {uncertain[0]:.4g} to {uncertain[1]:.4g}" if uncertain else ""
         alt = (
-            f"Recall and accuracy of {on} against the threshold, with 95 % bands; accuracy floor "
-            f"{record.accuracy_floor:g}, threshold {metrics.threshold:.4g}, where recall is "
+            f"Recall and accuracy of {on} against the threshold, with 95 % bands; {criterion}, "
+            f"threshold {metrics.threshold:.4g}, where recall is "
             f"{number(metrics.recall)} and accuracy {number(metrics.accuracy)}{between}"
         )
         found.append(svg_picture(axes, f"threshold-{key}", alt))

@@ -171,6 +171,7 @@ class Evaluation:
             "positive_class": record.classes[1],
             "in_words": self.in_words,
             "accuracy_floor": record.accuracy_floor,
+            "criterion": record.criterion.model_dump(mode="json"),
             "excluded": self.left_out.total,
             "left_out": self.left_out.as_dict(),
             "trained_embeddings": record.extraction.backbone.weights == "trained",
