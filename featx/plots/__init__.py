@@ -4,6 +4,7 @@ from featx.plots._counts import class_balance, confusion_matrix
 from featx.plots._curves import precision_recall_curve, roc_curve, threshold_curve
 from featx.plots._distributions import calibration_curve, score_histogram
 from featx.plots._heat_map import heat_map_overlay
+from featx.plots._stress import stress_curves
 from featx.plots._training import learning_curve
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "precision_recall_curve",
     "roc_curve",
     "score_histogram",
+    "stress_curves",
     "threshold_curve",
 ]
