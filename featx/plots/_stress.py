@@ -111,6 +111,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, name: str) -> None:
         low, high = _ends(rows, metric)
         axes.fill_between(place, low, high, color=color, alpha=BAND_OPACITY, lw=0)
     _name_places(axes, [value or "none" for value in rows["value"]])
+    axes.margins(x=0.1)
     axes.set_title(plain_label(name))
 
 
@@ -126,7 +127,7 @@ def _points(axes: Axes, rows: pd.DataFrame) -> None:
         )  # fmt: skip
     _name_places(axes, [name.replace(" ", "\n") for name in rows["name"]])
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.set_title("no strength")
+    axes.set_title("other images")
 
 
 def _ends(rows: pd.DataFrame, metric: str) -> tuple[pd.Series[Any], pd.Series[Any]]:

@@ -9,7 +9,6 @@ from typing import Any
 from featx._specs import require_known
 from featx.images import AugmentationSpec, preset_augmentation
 
-STRENGTHS = ("mild", "medium", "strong")
 CONFLICT = "conflict"
 """Name with which conflict images are asked for."""
 
@@ -23,10 +22,10 @@ class DisturbanceSeries:
     name
         Name of the disturbance.
     unit
-        Quantity that is changed, and its unit.
+        Meaning of the values, and their unit.
     values
         Values of the three strengths, as tables write them. With ±, each image gets a value drawn
-        evenly from that range. Only its content and the seed decide it.
+        evenly from that range. Only its content and the seed decide it. σ is a standard deviation.
     augmentations
         Augmentation of each strength. Its copy 1 is the disturbed image.
 
@@ -34,7 +33,7 @@ class DisturbanceSeries:
     --------
     >>> blur = DISTURBANCES["blur"]
     >>> blur.values, blur.augmentations[-1].blur
-    (('0.75', '1.5', '3'), (3.0, 3.0))
+    (('σ 0.75', 'σ 1.5', 'σ 3'), (3.0, 3.0))
     """
 
     name: str
@@ -89,9 +88,9 @@ def _shift(factor: float) -> AugmentationSpec:
 
 _FACTORS = (0.5, 1.0, 1.5)
 _ALL = (
-    _series("crop", "share of the area that is kept", "{:g}", "crop", _exactly(0.8, 0.6, 0.4)),
-    _series("rotation", "degrees", "±{:g}", "rotation", _up_to(5.0, 10.0, 20.0)),
-    _series("gamma", "logarithm of the power", "±{:g}", "gamma", _up_to(0.2, 0.4, 0.8)),
+    _series("crop", "share of the area that is kept", "{:.0%}", "crop", _exactly(0.8, 0.6, 0.4)),
+    _series("rotation", "degrees", "±{:g}°", "rotation", _up_to(5.0, 10.0, 20.0)),
+    _series("gamma", "power of the grey values", "e^±{:g}", "gamma", _up_to(0.2, 0.4, 0.8)),
     _series(
         "contrast",
         "factor of the differences from the mean grey value",
@@ -99,27 +98,19 @@ _ALL = (
         "contrast",
         [(number, (1.0 - number, 1.0 + number)) for number in (0.2, 0.4, 0.6)],
     ),
+    _series("brightness", "out of 255", "±{:g}", "brightness_shift", _up_to(20.0, 40.0, 80.0)),
+    _series("blur", "pixels of the network's input", "σ {:g}", "blur", _exactly(0.75, 1.5, 3.0)),
+    _series("noise", "out of 255", "σ {:g}", "noise", _exactly(4.0, 8.0, 16.0)),
     _series(
-        "brightness",
-        "grey values out of 255",
-        "±{:g}",
-        "brightness_shift",
-        _up_to(20.0, 40.0, 80.0),
-    ),
-    _series(
-        "blur",
-        "standard deviation in pixels of the input",
-        "{:g}",
-        "blur",
-        _exactly(0.75, 1.5, 3.0),
-    ),
-    _series("noise", "standard deviation out of 255", "{:g}", "noise", _exactly(4.0, 8.0, 16.0)),
-    _series(
-        "downscale", "share of the side that is kept", "{:g}", "downscale", _exactly(0.7, 0.5, 0.3)
+        "downscale",
+        "share of the side that is kept",
+        "{:.0%}",
+        "downscale",
+        _exactly(0.7, 0.5, 0.3),
     ),
     DisturbanceSeries(
         "shift",
-        "preset shift: all together, with ranges so many times as wide",
+        "the preset, all of these together, with ranges so many times as wide",
         tuple(f"x{factor:g}" for factor in _FACTORS),
         tuple(map(_shift, _FACTORS)),
     ),

@@ -115,6 +115,7 @@ def stress_protocol(
     test = _StressTest(run, training, heads, folder or Path())
     report = StressReport(
         run.path,
+        run.record.created,
         run.record.head,
         run.record.threshold,
         run.record.accuracy_floor,

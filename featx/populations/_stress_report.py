@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from featx.evaluation import Metrics
 from featx.heads import HeadSpec
 from featx.plots import stress_curves
 from featx.populations._conflict_images import ConflictResult
+from featx.populations._disturbances import DISTURBANCES
 from featx_cache._text import plural
 
 UNTOUCHED, ALL_UNTOUCHED, STORED = "untouched", "all untouched", "stored copies"
@@ -61,8 +63,8 @@ class StressReport:
 
     Attributes
     ----------
-    run
-        Directory of the run.
+    run, created
+        Directory of the run, and when it was fitted.
     head, threshold, accuracy_floor
         Head that was trained on each fold, and the operating point of the run.
     classes
@@ -86,6 +88,7 @@ class StressReport:
     """
 
     run: Path
+    created: str
     head: HeadSpec
     threshold: float
     accuracy_floor: float
@@ -103,7 +106,11 @@ class StressReport:
     @property
     def worst(self) -> StressResult:
         """Result with the smallest ROC AUC."""
-        return min(self.disturbed or self.results, key=lambda result: result.metrics.roc_auc)
+        # NaN, if a class is missing, is no smaller than anything.
+        return min(
+            self.disturbed or self.results,
+            key=lambda one: np.nan_to_num(one.metrics.roc_auc, nan=2.0),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -115,14 +122,17 @@ class StressReport:
             "Each image is scored by a head that was trained on other patients, at the run's "
             f"threshold {self.threshold:.4g}."
         )
+        names = dict.fromkeys(one.name for one in self.results if one.strength)
+        if names:
+            units = "; ".join(f"{name}, {DISTURBANCES[name].unit}" for name in names)
+            yield f"Strengths: {units}."
         floor = f"{self.accuracy_floor:g}"
         if self.disturbed:
-            worst = self.worst
-            below = [one for one in self.disturbed if one.metrics.accuracy < self.accuracy_floor]
-            kept = f"Accuracy falls below the floor of {floor} in {len(below)} of "
-            kept += f"{len(self.disturbed)} disturbances" if below else ""
+            worst, total = self.worst, len(self.disturbed)
+            below = sum(one.metrics.accuracy < self.accuracy_floor for one in self.disturbed)
+            kept = f"Accuracy is below the floor of {floor} in {below} of {total} rows."
             yield (
-                (f"{kept}." if below else f"Accuracy stays above the floor of {floor} in all.")
+                (kept if below else f"Accuracy stays at the floor of {floor} or above.")
                 + f" ROC AUC is lowest under {_named(worst)}: {worst.metrics.roc_auc:.4f}, with "
                 f"recall {worst.metrics.recall:.4f} and accuracy {worst.metrics.accuracy:.4f}."
             )
@@ -145,16 +155,13 @@ class StressReport:
         Columns: name, strength (1 to 3, or 0), value, images, patients, roc_auc, recall, accuracy,
         specificity, and roc_auc_low, roc_auc_high and so on.
         """
-        rows = [(one.name, one.strength, one.value, one.metrics) for one in self.results]
-        if self.conflict is not None:
-            rows.append((CONFLICT_OF, 0, "", self.conflict.metrics))
-            rows.append((CONFLICT_ORDINARY, 0, "", self.conflict.ordinary))
-        return pd.DataFrame([_row(*row) for row in rows])
+        return stress_frame(self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for JSON."""
         return {
             "run": str(self.run),
+            "created": self.created,
             "head": self.head.model_dump(mode="json"),
             "threshold": self.threshold,
             "accuracy_floor": self.accuracy_floor,
@@ -184,17 +191,24 @@ def _named(result: StressResult) -> str:
     return f"{result.name} {result.value}".strip()
 
 
-def _row(name: str, strength: int, value: str, metrics: Metrics) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "name": name,
-        "strength": strength,
-        "value": value,
-        "images": metrics.images,
-        "patients": metrics.patients,
-    }
-    row |= {each: getattr(metrics, each) for each in SHOWN}
-    for each in WITH_INTERVAL:
-        interval = metrics.intervals.get(each)
-        row[f"{each}_low"] = interval.low if interval else float("nan")
-        row[f"{each}_high"] = interval.high if interval else float("nan")
+def stress_frame(plain: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the table of a stress test from its plain types. See `StressReport.to_frame`."""
+    results = list(plain["results"])
+    if conflict := plain.get("conflict"):
+        results.append({"name": CONFLICT_OF, "strength": 0, "value": "", **conflict})
+        same = {"name": CONFLICT_ORDINARY, "strength": 0, "value": ""}
+        results.append(same | conflict["ordinary"])
+    return pd.DataFrame(list(map(_row, results)))
+
+
+def _row(result: Mapping[str, Any]) -> dict[str, Any]:
+    def number(value: float | None) -> float:
+        return float("nan") if value is None else float(value)
+
+    row: dict[str, Any] = {name: str(result[name]) for name in ("name", "value")}
+    row |= {name: int(result[name]) for name in ("strength", "images", "patients")}
+    row |= {name: number(result[name]) for name in SHOWN}
+    for name in WITH_INTERVAL:
+        interval = result["intervals"].get(name) or {}
+        row |= {f"{name}_{end}": number(interval.get(end)) for end in ("low", "high")}
     return row

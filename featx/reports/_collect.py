@@ -38,6 +38,7 @@ class ReportRequest:
     evaluate: bool = True
     by: tuple[str, ...] = ()
     keep_known_patients: bool = False
+    stress: tuple[Path, ...] = ()
 
 
 def collect_data(
