@@ -72,7 +72,12 @@ def fit_fold_heads(
             rows = np.flatnonzero(~unseen & fitted_rows(run, data))
             floor = run.record.accuracy_floor
             head = fit_head(spec, data, rows, advance, accuracy_floor=floor)
-            scores[unseen] = row_scores(head, data, np.flatnonzero(unseen))
+            # As `out_of_fold` does: last digits depend on how many rows a head is given.
+            whole = np.ones(len(data.y), bool)
+            for kind in (whole,) if run.record.tta else (data.copy == 0, data.copy > 0):
+                if (unseen & kind).any():
+                    part = np.flatnonzero(unseen & kind)
+                    scores[part] = row_scores(head, data, part)
             fold[unseen] = number
             heads.append(with_parts(head, parts))
     return FoldHeads(tuple(heads), fold, scores)
