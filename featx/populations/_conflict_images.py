@@ -45,6 +45,12 @@ class ConflictResult:
         Metrics of that head on the conflict images.
     ordinary
         Metrics of the ordinary folds' heads on the same images.
+
+    Examples
+    --------
+    >>> found = run.stress_protocol(disturbances=["conflict"]).conflict  # doctest: +SKIP
+    >>> found.sharper, found.metrics.roc_auc, found.ordinary.roc_auc  # doctest: +SKIP
+    ('NORMAL', 0.945, 0.990)
     """
 
     shortcut_auc: float

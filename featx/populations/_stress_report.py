@@ -40,6 +40,15 @@ class StressResult:
         Value of the strength, as tables write it.
     metrics
         Metrics at the run's own threshold.
+
+    Examples
+    --------
+    >>> import featx
+    >>> from featx.evaluation import evaluate_scores
+    >>> scores = featx.Scores.from_arrays([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9])
+    >>> metrics = evaluate_scores(scores, 0.5)
+    >>> StressResult("blur", 3, "σ 3", metrics).metrics.accuracy
+    0.75
     """
 
     name: str

@@ -38,7 +38,6 @@ class ReportRequest:
     evaluate: bool = True
     by: tuple[str, ...] = ()
     keep_known_patients: bool = False
-    stress: tuple[Path, ...] = ()
 
 
 def collect_data(

@@ -12,6 +12,7 @@ from pathlib import Path
 from featx._arguments import wrong_type
 from featx._progress import Advance, Progress, progress_of
 from featx.evaluation import plural
+from featx.populations import StressReport
 from featx.reports._card import as_card
 from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._comparison_sections import (
@@ -36,7 +37,7 @@ from featx.reports._markdown import as_markdown
 from featx.reports._methods_section import methods_section
 from featx.reports._report_data import Missing, ReportData
 from featx.reports._results_sections import headline_blocks, performance_section, summary_section
-from featx.reports._stress_section import StressFile, read_stress, stress_section
+from featx.reports._stress_section import StressTable, read_stress, stress_section
 from featx.reports._wording import DisplayNames
 from featx.runs import FittedRun
 from featx.runs._outputs import require_output
@@ -144,7 +145,7 @@ def report(  # noqa: PLR0913
     evaluate: bool = True,
     by: str | Sequence[str] = (),
     keep_known_patients: bool = False,
-    stress: str | Path | Sequence[str | Path] = (),
+    stress: StressReport | str | Path | Sequence[StressReport | str | Path] = (),
     title: str = DEFAULT_TITLE,
     anonymous: bool = True,
     progress: Progress | bool = True,
@@ -170,8 +171,8 @@ def report(  # noqa: PLR0913
     keep_known_patients
         See `featx.scoring.score_images`.
     stress
-        Results of the stress test on these runs: files that
-        ``featx evaluate RUN --protocol stress --json FILE`` wrote.
+        Results of the stress test on these runs, or JSON files of them
+        (`StressReport.as_dict`).
     title
         Heading of the page.
     anonymous
@@ -210,9 +211,9 @@ def report(  # noqa: PLR0913
         evaluate,
         (by,) if isinstance(by, str) else tuple(by),
         keep_known_patients,
-        tuple(map(Path, [stress] if isinstance(stress, str | Path) else stress)),
     )
-    stressed = read_stress(request.stress, list(opened.values()))
+    given_stress = [stress] if isinstance(stress, StressReport | str | Path) else stress
+    stressed = read_stress(given_stress, list(opened.values()))
     shown = progress_of(progress)
     data = collect_data(list(opened.values()), request, shown)
     names, missing = DisplayNames(anonymous, _private_paths(data, request)), list(data.missing)
@@ -226,7 +227,7 @@ def report(  # noqa: PLR0913
 
 def _private_paths(data: ReportData, request: ReportRequest) -> tuple[str, ...]:
     """Return the files and folders that a report's messages may name."""
-    paths = [str(path) for path in (*request.caches, *request.stress)]
+    paths = [str(path) for path in request.caches]
     for run in data.runs:
         paths += [str(run.run.path), run.record.cache, run.record.weights]
     for source in data.sources:
@@ -254,7 +255,7 @@ def _sections(
     names: DisplayNames,
     missing: list[Missing],
     by: Sequence[str],
-    stressed: Sequence[StressFile],
+    stressed: Sequence[StressTable],
     advance: Advance,
 ) -> list[Section]:
     """Make all sections. What can't be shown is added to `missing`."""

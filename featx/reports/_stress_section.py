@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from featx._arguments import wrong_type
 from featx._scores import Scores
 from featx.errors import FeatxError, InputError
 from featx.evaluation import evaluate_scores
 from featx.plots import stress_curves
+from featx.populations import StressReport
 from featx.populations._stress_report import SHOWN, WITH_INTERVAL, stress_frame
 from featx.reports._document import Block, Items, Section, Table, Text
 from featx.reports._pictures import svg_picture
@@ -29,8 +31,8 @@ COPIES_NAME = "oof_copies.csv"
 
 
 @dataclass(frozen=True, slots=True)
-class StressFile:
-    """What ``featx evaluate RUN --protocol stress --json FILE`` wrote.
+class StressTable:
+    """What the stress test of a run found.
 
     Attributes
     ----------
@@ -53,53 +55,66 @@ class StressFile:
         return (self.created, self.threshold) == (record.created, record.threshold)
 
 
-def read_stress(paths: Iterable[Path], runs: Sequence[FittedRun]) -> list[StressFile]:
-    """Read results of the stress test. Each is of one of the runs.
+def read_stress(
+    given: Iterable[StressReport | str | Path], runs: Sequence[FittedRun]
+) -> list[StressTable]:
+    """Take or read results of the stress test. Each is of one of the runs.
 
     Raises
     ------
     InputError
-        If a file is missing or damaged, or of another run.
+        If a file is missing or damaged, or one is of another run.
     """
     found = []
-    for path in paths:
-        try:
-            one = _parsed(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            why = f" ({(error.strerror or '').lower()})" if isinstance(error, OSError) else ""
+    for one in given:
+        if isinstance(one, StressReport):
+            name, table = str(one), _parsed(one.as_dict())
+        elif isinstance(one, str | Path):
+            name, table = str(one), _read(Path(one))
+        else:
+            raise wrong_type("stress", one, "a StressReport or its file")
+        if not any(table.is_of(run) for run in runs):
             raise InputError(
-                f"{path} is no result of the stress test{why}",
-                "`run.evaluate` makes one: `featx evaluate RUN --protocol stress --json FILE`.",
-            ) from error
-        if not any(one.is_of(run) for run in runs):
-            raise InputError(
-                f"{path} has the stress test of another run, fitted {one.created}",
+                f"{name} is the stress test of another run, fitted {table.created}",
                 "Make it again for this run.",
+                parameter="stress",
             )
-        found.append(one)
+        found.append(table)
     return found
 
 
-def _parsed(plain: Mapping[str, Any]) -> StressFile:
+def _read(path: Path) -> StressTable:
+    try:
+        return _parsed(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = f" ({(error.strerror or '').lower()})" if isinstance(error, OSError) else ""
+        raise InputError(
+            f"{path} is no result of the stress test{why}",
+            "`run.stress_protocol` makes one.",
+            parameter="stress",
+        ) from error
+
+
+def _parsed(plain: Mapping[str, Any]) -> StressTable:
     table = stress_frame(plain)
     if table.empty:
         raise ValueError("it has no results")
     notes = tuple(printable(str(note)) for note in plain["notes"])
     for column in ("name", "value"):
         table[column] = table[column].map(printable)
-    return StressFile(printable(str(plain["created"])), float(plain["threshold"]), table, notes)
+    return StressTable(printable(str(plain["created"])), float(plain["threshold"]), table, notes)
 
 
 def stress_section(
-    data: ReportData, files: Sequence[StressFile], names: DisplayNames, missing: list[Missing]
+    data: ReportData, tests: Sequence[StressTable], names: DisplayNames, missing: list[Missing]
 ) -> Section | None:
     """Tell what each run keeps on copies and under disturbances. None if nothing is known."""
     blocks: list[Block] = []
     for run in data.runs:
         blocks += _of_copies(run, missing)
-        for file in files:
-            if file.is_of(run.run):
-                blocks += _of_file(run, file, names)
+        for test in tests:
+            if test.is_of(run.run):
+                blocks += _of_test(run, test, names)
     if not blocks:
         return None
     text = Text(
@@ -132,7 +147,7 @@ def _of_copies(run: RunData, missing: list[Missing]) -> list[Block]:
     return [Table(columns, (row,), f"{run.name}: augmented copies, out of fold.", frozenset())]
 
 
-def _of_file(run: RunData, file: StressFile, names: DisplayNames) -> list[Block]:
+def _of_test(run: RunData, test: StressTable, names: DisplayNames) -> list[Block]:
     rows = [
         (
             row["name"],
@@ -141,17 +156,17 @@ def _of_file(run: RunData, file: StressFile, names: DisplayNames) -> list[Block]
             *(_with_interval(row, name) for name in WITH_INTERVAL),
             number(row["specificity"]),
         )
-        for row in file.table.to_dict("records")
+        for row in test.table.to_dict("records")
     ]
     columns = ("images", "strength", "number", *map(metric_name, SHOWN))
     caption = f"{run.name} under disturbances. In brackets: 95 % intervals by patients."
-    figure = stress_curves(file.table, accuracy_floor=run.record.accuracy_floor, shown=False)
+    figure = stress_curves(test.table, accuracy_floor=run.record.accuracy_floor, shown=False)
     picture = svg_picture(
         figure.axes[0],
         f"disturbances-{run.key}",
         f"ROC AUC, recall and accuracy of {run.name} by the strength of each disturbance",
     )
-    notes = Items(tuple(names.message(note) for note in file.notes))
+    notes = Items(tuple(names.message(note) for note in test.notes))
     return [picture, Table(columns, tuple(rows), caption, frozenset({0, 1}), folded=True), notes]
 
 

@@ -56,7 +56,7 @@ def test_a_table_a_figure_both_files_and_a_section_of_the_report(
     files[0].write_text(json.dumps(plain | {"threshold": 2.0}))
     answer = featx("report", tiny_run, "--out", tmp_path / "s.html", "--stress", files[0])
     assert answer.code == 2
-    assert "has the stress test of another run" in answer.error
+    assert "is the stress test of another run" in answer.error
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"results": []}', '{"results": [{"name": 1}]}'])
@@ -69,6 +69,7 @@ def test_a_file_that_is_no_stress_test_is_refused(
     answer = featx("report", tiny_run, "--out", tmp_path / "r.html", "--stress", file)
     assert answer.code == 2
     assert "is no result of the stress test" in answer.error
+    assert "`featx evaluate RUN --protocol stress --json FILE` makes one" in answer.error
 
 
 def test_without_images_stored_copies_are_scored(featx: Featx, tiny_run: Path, gone: Path) -> None:
