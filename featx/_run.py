@@ -17,11 +17,14 @@ from featx.explain import Explanations, explain_images
 from featx.exporting import Export, export_onnx
 from featx.populations import (
     ProtocolReport,
+    StressReport,
     calibrate,
     calibrate_unlabelled,
     shift_protocol,
+    stress_protocol,
 )
 from featx.populations._label_shift import refuse_with_unlabelled
+from featx.populations._stress_protocol import IMAGES
 from featx.runs import FittedRun
 from featx.scoring import (
     Evaluation,
@@ -362,6 +365,34 @@ class Run(FittedRun):
         >>> run.shift_protocol(["hospital"]).to_frame()  # doctest: +SKIP
         """
         return shift_protocol(self, cache, columns=columns, progress=progress)
+
+    def stress_protocol(
+        self,
+        data: Cache | str | Path | None = None,
+        *,
+        images: int | None = IMAGES,
+        disturbances: Sequence[str] = (),
+        seed: int = 0,
+        weights: str | None = None,
+        progress: Progress | bool = True,
+    ) -> StressReport:
+        """Score disturbed images of held-out patients, and images in which a shortcut misleads.
+
+        See `featx.populations.stress_protocol`, which has the parameters.
+
+        Examples
+        --------
+        >>> run.stress_protocol(disturbances=["blur", "noise"]).to_frame()  # doctest: +SKIP
+        """
+        return stress_protocol(
+            self,
+            data,
+            images=images,
+            disturbances=disturbances,
+            seed=seed,
+            weights=weights,
+            progress=progress,
+        )
 
     def export_onnx(
         self, path: str | Path, *, weights: str | None = None, force: bool = False

@@ -5,6 +5,7 @@ from featx.plots._curves import precision_recall_curve, roc_curve, threshold_cur
 from featx.plots._decision_curve import decision_curve
 from featx.plots._distributions import calibration_curve, score_histogram
 from featx.plots._heat_map import heat_map_overlay
+from featx.plots._stress import stress_curves
 from featx.plots._training import learning_curve
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "precision_recall_curve",
     "roc_curve",
     "score_histogram",
+    "stress_curves",
     "threshold_curve",
 ]

@@ -24,6 +24,7 @@ from featx_cli.run_options import (
     WeightsOption,
 )
 from featx_cli.shift_protocol import evaluate_protocol
+from featx_cli.stress_protocol import StressOptions, evaluate_stress
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
@@ -75,11 +76,14 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        Literal["shift"] | None,
+        Literal["shift", "stress"] | None,
         typer.Option(
             help="Protocol shift: the run's head is trained anew on one side of a seam of its "
             "cache and used on the other (bacterial and viral pneumonia, two series of normal "
-            "images), to see what another population would cost.",
+            "images), to see what another population would cost. Protocol stress: heads score "
+            "images of patients that they weren't trained on, disturbed in three strengths (crop, "
+            "exposure, blur, noise and more), and images in which sharpness points at the other "
+            "class. DATA may be the folder that the run's images were moved to.",
             show_default=False,
         ),
     ] = None,
@@ -89,6 +93,33 @@ def evaluate(
             metavar="COLUMN",
             help="Column of the manifest to divide along with --protocol shift, such as the "
             "hospital. It may be given several times.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Number of images that --protocol stress disturbs, one a patient, or all. Each "
+            "takes 27 passes through the network. Default: 200.",
+            show_default=False,
+        ),
+    ] = None,
+    disturbance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Disturbance of --protocol stress: crop, rotation, gamma, contrast, brightness, "
+            "blur, noise, downscale, shift (all together) or conflict (images in which sharpness "
+            "misleads). It may be given several times. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File for the figure of --protocol stress: .png, .svg or .pdf.",
+            show_default=False,
         ),
     ] = None,
     json: Annotated[
@@ -130,8 +161,11 @@ def evaluate(
 
     if prevalence is not None:
         require_share(prevalence)
-    if seam and protocol is None:
+    if seam and protocol != "shift":
         raise InputError("--seam is for --protocol shift", "Add that, or give --by COLUMN.")
+    stress = StressOptions(images, disturbance, figure)
+    if protocol != "stress":
+        stress.refuse_without_protocol()
     data, others = _split_runs(sources or [], compare or [])
     if to_standard_output(json) and to_standard_output(csv):
         raise InputError("--json - and --csv - would be mixed", "Give one of them a file.")
@@ -141,9 +175,14 @@ def evaluate(
     inputs = [run, *others, *(data or [Path(first.record.cache)])]
     for file, option in ((json, "--json"), (csv, "--csv")):
         require_output(file, option, force=force, inputs=inputs)
+    stress.require_figure(inputs, force=force)
     import_quietly()
     if protocol is not None:
-        _refuse_with_protocol(split=split, compare=others, by=by, cache=cache)
+        _refuse_with_protocol(protocol, split=split, compare=others, by=by, cache=cache)
+    if protocol == "stress":
+        evaluate_stress(first, data, stress, weights, (json, csv), force=force)
+        return
+    if protocol == "shift":
         evaluate_protocol(first, data, seam or [], json, csv, force=force)
         return
     evaluations = [
@@ -175,13 +214,13 @@ def evaluate(
         show_evaluation(evaluation, titled=len(data) > 1)
 
 
-def _refuse_with_protocol(**given: object) -> None:
+def _refuse_with_protocol(protocol: str, **given: object) -> None:
     """Refuse options that have no use with the protocol."""
     from featx.errors import InputError
 
     for name, value in given.items():
         if value:
-            raise InputError(f"--{name} has no use with --protocol shift", "Leave it out.")
+            raise InputError(f"--{name} has no use with --protocol {protocol}", "Leave it out.")
 
 
 def _split_runs(sources: list[Path], compare: list[Path]) -> tuple[list[Path], list[Path]]:

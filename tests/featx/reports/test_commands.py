@@ -62,6 +62,9 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("", {"seed": 4}, ["--seed", "4"]),
     ("", {"folds": 3}, ["--folds", "3"]),
     ("", {"copies": 1}, ["--use-copies"]),
+    ("", {"choose_on": "copies"}, ["--choose-on", "copies"]),
+    ("extraction.augmentation", {"copies": 1, "gamma": 0.2}, ["--gamma", "0.2"]),
+    ("extraction.augmentation", {"copies": 1, "blur": (1.0, 2.0)}, ["--blur", "1,2"]),
     ("extraction.backbone", {"layer": "block4_pool"}, ["--layer", "block4_pool"]),
     ("extraction.backbone", {"architecture_sha256": "00"}, ["--backbone", "FILE"]),
     (

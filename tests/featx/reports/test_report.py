@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -29,6 +30,7 @@ from featx.reports import Report, report
 from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._document import Notice
 from featx.reports._results_sections import summary_section
+from featx.runs._record import read_record, write_record
 from tests.featx.reports.conftest import CALIBRATED, PROMISE, Page, Sample
 
 if TYPE_CHECKING:
@@ -277,6 +279,23 @@ class TestWhatIsMissing:
         page = Page(report([run], progress=False))
         assert "the run has no oof.csv" in page.text
         assert any(words.startswith("ROC curve on split test") for words in page.words)
+
+    def test_augmented_copies_are_measured_out_of_fold_if_the_run_has_their_scores(
+        self, made: Sample, tmp_path: Path
+    ) -> None:
+        run = shutil.copytree(made.run, tmp_path / "run")
+        table = pd.read_csv(run / "oof.csv")
+        table.insert(4, "copy", 1)
+        pd.concat([table, table.assign(copy=2)]).to_csv(run / "oof_copies.csv", index=False)
+        record = read_record(run)
+        (run / "run.json").unlink()
+        write_record(run, record)
+        page = Page(report(run, evaluate=False, progress=False))
+        assert "Under disturbances" in page.text
+        assert f"{2 * len(table)} " in page.text.partition("augmented copies, out of fold")[2]
+        (run / "oof_copies.csv").write_text("path\n")
+        damaged = report(run, evaluate=False, progress=False)
+        assert "augmented copies of run" in {item.what for item in damaged.missing}
 
     def test_a_run_without_any_scores_is_refused(self, tmp_path: Path) -> None:
         run = shutil.copytree(OLD_RUNS / "run-schema-1", tmp_path / "run")
