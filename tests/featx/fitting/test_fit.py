@@ -26,6 +26,7 @@ from featx.fitting import fit, fit_heads
 from featx.heads import HeadSpec, load_head
 from featx.runs import FittedRun
 from featx.thresholds import sweep
+from featx.thresholds._one_standard_error import choose_point
 from featx_cache import Cache
 from tests.folds import use_two_folds
 
@@ -86,7 +87,7 @@ class TestWhatIsWritten:
         assert record["folds"] == 5
         assert record["seed"] == 0
         assert record["threshold"] == fitted.record.threshold
-        assert record["accuracy_floor"] == 0.6
+        assert record["accuracy_floor"] == record["criterion"]["accuracy_floor"] == 0.6
         assert record["metrics"]["out_of_fold"] == fitted.record.metrics.out_of_fold.model_dump()
         assert len(record["fingerprint"]) == 64
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
@@ -104,8 +105,9 @@ class TestWhatIsWritten:
     ) -> None:
         scores = Scores.from_table(pd.read_csv(fitted.path / "oof.csv"), fitted.record.classes)
         points = sweep(scores)
-        best = points.best(0.6)
-        assert best is not None
+        choice = choose_point(points, fitted.record.criterion, scores)
+        assert choice is not None
+        best = choice.point
         found = fitted.record.metrics.out_of_fold
         assert fitted.record.threshold == pytest.approx(points.thresholds[best])
         assert found.recall == points.recall[best]
