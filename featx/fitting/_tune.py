@@ -220,7 +220,9 @@ class _BestTrialRun:
             folds=folds,
             history=history,
             search=search_record(
-                trials["complete"] + trials["pruned"], snapped=best.snapped, note=best.note
+                trials["complete"] + trials["pruned"],
+                snapped=best.snapped,
+                note=best.note if promise is None else "",
             ),
             seconds=seconds,
             write_study=partial(shutil.copytree, search.location.folder, ignore=_SEARCH_FILES),

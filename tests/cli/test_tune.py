@@ -74,7 +74,7 @@ class TestOutput:
         storage = open_storage(StudyLocation(run / "study", None, ""))
         study = optuna.load_study(study_name="run", storage=storage)
         assert study.metric_names == ["specificity"]
-        assert words in "".join(str(v) for v in study.system_attrs.values())
+        assert words in str(storage.get_study_system_attrs(study._study_id))
         for trial in study.trials:
             recall, specificity = (trial.user_attrs[n] for n in ("recall", "specificity"))
             assert trial.values == [specificity]

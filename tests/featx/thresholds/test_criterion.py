@@ -194,7 +194,7 @@ class TestRefusals:
             name: float(value.split()[1])
             for name, value in zip(parts[1::2], parts[2::2], strict=True)
         }
-        floors = {"recall_floor": 1.0, "specificity_floor": 0.99} | lowered
+        floors: dict[str, Any] = {"recall_floor": 1.0, "specificity_floor": 0.99} | lowered
         assert choose_threshold(scores, **floors).threshold > 0
 
 
