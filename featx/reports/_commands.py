@@ -15,6 +15,7 @@ from featx.runs import RunRecord
 from featx.runs._record_parts import TuningRecord
 from featx.thresholds import Criterion
 from featx.training._scoring import FOLDS
+from featx.tuning._spec import CRITERION_FIELDS
 
 LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
 """Last layer before the top of networks whose layers are known without building them."""
@@ -116,7 +117,11 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     head, tuning = record.head, record.tuning
     heads = (tuning.heads if tuning is not None else ()) or (head.name,)
     words = ["featx", "fit" if tuning is None else "tune", cache, "--head", ",".join(heads)]
-    words += ["--run", run, *_criterion(record.criterion)]
+    # Before the criterion was in a record, a search had a recall floor to promise.
+    searched = {} if tuning is None else tuning.search
+    given = {name: searched[name] for name in CRITERION_FIELDS if searched.get(name)}
+    criterion = Criterion(**{**record.criterion.model_dump(), **given})
+    words += ["--run", run, *_criterion(criterion)]
     if tuning is not None:
         words += _search(record, tuning)
     else:

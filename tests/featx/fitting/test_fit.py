@@ -89,7 +89,7 @@ class TestWhatIsWritten:
         assert record["folds"] == 5
         assert record["seed"] == 0
         assert record["threshold"] == fitted.record.threshold
-        assert record["accuracy_floor"] == 0.6
+        assert record["accuracy_floor"] == record["criterion"]["accuracy_floor"] == 0.6
         assert record["choose_on"] == "both"
         assert set(record["metrics"]) == {"out_of_fold", "copies"}
         assert record["metrics"]["out_of_fold"] == fitted.record.metrics.out_of_fold.model_dump()
