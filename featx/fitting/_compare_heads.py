@@ -21,9 +21,10 @@ from featx.fitting._write_run import FitSettings
 from featx.heads import HeadSpec, PatientFolds, head_spec
 from featx.runs._folder import require_free
 from featx.runs._record import RECORD_NAME, RunRecord, read_record
-from featx.thresholds import check_accuracy_floor
-from featx.thresholds._choose import ACCURACY_FLOOR
+from featx.thresholds import Criterion
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data
+from featx.training._copies import CopiesChoice, copies_choice
+from featx.training._data import ChooseOn
 from featx.training._scoring import FOLDS
 from featx_cache import Cache
 from featx_cache._text import plural, printable
@@ -55,8 +56,8 @@ class Comparison:
     table : DataFrame
         Table with one row a head, best first: head, roc_auc, recall, accuracy, specificity,
         threshold, fit_seconds, predict_microseconds an image, best_accuracy. A head that no
-        threshold takes to the accuracy floor has roc_auc and best_accuracy only, which is the
-        highest of all thresholds. The other heads have no best_accuracy.
+        threshold takes to the floors has roc_auc and best_accuracy only, which is the highest of
+        all thresholds. The other heads have no best_accuracy.
 
     Examples
     --------
@@ -90,9 +91,14 @@ def fit_heads(  # noqa: PLR0913
     heads: str | HeadSpec | Sequence[str | HeadSpec],
     folder: str | Path,
     *,
-    accuracy_floor: float = ACCURACY_FLOOR,
+    accuracy_floor: float | None = None,
+    recall_floor: float | None = None,
+    specificity_floor: float | None = None,
+    cost: tuple[float, float] | None = None,
+    youden: bool = False,
     folds: int = FOLDS,
-    use_copies: bool | None = None,
+    use_copies: bool = True,
+    choose_on: ChooseOn | None = None,
     tta: bool = False,
     resume: bool = False,
     force: bool = False,
@@ -104,8 +110,10 @@ def fit_heads(  # noqa: PLR0913
 
     Parameters
     ----------
-    cache, accuracy_floor, folds, use_copies, tta, force, progress
+    cache, folds, use_copies, choose_on, tta, force, progress
         See `featx.fit`.
+    accuracy_floor, recall_floor, specificity_floor, cost, youden
+        Criterion of the thresholds. See `featx.fit`.
     heads
         Heads with different names and the same seed.
     folder
@@ -120,7 +128,7 @@ def fit_heads(  # noqa: PLR0913
         If there is a comparison already, or a run of other settings, or another process makes
         one.
     NoFeasibleThresholdError
-        If no head reaches the floor.
+        If no head reaches the floors.
 
     Examples
     --------
@@ -132,7 +140,13 @@ def fit_heads(  # noqa: PLR0913
     specs = [head_spec(head) for head in ([heads] if isinstance(heads, str | HeadSpec) else heads)]
     if not specs:
         raise InputError("there is no head to fit", "Give `heads` one or more.", parameter="heads")
-    check_accuracy_floor(accuracy_floor)
+    criterion = Criterion(
+        accuracy_floor=accuracy_floor,
+        recall_floor=recall_floor,
+        specificity_floor=specificity_floor,
+        cost=cost,
+        youden=youden,
+    )
     check_folds(folds)
     spec_of(cache)  # a cache that no run can describe is refused before the work
     if (folder / RECORD_NAME).is_file():
@@ -144,18 +158,25 @@ def fit_heads(  # noqa: PLR0913
     _require_replaceable(folder / COMPARISON_NAME, force or resume)
     rows: list[dict[str, Any]] = []
     failures: list[NoFeasibleThresholdError] = []
-    data = _SharedData(cache, tta, shown)
+    choice = copies_choice(cache, use_copies=use_copies, choose_on=choose_on, tta=tta)
+    data = _SharedData(cache, choice, shown)
     with lock(folder / COMPARISON_NAME, wait=LOCK_WAIT_SECONDS):
         for spec in sorted(specs, key=_data_kind):
             settings = FitSettings(
-                spec, folder / spec.name, accuracy_floor, folds, tta, resume, force
+                spec,
+                folder / spec.name,
+                criterion,
+                folds,
+                choice.choose_on,
+                tta,
+                resume,
+                force,
             )
             if resume and (settings.run / RECORD_NAME).is_file():
                 rows.append(_row(_same_run(settings, cache)))
                 continue
-            copies = spec.uses_copies_by_default if use_copies is None else use_copies
             try:
-                run = fit_on(data.of(spec, copies), cache, settings, shown)
+                run = fit_on(data.of(spec), cache, settings, shown)
             except NoFeasibleThresholdError as error:
                 shown.note(f"{spec.name}: {error}")
                 reached = {"roc_auc": error.roc_auc, "best_accuracy": error.best_accuracy}
@@ -165,28 +186,42 @@ def fit_heads(  # noqa: PLR0913
                 rows.append(_row(run.record))
         if rows and len(failures) == len(rows):
             raise max(failures, key=lambda error: error.best_accuracy)
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
-        table = table.sort_values(["recall", "roc_auc"], ascending=False, na_position="last")
+        table = _ranked(pd.DataFrame(rows, columns=list(COLUMNS)), criterion, cache)
         with atomic_path(folder / COMPARISON_NAME) as temporary:
             table.to_csv(temporary, index=False)
         return Comparison(folder, table.reset_index(drop=True))
 
 
+def _ranked(table: pd.DataFrame, criterion: Criterion, cache: Cache) -> pd.DataFrame:
+    """Sort heads by what the criterion maximizes, and then by ROC AUC."""
+    labels = cache.table(cache.row_numbers(splits=FITTED_SPLITS, copies=False))["label"]
+    share = float((labels == cache.classes[1]).mean())
+    values = criterion.values(table["recall"], table["specificity"], share)
+    ranked = table.assign(value=values).sort_values(
+        ["value", "roc_auc"], ascending=False, na_position="last"
+    )
+    return ranked.drop(columns="value")
+
+
 class _SharedData:
     """Training data that consecutive heads share. Memory holds one at a time."""
 
-    def __init__(self, cache: Cache, tta: bool, progress: Progress) -> None:
-        self._cache, self._tta, self._progress = cache, tta, progress
+    def __init__(self, cache: Cache, copies: CopiesChoice, progress: Progress) -> None:
+        self._cache, self._copies, self._progress = cache, copies, progress
         self._kind: Any = None
         self._data: TrainingData | None = None
 
-    def of(self, spec: HeadSpec, copies: bool) -> TrainingData:
+    def of(self, spec: HeadSpec) -> TrainingData:
         """Return what a head is fitted on."""
-        kind = (_data_kind(spec), copies)
+        kind = _data_kind(spec)
         if self._data is None or self._kind != kind:
             self._data = None  # before the next is read
             self._data = load_training_data(
-                self._cache, spec, use_copies=copies, tta=self._tta, progress=self._progress
+                self._cache,
+                spec,
+                use_copies=self._copies.use_copies,
+                score_copies=self._copies.score_copies,
+                progress=self._progress,
             )
             self._kind = kind
         return self._data
@@ -218,7 +253,8 @@ def _same_run(settings: FitSettings, cache: Cache) -> RunRecord:
     record = read_record(settings.run)
     if (
         record.head != settings.head
-        or record.accuracy_floor != settings.accuracy_floor
+        or record.criterion != settings.criterion
+        or record.choose_on != settings.choose_on
         or record.folds != _possible_folds(cache, settings.folds)
     ):
         raise InputError(

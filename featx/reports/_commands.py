@@ -12,6 +12,7 @@ from featx.heads._settings import SETTINGS
 from featx.images import AugmentationSpec
 from featx.runs import RunRecord
 from featx.runs._record_parts import TuningRecord
+from featx.thresholds import Criterion
 from featx.training._scoring import FOLDS
 
 LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
@@ -106,7 +107,7 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     head, tuning = record.head, record.tuning
     heads = (tuning.heads if tuning is not None else ()) or (head.name,)
     words = ["featx", "fit" if tuning is None else "tune", cache, "--head", ",".join(heads)]
-    words += ["--run", run, "--accuracy-floor", f"{record.accuracy_floor:g}"]
+    words += ["--run", run, *_criterion(record.criterion)]
     if tuning is not None:
         words += _search(record, tuning)
     else:
@@ -124,6 +125,16 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     return words
 
 
+def _criterion(criterion: Criterion) -> list[str]:
+    """Return the options of a criterion."""
+    words = []
+    for name, floor in criterion.floors.items():
+        words += [_option(f"{name}_floor"), f"{floor:g}"]
+    if criterion.cost is not None:
+        words += ["--cost", ":".join(f"{each:g}" for each in criterion.cost)]
+    return [*words, "--youden"] if criterion.youden else words
+
+
 def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
     """Return the options of a search, as far as the run notes them. Processes are no part of it."""
     search, words = tuning.search, []
@@ -138,9 +149,8 @@ def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
         words.append("--threshold-only")
     if search.get("use_copies") is not None:
         words.append("--use-copies" if search["use_copies"] else "--no-use-copies")
-    for name in ("guarantee", "recall_floor"):
-        if search.get(name) is not None:
-            words += [_option(name), f"{search[name]:g}"]
+    if search.get("guarantee") is not None:
+        words += ["--guarantee", f"{search['guarantee']:g}"]
     fixed = search.get("fixed", {}).get(record.head.name, ())
     for name, value in changed_settings(record).items():
         if name in fixed or search.get("threshold_only"):
@@ -153,7 +163,7 @@ def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
 def _calibrate(record: RunRecord, paths: CommandPaths) -> list[str]:
     """Return the command that chose the operating point anew."""
     words = ["featx", "calibrate", *paths.calibrated, "--run", paths.run]
-    words += ["--accuracy-floor", f"{record.accuracy_floor:g}"]
+    words += _criterion(record.criterion)
     calibrated = record.calibrated
     if calibrated is not None and not calibrated.method.startswith("labelled images"):
         return [*words, "--unlabelled"]

@@ -30,12 +30,13 @@ from featx.runs._record_parts import (
     SecondsRecord,
     TuningRecord,
 )
-from featx.thresholds import Recalibration
+from featx.thresholds import Criterion, Recalibration
 from featx_cache._text import printable
 
 SCHEMA: Literal[3] = 3
 RECORD_NAME = "run.json"
 OOF_NAME = "oof.csv"
+OOF_COPIES_NAME = "oof_copies.csv"
 TRAINING_NAME = "training.txt"
 REFERENCE_NAME = "reference.h5"
 CALIBRATION_NAME = "calibration.csv"
@@ -55,8 +56,10 @@ class RunRecord(BaseModel):
 
     Attributes
     ----------
-    threshold, accuracy_floor
-        Operating point, and the out-of-fold accuracy that it had to reach.
+    threshold, criterion
+        Operating point, and the criterion that chose it out of fold.
+    accuracy_floor
+        Accuracy floor of the criterion. 0 if it has none.
     classes
         Negative and positive class.
     head, extraction, fingerprint
@@ -69,6 +72,9 @@ class RunRecord(BaseModel):
         Data that the run was fitted on. `copies` counts the augmented copies of a training image.
     tta
         Number of copies that each score is averaged over, besides the untouched image.
+    choose_on
+        Out-of-fold scores that the threshold was chosen on: of ``untouched`` images, of their
+        ``copies``, or of ``both``.
     metrics
         Metrics on the out-of-fold scores.
     search
@@ -106,6 +112,7 @@ class RunRecord(BaseModel):
     created: str
     threshold: float = Field(allow_inf_nan=False)
     accuracy_floor: float = Field(ge=0, le=1)
+    criterion: Criterion = Criterion()
     classes: tuple[str, str]
     head: HeadSpec
     head_file: Literal["head.keras", "head.skops"]
@@ -120,6 +127,7 @@ class RunRecord(BaseModel):
     folds: int
     copies: int
     tta: int = Field(0, ge=0)
+    choose_on: Literal["untouched", "copies", "both"] = "untouched"
     metrics: RunMetrics
     search: SearchRecord
     tuning: TuningRecord | None = None
@@ -175,6 +183,27 @@ class RunRecord(BaseModel):
         if head.get("name") == "keras":
             head["settings"] = settings
         return values | {"schema_version": SCHEMA, "head": head}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_criterion(cls, values: Any) -> Any:
+        """Give runs of earlier versions their criterion, which was an accuracy floor."""
+        if not isinstance(values, dict):
+            return values
+        try:
+            if values.get("criterion") is None:
+                own = Criterion(accuracy_floor=values.get("accuracy_floor"))
+            else:
+                own = Criterion.model_validate(values["criterion"])
+        except InputError as error:
+            raise ValueError(error.what) from error
+        return values | {"criterion": own}
+
+    @model_validator(mode="after")
+    def _of_one_floor(self) -> Self:
+        if self.accuracy_floor != (self.criterion.accuracy_floor or 0.0):
+            raise ValueError("accuracy_floor isn't that of the criterion")
+        return self
 
 
 def read_record(folder: Path) -> RunRecord:

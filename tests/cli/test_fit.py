@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from featx.evaluation import counts_in_words
+from featx.thresholds import Criterion
 from featx_cache import open_cache
 from featx_cli.commands.fit import comparison_table
 
@@ -298,6 +299,6 @@ def test_a_head_that_misses_the_floor_shows_its_area_and_its_best_accuracy() -> 
     missing = dict.fromkeys(("recall", "accuracy", "specificity", "threshold"), float("nan"))
     table = pd.DataFrame([{"head": "knn", "roc_auc": 0.91234, "best_accuracy": 0.8756, **missing}])
     text = io.StringIO()
-    Console(width=120, file=text).print(comparison_table(table, 0.95))
+    Console(width=120, file=text).print(comparison_table(table, Criterion(accuracy_floor=0.95)))
     (line,) = (line for line in text.getvalue().splitlines() if "knn" in line)
     assert line.split() == ["knn", "0.9123", "none", "≤", "0.8756"]

@@ -71,8 +71,8 @@ def evaluate(
     prevalence: Annotated[
         float | None,
         typer.Option(
-            help="Share of sick people where the run will be used, such as 0.05: PPV and NPV are "
-            "given for that share, too."
+            help="Share of sick people where the run will be used, such as 0.05: PPV, NPV and what "
+            "becomes of 1,000 patients are given for that share, too."
         ),
     ] = None,
     protocol: Annotated[

@@ -18,6 +18,7 @@ from featx.heads import HeadSpec
 from featx.populations import UnlabelledImages, calibrate, calibrate_unlabelled
 from featx.populations._images_needed import advice_on_images, images_needed
 from featx.scoring import score_images
+from featx.thresholds import Criterion
 from featx_cache import Cache
 
 
@@ -138,7 +139,7 @@ def test_too_few_images_are_told_how_many_would_do(run: Run, local: Cache, tmp_p
 def test_advice_claims_no_more_than_the_interval(wrong: int, floor: float, advice: str) -> None:
     y = np.arange(60) % 2
     metrics = evaluate_scores(Scores.from_arrays(y, np.where(np.arange(60) < wrong, 1 - y, y)), 0.5)
-    said = advice_on_images(metrics, floor)
+    said = advice_on_images(metrics, Criterion(accuracy_floor=floor))
     assert advice in said
     assert bool(said) == bool(advice)
 

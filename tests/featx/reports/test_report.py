@@ -113,6 +113,20 @@ class TestThePage:
             assert record.band is not None
             assert f"uncertain range {record.band[0]:.4g} to {record.band[1]:.4g}" in words
 
+    def test_a_decision_curve_says_whether_acting_on_the_run_is_worth_it(
+        self, made: Sample
+    ) -> None:
+        told = [words for words in made.page.words if words.startswith("Decision curve of")]
+        assert [words.split(" with its")[0] for words in told] == [
+            "Decision curve of logreg on split test of cache",
+            "Decision curve of logreg on out of fold",
+        ]
+        curve = load_run(made.run).evaluate().decision_curve()
+        assert told[0].endswith(curve.in_words)
+        assert "Is it worth acting on the model?" in made.page.text
+        assert made.page.text.count(curve.in_words) >= 1
+        assert "Vickers AJ, Elkin EB" in made.page.text
+
     def test_images_are_shown_only_of_training_and_of_errors(self, made: Sample) -> None:
         words = [words for words in made.page.words if ".png" in words]
         samples = [w for w in words if w.startswith("Training image")]
@@ -130,9 +144,12 @@ class TestTheFirstLines:
         run = load_run(made.run)
         classes = run.record.classes
         counts = counts_in_words(run.evaluate().metrics.confusion, classes)
+        people = run.evaluate().per_thousand
+        assert people is not None
         for text in (made.page.text, made.markdown, made.report.model_card):
             assert positive_sentence(classes) in text
-            assert f"logreg, split test of cache: {counts}" in text.replace("\\", "")
+            assert f"logreg, split test of cache: {counts} Per" in text.replace("\\", "")
+            assert people.in_words in text.replace("\\", "")
         before = made.page.text.split("Contents")[0]
         assert positive_sentence(classes) in before
         assert counts in before
@@ -311,6 +328,7 @@ class TestWhatIsMissing:
         page = Page(report([made.run], caches=[cache.path], progress=False))
         assert "undefined" in page.text
         assert "All these images are of one class" in page.text
+        assert not [w for w in page.words if w.startswith("Decision curve of run on split test")]
 
     def test_a_cache_that_was_asked_for_and_fits_no_run_is_refused(
         self, made: Sample, make_cache: MakeCache, tmp_path: Path

@@ -11,7 +11,13 @@ from scipy.stats import binom, norm
 
 from featx._scores import Scores
 from featx.errors import InputError, NoFeasibleThresholdError
-from featx.thresholds import Promise, candidate_thresholds, promise_threshold, sweep
+from featx.thresholds import (
+    Criterion,
+    Promise,
+    candidate_thresholds,
+    promise_threshold,
+    sweep,
+)
 from featx.thresholds._promise import one_image_per_patient
 
 SICK, SHIFT = 0.6, 1.5
@@ -26,11 +32,17 @@ def draw(seed: int, patients: int) -> Scores:
     return Scores.from_arrays(truth, norm.cdf(looks))
 
 
-CANDIDATES = candidate_thresholds(draw(99, 1500))
+CANDIDATES = candidate_thresholds(draw(99, 1500), Criterion(accuracy_floor=FLOOR))
 
 
-def promised(scores: Scores, accuracy_floor: float = FLOOR, **options: Any) -> Promise:
-    return promise_threshold(scores, CANDIDATES, accuracy_floor=accuracy_floor, **options)
+def promised(
+    scores: Scores,
+    accuracy_floor: float = FLOOR,
+    recall_floor: float | None = None,
+    **options: Any,
+) -> Promise:
+    criterion = Criterion(accuracy_floor=accuracy_floor, recall_floor=recall_floor)
+    return promise_threshold(scores, CANDIDATES, criterion=criterion, **options)
 
 
 def true_accuracy(threshold: float) -> float:
@@ -124,7 +136,7 @@ class TestPromise:
 class TestCandidates:
     def test_they_go_down_from_the_most_accurate(self) -> None:
         scores = draw(4, 800)
-        found = candidate_thresholds(scores, most=50)
+        found = candidate_thresholds(scores, Criterion(), most=50)
         assert len(found) <= 50
         assert (np.diff(found) < 0).all()
         best = max((scores.called(t) == scores.positive).mean() for t in scores.score)
