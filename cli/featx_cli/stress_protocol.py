@@ -103,7 +103,7 @@ def evaluate_stress(
     if options.figure is not None:
         kind = options.figure.suffix.lower().lstrip(".")
         with output_path(options.figure, replace=force) as temporary:
-            save_stress_curves(report.to_frame(), temporary, kind, report.accuracy_floor)
+            save_stress_curves(report.to_frame(), temporary, kind, report.criterion.accuracy_floor)
         say(f"Figure: {options.figure}")
     if to_standard_output(json_file) or to_standard_output(csv_file):
         return

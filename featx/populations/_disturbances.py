@@ -69,7 +69,7 @@ def _up_to(*numbers: float) -> list[tuple[float, Any]]:
 def _shift(factor: float) -> AugmentationSpec:
     """Return the preset shift with ranges that are `factor` times as wide."""
     preset = preset_augmentation("shift")
-    (low, high), (least, most), (quiet, loud) = preset.contrast, preset.blur, preset.noise
+    (low, high), (least, most), (quiet, loud) = preset.contrast_factor, preset.blur, preset.noise
     return preset.model_copy(
         update={
             "copies": 1,
@@ -77,7 +77,7 @@ def _shift(factor: float) -> AugmentationSpec:
             "crop": (preset.crop[0] ** factor, 1.0),
             "crop_aspect": preset.crop_aspect * factor,
             "gamma": preset.gamma * factor,
-            "contrast": (1.0 - (1.0 - low) * factor, 1.0 + (high - 1.0) * factor),
+            "contrast_factor": (1.0 - (1.0 - low) * factor, 1.0 + (high - 1.0) * factor),
             "brightness_shift": preset.brightness_shift * factor,
             "downscale": (preset.downscale[0] ** factor, 1.0),
             "blur": (least * factor, most * factor),
@@ -95,7 +95,7 @@ _ALL = (
         "contrast",
         "factor of the differences from the mean grey value",
         "1±{:g}",
-        "contrast",
+        "contrast_factor",
         [(number, (1.0 - number, 1.0 + number)) for number in (0.2, 0.4, 0.6)],
     ),
     _series("brightness", "out of 255", "±{:g}", "brightness_shift", _up_to(20.0, 40.0, 80.0)),
