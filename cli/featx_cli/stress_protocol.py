@@ -103,7 +103,7 @@ def evaluate_stress(
     if options.figure is not None:
         kind = options.figure.suffix.lower().lstrip(".")
         with output_path(options.figure, replace=force) as temporary:
-            save_stress_curves(report.to_frame(), temporary, kind, report.accuracy_floor)
+            save_stress_curves(report.to_frame(), temporary, kind, report.criterion.accuracy_floor)
         say(f"Figure: {options.figure}")
     if to_standard_output(json_file) or to_standard_output(csv_file):
         return
@@ -119,13 +119,15 @@ def stress_table(report: StressReport) -> Table:
     title = f"{report.head.name} under disturbances, with 95 % intervals by patients"
     table = plain_table(title, COLUMNS, words=(0, 1))
     table.padding = (0, 1, 0, 0)
-    last = ""
+    for column, width in ((0, len("conflict images")), (-1, len(COLUMNS[-1]))):
+        table.columns[column].min_width = width
+    last, strength = "", 0
     for row in report.to_frame().to_dict("records"):
-        if row["strength"] == 0 and last:
+        if not row["strength"] and strength:
             table.add_section()
         numbers = (_with_interval(row, name) for name in ("roc_auc", "recall", "accuracy"))
         name = "" if row["name"] == last else row["name"]
-        last = row["name"]
+        last, strength = row["name"], row["strength"]
         specificity = f"{row['specificity']:.3f}"
         table.add_row(name, row["value"], f"{row['images']:,}", *numbers, specificity)
     return table

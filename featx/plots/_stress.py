@@ -96,7 +96,9 @@ def stress_curves(
     return figure
 
 
-def save_stress_curves(table: pd.DataFrame, path: Path, kind: str, accuracy_floor: float) -> None:
+def save_stress_curves(
+    table: pd.DataFrame, path: Path, kind: str, accuracy_floor: float | None
+) -> None:
     """Write the figure as a file of a kind, such as ``png``."""
     figure = stress_curves(table, accuracy_floor=accuracy_floor, shown=False)
     with mpl.rc_context(_STYLE):

@@ -216,7 +216,7 @@ def evaluate_conflict(
     images = data.image[originals]
     with progress.task("Head for conflict images", 1, "fit") as advance:
         rows = np.flatnonzero(np.isin(data.image, images[plain]) & fitted_rows(run, data))
-        head = fit_head(record.head, data, rows, accuracy_floor=record.accuracy_floor)
+        head = fit_head(record.head, data, rows, accuracy_floor=record.criterion.stopping_floor)
         tested = np.flatnonzero(np.isin(data.image, images[conflict]))
         scores = np.full(len(data.y), np.nan)
         scores[tested] = row_scores(head, data, tested)

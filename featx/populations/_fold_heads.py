@@ -65,16 +65,18 @@ def fit_fold_heads(
     parts = tuple(part.shape for part in parts_of(cache))
     fold, scores = np.empty(len(data.y), np.int64), np.empty(len(data.y))
     heads = []
+    # As the fit did, because last digits depend on how many rows a head is given.
+    untouched = data.copy == 0
+    together = run.record.tta or run.record.copies or run.record.choose_on != "untouched"
+    kinds = (np.ones_like(untouched),) if together else (untouched, ~untouched)
     units, unit = fit_units(spec)
     with progress.task(f"Heads of the folds ({spec.name})", folds * units, unit) as advance:
         for number, (_, held_out) in enumerate(splitter.split(originals, y, groups)):
             unseen = np.isin(data.groups, groups[held_out])
             rows = np.flatnonzero(~unseen & fitted_rows(run, data))
-            floor = run.record.accuracy_floor
+            floor = run.record.criterion.stopping_floor
             head = fit_head(spec, data, rows, advance, accuracy_floor=floor)
-            # As `out_of_fold` does: last digits depend on how many rows a head is given.
-            whole = np.ones(len(data.y), bool)
-            for kind in (whole,) if run.record.tta else (data.copy == 0, data.copy > 0):
+            for kind in kinds:
                 if (unseen & kind).any():
                     part = np.flatnonzero(unseen & kind)
                     scores[part] = row_scores(head, data, part)

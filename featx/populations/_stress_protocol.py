@@ -106,8 +106,10 @@ def stress_protocol(
     gone = _gone(folder)
     # Weights that aren't there are told before the heads are trained.
     backbone = run.backbone(weights) if chosen and not gone else None
-    training = load_training_data(cache, run.record.head, use_copies=True, progress=shown)
-    training = replace(training, use_copies=run.record.copies > 0)
+    used = run.record.copies > 0
+    training = load_training_data(
+        cache, run.record.head, use_copies=used, score_copies=True, progress=shown
+    )
     if gone:
         _require_copies(training, gone)
         shown.note(f"{_sentence(gone)} Only stored copies are scored.")
@@ -118,7 +120,7 @@ def stress_protocol(
         run.record.created,
         run.record.head,
         run.record.threshold,
-        run.record.accuracy_floor,
+        run.record.criterion,
         run.record.classes,
         (),
         remarks=(f"{_sentence(gone)} Only stored copies were scored.",) if gone else (),

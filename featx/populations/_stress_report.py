@@ -18,6 +18,7 @@ from featx.heads import HeadSpec
 from featx.plots import stress_curves
 from featx.populations._conflict_images import ConflictResult
 from featx.populations._disturbances import DISTURBANCES
+from featx.thresholds import Criterion
 from featx_cache._text import plural
 
 UNTOUCHED, ALL_UNTOUCHED, STORED = "untouched", "all untouched", "stored copies"
@@ -74,8 +75,10 @@ class StressReport:
     ----------
     run, created
         Directory of the run, and when it was fitted.
-    head, threshold, accuracy_floor
-        Head that was trained on each fold, and the operating point of the run.
+    head
+        Head that was trained on each fold.
+    threshold, criterion
+        Operating point of the run, and the criterion that chose it.
     classes
         Names of the negative and the positive class.
     results
@@ -100,7 +103,7 @@ class StressReport:
     created: str
     head: HeadSpec
     threshold: float
-    accuracy_floor: float
+    criterion: Criterion
     classes: tuple[str, str]
     results: tuple[StressResult, ...]
     conflict: ConflictResult | None = None
@@ -135,14 +138,15 @@ class StressReport:
         if names:
             units = "; ".join(f"{name}, {DISTURBANCES[name].unit}" for name in names)
             yield f"Strengths: {units}."
-        floor = f"{self.accuracy_floor:g}"
         if self.disturbed:
-            worst, total = self.worst, len(self.disturbed)
-            below = sum(one.metrics.accuracy < self.accuracy_floor for one in self.disturbed)
-            kept = f"Accuracy is below the floor of {floor} in {below} of {total} rows."
+            worst, floors = self.worst, self.criterion.floors
+            for name, floor in floors.items():
+                below = sum(getattr(one.metrics, name) < floor for one in self.disturbed)
+                kept = f"below the floor of {floor:g} in {below} of {len(self.disturbed)} rows"
+                always = f"at the floor of {floor:g} or above in all rows"
+                yield f"{name.capitalize()} is {kept if below else always}."
             yield (
-                (kept if below else f"Accuracy stays at the floor of {floor} or above.")
-                + f" ROC AUC is lowest under {_named(worst)}: {worst.metrics.roc_auc:.4f}, with "
+                f"ROC AUC is lowest under {_named(worst)}: {worst.metrics.roc_auc:.4f}, with "
                 f"recall {worst.metrics.recall:.4f} and accuracy {worst.metrics.accuracy:.4f}."
             )
         if self.conflict is not None:
@@ -173,7 +177,7 @@ class StressReport:
             "created": self.created,
             "head": self.head.model_dump(mode="json"),
             "threshold": self.threshold,
-            "accuracy_floor": self.accuracy_floor,
+            "criterion": self.criterion.model_dump(mode="json"),
             "classes": list(self.classes),
             "results": [result.as_dict() for result in self.results],
             "conflict": None if self.conflict is None else self.conflict.as_dict(),
@@ -183,7 +187,7 @@ class StressReport:
 
     def plot(self) -> Figure:
         """Draw ROC AUC, recall and accuracy over the strengths. A notebook shows the figure."""
-        return stress_curves(self.to_frame(), accuracy_floor=self.accuracy_floor)
+        return stress_curves(self.to_frame(), accuracy_floor=self.criterion.accuracy_floor)
 
     def __repr__(self) -> str:
         worst, first = self.worst, self.results[0].metrics

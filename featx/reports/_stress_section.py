@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from featx._arguments import wrong_type
-from featx._scores import Scores
 from featx.errors import FeatxError, InputError
 from featx.evaluation import evaluate_scores
 from featx.plots import stress_curves
@@ -23,11 +22,8 @@ from featx.reports._pictures import svg_picture
 from featx.reports._report_data import Missing, ReportData, RunData
 from featx.reports._wording import DisplayNames, metric_name, number, with_interval
 from featx.runs import FittedRun
-from featx.runs._fitted import _scores_in
+from featx.runs._record import OOF_COPIES_NAME
 from featx_cache._text import printable
-
-COPIES_NAME = "oof_copies.csv"
-"""File of a run with the out-of-fold scores of augmented copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +127,14 @@ def stress_section(
 
 def _of_copies(run: RunData, missing: list[Missing]) -> list[Block]:
     """Measure the out-of-fold scores of the augmented copies that the cache has."""
-    record = run.record
-    if COPIES_NAME not in record.files:
+    if OOF_COPIES_NAME not in run.record.files:
         return []
     try:
-        table = run.run.read(COPIES_NAME, lambda path: _scores_in(path, record.classes))
+        known = run.run.copies_scores
     except FeatxError as error:
         missing.append(Missing(f"augmented copies of {run.name}", str(error)))
         return []
-    scores = run.run.recalibrated(table["score"].to_numpy(np.float64))
-    known = Scores.from_table(table.assign(score=scores), record.classes, "copies")
-    metrics = evaluate_scores(known, record.threshold, seed=record.seed)
+    metrics = evaluate_scores(known, run.record.threshold, seed=run.record.seed)
     row = (f"{metrics.images:,}", *(with_interval(metrics, name) for name in SHOWN))
     columns = ("copies", *map(metric_name, SHOWN))
     return [Table(columns, (row,), f"{run.name}: augmented copies, out of fold.", frozenset())]
@@ -160,7 +153,9 @@ def _of_test(run: RunData, test: StressTable, names: DisplayNames) -> list[Block
     ]
     columns = ("images", "strength", "number", *map(metric_name, SHOWN))
     caption = f"{run.name} under disturbances. In brackets: 95 % intervals by patients."
-    figure = stress_curves(test.table, accuracy_floor=run.record.accuracy_floor, shown=False)
+    figure = stress_curves(
+        test.table, accuracy_floor=run.record.criterion.accuracy_floor, shown=False
+    )
     picture = svg_picture(
         figure.axes[0],
         f"disturbances-{run.key}",

@@ -143,7 +143,7 @@ class TestDisturbedImages:
 
     def test_scores_do_not_depend_on_the_other_images(self, plain: Made, shallow: Backbone) -> None:
         cache = open_cache(plain.cache)
-        data = load_training_data(cache, plain.run.record.head, use_copies=True)
+        data = load_training_data(cache, plain.run.record.head, use_copies=False)
         heads = fit_fold_heads(plain.run, cache, data, SILENT)
         table = data.table.assign(
             file=[plain.data / path for path in data.table["path"]], fold=heads.fold
@@ -232,7 +232,7 @@ class TestConflictImages:
         self, plain: Made, change: Callable[[Any], Any], remark: str
     ) -> None:
         cache = open_cache(plain.cache)
-        data = load_training_data(cache, plain.run.record.head, use_copies=True)
+        data = load_training_data(cache, plain.run.record.head, use_copies=False)
         truth = data.y == 1
         found = evaluate_conflict(plain.run, data, change(truth), 1.0 * truth, SILENT)
         assert isinstance(found, str)
