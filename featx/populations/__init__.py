@@ -1,17 +1,22 @@
 """A run moves to another population: calibrated there, corrected for it, or tried across seams."""
 
 from featx.populations._calibrate import CalibrationReport, calibrate
+from featx.populations._estimate_performance import PerformanceEstimate, estimate_performance
 from featx.populations._label_shift import LabelShiftReport, calibrate_unlabelled
 from featx.populations._shift_protocol import ProtocolReport, shift_protocol
+from featx.populations._suggest_labels import suggest_labels
 from featx.populations._unlabelled_images import UnlabelledImages, score_unlabelled
 
 __all__ = [
     "CalibrationReport",
     "LabelShiftReport",
+    "PerformanceEstimate",
     "ProtocolReport",
     "UnlabelledImages",
     "calibrate",
     "calibrate_unlabelled",
+    "estimate_performance",
     "score_unlabelled",
     "shift_protocol",
+    "suggest_labels",
 ]
