@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,10 +36,18 @@ CalibrationOption = Annotated[
     ),
 ]
 UseCopiesOption = Annotated[
-    bool | None,
+    bool,
     typer.Option(
-        help="Train on augmented copies too, if the cache has some. Default: keras does, the "
-        "others don't.",
+        help="Train on augmented copies too, if the cache has some. An image counts once, however "
+        "many copies it has.",
+    ),
+]
+ChooseOnOption = Annotated[
+    Literal["untouched", "copies", "both"] | None,
+    typer.Option(
+        help="Out-of-fold scores that the threshold is chosen on: of untouched images, of their "
+        "copies, which are disturbed as images are at other hospitals, or of both. Default: both "
+        "if the head is trained on copies, else untouched.",
         show_default=False,
     ),
 ]

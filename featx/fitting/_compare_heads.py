@@ -24,6 +24,8 @@ from featx.runs._record import RECORD_NAME, RunRecord, read_record
 from featx.thresholds import check_accuracy_floor
 from featx.thresholds._choose import ACCURACY_FLOOR
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data
+from featx.training._copies import CopiesChoice, copies_choice
+from featx.training._data import ChooseOn
 from featx.training._scoring import FOLDS
 from featx_cache import Cache
 from featx_cache._text import plural, printable
@@ -92,7 +94,8 @@ def fit_heads(  # noqa: PLR0913
     *,
     accuracy_floor: float = ACCURACY_FLOOR,
     folds: int = FOLDS,
-    use_copies: bool | None = None,
+    use_copies: bool = True,
+    choose_on: ChooseOn | None = None,
     tta: bool = False,
     resume: bool = False,
     force: bool = False,
@@ -104,7 +107,7 @@ def fit_heads(  # noqa: PLR0913
 
     Parameters
     ----------
-    cache, accuracy_floor, folds, use_copies, tta, force, progress
+    cache, accuracy_floor, folds, use_copies, choose_on, tta, force, progress
         See `featx.fit`.
     heads
         Heads with different names and the same seed.
@@ -144,18 +147,25 @@ def fit_heads(  # noqa: PLR0913
     _require_replaceable(folder / COMPARISON_NAME, force or resume)
     rows: list[dict[str, Any]] = []
     failures: list[NoFeasibleThresholdError] = []
-    data = _SharedData(cache, tta, shown)
+    choice = copies_choice(cache, use_copies=use_copies, choose_on=choose_on, tta=tta)
+    data = _SharedData(cache, choice, shown)
     with lock(folder / COMPARISON_NAME, wait=LOCK_WAIT_SECONDS):
         for spec in sorted(specs, key=_data_kind):
             settings = FitSettings(
-                spec, folder / spec.name, accuracy_floor, folds, tta, resume, force
+                spec,
+                folder / spec.name,
+                accuracy_floor,
+                folds,
+                choice.choose_on,
+                tta,
+                resume,
+                force,
             )
             if resume and (settings.run / RECORD_NAME).is_file():
                 rows.append(_row(_same_run(settings, cache)))
                 continue
-            copies = spec.uses_copies_by_default if use_copies is None else use_copies
             try:
-                run = fit_on(data.of(spec, copies), cache, settings, shown)
+                run = fit_on(data.of(spec), cache, settings, shown)
             except NoFeasibleThresholdError as error:
                 shown.note(f"{spec.name}: {error}")
                 reached = {"roc_auc": error.roc_auc, "best_accuracy": error.best_accuracy}
@@ -175,18 +185,22 @@ def fit_heads(  # noqa: PLR0913
 class _SharedData:
     """Training data that consecutive heads share. Memory holds one at a time."""
 
-    def __init__(self, cache: Cache, tta: bool, progress: Progress) -> None:
-        self._cache, self._tta, self._progress = cache, tta, progress
+    def __init__(self, cache: Cache, copies: CopiesChoice, progress: Progress) -> None:
+        self._cache, self._copies, self._progress = cache, copies, progress
         self._kind: Any = None
         self._data: TrainingData | None = None
 
-    def of(self, spec: HeadSpec, copies: bool) -> TrainingData:
+    def of(self, spec: HeadSpec) -> TrainingData:
         """Return what a head is fitted on."""
-        kind = (_data_kind(spec), copies)
+        kind = _data_kind(spec)
         if self._data is None or self._kind != kind:
             self._data = None  # before the next is read
             self._data = load_training_data(
-                self._cache, spec, use_copies=copies, tta=self._tta, progress=self._progress
+                self._cache,
+                spec,
+                use_copies=self._copies.use_copies,
+                score_copies=self._copies.score_copies,
+                progress=self._progress,
             )
             self._kind = kind
         return self._data
@@ -219,6 +233,7 @@ def _same_run(settings: FitSettings, cache: Cache) -> RunRecord:
     if (
         record.head != settings.head
         or record.accuracy_floor != settings.accuracy_floor
+        or record.choose_on != settings.choose_on
         or record.folds != _possible_folds(cache, settings.folds)
     ):
         raise InputError(

@@ -11,9 +11,7 @@ from sklearn.base import BaseEstimator
 
 from featx._arguments import cache_of, require_whole
 from featx._progress import Progress, progress_of
-from featx._scores import Scores
 from featx.errors import InputError
-from featx.evaluation import evaluate_scores
 from featx.extraction._spec import spec_of
 from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
 from featx.heads import HeadSpec, head_spec
@@ -24,6 +22,8 @@ from featx.runs._unfinished import describe_training, unfinished
 from featx.thresholds import check_accuracy_floor, choose_threshold, write_study
 from featx.thresholds._choose import ACCURACY_FLOOR
 from featx.training import TrainingData, load_training_data, out_of_fold
+from featx.training._copies import copies_choice
+from featx.training._data import ChooseOn
 from featx.training._scoring import FOLDS
 from featx.tuning._spec import JOURNAL_NAME
 from featx_cache import Cache
@@ -37,7 +37,8 @@ def fit(  # noqa: PLR0913
     *,
     accuracy_floor: float = ACCURACY_FLOOR,
     folds: int = FOLDS,
-    use_copies: bool | None = None,
+    use_copies: bool = True,
+    choose_on: ChooseOn | None = None,
     tta: bool = False,
     resume: bool = False,
     force: bool = False,
@@ -63,8 +64,12 @@ def fit(  # noqa: PLR0913
     folds
         Number of folds, at least 2. There are fewer if a class has fewer patients.
     use_copies
-        Whether the head is fitted on augmented copies too, if the cache has some. None means
-        ``keras`` only: copies helped it, and cost the others AUC (see ``docs/results.md``).
+        Whether the head is fitted on augmented copies too, if the cache has some. An image counts
+        once, however many copies it has.
+    choose_on
+        Out-of-fold scores that the threshold is chosen on: of ``untouched`` images, of their
+        ``copies``, which are disturbed as images are elsewhere, or of ``both``. None is ``both`` if
+        the head is fitted on copies (see ``docs/results.md``), else ``untouched``.
     tta
         Whether each score is the mean over the image and its copies (test-time augmentation), here
         and wherever the run is used. Otherwise scores are those of the untouched images.
@@ -105,11 +110,13 @@ def fit(  # noqa: PLR0913
     >>> featx.fit(cache, forest, "runs/forest", trusted=[tree])  # doctest: +SKIP
     """
     cache = cache_of(cache)
+    choice = copies_choice(cache, use_copies=use_copies, choose_on=choose_on, tta=tta)
     settings = FitSettings(
         head=head_spec(head, trusted=trusted),
         run=Path(run),
         accuracy_floor=accuracy_floor,
         folds=folds,
+        choose_on=choice.choose_on,
         tta=tta,
         resume=resume,
         force=force,
@@ -119,9 +126,13 @@ def fit(  # noqa: PLR0913
     require_free(settings.run, force)
     spec_of(cache)  # a cache that no run can describe is refused before the work
     shown = progress_of(progress)
-    if use_copies is None:
-        use_copies = settings.head.uses_copies_by_default
-    data = load_training_data(cache, settings.head, use_copies=use_copies, tta=tta, progress=shown)
+    data = load_training_data(
+        cache,
+        settings.head,
+        use_copies=choice.use_copies,
+        score_copies=choice.score_copies,
+        progress=shown,
+    )
     return fit_on(data, cache, settings, shown)
 
 
@@ -143,7 +154,7 @@ def fit_on(
     spec, started = settings.head, time.perf_counter()
     _note_components(spec, data, progress)
     with _training_state(data, cache, settings, progress) as state:
-        scores, folds, history = out_of_fold(
+        found = out_of_fold(
             spec,
             data,
             seed=spec.seed,
@@ -153,18 +164,16 @@ def fit_on(
             work_folder=state,
             progress=progress,
         )
-        known = Scores.from_table(scores, cache.classes, "out of fold")
+        known = found.chosen_on(settings.choose_on, cache.classes)
         point = choose_threshold(known, accuracy_floor=settings.accuracy_floor)
-        metrics = evaluate_scores(known, point.threshold, seed=spec.seed)
         chosen = ChosenPoint(
-            metrics=metrics,
-            scores=scores,
-            folds=folds,
-            history=history,
+            threshold=point.threshold,
+            found=found,
             search=SearchRecord(method="optuna", trials=point.trials, snapped_to_sweep=False),
             seconds=time.perf_counter() - started,
             write_study=lambda folder: write_study(point, folder / JOURNAL_NAME),
         )
+        history = found.history
         head = fit_final_head(data, settings, history, state=state, progress=progress)
         for outcome in history.outcomes:
             progress.note(outcome)

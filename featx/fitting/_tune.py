@@ -185,10 +185,11 @@ class _BestTrialRun:
         state = None
         if best.spec.trains_in_epochs:
             state = search.location.folder / f"training-{best.spec.fingerprint[:12]}"
+        choose_on = search.scorer.copies.choose_on
         settings = FitSettings(
-            best.spec, self.target, spec.accuracy_floor, folds=FOLDS, force=self.force
+            best.spec, self.target, spec.accuracy_floor, FOLDS, choose_on, force=self.force
         )
-        table, folds, history = out_of_fold(
+        found = out_of_fold(
             best.spec,
             data.searched,
             seed=spec.seed + 1,
@@ -197,10 +198,12 @@ class _BestTrialRun:
             progress=self.progress,
         )
         seconds = time.perf_counter() - started
-        scores = Scores.from_table(table, self.cache.classes, "out of fold")
+        scores = found.chosen_on(choose_on, self.cache.classes)
         metrics = evaluate_scores(scores, best.threshold, seed=spec.seed)
         tuning = self._tuning(metrics)
-        head = fit_final_head(data.searched, settings, history, state=state, progress=self.progress)
+        head = fit_final_head(
+            data.searched, settings, found.history, state=state, progress=self.progress
+        )
         promise = None
         if data.set_aside is not None:
             promise = self._promise(head.classifier, data.set_aside, scores)
@@ -208,10 +211,8 @@ class _BestTrialRun:
         self._illustrate(metrics)
         trials = self.found.trials
         point = ChosenPoint(
-            metrics=metrics,
-            scores=table,
-            folds=folds,
-            history=history,
+            threshold=metrics.threshold,
+            found=found,
             search=SearchRecord(
                 method="optuna",
                 trials=trials["complete"] + trials["pruned"],
@@ -248,7 +249,8 @@ class _BestTrialRun:
 
     def _promise(self, head: Head, set_aside: TrainingData, known: Scores) -> Promise:
         """Calibrate a promise on patients whom neither the search nor the head has seen."""
-        rows, spec = set_aside.originals, self.found.search.spec
+        search = self.found.search
+        rows, spec = set_aside.chosen_on(search.scorer.copies.choose_on), search.spec
         assert spec.guarantee is not None
         return promise_threshold(
             Scores.from_arrays(

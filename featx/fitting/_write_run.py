@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from featx._progress import SILENT, Progress
 from featx._scores import Scores
 from featx.backbones._parts import Shape, main_part
 from featx.backbones._standardization import STANDARDIZATION_NAME, load_standardization
-from featx.evaluation import Metrics, Reference
+from featx.evaluation import Reference, evaluate_scores
 from featx.extraction._spec import parts_of, spec_of
 from featx.heads import HeadSpec, head_file, save_head
 from featx.heads._building import with_parts
@@ -29,6 +28,7 @@ from featx.runs._record import (
     CURVES_NAME,
     HISTORY_NAME,
     LOG_NAME,
+    OOF_COPIES_NAME,
     OOF_NAME,
     REFERENCE_NAME,
     STUDY_NAME,
@@ -49,10 +49,12 @@ from featx.thresholds import uncertain_range
 from featx.training import (
     FITTED_SPLITS,
     History,
+    OutOfFold,
     TrainingData,
     fit_head,
     fit_units,
 )
+from featx.training._data import ChooseOn
 from featx_cache import Cache
 from featx_cache._spreadsheets import to_csv
 
@@ -67,6 +69,7 @@ class FitSettings:
     run: Path
     accuracy_floor: float
     folds: int
+    choose_on: ChooseOn = "untouched"
     tta: bool = False
     resume: bool = False
     force: bool = False
@@ -86,7 +89,7 @@ class ChosenPoint:
 
     Attributes
     ----------
-    scores, folds, history
+    found
         Result of `featx.training.out_of_fold`, which took `seconds`.
     write_study
         Function that writes the Optuna study into a folder, which isn't there yet.
@@ -94,10 +97,8 @@ class ChosenPoint:
         SHA-256 of images that the threshold was chosen on, besides those that are fitted on.
     """
 
-    metrics: Metrics
-    scores: pd.DataFrame
-    folds: int
-    history: History
+    threshold: float
+    found: OutOfFold
     search: SearchRecord
     seconds: float
     write_study: Callable[[Path], object]
@@ -153,11 +154,13 @@ class RunWriter:
             if record.extraction.backbone.standardization is not None:
                 file = Path(record.cache) / STANDARDIZATION_NAME
                 load_standardization(file).save(folder / STANDARDIZATION_NAME)
-            to_csv(point.scores, folder / OOF_NAME, errors="surrogateescape")
+            to_csv(point.found.scores, folder / OOF_NAME, errors="surrogateescape")
+            if len(point.found.copies):
+                to_csv(point.found.copies, folder / OOF_COPIES_NAME, errors="surrogateescape")
             originals = self.data.table.iloc[self.data.originals]
             hashes = [*originals["sha256"], *point.images]
             (folder / TRAINING_NAME).write_text("\n".join(hashes) + "\n")
-            if len(history := point.history.table):
+            if len(history := point.found.history.table):
                 history.to_csv(folder / HISTORY_NAME, index=False)
                 save_learning_curves(
                     history, folder / CURVES_NAME, f"Training of {settings.run.name}"
@@ -165,14 +168,21 @@ class RunWriter:
             if self.state is not None:
                 _copy_tensorboard(self.state, folder / TENSORBOARD_NAME)
             point.write_study(folder / STUDY_NAME)
-            (folder / LOG_NAME).write_text(_log(record, point.history))
+            (folder / LOG_NAME).write_text(_log(record, point.found.history))
             self._write_reference(folder / REFERENCE_NAME, parts)
             write_record(folder, record)
         return FittedRun(settings.run, settings.head.trusted)
 
     def _record(self, head: FinalHead, point: ChosenPoint) -> RunRecord:
-        settings, cache, metrics = self.settings, self.cache, point.metrics
-        extraction = spec_of(cache)
+        settings, cache, found = self.settings, self.cache, point.found
+        extraction, seed = spec_of(cache), settings.head.seed
+        chosen = found.chosen_on(settings.choose_on, cache.classes)
+        untouched = Scores.from_table(found.scores, cache.classes, "out of fold")
+        metrics = evaluate_scores(untouched, point.threshold, seed=seed)
+        copies = None
+        if len(found.copies):
+            disturbed = found.chosen_on("copies", cache.classes)
+            copies = evaluate_scores(disturbed, point.threshold, seed=seed)
         return RunRecord(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             threshold=metrics.threshold,
@@ -184,22 +194,20 @@ class RunWriter:
             fingerprint=extraction.fingerprint,
             cache=str(cache.path.resolve()),
             weights=cache.weights,
-            seed=settings.head.seed,
+            seed=seed,
             fitted_splits=FITTED_SPLITS,
             images=metrics.images,
             patients=metrics.patients,
-            folds=point.folds,
+            folds=found.folds,
             copies=self.data.copies,
             tta=int(self.data.copy.max()) if settings.tta else 0,
-            metrics=RunMetrics.of(metrics),
+            choose_on=settings.choose_on,
+            metrics=RunMetrics.of(metrics, copies),
             search=point.search,
             tuning=point.tuning,
             promise=point.promise,
             band=uncertain_range(
-                Scores.from_table(point.scores, cache.classes),
-                metrics.threshold,
-                accuracy_floor=settings.accuracy_floor,
-                seed=settings.head.seed,
+                chosen, point.threshold, accuracy_floor=settings.accuracy_floor, seed=seed
             ),
             seconds=SecondsRecord(
                 out_of_fold=round(point.seconds, 3),

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import joblib
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn.utils.validation import has_fit_parameter
 
 from featx.backbones._parts import Shape
 from featx.heads._calibration import CalibratedHead
@@ -108,6 +111,20 @@ def fit_arguments(spec: HeadSpec, **rows: Any) -> dict[str, Any]:
     if spec.keras is not None:
         return rows
     return {"classifier__groups": rows["groups"]} if spec.calibration is not None else {}
+
+
+def weight_argument(head: Head, weights: NDArray[np.float64]) -> dict[str, Any]:
+    """Give the weights of rows to the ``fit`` of a head that takes some.
+
+    A Keras head has no need of them: its epochs draw one copy of an image. Discriminant analysis
+    and nearest neighbors take none, and see all rows alike.
+    """
+    if not isinstance(head, Pipeline) or (weights == 1.0).all():
+        return {}
+    classifier = head.steps[-1][1]
+    weighed = classifier.estimator if isinstance(classifier, CalibratedHead) else classifier
+    known = has_fit_parameter(weighed, "sample_weight")
+    return {"classifier__sample_weight": weights} if known else {}
 
 
 def pooling_of(head: Head) -> SpatialPooling | None:

@@ -99,11 +99,6 @@ class HeadSpec(Spec):
         return self.keras is not None and self.calibration is None
 
     @property
-    def uses_copies_by_default(self) -> bool:
-        """Whether the head trains on augmented copies if the user doesn't say."""
-        return self.keras is not None
-
-    @property
     def stops_by_accuracy_floor(self) -> bool:
         """Whether the accuracy floor changes the fit: the dual stopping rule looks at it."""
         return self.keras is not None and self.keras.stopping == "dual"

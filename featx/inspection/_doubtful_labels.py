@@ -28,7 +28,7 @@ def rank_labels(
 
     spec = HeadSpec.choose("logreg", seed=seed)
     data = load_training_data(cache, spec, use_copies=False, progress=progress)
-    scores, _, _ = out_of_fold(spec, data, seed=seed, progress=progress)
+    scores = out_of_fold(spec, data, seed=seed, progress=progress).scores
     sha256 = data.table["sha256"].iloc[data.originals].to_numpy(object)
     here = manifest.table.drop_duplicates("sha256").set_index("sha256")
     known = np.isin(sha256, here.index.to_numpy(object))

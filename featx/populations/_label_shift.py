@@ -208,7 +208,7 @@ def calibrate_unlabelled(
         images = score_unlabelled(run, images, options, progress=progress)
     table = images.table
     record, seed = run.record, run.record.seed
-    before = run.scores
+    before = run.chosen_scores
     training_prior = float(before.positive.mean())
     try:
         platt = fit_recalibration(before, "sigmoid")

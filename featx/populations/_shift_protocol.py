@@ -242,9 +242,9 @@ def evaluate_seams(
 def _out_of_fold(
     spec: HeadSpec, data: TrainingData, accuracy_floor: float, progress: Progress
 ) -> Scores:
-    scores, _, _ = out_of_fold(
+    scores = out_of_fold(
         spec, data, seed=spec.seed, accuracy_floor=accuracy_floor, progress=progress
-    )
+    ).scores
     originals = data.originals
     return Scores.from_arrays(data.y[originals] == 1, scores["score"], data.groups[originals])
 

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from featx._scores import Scores
 from featx.errors import InputError
@@ -81,20 +83,23 @@ def write_calibrated(
         Whether a run that is there already is replaced.
     """
     recalibration: Recalibration | None = changes["recalibration"]
-    known = run.out_of_fold
-    if run.record.recalibration != recalibration:
-        # Back to the head's own scores, and on by the new map.
-        known = run.head_out_of_fold
-        if recalibration is not None:
-            known = known.assign(score=recalibration.apply(known["score"]))
-    scores = Scores.from_table(known, run.record.classes, "out of fold")
-    metrics = evaluate_scores(scores, changes["threshold"], seed=run.record.seed)
+    measured = {
+        name: evaluate_scores(
+            Scores.from_table(
+                known.assign(score=_mapped(known, recalibration)), run.record.classes, "out of fold"
+            ),
+            changes["threshold"],
+            seed=run.record.seed,
+        )
+        for name, known in (("out_of_fold", run.head_out_of_fold), ("copies", run.head_copies))
+        if len(known)
+    }
     changed = RunRecord.model_validate(
         {
             **run.record.model_dump(),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": versions(),
-            "metrics": {"out_of_fold": metrics.as_dict()},
+            "metrics": {name: metrics.as_dict() for name, metrics in measured.items()},
             **changes,
         }
     )
@@ -108,3 +113,9 @@ def write_calibrated(
         (folder / TRAINING_NAME).write_text("\n".join([*fitted, *hashes]) + "\n")
         to_csv(table, folder / CALIBRATION_NAME, errors="surrogateescape")
         return write_record(folder, changed)
+
+
+def _mapped(known: pd.DataFrame, recalibration: Recalibration | None) -> NDArray[np.float64]:
+    """Return the head's own scores, by the new map."""
+    scores = known["score"].to_numpy(np.float64)
+    return scores if recalibration is None else recalibration.apply(scores)

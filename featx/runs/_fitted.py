@@ -26,8 +26,16 @@ from featx.extraction import ExtractionSpec
 from featx.extraction._spec import embedding_fields
 from featx.heads import Head, load_head
 from featx.runs._files import RunFiles
-from featx.runs._record import OOF_NAME, REFERENCE_NAME, TRAINING_NAME, read_record
+from featx.runs._record import (
+    OOF_COPIES_NAME,
+    OOF_NAME,
+    REFERENCE_NAME,
+    TRAINING_NAME,
+    read_record,
+)
 from featx.thresholds import Recalibration, learn_platt
+from featx.training._data import ChooseOn
+from featx.training._scoring import scores_of
 from featx_cache import Cache, LazyEmbeddings, open_cache
 from featx_cache._spreadsheets import as_path, as_text
 from featx_cache._text import first_line, printable
@@ -130,9 +138,47 @@ class FittedRun:
         return Scores.from_table(self.out_of_fold, self.record.classes, "out of fold")
 
     @cached_property
+    def out_of_fold_copies(self) -> pd.DataFrame:
+        """Scores of augmented copies, by heads that hadn't seen their patients.
+
+        Returns
+        -------
+        DataFrame
+            One row a copy: path, label, group (text), fold, copy, score. Empty if the run has none.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
+        table = self.head_copies
+        return table.assign(score=self.recalibrated(table["score"].to_numpy(np.float64)))
+
+    @cached_property
+    def chosen_scores(self) -> Scores:
+        """Out-of-fold scores that the threshold was chosen on. See `RunRecord.choose_on`."""
+        return self._scores_of(self.record.choose_on)
+
+    @cached_property
+    def copies_scores(self) -> Scores:
+        """Out-of-fold scores of copies. See `out_of_fold_copies`."""
+        return self._scores_of("copies")
+
+    def _scores_of(self, which: ChooseOn) -> Scores:
+        classes = self.record.classes
+        return scores_of(self.out_of_fold, self.out_of_fold_copies, which, classes)
+
+    @cached_property
     def head_out_of_fold(self) -> pd.DataFrame:
         """The head's own out-of-fold scores, before any recalibration. See `out_of_fold`."""
         return self.read(OOF_NAME, lambda path: _scores_in(path, self.record.classes))
+
+    @cached_property
+    def head_copies(self) -> pd.DataFrame:
+        """The head's own scores of copies, before any recalibration. See `out_of_fold_copies`."""
+        if OOF_COPIES_NAME not in self.record.files:
+            return self.head_out_of_fold.iloc[:0].assign(copy=0)
+        return self.read(OOF_COPIES_NAME, lambda path: _scores_in(path, self.record.classes))
 
     @cached_property
     def reference(self) -> Reference:
@@ -372,12 +418,15 @@ class FittedRun:
         return metrics_html(shown, notes, title=f"{record.head.name}, out of fold ({self.path})")
 
 
+_TEXT = ("path", "label", "group")
+
+
 def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
     """Read out-of-fold scores. See `FittedRun.out_of_fold`."""
     try:
         table = pd.read_csv(
             path,
-            dtype={"path": object, "label": object, "group": object, "fold": int, "score": object},
+            dtype={**dict.fromkeys(_TEXT, object), "fold": int, "copy": int, "score": object},
             keep_default_na=False,
             encoding_errors="surrogateescape",
         )

@@ -36,6 +36,7 @@ from featx_cache._text import printable
 SCHEMA: Literal[3] = 3
 RECORD_NAME = "run.json"
 OOF_NAME = "oof.csv"
+OOF_COPIES_NAME = "oof_copies.csv"
 TRAINING_NAME = "training.txt"
 REFERENCE_NAME = "reference.h5"
 CALIBRATION_NAME = "calibration.csv"
@@ -69,6 +70,9 @@ class RunRecord(BaseModel):
         Data that the run was fitted on. `copies` counts the augmented copies of a training image.
     tta
         Number of copies that each score is averaged over, besides the untouched image.
+    choose_on
+        Out-of-fold scores that the threshold was chosen on: of ``untouched`` images, of their
+        ``copies``, or of ``both``.
     metrics
         Metrics on the out-of-fold scores.
     search
@@ -120,6 +124,7 @@ class RunRecord(BaseModel):
     folds: int
     copies: int
     tta: int = Field(0, ge=0)
+    choose_on: Literal["untouched", "copies", "both"] = "untouched"
     metrics: RunMetrics
     search: SearchRecord
     tuning: TuningRecord | None = None

@@ -79,9 +79,13 @@ class MetricsRecord(RecordPart):
 
 
 class RunMetrics(RecordPart):
-    """Metrics of a run, on the out-of-fold scores that its threshold was chosen on."""
+    """Metrics of a run at its threshold, on out-of-fold scores of the images and of their copies.
+
+    `copies` is None if the run has no scores of copies.
+    """
 
     out_of_fold: MetricsRecord
+    copies: MetricsRecord | None = None
 
     @field_validator("out_of_fold")
     @classmethod
@@ -91,9 +95,12 @@ class RunMetrics(RecordPart):
         return metrics
 
     @classmethod
-    def of(cls, metrics: Metrics) -> RunMetrics:
+    def of(cls, metrics: Metrics, copies: Metrics | None = None) -> RunMetrics:
         """Take what was measured."""
-        return cls.model_validate({"out_of_fold": metrics.as_dict()})
+        measured = {"out_of_fold": metrics.as_dict()}
+        return cls.model_validate(
+            measured if copies is None else measured | {"copies": copies.as_dict()}
+        )
 
 
 class SearchRecord(RecordPart):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from featx_cache._embeddings import all_finite
 from featx_cache._text import plural
 
 FITTED_SPLITS = ("train", "val")
+
+ChooseOn = Literal["untouched", "copies", "both"]
+"""Scores that a threshold is chosen on: those of untouched images, of their copies, or of both."""
 
 EMBEDDINGS_FACTOR, POOLED_FACTOR = 2.5, 4.0
 """Memory that a fit takes, as multiples of its embeddings or pooled vectors: a fold, its scaled
@@ -85,6 +88,11 @@ class TrainingData:
         """Rows of untouched images."""
         return np.flatnonzero(self.copy == 0)
 
+    def chosen_on(self, which: ChooseOn) -> NDArray[np.intp]:
+        """Rows that a threshold is chosen on."""
+        wanted = {"untouched": self.copy == 0, "copies": self.copy > 0, "both": self.copy >= 0}
+        return np.flatnonzero(wanted[which])
+
     @property
     def fitted(self) -> NDArray[np.bool_]:
         """Rows that a head may be fitted on."""
@@ -94,6 +102,11 @@ class TrainingData:
     def copies(self) -> int:
         """Largest number of augmented copies of an image that are fitted on."""
         return int(self.copy[self.fitted].max())
+
+    def weights(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Weights with which each image counts once, however many of its copies are in `rows`."""
+        image = self.image[rows]
+        return 1.0 / np.bincount(image)[image]
 
     @property
     def groups(self) -> NDArray[Any]:
@@ -117,7 +130,7 @@ def load_training_data(
     spec: HeadSpec,
     *,
     use_copies: bool,
-    tta: bool = False,
+    score_copies: bool = False,
     progress: Progress = SILENT,
 ) -> TrainingData:
     """Read the train and val rows of a cache, pooled while reading if the head pools.
@@ -132,16 +145,16 @@ def load_training_data(
         Head that they are for.
     use_copies
         Whether copies are fitted on.
-    tta
-        Whether scores are averaged over copies. Copies are then read, too.
+    score_copies
+        Whether copies are scored. They are then read, too.
     progress
         Progress that is shown.
 
     Raises
     ------
     InputError
-        If a class is missing from train and val, embeddings are not finite, pooled vectors don't
-        fit in memory, or `tta` is given and images have no copies.
+        If a class is missing from train and val, embeddings are not finite, or pooled vectors
+        don't fit in memory.
 
     Examples
     --------
@@ -151,7 +164,7 @@ def load_training_data(
     >>> load_training_data(cache, spec, use_copies=False).X.shape  # doctest: +SKIP
     (5232, 5120)
     """
-    rows = cache.row_numbers(splits=FITTED_SPLITS, copies=use_copies or tta)
+    rows = cache.row_numbers(splits=FITTED_SPLITS, copies=use_copies or score_copies)
     table = cache.table(rows)
     # Byte-identical images under two names would be learned in one fold and held out in another.
     table = table.assign(group=merged_groups(table["group"], table["sha256"]))
@@ -162,8 +175,6 @@ def load_training_data(
             "A head needs both classes.",
         )
     image = cache.rows["image"].to_numpy()[rows]
-    if tta:
-        require_copies(cache, rows)
     lazy = LazyEmbeddings(cache, rows)
     X: NDArray[Any] | LazyEmbeddings
     parts = tuple(part.shape for part in parts_of(cache))

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from featx._progress import SILENT, Advance, Progress
+from featx._scores import Scores
 from featx.errors import InputError
 from featx.heads import Head, HeadSpec, KerasHead, PatientFolds, build
-from featx.heads._building import fit_arguments
+from featx.heads._building import fit_arguments, weight_argument
 from featx.heads._settings import CUSTOM
 from featx.heads._storage import readable_content
-from featx.training._data import TrainingData
+from featx.training._data import ChooseOn, TrainingData
 from featx.training._history import History
 from featx_cache._text import first_line
 
@@ -42,19 +43,36 @@ class OutOfFold(NamedTuple):
         Number of folds: as many as were asked for, or as the rarer class has patients.
     history
         Epochs of each fold's training, if the head trains in epochs.
+    copies : DataFrame
+        One line a copy: path, label, group, fold, copy, score. Empty if there are none.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from featx.training import History
-    >>> found = OutOfFold(pd.DataFrame({"fold": [0, 1], "score": [0.2, 0.9]}), 2, History())
-    >>> found.scores["score"].round().tolist()
-    [0.0, 1.0]
+    >>> table = pd.DataFrame({"label": [0, 1], "group": [7, 8], "score": [0.2, 0.9]})
+    >>> found = OutOfFold(table, 2, History(), table.assign(score=[0.4, 0.6]))
+    >>> found.chosen_on("both", (0, 1)).score.tolist()
+    [0.2, 0.9, 0.4, 0.6]
     """
 
     scores: pd.DataFrame
     folds: int
     history: History
+    copies: pd.DataFrame
+
+    def chosen_on(self, which: ChooseOn, classes: tuple[str, str]) -> Scores:
+        """Return the scores that a threshold is chosen on."""
+        return scores_of(self.scores, self.copies, which, classes)
+
+
+def scores_of(
+    untouched: pd.DataFrame, copies: pd.DataFrame, which: ChooseOn, classes: tuple[str, str]
+) -> Scores:
+    """Take the scores of untouched images, of their copies, or of both."""
+    tables = {"untouched": [untouched], "copies": [copies], "both": [untouched, copies]}
+    origin = {"untouched": "", "copies": ", copies", "both": ", with copies"}[which]
+    return Scores.from_table(pd.concat(tables[which]), classes, f"out of fold{origin}")
 
 
 def fit_head(
@@ -110,21 +128,22 @@ def fit_head(
     head = build(spec, accuracy_floor=accuracy_floor, parts=data.parts)
     y = data.y[rows]
     known = {"groups": data.groups[rows], "images": data.image[rows], "copies": data.copy[rows]}
+    arguments = fit_arguments(spec, **known) | weight_argument(head, data.weights(rows))
     try:
         if isinstance(head, KerasHead):
             fitted: Head = head.fit(
                 data.rows(rows),
                 y,
-                **known,
+                **arguments,
                 on_epoch=lambda _: advance(1),
                 work_folder=work_folder,
                 callbacks=callbacks,
             )
             return fitted
         if spec.baseline is not None and spec.baseline.components is not None:
-            head = _fit_reduced(spec, head, data, rows, known)
+            head = _fit_reduced(spec, head, data, rows, arguments)
         else:
-            head.fit(data.rows(rows), y, **fit_arguments(spec, **known))
+            head.fit(data.rows(rows), y, **arguments)
     except ValueError as error:
         raise InputError(
             f"the {spec.name} head can't be fitted: {first_line(error)}",
@@ -139,7 +158,7 @@ def _fit_reduced(
     head: Any,
     data: TrainingData,
     rows: NDArray[np.intp],
-    known: dict[str, NDArray[Any]],
+    arguments: dict[str, NDArray[Any]],
 ) -> Head:
     """Fit a pipeline whose first steps another head may have fitted on the same rows.
 
@@ -152,11 +171,8 @@ def _fit_reduced(
         preparation = Pipeline(first)
         data.reduced[key] = (preparation, preparation.fit_transform(data.rows(rows)))
     preparation, features = data.reduced[key]
-    arguments = {
-        argument.removeprefix(f"{name}__"): value
-        for argument, value in fit_arguments(spec, **known).items()
-    }
-    classifier.fit(features, data.y[rows], **arguments)
+    own = {argument.removeprefix(f"{name}__"): given for argument, given in arguments.items()}
+    classifier.fit(features, data.y[rows], **own)
     fitted: Head = Pipeline([*preparation.steps, (name, classifier)])
     return fitted
 
@@ -180,7 +196,7 @@ def out_of_fold(  # noqa: PLR0913
     after_epoch: EpochCallback | None = None,
     progress: Progress = SILENT,
 ) -> OutOfFold:
-    """Score every untouched image by a head fitted on the other patients.
+    """Score every image, and its copies, by a head fitted on the other patients.
 
     Parameters
     ----------
@@ -193,7 +209,8 @@ def out_of_fold(  # noqa: PLR0913
     folds
         Number of folds, at most.
     tta
-        Whether each score is averaged over the image's copies.
+        Whether each score is averaged over the image's copies. They have no scores of their own
+        then.
     accuracy_floor, work_folder
         See `fit_head`.
     after_epoch
@@ -228,7 +245,8 @@ def out_of_fold(  # noqa: PLR0913
             "a class has images of one patient only, so no patient can be held out",
             "Add images of more patients, or check `group_regex`.",
         )
-    fold_of, scores = np.empty(len(originals), np.int64), np.empty(len(originals))
+    scored = originals if tta else np.arange(len(data.y))
+    fold_of, scores = np.empty(len(data.y), np.int64), np.empty(len(data.y))
     history = History()
     units, unit = fit_units(spec)
     with progress.task(f"Out-of-fold scores ({spec.name})", folds * units, unit) as advance:
@@ -248,10 +266,15 @@ def out_of_fold(  # noqa: PLR0913
             if fold == 0 and spec.name == CUSTOM:  # not only after all folds
                 readable_content(head, spec.trusted)
             history.add(f"fold {fold + 1}", head)
-            scores[held_out] = _score(head, data, originals[held_out], tta)
-            fold_of[held_out] = fold
-    table = data.table.iloc[originals][["path", "label", "group"]].reset_index(drop=True)
-    return OutOfFold(table.assign(fold=fold_of, score=scores), folds, history)
+            rows = scored[np.isin(data.image[scored], data.image[originals[held_out]])]
+            scores[rows] = _score(head, data, rows, tta)
+            fold_of[rows] = fold
+    table = data.table[["path", "label", "group"]].assign(
+        fold=fold_of, copy=data.copy, score=scores
+    )
+    untouched = table.iloc[originals].drop(columns="copy").reset_index(drop=True)
+    copies = table.iloc[np.setdiff1d(scored, originals)].reset_index(drop=True)
+    return OutOfFold(untouched, folds, history, copies)
 
 
 def _callbacks(
@@ -272,14 +295,14 @@ def _callbacks(
 
 
 def _score(
-    head: Head, data: TrainingData, originals: NDArray[np.intp], tta: bool
+    head: Head, data: TrainingData, wanted: NDArray[np.intp], tta: bool
 ) -> NDArray[np.float64]:
-    """Score untouched images, or average the scores of each image and its copies."""
+    """Score rows, or average the scores of each image and its copies."""
     if not tta:
-        return np.asarray(head.predict_proba(data.rows(originals))[:, 1], np.float64)
-    rows = np.flatnonzero(np.isin(data.image, data.image[originals]))
+        return np.asarray(head.predict_proba(data.rows(wanted))[:, 1], np.float64)
+    rows = np.flatnonzero(np.isin(data.image, data.image[wanted]))
     return mean_by_image(
-        head.predict_proba(data.rows(rows))[:, 1], data.image[rows], data.image[originals]
+        head.predict_proba(data.rows(rows))[:, 1], data.image[rows], data.image[wanted]
     )
 
 

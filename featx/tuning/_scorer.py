@@ -17,6 +17,7 @@ from featx.errors import InputError
 from featx.extraction._spec import spec_of
 from featx.heads import HeadSpec, PatientFolds, build, pooling_of
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data, out_of_fold
+from featx.training._copies import copies_choice
 from featx.training._memory import available_memory
 from featx.training._scoring import EpochCallback
 from featx.tuning._score_store import HeadScores, ScoreStore
@@ -41,16 +42,22 @@ class SearchData:
 class Scorer:
     """Scores heads on the train and val images of a cache, and keeps the scores in a folder.
 
-    `table` has one row a searched image, in the order of the scores, and `truth` its labels: True
-    for the positive class. Processes may share the folder.
+    `table` has one row a score, in their order, and `truth` its labels: True for the positive
+    class. Processes may share the folder.
     """
 
     def __init__(self, cache: Cache, search: SearchSpec, folder: Path) -> None:
         self.cache, self.search = cache, search
-        originals = cache.table(cache.row_numbers(splits=FITTED_SPLITS, copies=False))
+        self.copies = copies_choice(
+            cache, use_copies=search.fits_on_copies, choose_on=search.choose_on
+        )
+        table = cache.table(cache.row_numbers(splits=FITTED_SPLITS, copies=True))
+        originals = table[table["copy"] == 0]
         self.held_out = _held_out(originals, search)
-        searched = ~originals["group"].isin(self.held_out).to_numpy()
-        self.table = originals[searched].reset_index(drop=True)
+        parts = {"untouched": [originals], "copies": [table[table["copy"] > 0]]}
+        parts["both"] = parts["untouched"] + parts["copies"]
+        known = pd.concat(parts[self.copies.choose_on])
+        self.table = known[~known["group"].isin(self.held_out)].reset_index(drop=True)
         self.truth = (self.table["label"] == cache.classes[1]).to_numpy()
         self._data: dict[Any, SearchData] = {}
         self._store = ScoreStore(folder)
@@ -77,16 +84,17 @@ class Scorer:
     def _compute(self, spec: HeadSpec, after_epoch: EpochCallback | None) -> HeadScores:
         data = self.data(spec).searched
         started = time.perf_counter()
-        scores, *_ = out_of_fold(
+        found = out_of_fold(
             spec,
             data,
             seed=self.search.seed,
             accuracy_floor=self.search.accuracy_floor,
             after_epoch=after_epoch,
         )
-        if scores["path"].tolist() != self.table["path"].tolist():
+        scores = found.chosen_on(self.copies.choose_on, self.cache.classes)
+        if not np.array_equal(scores.positive, self.truth):
             raise AssertionError("scores are not in the order of the table")
-        return HeadScores(scores["score"].to_numpy(np.float64), time.perf_counter() - started)
+        return HeadScores(scores.score, time.perf_counter() - started)
 
     def has(self, spec: HeadSpec) -> bool:
         """Say whether a head's scores lie on disk."""
@@ -96,9 +104,11 @@ class Scorer:
         values = {
             **self.identity,
             "head": spec.model_dump(mode="json"),
-            "copies": self.search.copies_for(spec),
+            "copies": self.search.fits_on_copies,
             "seed": self.search.seed,
         }
+        if self.copies.choose_on != "untouched":
+            values["choose_on"] = self.copies.choose_on
         if spec.stops_by_accuracy_floor:
             values["accuracy_floor"] = self.search.accuracy_floor
         return fingerprint_of(values)
@@ -106,13 +116,17 @@ class Scorer:
     def data(self, spec: HeadSpec) -> SearchData:
         """Read what a head is fitted on. Heads that pool alike share it."""
         pooling = pooling_of(build(spec))
-        copies = self.search.copies_for(spec)
-        key = (copies, None if pooling is None else tuple(sorted(pooling.get_params().items())))
+        key = None if pooling is None else tuple(sorted(pooling.get_params().items()))
         if key not in self._data:
             largest = max((_bytes(data.searched) for data in self._data.values()), default=0)
             if largest * FREE_MEMORY_FACTOR > available_memory():
                 self._data.clear()
-            whole = load_training_data(self.cache, spec, use_copies=copies)
+            whole = load_training_data(
+                self.cache,
+                spec,
+                use_copies=self.copies.use_copies,
+                score_copies=self.copies.score_copies,
+            )
             if len(self.held_out):
                 apart = np.isin(whole.groups, self.held_out)
                 self._data[key] = SearchData(whole.part(~apart), whole.part(apart))

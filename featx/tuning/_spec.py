@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +12,7 @@ from featx.errors import InputError
 from featx.heads import HeadSpec
 from featx.thresholds import check_accuracy_floor
 from featx.thresholds._choose import ACCURACY_FLOOR
+from featx.training._data import ChooseOn
 
 ObjectiveName = Literal["constrained", "pareto"]
 SamplerName = Literal["tpe", "gp", "random", "grid", "nsga2"]
@@ -46,7 +47,10 @@ class SearchSpec(Spec):
     threshold_only
         Whether the settings of the head stay as they are.
     use_copies
-        Whether heads are fitted on augmented copies too. None means ``keras`` only.
+        Whether heads are fitted on augmented copies too, if the cache has some. None means yes.
+    choose_on
+        Out-of-fold scores that trials are measured on. See `featx.fit`. None is ``both`` if heads
+        are fitted on copies, else ``untouched``.
     guarantee
         Confidence with which the floor is promised for new patients. None promises nothing.
     recall_floor
@@ -58,8 +62,8 @@ class SearchSpec(Spec):
     --------
     >>> from featx.heads import HeadSpec
     >>> search = SearchSpec(heads=(HeadSpec(name="logreg"),), accuracy_floor=0.95)
-    >>> search.objective, search.copies_for(search.heads[0])
-    ('constrained', False)
+    >>> search.objective, search.fits_on_copies
+    ('constrained', True)
     """
 
     heads: tuple[HeadSpec, ...] = Field(min_length=1)
@@ -68,9 +72,12 @@ class SearchSpec(Spec):
     objective: ObjectiveName = "constrained"
     threshold_only: bool = False
     use_copies: bool | None = None
+    choose_on: ChooseOn | None = None
     guarantee: float | None = Field(None, gt=0, lt=1)
     recall_floor: float | None = Field(None, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
+
+    added: ClassVar[frozenset[str]] = frozenset({"choose_on"})
 
     @classmethod
     def choose(cls, **fields: Any) -> SearchSpec:
@@ -98,9 +105,10 @@ class SearchSpec(Spec):
         """Return one of the heads by its name."""
         return next(head for head in self.heads if head.name == name)
 
-    def copies_for(self, head: HeadSpec) -> bool:
-        """Say whether a head is fitted on copies."""
-        return head.uses_copies_by_default if self.use_copies is None else self.use_copies
+    @property
+    def fits_on_copies(self) -> bool:
+        """Whether heads are fitted on copies, if the cache has some."""
+        return self.use_copies is not False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from featx_cli.data_options import tell_positive
 from featx_cli.head_options import (
     CacheArgument,
     CalibrationOption,
+    ChooseOnOption,
     HeadConfigOption,
     HeadOptions,
     UseCopiesOption,
     open_for_fitting,
 )
+from featx_cli.options import with_options
 from featx_cli.run_options import ReplaceRunOption
 from featx_cli.tables import confusion_table, metrics_table, plain_table
 
@@ -97,7 +99,8 @@ def fit(
             metavar="K", help="Folds of patients. There are fewer if a class has fewer patients."
         ),
     ] = 5,
-    use_copies: UseCopiesOption = None,
+    use_copies: UseCopiesOption = True,
+    choose_on: ChooseOnOption = None,
     tta: Annotated[
         bool,
         typer.Option(
@@ -138,6 +141,7 @@ def fit(
             accuracy_floor=accuracy_floor,
             folds=folds,
             use_copies=use_copies,
+            choose_on=choose_on,
             tta=tta,
             resume=resume,
             force=force,
@@ -152,6 +156,7 @@ def fit(
             accuracy_floor=accuracy_floor,
             folds=folds,
             use_copies=use_copies,
+            choose_on=choose_on,
             tta=tta,
             resume=resume,
             force=force,
@@ -194,7 +199,8 @@ def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Table:
 
 
 def _print_run(run: FittedRun) -> None:
-    from featx.evaluation import caveats, counts_in_words, plural
+    from featx.evaluation import caveats, counts_in_words
+    from featx.runs._copies import copies_in_words, images_in_words
 
     console, record = output(), run.record
     metrics = record.metrics.out_of_fold
@@ -204,9 +210,10 @@ def _print_run(run: FittedRun) -> None:
     console.print(confusion_table(metrics.confusion, record.classes))
     console.print(
         f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-        f"{record.accuracy_floor:g} on {plural(record.images, 'image')} of "
-        f"{plural(record.patients, 'patient')}.",
+        f"{record.accuracy_floor:g} on {images_in_words(run)}.",
     )
+    if on_copies := copies_in_words(run):
+        console.print(with_options(on_copies))
     for caution in caveats(metrics, record.classes):
         console.print(caution)
     console.print("It was chosen on these scores. `featx evaluate` measures it on the test split.")

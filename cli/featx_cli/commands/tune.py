@@ -12,6 +12,7 @@ from featx_cli.data_options import tell_positive
 from featx_cli.head_options import (
     CacheArgument,
     CalibrationOption,
+    ChooseOnOption,
     HeadConfigOption,
     HeadOptions,
     StorageOption,
@@ -97,7 +98,8 @@ def tune(
     ] = None,
     head_config: HeadConfigOption = None,
     calibration: CalibrationOption = None,
-    use_copies: UseCopiesOption = None,
+    use_copies: UseCopiesOption = True,
+    choose_on: ChooseOnOption = None,
     guarantee: Annotated[
         float | None,
         typer.Option(
@@ -143,7 +145,8 @@ def tune(
         accuracy_floor=accuracy_floor,
         objective=objective,
         threshold_only=threshold_only,
-        use_copies=use_copies,
+        use_copies=None if use_copies else False,
+        choose_on=choose_on,
         guarantee=guarantee,
         recall_floor=recall_floor,
         seed=seed,

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from featx.fitting import _write_run as write_run
 from featx.fitting import fit, fit_heads
 from featx.heads import HeadSpec, load_head
 from featx.runs import FittedRun
-from featx.thresholds import sweep
+from featx.thresholds import choose_threshold
 from featx_cache import Cache
 from tests.folds import use_two_folds
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from tests.featx.conftest import Contents, MakeCache
 
 LOGREG = HeadSpec.choose("logreg")
-FILES = ["fit.log", "head.skops", "oof.csv", "reference.h5", "run.json", "study", "training.txt"]
+FILES = [
+    *("fit.log", "head.skops", "oof.csv", "oof_copies.csv", "reference.h5", "run.json", "study"),
+    "training.txt",
+]
 
 
 def record_of(run: Path) -> dict[str, Any]:
@@ -82,11 +85,13 @@ class TestWhatIsWritten:
         assert record["weights"] == cache.weights
         assert record["classes"] == ["NORMAL", "PNEUMONIA"]
         assert record["fitted_splits"] == ["train", "val"]
-        assert (record["images"], record["patients"], record["copies"]) == (40, 20, 0)
+        assert (record["images"], record["patients"], record["copies"]) == (40, 20, 1)
         assert record["folds"] == 5
         assert record["seed"] == 0
         assert record["threshold"] == fitted.record.threshold
         assert record["accuracy_floor"] == 0.6
+        assert record["choose_on"] == "both"
+        assert set(record["metrics"]) == {"out_of_fold", "copies"}
         assert record["metrics"]["out_of_fold"] == fitted.record.metrics.out_of_fold.model_dump()
         assert len(record["fingerprint"]) == 64
         assert {"python", "featx", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(
@@ -102,17 +107,30 @@ class TestWhatIsWritten:
     def test_threshold_and_metrics_follow_from_the_out_of_fold_scores(
         self, fitted: FittedRun
     ) -> None:
-        scores = Scores.from_table(pd.read_csv(fitted.path / "oof.csv"), fitted.record.classes)
-        points = sweep(scores)
-        best = points.best(0.6)
-        assert best is not None
-        found = fitted.record.metrics.out_of_fold
-        assert fitted.record.threshold == pytest.approx(points.thresholds[best])
-        assert found.recall == points.recall[best]
-        assert found.accuracy is not None
-        assert found.accuracy >= 0.6
-        again = evaluate_scores(scores, fitted.record.threshold)
-        assert flat(again.as_dict()) == pytest.approx(flat(found.model_dump()))
+        record, names = fitted.record, ("oof.csv", "oof_copies.csv")
+        tables = [pd.read_csv(fitted.path / name) for name in names]
+        both = Scores.from_table(pd.concat(tables), record.classes)
+        point = choose_threshold(both, accuracy_floor=0.6)
+        assert record.threshold == pytest.approx(point.threshold)
+        assert point.accuracy >= 0.6
+        for table, found in zip(
+            tables, (record.metrics.out_of_fold, record.metrics.copies), strict=True
+        ):
+            again = evaluate_scores(Scores.from_table(table, record.classes), record.threshold)
+            assert found is not None
+            assert flat(again.as_dict()) == pytest.approx(flat(found.model_dump()))
+
+    @pytest.mark.parametrize("choose_on", ["untouched", "copies"])
+    def test_a_threshold_is_chosen_on_the_scores_that_were_asked_for(
+        self, cache: Cache, tmp_path: Path, choose_on: Literal["untouched", "copies"]
+    ) -> None:
+        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, choose_on=choose_on)
+        name = {"untouched": "oof.csv", "copies": "oof_copies.csv"}[choose_on]
+        scores = Scores.from_table(pd.read_csv(run.path / name), run.record.classes)
+        point = choose_threshold(scores, accuracy_floor=0.5)
+        assert run.record.threshold == pytest.approx(point.threshold)
+        assert run.record.choose_on == choose_on
+        assert run.chosen_scores.score == pytest.approx(scores.score)
 
     def test_the_log_tells_the_story_in_plain_lines(self, fitted: FittedRun) -> None:
         log = (fitted.path / "fit.log").read_text()
@@ -133,9 +151,12 @@ class TestWhatIsWritten:
     ) -> None:
         from featx.heads import build
 
-        rows = cache.row_numbers(splits=("train", "val"), copies=False)
-        y = (cache.table(rows)["label"] == "PNEUMONIA").astype(int)
-        by_hand = build(LOGREG).fit(cache.read(rows), y)
+        rows = cache.row_numbers(splits=("train", "val"), copies=True)
+        table = cache.table(rows)
+        y = (table["label"] == "PNEUMONIA").astype(int)
+        # An image counts once, whether it has copies or not.
+        weight = 1 / table.groupby("path")["copy"].transform("size").to_numpy()
+        by_hand = build(LOGREG).fit(cache.read(rows), y, classifier__sample_weight=weight)
         everything = cache.read(cache.row_numbers(splits=None, copies=False))
         assert in_cache(cache, fitted.path) == pytest.approx(
             by_hand.predict_proba(everything), abs=1e-6
@@ -208,13 +229,33 @@ class TestRepeating:
         X = changed.read(rows)
         assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
 
-    @pytest.mark.parametrize(("use_copies", "copies"), [(None, 0), (False, 0), (True, 1)])
-    def test_logreg_trains_on_copies_only_when_told_to(
-        self, cache: Cache, tmp_path: Path, use_copies: bool | None, copies: int
+    def test_without_copies_none_are_scored_or_chosen_on(
+        self, cache: Cache, tmp_path: Path
     ) -> None:
-        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, use_copies=use_copies).path
-        assert record_of(run)["copies"] == copies
-        assert len((run / "oof.csv").read_text().splitlines()) == 41
+        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, use_copies=False)
+        assert (run.record.copies, run.record.choose_on) == (0, "untouched")
+        assert run.record.metrics.copies is None
+        assert run.out_of_fold_copies.empty
+        assert len((run.path / "oof.csv").read_text().splitlines()) == 41
+
+    def test_a_head_fitted_on_untouched_images_can_be_chosen_on_copies(
+        self, cache: Cache, tmp_path: Path
+    ) -> None:
+        settings = {"use_copies": False, "choose_on": "copies"}
+        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, **settings)
+        assert (run.record.copies, run.record.choose_on) == (0, "copies")
+        assert len(run.out_of_fold_copies) == (cache.rows["copy"] > 0).sum()
+
+    def test_copies_that_are_not_there_are_refused(
+        self, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        bare = make_cache(tmp_path / "cache", copies=0)
+        with pytest.raises(InputError, match="has no copies to choose a threshold on") as caught:
+            fit(bare, LOGREG, tmp_path / "run", choose_on="both")
+        assert caught.value.parameter == "choose_on"
+        with pytest.raises(InputError, match="kind of scores"):
+            fit(bare, LOGREG, tmp_path / "run", choose_on="copys")  # type: ignore[arg-type]
+        assert not (tmp_path / "run").exists()
 
 
 class TestKeras:
@@ -227,13 +268,14 @@ class TestKeras:
         one, other = (
             fit(cache, spec, tmp_path / name, accuracy_floor=0.0) for name in ("one", "other")
         )
-        assert record_of(one.path)["copies"] == 1  # unlike the others, unless told otherwise
+        assert record_of(one.path)["copies"] == 1
         assert sorted(path.name for path in one.path.iterdir()) == [
             "curves.png",
             "fit.log",
             "head.keras",
             "history.csv",
             "oof.csv",
+            "oof_copies.csv",
             "reference.h5",
             "run.json",
             "study",

@@ -55,15 +55,18 @@ def test_every_image_has_copies(copied: Cache) -> None:
     assert set(copied.images["split"]) == {"train", "val", "test"}
 
 
-def test_out_of_fold_scores_are_means_over_copies_of_a_head_fitted_on_untouched_images(
+def test_out_of_fold_scores_are_means_over_copies_of_a_head_fitted_on_copies_too(
     copied: Cache, run: Run
 ) -> None:
     X, y, groups = copied.as_arrays(("train", "val"), copies=0)
+    all_X, all_y, all_groups = copied.as_arrays(("train", "val"), copies=COPIES)
     table = pd.read_csv(run.path / "oof.csv")
     rows = copied.row_numbers(splits=("train", "val"), copies=True)
     paths = copied.table(rows)["path"].to_numpy()
     for fold, (kept, held_out) in enumerate(PatientFolds(5, 0).split(X, y, groups)):
-        head = build(LOGREG).fit(X[kept], y[kept])
+        fitted = np.isin(all_groups, groups[kept])
+        weight = np.full(fitted.sum(), 1 / (COPIES + 1))
+        head = build(LOGREG).fit(all_X[fitted], all_y[fitted], classifier__sample_weight=weight)
         path = table["path"].iloc[held_out[0]]
         of_copies = head.predict_proba(copied.read(rows[paths == path]))[:, 1]
         assert len(of_copies) == COPIES + 1
@@ -72,7 +75,7 @@ def test_out_of_fold_scores_are_means_over_copies_of_a_head_fitted_on_untouched_
 
 
 def test_the_run_says_so(run: Run) -> None:
-    assert (run.record.tta, run.record.copies) == (COPIES, 0)
+    assert (run.record.tta, run.record.copies) == (COPIES, COPIES)
 
 
 def test_files_are_scored_as_their_images_in_the_cache(

@@ -74,7 +74,7 @@ def forest() -> HeadSpec:
 
 
 def read(cache: Cache, spec: HeadSpec) -> TrainingData:
-    return load_training_data(cache, spec, use_copies=spec.uses_copies_by_default)
+    return load_training_data(cache, spec, use_copies=True)
 
 
 class TestSpecs:

@@ -146,11 +146,9 @@ class TestChoosing:
     def test_specs_say_what_special_about_the_keras_head_matters_elsewhere(self) -> None:
         dual = HeadSpec.choose("keras", settings={"stopping": "dual"})
         assert dual.trains_in_epochs
-        assert dual.uses_copies_by_default
         assert dual.stops_by_accuracy_floor
         assert not HeadSpec.choose("keras", calibration="sigmoid").trains_in_epochs
         assert not HeadSpec.choose("keras").stops_by_accuracy_floor
-        assert not HeadSpec.choose("logreg").uses_copies_by_default
 
 
 class TestBuilding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -125,11 +125,52 @@ class TestFolds:
         for fold, held_out in table.groupby("fold"):
             others = ~all_rows["group"].isin(held_out["group"]).to_numpy()
             y = (all_rows["label"] == "PNEUMONIA").to_numpy()[others].astype(int)
-            head = build(LOGREG).fit(X[others], y)
+            # An image counts once, whether it has copies or not.
+            weight = 1 / all_rows[others].groupby("path")["copy"].transform("size").to_numpy()
+            head = build(LOGREG).fit(X[others], y, classifier__sample_weight=weight)
             mine = (all_rows["path"].isin(held_out["path"]) & (all_rows["copy"] == 0)).to_numpy()
             assert head.predict_proba(X[mine])[:, 1] == pytest.approx(
                 held_out["score"].to_numpy(), abs=1e-6
             ), f"fold {fold}"
+
+    def test_copies_are_scored_by_the_head_that_has_not_seen_their_patient(
+        self, cache: Cache
+    ) -> None:
+        found = out_of_fold(LOGREG, load(cache), seed=0)
+        rows = cache.row_numbers(splits=("train", "val"), copies=True)
+        table, X = cache.table(rows), cache.read(rows)
+        copies = table[table["copy"] > 0]
+        assert found.copies[["path", "copy"]].values.tolist() == (
+            copies[["path", "copy"]].values.tolist()
+        )
+        fold = found.copies.merge(found.scores, on="path")
+        assert (fold["fold_x"] == fold["fold_y"]).all()
+        first = found.copies[found.copies["fold"] == 0]
+        held_out = found.scores.loc[found.scores["fold"] == 0, "group"]
+        others = ~table["group"].isin(held_out).to_numpy()
+        y = (table["label"] == "PNEUMONIA").to_numpy()[others].astype(int)
+        weight = 1 / table[others].groupby("path")["copy"].transform("size").to_numpy()
+        head = build(LOGREG).fit(X[others], y, classifier__sample_weight=weight)
+        mine = (table["path"].isin(first["path"]) & (table["copy"] > 0)).to_numpy()
+        assert head.predict_proba(X[mine])[:, 1] == pytest.approx(
+            first["score"].to_numpy(), abs=1e-6
+        )
+
+    def test_without_copies_there_are_no_scores_of_them(self, cache: Cache) -> None:
+        found = out_of_fold(LOGREG, load(cache, use_copies=False), seed=0)
+        assert found.copies.empty
+        assert len(found.chosen_on("untouched", cache.classes)) == len(found.scores)
+
+    @pytest.mark.parametrize("which", ["untouched", "copies", "both"])
+    def test_scores_to_choose_on_are_those_of_images_of_copies_or_of_both(
+        self, cache: Cache, which: Literal["untouched", "copies", "both"]
+    ) -> None:
+        found = out_of_fold(LOGREG, load(cache), seed=0)
+        parts = {"untouched": [found.scores], "copies": [found.copies]}
+        wanted = pd.concat(parts.get(which, [found.scores, found.copies]))
+        chosen = found.chosen_on(which, cache.classes)
+        assert chosen.score.tolist() == wanted["score"].tolist()
+        assert chosen.patient.tolist() == wanted["group"].tolist()
 
     def test_an_svm_fitted_on_the_other_patients_alone_gives_the_same_scores(
         self, cache: Cache
@@ -150,8 +191,8 @@ class TestFolds:
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
         cache = make_cache(tmp_path / "cache", patients=6)
-        table, folds, _ = out_of_fold(LOGREG, load(cache), seed=0)
-        assert folds == table["fold"].nunique() == 3
+        found = out_of_fold(LOGREG, load(cache), seed=0)
+        assert found.folds == found.scores["fold"].nunique() == 3
 
     @pytest.mark.parametrize("patients", [6, 8])
     def test_the_svm_is_calibrated_on_as_many_folds_as_few_patients_allow(
