@@ -295,13 +295,11 @@ class _Site:
 
     def measured(self, labels: SiteLabels) -> PerformanceEstimate:
         """Estimate with labels of some images."""
-        rows = labels.rows_in(self.table["path"], self.images.data if self.images.is_folder else "")
-        chance = self.calibrator.probabilities(
-            self.scores, min(max(self.rates["share"], 1e-6), 1.0 - 1e-6)
-        )
+        rows = labels.rows_in(self.images)
+        share = min(max(self.rates["share"], 1e-6), 1.0 - 1e-6)
         sample = LabelledSample(
             called=self.scores >= self.threshold,
-            chance=chance,
+            chance=self.calibrator.probabilities(self.scores, share),
             rows=rows,
             sick=labels.sick,
             weight=labels.weight,

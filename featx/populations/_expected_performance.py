@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,10 @@ RESAMPLES = 500
 
 TRIAL_SPLITS = 4
 """Number of times that the training patients are halved: one half calibrates, one is a site."""
-TRIAL_LOG_ODDS = (-1.0, 0.0, 1.0)
-"""Shares of the sick that trial sites have, as log odds from the share that is expected here."""
+TRIAL_LOG_ODDS = np.linspace(-3.0, 3.0, 9)
+"""Shares of the sick that trial sites have, as log odds: from 5 % to 95 %."""
+SHARE_BANDWIDTH = 0.75
+"""Difference of two estimated shares, as log odds, at which sites aren't alike any more."""
 DISPLACEMENT_GROUPS = 4
 _NORMAL_QUANTILE = 1.959964
 _GRID = 256
@@ -158,8 +161,45 @@ class TrialSites:
             ]
         return found
 
+    @cached_property
+    def _results(self) -> _Results:
+        """Estimates and truths of all trial sites, each with many shares of the sick."""
+        shares = expit(TRIAL_LOG_ODDS)
+        off: list[Values] = []
+        estimated: list[Values] = []
+        misfits: list[float] = []
+        disturbed: list[bool] = []
+        for learned, mixture, images in self._trials:
+            score, sick = images["score"].to_numpy(np.float64), images["positive"].to_numpy(bool)
+            part = sick / sick.sum(), ~sick / (~sick).sum()
+            weights = shares[:, np.newaxis] * part[0] + (1.0 - shares)[:, np.newaxis] * part[1]
+            found = learned.rates(score, self.threshold, weights)
+            called = score >= self.threshold
+            recall, specificity = float(called @ part[0]), float(~called @ part[1])
+            truth: Rates = {
+                "accuracy": shares * recall + (1.0 - shares) * specificity,
+                "recall": np.full_like(shares, recall),
+                "specificity": np.full_like(shares, specificity),
+                "share": shares,
+            }
+            off.append(np.stack([truth[name] - found[name] for name in METRICS], axis=1))
+            estimated.append(found["share"])
+            disturbed += [bool(images["site"].iloc[0])] * len(shares)
+            misfits += [
+                mixture.misfit(score, each, at)
+                for each, at in zip(weights, found["share"], strict=True)
+            ]
+        return _Results(
+            np.concatenate(off), np.concatenate(estimated), np.array(disturbed), np.array(misfits)
+        )
+
     def errors(self, share: float) -> tuple[dict[str, float], float]:
-        """Return how far off estimates are at sites with about this share of the sick.
+        """Return how far off estimates are at trial sites that look like a site.
+
+        Parameters
+        ----------
+        share
+            Share of the sick there, estimated. Trial sites with about this estimate count most.
 
         Returns
         -------
@@ -167,37 +207,30 @@ class TrialSites:
             Root mean square of the truth less the estimate of each metric: of copies or of
             untouched images, whichever is larger.
         misfit : float
-            Largest misfit (see `Mixture`) that such errors are known up to: its 95 % quantile.
+            Misfit (see `Mixture`) up to which such errors are known: the trial sites' 95 % quantile.
         """
-        shares = expit(logit(min(max(share, 0.005), 0.995)) + np.array(TRIAL_LOG_ODDS))
-        squares: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
-        misfits: list[float] = []
-        for learned, mixture, images in self._trials:
-            score, sick = images["score"].to_numpy(np.float64), images["positive"].to_numpy(bool)
-            part = sick / sick.sum(), ~sick / (~sick).sum()
-            weights = shares[:, np.newaxis] * part[0] + (1.0 - shares)[:, np.newaxis] * part[1]
-            estimated = learned.rates(score, self.threshold, weights)
-            called = score >= self.threshold
-            recall, specificity = float(called @ part[0]), float(~called @ part[1])
-            truth = {
-                "accuracy": shares * recall + (1.0 - shares) * specificity,
-                "recall": recall,
-                "specificity": specificity,
-                "share": shares,
-            }
-            disturbed = bool(images["site"].iloc[0])
-            squares[disturbed].append(
-                np.array([np.mean((truth[name] - estimated[name]) ** 2) for name in METRICS])
-            )
-            misfits += [
-                mixture.misfit(score, each, at)
-                for each, at in zip(weights, estimated["share"], strict=True)
-            ]
-        means = [np.mean(each, axis=0) for each in squares.values() if each]
-        if not means:
+        if not self._trials:
             return dict.fromkeys(METRICS, 1.0), 0.0
+        results = self._results
+        away = (_log_odds(results.shares) - _log_odds(np.array([share]))) / SHARE_BANDWIDTH
+        likeness = np.exp((np.min(away**2) - away**2) / 2.0)
+        means = [
+            np.average(results.off[which] ** 2, axis=0, weights=likeness[which] + 1e-12)
+            for which in (results.disturbed, ~results.disturbed)
+            if which.any()
+        ]
         root = np.sqrt(np.max(means, axis=0))
-        return dict(zip(METRICS, root.tolist(), strict=True)), float(np.quantile(misfits, 0.95))
+        known = float(np.quantile(results.misfits, 0.95))
+        return dict(zip(METRICS, root.tolist(), strict=True)), known
+
+
+class _Results(NamedTuple):
+    """Truth less estimate (sites, metrics), and estimated share, kind and misfit of each site."""
+
+    off: Values
+    shares: Values
+    disturbed: NDArray[np.bool_]
+    misfits: Values
 
 
 class Mixture:
@@ -235,6 +268,10 @@ def _likeliest_share(sick: Values, well: Values, weights: Values) -> Values:
         rises = (weights * (sick - well) / mixed).sum(axis=1) > 0.0
         low, high = np.where(rises, share, low), np.where(rises, high, share)
     return np.asarray((low + high) / 2.0, np.float64)
+
+
+def _log_odds(shares: Values) -> Values:
+    return np.asarray(logit(shares.clip(0.001, 0.999)), np.float64)
 
 
 def _distribution(scores: Values, weights: Values, grid: Values) -> Values:

@@ -81,7 +81,7 @@ class LabelledSample:
         def value(tuning: float) -> float:
             above = tuning * all_hits.mean() + share @ (hit - tuning * own_hit)
             below = tuning * all_members.mean() + share @ (member - tuning * own_member)
-            return float(min(max(above / below, 0.0), 1.0)) if below > 0.0 else float("nan")
+            return min(max(float(above / below), 0.0), 1.0) if below > 0.0 else math.nan
 
         pilot = value(0.0)
         tuning = 0.0
@@ -118,7 +118,7 @@ class LabelledSample:
         # Of the labels' own error, the part that all images of the site would have, too, stays.
         fraction = min(len(self.rows) / len(self.called), 1.0)
         found = (1.0 - fraction) * variance(residual) + fraction * variance(plain)
-        return max(hits * (1.0 - hits) / found, 1.0)
+        return max(float(hits * (1.0 - hits) / found), 1.0)
 
 
 def _parts(metric: str, called: NDArray[np.bool_], sick: Values) -> tuple[Values, Values]:

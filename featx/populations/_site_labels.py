@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from featx.data._tables import Table, read_table
 from featx.errors import InputError
 from featx.evaluation import plural
 from featx.populations._suggest_labels import WEIGHT
+from featx.populations._unlabelled_images import UnlabelledImages
 from featx_cache._spreadsheets import as_path
 
 MIN_LABELS = 20
@@ -101,7 +101,7 @@ class SiteLabels:
             "that are hard to label must not be left out."
         )
 
-    def rows_in(self, paths: Iterable[str], root: str) -> NDArray[np.intp]:
+    def rows_in(self, images: UnlabelledImages) -> NDArray[np.intp]:
         """Find the image of each label among the images of a site.
 
         Raises
@@ -110,10 +110,9 @@ class SiteLabels:
             If one isn't among them, or two labels are of one image.
         """
         known: dict[str, int] = {}
-        for row, path in enumerate(paths):
-            known[os.path.abspath(path)] = row  # noqa: PTH100 - links stay what they are
-            known[os.path.normpath(path)] = row
-            known[os.path.normpath(os.path.relpath(path, root)) if root else path] = row
+        for row, path in enumerate(images.table["path"]):
+            for way in (images.below(path), path, os.path.abspath(path)):  # noqa: PTH100
+                known[os.path.normpath(way)] = row
         found: list[int] = []
         for number, written in enumerate(self.table.columns["path"]):
             path = as_path(written)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from featx.errors import InputError
 from featx.evaluation import plural
+from featx.populations._unlabelled_images import UnlabelledImages
 from featx.runs._fitted import FittedRun
 
 WEIGHT = "sampling_weight"
@@ -21,7 +22,7 @@ NEAR_PATIENTS = 0.25
 
 
 def suggest_labels(
-    run: FittedRun, table: pd.DataFrame, number: int, *, seed: int = 0
+    run: FittedRun, images: UnlabelledImages, number: int, *, seed: int = 0
 ) -> pd.DataFrame:
     """Choose the images of a site whose labels say most, one image of a patient.
 
@@ -34,8 +35,8 @@ def suggest_labels(
     ----------
     run
         Run that scored the images.
-    table
-        One row an image: path, group and score.
+    images
+        Images of the site, with their scores.
     number
         Number of images to choose.
     seed
@@ -44,8 +45,8 @@ def suggest_labels(
     Returns
     -------
     DataFrame
-        One row an image, from the lowest score to the highest: path, score, verdict, label (empty)
-        and sampling_weight.
+        One row an image, from the lowest score to the highest: path (below the folder, if it is of
+        a folder), score, verdict, label (empty) and sampling_weight.
 
     Raises
     ------
@@ -54,17 +55,17 @@ def suggest_labels(
 
     Examples
     --------
-    >>> suggest_labels(run, score_unlabelled(run, "our_hospital").table, 50)  # doctest: +SKIP
+    >>> suggest_labels(run, score_unlabelled(run, "our_hospital"), 50)  # doctest: +SKIP
     """
     if number < 1:
         raise InputError(
             f"{number} images can't be suggested", "Give 50, for example.", parameter="suggest"
         )
-    random = np.random.default_rng(seed)
+    table, random = images.table, np.random.default_rng(seed)
     shuffled = table.iloc[random.permutation(len(table))]
-    images = shuffled.groupby("group")["path"].transform("size")
+    count_of = shuffled.groupby("group")["path"].transform("size")
     # One image of each patient stands for all of the patient's.
-    drawn = shuffled.assign(**{WEIGHT: images.astype(float)}).drop_duplicates("group")
+    drawn = shuffled.assign(**{WEIGHT: count_of.astype(float)}).drop_duplicates("group")
     if len(drawn) < number:
         raise InputError(
             f"there are {plural(len(table), 'image')} of {plural(len(drawn), 'patient')}, and "
@@ -82,6 +83,7 @@ def suggest_labels(
     found = pd.concat(chosen).sort_index()
     classes, called = np.array(run.record.classes), found["score"] >= run.record.threshold
     found = found.assign(verdict=classes[called.to_numpy(np.intp)], label="")
+    found["path"] = [images.below(path) for path in found["path"]]
     return found[list(COLUMNS)].reset_index(drop=True)
 
 

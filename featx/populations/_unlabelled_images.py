@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,10 @@ class UnlabelledImages:
     left_out: LeftOut = field(default_factory=LeftOut)
     data: str = ""
     is_folder: bool = False
+
+    def below(self, path: str) -> str:
+        """Return the path of an image as it is below the folder."""
+        return os.path.relpath(path, self.data) if self.is_folder else path
 
 
 def score_unlabelled(
