@@ -16,6 +16,8 @@ COMMANDS = {
     "cache.verify": "cache verify",
     **{f"featx.{verb}": verb for verb in ("extract", "fit", "tune", "report")},
     **{f"run.{verb}": verb for verb in ("evaluate", "calibrate", "predict")},
+    "run.estimate": "evaluate",
+    "run.suggest_labels": "calibrate --suggest",
 }
 """Functions and methods of the library, and the commands that do the same."""
 

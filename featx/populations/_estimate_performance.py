@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from featx.populations._expected_performance import (
     Calibrator,
     Mixture,
     TrialSites,
-    misfit_p_value,
+    ks_p_value,
+    one_each,
     sampled_intervals,
     widened,
 )
@@ -247,33 +248,11 @@ class _Site:
 
     def _compare(self, known_misfit: float) -> list[str]:
         """Refuse images that are too unlike the training images, and say what is unusual."""
-        run, table = self.run, self.table
-        one_each = 1.0 / np.bincount(self.patient)[self.patient]
-        misfit = Mixture(run.scores).misfit(self.scores, one_each, self.rates["share"])
-        training = len(np.unique(run.scores.patient))
-        mark = max(KS_MARKS[0], known_misfit)
-        p_value = misfit_p_value(misfit, len(self.patients), training)
-        signals = [Signal("misfit", misfit, (mark, mark), p_value)]
-        distances = table["distance"].to_numpy(np.float64)
-        found = shift_from_training(run, Population(self.scores, self.patient, None, distances))
-        if found is not None:
-            signals += [each for each in found.signals if each.name in ("far", "distances")]
-        said = {
-            "misfit": (
-                "the scores can't be explained by another share of the sick (Kolmogorov-Smirnov "
-                f"{misfit:.2f})"
-            ),
-            "far": "{0:.0%} of the patients lie farther from the training images than 99 % of "
-            "those do",
-            "distances": "the images lie farther from the training images (Kolmogorov-Smirnov "
-            "{0:.2f})",
-        }
-        reasons = {
-            verdict: [
-                said[each.name].format(each.effect) for each in signals if each.verdict == verdict
-            ]
-            for verdict in ("differs", "may differ")
-        }
+        run = self.run
+        reasons: dict[str, list[str]] = {"differs": [], "may differ": []}
+        for signal, said in self._signals(known_misfit):
+            if signal.verdict in reasons:
+                reasons[signal.verdict].append(said)
         if reasons["differs"]:
             raise EstimateError(
                 "without labels, no number can be trusted on these images: "
@@ -292,6 +271,42 @@ class _Site:
                 "compared with its training images."
             )
         return notes
+
+    def _signals(self, known_misfit: float) -> Iterator[tuple[Signal, str]]:
+        """Compare scores and distances with what another share of the sick would explain."""
+        run, scores = self.run, self.run.scores
+        weight, patients = (
+            one_each(self.patient),
+            (
+                len(self.patients),
+                len(np.unique(scores.patient)),
+            ),
+        )
+        at = self.calibrator.rates(self.scores, self.threshold, weight[np.newaxis])["share"]
+        share = float(at[0])
+        misfit = Mixture(scores.score, scores).misfit(self.scores, weight, share)
+        mark = max(KS_MARKS[0], known_misfit)
+        yield (
+            Signal("misfit", misfit, (mark, mark), ks_p_value(misfit, *patients)),
+            "another share of the sick doesn't explain the scores (Kolmogorov-Smirnov "
+            f"{misfit:.2f})",
+        )
+        if not run.has_reference:
+            return
+        distances = self.table["distance"].to_numpy(np.float64)
+        excess = Mixture(run.reference.distances, scores).excess(distances, weight, share)
+        yield (
+            Signal("distances", excess, KS_MARKS, ks_p_value(excess, *patients, one_sided=True)),
+            f"the images lie farther from the training images (Kolmogorov-Smirnov {excess:.2f})",
+        )
+        shift = shift_from_training(run, Population(self.scores, self.patient, None, distances))
+        for signal in shift.signals if shift is not None else ():
+            if signal.name == "far":
+                yield (
+                    signal,
+                    f"{signal.effect:.0%} of the patients lie farther from the training images "
+                    "than 99 % of those do",
+                )
 
     def measured(self, labels: SiteLabels) -> PerformanceEstimate:
         """Estimate with labels of some images."""

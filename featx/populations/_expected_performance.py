@@ -46,8 +46,7 @@ class Calibrator:
     @classmethod
     def learn(cls, scores: Scores) -> Calibrator:
         """Learn it on out-of-fold scores, each patient counted once (Platt 1999)."""
-        patient = scores.patient_number
-        weight = 1.0 / np.bincount(patient)[patient]
+        weight = one_each(scores.patient_number)
         return cls(learn_platt(scores), float(np.average(scores.positive, weights=weight)))
 
     def probabilities(self, scores: ArrayLike, share: float) -> Values:
@@ -152,7 +151,7 @@ class TrialSites:
             half = self.untouched[calibrates[patient]]
             if half.positive.all() or not half.positive.any():
                 continue
-            learned, mixture = Calibrator.learn(half), Mixture(half)
+            learned, mixture = Calibrator.learn(half), Mixture(half.score, half)
             rest = self._images[~calibrates[self._images["patient"]]]
             found += [
                 (learned, mixture, images)
@@ -185,9 +184,10 @@ class TrialSites:
             off.append(np.stack([truth[name] - found[name] for name in METRICS], axis=1))
             estimated.append(found["share"])
             disturbed += [bool(images["site"].iloc[0])] * len(shares)
+            by_patient = weights * one_each(np.unique(images["patient"], return_inverse=True)[1])
+            at = learned.rates(score, self.threshold, by_patient)["share"]
             misfits += [
-                mixture.misfit(score, each, at)
-                for each, at in zip(weights, found["share"], strict=True)
+                mixture.misfit(score, *each) for each in zip(by_patient, at.tolist(), strict=True)
             ]
         return _Results(
             np.concatenate(off), np.concatenate(estimated), np.array(disturbed), np.array(misfits)
@@ -207,7 +207,7 @@ class TrialSites:
             Root mean square of the truth less the estimate of each metric: of copies or of
             untouched images, whichever is larger.
         misfit : float
-            Misfit (see `Mixture`) up to which such errors are known: the trial sites' 95 % quantile.
+            Misfit (see `Mixture`) up to which errors are known: 95 % of trial sites have less.
         """
         if not self._trials:
             return dict.fromkeys(METRICS, 1.0), 0.0
@@ -234,25 +234,50 @@ class _Results(NamedTuple):
 
 
 class Mixture:
-    """Scores as they are distributed if the share of the sick is all that differs."""
+    """Values of training patients as they are distributed if only the share of the sick differs.
 
-    def __init__(self, scores: Scores) -> None:
-        self._grid = np.unique(np.quantile(scores.score, np.linspace(0.0, 1.0, _GRID)))
+    Parameters
+    ----------
+    values : ndarray of shape (images,)
+        Scores of the training images, or another property of them.
+    scores
+        Their labels and patients. Each patient counts once.
+    """
+
+    def __init__(self, values: Values, scores: Scores) -> None:
+        self._grid = np.unique(np.quantile(values, np.linspace(0.0, 1.0, _GRID)))
+        weight, sick = one_each(scores.patient_number), scores.positive
         self._well, self._sick = (
-            _distribution(scores.score[which], np.ones((1, int(which.sum()))), self._grid)[0]
-            for which in (~scores.positive, scores.positive)
+            _distribution(values[which], weight[which], self._grid) for which in (~sick, sick)
         )
 
-    def misfit(self, scores: Values, weights: Values, share: float) -> float:
-        """Return the Kolmogorov-Smirnov distance of some scores from the mixture at a share."""
-        found = _distribution(scores, weights[np.newaxis], self._grid)[0]
-        return float(np.abs(found - share * self._sick - (1.0 - share) * self._well).max())
+    def misfit(self, values: Values, weights: Values, share: float) -> float:
+        """Return the Kolmogorov-Smirnov distance of some values from the mixture at a share."""
+        return float(np.abs(self._difference(values, weights, share)).max())
+
+    def excess(self, values: Values, weights: Values, share: float) -> float:
+        """Return that distance as far as the values are larger than those of the mixture."""
+        return float(max(self._difference(values, weights, share).max(), 0.0))
+
+    def _difference(self, values: Values, weights: Values, share: float) -> Values:
+        mixed = share * self._sick + (1.0 - share) * self._well
+        return np.asarray(mixed - _distribution(values, weights, self._grid), np.float64)
 
 
-def misfit_p_value(misfit: float, patients: int, training_patients: int) -> float:
-    """Return the p-value of no misfit. It is a little too large, since the share was fitted."""
-    size = patients * training_patients / (patients + training_patients)
-    return float(kstwobign.sf(misfit * np.sqrt(size)))
+def ks_p_value(
+    distance: float, patients: int, training_patients: int, *, one_sided: bool = False
+) -> float:
+    """Return the asymptotic p-value of a Kolmogorov-Smirnov distance.
+
+    It is a little too large if a share was fitted.
+    """
+    root = distance * np.sqrt(patients * training_patients / (patients + training_patients))
+    return float(np.exp(-2.0 * root**2) if one_sided else kstwobign.sf(root))
+
+
+def one_each(patient: NDArray[np.intp]) -> Values:
+    """Return weights of images with which each patient counts once."""
+    return np.asarray(1.0 / np.bincount(patient)[patient], np.float64)
 
 
 def _likeliest_share(sick: Values, well: Values, weights: Values) -> Values:
@@ -274,13 +299,12 @@ def _log_odds(shares: Values) -> Values:
     return np.asarray(logit(shares.clip(0.001, 0.999)), np.float64)
 
 
-def _distribution(scores: Values, weights: Values, grid: Values) -> Values:
-    """Return the weighted share of scores up to each point of a grid, for each weighting."""
-    order = np.argsort(scores)
-    sums = np.concatenate([np.zeros((len(weights), 1)), weights[:, order].cumsum(axis=1)], axis=1)
-    return np.asarray(
-        sums[:, np.searchsorted(scores[order], grid, side="right")] / sums[:, -1:], np.float64
-    )
+def _distribution(values: Values, weights: Values, grid: Values) -> Values:
+    """Return the weighted share of values up to each point of a grid."""
+    order = np.argsort(values)
+    sums = np.concatenate([[0.0], weights[order].cumsum()])
+    found = sums[np.searchsorted(values[order], grid, side="right")] / sums[-1]
+    return np.asarray(found, np.float64)
 
 
 def sampled_intervals(

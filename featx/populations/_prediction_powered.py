@@ -138,7 +138,7 @@ def _tuning(labelled: Values, expected: Values, all_expected: Values, share: Val
     if spread == 0.0:
         return 0.0
     centred = expected - share @ expected
-    return float(min(max((share * centred) @ labelled / spread, 0.0), 1.0))
+    return float(np.clip((share * centred) @ labelled / spread, 0.0, 1.0))
 
 
 def _interval(value: float, size: float) -> Interval:
