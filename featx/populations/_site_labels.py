@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from featx._specs import require_known
 from featx.data._tables import Table, read_table
 from featx.errors import InputError
 from featx.evaluation import plural
-from featx.populations._suggest_labels import WEIGHT
+from featx.populations._sampling_weights import WEIGHT, sampling_weights
 from featx.populations._unlabelled_images import UnlabelledImages
 from featx_cache._spreadsheets import as_path
 
@@ -82,11 +81,14 @@ class SiteLabels:
                 f"Label {MIN_LABELS} images or more.",
                 parameter="labels",
             )
+        weight = np.ones(len(kept))
+        if WEIGHT in table.columns:
+            weight = sampling_weights(pd.Series(table.columns[WEIGHT]))
         return cls(
             table,
             labels.parent if isinstance(labels, Path) else Path(),
             np.array(_sick(table, classes), bool),
-            _weights(table),
+            weight,
             WEIGHT in table.columns,
             blank,
         )
@@ -141,17 +143,4 @@ def _sick(table: Table, classes: tuple[str, str]) -> list[bool]:
             except InputError as error:
                 raise table.error(row, error.what, error.hint) from None
         found.append(folded[name])
-    return found
-
-
-def _weights(table: Table) -> NDArray[np.float64]:
-    """Read the sampling weights."""
-    cells: list[Any] = table.columns.get(WEIGHT, ["1"] * len(table.places))
-    found = pd.to_numeric(pd.Series(cells), errors="coerce").to_numpy(np.float64)
-    wrong = ~(np.isfinite(found) & (found > 0.0))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise table.error(
-            row, f"{WEIGHT} {cells[row]!r} isn't a positive number", "Keep what featx wrote."
-        )
     return found

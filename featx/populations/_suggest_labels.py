@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from featx.errors import InputError
 from featx.evaluation import plural
+from featx.populations._sampling_weights import WEIGHT
 from featx.populations._unlabelled_images import UnlabelledImages
 from featx.runs._fitted import FittedRun
 
-WEIGHT = "sampling_weight"
-"""Column that says how many images of the site an image stands for."""
 COLUMNS = ("path", "score", "verdict", "label", WEIGHT)
 
 NEAR_SHARE = 0.5
