@@ -44,6 +44,9 @@ MIN_PATIENTS = 50
 MIN_OF_CLASS = 10
 """With fewer images of a class by estimate, recall or specificity isn't given."""
 
+MAX_WIDTH = 0.5
+"""Width of a 95 % interval from which a metric is unknown: its value would mislead."""
+
 
 @dataclass(frozen=True, slots=True)
 class PerformanceEstimate:
@@ -227,24 +230,38 @@ class _Site:
         intervals = {
             name: widened(value, sampled[name], errors[name]) for name, value in self.rates.items()
         }
-        values = dict(self.rates)
-        classes, here = run.record.classes, len(self.table)
-        for name, label, part in (
-            ("recall", classes[1], share),
-            ("specificity", classes[0], 1.0 - share),
-        ):
-            if part * here < MIN_OF_CLASS:
-                values[name] = math.nan
-                del intervals[name]
-                notes.append(
-                    f"About {part * here:.0f} of {here:,} images are {label} by estimate. That is "
-                    f"too few to estimate {name}."
-                )
+        here = len(self.table)
+        notes += self._unknown(intervals)
+        values = {name: self.rates[name] if name in intervals else math.nan for name in METRICS}
         before = (
             f"{plural(here, 'image')} of {plural(len(self.patients), 'patient')} without labels. "
             "These numbers are expected from the scores and were not measured here."
         )
         return self._result(values, intervals, [before, _spread(trials, errors), *notes])
+
+    def _unknown(self, intervals: dict[str, Interval]) -> list[str]:
+        """Leave out metrics of which too little is known, and say which and why."""
+        classes, here, share = self.run.record.classes, len(self.table), self.rates["share"]
+        notes = []
+        for name, label, part in (
+            ("recall", classes[1], share),
+            ("specificity", classes[0], 1.0 - share),
+        ):
+            if part * here < MIN_OF_CLASS:
+                del intervals[name]
+                notes.append(
+                    f"About {part * here:.0f} of {here:,} images are {label} by estimate. That is "
+                    f"too few to estimate {name}."
+                )
+        for name, each in list(intervals.items()):
+            if each.high - each.low > MAX_WIDTH:
+                del intervals[name]
+                called = "the share of the sick" if name == "share" else name
+                notes.append(
+                    f"Of {called} nothing is known: it may be anything from {each.low:.2f} to "
+                    f"{each.high:.2f}. Labels of 50 images would tell."
+                )
+        return notes
 
     def _compare(self, known_misfit: float) -> list[str]:
         """Refuse images that are too unlike the training images, and say what is unusual."""

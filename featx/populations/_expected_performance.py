@@ -30,7 +30,7 @@ SHARE_BANDWIDTH = 0.75
 DISPLACEMENT_GROUPS = 4
 _NORMAL_QUANTILE = 1.959964
 _GRID = 256
-_HALVINGS = 30
+_HALVINGS = 24
 
 Values = NDArray[np.float64]
 Rates = dict[str, Values]
@@ -286,11 +286,11 @@ def _likeliest_share(sick: Values, well: Values, weights: Values) -> Values:
     `sick` and `well` are the likelihoods of each score, up to a factor. Expectation maximisation
     has the same limit, and takes hundreds of steps to it.
     """
-    low, high = np.zeros(len(weights)), np.ones(len(weights))
+    low, high, gap = np.zeros(len(weights)), np.ones(len(weights)), sick - well
     for _ in range(_HALVINGS):
         share = (low + high) / 2.0
-        mixed = share[:, np.newaxis] * sick + (1.0 - share)[:, np.newaxis] * well
-        rises = (weights * (sick - well) / mixed).sum(axis=1) > 0.0
+        slopes = gap / (well + share[:, np.newaxis] * gap)
+        rises = np.einsum("ij,ij->i", weights, slopes) > 0.0
         low, high = np.where(rises, share, low), np.where(rises, high, share)
     return np.asarray((low + high) / 2.0, np.float64)
 
