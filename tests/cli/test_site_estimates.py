@@ -164,9 +164,7 @@ class TestSuggesting:
         assert list(table) == ["path", "score", "verdict", "label", "sampling_weight"]
         assert all((site / path).is_file() for path in table["path"])
         assert set(table["label"]) == {""}
-        assert table["sampling_weight"].sum() == pytest.approx(
-            len(list(site.iterdir())), rel=0.2
-        )
+        assert table["sampling_weight"].sum() == pytest.approx(len(list(site.iterdir())), rel=0.2)
 
         blank = featx("evaluate", able_run, site, "--labels", file)
         assert blank.code == 2

@@ -70,7 +70,8 @@ def test_the_estimate_holds_what_labels_measure(run: Run, local: Cache) -> None:
         assert low < getattr(found, name) < high
     assert "no labels" in repr(found)
     assert "were not measured here" in found.notes[0]
-    assert "as far from the training images as their disturbed copies are" in found.notes[1]
+    assert "as far from the training images as their augmented copies are" in found.notes[1]
+    assert "those copies have another geometry only" in found.notes[1]
 
 
 def test_it_is_a_table_and_plain_types(run: Run, local: Cache) -> None:

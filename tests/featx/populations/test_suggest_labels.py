@@ -89,11 +89,16 @@ class TestWeightsWhenAThresholdIsChosen:
     def test_an_image_counts_as_often_as_its_weight_says(self) -> None:
         table = pd.DataFrame({"label": "a", "score": 0.5, "group": ["p", "q"]})
         scored = Scored(
-            "all", table.assign(sampling_weight=["20", "60"]), np.zeros((2, 1)), ("b", "a")
+            "all",
+            table.assign(sampling_weight=["20", "60"]),
+            np.zeros((2, 1), np.float32),
+            ("b", "a"),
         )
         assert is_weighted(scored)
         assert np.bincount(rows_by_weight(scored)).tolist() == [20, 60]
-        plain = Scored("all", table.assign(sampling_weight="7"), np.zeros((2, 1)), ("b", "a"))
+        plain = Scored(
+            "all", table.assign(sampling_weight="7"), np.zeros((2, 1), np.float32), ("b", "a")
+        )
         assert not is_weighted(plain)
         assert rows_by_weight(plain).tolist() == [0, 1]
 
