@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,17 @@ import numpy as np
 import pandas as pd
 
 from featx._progress import Progress
-from featx.errors import EstimateError, InputError
-from featx.evaluation import Interval, Population, plural
+from featx.errors import InputError
+from featx.evaluation import Interval, plural
 from featx.evaluation._metrics import metrics_frame, metrics_html
-from featx.evaluation._shift import DISTANCE_MARKS, KS_MARKS, Signal
 from featx.populations._expected_performance import (
     METRICS,
     Calibrator,
-    Mixture,
     TrialSites,
-    ks_p_value,
-    one_each,
     sampled_intervals,
     widened,
 )
+from featx.populations._likeness import are_disturbed, require_likeness
 from featx.populations._prediction_powered import LabelledSample
 from featx.populations._site_labels import MIN_LABELS, SiteLabels
 from featx.populations._unlabelled_images import UnlabelledImages, score_unlabelled
@@ -33,7 +30,6 @@ from featx.runs._fitted import FittedRun
 from featx.scoring._find_images import list_images
 from featx.scoring._labelled_data import ScoringOptions, is_cache
 from featx.scoring._left_out import LeftOut
-from featx.scoring._shift import shift_from_training
 from featx.thresholds import fit_recalibration
 from featx_cache import Cache
 from featx_cache._text import printable
@@ -43,11 +39,6 @@ MIN_PATIENTS = 50
 
 MIN_OF_CLASS = 10
 """With fewer images of a class by estimate, recall or specificity isn't given."""
-
-FAR_MARKS = (DISTANCE_MARKS[0], 0.5)
-"""Shares of patients far from the training images that count and are too large, if the run has
-scores of copies with disturbances. Of copies of the preset ``shift`` 43 % are far (VGG16, 120 X-rays
-of the Kaggle set), and the errors of estimates are known for them."""
 
 MAX_WIDTH = 0.5
 """Width of a 95 % interval from which a metric is unknown: its value would mislead."""
@@ -228,7 +219,7 @@ class _Site:
             run.scores, run.out_of_fold["path"], copies, self.threshold, seed=self.seed
         )
         errors, known_misfit = trials.errors(share)
-        notes = self._compare(known_misfit)
+        notes = require_likeness(run, self.calibrator, self.table, known_misfit)
         sampled = sampled_intervals(
             self.calibrator, self.scores, self.patient, self.threshold, seed=self.seed
         )
@@ -267,70 +258,6 @@ class _Site:
                     f"{each.high:.2f}. Labels of 50 images would tell."
                 )
         return notes
-
-    def _compare(self, known_misfit: float) -> list[str]:
-        """Refuse images that are too unlike the training images, and say what is unusual."""
-        run = self.run
-        reasons: dict[str, list[str]] = {"differs": [], "may differ": []}
-        for signal, said in self._signals(known_misfit):
-            if signal.verdict in reasons:
-                reasons[signal.verdict].append(said)
-        if reasons["differs"]:
-            raise EstimateError(
-                "without labels, no number can be trusted on these images: "
-                + ", and ".join(reasons["differs"]),
-                "Label 50 of them: `run.suggest_labels` says which, and `labels=FILE` takes them.",
-            )
-        notes = []
-        if reasons["may differ"]:
-            notes.append(
-                f"CAUTION: {', and '.join(reasons['may differ'])}. Label some of the images before "
-                "you rely on these numbers."
-            )
-        if not run.has_reference:
-            notes.append(
-                "CAUTION: an earlier version of featx fitted the run, so the images couldn't be "
-                "compared with its training images."
-            )
-        return notes
-
-    def _signals(self, known_misfit: float) -> Iterator[tuple[Signal, str]]:
-        """Compare scores and distances with what another share of the sick would explain."""
-        run, scores = self.run, self.run.scores
-        weight, patients = (
-            one_each(self.patient),
-            (
-                len(self.patients),
-                len(np.unique(scores.patient)),
-            ),
-        )
-        at = self.calibrator.rates(self.scores, self.threshold, weight[np.newaxis])["share"]
-        share = float(at[0])
-        misfit = Mixture(scores.score, scores).misfit(self.scores, weight, share)
-        mark = max(KS_MARKS[0], known_misfit)
-        yield (
-            Signal("misfit", misfit, (mark, mark), ks_p_value(misfit, *patients)),
-            "another share of the sick doesn't explain the scores (Kolmogorov-Smirnov "
-            f"{misfit:.2f})",
-        )
-        if not run.has_reference:
-            return
-        distances = self.table["distance"].to_numpy(np.float64)
-        excess = Mixture(run.reference.distances, scores).excess(distances, weight, share)
-        known = _are_disturbed(run)
-        marks = (KS_MARKS[0], math.inf) if known else KS_MARKS
-        yield (
-            Signal("distances", excess, marks, ks_p_value(excess, *patients, one_sided=True)),
-            f"the images lie farther from the training images (Kolmogorov-Smirnov {excess:.2f})",
-        )
-        shift = shift_from_training(run, Population(self.scores, self.patient, None, distances))
-        for signal in shift.signals if shift is not None else ():
-            if signal.name == "far":
-                yield (
-                    replace(signal, marks=FAR_MARKS) if known else signal,
-                    f"{signal.effect:.0%} of the patients lie farther from the training images "
-                    "than 99 % of those do",
-                )
 
     def measured(self, labels: SiteLabels) -> PerformanceEstimate:
         """Estimate with labels of some images."""
@@ -428,18 +355,12 @@ def _spread(run: FittedRun, trials: TrialSites, errors: Mapping[str, float]) -> 
         "The intervals hold if this site is as far from the training images as their augmented "
         f"copies are. They include the error of such estimates there {size}."
     )
-    if _are_disturbed(run):
+    if are_disturbed(run):
         return said
     return (
         f"{said} CAUTION: those copies have another geometry only. Another exposure or device "
         "isn't in the intervals: `augmentation='shift'` makes copies that differ so."
     )
-
-
-def _are_disturbed(run: FittedRun) -> bool:
-    """Say whether the run has scores of copies that differ as devices and exposures do."""
-    made = run.record.extraction.augmentation
-    return len(run.out_of_fold_copies) > 0 and bool(made.gamma or made.blur[1] or made.noise[1])
 
 
 def _between(row: Any) -> str:

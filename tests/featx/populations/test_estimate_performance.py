@@ -150,6 +150,26 @@ def test_a_run_without_copies_says_what_it_does_not_know(
     assert any("the run has no scores of disturbed copies" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(("far", "too_far"), [(0.3, False), (0.7, True)])
+def test_images_as_far_as_disturbed_copies_get_a_caution(
+    run: Run, monkeypatch: pytest.MonkeyPatch, far: float, too_far: bool
+) -> None:
+    """The error of estimates is known for copies that are as far."""
+    images = scored(run, 100)
+    away = np.where(np.arange(100) % 10 < 10 * far, 1.5 * run.reference.limit, 0.0)
+    table = images.table.assign(distance=np.maximum(images.table["distance"], away))
+    images = UnlabelledImages(table, data="site", is_folder=True)
+    with pytest.raises(EstimateError, match=f"{far:.0%} of the patients lie farther"):
+        estimate_performance(run, images)
+    monkeypatch.setattr("featx.populations._likeness.are_disturbed", lambda _: True)
+    if too_far:
+        with pytest.raises(EstimateError, match="70% of the patients lie farther"):
+            estimate_performance(run, images)
+        return
+    found = estimate_performance(run, images)
+    assert any(note.startswith("CAUTION: the images lie farther") for note in found.notes)
+
+
 class TestLabels:
     def test_a_suggestion_with_its_labels_filled_in(self, run: Run, local: Cache) -> None:
         truth = local.images.set_index("path")["label"]
