@@ -94,8 +94,7 @@ def layers_of(cache: Cache, data: TrainingData) -> Iterator[tuple[str, TrainingD
     """Yield the deepest layer alone, and all layers."""
     parts = parts_of(cache)
     if parts:
-        pooled = SpatialPooling("pyramid", standardize=True, parts=[parts[0].shape])
-        width = pooled.transform(np.zeros((1, *parts[0].shape), np.float32)).shape[1]
+        width = SpatialPooling("pyramid").transform(np.zeros((1, *parts[0].shape))).shape[1]
         yield parts[0].name, replace(data, X=data.X[:, :width], reduced={})
     yield " + ".join(part.name for part in parts) or "one layer", replace(data, reduced={})
 

@@ -35,7 +35,7 @@ def main(path: str, floor: float) -> None:
     table = with_kaggle_columns(data.table)
     here = ((table["cause"] == "bacteria") | (table["series"] == "IM")).to_numpy()
     side = data.part(here)
-    scores, _, _ = out_of_fold(spec, side, seed=0)
+    scores = out_of_fold(spec, side, seed=0).scores
     old = choose_threshold(side.y == 1, scores["score"], accuracy_floor=floor).threshold
     head = fit_head(spec, side, np.arange(len(side.y)))
     there = np.flatnonzero(~here)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
+import pandas as pd
+
 from featx._arguments import wrong_type
 from featx._progress import Progress
 from featx.backbones import Backbone
@@ -16,12 +18,16 @@ from featx.evaluation._prevalence import require_share
 from featx.explain import Explanations, explain_images
 from featx.exporting import Export, export_onnx
 from featx.populations import (
+    PerformanceEstimate,
     ProtocolReport,
     StressReport,
     calibrate,
     calibrate_unlabelled,
+    estimate_performance,
+    score_unlabelled,
     shift_protocol,
     stress_protocol,
+    suggest_labels,
 )
 from featx.populations._label_shift import refuse_with_unlabelled
 from featx.populations._stress_protocol import IMAGES
@@ -136,6 +142,89 @@ class Run(FittedRun):
         scored = score_data(runs, data, options, by=by, progress=progress)
         comparison = compare_scored(list(zip(runs, scored, strict=True))) if compare else None
         return evaluate_scored(self, scored[0], by=by, prevalence=prevalence, comparison=comparison)
+
+    def estimate(
+        self,
+        images: Cache | str | Path,
+        *,
+        labels: pd.DataFrame | str | Path | None = None,
+        weights: str | None = None,
+        reading: ReadingOptions | None = None,
+        progress: Progress | bool = True,
+    ) -> PerformanceEstimate:
+        """Estimate accuracy, recall and specificity on images without labels, or with a few.
+
+        Parameters
+        ----------
+        images
+            Image file, folder of images, or cache of them. Labels in it aren't looked at.
+        labels
+            Labels of 20 images or more: a CSV file or table with the columns path and label, such
+            as that of `suggest_labels` with its labels filled in.
+        weights, progress
+            See `evaluate`.
+        reading
+            Way to tell the patient, `ReadingOptions(group_regex=...)`.
+
+        Returns
+        -------
+        PerformanceEstimate
+            Metrics with 95 % intervals, and what they rest on.
+
+        Raises
+        ------
+        InputError
+            If there are too few images or labels, or a label can't be used.
+        EstimateError
+            If the images are too unlike the training images for an estimate without labels.
+
+        Examples
+        --------
+        >>> run.estimate("our_hospital/")  # doctest: +SKIP
+        >>> run.estimate("our_hospital/", labels="labels.csv").to_frame()  # doctest: +SKIP
+        """
+        options = _options("all", False, None, weights, reading)
+        return estimate_performance(self, images, labels=labels, options=options, progress=progress)
+
+    def suggest_labels(
+        self,
+        images: Cache | str | Path,
+        number: int = 50,
+        *,
+        weights: str | None = None,
+        reading: ReadingOptions | None = None,
+        progress: Progress | bool = True,
+    ) -> pd.DataFrame:
+        """Choose the images of a new site to label first, one image of a patient.
+
+        Half of them lie around the threshold, the others at all scores. `estimate` takes the table
+        with its labels filled in, and so does `calibrate`.
+
+        Parameters
+        ----------
+        images, weights, reading, progress
+            See `estimate`.
+        number
+            Number of images.
+
+        Returns
+        -------
+        DataFrame
+            One row an image: path (below the folder), score, verdict, label (empty), and
+            sampling_weight, the number of images that it stands for.
+
+        Raises
+        ------
+        InputError
+            If there are fewer patients than images were asked for.
+
+        Examples
+        --------
+        >>> run.suggest_labels("our_hospital/", 50).to_csv("labels.csv")  # doctest: +SKIP
+        """
+        options = _options("all", False, None, weights, reading)
+        found = score_unlabelled(self, images, options, progress=progress)
+        return suggest_labels(self, found, number, seed=self.record.seed)
 
     def predict(
         self,

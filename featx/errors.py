@@ -26,6 +26,19 @@ class NoLabelsError(InputError):
     code = "no-labels"
 
 
+class EstimateError(FeatxError):
+    """Images are too unlike the training images for an estimate without labels.
+
+    Examples
+    --------
+    >>> from featx.errors import EstimateError, FeatxError
+    >>> issubclass(EstimateError, FeatxError), EstimateError.code
+    (True, 'no-estimate')
+    """
+
+    code = "no-estimate"
+
+
 class WeightsError(FeatxError):
     """Pretrained weights can't be had or don't fit the backbone.
 
@@ -85,6 +98,7 @@ class NoFeasibleThresholdError(FeatxError):
 
 __all__ = [
     "DamagedShardError",
+    "EstimateError",
     "FeatxError",
     "InputError",
     "NoFeasibleThresholdError",

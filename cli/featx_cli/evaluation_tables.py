@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from featx.evaluation import Difference, Interval, Metrics, Shift, Subgroups
+    from featx.populations import PerformanceEstimate
     from featx.scoring import Evaluation, LeftOut, RunComparison
 
 SIGNALS = {
@@ -106,7 +107,7 @@ def show_evaluation(evaluation: Evaluation, *, titled: bool) -> None:
     tell_left_out(evaluation.left_out)
 
 
-def evaluations_json(evaluations: Sequence[Evaluation]) -> str:
+def evaluations_json(evaluations: Sequence[Evaluation | PerformanceEstimate]) -> str:
     """Return evaluations as JSON text: an object, or a list if there are several."""
     contents = [evaluation.as_dict() for evaluation in evaluations]
     return json.dumps(contents[0] if len(contents) == 1 else contents, indent=2) + "\n"

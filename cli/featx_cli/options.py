@@ -17,6 +17,8 @@ COMMANDS = {
     "run.stress_protocol": "evaluate RUN --protocol stress --json FILE",
     **{f"featx.{verb}": verb for verb in ("extract", "fit", "tune", "report")},
     **{f"run.{verb}": verb for verb in ("evaluate", "calibrate", "predict")},
+    "run.estimate": "evaluate",
+    "run.suggest_labels": "calibrate --suggest",
 }
 """Functions and methods of the library, and the commands that do the same."""
 

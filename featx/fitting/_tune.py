@@ -221,7 +221,9 @@ class _BestTrialRun:
             threshold=metrics.threshold,
             found=found,
             search=search_record(
-                trials["complete"] + trials["pruned"], snapped=best.snapped, note=best.note
+                trials["complete"] + trials["pruned"],
+                snapped=best.snapped,
+                note=best.note if promise is None else "",
             ),
             seconds=seconds,
             write_study=partial(shutil.copytree, search.location.folder, ignore=_SEARCH_FILES),

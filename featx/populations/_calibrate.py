@@ -17,6 +17,7 @@ from featx.errors import FeatxError, InputError
 from featx.evaluation import Metrics, Shift, counts_in_words, evaluate_scores, plural
 from featx.evaluation._metrics import metrics_html
 from featx.populations._images_needed import advice_on_images
+from featx.populations._sampling_weights import is_weighted, keeping_weights, rows_by_weight
 from featx.populations._write_calibrated import SHOWN, require_other, summary, write_calibrated
 from featx.runs._fitted import FittedRun
 from featx.runs._folder import require_free
@@ -70,6 +71,8 @@ class CalibrationReport:
         Local images that weren't used, because the run was fitted on them or on their patients.
     unknown_patients
         Warning that patients of the local images aren't known; empty if they are.
+    weighted
+        Whether images count as often as their sampling weights say. See `Run.suggest_labels`.
 
     Examples
     --------
@@ -87,6 +90,7 @@ class CalibrationReport:
     advice: str
     left_out: LeftOut = field(default_factory=LeftOut)
     unknown_patients: str = ""
+    weighted: bool = False
 
     @property
     def in_words(self) -> tuple[str, str]:
@@ -113,6 +117,11 @@ class CalibrationReport:
                 "Numbers of the new one are cross-validated: each image is called by a threshold "
                 "that its patient had no part in.",
             ]
+        if self.weighted:
+            notes.append(
+                "Images count as often as their sampling weights say, so the counts above are "
+                "larger than the number of images."
+            )
         shift = self.shift.sentence if self.shift is not None else ""
         calibrated = self.record.calibrated
         given_up = calibrated.note if calibrated is not None else None
@@ -221,7 +230,7 @@ def calibrate(  # noqa: PLR0913
     if isinstance(data, Scored):
         scored, kept = data, None
     else:
-        options = options or ScoringOptions(split="all")
+        options = keeping_weights(data, options or ScoringOptions(split="all"))
         (scored,) = score_data([run], data, options, progress=progress)
         kept = _whether_kept(data, options)
     try:
@@ -263,6 +272,7 @@ class _Chosen:
     ) -> CalibrationReport:
         """Write the new run."""
         record, promise, table = run.record, self.promise, scored.table
+        first = np.unique(rows_by_weight(scored), return_index=True)[1]
         shift = find_shift(run, scored)
         advice = advice_on_images(self.new, self.criterion) if promise is None else ""
         calibrated = {
@@ -299,7 +309,7 @@ class _Chosen:
             run,
             target,
             changes,
-            table.assign(score=self.mapped.score)[["path", "label", "group", "score"]],
+            table.assign(score=self.mapped.score[first])[["path", "label", "group", "score"]],
             table["sha256"].tolist(),
             force=force,
         )
@@ -314,6 +324,7 @@ class _Chosen:
             advice,
             scored.left_out,
             unknown_patients(table),
+            is_weighted(scored),
         )
 
 
@@ -325,7 +336,14 @@ def _choose(
     guarantee: float | None,
 ) -> _Chosen:
     """Choose the operating point, and measure it and the old one."""
-    scores, record, seed = scored.scores, run.record, run.record.seed
+    scores, images = scored.scores[rows_by_weight(scored)], len(scored.table)
+    record, seed = run.record, run.record.seed
+    if guarantee is not None and is_weighted(scored):
+        raise InputError(
+            "a guarantee needs a random sample of patients, and these were drawn by their scores",
+            "Leave `guarantee` out, or label images that were drawn at random.",
+            parameter="guarantee",
+        )
     local = choose_cross_validated(scores, criterion=criterion, seed=seed)
     recalibration, mapped, known = record.recalibration, scores, run.scores
     threshold = local.threshold
@@ -353,8 +371,11 @@ def _choose(
         criterion,
         mapped,
         recalibration,
-        evaluate_scores(scores, record.threshold, seed=seed),
-        evaluate_scores(replace(scores, score=called.astype(np.float64)), 0.5, seed=seed),
+        replace(evaluate_scores(scores, record.threshold, seed=seed), images=images),
+        replace(
+            evaluate_scores(replace(scores, score=called.astype(np.float64)), 0.5, seed=seed),
+            images=images,
+        ),
         promise,
         local.folds,
         local.note if promise is None else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from featx._progress import Progress, progress_of
 from featx.data import group_of, in_words
+from featx.data._make_manifest import compile_group
 from featx.errors import InputError
 from featx.runs._fitted import FittedRun
 from featx.scoring import ImageScorer, find_images, predict_images, score_images
@@ -30,6 +32,10 @@ class UnlabelledImages:
         it isn't known.
     left_out
         Images that aren't here, because the run was fitted on them or on their patients.
+    data
+        Name of the images: the folder or the cache.
+    is_folder
+        Whether paths lead to files, below a folder of that name if it is one.
 
     Examples
     --------
@@ -40,6 +46,12 @@ class UnlabelledImages:
 
     table: pd.DataFrame
     left_out: LeftOut = field(default_factory=LeftOut)
+    data: str = ""
+    is_folder: bool = False
+
+    def below(self, path: str) -> str:
+        """Return the path of an image as it is below the folder."""
+        return os.path.relpath(path, self.data) if self.is_folder else path
 
 
 def score_unlabelled(
@@ -58,7 +70,8 @@ def score_unlabelled(
     data
         Image file, folder of images, or cache.
     options
-        Place of the backbone's weights, and whether known patients of a cache are kept.
+        Place of the backbone's weights, whether known patients of a cache are kept, and the regular
+        expression that finds the patient in a path below the folder.
     progress
         Bars by default; False is silent.
 
@@ -78,7 +91,8 @@ def score_unlabelled(
         scored = score_images(run, cache, "all", keep_known_patients=keep, progress=progress)
         distance = run.reference.distance(scored.vectors) if run.has_reference else math.nan
         table = scored.table[["path", "group", "score"]].assign(distance=distance)
-        return UnlabelledImages(table, scored.left_out)
+        return UnlabelledImages(table, scored.left_out, str(cache.path))
+    root, pattern = Path(data), compile_group(options.reading.group_regex)
     unused: Counter[str] = Counter()
     paths = list(find_images([data], unused))
     if said := in_words(unused.elements()):
@@ -91,10 +105,13 @@ def score_unlabelled(
             if prediction.error:
                 failed.append(prediction)
                 continue
-            group = group_of(Path(prediction.path).name)
+            path = Path(prediction.path)
+            below = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+            group = group_of(path.name if pattern is None else below, pattern)
             rows.append((prediction.path, group, prediction.score, prediction.distance))
     for bad in failed:
         progress.note(f"Skipped {bad.path}: {bad.error}")
     if not rows:
         raise InputError(f"no image in {data} could be read", "See the reasons above.")
-    return UnlabelledImages(pd.DataFrame(rows, columns=["path", "group", "score", "distance"]))
+    found = pd.DataFrame(rows, columns=["path", "group", "score", "distance"])
+    return UnlabelledImages(found, LeftOut(), str(data), is_folder=root.is_dir())

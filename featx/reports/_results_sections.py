@@ -62,7 +62,7 @@ def summary_section(data: ReportData) -> Section:
         "run", "images", "number (patients)", "recall", "accuracy", "specificity", "ROC AUC",
         "threshold", "criterion",
     )  # fmt: skip
-    table = Table(columns, tuple(rows), words=frozenset({0, 1}))
+    table = Table(columns, tuple(rows), words=frozenset({0, 1, 8}))
     note = Text(
         "In brackets: 95 % intervals by patients, not by images. "
         "Thresholds were chosen on the scores out of fold, so recall and accuracy there are a "

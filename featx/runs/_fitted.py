@@ -404,7 +404,7 @@ class FittedRun:
         table = self.to_frame()
         shown = table[table["metric"].isin(("recall", "accuracy", "specificity", "roc_auc"))]
         notes = [
-            f"Threshold {record.threshold:.6g}: {record.criterion.in_words}, out of fold.",
+            f"Threshold {record.threshold:.6g}: the {record.criterion.in_words} out of fold.",
             *filter(None, [record.search.note]),
             counts_in_words(found["confusion"], record.classes),
         ]

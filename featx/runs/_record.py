@@ -188,16 +188,21 @@ class RunRecord(BaseModel):
     @classmethod
     def _with_criterion(cls, values: Any) -> Any:
         """Give runs of earlier versions their criterion, which was an accuracy floor."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or values.get("criterion") is not None:
             return values
         try:
-            if values.get("criterion") is None:
-                own = Criterion(accuracy_floor=values.get("accuracy_floor"))
-            else:
-                own = Criterion.model_validate(values["criterion"])
+            return values | {"criterion": Criterion(accuracy_floor=values.get("accuracy_floor"))}
+        except InputError:  # the field is refused by its own name
+            return values
+
+    @field_validator("criterion", mode="before")
+    @classmethod
+    def _read_criterion(cls, value: Any) -> Criterion:
+        """Read a criterion. What it refuses is a damaged record."""
+        try:
+            return Criterion.model_validate(value)
         except InputError as error:
             raise ValueError(error.what) from error
-        return values | {"criterion": own}
 
     @model_validator(mode="after")
     def _of_one_floor(self) -> Self:

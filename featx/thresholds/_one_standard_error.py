@@ -12,7 +12,7 @@ from featx._scores import Scores
 from featx.thresholds._criterion import Criterion
 from featx.thresholds._sweep import Sweep
 
-RESAMPLES = 1000
+RESAMPLES = 200
 SEED = 0
 
 

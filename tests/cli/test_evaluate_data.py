@@ -161,7 +161,7 @@ class TestRefusals:
         bare.mkdir()
         shutil.copy(image, bare / "a.png")
         error = self.refused(featx, tiny_run, bare)
-        assert "metrics need labels" in error
+        assert "1 image of 1 patient can't say how good the run is: that takes 50 pat" in error
         assert "`featx predict` scores images without labels" in error
         assert "is an image without a label" in self.refused(featx, tiny_run, image)
 

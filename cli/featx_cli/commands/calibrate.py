@@ -24,6 +24,7 @@ from featx_cli.run_options import (
     RuntimeOption,
     WeightsOption,
 )
+from featx_cli.site_estimates import write_suggestion
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
@@ -50,8 +51,14 @@ def calibrate(
         ),
     ],
     new_run: Annotated[
-        Path, typer.Option("--run", metavar="NEW_RUN", help="Directory to write the new run to.")
-    ],
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="NEW_RUN",
+            help="Directory to write the new run to. It must be given, but not with --suggest.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     criterion: dict[str, Any],
     recalibrate: Annotated[
@@ -79,6 +86,27 @@ def calibrate(
             "nothing else differs.",
         ),
     ] = False,
+    suggest: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            min=1,
+            help="Number of images to label first. They are chosen among images without labels, "
+            "one of a patient: half around the threshold, the others at all scores. They are "
+            "written to --csv, and no run is made.",
+            show_default=False,
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="File for the images of --suggest, with an empty column for their labels. With - "
+            "they go to standard output.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
         str, typer.Option(help="Split to choose on: train, val, test or all.")
     ] = "all",
@@ -101,6 +129,20 @@ def calibrate(
     from featx.populations._label_shift import refuse_with_unlabelled
     from featx.scoring import ScoringOptions
 
+    if suggest is not None:
+        _refuse_with_suggest(
+            run=new_run,
+            unlabelled=unlabelled,
+            **criterion,
+            recalibrate=recalibrate,
+            guarantee=guarantee,
+            cache=cache,
+        )
+        opened = load_run(run, runtime=runtime)
+        import_quietly()
+        write_suggestion(opened, data, suggest, csv, weights=weights, reading=reading, force=force)
+        return
+    new_run = _require_new_run(new_run, csv)
     opened = load_run(run, runtime=runtime)
     options = ScoringOptions(
         split=split,
@@ -148,3 +190,26 @@ def calibrate(
         console.print(each)
     tell_left_out(left_out)
     console.print(f"Run: {new_run}", soft_wrap=True)
+
+
+def _require_new_run(new_run: Path | None, csv: Path | None) -> Path:
+    """Return the place of the new run, which only --suggest can do without."""
+    from featx.errors import InputError
+
+    if csv is not None:
+        raise InputError("--csv is for --suggest", "Leave it out, or add --suggest 50.")
+    if new_run is None:
+        raise InputError(
+            "missing option --run", "Give the directory of the new run: --run NEW_RUN."
+        )
+    return new_run
+
+
+def _refuse_with_suggest(**given: object) -> None:
+    """Refuse options that have no use with a suggestion."""
+    from featx.errors import InputError
+
+    for name, value in given.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} has no use with --suggest", "Leave it out.")

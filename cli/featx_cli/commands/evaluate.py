@@ -24,11 +24,17 @@ from featx_cli.run_options import (
     WeightsOption,
 )
 from featx_cli.shift_protocol import evaluate_protocol
+from featx_cli.site_estimates import (
+    may_be_without_labels,
+    refuse_without_labels,
+    show_estimate,
+)
 from featx_cli.stress_protocol import StressOptions, evaluate_stress
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
     from featx.data import ReadingOptions
+    from featx.populations import PerformanceEstimate
     from featx.scoring import Evaluation
 
 EPILOG = "\b\nExample:  featx evaluate runs/logreg other_hospital/ --by size --json metrics.json"
@@ -42,7 +48,8 @@ def evaluate(
         typer.Argument(
             metavar="DATA_OR_CACHE...",
             help="Caches, or labelled images as `featx extract` takes them, which are embedded "
-            "with the run's own settings. Default: the cache that the run was fitted on.",
+            "with the run's own settings. Default: the cache that the run was fitted on. Of a "
+            "folder of images without labels the metrics are estimated.",
         ),
     ] = None,
     split: Annotated[
@@ -122,6 +129,22 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled",
+            help="Estimate accuracy, recall and specificity from the scores alone. Labels aren't "
+            "looked at. Default: only for a folder without class folders.",
+        ),
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV file with the columns path and label for 20 or more of the images, such as "
+            "`featx calibrate --suggest` writes. Labels and scores are combined to an estimate.",
+        ),
+    ] = None,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -154,10 +177,14 @@ def evaluate(
     that the run was fitted on, other images of the same patients and near duplicates are left out
     and counted. The images are compared with those that the run was fitted on: the command says
     whether their population differs.
+
+    If DATA has no labels, the metrics are estimated from calibrated scores, and the command says
+    so. It gives no number if the images are too unlike the training images.
     """
     from featx._run import load_run
-    from featx.errors import InputError
+    from featx.errors import InputError, NoLabelsError
     from featx.evaluation._prevalence import require_share
+    from featx.scoring import Evaluation
 
     if prevalence is not None:
         require_share(prevalence)
@@ -190,25 +217,40 @@ def evaluate(
     if protocol == "shift":
         evaluate_protocol(first, data, seam or [], json, csv, force=force)
         return
-    evaluations = [
-        first.evaluate(
-            source,
-            split=split,
-            by=by or [],
-            prevalence=prevalence,
-            compare=compared,
-            keep_known_patients=keep_known_patients,
-            cache=cache,
-            weights=weights,
-            reading=reading,
-            progress=TerminalProgress(),
+    if (unlabelled or labels is not None) and len(data) != 1:
+        raise InputError("--unlabelled and --labels are for one DATA", "Give one.")
+
+    def measure(source: Path | None) -> Evaluation | PerformanceEstimate:
+        try:
+            if not unlabelled and labels is None:
+                return first.evaluate(
+                    source,
+                    split=split,
+                    by=by or [],
+                    prevalence=prevalence,
+                    compare=compared,
+                    keep_known_patients=keep_known_patients,
+                    cache=cache,
+                    weights=weights,
+                    reading=reading,
+                    progress=TerminalProgress(),
+                )
+            images = data[0]
+        except NoLabelsError as error:
+            images = may_be_without_labels(first, source, error)
+        refuse_without_labels(
+            split=split, by=by, prevalence=prevalence, compare=others, cache=cache, csv=csv
         )
-        for source in data or (None,)
-    ]
+        return first.estimate(
+            images, labels=labels, weights=weights, reading=reading, progress=TerminalProgress()
+        )
+
+    evaluations = [measure(source) for source in data or (None,)]
     if json is not None:
         write_text(json, evaluations_json(evaluations), force=force)
     if csv is not None:
-        write_text(csv, _scores_csv(evaluations), force=force)
+        whole = [each for each in evaluations if isinstance(each, Evaluation)]
+        write_text(csv, _scores_csv(whole), force=force)
     warn_of_positive(first.record.classes)
     if to_standard_output(json) or to_standard_output(csv):
         for evaluation in evaluations:
@@ -216,7 +258,10 @@ def evaluate(
         return
     tell_positive(first.record.classes)
     for evaluation in evaluations:
-        show_evaluation(evaluation, titled=len(data) > 1)
+        if isinstance(evaluation, Evaluation):
+            show_evaluation(evaluation, titled=len(data) > 1)
+        else:
+            show_estimate(evaluation, titled=len(data) > 1)
 
 
 def _refuse_with_protocol(protocol: str, **given: object) -> None:

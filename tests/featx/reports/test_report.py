@@ -31,6 +31,7 @@ from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._document import Notice
 from featx.reports._results_sections import summary_section
 from featx.runs._record import read_record, write_record
+from featx.thresholds import Criterion
 from tests.featx.reports.conftest import CALIBRATED, PROMISE, Page, Sample
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class TestThePage:
         told = [words for words in made.page.words if words.startswith("Recall and accuracy of")]
         assert len(told) == 2
         for words in told:
-            assert f"accuracy floor 0.6, threshold {record.threshold:.4g}" in words
+            assert f"highest recall with accuracy ≥ 0.6, threshold {record.threshold:.4g}" in words
             assert record.band is not None
             assert f"uncertain range {record.band[0]:.4g} to {record.band[1]:.4g}" in words
 
@@ -166,7 +167,8 @@ class TestWhatWasPromised:
         (run,) = data.runs
         assert run.out_of_fold is not None
         own = replace(run.out_of_fold, metrics=replace(run.out_of_fold.metrics, **promised))
-        run.run.record = run.record.model_copy(update={"accuracy_floor": 0.0, **record})
+        none = {"accuracy_floor": 0.0, "criterion": Criterion(accuracy_floor=0.0)}
+        run.run.record = run.record.model_copy(update={**none, **record})
         section = summary_section(replace(data, runs=(replace(run, out_of_fold=own),)))
         return [block.text for block in section.blocks if isinstance(block, Notice)]
 
