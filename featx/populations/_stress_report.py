@@ -218,8 +218,12 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     def number(value: float | None) -> float:
         return float("nan") if value is None else float(value)
 
-    row: dict[str, Any] = {name: str(result[name]) for name in ("name", "value")}
-    row |= {name: int(result[name]) for name in ("strength", "images", "patients")}
+    row: dict[str, Any] = {
+        "name": str(result["name"]),
+        "strength": int(result["strength"]),
+        "value": str(result["value"]),
+    }
+    row |= {name: int(result[name]) for name in ("images", "patients")}
     row |= {name: number(result[name]) for name in SHOWN}
     for name in WITH_INTERVAL:
         interval = result["intervals"].get(name) or {}

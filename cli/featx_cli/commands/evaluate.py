@@ -207,6 +207,11 @@ def evaluate(
     if protocol is not None:
         _refuse_with_protocol(protocol, split=split, compare=others, by=by, cache=cache)
     if protocol == "stress":
+        unused: dict[str, object] = {
+            name.replace("_", "-"): True for name in reading.names_of_changed()
+        }
+        unused |= {"prevalence": prevalence, "keep-known-patients": keep_known_patients}
+        _refuse_with_protocol(protocol, **unused)
         evaluate_stress(first, data, stress, weights, (json, csv), force=force)
         return
     if protocol == "shift":
