@@ -165,12 +165,14 @@ def evaluate(
     if cache is not None and len(data) != 1:
         raise InputError("--cache keeps the embeddings of one DATA", "Give one, or leave it out.")
     first, *compared = [load_run(path, runtime=runtime) for path in (run, *others)]
-    inputs = [run, *others, *(data or [Path(first.record.cache)])]
+    inputs = [run, *others, *(data or [Path(first.record.cache)]), *([labels] if labels else [])]
     for file, option in ((json, "--json"), (csv, "--csv")):
         require_output(file, option, force=force, inputs=inputs)
     import_quietly()
     if protocol is not None:
-        _refuse_with_protocol(split=split, compare=others, by=by, cache=cache)
+        _refuse_with_protocol(
+            split=split, compare=others, by=by, cache=cache, unlabelled=unlabelled, labels=labels
+        )
         evaluate_protocol(first, data, seam or [], json, csv, force=force)
         return
     if (unlabelled or labels is not None) and len(data) != 1:
@@ -198,7 +200,12 @@ def evaluate(
             split=split, by=by, prevalence=prevalence, compare=others, cache=cache, csv=csv
         )
         return first.estimate(
-            images, labels=labels, weights=weights, reading=reading, progress=TerminalProgress()
+            images,
+            labels=labels,
+            keep_known_patients=keep_known_patients,
+            weights=weights,
+            reading=reading,
+            progress=TerminalProgress(),
         )
 
     evaluations = [measure(source) for source in data or (None,)]
