@@ -148,6 +148,7 @@ class Run(FittedRun):
         images: Cache | str | Path,
         *,
         labels: pd.DataFrame | str | Path | None = None,
+        keep_known_patients: bool = False,
         weights: str | None = None,
         reading: ReadingOptions | None = None,
         progress: Progress | bool = True,
@@ -161,6 +162,9 @@ class Run(FittedRun):
         labels
             Labels of 20 images or more: a CSV file or table with the columns path and label, such
             as that of `suggest_labels` with its labels filled in.
+        keep_known_patients
+            Whether images in a cache are kept if the run knows their patients. The files that it
+            was fitted on are always left out.
         weights, progress
             See `evaluate`.
         reading
@@ -183,7 +187,7 @@ class Run(FittedRun):
         >>> run.estimate("our_hospital/")  # doctest: +SKIP
         >>> run.estimate("our_hospital/", labels="labels.csv").to_frame()  # doctest: +SKIP
         """
-        options = _options("all", False, None, weights, reading)
+        options = _options("all", keep_known_patients, None, weights, reading)
         return estimate_performance(self, images, labels=labels, options=options, progress=progress)
 
     def suggest_labels(
@@ -191,6 +195,7 @@ class Run(FittedRun):
         images: Cache | str | Path,
         number: int = 50,
         *,
+        keep_known_patients: bool = False,
         weights: str | None = None,
         reading: ReadingOptions | None = None,
         progress: Progress | bool = True,
@@ -202,7 +207,7 @@ class Run(FittedRun):
 
         Parameters
         ----------
-        images, weights, reading, progress
+        images, keep_known_patients, weights, reading, progress
             See `estimate`.
         number
             Number of images.
@@ -222,7 +227,7 @@ class Run(FittedRun):
         --------
         >>> run.suggest_labels("our_hospital/", 50).to_csv("labels.csv")  # doctest: +SKIP
         """
-        options = _options("all", False, None, weights, reading)
+        options = _options("all", keep_known_patients, None, weights, reading)
         found = score_unlabelled(self, images, options, progress=progress)
         return suggest_labels(self, found, number, seed=self.record.seed)
 

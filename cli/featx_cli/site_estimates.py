@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featx_cache._spreadsheets import to_csv
 from featx_cli.console import output, say
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from featx._run import Run
-    from featx.data import ReadingOptions
     from featx.errors import NoLabelsError
     from featx.populations import PerformanceEstimate
 
@@ -74,25 +73,19 @@ def estimate_table(estimate: PerformanceEstimate) -> Table:
 
 
 def write_suggestion(
-    run: Run,
-    data: Path,
-    number: int,
-    csv: Path | None,
-    *,
-    weights: str | None,
-    reading: ReadingOptions,
-    force: bool,
+    run: Run, data: Path, number: int, csv: Path | None, *, force: bool, **options: Any
 ) -> None:
-    """Write the images to label first as CSV, and say what to do with them."""
+    """Write the images to label first as CSV, and say what to do with them.
+
+    Options are those of `Run.suggest_labels`.
+    """
     from featx.errors import InputError
     from featx_cli.console import TerminalProgress
 
     if csv is None:
         raise InputError("the suggested images need a file", "Give --csv labels.csv.")
     require_output(csv, "--csv", force=force, inputs=[run.path, data])
-    found = run.suggest_labels(
-        data, number, weights=weights, reading=reading, progress=TerminalProgress()
-    )
+    found = run.suggest_labels(data, number, progress=TerminalProgress(), **options)
     write_text(csv, to_csv(found), force=force)
     if to_standard_output(csv):
         return

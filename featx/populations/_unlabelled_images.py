@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from featx.scoring import ImageScorer, find_images, predict_images, score_images
 from featx.scoring._labelled_data import ScoringOptions, is_cache
 from featx.scoring._left_out import LeftOut
 from featx_cache import Cache, open_cache
+from featx_cache.files import open_regular
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +97,7 @@ def score_unlabelled(
         return UnlabelledImages(table, scored.left_out, str(cache.path))
     root, pattern = Path(data), compile_group(options.reading.group_regex)
     unused: Counter[str] = Counter()
-    paths = list(find_images([data], unused))
+    paths, known = _without_known(run, find_images([data], unused))
     if said := in_words(unused.elements()):
         progress.note(f"{said}.")
     rows, failed = [], []
@@ -114,4 +117,26 @@ def score_unlabelled(
     if not rows:
         raise InputError(f"no image in {data} could be read", "See the reasons above.")
     found = pd.DataFrame(rows, columns=["path", "group", "score", "distance"])
-    return UnlabelledImages(found, LeftOut(), str(data), is_folder=root.is_dir())
+    left_out = LeftOut(same_file=known)
+    return UnlabelledImages(found, left_out, str(data), is_folder=root.is_dir())
+
+
+def _without_known(run: FittedRun, paths: Iterable[Path]) -> tuple[list[Path], int]:
+    """Leave out the very files that the run was fitted on: its scores of them are too sure."""
+    given = list(paths)
+    fresh = [path for path in given if _sha256(path) not in run.fitted_images]
+    if not fresh:
+        raise InputError(
+            f"the run {run.path} was fitted on these very images",
+            "Give images that it doesn't know.",
+        )
+    return fresh, len(given) - len(fresh)
+
+
+def _sha256(path: Path) -> str:
+    """Return the hash of a file. Whoever decodes it meets the reason why it can't be read."""
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -120,6 +120,20 @@ class TestWithoutLabels:
         assert "--unlabelled and --labels are for one DATA" in refused.error
 
 
+def test_the_images_that_it_was_fitted_on_are_left_out(
+    featx: Featx, able_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    answer = featx("evaluate", able_run, phantom_data / "train", "--unlabelled")
+    assert answer.code == 2
+    known = tmp_path / "known"
+    known.mkdir()
+    for path in (phantom_data / "train").rglob("*.png"):
+        shutil.copy(path, known)
+    answer = featx("calibrate", able_run, known, "--suggest", "2", "--csv", "-")
+    assert answer.code == 2
+    assert "was fitted on these very images" in answer.error
+
+
 def test_few_images_are_refused_before_the_long_work(
     featx: Featx, able_run: Path, hospital: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

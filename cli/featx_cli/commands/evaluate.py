@@ -199,13 +199,21 @@ def evaluate(
     if cache is not None and len(data) != 1:
         raise InputError("--cache keeps the embeddings of one DATA", "Give one, or leave it out.")
     first, *compared = [load_run(path, runtime=runtime) for path in (run, *others)]
-    inputs = [run, *others, *(data or [Path(first.record.cache)])]
+    inputs = [run, *others, *(data or [Path(first.record.cache)]), *([labels] if labels else [])]
     for file, option in ((json, "--json"), (csv, "--csv")):
         require_output(file, option, force=force, inputs=inputs)
     stress.require_figure(inputs, force=force)
     import_quietly()
     if protocol is not None:
-        _refuse_with_protocol(protocol, split=split, compare=others, by=by, cache=cache)
+        _refuse_with_protocol(
+            protocol,
+            split=split,
+            compare=others,
+            by=by,
+            cache=cache,
+            unlabelled=unlabelled,
+            labels=labels,
+        )
     if protocol == "stress":
         unused: dict[str, object] = {
             name.replace("_", "-"): True for name in reading.names_of_changed()
@@ -242,7 +250,12 @@ def evaluate(
             split=split, by=by, prevalence=prevalence, compare=others, cache=cache, csv=csv
         )
         return first.estimate(
-            images, labels=labels, weights=weights, reading=reading, progress=TerminalProgress()
+            images,
+            labels=labels,
+            keep_known_patients=keep_known_patients,
+            weights=weights,
+            reading=reading,
+            progress=TerminalProgress(),
         )
 
     evaluations = [measure(source) for source in data or (None,)]
