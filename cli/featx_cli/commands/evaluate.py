@@ -219,6 +219,7 @@ def evaluate(
             name.replace("_", "-"): True for name in reading.names_of_changed()
         }
         unused |= {"prevalence": prevalence, "keep-known-patients": keep_known_patients}
+        unused |= {"unlabelled": unlabelled, "labels": labels}
         _refuse_with_protocol(protocol, **unused)
         evaluate_stress(first, data, stress, weights, (json, csv), force=force)
         return

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -339,4 +340,5 @@ def test_each_disturbance_grows_and_changes_one_thing() -> None:
 def test_a_notebook_shows_a_table_and_a_figure(report: StressReport) -> None:
     assert "logreg under disturbances" in report._repr_html_()
     titles = [axes.get_title() for axes in report.plot().axes]
+    pyplot.close("all")
     assert titles == [*DISTURBANCES, "other images"]
