@@ -128,6 +128,8 @@ def _points(axes: Axes, rows: pd.DataFrame) -> None:
             color=color, label=label,
         )  # fmt: skip
     _name_places(axes, [name.replace(" ", "\n") for name in rows["name"]])
+    if len(rows) > 2:
+        axes.tick_params(axis="x", labelsize=6.5)
     axes.set_xlim(-0.6, len(rows) - 0.4)
     axes.set_title("other images")
 
