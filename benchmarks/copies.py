@@ -67,12 +67,12 @@ def main() -> None:
         for number in numbers:
             found = scored(spec, part, number, seams)
             areas = {
-                "untouched": roc_auc_score(truth[copy == 0], found.score[copy == 0]),
-                "copies": roc_auc_score(truth[tested], found.score[tested]),
+                "AUC, untouched": roc_auc_score(truth[copy == 0], found.score[copy == 0]),
+                "AUC, copies": roc_auc_score(truth[tested], found.score[tested]),
             }
-            rows.append({"layers": name, "copies": number} | areas | found.seams)
+            rows.append({"layers": name, "trained on": number} | areas | found.seams)
             points += [
-                {"layers": name, "copies": number} | row
+                {"layers": name, "trained on": number} | row
                 for row in operating_points(data, found.score, max(number, 1))
             ]
             print(rows[-1], flush=True)
