@@ -20,7 +20,7 @@ from featx._scores import Scores
 from featx.errors import NoFeasibleThresholdError
 from featx.evaluation._seams import with_kaggle_columns
 from featx.heads import HeadSpec
-from featx.thresholds import choose_cross_validated, choose_threshold
+from featx.thresholds import Criterion, choose_cross_validated, choose_threshold
 from featx.training import fit_head, load_training_data, out_of_fold
 
 PATIENTS = (20, 40, 80, 160, 320)
@@ -35,7 +35,7 @@ def main(path: str, floor: float) -> None:
     table = with_kaggle_columns(data.table)
     here = ((table["cause"] == "bacteria") | (table["series"] == "IM")).to_numpy()
     side = data.part(here)
-    scores, _, _ = out_of_fold(spec, side, seed=0)
+    scores = out_of_fold(spec, side, seed=0).scores
     old = choose_threshold(side.y == 1, scores["score"], accuracy_floor=floor).threshold
     head = fit_head(spec, side, np.arange(len(side.y)))
     there = np.flatnonzero(~here)
@@ -49,14 +49,14 @@ def main(path: str, floor: float) -> None:
     accuracy, recall, specificity = _rates(others.positive, others.called(old))
     fixed = f"{recall:.4f} | {specificity:.4f} | {floor:.4f}"
     print(f"| training side | {accuracy:.4f} | {accuracy:.4f} | {fixed} |")
-    random = np.random.default_rng(0)
+    random, criterion = np.random.default_rng(0), Criterion(accuracy_floor=floor)
     for count in PATIENTS:
         found = []
         for seed in range(REPEATS):
             local = np.isin(others.patient, random.choice(patients, count, replace=False))
             few, rest = others[local], others[~local]
             try:
-                point = choose_cross_validated(few, accuracy_floor=floor, seed=seed)
+                point = choose_cross_validated(few, criterion=criterion, seed=seed)
             except NoFeasibleThresholdError:
                 continue
             said = (point.called == few.positive).mean()

@@ -48,7 +48,8 @@ def in_memory(search: Search, trials: int) -> float:
         threshold = trial.suggest_float("threshold", 0.0, 1.0)
         place = int((points.thresholds < threshold).sum()) - 1
         trial.set_constraint(
-            "accuracy_floor", search.spec.accuracy_floor - float(points.accuracy[place])
+            "accuracy_floor",
+            search.spec.criterion.floors["accuracy"] - float(points.accuracy[place]),
         )
         return float(points.recall[place])
 

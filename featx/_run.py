@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import pandas as pd
 
@@ -20,14 +20,17 @@ from featx.exporting import Export, export_onnx
 from featx.populations import (
     PerformanceEstimate,
     ProtocolReport,
+    StressReport,
     calibrate,
     calibrate_unlabelled,
     estimate_performance,
     score_unlabelled,
     shift_protocol,
+    stress_protocol,
     suggest_labels,
 )
 from featx.populations._label_shift import refuse_with_unlabelled
+from featx.populations._stress_protocol import IMAGES
 from featx.runs import FittedRun
 from featx.scoring import (
     Evaluation,
@@ -331,6 +334,10 @@ class Run(FittedRun):
         run: str | Path,
         *,
         accuracy_floor: float | None = None,
+        recall_floor: float | None = None,
+        specificity_floor: float | None = None,
+        cost: tuple[float, float] | None = None,
+        youden: bool = False,
         recalibrate: Literal["sigmoid", "temperature"] | None = None,
         guarantee: float | None = None,
         unlabelled: bool = False,
@@ -350,12 +357,13 @@ class Run(FittedRun):
             Images of that population. See `evaluate`.
         run
             Directory of the new run. This run stays as it is.
-        accuracy_floor
-            Accuracy that the threshold must keep there. None takes the run's own.
+        accuracy_floor, recall_floor, specificity_floor, cost, youden
+            Criterion of the threshold there; see `featx.choose_threshold`. If none of them is
+            given, it is the run's own.
         recalibrate
             Method that makes scores probabilities there, too. None leaves the scores as they are.
         guarantee
-            Confidence with which the accuracy floor is promised for new patients, such as 0.9. None
+            Confidence with which the floors are promised for new patients, such as 0.9. None
             promises nothing.
         unlabelled
             Whether labels aren't known: then the run is corrected for another share of the sick
@@ -376,15 +384,22 @@ class Run(FittedRun):
         Raises
         ------
         InputError
-            If the new run exists, the floor is out of range, or a class has too few patients.
+            If the new run exists, a floor is out of range, or a class has too few patients.
         NoFeasibleThresholdError
-            If no threshold reaches the floor on these images, or nothing can be promised.
+            If no threshold reaches the floors on these images, or nothing can be promised.
 
         Examples
         --------
         >>> run.calibrate("our_hospital/", "runs/ours", accuracy_floor=0.9)  # doctest: +SKIP
         """
         options = _options(split, keep_known_patients, cache, weights, reading)
+        criterion: dict[str, Any] = {
+            "accuracy_floor": accuracy_floor,
+            "recall_floor": recall_floor,
+            "specificity_floor": specificity_floor,
+            "cost": cost,
+            "youden": youden,
+        }
         if unlabelled:
             refuse_with_unlabelled(recalibrate=recalibrate, guarantee=guarantee, cache=cache)
             if not isinstance(data, Cache | str | Path):
@@ -397,7 +412,7 @@ class Run(FittedRun):
                 self,
                 data,
                 run,
-                accuracy_floor=accuracy_floor,
+                **criterion,
                 options=options,
                 force=force,
                 progress=progress,
@@ -407,7 +422,7 @@ class Run(FittedRun):
                 self,
                 data,
                 run,
-                accuracy_floor=accuracy_floor,
+                **criterion,
                 recalibrate=recalibrate,
                 guarantee=guarantee,
                 options=options,
@@ -444,6 +459,34 @@ class Run(FittedRun):
         >>> run.shift_protocol(["hospital"]).to_frame()  # doctest: +SKIP
         """
         return shift_protocol(self, cache, columns=columns, progress=progress)
+
+    def stress_protocol(
+        self,
+        data: Cache | str | Path | None = None,
+        *,
+        images: int | None = IMAGES,
+        disturbances: Sequence[str] = (),
+        seed: int = 0,
+        weights: str | None = None,
+        progress: Progress | bool = True,
+    ) -> StressReport:
+        """Score disturbed images of held-out patients, and images in which a shortcut misleads.
+
+        See `featx.populations.stress_protocol`, which has the parameters.
+
+        Examples
+        --------
+        >>> run.stress_protocol(disturbances=["blur", "noise"]).to_frame()  # doctest: +SKIP
+        """
+        return stress_protocol(
+            self,
+            data,
+            images=images,
+            disturbances=disturbances,
+            seed=seed,
+            weights=weights,
+            progress=progress,
+        )
 
     def export_onnx(
         self, path: str | Path, *, weights: str | None = None, force: bool = False

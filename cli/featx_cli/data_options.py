@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx_cli.console import TerminalProgress, output, say, warn
+from featx_cli.option_groups import Command, with_options_for
 
 if TYPE_CHECKING:
     from featx.data import Manifest, ReadingOptions
@@ -99,9 +98,7 @@ _READING_OPTIONS = {
 }
 
 
-def with_reading_options(
-    *, keep: bool = True
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_reading_options(*, keep: bool = True) -> Callable[[Command], Command]:
     """Give a command the options with which labelled images are read.
 
     They take the place of its keyword `reading`, which gets them as one
@@ -112,30 +109,8 @@ def with_reading_options(
     keep
         Whether ``--keep`` is one of them.
     """
-    names = [name for name in _READING_OPTIONS if keep or name != "keep"]
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def run(**given: Any) -> None:
-            typed = {name: given.pop(name) for name in names}
-            command(**given, reading=_reading_options(**typed))
-
-        parameters: list[inspect.Parameter] = []
-        signature = inspect.signature(command, locals={"ReadingOptions": object}, eval_str=True)
-        for parameter in signature.parameters.values():
-            if parameter.name != "reading":
-                parameters.append(parameter)
-                continue
-            for name in names:
-                annotation, default = _READING_OPTIONS[name]
-                parameters.append(
-                    inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
-                )
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return run
-
-    return decorate
+    options = {name: each for name, each in _READING_OPTIONS.items() if keep or name != "keep"}
+    return with_options_for("reading", options, _reading_options)
 
 
 def _reading_options(

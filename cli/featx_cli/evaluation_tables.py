@@ -72,6 +72,8 @@ def show_evaluation(evaluation: Evaluation, *, titled: bool) -> None:
     console = output()
     title = f"{evaluation.run.record.head.name} on {evaluation.split}"
     console.print(evaluation.in_words)
+    for people in evaluation.people_in_words:
+        console.print(people)
     console.print(metrics_table(f"{title} of {evaluation.data}" if titled else title, metrics))
     console.print(confusion_table(metrics["confusion"], classes))
     console.print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ def roc_band(scores: Scores, *, seed: int = 0) -> Band:
     Patients are resampled with all their images. Equal seeds draw equal patients as in
     `featx.evaluation.Metrics`.
     """
-    _require_both_classes(scores)
+    require_both_classes(scores)
 
     def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
         found = np.interp(FALSE_ALARMS, alarms / alarms[-1], hits / hits[-1])
@@ -66,7 +66,7 @@ def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
 
     Parameters and errors are those of `roc_band`.
     """
-    _require_both_classes(scores)
+    require_both_classes(scores)
 
     def curve(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -81,18 +81,23 @@ def precision_recall_band(scores: Scores, *, seed: int = 0) -> Band:
     return Band(recall[::-1], precision[::-1], RECALLS, low, high)
 
 
-def threshold_bands(scores: Scores, thresholds: ArrayLike) -> dict[str, Band]:
-    """Return recall and accuracy against the threshold, each with the intervals of `Metrics`.
+def threshold_bands(
+    scores: Scores, thresholds: ArrayLike, names: Sequence[str] = ("recall", "accuracy")
+) -> dict[str, Band]:
+    """Return metrics against the threshold, each with the intervals of `Metrics`.
 
-    The names are ``recall`` and ``accuracy``. A missing class is an error, as of `roc_band`.
+    The names are ``recall``, ``accuracy`` and ``specificity``. A missing class is an error, as of
+    `roc_band`.
     """
-    _require_both_classes(scores)
+    require_both_classes(scores)
     truth, patient = scores.positive, scores.patient_number
     at = np.asarray(thresholds, np.float64)
     called = scores.score[:, np.newaxis] >= at
     found = {}
-    for name, hits in (("recall", called[truth]), ("accuracy", called == truth[:, np.newaxis])):
-        patients = patient[truth] if name == "recall" else patient
+    counted = {"recall": truth, "accuracy": np.ones_like(truth), "specificity": ~truth}
+    for name in names:
+        rows = counted[name]
+        hits, patients = called[rows] == truth[rows, np.newaxis], patient[rows]
         intervals = [clustered_interval(each, patients) for each in hits.T]
         low, high = np.array([(i.low, i.high) if i else (np.nan,) * 2 for i in intervals]).T
         found[name] = Band(at, hits.mean(axis=0), at, low, high)
@@ -116,10 +121,13 @@ def _band(
             if one[-1] and other[-1]:
                 curves[number] = curve(np.r_[0.0, one], np.r_[0.0, other])
             number += 1
-    return _quantiles(curves)
+    return pointwise_quantiles(curves)
 
 
-def _quantiles(curves: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pointwise_quantiles(
+    curves: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of the band that holds 95 % of the curves, without those that have gaps."""
     whole = curves[np.isfinite(curves).all(axis=1)]
     if not len(whole):
         nothing = np.full(curves.shape[1], np.nan)
@@ -129,6 +137,7 @@ def _quantiles(curves: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return np.asarray(low, np.float64), np.asarray(high, np.float64)
 
 
-def _require_both_classes(scores: Scores) -> None:
+def require_both_classes(scores: Scores) -> None:
+    """Refuse scores of one class, which have no curve."""
     if scores.positive.all() or not scores.positive.any():
         raise InputError(f"all {len(scores)} images are of one class, so there is no curve to draw")

@@ -14,6 +14,7 @@ from featx.backbones._runtime import RuntimeChoice
 from featx.backbones._standardization import STANDARDIZATION_NAME, Standardization
 from featx.errors import DamagedShardError, FeatxError, InputError
 from featx.extraction._spec import ExtractionSpec
+from featx.images import AugmentationSpec, preset_augmentation
 from featx_cache import open_cache
 from featx_cache._index import INDEX_NAME, SHARDS_NAME
 from featx_cache._shards import FORMAT, verify_shard
@@ -28,6 +29,8 @@ from featx_cache.files import (
 )
 
 SPEC_NAME = "spec.json"
+DEFAULT_PRESET = "shift"
+"""Copies of a new cache. The stress test decided; see ``docs/results.md``."""
 OTHER_SETTINGS_HINT = "Use the same settings, or another `cache` folder."
 INDEX_WAIT_SECONDS = 600.0
 """Time to wait for another process that writes the index, a minute for a million images."""
@@ -111,6 +114,22 @@ def runtime_of(folder: str | Path, precision: PrecisionChoice) -> RuntimeChoice:
         return "tensorflow"
     ncnn = backbone["runtime"] == "ncnn" and precision in ("auto", "float32")
     return "ncnn" if ncnn else "auto"
+
+
+def augmentation_of(folder: str | Path, **changes: object) -> AugmentationSpec:
+    """Return the augmentation that a cache was begun with, or the default one, with some changes.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is out of range.
+    """
+    written = _read_json(Path(folder) / SPEC_NAME)
+    own = written.get("augmentation") if isinstance(written, dict) else None
+    given = {name: value for name, value in changes.items() if value is not None}
+    if not isinstance(own, dict):
+        return preset_augmentation(DEFAULT_PRESET, **given)
+    return AugmentationSpec.model_validate(own | {k: v for k, v in given.items() if k != "seed"})
 
 
 def keep_standardization(folder: Path, standardization: Standardization) -> None:

@@ -16,7 +16,7 @@ from featx.backbones._runtime import RuntimeChoice
 from featx.backbones._spec import PoolExtra, Preprocess, Tokens
 from featx.data import Manifest, load_manifest
 from featx.errors import InputError, NotACacheError
-from featx.extraction._cache_folder import runtime_of
+from featx.extraction._cache_folder import augmentation_of, runtime_of
 from featx.extraction._extract_images import ExtractionOptions, extract_images
 from featx.extraction._plan import CopiesOf
 from featx.extraction._spec import StorageDtype
@@ -43,7 +43,7 @@ def extract(  # noqa: PLR0913
     device: str = "auto",
     runtime: RuntimeChoice = "auto",
     tokens: Tokens | None = None,
-    augmentation: AugmentationSpec | str = "study",
+    augmentation: AugmentationSpec | str | None = None,
     copies: int | None = None,
     copies_of: CopiesOf = "train",
     seed: int = 0,
@@ -72,8 +72,9 @@ def extract(  # noqa: PLR0913
     weights, input_size, layer, pool_extra, preprocess, precision, device, runtime, tokens
         See `load_backbone`. The `runtime` of a cache that was begun goes on.
     augmentation
-        Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``study``,
-        ``chest`` (gentle, without mirroring) or ``none``.
+        Kind of the augmented copies: an `AugmentationSpec`, or the name of a preset: ``shift``
+        (disturbances as at another hospital), ``study``, ``chest`` (gentle, without mirroring) or
+        ``none``. None is that of a cache that was begun, or ``shift``.
     copies
         Number of augmented copies of an image. None takes those of `augmentation`.
     copies_of
@@ -114,7 +115,7 @@ def extract(  # noqa: PLR0913
     >>> import featx
     >>> data = featx.load_manifest("chest_xray")  # doctest: +SKIP
     >>> featx.extract(data, "embeddings", backbone="vgg19", copies=4)  # doctest: +SKIP
-    Cache(vgg19, 5,856 images, 26,784 embeddings of 9x9x512 float16)
+    Cache(vgg19, 5,856 images, 26,720 embeddings of 9x9x512 float16)
     """
     import_tensorflow()
     progress = progress_of(progress)
@@ -123,7 +124,9 @@ def extract(  # noqa: PLR0913
     else:
         manifest = keep_positive_class(load_manifest(data, progress=progress), cache)
     with spec_errors():
-        if isinstance(augmentation, str):
+        if augmentation is None:
+            augmentation = augmentation_of(cache, copies=copies, seed=seed)
+        elif isinstance(augmentation, str):
             augmentation = preset_augmentation(augmentation, copies=copies, seed=seed)
         elif copies is not None:
             values = augmentation.model_dump() | {"copies": copies}

@@ -22,6 +22,7 @@ from featx.extraction._batch_size import (
 )
 from featx.extraction._cache_folder import (
     agree_on_spec,
+    augmentation_of,
     discard,
     filling,
     index_lock,
@@ -166,7 +167,8 @@ def extract_images(  # noqa: PLR0913
     backbone
         Network that `featx.load_backbone` made.
     augmentation
-        Number and kind of augmented copies. None is the study's augmentation with four copies.
+        Number and kind of augmented copies. None is that of a cache that was begun, or the preset
+        ``shift``.
     decoding
         Settings with which files become pixels. None takes the defaults.
     copies_of, storage_dtype, options, progress
@@ -188,7 +190,7 @@ def extract_images(  # noqa: PLR0913
     spec = ExtractionSpec(
         backbone=backbone.spec,
         decoding=decoding or DecodingSpec(),
-        augmentation=augmentation or AugmentationSpec(),
+        augmentation=augmentation_of(cache) if augmentation is None else augmentation,
         storage_dtype=storage_dtype,
     )
     extraction = _Extraction(

@@ -21,8 +21,7 @@ from featx.fitting._write_run import FitSettings
 from featx.heads import HeadSpec, PatientFolds, head_spec
 from featx.runs._folder import require_free
 from featx.runs._record import RECORD_NAME, RunRecord, read_record
-from featx.thresholds import check_accuracy_floor
-from featx.thresholds._choose import ACCURACY_FLOOR
+from featx.thresholds import Criterion
 from featx.training import FITTED_SPLITS, TrainingData, load_training_data
 from featx.training._copies import CopiesChoice, copies_choice
 from featx.training._data import ChooseOn
@@ -57,8 +56,8 @@ class Comparison:
     table : DataFrame
         Table with one row a head, best first: head, roc_auc, recall, accuracy, specificity,
         threshold, fit_seconds, predict_microseconds an image, best_accuracy. A head that no
-        threshold takes to the accuracy floor has roc_auc and best_accuracy only, which is the
-        highest of all thresholds. The other heads have no best_accuracy.
+        threshold takes to the floors has roc_auc and best_accuracy only, which is the highest of
+        all thresholds. The other heads have no best_accuracy.
 
     Examples
     --------
@@ -92,7 +91,11 @@ def fit_heads(  # noqa: PLR0913
     heads: str | HeadSpec | Sequence[str | HeadSpec],
     folder: str | Path,
     *,
-    accuracy_floor: float = ACCURACY_FLOOR,
+    accuracy_floor: float | None = None,
+    recall_floor: float | None = None,
+    specificity_floor: float | None = None,
+    cost: tuple[float, float] | None = None,
+    youden: bool = False,
     folds: int = FOLDS,
     use_copies: bool = True,
     choose_on: ChooseOn | None = None,
@@ -107,8 +110,10 @@ def fit_heads(  # noqa: PLR0913
 
     Parameters
     ----------
-    cache, accuracy_floor, folds, use_copies, choose_on, tta, force, progress
+    cache, folds, use_copies, choose_on, tta, force, progress
         See `featx.fit`.
+    accuracy_floor, recall_floor, specificity_floor, cost, youden
+        Criterion of the thresholds. See `featx.fit`.
     heads
         Heads with different names and the same seed.
     folder
@@ -123,7 +128,7 @@ def fit_heads(  # noqa: PLR0913
         If there is a comparison already, or a run of other settings, or another process makes
         one.
     NoFeasibleThresholdError
-        If no head reaches the floor.
+        If no head reaches the floors.
 
     Examples
     --------
@@ -135,7 +140,13 @@ def fit_heads(  # noqa: PLR0913
     specs = [head_spec(head) for head in ([heads] if isinstance(heads, str | HeadSpec) else heads)]
     if not specs:
         raise InputError("there is no head to fit", "Give `heads` one or more.", parameter="heads")
-    check_accuracy_floor(accuracy_floor)
+    criterion = Criterion(
+        accuracy_floor=accuracy_floor,
+        recall_floor=recall_floor,
+        specificity_floor=specificity_floor,
+        cost=cost,
+        youden=youden,
+    )
     check_folds(folds)
     spec_of(cache)  # a cache that no run can describe is refused before the work
     if (folder / RECORD_NAME).is_file():
@@ -154,7 +165,7 @@ def fit_heads(  # noqa: PLR0913
             settings = FitSettings(
                 spec,
                 folder / spec.name,
-                accuracy_floor,
+                criterion,
                 folds,
                 choice.choose_on,
                 tta,
@@ -175,11 +186,21 @@ def fit_heads(  # noqa: PLR0913
                 rows.append(_row(run.record))
         if rows and len(failures) == len(rows):
             raise max(failures, key=lambda error: error.best_accuracy)
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
-        table = table.sort_values(["recall", "roc_auc"], ascending=False, na_position="last")
+        table = _ranked(pd.DataFrame(rows, columns=list(COLUMNS)), criterion, cache)
         with atomic_path(folder / COMPARISON_NAME) as temporary:
             table.to_csv(temporary, index=False)
         return Comparison(folder, table.reset_index(drop=True))
+
+
+def _ranked(table: pd.DataFrame, criterion: Criterion, cache: Cache) -> pd.DataFrame:
+    """Sort heads by what the criterion maximizes, and then by ROC AUC."""
+    labels = cache.table(cache.row_numbers(splits=FITTED_SPLITS, copies=False))["label"]
+    share = float((labels == cache.classes[1]).mean())
+    values = criterion.values(table["recall"], table["specificity"], share)
+    ranked = table.assign(value=values).sort_values(
+        ["value", "roc_auc"], ascending=False, na_position="last"
+    )
+    return ranked.drop(columns="value")
 
 
 class _SharedData:
@@ -232,7 +253,7 @@ def _same_run(settings: FitSettings, cache: Cache) -> RunRecord:
     record = read_record(settings.run)
     if (
         record.head != settings.head
-        or record.accuracy_floor != settings.accuracy_floor
+        or record.criterion != settings.criterion
         or record.choose_on != settings.choose_on
         or record.folds != _possible_folds(cache, settings.folds)
     ):

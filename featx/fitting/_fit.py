@@ -13,14 +13,19 @@ from featx._arguments import cache_of, require_whole
 from featx._progress import Progress, progress_of
 from featx.errors import InputError
 from featx.extraction._spec import spec_of
-from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
+from featx.fitting._write_run import (
+    ChosenPoint,
+    FitSettings,
+    RunWriter,
+    fit_final_head,
+    search_record,
+)
 from featx.heads import HeadSpec, head_spec
 from featx.runs import FittedRun
 from featx.runs._folder import require_free
-from featx.runs._record_parts import SearchRecord
 from featx.runs._unfinished import describe_training, unfinished
-from featx.thresholds import check_accuracy_floor, choose_threshold, write_study
-from featx.thresholds._choose import ACCURACY_FLOOR
+from featx.thresholds import Criterion, write_study
+from featx.thresholds._choose import choose_by
 from featx.training import TrainingData, load_training_data, out_of_fold
 from featx.training._copies import copies_choice
 from featx.training._data import ChooseOn
@@ -35,7 +40,11 @@ def fit(  # noqa: PLR0913
     head: str | HeadSpec | BaseEstimator,
     run: str | Path,
     *,
-    accuracy_floor: float = ACCURACY_FLOOR,
+    accuracy_floor: float | None = None,
+    recall_floor: float | None = None,
+    specificity_floor: float | None = None,
+    cost: tuple[float, float] | None = None,
+    youden: bool = False,
     folds: int = FOLDS,
     use_copies: bool = True,
     choose_on: ChooseOn | None = None,
@@ -47,8 +56,9 @@ def fit(  # noqa: PLR0913
 ) -> FittedRun:
     """Fit a head on the train and val images of a cache and choose its operating point.
 
-    Scores come out of fold (stratified, grouped by patient). The threshold maximises recall on
-    them subject to accuracy at or above the floor. The final head is fitted on train and val.
+    Scores come out of fold (stratified, grouped by patient). The threshold is the best one on them
+    by the criterion: usually the highest recall subject to accuracy at or above a floor. See
+    `featx.choose_threshold`. The final head is fitted on train and val.
 
     Parameters
     ----------
@@ -59,8 +69,12 @@ def fit(  # noqa: PLR0913
         scikit-learn. See `featx.heads.head_spec`.
     run
         Directory to write. It appears whole or not at all.
-    accuracy_floor
-        Accuracy that the threshold must keep out of fold, between 0 and 1.
+    accuracy_floor, recall_floor, specificity_floor
+        Floors that the threshold must keep out of fold, between 0 and 1. If nothing of the
+        criterion is given, accuracy must be 0.9. With a recall floor specificity is maximized.
+    cost, youden
+        Cost of a missed sick patient and of a false alarm, whose expectation is minimized. Or
+        whether Youden's index is maximized.
     folds
         Number of folds, at least 2. There are fewer if a class has fewer patients.
     use_copies
@@ -92,9 +106,9 @@ def fit(  # noqa: PLR0913
     Raises
     ------
     InputError
-        If the run exists, the floor is out of range, or the cache lacks a class.
+        If the run exists, a floor is out of range, or the cache lacks a class.
     NoFeasibleThresholdError
-        If no threshold reaches the floor. No run is written.
+        If no threshold reaches the floors. No run is written.
 
     Examples
     --------
@@ -114,14 +128,19 @@ def fit(  # noqa: PLR0913
     settings = FitSettings(
         head=head_spec(head, trusted=trusted),
         run=Path(run),
-        accuracy_floor=accuracy_floor,
+        criterion=Criterion(
+            accuracy_floor=accuracy_floor,
+            recall_floor=recall_floor,
+            specificity_floor=specificity_floor,
+            cost=cost,
+            youden=youden,
+        ),
         folds=folds,
         choose_on=choice.choose_on,
         tta=tta,
         resume=resume,
         force=force,
     )
-    check_accuracy_floor(accuracy_floor)
     check_folds(folds)
     require_free(settings.run, force)
     spec_of(cache)  # a cache that no run can describe is refused before the work
@@ -165,11 +184,11 @@ def fit_on(
             progress=progress,
         )
         known = found.chosen_on(settings.choose_on, cache.classes)
-        point = choose_threshold(known, accuracy_floor=settings.accuracy_floor)
+        point = choose_by(settings.criterion, known)
         chosen = ChosenPoint(
             threshold=point.threshold,
             found=found,
-            search=SearchRecord(method="optuna", trials=point.trials, snapped_to_sweep=False),
+            search=search_record(point.trials, note=point.note),
             seconds=time.perf_counter() - started,
             write_study=lambda folder: write_study(point, folder / JOURNAL_NAME),
         )

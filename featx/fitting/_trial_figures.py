@@ -18,12 +18,21 @@ from featx import plots
 from featx._scores import Scores
 from featx._silence import silent_optuna
 from featx.plots._style import new_axes, save_figure
+from featx.thresholds import Criterion
+from featx.thresholds._criterion import Objective
 from featx.tuning._search import Search
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ARTIFACTS_NAME = "artifacts"
+METRICS: dict[Objective, str] = {
+    "recall": "recall",
+    "specificity": "specificity",
+    "youden": "Youden's index",
+    "cost": "less the expected cost",
+}
+"""Names of what is maximized, for the dashboard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class TrialFigures:
 
     folder: Path
     classes: tuple[str, str]
-    accuracy_floor: float
+    criterion: Criterion
 
     def __call__(
         self,
@@ -48,7 +57,7 @@ class TrialFigures:
         roc, curve, matrix = new_axes(), new_axes(), new_axes()
         plots.roc_curve(measured, roc, threshold=threshold, band=False)
         plots.threshold_curve(
-            measured, curve, threshold=threshold, accuracy_floor=self.accuracy_floor, band=False
+            measured, curve, threshold=threshold, criterion=self.criterion, band=False
         )
         plots.confusion_matrix(measured, matrix, threshold=threshold)
         figures = {"roc": roc, "operating-point": curve, "confusion-matrix": matrix}
@@ -71,15 +80,14 @@ def attach(to: optuna.Trial | optuna.Study, figures: Mapping[str, Axes], folder:
 def write_note(search: Search, found: str = "The search goes on.") -> None:
     """Write a note for the dashboard: what the study is for, and what it has found."""
     study, spec, images = search.study, search.spec, search.scorer.table
-    goal = (
-        f"Find the settings and the threshold of highest **recall** (sensitivity) with accuracy of "
-        f"at least **{spec.accuracy_floor:g}**: recall alone would call everybody sick."
-    )
-    if spec.objective == "pareto":
+    criterion, pareto = spec.criterion, spec.objective == "pareto"
+    goal = f"Find the settings and the threshold of **{criterion.in_words}**."
+    if criterion.objective == "recall":
+        goal = f"{goal[:-1]}: recall (sensitivity) alone would call everybody sick."
+    if pareto:
         goal = (
             "Show what **recall** (sensitivity) costs in **accuracy**: the two values of a trial, "
-            f"in this order. The chosen point keeps accuracy at or above "
-            f"**{spec.accuracy_floor:g}**."
+            f"in this order. The chosen point is the one of **{criterion.in_words}**."
         )
     lines = [
         f"# {study.study_name}",
@@ -88,7 +96,8 @@ def write_note(search: Search, found: str = "The search goes on.") -> None:
         f"- **Measured on** {len(images):,} images of {images['group'].nunique():,} patients, out "
         "of fold: each image is scored by a head that saw no image of the same patient.",
         "- **Threshold**: an image is called positive if its score is at least this.",
-        "- **Infeasible** trials keep less accuracy than the floor. They are never chosen.",
+        f"- **Infeasible** trials miss a floor ({criterion.floors_in_words or 'there is none'}). "
+        "They are never chosen.",
         "",
         found,
         "",
@@ -96,5 +105,5 @@ def write_note(search: Search, found: str = "The search goes on.") -> None:
         "images that had no part in it. Research software, not a medical device.",
     ]
     with silent_optuna():
-        study.set_metric_names(["recall", "accuracy"][: len(study.directions)])
+        study.set_metric_names(["recall", "accuracy"] if pareto else [METRICS[criterion.objective]])
     save_note(study, "\n".join(lines))

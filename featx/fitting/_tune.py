@@ -17,7 +17,13 @@ from featx.errors import FeatxError, SpecMismatchError
 from featx.evaluation import Metrics, evaluate_scores
 from featx.fitting._studies import study_folder
 from featx.fitting._trial_figures import ARTIFACTS_NAME, TrialFigures, attach, write_note
-from featx.fitting._write_run import ChosenPoint, FitSettings, RunWriter, fit_final_head
+from featx.fitting._write_run import (
+    ChosenPoint,
+    FitSettings,
+    RunWriter,
+    fit_final_head,
+    search_record,
+)
 from featx.heads._head import Head
 from featx.plots._style import new_axes, save_figure
 from featx.plots._training import pareto_front
@@ -27,7 +33,6 @@ from featx.runs._own_files import ARTIFACTS, STUDY, remove_own, require_own
 from featx.runs._record_parts import (
     OptimismRecord,
     PromiseRecord,
-    SearchRecord,
     TuningRecord,
 )
 from featx.thresholds import Promise, candidate_thresholds, promise_threshold
@@ -61,7 +66,9 @@ def tune(  # noqa: PLR0913
     force: bool = False,
     progress: Progress | bool = True,
 ) -> FittedRun:
-    """Search heads, settings and thresholds for the highest recall under an accuracy floor.
+    """Search heads, settings and thresholds for the best operating point by a criterion.
+
+    By default it is the one of highest recall with accuracy at or above a floor.
 
     The best trial is fitted again, scored out of fold on folds that were shuffled anew, and becomes
     a run. A search that was interrupted goes on when `tune` is called again.
@@ -102,7 +109,7 @@ def tune(  # noqa: PLR0913
     StorageError
         If the storage can't be reached, or the run not be written.
     NoFeasibleThresholdError
-        If no trial keeps the floor, or nothing can be promised. The study is kept.
+        If no trial keeps the floors, or nothing can be promised. The study is kept.
 
     Examples
     --------
@@ -149,7 +156,7 @@ def _search(
     force: bool,
     progress: Progress,
 ) -> SearchResult:
-    figures = TrialFigures(location.folder / ARTIFACTS_NAME, cache.classes, spec.accuracy_floor)
+    figures = TrialFigures(location.folder / ARTIFACTS_NAME, cache.classes, spec.criterion)
 
     def search() -> SearchResult:
         return search_heads(
@@ -187,13 +194,13 @@ class _BestTrialRun:
             state = search.location.folder / f"training-{best.spec.fingerprint[:12]}"
         choose_on = search.scorer.copies.choose_on
         settings = FitSettings(
-            best.spec, self.target, spec.accuracy_floor, FOLDS, choose_on, force=self.force
+            best.spec, self.target, spec.criterion, FOLDS, choose_on, force=self.force
         )
         found = out_of_fold(
             best.spec,
             data.searched,
             seed=spec.seed + 1,
-            accuracy_floor=spec.accuracy_floor,
+            accuracy_floor=settings.accuracy_floor,
             work_folder=state,
             progress=self.progress,
         )
@@ -213,10 +220,10 @@ class _BestTrialRun:
         point = ChosenPoint(
             threshold=metrics.threshold,
             found=found,
-            search=SearchRecord(
-                method="optuna",
-                trials=trials["complete"] + trials["pruned"],
-                snapped_to_sweep=best.snapped,
+            search=search_record(
+                trials["complete"] + trials["pruned"],
+                snapped=best.snapped,
+                note=best.note if promise is None else "",
             ),
             seconds=seconds,
             write_study=partial(shutil.copytree, search.location.folder, ignore=_SEARCH_FILES),
@@ -258,10 +265,9 @@ class _BestTrialRun:
                 head.predict_proba(set_aside.rows(rows))[:, 1],
                 set_aside.groups[rows],
             ),
-            candidate_thresholds(known),
-            accuracy_floor=spec.accuracy_floor,
+            candidate_thresholds(known, spec.criterion),
+            criterion=spec.criterion,
             confidence=spec.guarantee,
-            recall_floor=spec.recall_floor,
             seed=spec.seed,
         )
 
@@ -270,15 +276,13 @@ class _BestTrialRun:
         search, best = self.found.search, self.found.best
         spec, study, folder = search.spec, search.study, search.location.folder
         artifacts = folder / ARTIFACTS_NAME
-        figures = TrialFigures(artifacts, self.cache.classes, spec.accuracy_floor)
+        figures = TrialFigures(artifacts, self.cache.classes, spec.criterion)
         figures(study, search.scorer.truth, search.scorer(best.spec).scores, best.threshold)
         if spec.objective == "pareto":
             front = front_table(study)
             trials = front_table(study, everything=True)
             chosen = best.recall, best.accuracy
-            axes = pareto_front(
-                trials, front, new_axes(), accuracy_floor=spec.accuracy_floor, chosen=chosen
-            )
+            axes = pareto_front(trials, front, new_axes(), criterion=spec.criterion, chosen=chosen)
             attach(study, {"pareto-front": axes}, artifacts)
             to_csv(front, folder / f"{FRONT_NAME}.csv")
             for suffix in ("png", "svg"):

@@ -45,7 +45,7 @@ from featx.runs._record_parts import (
     SecondsRecord,
     TuningRecord,
 )
-from featx.thresholds import uncertain_range
+from featx.thresholds import Criterion, uncertain_range
 from featx.training import (
     FITTED_SPLITS,
     History,
@@ -67,12 +67,17 @@ class FitSettings:
 
     head: HeadSpec
     run: Path
-    accuracy_floor: float
+    criterion: Criterion
     folds: int
     choose_on: ChooseOn = "untouched"
     tta: bool = False
     resume: bool = False
     force: bool = False
+
+    @property
+    def accuracy_floor(self) -> float:
+        """Accuracy floor of a training that stops by one."""
+        return self.criterion.stopping_floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,12 @@ class ChosenPoint:
     tuning: TuningRecord | None = None
     promise: PromiseRecord | None = None
     images: tuple[str, ...] = ()
+
+
+def search_record(trials: int, *, snapped: bool = False, note: str = "") -> SearchRecord:
+    """Describe a search. What has nothing to say isn't written."""
+    said = {"note": note} if note else {}
+    return SearchRecord(method="optuna", trials=trials, snapped_to_sweep=snapped, **said)
 
 
 def fit_final_head(
@@ -186,7 +197,8 @@ class RunWriter:
         return RunRecord(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             threshold=metrics.threshold,
-            accuracy_floor=settings.accuracy_floor,
+            accuracy_floor=settings.criterion.accuracy_floor or 0.0,
+            criterion=settings.criterion,
             classes=cache.classes,
             head=settings.head,
             head_file=head_file(head.classifier),
@@ -206,9 +218,7 @@ class RunWriter:
             search=point.search,
             tuning=point.tuning,
             promise=point.promise,
-            band=uncertain_range(
-                chosen, point.threshold, accuracy_floor=settings.accuracy_floor, seed=seed
-            ),
+            band=uncertain_range(chosen, point.threshold, criterion=settings.criterion, seed=seed),
             seconds=SecondsRecord(
                 out_of_fold=round(point.seconds, 3),
                 final_fit=round(head.seconds, 3),
@@ -255,8 +265,9 @@ def _log(record: RunRecord, history: History) -> str:
         f"cache {record.cache}, fingerprint {record.fingerprint}",
         f"{record.images} images of {record.patients} patients, {record.copies} copies of each "
         f"training image, {record.folds} folds",
-        f"threshold {record.threshold:.6g} after {record.search.trials} trials, accuracy floor "
-        f"{record.accuracy_floor:g}",
+        f"threshold {record.threshold:.6g} after {record.search.trials} trials: "
+        f"{record.criterion.in_words}",
+        *filter(None, [record.search.note]),
         *history.outcomes,
     ]
     if len(history.table):

@@ -56,7 +56,7 @@ class AugmentationSpec(Spec):
     gamma
         Largest gamma, either way: grey values, as fractions of 255, are raised to the power of
         ``e`` to a number from ``[-gamma, gamma]``.
-    contrast
+    contrast_factor
         Differences of grey values from the image's mean are multiplied by a factor drawn from this
         range.
     brightness_shift
@@ -91,7 +91,7 @@ class AugmentationSpec(Spec):
     crop: tuple[float, float] = (1.0, 1.0)
     crop_aspect: float = Field(0.0, ge=0.0, le=1.0)
     gamma: float = Field(0.0, ge=0.0, le=3.0)
-    contrast: tuple[float, float] = (1.0, 1.0)
+    contrast_factor: tuple[float, float] = (1.0, 1.0)
     brightness_shift: float = Field(0.0, ge=0.0, le=255.0)
     downscale: tuple[float, float] = (1.0, 1.0)
     downscale_share: float = Field(1.0, ge=0.0, le=1.0)
@@ -103,12 +103,12 @@ class AugmentationSpec(Spec):
     added: ClassVar[frozenset[str]] = frozenset(
         {
             *("shear", "brightness", "vertical_flip", "fill_mode"),
-            *("crop", "crop_aspect", "gamma", "contrast", "brightness_shift"),
+            *("crop", "crop_aspect", "gamma", "contrast_factor", "brightness_shift"),
             *("downscale", "downscale_share", "blur", "blur_share", "noise", "noise_share"),
         }
     )
 
-    @field_validator("brightness", "contrast", "blur", "noise")
+    @field_validator("brightness", "contrast_factor", "blur", "noise")
     @classmethod
     def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
         low, high = value
@@ -146,7 +146,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "crop": (0.35, 1.0),
         "crop_aspect": 0.25,
         "gamma": 0.35,
-        "contrast": (0.6, 1.4),
+        "contrast_factor": (0.6, 1.4),
         "brightness_shift": 40.0,
         "downscale": (0.4, 1.0),
         "downscale_share": 0.3,
@@ -167,7 +167,8 @@ def preset_augmentation(name: str, **changes: object) -> AugmentationSpec:
     Parameters
     ----------
     name
-        One of `PRESETS`.
+        ``shift`` (disturbances as at another hospital), ``study`` (large turns, zooms and shifts,
+        mirrored), ``chest`` (gentle, not mirrored) or ``none``.
     changes
         Fields of `AugmentationSpec`. None leaves the preset's value.
 
@@ -299,7 +300,7 @@ def _draw_disturbance(
 
     return Disturbance(
         gamma=float(np.exp(gamma * spec.gamma)),
-        contrast=_between(spec.contrast, contrast),
+        contrast=_between(spec.contrast_factor, contrast),
         brightness_shift=shift * spec.brightness_shift,
         downscale=sometimes(spec.downscale, spec.downscale_share, pairs[:2], 1.0),
         blur=sometimes(spec.blur, spec.blur_share, pairs[2:4], 0.0),

@@ -28,6 +28,7 @@ from featx.plots._style import (
     plain_label,
 )
 from featx.plots._subjects import NamedScores, Subject, Subjects, all_subjects, one_subject
+from featx.thresholds import Criterion
 
 Values = NDArray[np.float64]
 BAND_OPACITY = 0.18
@@ -230,10 +231,11 @@ def _require_both_classes(scores: Scores) -> None:
         raise InputError(f"all {len(scores)} images are of one class, so there is no curve to draw")
 
 
-def _recall_and_accuracy(scores: Scores, places: Values) -> dict[str, bands.Band]:
-    """Return both at each threshold, without a band, which takes most of the time."""
-    called, positive = scores.score[:, np.newaxis] >= places, scores.positive
-    found = {"recall": called[positive], "accuracy": called == positive[:, np.newaxis]}
+def _without_bands(scores: Scores, places: Values) -> dict[str, bands.Band]:
+    """Return metrics at each threshold, without their bands, which take most of the time."""
+    right = (scores.score[:, np.newaxis] >= places) == scores.positive[:, np.newaxis]
+    sick, healthy = right[scores.positive], right[~scores.positive]
+    found = {"recall": sick, "accuracy": right, "specificity": healthy}
     return {n: bands.Band(places, h.mean(axis=0), *[places] * 3) for n, h in found.items()}
 
 
@@ -243,10 +245,13 @@ def threshold_curve(
     *,
     threshold: float | None = None,
     accuracy_floor: float | None = None,
+    criterion: Criterion | None = None,
     uncertain_range: tuple[float, float] | None = None,
     band: bool = True,
 ) -> Axes:
     """Draw recall and accuracy against the threshold, with 95 % bands.
+
+    Specificity is drawn, too, if the criterion looks at it.
 
     Parameters
     ----------
@@ -258,6 +263,8 @@ def threshold_curve(
         Threshold that is marked. None marks that of an evaluation.
     accuracy_floor
         Accuracy that the threshold had to keep, drawn as a line.
+    criterion
+        Criterion that chose the threshold. Its floors are drawn as lines.
     uncertain_range
         Scores between which a verdict is uncertain.
     band
@@ -290,11 +297,18 @@ def threshold_curve(
         places = np.union1d(places, [marked])
     own = subject.scores
     _require_both_classes(own)
-    curves = bands.threshold_bands(own, places) if band else _recall_and_accuracy(own, places)
+    floors = {} if criterion is None else criterion.floors
+    if accuracy_floor is not None:
+        floors["accuracy"] = accuracy_floor
+    drawn = [("recall", BLUE, "-"), ("accuracy", ORANGE, "--")]
+    if criterion is not None and criterion.looks_at_specificity:
+        drawn.append(("specificity", COLORS[2], "-."))
+    names = [name for name, *_ in drawn]
+    curves = bands.threshold_bands(own, places, names) if band else _without_bands(own, places)
     if uncertain_range is not None:
         limits = np.clip(uncertain_range, *(span or (0.0, 1.0)))
         axes.axvspan(*limits, color="#F0E442", alpha=0.5, lw=0, label="uncertain range")
-    for name, color, dashes in (("recall", BLUE, "-"), ("accuracy", ORANGE, "--")):
+    for name, color, dashes in drawn:
         curve = curves[name]
         axes.plot(curve.x, curve.y, color=color, ls=dashes, lw=1.6, label=name)
         if band:
@@ -304,18 +318,20 @@ def threshold_curve(
         if marked is not None:
             value = getattr(subject.metrics, name)
             axes.plot(clip_to_span(span, marked), value, "o", color=color, ms=7, mec="white")
-    if accuracy_floor is not None:
-        label = f"accuracy floor {accuracy_floor:g}"
-        axes.axhline(accuracy_floor, color=GREY, ls="-.", lw=1, label=label)
+    for name, floor in floors.items():
+        axes.axhline(floor, color=GREY, ls="-.", lw=1, label=f"{name} floor {floor:g}")
     if marked is not None:
         at, label = clip_to_span(span, marked), f"threshold {marked:.3g}"
         axes.axvline(at, color=GREY, ls=":", lw=1.2, label=label)
     inner = (places > 0.01) & (places < 0.98) if span is None else np.ones(len(places), bool)
-    floors = [] if accuracy_floor is None else [accuracy_floor]
-    least = min(*floors, *(float(curve.y[inner].min()) for curve in curves.values()))
+    least = min(*floors.values(), *(float(curves[name].y[inner].min()) for name in names))
     bottom = least - 0.05 if least > 0.5 else -0.02
     axes.set(ylabel="fraction", xlim=(-0.02, 1.02), ylim=(bottom, 1.02))
     label_scores(axes, "threshold", span)
-    axes.set_title("Recall and accuracy against the threshold")
+    axes.set_title(f"{_listed(names).capitalize()} against the threshold")
     add_legend(axes, 5, columns=2)
     return axes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

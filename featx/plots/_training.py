@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from featx.plots._style import BLUE, GREY, ORANGE, add_legend, new_axes
+from featx.thresholds import Criterion
 
 LEARNING_METRICS = ("loss", "accuracy", "recall")
 MAX_LOSS_RATIO = 5.0
@@ -86,10 +87,10 @@ def pareto_front(
     front: pd.DataFrame,
     ax: Axes | None = None,
     *,
-    accuracy_floor: float,
+    criterion: Criterion,
     chosen: tuple[float, float],
 ) -> Axes:
-    """Draw recall against accuracy: all trials, the Pareto front, the floor, the chosen point.
+    """Draw recall against accuracy: all trials, the Pareto front, the floors, the chosen point.
 
     `chosen` is recall and accuracy of the operating point.
     """
@@ -98,11 +99,15 @@ def pareto_front(
     ordered = front.sort_values("accuracy")
     axes.step(ordered["accuracy"], ordered["recall"], where="pre", color=BLUE, linewidth=1)
     axes.plot(ordered["accuracy"], ordered["recall"], "o", color=BLUE, ms=5, label="Pareto front")
-    axes.axvline(accuracy_floor, color=GREY, ls="--", label=f"accuracy floor {accuracy_floor:g}")
+    for name, floor in criterion.floors.items():
+        draw = {"accuracy": axes.axvline, "recall": axes.axhline}.get(name)
+        if draw is not None:  # specificity is no axis of the figure
+            draw(floor, color=GREY, ls="--", label=f"{name} floor {floor:g}")
     axes.plot(chosen[1], chosen[0], "D", color=ORANGE, ms=8, label="chosen")
     # Trials that call nearly everybody healthy would press the front into a corner.
-    low_accuracy = min(accuracy_floor, float(front["accuracy"].min()))
-    low_recall = min(chosen[0], float(front["recall"].min()))
+    floors, least = criterion.floors, front[["accuracy", "recall"]].min()
+    low_accuracy = min(floors.get("accuracy", 1.0), float(least["accuracy"]))
+    low_recall = min(chosen[0], floors.get("recall", 1.0), float(least["recall"]))
     axes.set_xlim(_with_margin(low_accuracy, float(front["accuracy"].max())))
     axes.set_ylim(_with_margin(low_recall, float(front["recall"].max())))
     axes.set(xlabel="accuracy, out of fold", ylabel="recall, out of fold")

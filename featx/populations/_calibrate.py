@@ -28,15 +28,16 @@ from featx.scoring._labelled_data import Data, ScoringOptions, is_cache, score_d
 from featx.scoring._left_out import LeftOut
 from featx.scoring._scored import Scored
 from featx.thresholds import (
+    Criterion,
     Promise,
     Recalibration,
-    check_accuracy_floor,
     choose_cross_validated,
     fit_recalibration,
     promise_threshold,
     spread_thresholds,
     uncertain_range,
 )
+from featx.thresholds._criterion import criterion_or
 from featx_cache import Cache
 from featx_cache._text import printable
 
@@ -60,13 +61,13 @@ class CalibrationReport:
     old_threshold
         Threshold of the run that was calibrated, on its own scores.
     promise
-        Promise of the accuracy floor. None if none was asked for.
+        Promise of the floors. None if none was asked for.
     shift
         Difference of the local images from the training images. None for runs of earlier versions
         that have no scores of these.
     advice
-        Whether the images are too few to show that the floor is kept, and how many would do. Empty
-        if they aren't.
+        Whether the images are too few to show that the floors are kept, and how many would do.
+        Empty if they aren't.
     left_out
         Local images that weren't used, because the run was fitted on them or on their patients.
     unknown_patients
@@ -106,8 +107,8 @@ class CalibrationReport:
         """Sentences to read with the metrics."""
         images, patients = plural(self.old.images, "image"), plural(self.old.patients, "patient")
         chosen = (
-            f"{images} of {patients}. The new threshold is the one of highest recall with "
-            f"accuracy ≥ {self.record.accuracy_floor:g} on them"
+            f"{images} of {patients}. The new threshold is the one of "
+            f"{self.record.criterion.in_words} on them"
         )
         if self.promise is not None:
             notes = [f"{chosen} that can be promised.", self.promise.sentence]
@@ -123,7 +124,9 @@ class CalibrationReport:
                 "images that have labels."
             )
         shift = self.shift.sentence if self.shift is not None else ""
-        return (*notes, *filter(None, [self.advice, shift]))
+        calibrated = self.record.calibrated
+        given_up = calibrated.note if calibrated is not None else None
+        return (*notes, *filter(None, [given_up, self.advice, shift]))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a metric: both values with the ends of their 95 % intervals."""
@@ -149,6 +152,10 @@ def calibrate(  # noqa: PLR0913
     target: str | Path,
     *,
     accuracy_floor: float | None = None,
+    recall_floor: float | None = None,
+    specificity_floor: float | None = None,
+    cost: tuple[float, float] | None = None,
+    youden: bool = False,
     recalibrate: LocalMethod | None = None,
     guarantee: float | None = None,
     options: ScoringOptions | None = None,
@@ -157,8 +164,8 @@ def calibrate(  # noqa: PLR0913
 ) -> CalibrationReport:
     """Choose a run's operating point anew on labelled images of another population.
 
-    The head stays as it is. The threshold is the one of highest recall with accuracy at or above
-    the floor on these images; what it is worth is cross-validated over their patients.
+    The head stays as it is. The threshold is the best one by the criterion on these images; what it
+    is worth is cross-validated over their patients.
 
     Parameters
     ----------
@@ -169,13 +176,14 @@ def calibrate(  # noqa: PLR0913
         `featx.load_manifest` reads. Or their scores by the run (`featx.scoring.score_images`).
     target
         Directory of the new run. It appears whole or not at all.
-    accuracy_floor
-        Accuracy that the threshold must keep there, between 0 and 1. None takes the run's own.
+    accuracy_floor, recall_floor, specificity_floor, cost, youden
+        Criterion of the threshold there; see `featx.choose_threshold`. If none of them is given, it
+        is the run's own.
     recalibrate
         Method that makes scores probabilities for these images, too: ``sigmoid`` (Platt 1999) or
         ``temperature`` (Guo et al. 2017). None leaves the scores as they are.
     guarantee
-        Confidence with which accuracy on new local patients keeps the floor; see
+        Confidence with which new local patients keep the floors; see
         `featx.thresholds.promise_threshold`. The threshold is then the promise's. None promises
         nothing.
     options
@@ -188,9 +196,9 @@ def calibrate(  # noqa: PLR0913
     Raises
     ------
     InputError
-        If the new run exists, the floor is out of range, or a class has too few patients.
+        If the new run exists, a floor is out of range, or a class has too few patients.
     NoFeasibleThresholdError
-        If no threshold reaches the floor on these images, or nothing can be promised.
+        If no threshold reaches the floors on these images, or nothing can be promised.
 
     Examples
     --------
@@ -198,8 +206,16 @@ def calibrate(  # noqa: PLR0913
     CalibrationReport(ours: threshold 0.42 -> 0.61, accuracy 0.820 -> 0.907, recall 0.990 -> 0.951)
     """
     target = Path(target)
-    floor = run.record.accuracy_floor if accuracy_floor is None else accuracy_floor
-    check_accuracy_floor(floor)
+    criterion = criterion_or(
+        run.record.criterion,
+        {
+            "accuracy_floor": accuracy_floor,
+            "recall_floor": recall_floor,
+            "specificity_floor": specificity_floor,
+            "cost": cost,
+            "youden": youden,
+        },
+    )
     if recalibrate is not None:
         require_known("method of recalibration", recalibrate, get_args(LocalMethod))
     if guarantee is not None and not 0.0 < guarantee < 1.0:
@@ -208,6 +224,8 @@ def calibrate(  # noqa: PLR0913
             "Give `guarantee=0.9`.",
             parameter="guarantee",
         )
+    if guarantee is not None:
+        criterion.require_floor()
     require_other(run, target)
     require_free(target, force)
     if isinstance(data, Scored):
@@ -217,7 +235,7 @@ def calibrate(  # noqa: PLR0913
         (scored,) = score_data([run], data, options, progress=progress)
         kept = _whether_kept(data, options)
     try:
-        chosen = _choose(run, scored, floor, recalibrate, guarantee)
+        chosen = _choose(run, scored, criterion, recalibrate, guarantee)
     except FeatxError as error:
         if kept:
             error.add_note(kept)
@@ -241,13 +259,14 @@ class _Chosen:
     """Operating point that was chosen on local images, and what it is worth there."""
 
     threshold: float
-    accuracy_floor: float
+    criterion: Criterion
     mapped: Scores
     recalibration: Recalibration | None
     old: Metrics
     new: Metrics
     promise: Promise | None
     folds: int
+    note: str
 
     def write(
         self, run: FittedRun, scored: Scored, target: Path, *, force: bool
@@ -256,7 +275,7 @@ class _Chosen:
         record, promise, table = run.record, self.promise, scored.table
         first = np.unique(rows_by_weight(scored), return_index=True)[1]
         shift = find_shift(run, scored)
-        advice = advice_on_images(self.new, self.accuracy_floor) if promise is None else ""
+        advice = advice_on_images(self.new, self.criterion) if promise is None else ""
         calibrated = {
             "method": "labelled images" if promise is None else "labelled images, with a promise",
             "from": str(run.path),
@@ -271,14 +290,16 @@ class _Chosen:
             },
             "shift": shift.sentence if shift is not None else None,
             "advice": advice,
+            **({"note": self.note} if self.note else {}),
         }
         changes = {
             "threshold": self.threshold,
-            "accuracy_floor": self.accuracy_floor,
+            "accuracy_floor": self.criterion.accuracy_floor or 0.0,
+            "criterion": self.criterion,
             "band": uncertain_range(
                 self.mapped,
                 self.threshold,
-                accuracy_floor=self.accuracy_floor,
+                criterion=self.criterion,
                 seed=record.seed,
             ),
             "recalibration": self.recalibration,
@@ -311,7 +332,7 @@ class _Chosen:
 def _choose(
     run: FittedRun,
     scored: Scored,
-    accuracy_floor: float,
+    criterion: Criterion,
     recalibrate: LocalMethod | None,
     guarantee: float | None,
 ) -> _Chosen:
@@ -324,7 +345,7 @@ def _choose(
             "Leave `guarantee` out, or label images that were drawn at random.",
             parameter="guarantee",
         )
-    local = choose_cross_validated(scores, accuracy_floor=accuracy_floor, seed=seed)
+    local = choose_cross_validated(scores, criterion=criterion, seed=seed)
     recalibration, mapped, known = record.recalibration, scores, run.scores
     threshold = local.threshold
     if recalibrate is not None:
@@ -337,24 +358,25 @@ def _choose(
         promise = promise_threshold(
             mapped,
             spread_thresholds(known),
-            accuracy_floor=accuracy_floor,
+            criterion=criterion,
             confidence=guarantee,
             sequence=False,
             seed=seed,
-            advice="Label images of more patients, or lower `accuracy_floor` or `guarantee`.",
+            advice="Label images of more patients, or lower {floors} or `guarantee`.",
         )
         threshold = promise.threshold
     # Images of a promise are called by the one threshold that these very labels tested.
     called = mapped.called(threshold) if promise is not None else local.called
     return _Chosen(
         float(threshold),
-        accuracy_floor,
+        criterion,
         mapped,
         recalibration,
         _measured(scores, record.threshold, rows, seed),
         _measured(replace(scores, score=called.astype(np.float64)), 0.5, rows, seed),
         promise,
         local.folds,
+        local.note if promise is None else "",
     )
 
 

@@ -29,12 +29,12 @@ from featx.thresholds import (
     LABEL_SHIFT_ASSUMPTION,
     Prior,
     Recalibration,
-    check_accuracy_floor,
     choose_threshold_at_prevalence,
     estimate_prior,
     fit_recalibration,
     uncertain_range,
 )
+from featx.thresholds._criterion import criterion_or
 from featx_cache import Cache
 from featx_cache._text import printable
 
@@ -158,12 +158,16 @@ def refuse_with_unlabelled(**labelled: object) -> None:
         )
 
 
-def calibrate_unlabelled(
+def calibrate_unlabelled(  # noqa: PLR0913
     run: FittedRun,
     images: UnlabelledImages | Cache | str | Path,
     target: str | Path,
     *,
     accuracy_floor: float | None = None,
+    recall_floor: float | None = None,
+    specificity_floor: float | None = None,
+    cost: tuple[float, float] | None = None,
+    youden: bool = False,
     options: ScoringOptions | None = None,
     force: bool = False,
     progress: Progress | bool = True,
@@ -172,8 +176,8 @@ def calibrate_unlabelled(
 
     Scores become probabilities on the run's own out-of-fold scores (Platt 1999), the share of the
     sick is estimated by expectation maximisation (Saerens et al. 2002), the probabilities are
-    corrected for it, and the threshold is the one of highest recall whose accuracy *at that share*
-    keeps the floor. All of it rests on `featx.thresholds.LABEL_SHIFT_ASSUMPTION`.
+    corrected for it, and the threshold is the best one by the criterion, with the accuracy and the
+    cost *at that share*. All of it rests on `featx.thresholds.LABEL_SHIFT_ASSUMPTION`.
 
     Parameters
     ----------
@@ -182,7 +186,7 @@ def calibrate_unlabelled(
     images
         Image file, folder of images, or cache, whose labels aren't looked at. Or their scores by
         the run (`featx.populations.score_unlabelled`).
-    target, accuracy_floor, force, progress
+    target, accuracy_floor, recall_floor, specificity_floor, cost, youden, force, progress
         See `featx.populations.calibrate`.
     options
         Place of the backbone's weights, and whether known patients are kept.
@@ -190,9 +194,9 @@ def calibrate_unlabelled(
     Raises
     ------
     InputError
-        If the new run exists, the floor is out of range, or there are no images.
+        If the new run exists, a floor is out of range, or there are no images.
     NoFeasibleThresholdError
-        If no threshold reaches the floor.
+        If no threshold reaches the floors.
 
     Examples
     --------
@@ -200,8 +204,16 @@ def calibrate_unlabelled(
     LabelShiftReport(ours: 12.5% sick by estimate, threshold 0.42 -> 0.61)
     """
     target = Path(target)
-    accuracy_floor = run.record.accuracy_floor if accuracy_floor is None else accuracy_floor
-    check_accuracy_floor(accuracy_floor)
+    criterion = criterion_or(
+        run.record.criterion,
+        {
+            "accuracy_floor": accuracy_floor,
+            "recall_floor": recall_floor,
+            "specificity_floor": specificity_floor,
+            "cost": cost,
+            "youden": youden,
+        },
+    )
     require_other(run, target)
     require_free(target, force)
     if not isinstance(images, UnlabelledImages):
@@ -224,7 +236,7 @@ def calibrate_unlabelled(
     odds = np.log(share / (1 - share)) - np.log(training_prior / (1 - training_prior))
     fitted = Recalibration(method="prior", slope=1.0, intercept=float(odds)).after(platt)
     mapped = replace(before, score=fitted.apply(before.score))
-    threshold = choose_threshold_at_prevalence(mapped, share, accuracy_floor=accuracy_floor)
+    threshold = choose_threshold_at_prevalence(mapped, share, criterion=criterion)
     old = _expected(before, record.threshold, share, seed)
     new = _expected(mapped, threshold, share, seed)
     distances, patients = table["distance"].to_numpy(np.float64), table["group"].to_numpy(object)
@@ -241,15 +253,14 @@ def calibrate_unlabelled(
         "new": {"threshold": threshold, "cross_validated": False, **new.values},
         "shift": shift.sentence if shift is not None else None,
     }
-    band = uncertain_range(
-        mapped, threshold, accuracy_floor=accuracy_floor, prevalence=share, seed=seed
-    )
+    band = uncertain_range(mapped, threshold, criterion=criterion, prevalence=share, seed=seed)
     changed = write_calibrated(
         run,
         target,
         {
             "threshold": threshold,
-            "accuracy_floor": accuracy_floor,
+            "accuracy_floor": criterion.accuracy_floor or 0.0,
+            "criterion": criterion,
             "band": band,
             "recalibration": fitted.after(record.recalibration),
             "calibrated": calibrated,

@@ -19,7 +19,8 @@ from featx.evaluation._seams import Seam, find_seams
 from featx.heads import HeadSpec
 from featx.runs._fitted import FittedRun
 from featx.scoring._labelled_data import is_cache
-from featx.thresholds import choose_threshold, sweep
+from featx.thresholds import Criterion, sweep
+from featx.thresholds._choose import choose_by
 from featx.training import TrainingData, fit_head, load_training_data, out_of_fold
 from featx_cache import Cache, open_cache
 
@@ -38,10 +39,10 @@ class SeamResult:
         Number of images that were trained on.
     metrics
         Metrics on the other side, at the threshold that out-of-fold scores of the training side
-        chose under the accuracy floor.
+        chose by the criterion.
     feasible
-        Whether any threshold reached the floor there. If none did, the threshold is the most
-        accurate one.
+        Whether any threshold reached the floors there. If none did, the threshold is the one that
+        misses them least.
     """
 
     name: str
@@ -67,8 +68,8 @@ class ProtocolReport:
     ----------
     run
         Directory of the run.
-    head, accuracy_floor
-        Head that was trained, and the floor of its thresholds.
+    head, criterion
+        Head that was trained, and the criterion of its thresholds.
     classes
         Names of the negative and the positive class.
     ordinary
@@ -84,7 +85,7 @@ class ProtocolReport:
 
     run: Path
     head: HeadSpec
-    accuracy_floor: float
+    criterion: Criterion
     classes: tuple[str, str]
     ordinary: SeamResult
     seams: tuple[SeamResult, ...]
@@ -101,18 +102,20 @@ class ProtocolReport:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences to read with the table."""
-        worst, floor = self.worst, f"{self.accuracy_floor:g}"
+        worst, criterion = self.worst, self.criterion
+        kept = criterion.floors_in_words
+        at = f"a threshold that kept {kept}" if kept else f"the threshold of {criterion.in_words}"
         return (
             "Each seam: trained on one side, used on the other, patients never shared; the "
-            f"threshold has the highest recall with accuracy ≥ {floor} out of fold on the side "
+            f"threshold has the {criterion.in_words} out of fold on the side "
             "that was trained on. Less: than the ROC AUC of ordinary folds.",
             *(
-                f"{result.name}: no threshold reached the floor; the most accurate was taken."
+                f"{result.name}: no threshold reached {kept}; the nearest was taken."
                 for result in (self.ordinary, *self.seams)
                 if not result.feasible
             ),
             f"It loses most across {worst.name}: {self.drop(worst):.4f} ROC AUC, and accuracy is "
-            f"{worst.metrics.accuracy:.4f} there at a threshold that kept {floor}. "
+            f"{worst.metrics.accuracy:.4f} there at {at}. "
             + counts_in_words(worst.metrics.confusion, self.classes),
         )
 
@@ -137,7 +140,8 @@ class ProtocolReport:
         return {
             "run": str(self.run),
             "head": self.head.model_dump(mode="json"),
-            "accuracy_floor": self.accuracy_floor,
+            "accuracy_floor": self.criterion.accuracy_floor or 0.0,
+            "criterion": self.criterion.model_dump(mode="json"),
             "ordinary": self.ordinary.as_dict(),
             "seams": [{**seam.as_dict(), "roc_auc_drop": self.drop(seam)} for seam in self.seams],
         }
@@ -162,7 +166,7 @@ def shift_protocol(
     Parameters
     ----------
     run
-        Run whose head, settings, floor and seed are taken.
+        Run whose head, settings, criterion and seed are taken.
     cache
         Cache of labelled images. None takes the one that the run was fitted on.
     columns
@@ -203,10 +207,10 @@ def shift_protocol(
     known = known.assign(group=data.groups[data.originals])
     seams = find_seams(known, cache.classes[1], columns, seed=spec.seed)
     ordinary, results = evaluate_seams(
-        spec, data, seams, accuracy_floor=record.accuracy_floor, progress=shown
+        spec, data, seams, criterion=record.criterion, progress=shown
     )
     return ProtocolReport(
-        run.path, spec, record.accuracy_floor, record.classes, ordinary, tuple(results)
+        run.path, spec, record.criterion, record.classes, ordinary, tuple(results)
     )
 
 
@@ -215,22 +219,23 @@ def evaluate_seams(
     data: TrainingData,
     seams: Sequence[Seam],
     *,
-    accuracy_floor: float,
+    criterion: Criterion,
     progress: Progress = SILENT,
 ) -> tuple[SeamResult, list[SeamResult]]:
     """Measure a head on ordinary folds, and across each seam of the untouched images."""
     originals, truth = data.originals, data.y[data.originals] == 1
-    scores = _out_of_fold(spec, data, accuracy_floor, progress)
-    threshold, feasible = _threshold(scores, accuracy_floor)
+    floor = criterion.stopping_floor
+    scores = _out_of_fold(spec, data, floor, progress)
+    threshold, feasible = _threshold(scores, criterion)
     metrics = evaluate_scores(scores, threshold, seed=spec.seed)
     ordinary = SeamResult(ORDINARY, len(truth), metrics, feasible)
     results = []
     for seam in seams:
         progress.note(f"Seam {seam.name}")
         side = data.part(np.isin(data.image, data.image[originals][seam.train]))
-        inner = _out_of_fold(spec, side, accuracy_floor, progress)
-        threshold, feasible = _threshold(inner, accuracy_floor)
-        head = fit_head(spec, side, np.flatnonzero(side.fitted), accuracy_floor=accuracy_floor)
+        inner = _out_of_fold(spec, side, floor, progress)
+        threshold, feasible = _threshold(inner, criterion)
+        head = fit_head(spec, side, np.flatnonzero(side.fitted), accuracy_floor=floor)
         tested = originals[seam.test]
         found = head.predict_proba(data.rows(tested))[:, 1]
         measured = Scores.from_arrays(truth[seam.test], found, data.groups[tested])
@@ -249,9 +254,10 @@ def _out_of_fold(
     return Scores.from_arrays(data.y[originals] == 1, scores["score"], data.groups[originals])
 
 
-def _threshold(scores: Scores, floor: float) -> tuple[float, bool]:
-    """Choose a threshold; if none reaches the floor, the most accurate."""
+def _threshold(scores: Scores, criterion: Criterion) -> tuple[float, bool]:
+    """Choose a threshold; if none reaches the floors, the one that misses them least."""
     try:
-        return choose_threshold(scores, accuracy_floor=floor).threshold, True
+        return choose_by(criterion, scores).threshold, True
     except NoFeasibleThresholdError:
-        return sweep(scores).threshold(floor), False
+        points = sweep(scores)
+        return float(points.thresholds[criterion.nearest(points)]), False

@@ -9,15 +9,19 @@ from typing import Any
 from featx.backbones._spec import DEFAULT_INPUT
 from featx.data import positive_is_known
 from featx.heads._settings import SETTINGS
-from featx.images import AugmentationSpec
+from featx.images import AugmentationSpec, preset_augmentation
+from featx.images._augment import PRESETS
 from featx.runs import RunRecord
 from featx.runs._record_parts import TuningRecord
+from featx.thresholds import Criterion
 from featx.training._scoring import FOLDS
+from featx.tuning._spec import CRITERION_FIELDS
 
 LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
 """Last layer before the top of networks whose layers are known without building them."""
 
-_SAME_NAME_AS_OPTION = ("rotation", "zoom", "width_shift", "height_shift", "shear", "fill_mode")
+_KINDS = tuple(name for name in AugmentationSpec.model_fields if name not in ("copies", "seed"))
+"""Fields that say what copies are like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +93,23 @@ def _extraction(record: RunRecord, weights: str) -> list[str]:
 
 
 def _augmentation(spec: AugmentationSpec) -> list[str]:
-    usual, options = AugmentationSpec(), []
-    for name in _SAME_NAME_AS_OPTION:
-        if getattr(spec, name) != getattr(usual, name):
-            options += [_option(name), f"{getattr(spec, name)}"]
-    if spec.brightness != usual.brightness:
-        options += ["--brightness", ",".join(f"{factor:g}" for factor in spec.brightness)]
-    if not spec.horizontal_flip:
-        options.append("--no-horizontal-flip")
-    if spec.vertical_flip:
-        options.append("--vertical-flip")
+    """Name the preset that is nearest, and what differs from it."""
+    values = dict(spec)
+    presets = {name: dict(preset_augmentation(name)) for name in PRESETS}
+    differing = {
+        name: [field for field in _KINDS if presets[name][field] != values[field]]
+        for name in PRESETS
+    }
+    nearest = min(differing, key=lambda name: len(differing[name]))
+    options = ["--augment", nearest]
+    for field in differing[nearest]:
+        value = values[field]
+        if isinstance(value, bool):
+            options.append(_option(field) if value else _option(f"no_{field}"))
+        else:
+            several = isinstance(value, tuple)
+            text = ",".join(f"{each:g}" for each in value) if several else f"{value}"
+            options += [_option(field), text]
     return options
 
 
@@ -106,7 +117,11 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
     head, tuning = record.head, record.tuning
     heads = (tuning.heads if tuning is not None else ()) or (head.name,)
     words = ["featx", "fit" if tuning is None else "tune", cache, "--head", ",".join(heads)]
-    words += ["--run", run, "--accuracy-floor", f"{record.accuracy_floor:g}"]
+    # Before the criterion was in a record, a search had a recall floor to promise.
+    searched = {} if tuning is None else tuning.search
+    given = {name: searched[name] for name in CRITERION_FIELDS if searched.get(name)}
+    criterion = Criterion(**{**record.criterion.model_dump(), **given})
+    words += ["--run", run, *_criterion(criterion)]
     if tuning is not None:
         words += _search(record, tuning)
     else:
@@ -119,9 +134,21 @@ def _fit(record: RunRecord, cache: str, run: str) -> list[str]:
             words.append("--tta")
         if record.folds != FOLDS:
             words += ["--folds", str(record.folds)]
+    if record.copies or record.choose_on != "untouched":
+        words += ["--choose-on", record.choose_on]
     if record.seed:
         words += ["--seed", str(record.seed)]
     return words
+
+
+def _criterion(criterion: Criterion) -> list[str]:
+    """Return the options of a criterion."""
+    words = []
+    for name, floor in criterion.floors.items():
+        words += [_option(f"{name}_floor"), f"{floor:g}"]
+    if criterion.cost is not None:
+        words += ["--cost", ":".join(f"{each:g}" for each in criterion.cost)]
+    return [*words, "--youden"] if criterion.youden else words
 
 
 def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
@@ -138,9 +165,8 @@ def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
         words.append("--threshold-only")
     if search.get("use_copies") is not None:
         words.append("--use-copies" if search["use_copies"] else "--no-use-copies")
-    for name in ("guarantee", "recall_floor"):
-        if search.get(name) is not None:
-            words += [_option(name), f"{search[name]:g}"]
+    if search.get("guarantee") is not None:
+        words += ["--guarantee", f"{search['guarantee']:g}"]
     fixed = search.get("fixed", {}).get(record.head.name, ())
     for name, value in changed_settings(record).items():
         if name in fixed or search.get("threshold_only"):
@@ -153,7 +179,7 @@ def _search(record: RunRecord, tuning: TuningRecord) -> list[str]:
 def _calibrate(record: RunRecord, paths: CommandPaths) -> list[str]:
     """Return the command that chose the operating point anew."""
     words = ["featx", "calibrate", *paths.calibrated, "--run", paths.run]
-    words += ["--accuracy-floor", f"{record.accuracy_floor:g}"]
+    words += _criterion(record.criterion)
     calibrated = record.calibrated
     if calibrated is not None and not calibrated.method.startswith("labelled images"):
         return [*words, "--unlabelled"]

@@ -81,6 +81,8 @@ def references_section() -> Section:
                 "385: e078378.",
                 "Tejani AS et al. Checklist for Artificial Intelligence in Medical Imaging "
                 "(CLAIM): 2024 update. Radiology: Artificial Intelligence 2024.",
+                "Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating "
+                "prediction models. Medical Decision Making 2006; 26: 565-574.",
                 "Efron B, Tibshirani RJ. An Introduction to the Bootstrap. Chapman & Hall 1993: "
                 "percentile intervals, here over patients.",
                 "Pedregosa F et al. Scikit-learn: machine learning in Python. JMLR 2011; 12: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from featx import plots
@@ -15,7 +16,7 @@ from featx.reports._commands import CommandPaths, changed_settings, rebuild_comm
 from featx.reports._document import Block, Code, Gallery, Items, Notice, Section, Table, Text
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import ReportData, RunData
-from featx.reports._wording import DisplayNames, metric_name, plural
+from featx.reports._wording import DisplayNames, listed, metric_name, plural
 from featx.runs import RunRecord
 
 
@@ -40,10 +41,7 @@ def methods_section(data: ReportData, names: DisplayNames) -> Section:
     if promised:
         blocks += [Text("What is promised of the operating point:"), Items(tuple(promised))]
     blocks += [
-        Text(
-            "The threshold is the one of highest recall among those whose accuracy out of fold is "
-            "at or above the accuracy floor. Folds keep each patient together."
-        ),
+        Text(_chosen(runs)),
         *(block for run in runs for block in _calibrated(run)),
         Text(
             "Commands that make the runs again, from the records of the runs. A record doesn't say "
@@ -56,6 +54,14 @@ def methods_section(data: ReportData, names: DisplayNames) -> Section:
     return Section(
         "How it was made", "making", tuple(blocks), "TRIPOD+AI items 12 and 22; CLAIM: model"
     )
+
+
+def _chosen(runs: Sequence[RunData]) -> str:
+    """Say by which criteria the thresholds were chosen, and what that cost."""
+    criteria = listed(dict.fromkeys(run.record.criterion.in_words for run in runs))
+    notes = [f"{run.name}: {note}" for run in runs if (note := run.record.search.note)]
+    chosen = f"The threshold is the one of {criteria}, out of fold."
+    return " ".join([chosen, *notes, "Folds keep each patient together."])
 
 
 def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
@@ -80,7 +86,7 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
         f"logit(score) + {mapped.intercept:.4g}), {mapped.method}",
         "threshold": f"{record.threshold:.6g}",
         "uncertain range": "not noted" if band is None else f"{band[0]:.4g} to {band[1]:.4g}",
-        "accuracy floor": f"{record.accuracy_floor:g}",
+        "criterion of the threshold": record.criterion.in_words,
         "folds": f"{record.folds}, seed {record.seed}",
         "augmented copies": copies,
         "test-time augmentation": f"{record.tta} copies" if record.tta else "no",
@@ -125,7 +131,7 @@ def _calibrated(run: RunData) -> list[Block]:
             f"fold ({how.method})."
         )
     ]
-    blocks += [Text(said) for said in (how.assumption, how.shift, how.advice) if said]
+    blocks += [Text(said) for said in (how.assumption, how.note, how.shift, how.advice) if said]
     rows = tuple(
         (metric_name(name), *(f"{point[name]:.4g}" for point in (how.old, how.new)))
         for name in ("threshold", *METRIC_NAMES)

@@ -12,6 +12,7 @@ from pathlib import Path
 from featx._arguments import wrong_type
 from featx._progress import Advance, Progress, progress_of
 from featx.evaluation import plural
+from featx.populations import StressReport
 from featx.reports._card import as_card
 from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._comparison_sections import (
@@ -36,13 +37,14 @@ from featx.reports._markdown import as_markdown
 from featx.reports._methods_section import methods_section
 from featx.reports._report_data import Missing, ReportData
 from featx.reports._results_sections import headline_blocks, performance_section, summary_section
+from featx.reports._stress_section import StressTable, read_stress, stress_section
 from featx.reports._wording import DisplayNames
 from featx.runs import FittedRun
 from featx.runs._outputs import require_output
 from featx_cache import Cache
 from featx_cache._text import printable_lines
 
-SECTIONS = 10
+SECTIONS = 11
 """Number of sections besides those on how the runs did on each set of images."""
 
 DEFAULT_TITLE = "featx report"
@@ -143,6 +145,7 @@ def report(  # noqa: PLR0913
     evaluate: bool = True,
     by: str | Sequence[str] = (),
     keep_known_patients: bool = False,
+    stress: StressReport | str | Path | Sequence[StressReport | str | Path] = (),
     title: str = DEFAULT_TITLE,
     anonymous: bool = True,
     progress: Progress | bool = True,
@@ -167,6 +170,9 @@ def report(  # noqa: PLR0913
         Columns of the manifest to divide the images by, or ``size``. By default, the usual ones.
     keep_known_patients
         See `featx.scoring.score_images`.
+    stress
+        Results of the stress test on these runs, or JSON files of them
+        (`StressReport.as_dict`).
     title
         Heading of the page.
     anonymous
@@ -206,12 +212,14 @@ def report(  # noqa: PLR0913
         (by,) if isinstance(by, str) else tuple(by),
         keep_known_patients,
     )
+    given_stress = [stress] if isinstance(stress, StressReport | str | Path) else stress
+    stressed = read_stress(given_stress, list(opened.values()))
     shown = progress_of(progress)
     data = collect_data(list(opened.values()), request, shown)
     names, missing = DisplayNames(anonymous, _private_paths(data, request)), list(data.missing)
     steps = SECTIONS + len(data.titles()) + sum(len(run.splits) for run in data.runs)
     with shown.task("Writing the report", steps, "part") as advance:
-        sections = _sections(data, names, missing, request.by, advance)
+        sections = _sections(data, names, missing, request.by, stressed, advance)
     document = Document(title, _made_by(), tuple(_notices(data)), tuple(sections))
     card = printable_lines(as_card(data, document, names))
     return Report(document, card, missing)
@@ -247,6 +255,7 @@ def _sections(
     names: DisplayNames,
     missing: list[Missing],
     by: Sequence[str],
+    stressed: Sequence[StressTable],
     advance: Advance,
 ) -> list[Section]:
     """Make all sections. What can't be shown is added to `missing`."""
@@ -258,6 +267,7 @@ def _sections(
         lambda: comparison_section(data, missing),
         lambda: subgroups_section(data, by, missing),
         lambda: shift_section(data),
+        lambda: stress_section(data, stressed, names, missing),
         lambda: errors_section(data, names, missing),
         lambda: limits_section(data),
         lambda: missing_section(missing, names),

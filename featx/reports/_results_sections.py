@@ -12,7 +12,7 @@ from featx import plots
 from featx._progress import Advance
 from featx.data import positive_sentence
 from featx.errors import FeatxError
-from featx.evaluation import METRIC_NAMES, counts_in_words
+from featx.evaluation import METRIC_NAMES, counts_in_words, per_thousand
 from featx.plots._distributions import calibration_points, draw_calibration
 from featx.plots._style import new_axes
 from featx.plots._subjects import Subject, Subjects
@@ -20,6 +20,7 @@ from featx.reports._document import Block, Gallery, Items, Notice, Picture, Sect
 from featx.reports._pictures import svg_picture
 from featx.reports._report_data import OUT_OF_FOLD, EvaluatedSplit, ReportData, RunData
 from featx.reports._wording import listed, number, plural, with_interval
+from featx.scoring._evaluation import run_decision_curve
 
 Pair = tuple[RunData, EvaluatedSplit]
 
@@ -28,6 +29,14 @@ CONSEQUENCES = {
     "specificity": "more healthy people are called sick",
 }
 """Consequences if a metric is lower than on the images that the threshold was chosen on."""
+
+DECISION_CURVE_CAPTION = (
+    "Is it worth acting on the model? The lower axis has the probability of being sick from which "
+    "on you would treat, or examine further. If that is 0.1, you accept nine false alarms for one "
+    "sick person found. The line that is highest there is the best choice for you. Net benefit is "
+    "the share of patients who are sick and found, less the false alarms at that rate. It holds "
+    "for the share of sick people in these images."
+)
 
 
 def summary_section(data: ReportData) -> Section:
@@ -46,14 +55,14 @@ def summary_section(data: ReportData) -> Section:
                         for name in ("recall", "accuracy", "specificity", "roc_auc")
                     ),
                     f"{metrics.threshold:.4g}",
-                    f"{run.record.accuracy_floor:g}",
+                    run.record.criterion.short,
                 )
             )
     columns = (
         "run", "images", "number (patients)", "recall", "accuracy", "specificity", "ROC AUC",
-        "threshold", "accuracy floor",
+        "threshold", "criterion",
     )  # fmt: skip
-    table = Table(columns, tuple(rows), words=frozenset({0, 1}))
+    table = Table(columns, tuple(rows), words=frozenset({0, 1, 8}))
     note = Text(
         "In brackets: 95 % intervals by patients, not by images. "
         "Thresholds were chosen on the scores out of fold, so recall and accuracy there are a "
@@ -69,16 +78,19 @@ def _findings(data: ReportData) -> list[Block]:
     """Say in words what a reader must not miss."""
     found: list[Block] = []
     for run in data.runs:
-        floor, own = run.record.accuracy_floor, run.out_of_fold
+        floors, own = run.record.criterion.floors, run.out_of_fold
         for split in run.evaluations:
             metrics = split.metrics
-            if metrics.accuracy < floor:
-                found.append(
-                    Notice(
-                        f"{run.name}: accuracy is {number(metrics.accuracy)} on {split.title}, "
-                        f"below the floor of {floor:g} that the threshold was chosen for."
+            for name, floor in floors.items():
+                if name in CONSEQUENCES and run.record.promise is not None:
+                    continue  # which is told as a broken promise
+                if (value := getattr(metrics, name)) < floor:
+                    found.append(
+                        Notice(
+                            f"{run.name}: {name} is {number(value)} on {split.title}, below the "
+                            f"floor of {floor:g} that the threshold was chosen for."
+                        )
                     )
-                )
             found += _worse_than_promised(run, split)
             interval = metrics.intervals.get("roc_auc")
             if own is not None and interval and own.metrics.roc_auc > interval.high:
@@ -106,11 +118,12 @@ def _worse_than_promised(run: RunData, split: EvaluatedSplit) -> list[Block]:
         before = {name: getattr(run.out_of_fold.metrics, name) for name in CONSEQUENCES}
     else:
         before = {}
-    floor = record.promise.recall_floor if record.promise is not None else None
+    promise = record.promise
     for name, meaning in CONSEQUENCES.items():
+        floor = None if promise is None else getattr(promise, f"{name}_floor")
         value, interval = getattr(metrics, name), metrics.intervals.get(name)
         promised = before.get(name)
-        if name == "recall" and floor is not None and value < floor:
+        if floor is not None and value < floor:
             text = f"below the {floor:g} that was promised"
         elif interval is not None and promised is not None and promised > interval.high:
             text = f"and was {number(promised)} {where}, which is above the 95 % interval"
@@ -127,11 +140,13 @@ def headline_blocks(data: ReportData) -> list[Block]:
     """Say which class is the positive one, and what became of the sick and the healthy."""
     classes = dict.fromkeys(run.record.classes for run in data.runs)
     blocks: list[Block] = [Text(positive_sentence(pair)) for pair in classes]
-    told = [
-        f"{run.name}, {split.title}: {counts_in_words(split.metrics.confusion, run.record.classes)}"
-        for run in data.runs
-        for split in run.evaluations or run.splits
-    ]
+    told = []
+    for run in data.runs:
+        for split in run.evaluations or run.splits:
+            counts = counts_in_words(split.metrics.confusion, run.record.classes)
+            people = per_thousand(split.metrics)
+            more = f" {people.in_words}" if people is not None else ""
+            told.append(f"{run.name}, {split.title}: {counts}{more}")
     return [*blocks, Items(tuple(told))]
 
 
@@ -249,13 +264,14 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
         axes = plots.threshold_curve(
             split,
             new_axes(),
-            accuracy_floor=record.accuracy_floor,
+            criterion=record.criterion,
             uncertain_range=uncertain,
         )
+        criterion = record.criterion.in_words
         between = f", uncertain range {uncertain[0]:.4g} to {uncertain[1]:.4g}" if uncertain else ""
         alt = (
-            f"Recall and accuracy of {on} against the threshold, with 95 % bands; accuracy floor "
-            f"{record.accuracy_floor:g}, threshold {metrics.threshold:.4g}, where recall is "
+            f"Recall and accuracy of {on} against the threshold, with 95 % bands; {criterion}, "
+            f"threshold {metrics.threshold:.4g}, where recall is "
             f"{number(metrics.recall)} and accuracy {number(metrics.accuracy)}{between}"
         )
         found.append(svg_picture(axes, f"threshold-{key}", alt))
@@ -276,7 +292,24 @@ def _pictures(run: RunData, split: EvaluatedSplit, *, with_curves: bool) -> list
         f"and {n['fn']:,} called {negative}"
     )
     found.append(svg_picture(plots.confusion_matrix(split, new_axes()), f"confusion-{key}", alt))
-    return found
+    return found + _decision_pictures(run, split)
+
+
+def _decision_pictures(run: RunData, split: EvaluatedSplit) -> list[Picture]:
+    """Draw the decision curve, if there are both classes and probabilities."""
+    if not split.both_classes:
+        return []
+    try:
+        curve = run_decision_curve(run.run, split.scores)
+    except FeatxError:  # the out-of-fold scores are gone, which is told elsewhere
+        return []
+    alt = (
+        f"Decision curve of {run.name} on {split.title} with its 95 % band, against treating all "
+        f"and treating none, prevalence {curve.prevalence:.3g}. {curve.in_words}"
+    )
+    caption = f"{DECISION_CURVE_CAPTION} {curve.in_words}"
+    axes = plots.decision_curve(curve, new_axes())
+    return [svg_picture(axes, f"decision-{split.key}-{run.key}", alt, caption)]
 
 
 def _probabilities(run: RunData, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -13,8 +13,8 @@ def images_in_words(run: FittedRun) -> str:
     images = f"{plural(record.images, 'image')} of {plural(record.patients, 'patient')}"
     return {
         "untouched": images,
-        "copies": f"disturbed copies of {images}",
-        "both": f"{images} and on disturbed copies of them",
+        "copies": f"augmented copies of {images}",
+        "both": f"{images} and their augmented copies",
     }[record.choose_on]
 
 
@@ -23,24 +23,27 @@ def copies_in_words(run: FittedRun) -> str:
 
     It is empty if the run has no scores of copies.
     """
-    metrics, floor = run.record.metrics.copies, run.record.accuracy_floor
+    metrics, criterion = run.record.metrics.copies, run.record.criterion
     if metrics is None or metrics.accuracy is None or metrics.recall is None:
         return ""
     said = (
         f"On augmented copies of patients that the heads hadn't seen: ROC AUC "
         f"{metrics.roc_auc:.4f}, recall {metrics.recall:.4f}, accuracy {metrics.accuracy:.4f}."
     )
-    if metrics.accuracy >= floor:
+    missed = [
+        f"{name} is below the floor {floor:g}"
+        for name, floor in criterion.floors.items()
+        if (metrics[name] or 0.0) < floor
+    ]
+    if not missed:
         return said
     points = sweep(run.copies_scores)
-    best = points.best(floor)
-    if best is None:
-        most = points.most_accurate
-        can = f"No threshold keeps it there. The highest accuracy is {points.accuracy[most]:.4f}"
-    else:
-        most, can = best, f"Accuracy {points.accuracy[best]:.4f} can be had there"
-    return (
-        f"{said} That is below the floor {floor:g}. {can}, with recall "
-        f"{points.recall[most]:.4f}, at threshold {points.thresholds[most]:.6g}: "
-        "`choose_on='copies'` chooses there."
+    best = criterion.best(points)
+    there = criterion.nearest(points) if best is None else best
+    reached = (
+        f"accuracy {points.accuracy[there]:.4f}, recall {points.recall[there]:.4f}, specificity "
+        f"{points.specificity[there]:.4f} at threshold {points.thresholds[there]:.6g}"
     )
+    can = f"{'Nearest to it there' if best is None else 'What keeps it there'}: {reached}"
+    advice = "" if best is None else ", which `choose_on='copies'` chooses"
+    return f"{said} {' and '.join(missed).capitalize()}. {can}{advice}."

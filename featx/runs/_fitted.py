@@ -404,8 +404,8 @@ class FittedRun:
         table = self.to_frame()
         shown = table[table["metric"].isin(("recall", "accuracy", "specificity", "roc_auc"))]
         notes = [
-            f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-            f"{record.accuracy_floor:g} out of fold.",
+            f"Threshold {record.threshold:.6g}: the {record.criterion.in_words} out of fold.",
+            *filter(None, [record.search.note]),
             counts_in_words(found["confusion"], record.classes),
         ]
         if record.calibrated:

@@ -30,7 +30,7 @@ from featx.runs._record_parts import (
     SecondsRecord,
     TuningRecord,
 )
-from featx.thresholds import Recalibration
+from featx.thresholds import Criterion, Recalibration
 from featx_cache._text import printable
 
 SCHEMA: Literal[3] = 3
@@ -56,8 +56,10 @@ class RunRecord(BaseModel):
 
     Attributes
     ----------
-    threshold, accuracy_floor
-        Operating point, and the out-of-fold accuracy that it had to reach.
+    threshold, criterion
+        Operating point, and the criterion that chose it out of fold.
+    accuracy_floor
+        Accuracy floor of the criterion. 0 if it has none.
     classes
         Negative and positive class.
     head, extraction, fingerprint
@@ -110,6 +112,7 @@ class RunRecord(BaseModel):
     created: str
     threshold: float = Field(allow_inf_nan=False)
     accuracy_floor: float = Field(ge=0, le=1)
+    criterion: Criterion = Criterion()
     classes: tuple[str, str]
     head: HeadSpec
     head_file: Literal["head.keras", "head.skops"]
@@ -180,6 +183,32 @@ class RunRecord(BaseModel):
         if head.get("name") == "keras":
             head["settings"] = settings
         return values | {"schema_version": SCHEMA, "head": head}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_criterion(cls, values: Any) -> Any:
+        """Give runs of earlier versions their criterion, which was an accuracy floor."""
+        if not isinstance(values, dict) or values.get("criterion") is not None:
+            return values
+        try:
+            return values | {"criterion": Criterion(accuracy_floor=values.get("accuracy_floor"))}
+        except InputError:  # the field is refused by its own name
+            return values
+
+    @field_validator("criterion", mode="before")
+    @classmethod
+    def _read_criterion(cls, value: Any) -> Criterion:
+        """Read a criterion. What it refuses is a damaged record."""
+        try:
+            return Criterion.model_validate(value)
+        except InputError as error:
+            raise ValueError(error.what) from error
+
+    @model_validator(mode="after")
+    def _of_one_floor(self) -> Self:
+        if self.accuracy_floor != (self.criterion.accuracy_floor or 0.0):
+            raise ValueError("accuracy_floor isn't that of the criterion")
+        return self
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -104,11 +104,16 @@ class RunMetrics(RecordPart):
 
 
 class SearchRecord(RecordPart):
-    """Search of the threshold: `snapped_to_sweep` says whether the last trial is a sweep's."""
+    """Search of the threshold.
+
+    `snapped_to_sweep` says whether the last trial is a sweep's. `note` says which recall was given
+    up within one standard error, if any was.
+    """
 
     method: str = ""
     trials: int = 0
     snapped_to_sweep: bool = False
+    note: str = ""
 
 
 class OptimismRecord(RecordPart):
@@ -123,7 +128,7 @@ class TuningRecord(RecordPart):
 
     `winner` is the number of the trial that was chosen. `threshold`, `recall` and `accuracy` are
     the winner's on the folds of the search. `trials` counts trials by their state, and under
-    ``infeasible`` those that don't keep the accuracy floor.
+    ``infeasible`` those that don't keep the floors.
     """
 
     study: str
@@ -146,11 +151,13 @@ class PromiseRecord(RecordPart):
 
     threshold: float
     confidence: float
-    accuracy_floor: float
+    accuracy_floor: float | None
     recall_floor: float | None = None
+    specificity_floor: float | None = None
     patients: int
     accuracy: float
     recall: float | None
+    specificity: float | None = None
     sentence: str = ""
 
     @classmethod
@@ -162,8 +169,8 @@ class PromiseRecord(RecordPart):
 class CalibrationRecord(RecordPart):
     """Calibration that ``featx calibrate`` made: from which run, on what, old and new point.
 
-    `shift`, `advice` and `assumption` are sentences. `old` and `new` have a threshold, metrics and
-    their intervals.
+    `shift`, `advice`, `note` and `assumption` are sentences. `old` and `new` have a threshold,
+    metrics and their intervals.
     """
 
     method: str
@@ -178,6 +185,7 @@ class CalibrationRecord(RecordPart):
     new: dict[str, Any] = Field(default_factory=dict)
     shift: str | None = None
     advice: str | None = None
+    note: str | None = None
 
 
 class SecondsRecord(RecordPart):

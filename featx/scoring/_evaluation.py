@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from featx._scores import Scores
 from featx.evaluation import (
+    DecisionCurve,
     Metrics,
+    PerThousand,
     Population,
     Shift,
     Subgroups,
     caveats,
     counts_in_words,
+    decision_curve,
     evaluate_scores,
     evaluate_subgroups,
+    per_thousand,
     plural,
 )
 from featx.evaluation._metrics import metrics_html
@@ -60,8 +66,10 @@ class Evaluation:
     --------
     >>> evaluation = run.evaluate()  # doctest: +SKIP
     >>> evaluation  # doctest: +SKIP
-    Evaluation(logreg on test: recall 0.960, accuracy 0.910, ROC AUC 0.970, 62 images)
+    Evaluation(logreg on test: recall 0.960, accuracy 0.910, ROC AUC 0.970, 62 images. Per 1,000
+    patients, 500 of them sick, as in these images: 480 found, 20 missed (2 to 71), …)
     >>> evaluation.to_frame()  # doctest: +SKIP
+    >>> featx.plots.decision_curve(evaluation)  # doctest: +SKIP
     """
 
     run: FittedRun
@@ -89,11 +97,51 @@ class Evaluation:
         return counts_in_words(self.metrics.confusion, self.run.record.classes)
 
     @property
+    def per_thousand(self) -> PerThousand | None:
+        """Verdicts on 1,000 patients with the share of the sick as in these images."""
+        return per_thousand(self.metrics)
+
+    @property
+    def per_thousand_at_prevalence(self) -> PerThousand | None:
+        """Verdicts on 1,000 patients at the stated prevalence. None if there is none."""
+        prevalence = self.metrics.at_prevalence.get("prevalence")
+        return None if prevalence is None else per_thousand(self.metrics, prevalence)
+
+    @property
+    def people_in_words(self) -> tuple[str, ...]:
+        """Sentences on 1,000 patients, as in these images and at the stated prevalence."""
+        told = (self.per_thousand, self.per_thousand_at_prevalence)
+        return tuple(people.in_words for people in told if people is not None)
+
+    def decision_curve(
+        self, *, thresholds: ArrayLike | None = None, prevalence: float | None = None
+    ) -> DecisionCurve:
+        """Weigh sick people found against false alarms, from each probability on.
+
+        Parameters
+        ----------
+        thresholds : array of shape (points,), optional
+            Threshold probabilities between 0 and 1. None takes hundredths.
+        prevalence
+            Share of the sick where the run will be used. None takes that of these images.
+
+        Raises
+        ------
+        InputError
+            If a class is missing, a threshold or the prevalence is out of range, or the run has
+            lost the scores that make probabilities.
+        """
+        return run_decision_curve(
+            self.run, self.as_scores(), thresholds=thresholds, prevalence=prevalence
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences to read with the metrics: counts, caveats, the shift, images left out."""
         metrics, classes = self.metrics, self.run.record.classes
         notes = [
             self.in_words,
+            *self.people_in_words,
             f"{plural(metrics.images, 'image')} of {plural(metrics.patients, 'patient')} at the "
             f"run's threshold {metrics.threshold:.6g}.",
             *caveats(metrics.as_dict(), classes),
@@ -113,6 +161,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for JSON."""
         record = self.run.record
+        here, stated = self.per_thousand, self.per_thousand_at_prevalence
         return {
             "run": str(self.run.path),
             "head": record.head.name,
@@ -122,6 +171,7 @@ class Evaluation:
             "positive_class": record.classes[1],
             "in_words": self.in_words,
             "accuracy_floor": record.accuracy_floor,
+            "criterion": record.criterion.model_dump(mode="json"),
             "excluded": self.left_out.total,
             "left_out": self.left_out.as_dict(),
             "trained_embeddings": record.extraction.backbone.weights == "trained",
@@ -129,14 +179,18 @@ class Evaluation:
             "subgroups": [subgroups.as_dict() for subgroups in self.subgroups],
             "comparison": self.comparison.as_dict() if self.comparison is not None else None,
             "shift": self.shift.as_dict() if self.shift is not None else None,
+            "per_thousand": here.as_dict() if here is not None else None,
+            "per_thousand_at_prevalence": stated.as_dict() if stated is not None else None,
         }
 
     def __repr__(self) -> str:
         m, name = self.metrics, self.run.record.head.name
-        return (
-            f"Evaluation({name} on {self.split}: recall {m.recall:.3f}, accuracy {m.accuracy:.3f}, "
-            f"ROC AUC {m.roc_auc:.3f}, {plural(m.images, 'image')})"
+        measured = (
+            f"{name} on {self.split}: recall {m.recall:.3f}, accuracy {m.accuracy:.3f}, "
+            f"ROC AUC {m.roc_auc:.3f}, {plural(m.images, 'image')}"
         )
+        people = (sentence.removesuffix(".") for sentence in self.people_in_words)
+        return f"Evaluation({'. '.join([measured, *people])})"
 
     def _repr_html_(self) -> str:
         title = f"{self.run.record.head.name} on {self.split} of {self.data}"
@@ -187,3 +241,24 @@ def find_shift(run: FittedRun, scored: Scored) -> Shift | None:
     """Compare images with those that a run was fitted on. See `shift_from_training`."""
     distances = run.reference.distance(scored.vectors) if run.has_reference else None
     return shift_from_training(run, Population.labelled(scored.scores, distances))
+
+
+def run_decision_curve(
+    run: FittedRun,
+    scores: Scores,
+    *,
+    thresholds: ArrayLike | None = None,
+    prevalence: float | None = None,
+) -> DecisionCurve:
+    """Return the decision curve of a run's scores, by the run's own probabilities.
+
+    Parameters and errors are those of `Evaluation.decision_curve`.
+    """
+    return decision_curve(
+        scores,
+        run.probability(scores.score),
+        thresholds=thresholds,
+        prevalence=prevalence,
+        operating_point=float(run.probability(np.array([run.record.threshold]))[0]),
+        seed=run.record.seed,
+    )

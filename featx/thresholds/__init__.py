@@ -3,7 +3,7 @@
 from featx.thresholds._calibrators import fit_recalibration
 from featx.thresholds._calibrators import learn_platt as learn_platt
 from featx.thresholds._choose import OperatingPoint, choose_threshold, write_study
-from featx.thresholds._choose import check_accuracy_floor as check_accuracy_floor
+from featx.thresholds._criterion import Criterion
 from featx.thresholds._cross_validated import CrossValidatedPoint, choose_cross_validated
 from featx.thresholds._label_shift import LABEL_SHIFT_ASSUMPTION as LABEL_SHIFT_ASSUMPTION
 from featx.thresholds._label_shift import (
@@ -23,6 +23,7 @@ from featx.thresholds._sweep import Sweep, sweep
 from featx.thresholds._uncertain_range import uncertain_range
 
 __all__ = [
+    "Criterion",
     "CrossValidatedPoint",
     "OperatingPoint",
     "Prior",

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx._scores import Scores
-from featx.errors import InputError, NoFeasibleThresholdError
+from featx.errors import InputError
 from featx.heads import PatientFolds
-from featx.thresholds._choose import choose_threshold
+from featx.thresholds._choose import note_of, nothing_feasible
+from featx.thresholds._criterion import Criterion
+from featx.thresholds._one_standard_error import choose_point
 from featx.thresholds._sweep import sweep
 from featx_cache._text import plural
 
@@ -30,11 +32,13 @@ class CrossValidatedPoint:
         (cross-validation). Metrics of these calls are honest, though the images are few.
     folds
         Number of folds.
+    note
+        Sentence on recall that was given up; see `OperatingPoint`.
 
     Examples
     --------
     >>> scores = Scores.from_arrays([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
-    >>> point = choose_cross_validated(scores, accuracy_floor=0.9)
+    >>> point = choose_cross_validated(scores, criterion=Criterion())
     >>> point
     CrossValidatedPoint(threshold 0.5, 6 images in 3 folds)
     >>> point.called.tolist()
@@ -44,6 +48,7 @@ class CrossValidatedPoint:
     threshold: float
     called: NDArray[np.bool_]
     folds: int
+    note: str = ""
 
     def __repr__(self) -> str:
         images = f"{plural(len(self.called), 'image')} in {self.folds} folds"
@@ -51,17 +56,17 @@ class CrossValidatedPoint:
 
 
 def choose_cross_validated(
-    scores: Scores, *, accuracy_floor: float, seed: int = 0
+    scores: Scores, *, criterion: Criterion, seed: int = 0
 ) -> CrossValidatedPoint:
-    """Pick the threshold of highest recall above an accuracy floor, and cross-validate the choice.
+    """Pick the threshold by a criterion, and cross-validate the choice.
 
     Parameters
     ----------
     scores
         Scores of images that the head wasn't fitted on.
-    accuracy_floor
-        Accuracy to reach, between 0 and 1. If the images outside a fold reach it nowhere, their
-        most accurate threshold is taken for the fold.
+    criterion
+        Criterion of the choice. If the images outside a fold keep its floors nowhere, the threshold
+        that misses them least is taken for the fold.
     seed
         Seed of the folds.
 
@@ -70,12 +75,12 @@ def choose_cross_validated(
     InputError
         If a class has fewer than two patients.
     NoFeasibleThresholdError
-        If no threshold reaches the floor on all images.
+        If no threshold reaches the floors on all images.
 
     Examples
     --------
     >>> scores = Scores.from_arrays([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])
-    >>> round(choose_cross_validated(scores, accuracy_floor=0.9).threshold, 2)
+    >>> round(choose_cross_validated(scores, criterion=Criterion()).threshold, 2)
     0.45
     """
     truth, values, patients = scores.positive, scores.score, scores.patient.astype(str)
@@ -87,20 +92,28 @@ def choose_cross_validated(
                 "needed to say anything of it",
                 "Label images of more patients: a few dozen are a good beginning.",
             )
-    try:
-        threshold = choose_threshold(scores, accuracy_floor=accuracy_floor).threshold
-    except NoFeasibleThresholdError as error:
-        raise NoFeasibleThresholdError(
-            f"on these {len(scores)} images {error.what}",
-            "Lower `accuracy_floor`, or fit a head on images of this population.",
-            best_accuracy=error.best_accuracy,
-            roc_auc=error.roc_auc,
-        ) from error
+    points = sweep(scores)
+    choice = choose_point(points, criterion, scores)
+    if choice is None:
+        raise nothing_feasible(
+            points,
+            criterion,
+            scores,
+            where=f"on these {len(scores)} images ",
+            instead="fit a head on images of this population",
+        )
+    threshold = float(points.thresholds[choice.point])
     called = np.empty(len(scores), bool)
     folds = list(PatientFolds(FOLDS, seed).split(values, truth, patients))
     for kept, held_out in folds:
         # A patient may have images of both classes, so a fold may leave one class only.
         both = 0 < truth[kept].sum() < len(kept)
-        part = sweep(scores[kept]).threshold(accuracy_floor) if both else threshold
+        part = _threshold(scores[kept], criterion) if both else threshold
         called[held_out] = values[held_out] >= part
-    return CrossValidatedPoint(threshold, called, len(folds))
+    return CrossValidatedPoint(threshold, called, len(folds), note_of(points, choice))
+
+
+def _threshold(scores: Scores, criterion: Criterion) -> float:
+    points = sweep(scores)
+    choice = choose_point(points, criterion, scores)
+    return float(points.thresholds[criterion.nearest(points) if choice is None else choice.point])

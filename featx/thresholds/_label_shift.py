@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featx._scores import Scores
-from featx.errors import InputError, NoFeasibleThresholdError
+from featx.errors import InputError
+from featx.thresholds._choose import nothing_feasible
+from featx.thresholds._criterion import Criterion
+from featx.thresholds._one_standard_error import choose_point
 from featx.thresholds._sweep import Sweep, sweep
 
 _MAX_ITERATIONS = 10_000
@@ -128,43 +131,36 @@ def sweep_at_prevalence(scores: Scores, prevalence: float) -> Sweep:
     >>> sweep_at_prevalence(scores, 0.1).accuracy.round(2).tolist()
     [0.1, 0.55, 0.5, 0.95, 0.9]
     """
-    points = sweep(scores)
-    sick, everybody = int(scores.positive.sum()), len(scores)
-    specificity = (points.accuracy * everybody - points.recall * sick) / (everybody - sick)
-    accuracy = prevalence * points.recall + (1.0 - prevalence) * specificity
-    return Sweep(points.thresholds, points.recall, accuracy)
+    return sweep(scores).at_prevalence(prevalence)
 
 
 def choose_threshold_at_prevalence(
-    scores: Scores, prevalence: float, *, accuracy_floor: float
+    scores: Scores, prevalence: float, *, criterion: Criterion
 ) -> float:
-    """Pick the threshold of highest recall whose accuracy at a prevalence keeps a floor.
+    """Pick the threshold by a criterion, with the accuracy and the cost at a prevalence.
 
     Parameters
     ----------
     scores, prevalence
         See `sweep_at_prevalence`.
-    accuracy_floor
-        Accuracy to reach, between 0 and 1.
+    criterion
+        Criterion of the choice.
 
     Raises
     ------
     NoFeasibleThresholdError
-        If no threshold reaches the floor.
+        If no threshold reaches the floors.
 
     Examples
     --------
     >>> scores = Scores.from_arrays([0, 1, 0, 1], [0.1, 0.3, 0.5, 0.9])
-    >>> round(choose_threshold_at_prevalence(scores, 0.1, accuracy_floor=0.9), 2)
+    >>> round(choose_threshold_at_prevalence(scores, 0.1, criterion=Criterion()), 2)
     0.7
     """
     points = sweep_at_prevalence(scores, prevalence)
-    if points.best(accuracy_floor) is None:
-        highest = float(points.accuracy.max())
-        raise NoFeasibleThresholdError(
-            f"where {prevalence:.1%} are sick, no threshold reaches accuracy {accuracy_floor:g}: "
-            f"the best is {highest:.4f}",
-            "Lower `accuracy_floor`.",
-            best_accuracy=highest,
+    choice = choose_point(points, criterion, scores)
+    if choice is None:
+        raise nothing_feasible(
+            points, criterion, scores, where=f"where {prevalence:.1%} are sick, "
         )
-    return points.threshold(accuracy_floor)
+    return float(points.thresholds[choice.point])

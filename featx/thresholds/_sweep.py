@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ class Sweep:
 
     Attributes
     ----------
-    thresholds, recall, accuracy : ndarray of shape (points,), dtype float64
+    thresholds, recall, specificity, accuracy : ndarray of shape (points,), dtype float64
         The first point calls everybody positive, the last nobody.
 
     Examples
@@ -30,19 +31,25 @@ class Sweep:
     >>> points
     Sweep(5 thresholds, accuracy up to 0.7500)
     >>> points.to_frame().round(3)
-       threshold  recall  accuracy
-    0        0.1     1.0      0.50
-    1        0.2     1.0      0.75
-    2        0.4     0.5      0.50
-    3        0.7     0.5      0.75
-    4        0.9     0.0      0.50
+       threshold  recall  specificity  accuracy
+    0        0.1     1.0          0.0      0.50
+    1        0.2     1.0          0.5      0.75
+    2        0.4     0.5          0.5      0.50
+    3        0.7     0.5          1.0      0.75
+    4        0.9     0.0          1.0      0.50
     >>> points.best(0.75), round(points.threshold(0.9), 3), points.front.tolist()
     (1, 0.2, [1])
     """
 
     thresholds: NDArray[np.float64]
     recall: NDArray[np.float64]
+    specificity: NDArray[np.float64]
     accuracy: NDArray[np.float64]
+
+    @property
+    def share(self) -> float:
+        """Share of the sick: the accuracy of calling everybody so."""
+        return float(self.accuracy[0])
 
     @property
     def most_accurate(self) -> int:
@@ -56,8 +63,20 @@ class Sweep:
         Recall falls from point to point. So a point is one of them if it is more accurate than all
         points of higher or equal recall.
         """
-        order = np.lexsort((-self.accuracy, -self.recall))
-        ranked = self.accuracy[order]
+        return self._not_exceeded(self.accuracy)
+
+    @property
+    def corners(self) -> NDArray[np.intp]:
+        """The corners of the ROC curve.
+
+        No other point exceeds them in recall or specificity without being less in the other.
+        The points of the front are among them.
+        """
+        return self._not_exceeded(self.specificity)
+
+    def _not_exceeded(self, other: NDArray[np.float64]) -> NDArray[np.intp]:
+        order = np.lexsort((-other, -self.recall))
+        ranked = other[order]
         before = np.maximum.accumulate(np.concatenate([[-np.inf], ranked[:-1]]))
         return np.sort(order[ranked > before])
 
@@ -79,8 +98,13 @@ class Sweep:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a point."""
-        columns = {"threshold": self.thresholds, "recall": self.recall, "accuracy": self.accuracy}
-        return pd.DataFrame(columns)
+        columns = {"threshold": self.thresholds, "recall": self.recall}
+        return pd.DataFrame({**columns, "specificity": self.specificity, "accuracy": self.accuracy})
+
+    def at_prevalence(self, prevalence: float) -> Sweep:
+        """Return the same points with their accuracy at another share of the sick, 0..1."""
+        accuracy = prevalence * self.recall + (1.0 - prevalence) * self.specificity
+        return Sweep(self.thresholds, self.recall, self.specificity, accuracy)
 
     def __len__(self) -> int:
         return len(self.thresholds)
@@ -90,7 +114,7 @@ class Sweep:
 
 
 def sweep(y: ArrayLike | Scores, scores: ArrayLike | None = None) -> Sweep:
-    """Compute recall and accuracy at every distinct threshold.
+    """Compute recall, specificity and accuracy at every distinct threshold.
 
     Parameters
     ----------
@@ -121,12 +145,22 @@ def sweep(y: ArrayLike | Scores, scores: ArrayLike | None = None) -> Sweep:
     distinct, position = np.unique(values, return_inverse=True)
     positive_at = np.bincount(position, weights=truth, minlength=len(distinct))
     negative_at = np.bincount(position, weights=~truth, minlength=len(distinct))
+    return sweep_counts(distinct, positive_at, negative_at)
+
+
+def sweep_counts(
+    distinct: NDArray[np.float64], positive_at: NDArray[Any], negative_at: NDArray[Any]
+) -> Sweep:
+    """Sweep distinct scores, ascending, with the numbers of sick and healthy images at each."""
+    positives, negatives = positive_at.sum(), negative_at.sum()
     # Raising the threshold past a score turns its images negative.
     missed = np.concatenate([[0.0], np.cumsum(positive_at)])
     cleared = np.concatenate([[0.0], np.cumsum(negative_at)])
     between = distinct[:-1] + (distinct[1:] - distinct[:-1]) / 2
     between = np.where(between > distinct[:-1], between, distinct[1:])
-    thresholds = np.concatenate([distinct[:1], between, [np.nextafter(distinct[-1], np.inf)]])
     return Sweep(
-        thresholds, (positives - missed) / positives, (positives - missed + cleared) / len(truth)
+        np.concatenate([distinct[:1], between, [np.nextafter(distinct[-1], np.inf)]]),
+        (positives - missed) / positives,
+        cleared / negatives,
+        (positives - missed + cleared) / (positives + negatives),
     )

@@ -88,7 +88,7 @@ class Scorer:
             spec,
             data,
             seed=self.search.seed,
-            accuracy_floor=self.search.accuracy_floor,
+            accuracy_floor=self.search.criterion.stopping_floor,
             after_epoch=after_epoch,
         )
         scores = found.chosen_on(self.copies.choose_on, self.cache.classes)
@@ -110,7 +110,7 @@ class Scorer:
         if self.copies.choose_on != "untouched":
             values["choose_on"] = self.copies.choose_on
         if spec.stops_by_accuracy_floor:
-            values["accuracy_floor"] = self.search.accuracy_floor
+            values["accuracy_floor"] = self.search.criterion.stopping_floor
         return fingerprint_of(values)
 
     def data(self, spec: HeadSpec) -> SearchData:

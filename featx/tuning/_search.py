@@ -43,7 +43,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Best trial of a search, and number of trials by their state and below the floor."""
+    """Best trial of a search, and number of trials by their state and below a floor."""
 
     search: Search
     best: BestTrial
@@ -101,7 +101,9 @@ def search_heads(
     text = spec.model_dump_json()
     task = Task(
         location=location,
-        identity=json.dumps({**spec.model_dump(mode="json"), **scorer.identity}),
+        identity=json.dumps(
+            {**spec.model_dump(mode="json"), **_maximized(spec), **scorer.identity}
+        ),
         directions=("maximize", "maximize") if spec.objective == "pareto" else ("maximize",),
         search=text,
         budget=budget,
@@ -117,5 +119,11 @@ def search_heads(
     names = " and ".join(head.name for head in spec.heads)
     run_trials(task, worker, description=f"Trials ({names})", progress=progress)
     best = choose_best_trial(worker, spec, scorer)
-    counts = count_trials(worker.study, spec.accuracy_floor)
+    counts = count_trials(worker.study, spec.criterion)
     return SearchResult(search, best, counts, seconds_saved(worker.study))
+
+
+def _maximized(spec: SearchSpec) -> dict[str, str]:
+    """Name what is maximized if it isn't recall, as in studies of earlier versions."""
+    objective = spec.criterion.objective
+    return {} if objective == "recall" else {"maximized": objective}

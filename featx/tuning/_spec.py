@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from featx._specs import Spec, require_known, spec_error
 from featx.errors import InputError
 from featx.heads import HeadSpec
-from featx.thresholds import check_accuracy_floor
-from featx.thresholds._choose import ACCURACY_FLOOR
+from featx.thresholds import Criterion
 from featx.training._data import ChooseOn
 
 ObjectiveName = Literal["constrained", "pareto"]
@@ -25,6 +24,7 @@ PARETO_SAMPLERS: tuple[SamplerName, ...] = ("nsga2", "tpe")
 JOURNAL_NAME = "study.journal"
 """Name of the file of a study, in a run and beside it."""
 
+CRITERION_FIELDS = ("accuracy_floor", "recall_floor", "specificity_floor", "cost", "youden")
 UNCONSTRAINED_SAMPLERS = ("cmaes", "qmc", "bruteforce", "partialfixed")
 
 
@@ -39,11 +39,12 @@ class SearchSpec(Spec):
         Heads, with the settings that a trial doesn't choose.
     fixed
         Names of settings that a trial doesn't choose, by head.
-    accuracy_floor
-        Accuracy that a trial must keep out of fold.
+    accuracy_floor, recall_floor, specificity_floor
+        Accuracy, recall and specificity that a trial must keep out of fold. If nothing of the
+        criterion is given, accuracy must be 0.9. With a recall floor specificity is maximized.
     objective
-        ``constrained``: recall, subject to the floor. ``pareto``: recall and accuracy, as two
-        objectives.
+        ``constrained``: what the criterion maximizes, subject to its floors. ``pareto``: recall and
+        accuracy, as two objectives. The criterion chooses one of the trials.
     threshold_only
         Whether the settings of the head stay as they are.
     use_copies
@@ -52,11 +53,12 @@ class SearchSpec(Spec):
         Out-of-fold scores that trials are measured on. See `featx.fit`. None is ``both`` if heads
         are fitted on copies, else ``untouched``.
     guarantee
-        Confidence with which the floor is promised for new patients. None promises nothing.
-    recall_floor
-        Recall that is promised, too. None promises no recall.
+        Confidence with which the floors are promised for new patients. None promises nothing.
     seed
         Seed of the folds and the sampler.
+    cost, youden
+        Cost of a missed sick patient and of a false alarm, whose expectation is minimized. Or
+        whether Youden's index is maximized.
 
     Examples
     --------
@@ -66,18 +68,39 @@ class SearchSpec(Spec):
     ('constrained', True)
     """
 
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"choose_on", "specificity_floor", "cost", "youden"}
+    )
+
     heads: tuple[HeadSpec, ...] = Field(min_length=1)
     fixed: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    accuracy_floor: float = Field(ACCURACY_FLOOR, ge=0, le=1)
+    accuracy_floor: float | None = None
     objective: ObjectiveName = "constrained"
     threshold_only: bool = False
     use_copies: bool | None = None
     choose_on: ChooseOn | None = None
     guarantee: float | None = Field(None, gt=0, lt=1)
-    recall_floor: float | None = Field(None, ge=0, le=1)
+    recall_floor: float | None = None
     seed: int = Field(0, ge=0, lt=2**31)
+    specificity_floor: float | None = None
+    cost: tuple[float, float] | None = None
+    youden: bool = False
 
-    added: ClassVar[frozenset[str]] = frozenset({"choose_on"})
+    @model_validator(mode="before")
+    @classmethod
+    def _with_criterion(cls, fields: Any) -> Any:
+        """Check the criterion, and set the accuracy floor if nothing of it is given."""
+        if not isinstance(fields, dict):
+            return fields
+        own = Criterion(**{name: fields[name] for name in CRITERION_FIELDS if name in fields})
+        if fields.get("guarantee") is not None:
+            own.require_floor()
+        return {**fields, "accuracy_floor": own.accuracy_floor}
+
+    @property
+    def criterion(self) -> Criterion:
+        """Criterion of the operating point."""
+        return Criterion(**{name: getattr(self, name) for name in CRITERION_FIELDS})
 
     @classmethod
     def choose(cls, **fields: Any) -> SearchSpec:
@@ -86,16 +109,9 @@ class SearchSpec(Spec):
         Raises
         ------
         InputError
-            If a value is out of range, or a recall floor has no guarantee to go with.
+            If a value is out of range, or there is a guarantee and no floor to promise.
         """
-        check_accuracy_floor(fields.get("accuracy_floor", ACCURACY_FLOOR))
         require_known("objective", fields.get("objective", OBJECTIVES[0]), OBJECTIVES)
-        if fields.get("recall_floor") is not None and fields.get("guarantee") is None:
-            raise InputError(
-                "`recall_floor` is part of a promise and there is none",
-                "Add `guarantee=0.9`, or leave it out: the search maximises recall anyway.",
-                parameter="recall_floor",
-            )
         try:
             return cls(**fields)
         except ValidationError as error:
@@ -164,7 +180,7 @@ class Budget:
         sampler = sampler or ("nsga2" if pareto else "tpe")
         if sampler in UNCONSTRAINED_SAMPLERS:
             raise InputError(
-                f"the sampler {sampler} can't take constraints, and the accuracy floor is one",
+                f"the sampler {sampler} can't take constraints, and floors are some",
                 f"Choose one of {', '.join(SAMPLERS)}.",
                 parameter="sampler",
             )

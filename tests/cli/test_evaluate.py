@@ -134,6 +134,25 @@ def test_the_first_lines_name_the_positive_class_and_count_in_words(
     assert content["positive_class"] == "PNEUMONIA"
 
 
+def test_people_are_counted_in_sentences_and_in_json(
+    featx: Featx, tiny_run: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "m.json"
+    out = featx("-q", "evaluate", tiny_run, "--json", file).out
+    here = json.loads(file.read_text())["per_thousand"]
+    assert here["in_words"] in " ".join(out.split())
+    assert out.count("Per 1,000 patients") == 1
+    assert json.loads(file.read_text())["per_thousand_at_prevalence"] is None
+    out = featx("-q", "evaluate", tiny_run, "--prevalence", "0.001", "--json", file, "--force").out
+    content = json.loads(file.read_text())
+    assert content["per_thousand"] == here
+    rare = content["per_thousand_at_prevalence"]
+    assert (rare["sick"], rare["found"] + rare["missed"]) == (1, 1)
+    assert rare["false_alarms"] + rare["cleared"] == 999
+    for people in (here, rare):
+        assert people["in_words"] in " ".join(out.split())
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_images_that_it_was_fitted_on_are_refused_as_a_measure(
     featx: Featx, tiny_run: Path, tmp_path: Path, split: str
@@ -157,6 +176,7 @@ def test_a_split_without_sick_images_shows_undefined_metrics(
     assert answer.code == 0
     assert answer.out.count("undefined") >= 3
     assert json.loads((tmp_path / "m.json").read_text())["recall"] is None
+    assert "Per 1,000 patients, 0 of them sick, as in these images: 0 found" in answer.out
 
 
 def test_quiet_prints_the_results_alone(featx: Featx, tiny_run: Path) -> None:

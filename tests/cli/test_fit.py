@@ -16,7 +16,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from featx._run import load_run
 from featx.evaluation import counts_in_words
+from featx.thresholds import Criterion
 from featx_cache import open_cache
 from featx_cli.commands.fit import comparison_table
 
@@ -117,6 +119,84 @@ def test_options_reach_the_fit(featx: Featx, tiny_cache: Path, tmp_path: Path) -
     assert record["head"]["name"] == "svm"
     assert (record["accuracy_floor"], record["folds"]) == (0.51, 3)
     assert record["copies"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--recall-floor", "0.6"), "the highest specificity with recall ≥ 0.6 on "),
+        (
+            ("--cost", "4:1", "--specificity-floor", "0.1"),
+            "the lowest expected cost (4 for a missed sick patient, 1 for a false alarm) with "
+            "specificity ≥ 0.1 on ",
+        ),
+        (("--youden",), "the highest recall + specificity - 1 (Youden) on "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_the_criterion_is_an_option_and_the_run_says_it(
+    options: tuple[str, ...], words: str, featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    answer = featx("fit", tiny_cache, "--head", "logreg", "--run", run, *options)
+    assert answer.code == 0, answer.err
+    assert words in " ".join(answer.out.split())
+    record = load_run(run).record
+    assert record.accuracy_floor == 0.0
+    assert record.criterion.accuracy_floor is None
+    assert words.split(" on ")[0] in f"the {record.criterion.in_words}"
+    found = record.metrics.out_of_fold
+    for name, floor in record.criterion.floors.items():
+        assert found[name] >= floor
+    assert record.criterion.in_words in (run / "fit.log").read_text()
+    assert record.criterion.in_words in load_run(run)._repr_html_()
+    assert record.band is not None
+    assert record.band[0] <= record.threshold <= record.band[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--cost", "10"), 2, "'10' isn't FN:FP. Give two numbers above 0"),
+        (("--cost", "10:a"), 2, "'10:a' isn't FN:FP"),
+        (("--cost", "1:2:3"), 2, "'1:2:3' isn't FN:FP"),
+        (("--cost", "10:-1"), 2, "'10:-1' has a cost that isn't above 0"),
+        (("--cost", "nan:1"), 2, "'nan:1' has a cost that isn't above 0"),
+        (("--cost", "10:1", "--youden"), 2, "--cost and --youden are two objectives"),
+        (("--recall-floor", "97"), 2, "the recall floor 97.0 is not between 0 and 1"),
+        (
+            ("--recall-floor", "1", "--specificity-floor", "1"),
+            1,
+            "no threshold reaches recall 1 and specificity 1: the best is accuracy 0.",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_criterion_that_can_not_be_meant_is_one_line(
+    options: tuple[str, ...],
+    code: int,
+    said: str,
+    featx: Featx,
+    tiny_cache: Path,
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    answer = featx("fit", tiny_cache, "--head", "logreg", "--run", run, *options)
+    assert answer.code == code
+    assert said in answer.error
+    assert answer.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_heads_are_compared_by_what_the_criterion_maximizes(
+    featx: Featx, tiny_cache: Path, tmp_path: Path
+) -> None:
+    heads = ("--head", "logreg,knn,lda", "--run", tmp_path / "runs")
+    answer = featx("fit", tiny_cache, *heads, "--recall-floor", "0.5")
+    assert "Out of fold, at the highest specificity with recall ≥ 0.5" in answer.out
+    table = pd.read_csv(tmp_path / "runs" / "comparison.csv")
+    assert table["specificity"].is_monotonic_decreasing
+    assert (table["recall"] >= 0.5).all()
 
 
 SMALL = ("--set", "architecture=gap", "--set", "dense_units=none", "--epochs", "1")
@@ -298,6 +378,6 @@ def test_a_head_that_misses_the_floor_shows_its_area_and_its_best_accuracy() -> 
     missing = dict.fromkeys(("recall", "accuracy", "specificity", "threshold"), float("nan"))
     table = pd.DataFrame([{"head": "knn", "roc_auc": 0.91234, "best_accuracy": 0.8756, **missing}])
     text = io.StringIO()
-    Console(width=120, file=text).print(comparison_table(table, 0.95))
+    Console(width=120, file=text).print(comparison_table(table, Criterion(accuracy_floor=0.95)))
     (line,) = (line for line in text.getvalue().splitlines() if "knn" in line)
     assert line.split() == ["knn", "0.9123", "none", "≤", "0.8756"]

@@ -9,10 +9,12 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import optuna
 import pytest
 
 from featx._run import load_run
 from featx.reports import report
+from featx.tuning._storage import StudyLocation, open_storage
 from featx_cli.serving import warn_if_open
 
 if TYPE_CHECKING:
@@ -56,6 +58,42 @@ class TestOutput:
         loaded = load_run(run)
         assert sentence in report(loaded, progress=False).html
 
+    def test_the_criterion_is_searched_and_told(
+        self, featx: Featx, tiny_cache: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        options = ("--head", "logreg", "--trials", "4", "--threshold-only")
+        floors = ("--recall-floor", "0.5", "--specificity-floor", "0.2")
+        answer = featx("tune", tiny_cache, "--run", run, *options, *floors)
+        assert answer.code == 0, answer.err
+        record = load_run(run).record
+        words = "highest specificity with recall ≥ 0.5 and specificity ≥ 0.2"
+        assert record.criterion.in_words == words
+        assert record.tuning is not None
+        assert record.tuning.recall >= 0.5
+        storage = open_storage(StudyLocation(run / "study", None, ""))
+        study = optuna.load_study(study_name="run", storage=storage)
+        assert study.metric_names == ["specificity"]
+        assert words in str(storage.get_study_system_attrs(study._study_id))
+        for trial in study.trials:
+            recall, specificity = (trial.user_attrs[n] for n in ("recall", "specificity"))
+            assert trial.values == [specificity]
+            assert trial.constraints == {
+                "recall_floor": 0.5 - recall,
+                "specificity_floor": 0.2 - specificity,
+            }
+            assert trial.user_attrs["feasible"] == (recall >= 0.5 and specificity >= 0.2)
+        assert study.best_trial.values == study.trials[record.tuning.winner].values
+        # The same command would go on with the study, and another criterion's wouldn't.
+        assert "--recall-floor 0.5 --specificity-floor 0.2" in report(load_run(run)).html
+
+    def test_a_promise_needs_a_floor(self, featx: Featx, tiny_cache: Path, tmp_path: Path) -> None:
+        options = ("--head", "logreg", "--guarantee", "0.9", "--youden")
+        answer = featx("tune", tiny_cache, "--run", tmp_path / "run", *options)
+        assert answer.code == 2
+        assert "--guarantee promises floors, and the highest recall + specificity" in answer.error
+        assert not list(tmp_path.iterdir())
+
 
 class TestBadInput:
     @pytest.mark.parametrize(
@@ -75,7 +113,9 @@ class TestBadInput:
             (["--head", "forest"], "there is no head 'forest'"),
             (["--set", "Q=1"], "there is no setting of logreg 'Q'"),
             (["--guarantee", "90"], "--guarantee can't be 90"),
-            (["--recall-floor", "0.9"], "--recall-floor is part of a promise"),
+            (["--recall-floor", "9"], "the recall floor 9.0 is not between 0 and 1"),
+            (["--cost", "9"], "'9' isn't FN:FP"),
+            (["--cost", "9:1", "--youden"], "--cost and --youden are two objectives"),
             (["--storage", "nonsense"], "is not the URL of a database"),
             (["--storage", "postgresql://u:pass-word@h:54x/db"], "is not the URL of a database"),
             (["--storage", "postgresql:/u:pass-word@h/db"], "is not the URL of a database"),

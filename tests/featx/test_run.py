@@ -105,7 +105,8 @@ class TestEvaluating:
     def test_it_is_a_table_with_words(self, run: featx.Run) -> None:
         found = run.evaluate(progress=False)
         assert re.fullmatch(
-            r"Evaluation\(logreg on test: recall \S+, accuracy \S+, ROC AUC \S+, 8 images\)",
+            r"Evaluation\(logreg on test: recall \S+, accuracy \S+, ROC AUC \S+, 8 images\. "
+            r"Per 1,000 patients, 500 of them sick, as in these images: .* cleared\)",
             repr(found),
         )
         table = found.to_frame().set_index("metric")
@@ -114,6 +115,40 @@ class TestEvaluating:
         html = found._repr_html_()
         assert found.in_words in html
         assert "<td>recall (sensitivity)</td>" in html
+
+    def test_people_are_told_of_at_the_images_own_share_and_at_a_stated_one(
+        self, run: featx.Run
+    ) -> None:
+        found = run.evaluate(prevalence=0.05, progress=False)
+        here, stated = found.per_thousand, found.per_thousand_at_prevalence
+        assert here is not None
+        assert stated is not None
+        assert (here.sick, here.stated, stated.sick, stated.stated) == (500, False, 50, True)
+        assert found.people_in_words == (here.in_words, stated.in_words)
+        for text in (repr(found), found._repr_html_()):
+            assert here.in_words[:-1] in text
+            assert stated.in_words[:-1] in text
+        told = found.as_dict()
+        assert list(told)[-2:] == ["per_thousand", "per_thousand_at_prevalence"]
+        assert told["per_thousand_at_prevalence"] == stated.as_dict()
+        plain = run.evaluate(progress=False)
+        assert plain.as_dict()["per_thousand_at_prevalence"] is None
+        assert plain.people_in_words == (here.in_words,)
+
+    def test_its_decision_curve_has_the_verdicts_of_the_run_at_its_threshold(
+        self, run: featx.Run
+    ) -> None:
+        found = run.evaluate(progress=False)
+        curve = found.decision_curve()
+        own = curve.operating_point
+        assert own is not None
+        assert own == run.probability(np.array([run.record.threshold]))[0]
+        n = found.metrics.confusion
+        net = n["tp"] / 8 - n["fp"] / 8 * own / (1.0 - own)
+        assert curve.net_benefit[curve.thresholds == own] == pytest.approx(net)
+        rare = found.decision_curve(prevalence=0.05, thresholds=[0.1])
+        assert (rare.prevalence, rare.thresholds.tolist()) == (0.05, [0.1])
+        assert rare.treat_all == pytest.approx(0.05 - 0.95 / 9)
 
     def test_runs_are_compared(self, run: featx.Run, cache: Cache, tmp_path: Path) -> None:
         other = featx.fit(cache, "knn", tmp_path / "knn", accuracy_floor=0.5, progress=False)

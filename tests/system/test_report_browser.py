@@ -101,7 +101,7 @@ def test_the_first_table_is_seen_whole_on_a_laptop(visit: Any) -> None:
     hidden = visit.locator("#glance .table").evaluate("b => b.scrollWidth - b.clientWidth")
     assert hidden <= 0 or visit.viewport_size["width"] < 1280
     headings = visit.locator("#glance thead th").all_inner_texts()
-    assert [" ".join(text.split()) for text in headings[-2:]] == ["threshold", "accuracy floor"]
+    assert [" ".join(text.split()) for text in headings[-2:]] == ["threshold", "criterion"]
 
 
 def test_letters_stand_out_from_what_is_behind_them(visit: Any) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from featx_cli.calibration_tables import points_table
 from featx_cli.console import TerminalProgress, output, warn
+from featx_cli.criterion_options import with_criterion_options
 from featx_cli.data_options import (
     tell_positive,
     warn_of_positive,
@@ -36,6 +37,9 @@ EPILOG = (
 
 
 @with_reading_options(keep=False)
+@with_criterion_options(
+    default="the run's own criterion, if no other option of the criterion is given"
+)
 def calibrate(
     run: RunArgument,
     data: Annotated[
@@ -55,13 +59,8 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
-    accuracy_floor: Annotated[
-        float | None,
-        typer.Option(
-            help="Accuracy that the threshold must keep there. Default: the run's own.",
-            show_default=False,
-        ),
-    ] = None,
+    *,
+    criterion: dict[str, Any],
     recalibrate: Annotated[
         Literal["sigmoid", "temperature"] | None,
         typer.Option(
@@ -74,7 +73,7 @@ def calibrate(
         float | None,
         typer.Option(
             metavar="CONFIDENCE",
-            help="Confidence with which the accuracy floor is promised for new patients of that "
+            help="Confidence with which the floors are promised for new patients of that "
             "population, such as 0.9.",
             show_default=False,
         ),
@@ -115,7 +114,6 @@ def calibrate(
     cache: EmbeddingsOption = None,
     weights: WeightsOption = None,
     runtime: RuntimeOption = None,
-    *,
     reading: ReadingOptions,
     keep_known_patients: KeepKnownPatientsOption = False,
 ) -> None:
@@ -135,7 +133,7 @@ def calibrate(
         _refuse_with_suggest(
             run=new_run,
             unlabelled=unlabelled,
-            accuracy_floor=accuracy_floor,
+            **criterion,
             recalibrate=recalibrate,
             guarantee=guarantee,
             cache=cache,
@@ -162,7 +160,7 @@ def calibrate(
             opened,
             data,
             new_run,
-            accuracy_floor=accuracy_floor,
+            **criterion,
             options=options,
             force=force,
             progress=TerminalProgress(),
@@ -174,7 +172,7 @@ def calibrate(
             opened,
             data,
             new_run,
-            accuracy_floor=accuracy_floor,
+            **criterion,
             recalibrate=recalibrate,
             guarantee=guarantee,
             options=options,

@@ -166,8 +166,10 @@ def show(
     ],
     preset: Annotated[
         str,
-        typer.Option("--augment", "--preset", help="Augmentation to show: none, study or chest."),
-    ] = "study",
+        typer.Option(
+            "--augment", "--preset", help="Augmentation to show: shift, study, chest or none."
+        ),
+    ] = "shift",
     seed: SeedOption = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Replace figures of an earlier `featx data show`.")

@@ -29,6 +29,7 @@ from featx_cli.site_estimates import (
     refuse_without_labels,
     show_estimate,
 )
+from featx_cli.stress_protocol import StressOptions, evaluate_stress
 from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
@@ -77,16 +78,19 @@ def evaluate(
     prevalence: Annotated[
         float | None,
         typer.Option(
-            help="Share of sick people where the run will be used, such as 0.05: PPV and NPV are "
-            "given for that share, too."
+            help="Share of sick people where the run will be used, such as 0.05: PPV, NPV and what "
+            "becomes of 1,000 patients are given for that share, too."
         ),
     ] = None,
     protocol: Annotated[
-        Literal["shift"] | None,
+        Literal["shift", "stress"] | None,
         typer.Option(
             help="Protocol shift: the run's head is trained anew on one side of a seam of its "
             "cache and used on the other (bacterial and viral pneumonia, two series of normal "
-            "images), to see what another population would cost.",
+            "images), to see what another population would cost. Protocol stress: heads score "
+            "images of patients that they weren't trained on, disturbed in three strengths (crop, "
+            "exposure, blur, noise and more), and images in which sharpness points at the other "
+            "class. DATA may be the folder that the run's images were moved to.",
             show_default=False,
         ),
     ] = None,
@@ -96,6 +100,33 @@ def evaluate(
             metavar="COLUMN",
             help="Column of the manifest to divide along with --protocol shift, such as the "
             "hospital. It may be given several times.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Number of images that --protocol stress disturbs, one a patient, or all. Each "
+            "takes 27 passes through the network. Default: 200.",
+            show_default=False,
+        ),
+    ] = None,
+    disturbance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Disturbance of --protocol stress: crop, rotation, gamma, contrast, brightness, "
+            "blur, noise, downscale, shift (all together) or conflict (images in which sharpness "
+            "misleads). It may be given several times. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File for the figure of --protocol stress: .png, .svg or .pdf.",
+            show_default=False,
         ),
     ] = None,
     unlabelled: Annotated[
@@ -157,8 +188,11 @@ def evaluate(
 
     if prevalence is not None:
         require_share(prevalence)
-    if seam and protocol is None:
+    if seam and protocol != "shift":
         raise InputError("--seam is for --protocol shift", "Add that, or give --by COLUMN.")
+    stress = StressOptions(images, disturbance, figure)
+    if protocol != "stress":
+        stress.refuse_without_protocol()
     data, others = _split_runs(sources or [], compare or [])
     if to_standard_output(json) and to_standard_output(csv):
         raise InputError("--json - and --csv - would be mixed", "Give one of them a file.")
@@ -168,11 +202,28 @@ def evaluate(
     inputs = [run, *others, *(data or [Path(first.record.cache)]), *([labels] if labels else [])]
     for file, option in ((json, "--json"), (csv, "--csv")):
         require_output(file, option, force=force, inputs=inputs)
+    stress.require_figure(inputs, force=force)
     import_quietly()
     if protocol is not None:
         _refuse_with_protocol(
-            split=split, compare=others, by=by, cache=cache, unlabelled=unlabelled, labels=labels
+            protocol,
+            split=split,
+            compare=others,
+            by=by,
+            cache=cache,
+            unlabelled=unlabelled,
+            labels=labels,
         )
+    if protocol == "stress":
+        unused: dict[str, object] = {
+            name.replace("_", "-"): True for name in reading.names_of_changed()
+        }
+        unused |= {"prevalence": prevalence, "keep-known-patients": keep_known_patients}
+        unused |= {"unlabelled": unlabelled, "labels": labels}
+        _refuse_with_protocol(protocol, **unused)
+        evaluate_stress(first, data, stress, weights, (json, csv), force=force)
+        return
+    if protocol == "shift":
         evaluate_protocol(first, data, seam or [], json, csv, force=force)
         return
     if (unlabelled or labels is not None) and len(data) != 1:
@@ -227,13 +278,13 @@ def evaluate(
             show_estimate(evaluation, titled=len(data) > 1)
 
 
-def _refuse_with_protocol(**given: object) -> None:
+def _refuse_with_protocol(protocol: str, **given: object) -> None:
     """Refuse options that have no use with the protocol."""
     from featx.errors import InputError
 
     for name, value in given.items():
         if value:
-            raise InputError(f"--{name} has no use with --protocol shift", "Leave it out.")
+            raise InputError(f"--{name} has no use with --protocol {protocol}", "Leave it out.")
 
 
 def _split_runs(sources: list[Path], compare: list[Path]) -> tuple[list[Path], list[Path]]:

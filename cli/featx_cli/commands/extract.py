@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from featx_cli.augmentation_options import with_augmentation_options
 from featx_cli.console import TerminalProgress, output, say, warn
 from featx_cli.data_options import (
     DataArgument,
@@ -28,6 +29,7 @@ EPILOG = "\b\nExample:  featx extract chest_xray --cache embeddings --backbone v
 
 
 @with_reading_options()
+@with_augmentation_options
 def extract(
     data: DataArgument,
     cache: Annotated[
@@ -110,57 +112,17 @@ def extract(
     storage_dtype: Annotated[
         Literal["float16", "float32"], typer.Option(help="Type of the embeddings on disk.")
     ] = "float16",
-    augment: Annotated[
-        str,
-        typer.Option(
-            help="Augmentation: study (the defaults below), chest (gentle, no mirroring), shift "
-            "(disturbances as at another hospital) or none. The options below change single values "
-            "of it."
-        ),
-    ] = "study",
     copies: Annotated[
         int | None,
-        typer.Option(help="Augmented copies of each training image. 0 is none. Default: 4."),
+        typer.Option(
+            help="Augmented copies of each training image. 0 is none. Default: that of the preset."
+        ),
     ] = None,
     copies_of: Annotated[
         Literal["train", "all"],
         typer.Option(help="Images that get copies. `featx fit --tta` needs copies of all."),
     ] = "train",
     seed: Annotated[int, typer.Option(help="Seed of the augmentation and of random weights.")] = 0,
-    rotation: Annotated[
-        float | None, typer.Option(help="Largest rotation, degrees. Default: 30 (chest: 10).")
-    ] = None,
-    zoom: Annotated[
-        float | None, typer.Option(help="Largest zoom, a fraction. Default: 0.2 (chest: 0.1).")
-    ] = None,
-    width_shift: Annotated[
-        float | None,
-        typer.Option(help="Largest sideways shift, of the width. Default: 0.1 (chest: 0.05)."),
-    ] = None,
-    height_shift: Annotated[
-        float | None,
-        typer.Option(help="Largest vertical shift, of the height. Default: 0.1 (chest: 0.05)."),
-    ] = None,
-    shear: Annotated[
-        float | None, typer.Option(help="Largest shear angle, degrees. Default: 0.")
-    ] = None,
-    brightness: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="Range of a factor that multiplies grey values. Default: 1,1 (chest: 0.9,1.1).",
-        ),
-    ] = None,
-    horizontal_flip: Annotated[
-        bool | None, typer.Option(help="Mirror half of the copies. Default: yes (chest: no).")
-    ] = None,
-    vertical_flip: Annotated[
-        bool | None, typer.Option(help="Turn half of the copies upside down. Default: no.")
-    ] = None,
-    fill_mode: Annotated[
-        Literal["nearest", "constant", "reflect", "wrap"] | None,
-        typer.Option(help="Filling outside a moved image. Default: nearest, its nearest pixel."),
-    ] = None,
     contrast: Annotated[
         Literal["none", "equalize", "clahe"],
         typer.Option(help="Equalise the histogram of every image, whole or tile by tile (CLAHE)."),
@@ -230,6 +192,8 @@ def extract(
         ),
     ] = None,
     *,
+    augment: str | None,
+    changes: dict[str, Any],
     reading: ReadingOptions,
 ) -> None:
     """Run a frozen backbone once over every image and cache the embeddings.
@@ -242,7 +206,7 @@ def extract(
     from featx._specs import spec_errors
     from featx.backbones import StandardizationSpec, load_backbone
     from featx.extraction import ExtractionOptions, extract_images
-    from featx.extraction._cache_folder import runtime_of
+    from featx.extraction._cache_folder import augmentation_of, runtime_of
     from featx.extraction._standardization import standardize
     from featx.images import DecodingSpec, preset_augmentation
 
@@ -255,20 +219,11 @@ def extract(
     )
     with spec_errors():
         decoding = DecodingSpec(jpeg_reduction=jpeg_reduction, contrast=contrast)
-        augmentation = preset_augmentation(
-            augment,
-            copies=copies,
-            seed=seed,
-            rotation=rotation,
-            zoom=zoom,
-            width_shift=width_shift,
-            height_shift=height_shift,
-            shear=shear,
-            brightness=brightness.split(",") if brightness is not None else None,
-            horizontal_flip=horizontal_flip,
-            vertical_flip=vertical_flip,
-            fill_mode=fill_mode,
-        )
+        chosen = changes | {"copies": copies, "seed": seed}
+        if augment is None:
+            augmentation = augmentation_of(cache, **chosen)
+        else:
+            augmentation = preset_augmentation(augment, **chosen)
         standardization = StandardizationSpec(
             samplewise_center=samplewise_center,
             samplewise_std=samplewise_std,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featx_cli.console import TerminalProgress, output
+from featx_cli.criterion_options import with_criterion_options
 from featx_cli.data_options import tell_positive
 from featx_cli.head_options import (
     CacheArgument,
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 
     from featx.fitting import Comparison
     from featx.runs import FittedRun
+    from featx.thresholds import Criterion
 
 EPILOG = "\b\nExample:  featx fit embeddings --head logreg --run runs/logreg --accuracy-floor 0.95"
 
 COMPARED_METRICS = ("roc_auc", "recall", "accuracy", "specificity")
 
 
+@with_criterion_options()
 def fit(
     cache: CacheArgument,
     run: Annotated[
@@ -49,9 +52,8 @@ def fit(
             "Several with commas between, or all, are compared on the same folds."
         ),
     ],
-    accuracy_floor: Annotated[
-        float, typer.Option(help="Accuracy that the threshold must keep, as a fraction.")
-    ] = 0.90,
+    *,
+    criterion: dict[str, Any],
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,12 +120,13 @@ def fit(
     """Train a head on the train and val images of a cache and choose its operating point.
 
     Every image is scored by a head that saw no image of the same patient (out of fold). On those
-    scores an Optuna study picks the threshold of highest recall with accuracy at or above the
-    floor. `featx dashboard RUN` shows it. The final head is then trained on train and val together.
-    The test split isn't touched.
+    scores the threshold is chosen: by default the one of highest recall with accuracy at or above
+    0.9. `featx dashboard RUN` shows the choice. The final head is then trained on train and val
+    together. The test split isn't touched.
     """
     from featx.fitting import fit as fit_head
     from featx.fitting import fit_heads
+    from featx.thresholds import Criterion
 
     keras = {
         "epochs": epochs,
@@ -138,7 +141,7 @@ def fit(
             opened,
             specs[0],
             run,
-            accuracy_floor=accuracy_floor,
+            **criterion,
             folds=folds,
             use_copies=use_copies,
             choose_on=choose_on,
@@ -153,7 +156,7 @@ def fit(
             opened,
             specs,
             run,
-            accuracy_floor=accuracy_floor,
+            **criterion,
             folds=folds,
             use_copies=use_copies,
             choose_on=choose_on,
@@ -162,30 +165,30 @@ def fit(
             force=force,
             progress=TerminalProgress(),
         )
-        _print_comparison(comparison, opened.classes, accuracy_floor)
+        _print_comparison(comparison, opened.classes, Criterion(**criterion))
 
 
 def _print_comparison(
-    comparison: Comparison, classes: tuple[str, str], accuracy_floor: float
+    comparison: Comparison, classes: tuple[str, str], criterion: Criterion
 ) -> None:
     tell_positive(classes)
-    output().print(comparison_table(comparison.table, accuracy_floor))
+    output().print(comparison_table(comparison.table, criterion))
     if comparison.table["threshold"].isna().any():
         output().print(
-            "none: no threshold reaches the floor. The accuracy is the best of all thresholds."
+            "none: no threshold reaches the floors. The accuracy is the best of all thresholds."
         )
     output().print(f"Runs and comparison.csv: {comparison.folder}", soft_wrap=True)
 
 
-def comparison_table(table: pd.DataFrame, accuracy_floor: float) -> Table:
+def comparison_table(table: pd.DataFrame, criterion: Criterion) -> Table:
     """List heads side by side."""
     shown = plain_table(
-        f"Out of fold, at the highest recall with accuracy ≥ {accuracy_floor:g}",
+        f"Out of fold, at the {criterion.in_words}",
         ("head", "ROC AUC", "recall", "accuracy", "specificity", "fit s", "predict µs/image"),
     )
     for row in table.to_dict("records"):
         name, numbers = str(row["head"]), [row[c] for c in COMPARED_METRICS]
-        if row["threshold"] != row["threshold"]:  # NaN: no threshold reaches the floor
+        if row["threshold"] != row["threshold"]:  # NaN: no threshold reaches the floors
             area = "" if numbers[0] != numbers[0] else f"{numbers[0]:.4f}"
             shown.add_row(name, area, "none", f"≤ {row['best_accuracy']:.4f}", *[""] * 3)
             continue
@@ -209,9 +212,11 @@ def _print_run(run: FittedRun) -> None:
     console.print(metrics_table(f"{record.head.name}, out of fold", metrics.model_dump()))
     console.print(confusion_table(metrics.confusion, record.classes))
     console.print(
-        f"Threshold {record.threshold:.6g}: the highest recall with accuracy ≥ "
-        f"{record.accuracy_floor:g} on {images_in_words(run)}.",
+        f"Threshold {record.threshold:.6g}: the {record.criterion.in_words} on "
+        f"{images_in_words(run)}.",
     )
+    if record.search.note:
+        console.print(record.search.note)
     if on_copies := copies_in_words(run):
         console.print(with_options(on_copies))
     for caution in caveats(metrics, record.classes):

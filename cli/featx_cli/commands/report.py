@@ -64,6 +64,15 @@ def report(
         ),
     ] = False,
     keep_known_patients: KeepKnownPatientsOption = False,
+    stress: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Result of the stress test, which `featx evaluate RUN --protocol stress --json "
+            "FILE` wrote. It can be given many times.",
+            show_default=False,
+        ),
+    ] = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "featx report",
     names: Annotated[
         bool,
@@ -86,7 +95,7 @@ def report(
     """
     from featx.reports import Written, report
 
-    require_output(out, "--out", force=force, inputs=[*runs, *(caches or ())])
+    require_output(out, "--out", force=force, inputs=[*runs, *(caches or ()), *(stress or ())])
     Written.beside(out).require_free(force=force)
     import_quietly()
     page = report(
@@ -96,6 +105,7 @@ def report(
         evaluate=not out_of_fold,
         by=by or (),
         keep_known_patients=keep_known_patients,
+        stress=stress or (),
         title=title,
         anonymous=not names,
         progress=TerminalProgress(),

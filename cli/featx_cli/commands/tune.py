@@ -1,13 +1,14 @@
-"""``featx tune``: search heads, settings and thresholds under an accuracy floor."""
+"""``featx tune``: search heads, settings and thresholds by a criterion."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featx_cli.console import TerminalProgress, output, say
+from featx_cli.criterion_options import with_criterion_options
 from featx_cli.data_options import tell_positive
 from featx_cli.head_options import (
     CacheArgument,
@@ -31,6 +32,7 @@ EPILOG = (
 )
 
 
+@with_criterion_options()
 def tune(
     cache: CacheArgument,
     run: Annotated[
@@ -43,9 +45,8 @@ def tune(
             "The search chooses among them."
         ),
     ],
-    accuracy_floor: Annotated[
-        float, typer.Option(help="Accuracy that a trial must keep, as a fraction.")
-    ] = 0.90,
+    *,
+    criterion: dict[str, Any],
     trials: Annotated[
         int, typer.Option(help="Finished trials that the study is to have in the end.")
     ] = 100,
@@ -61,8 +62,8 @@ def tune(
     objective: Annotated[
         str,
         typer.Option(
-            help="Objective: constrained (recall, subject to the accuracy floor) or pareto (recall "
-            "and accuracy, as a front of trials)."
+            help="Objective: constrained (what the criterion maximizes, subject to its floors) or "
+            "pareto (recall and accuracy, as a front of trials)."
         ),
     ] = "constrained",
     sampler: Annotated[
@@ -104,14 +105,10 @@ def tune(
         float | None,
         typer.Option(
             metavar="CONFIDENCE",
-            help="Confidence with which the floor is promised for new patients, such as 0.9. A "
+            help="Confidence with which the floors are promised for new patients, such as 0.9. A "
             "fifth of the patients is set aside for that.",
             show_default=False,
         ),
-    ] = None,
-    recall_floor: Annotated[
-        float | None,
-        typer.Option(help="Recall that is promised, too, with --guarantee.", show_default=False),
     ] = None,
     study: Annotated[
         str | None,
@@ -128,12 +125,13 @@ def tune(
         ),
     ] = False,
 ) -> None:
-    """Search heads, settings and the threshold for the highest recall above an accuracy floor.
+    """Search heads, settings and the threshold for the best operating point.
 
-    A trial is a head with some settings and a threshold. Its value is its recall out of fold, and
-    it counts only if its accuracy keeps the floor. The best is scored once more on folds that
-    were shuffled anew, fitted on train and val, and saved as a run. `featx dashboard RUN` shows the
-    trials, also while they run. A search that was interrupted goes on with the same command.
+    A trial is a head with some settings and a threshold. By default its value is its recall out of
+    fold, and it counts only if its accuracy keeps the floor. The best is scored once more on folds
+    that were shuffled anew, fitted on train and val, and saved as a run. `featx dashboard RUN`
+    shows the trials, also while they run. A search that was interrupted goes on with the same
+    command.
     """
     from featx.fitting import tune as tune_heads
     from featx.tuning import Budget, SearchSpec
@@ -142,13 +140,12 @@ def tune(
     search = SearchSpec.choose(
         heads=tuple(options.specs()),
         fixed={name: tuple(options.settings) for name in options.names if options.settings},
-        accuracy_floor=accuracy_floor,
+        **criterion,
         objective=objective,
         threshold_only=threshold_only,
         use_copies=None if use_copies else False,
         choose_on=choose_on,
         guarantee=guarantee,
-        recall_floor=recall_floor,
         seed=seed,
     )
     budget = Budget.choose(
@@ -197,12 +194,16 @@ def _print(run: FittedRun, tuning: TuningRecord) -> None:
         console.print(
             f"Threshold {record.threshold:.6g}. {record.promise.sentence}", soft_wrap=True
         )
-    elif metrics.accuracy is not None and metrics.accuracy < record.accuracy_floor:
-        console.print(
-            f"On fresh folds accuracy is below the floor {record.accuracy_floor:g}: expect that of "
-            "new patients, too. --guarantee 0.9 chooses a threshold that keeps it.",
-            soft_wrap=True,
-        )
+    else:
+        for name, floor in record.criterion.floors.items():
+            if metrics[name] is not None and metrics[name] < floor:
+                console.print(
+                    f"On fresh folds {name} is below the floor {floor:g}: expect that of new "
+                    "patients, too. --guarantee 0.9 chooses a threshold that keeps it.",
+                    soft_wrap=True,
+                )
+    if record.search.note:
+        console.print(record.search.note, soft_wrap=True)
     if record.search.snapped_to_sweep:
         say("No trial had hit the exact optimum. The last trial has it, from a full sweep.")
     console.print(f"Run: {run.path}", soft_wrap=True)
@@ -212,7 +213,7 @@ def _print(run: FittedRun, tuning: TuningRecord) -> None:
 def _trials(tuning: TuningRecord) -> str:
     """Say what became of the trials."""
     trials, saved = tuning.trials, tuning.seconds_saved_by_pruning
-    parts = [f"{trials['complete']} finished ({trials['infeasible']} below the floor)"]
+    parts = [f"{trials['complete']} finished ({trials['infeasible']} below a floor)"]
     if trials["pruned"]:
         span = f"{saved / 60:.0f} min" if saved >= 120 else f"{saved:.0f} s"
         parts.append(f"{trials['pruned']} stopped early, which saved about {span}")

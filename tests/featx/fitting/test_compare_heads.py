@@ -14,6 +14,7 @@ from featx.errors import InputError, NoFeasibleThresholdError
 from featx.fitting import Comparison, fit, fit_heads
 from featx.fitting._fit import fit_on
 from featx.heads import HeadSpec
+from featx.thresholds import Criterion
 from featx.training import load_training_data
 from featx_cache import Cache
 
@@ -123,7 +124,8 @@ def test_a_head_that_misses_the_floor_is_listed_with_its_area_and_best_accuracy(
 ) -> None:
     def out_of_reach_for_knn(data: Any, cache: Cache, job: Any, progress: Any) -> Any:
         floor = 1.0 if job.head.name == "knn" else job.accuracy_floor
-        return fit_on(data, cache, replace(job, accuracy_floor=floor), progress)
+        changed = replace(job, criterion=Criterion(accuracy_floor=floor))
+        return fit_on(data, cache, changed, progress)
 
     monkeypatch.setattr("featx.fitting._compare_heads.fit_on", out_of_reach_for_knn)
     table = fit_heads(cache, SPECS, tmp_path, accuracy_floor=0.6).table

@@ -89,7 +89,7 @@ class TestWhatIsWritten:
         assert record["folds"] == 5
         assert record["seed"] == 0
         assert record["threshold"] == fitted.record.threshold
-        assert record["accuracy_floor"] == 0.6
+        assert record["accuracy_floor"] == record["criterion"]["accuracy_floor"] == 0.6
         assert record["choose_on"] == "both"
         assert set(record["metrics"]) == {"out_of_fold", "copies"}
         assert record["metrics"]["out_of_fold"] == fitted.record.metrics.out_of_fold.model_dump()
@@ -241,8 +241,14 @@ class TestRepeating:
     def test_a_head_fitted_on_untouched_images_can_be_chosen_on_copies(
         self, cache: Cache, tmp_path: Path
     ) -> None:
-        settings = {"use_copies": False, "choose_on": "copies"}
-        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.5, **settings)
+        run = fit(
+            cache,
+            LOGREG,
+            tmp_path / "run",
+            accuracy_floor=0.5,
+            use_copies=False,
+            choose_on="copies",
+        )
         assert (run.record.copies, run.record.choose_on) == (0, "copies")
         assert len(run.out_of_fold_copies) == (cache.rows["copy"] > 0).sum()
 

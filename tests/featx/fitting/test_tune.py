@@ -166,6 +166,17 @@ class TestMemory:
 
 
 class TestGoingOn:
+    def test_a_study_of_an_earlier_version_is_the_same_search(self) -> None:
+        written = THRESHOLDS.model_dump(mode="json")
+        assert list(written) == [
+            "heads", "fixed", "accuracy_floor", "objective", "threshold_only", "use_copies",
+            "guarantee", "recall_floor", "seed",
+        ]  # fmt: skip
+        assert SearchSpec.model_validate_json(THRESHOLDS.model_dump_json()) == THRESHOLDS
+        named = SearchSpec(heads=(LOGREG,), youden=True)
+        assert named.accuracy_floor is None
+        assert SearchSpec.model_validate_json(named.model_dump_json()) == named
+
     def test_a_study_that_another_search_made_is_refused(
         self, cache: Cache, tmp_path: Path
     ) -> None:

@@ -289,3 +289,102 @@ class TestFingerprint:
         assert AugmentationSpec(shear=1).fingerprint != AugmentationSpec().fingerprint
         spec = AugmentationSpec(brightness=(0.5, 1))
         assert AugmentationSpec.model_validate_json(spec.canonical_json()) == spec
+
+
+class TestDisturbances:
+    SHIFT = preset_augmentation("shift", copies=3)
+
+    def changed(self, pixels: NDArray[np.float32], **values: Any) -> NDArray[np.float32]:
+        spec = AugmentationSpec.model_validate(STILL.model_dump() | values)
+        return make_copy(pixels, spec, sha(3), 1)
+
+    def test_the_preset_stays_within_its_ranges_and_reaches_their_ends(self) -> None:
+        drawn = [draw_parameters(self.SHIFT, sha(n), 1, 300) for n in range(2000)]
+        area = np.array([p.height * p.width for p in drawn])
+        assert 0.34 < area.min() < 0.37
+        assert 0.97 < area.max() <= 1.0
+        found = [p.disturbance for p in drawn if p.disturbance is not None]
+        assert len(found) == 2000
+        for name, low, high in (
+            ("gamma", np.exp(-0.35), np.exp(0.35)),
+            ("contrast", 0.6, 1.4),
+            ("brightness_shift", -40.0, 40.0),
+        ):
+            values = np.array([getattr(each, name) for each in found])
+            assert low <= values.min() < low + 0.02 * (high - low)
+            assert high - 0.02 * (high - low) < values.max() <= high
+        for name, none, share, low, high in (
+            ("blur", 0.0, 0.7, 0.3, 2.2),
+            ("noise", 0.0, 0.5, 1.0, 8.0),
+            ("downscale", 1.0, 0.3, 0.4, 1.0),
+        ):
+            values = np.array([getattr(each, name) for each in found])
+            some = values[values != none]
+            assert share - 0.05 < len(some) / 2000 < share + 0.05
+            assert low <= some.min() < some.max() <= high
+
+    def test_a_crop_stays_inside_the_image(self) -> None:
+        for n in range(500):
+            p = draw_parameters(self.SHIFT, sha(n), 1, 200)
+            assert abs(p.top) <= (1 - p.height) / 2 * 200
+            assert abs(p.left) <= (1 - p.width) / 2 * 200
+
+    def test_a_crop_is_that_part_of_the_image(self) -> None:
+        whole = np.tile(np.arange(40, dtype=np.float32)[:, None, None], (1, 40, 1))
+        part = CopyParameters(0, 0, 0, 1, 1, False, height=0.5, width=1.0, top=-10.0)
+        rows = apply_affine(whole, part)[:, 0, 0]
+        np.testing.assert_allclose(rows, np.linspace(-0.25, 19.25, 40).clip(0), atol=1e-4)
+
+    def test_copies_of_a_preset_are_the_same_in_every_version(self) -> None:
+        # Written down, as those of the study are.
+        grey = np.tile(np.arange(0, 240, 6, dtype=np.float32)[:, None, None], (1, 40, 1))
+        means = [float(make_copy(grey, self.SHIFT, sha(n), 1).mean()) for n in range(3)]
+        assert means == pytest.approx([136.384, 116.657, 145.969], abs=0.02)
+
+    def test_grey_stays_grey_and_copies_depend_on_nothing_else(self) -> None:
+        random = np.random.default_rng(0)
+        grey = random.uniform(0, 255, (48, 48, 1)).astype(np.float32)
+        for copy in (1, 2, 3):
+            one = make_copy(grey, self.SHIFT, sha(1), copy)
+            three = make_copy(np.repeat(grey, 3, axis=-1), self.SHIFT, sha(1), copy)
+            np.testing.assert_allclose(three, np.repeat(one, 3, axis=-1), atol=1e-3)
+            np.testing.assert_array_equal(one, make_copy(grey, self.SHIFT, sha(1), copy))
+            assert 0.0 <= one.min() <= one.max() <= 255.0
+
+    def test_each_disturbance_does_what_it_says(self) -> None:
+        random = np.random.default_rng(0)
+        image = random.uniform(60, 180, (64, 64, 1)).astype(np.float32)
+        flat = np.full((64, 64, 1), 100.0, np.float32)
+        noisy = self.changed(flat, noise=(5.0, 5.0))
+        assert noisy.std() == pytest.approx(5.0, rel=0.1)
+        wide = self.changed(image, contrast_factor=(1.3, 1.3))
+        assert wide.std() == pytest.approx(1.3 * image.std(), rel=1e-3)
+        assert wide.mean() == pytest.approx(image.mean(), abs=0.1)
+        shifted = self.changed(image, brightness_shift=40.0)
+        assert np.ptp(shifted - image) < 1e-3
+        assert 0 < abs(float((shifted - image).mean())) <= 40.0
+        power = self.changed(flat, gamma=1.0)[0, 0, 0] / 255
+        assert abs(np.log(np.log(power) / np.log(100 / 255))) <= 1.0
+        blurred = self.changed(image, blur=(2.0, 2.0))
+        coarse = self.changed(image, downscale=(0.5, 0.5))
+        assert blurred.std() < 0.3 * image.std()
+        assert coarse.std() < 0.7 * image.std()
+        assert blurred.mean() == pytest.approx(image.mean(), abs=1.0)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"crop": (0.5, 1.2)},
+            {"crop": (0.0, 1.0)},
+            {"blur": (3.0, 1.0)},
+            {"noise": (-1.0, 1.0)},
+            {"blur_share": 1.5},
+        ],
+    )
+    def test_values_out_of_range_are_refused(self, values: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            AugmentationSpec.model_validate(values)
+
+    def test_a_spec_without_disturbances_is_written_as_it_always_was(self) -> None:
+        written = AugmentationSpec().model_dump(mode="json")
+        assert not {"crop", "gamma", "noise_share", "contrast_factor"} & written.keys()

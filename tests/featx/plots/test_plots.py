@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from featx import Scores, plots
 from featx.errors import InputError
-from featx.evaluation import evaluate_scores
+from featx.evaluation import DecisionCurve, evaluate_scores
+from featx.evaluation import decision_curve as weigh
 from featx.evaluation._confidence_bands import roc_band
 from featx.plots._style import new_axes, svg
 
@@ -35,6 +36,9 @@ class Evaluation:
 
     def as_scores(self) -> Scores:
         return SCORES
+
+    def decision_curve(self) -> DecisionCurve:
+        return weigh(SCORES, operating_point=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +117,21 @@ def test_a_threshold_at_the_edge_stands_clear_of_the_axis(threshold: float, scal
         to_axis = axes.transData + axes.transAxes.inverted()
         assert 0.05 < to_axis.transform((threshold, 0.0))[0] < 0.95 or scale == "linear"
     assert 2 <= len(axes.get_xticks()) <= 12
+
+
+def test_a_decision_curve_marks_the_own_threshold_and_shows_all_of_the_band() -> None:
+    axes = plots.decision_curve(Evaluation())
+    own = "own threshold, 0.3"
+    assert legend(axes) == ["treat by the model", "treat all", "treat none", own]
+    (point,) = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
+    assert np.asarray(point).ravel() == pytest.approx([0.3, 0.5 - 0.25 * 0.3 / 0.7])
+    low, high = axes.get_ylim()
+    assert -0.3 < low < 0.0  # treating all falls without end
+    assert high > np.nanmax(weigh(SCORES).high)
+    plain = plots.decision_curve(weigh(SCORES, resamples=0), Figure().subplots(), band=False)
+    assert legend(plain) == ["treat by the model", "treat all", "treat none"]
+    with pytest.raises(InputError, match="`curve` can't be"):
+        plots.decision_curve(SCORES)  # type: ignore[arg-type]
 
 
 def test_equal_figures_are_equal_files() -> None:

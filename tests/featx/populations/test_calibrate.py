@@ -18,6 +18,7 @@ from featx.heads import HeadSpec
 from featx.populations import UnlabelledImages, calibrate, calibrate_unlabelled
 from featx.populations._images_needed import advice_on_images, images_needed
 from featx.scoring import score_images
+from featx.thresholds import Criterion
 from featx_cache import Cache
 
 
@@ -80,6 +81,42 @@ def test_evaluation_leaves_out_the_images_that_chose_the_threshold(
     assert left_out.same_file == (local.images["split"] == "test").sum()
 
 
+def test_the_criterion_is_the_runs_own_unless_another_is_named(
+    run: Run, local: Cache, tmp_path: Path
+) -> None:
+    one = run.calibrate(local, tmp_path / "one", recall_floor=0.8, progress=False)
+    assert one.record.criterion == Criterion(recall_floor=0.8)
+    assert one.record.accuracy_floor == 0.0
+    scored = score_images(run, local, "all")
+    assert scored.scores.called(one.record.threshold)[scored.scores.positive].mean() >= 0.8
+    report = calibrate(one, scored, tmp_path / "two")
+    assert report.record.criterion == one.record.criterion
+    assert report.record.threshold == one.record.threshold
+    assert "the one of highest specificity with recall ≥ 0.8 on them." in report.notes[0]
+    assert "of the sick can't show that recall keeps the floor 0.8" in report.advice
+    other = calibrate(one, scored, tmp_path / "three", accuracy_floor=0.75)
+    assert other.record.criterion == Criterion(accuracy_floor=0.75)
+    assert other.record.accuracy_floor == 0.75
+
+
+def test_a_promise_of_recall_and_specificity_is_kept_in_the_record(
+    run: Run, local: Cache, tmp_path: Path
+) -> None:
+    scored = score_images(run, local, "all")
+    floors = {"recall_floor": 0.3, "specificity_floor": 0.2}
+    report = calibrate(
+        run, scored, tmp_path / "new", guarantee=0.8, recall_floor=0.3, specificity_floor=0.2
+    )
+    promise = load_run(tmp_path / "new").record.promise
+    assert promise is not None
+    assert promise.accuracy_floor is None
+    assert {name: promise[name] for name in floors} == floors
+    assert "recall is at least 0.3 and specificity at least 0.2 on new" in promise.sentence
+    assert report.record.criterion.floors == {"recall": 0.3, "specificity": 0.2}
+    with pytest.raises(InputError, match="`guarantee` promises floors, and the lowest expected"):
+        calibrate(run, scored, tmp_path / "other", guarantee=0.8, cost=(3, 1))
+
+
 def test_recalibrated_scores_keep_their_order_and_become_probabilities(
     run: Run, local: Cache, tmp_path: Path
 ) -> None:
@@ -138,7 +175,7 @@ def test_too_few_images_are_told_how_many_would_do(run: Run, local: Cache, tmp_p
 def test_advice_claims_no_more_than_the_interval(wrong: int, floor: float, advice: str) -> None:
     y = np.arange(60) % 2
     metrics = evaluate_scores(Scores.from_arrays(y, np.where(np.arange(60) < wrong, 1 - y, y)), 0.5)
-    said = advice_on_images(metrics, floor)
+    said = advice_on_images(metrics, Criterion(accuracy_floor=floor))
     assert advice in said
     assert bool(said) == bool(advice)
 

@@ -11,6 +11,7 @@ import pytest
 from featx.evaluation._seams import Seam
 from featx.heads import HeadSpec
 from featx.populations._shift_protocol import ProtocolReport, evaluate_seams
+from featx.thresholds import Criterion
 from featx.training import load_training_data
 
 
@@ -38,8 +39,9 @@ def seam(data: Any) -> Seam:
 
 
 def across(spec: HeadSpec, data: Any, seam: Seam, floor: float) -> ProtocolReport:
-    ordinary, seams = evaluate_seams(spec, data, [seam], accuracy_floor=floor)
-    return ProtocolReport(Path("run"), spec, floor, ("NORMAL", "PNEUMONIA"), ordinary, tuple(seams))
+    criterion, classes = Criterion(accuracy_floor=floor), ("NORMAL", "PNEUMONIA")
+    ordinary, seams = evaluate_seams(spec, data, [seam], criterion=criterion)
+    return ProtocolReport(Path("run"), spec, criterion, classes, ordinary, tuple(seams))
 
 
 def test_a_shift_costs_what_ordinary_folds_do_not_show(data: Any, seam: Seam) -> None:

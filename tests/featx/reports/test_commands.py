@@ -12,6 +12,7 @@ from featx.backbones import StandardizationSpec
 from featx.heads import HeadSpec
 from featx.reports._commands import CommandPaths, rebuild_commands
 from featx.runs import RunRecord
+from featx.thresholds import Criterion
 from featx_cli import app
 from tests.featx.reports.conftest import CALIBRATED, PROMISE, Sample
 
@@ -62,6 +63,9 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("", {"seed": 4}, ["--seed", "4"]),
     ("", {"folds": 3}, ["--folds", "3"]),
     ("", {"copies": 1}, ["--use-copies"]),
+    ("", {"choose_on": "copies"}, ["--choose-on", "copies"]),
+    ("extraction.augmentation", {"copies": 1, "gamma": 0.2}, ["--gamma", "0.2"]),
+    ("extraction.augmentation", {"copies": 1, "blur": (1.0, 2.0)}, ["--blur", "1,2"]),
     ("extraction.backbone", {"layer": "block4_pool"}, ["--layer", "block4_pool"]),
     ("extraction.backbone", {"architecture_sha256": "00"}, ["--backbone", "FILE"]),
     (
@@ -114,6 +118,27 @@ TUNING: dict[str, Any] = FOUND | {
         "recall_floor": 0.8,
     },
 }
+
+
+@pytest.mark.parametrize(
+    ("criterion", "told"),
+    [
+        (Criterion(recall_floor=0.97), "--recall-floor 0.97"),
+        (
+            Criterion(accuracy_floor=0.9, cost=(10, 1.5)),
+            "--accuracy-floor 0.9 --cost 10:1.5",
+        ),
+        (Criterion(specificity_floor=0.8, youden=True), "--specificity-floor 0.8 --youden"),
+    ],
+    ids=str,
+)
+def test_the_criterion_is_told_as_it_was_given(
+    record: RunRecord, criterion: Criterion, told: str
+) -> None:
+    floor = criterion.accuracy_floor or 0.0
+    changed = {"criterion": criterion, "accuracy_floor": floor}
+    _, fit = lines(record.model_copy(update=changed))
+    assert f" --run RUN {told} --no-use-copies" in " ".join(fit)
 
 
 def test_a_search_is_told_with_its_heads_trials_and_what_was_fixed(record: RunRecord) -> None:

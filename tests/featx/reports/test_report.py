@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -29,6 +30,8 @@ from featx.reports import Report, report
 from featx.reports._collect import ReportRequest, collect_data
 from featx.reports._document import Notice
 from featx.reports._results_sections import summary_section
+from featx.runs._record import read_record, write_record
+from featx.thresholds import Criterion
 from tests.featx.reports.conftest import CALIBRATED, PROMISE, Page, Sample
 
 if TYPE_CHECKING:
@@ -107,9 +110,23 @@ class TestThePage:
         told = [words for words in made.page.words if words.startswith("Recall and accuracy of")]
         assert len(told) == 2
         for words in told:
-            assert f"accuracy floor 0.6, threshold {record.threshold:.4g}" in words
+            assert f"highest recall with accuracy ≥ 0.6, threshold {record.threshold:.4g}" in words
             assert record.band is not None
             assert f"uncertain range {record.band[0]:.4g} to {record.band[1]:.4g}" in words
+
+    def test_a_decision_curve_says_whether_acting_on_the_run_is_worth_it(
+        self, made: Sample
+    ) -> None:
+        told = [words for words in made.page.words if words.startswith("Decision curve of")]
+        assert [words.split(" with its")[0] for words in told] == [
+            "Decision curve of logreg on split test of cache",
+            "Decision curve of logreg on out of fold",
+        ]
+        curve = load_run(made.run).evaluate().decision_curve()
+        assert told[0].endswith(curve.in_words)
+        assert "Is it worth acting on the model?" in made.page.text
+        assert made.page.text.count(curve.in_words) >= 1
+        assert "Vickers AJ, Elkin EB" in made.page.text
 
     def test_images_are_shown_only_of_training_and_of_errors(self, made: Sample) -> None:
         words = [words for words in made.page.words if ".png" in words]
@@ -128,9 +145,12 @@ class TestTheFirstLines:
         run = load_run(made.run)
         classes = run.record.classes
         counts = counts_in_words(run.evaluate().metrics.confusion, classes)
+        people = run.evaluate().per_thousand
+        assert people is not None
         for text in (made.page.text, made.markdown, made.report.model_card):
             assert positive_sentence(classes) in text
-            assert f"logreg, split test of cache: {counts}" in text.replace("\\", "")
+            assert f"logreg, split test of cache: {counts} Per" in text.replace("\\", "")
+            assert people.in_words in text.replace("\\", "")
         before = made.page.text.split("Contents")[0]
         assert positive_sentence(classes) in before
         assert counts in before
@@ -147,7 +167,8 @@ class TestWhatWasPromised:
         (run,) = data.runs
         assert run.out_of_fold is not None
         own = replace(run.out_of_fold, metrics=replace(run.out_of_fold.metrics, **promised))
-        run.run.record = run.record.model_copy(update={"accuracy_floor": 0.0, **record})
+        none = {"accuracy_floor": 0.0, "criterion": Criterion(accuracy_floor=0.0)}
+        run.run.record = run.record.model_copy(update={**none, **record})
         section = summary_section(replace(data, runs=(replace(run, out_of_fold=own),)))
         return [block.text for block in section.blocks if isinstance(block, Notice)]
 
@@ -261,6 +282,23 @@ class TestWhatIsMissing:
         assert "the run has no oof.csv" in page.text
         assert any(words.startswith("ROC curve on split test") for words in page.words)
 
+    def test_augmented_copies_are_measured_out_of_fold_if_the_run_has_their_scores(
+        self, made: Sample, tmp_path: Path
+    ) -> None:
+        run = shutil.copytree(made.run, tmp_path / "run")
+        table = pd.read_csv(run / "oof.csv")
+        table.insert(4, "copy", 1)
+        pd.concat([table, table.assign(copy=2)]).to_csv(run / "oof_copies.csv", index=False)
+        record = read_record(run)
+        (run / "run.json").unlink()
+        write_record(run, record)
+        page = Page(report(run, evaluate=False, progress=False))
+        assert "Under disturbances" in page.text
+        assert f"{2 * len(table)} " in page.text.partition("augmented copies, out of fold")[2]
+        (run / "oof_copies.csv").write_text("path\n")
+        damaged = report(run, evaluate=False, progress=False)
+        assert "augmented copies of run" in {item.what for item in damaged.missing}
+
     def test_a_run_without_any_scores_is_refused(self, tmp_path: Path) -> None:
         run = shutil.copytree(OLD_RUNS / "run-schema-1", tmp_path / "run")
         (run / "oof.csv").unlink()
@@ -292,6 +330,7 @@ class TestWhatIsMissing:
         page = Page(report([made.run], caches=[cache.path], progress=False))
         assert "undefined" in page.text
         assert "All these images are of one class" in page.text
+        assert not [w for w in page.words if w.startswith("Decision curve of run on split test")]
 
     def test_a_cache_that_was_asked_for_and_fits_no_run_is_refused(
         self, made: Sample, make_cache: MakeCache, tmp_path: Path

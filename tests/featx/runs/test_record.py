@@ -13,6 +13,7 @@ from featx._run import load_run
 from featx.runs import FittedRun
 from featx.runs._record import RunRecord, versions
 from featx.runs._record_parts import MetricsRecord
+from featx.thresholds import Criterion
 from tests.refusing import refused
 
 
@@ -97,6 +98,8 @@ def test_a_truncated_record_is_refused(run: Path) -> None:
         ("threshold", "high"),
         ("threshold", float("nan")),
         ("accuracy_floor", 1.5),
+        ("criterion", {"recall_floor": 7}),
+        ("criterion", "recall"),
         ("classes", ["NORMAL"]),
         ("head", {"name": "forest"}),
         ("head_file", "../elsewhere/head.skops"),
@@ -107,6 +110,16 @@ def test_a_truncated_record_is_refused(run: Path) -> None:
 def test_a_wrong_field_is_named(run: Path, name: str, value: Any) -> None:
     edit(run, **{name: value})
     assert f"can't be used: {name}" in refusal(run)
+
+
+def test_the_criterion_of_an_earlier_run_is_its_accuracy_floor(run: Path) -> None:
+    edit(run, criterion=..., accuracy_floor=0.0)
+    assert load_run(run).record.criterion == Criterion(accuracy_floor=0.0)
+
+
+def test_an_accuracy_floor_that_is_not_the_criterions_is_damage(run: Path) -> None:
+    edit(run, accuracy_floor=0.01)
+    assert "accuracy_floor isn't that of the criterion" in refusal(run)
 
 
 def test_versions_name_python_and_the_packages_that_decide_results() -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from featx._scores import Scores as LabelledScores
 from featx.errors import FeatxError, NoFeasibleThresholdError
 from featx.heads import HeadSpec
 from featx.thresholds import sweep
+from featx.thresholds._one_standard_error import choose_point
 from featx.tuning import Budget, SearchSpec
 from featx.tuning._best_trial import best_feasible_trial, choose_best_trial
 from featx.tuning._objective import Objective
@@ -29,6 +32,7 @@ class Scores:
 
     def __init__(self, truth: NDArray[np.bool_], scores: dict[Any, Any], seconds: Any = None):
         self.truth, self.scores, self.seconds = truth, scores, seconds or {}
+        self.table = pd.DataFrame({"group": range(len(truth))})
 
     def __call__(self, spec: HeadSpec, after_epoch: Any = None) -> HeadScores:
         del after_epoch
@@ -91,25 +95,30 @@ def score_set(number: int) -> tuple[NDArray[np.bool_], NDArray[np.float64], floa
         pytest.param(200, marks=pytest.mark.torture),
     ],
 )
-def test_on_score_sets_of_all_kinds_recall_is_the_exact_optimum(tmp_path: Path, sets: int) -> None:
+def test_on_score_sets_of_all_kinds_the_winner_is_the_exact_optimum(
+    tmp_path: Path, sets: int
+) -> None:
     feasible = snapped = 0
     for number in range(sets):
         truth, scores, floor = score_set(number)
         search = SearchSpec(heads=(LOGREG,), accuracy_floor=floor, threshold_only=True)
         given = Scores(truth, {"balanced": scores})
         worker = worker_of(search, given, tmp_path / str(number), 8)
-        points = sweep(truth, scores)
-        exact = points.best(floor)
-        if exact is None:
+        points, images = sweep(truth, scores), LabelledScores.from_arrays(truth, scores)
+        choice = choose_point(points, search.criterion, images)
+        if choice is None:
+            assert (points.accuracy < floor).all()
             with pytest.raises(NoFeasibleThresholdError) as caught:
                 choose_best_trial(worker, search, given)  # type: ignore[arg-type]
             assert caught.value.best_accuracy == points.accuracy.max()
             continue
+        exact = choice.point
         winner = choose_best_trial(worker, search, given)  # type: ignore[arg-type]
         called = scores >= winner.threshold
         assert called[truth].mean() == winner.recall == points.recall[exact], number
         assert (called == truth).mean() == winner.accuracy == points.accuracy[exact], number
         assert winner.accuracy >= floor
+        assert bool(winner.note) == choice.moved
         feasible += 1
         snapped += winner.snapped
     assert sets / 2 < feasible < sets
@@ -158,7 +167,7 @@ class TestWinner:
         everybody = [t for t in worker.study.trials if t.values[0] == 1.0]
         assert everybody
         assert all(t.constraints["accuracy_floor"] > 0 for t in everybody)
-        best = best_feasible_trial(worker.study, self.settings())
+        best = best_feasible_trial(worker.study, self.settings(), truth)
         assert best is not None
         assert best.user_attrs["accuracy"] >= 0.6
 
