@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from featx._progress import Progress
 from featx._scores import Scores
@@ -119,8 +120,8 @@ class CalibrationReport:
             ]
         if self.weighted:
             notes.append(
-                "Images count as often as their sampling weights say, so the counts above are "
-                "larger than the number of images."
+                "Images count as often as their sampling weights say. The counts above are of the "
+                "images that have labels."
             )
         shift = self.shift.sentence if self.shift is not None else ""
         calibrated = self.record.calibrated
@@ -336,8 +337,8 @@ def _choose(
     guarantee: float | None,
 ) -> _Chosen:
     """Choose the operating point, and measure it and the old one."""
-    scores, images = scored.scores[rows_by_weight(scored)], len(scored.table)
-    record, seed = run.record, run.record.seed
+    rows, record, seed = rows_by_weight(scored), run.record, run.record.seed
+    scores = scored.scores[rows]
     if guarantee is not None and is_weighted(scored):
         raise InputError(
             "a guarantee needs a random sample of patients, and these were drawn by their scores",
@@ -371,12 +372,16 @@ def _choose(
         criterion,
         mapped,
         recalibration,
-        replace(evaluate_scores(scores, record.threshold, seed=seed), images=images),
-        replace(
-            evaluate_scores(replace(scores, score=called.astype(np.float64)), 0.5, seed=seed),
-            images=images,
-        ),
+        _measured(scores, record.threshold, rows, seed),
+        _measured(replace(scores, score=called.astype(np.float64)), 0.5, rows, seed),
         promise,
         local.folds,
         local.note if promise is None else "",
     )
+
+
+def _measured(scores: Scores, threshold: float, rows: NDArray[np.intp], seed: int) -> Metrics:
+    """Measure scores of images that count as often as `rows` says. Counts are of the images."""
+    once = evaluate_scores(scores[np.unique(rows, return_index=True)[1]], threshold, resamples=0)
+    found = evaluate_scores(scores, threshold, seed=seed)
+    return replace(found, images=once.images, confusion=once.confusion)

@@ -300,8 +300,8 @@ class _Site:
         )
         before = (
             f"{plural(len(self.table), 'image')} of {plural(len(self.patients), 'patient')}, of "
-            f"which {len(rows)} have labels. {how} The scores of the others make the interval "
-            "narrower (prediction-powered inference)."
+            f"which {len(rows)} have labels. {how} The scores of all images count as far "
+            "as they agree with the labels (prediction-powered inference)."
         )
         blank = [labels.blank_sentence] if labels.blank_sentence else []
         return self._result(values, intervals, [before, *alone, *blank], len(rows))

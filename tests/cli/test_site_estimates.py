@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -196,7 +197,10 @@ class TestSuggesting:
         new = ("--root", site, "--run", tmp_path / "new", "--accuracy-floor", "0.3")
         calibrated = featx("calibrate", able_run, file, *new)
         assert calibrated.code == 0
-        assert "count as often as their sampling weights say" in " ".join(calibrated.out.split())
+        words = " ".join(calibrated.out.split())
+        assert "Images count as often as their sampling weights say" in words
+        counts = re.findall(r"(\d+) of (\d+)", words)
+        assert sum(int(among) for _, among in counts[:2]) == 24
         record = load_run(tmp_path / "new").record
         assert record.calibrated is not None
         assert record.calibrated["images"] == 24

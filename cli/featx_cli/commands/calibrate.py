@@ -140,7 +140,16 @@ def calibrate(
         )
         opened = load_run(run, runtime=runtime)
         import_quietly()
-        write_suggestion(opened, data, suggest, csv, weights=weights, reading=reading, force=force)
+        write_suggestion(
+            opened,
+            data,
+            suggest,
+            csv,
+            keep_known_patients=keep_known_patients,
+            weights=weights,
+            reading=reading,
+            force=force,
+        )
         return
     new_run = _require_new_run(new_run, csv)
     opened = load_run(run, runtime=runtime)
