@@ -34,7 +34,7 @@ def with_options_for(
             command(**given, **{keyword: collect(**typed)})
 
         parameters: list[inspect.Parameter] = []
-        names = {"ReadingOptions": object}
+        names = {"ReadingOptions": object}  # which modules import for type checkers only
         signature = inspect.signature(command, locals=names, eval_str=True)
         for parameter in signature.parameters.values():
             if parameter.name != keyword:

@@ -59,7 +59,11 @@ def methods_section(data: ReportData, names: DisplayNames) -> Section:
 def _chosen(runs: Sequence[RunData]) -> str:
     """Say by which criteria the thresholds were chosen, and what that cost."""
     criteria = listed(dict.fromkeys(run.record.criterion.in_words for run in runs))
-    notes = [f"{run.name}: {note}" for run in runs if (note := run.record.search.note)]
+    notes = [
+        f"{run.name}: {note}"
+        for run in runs
+        if (note := run.record.search.note) and run.record.calibrated is None
+    ]
     chosen = f"The threshold is the one of {criteria}, out of fold."
     return " ".join([chosen, *notes, "Folds keep each patient together."])
 

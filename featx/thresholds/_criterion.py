@@ -58,7 +58,7 @@ class Criterion(Spec):
     >>> from featx.thresholds import sweep
     >>> points = sweep([0, 0, 0, 1, 1], [0.1, 0.2, 0.4, 0.3, 0.9])
     >>> best = Criterion(recall_floor=0.5).best(points)
-    >>> round(points.thresholds[best], 2), points.specificity[best]
+    >>> round(float(points.thresholds[best]), 2), float(points.specificity[best])
     (0.65, 1.0)
     """
 
