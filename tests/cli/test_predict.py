@@ -32,6 +32,7 @@ COLUMNS = [
     "unlike_training",
     "distance",
     "error",
+    "view",
 ]
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -126,7 +127,7 @@ class TestFormats:
     ) -> None:
         monkeypatch.chdir(images)
         lines = featx("predict", tiny_run, "a.png", "c.png", "b.png").out.splitlines()
-        assert lines[0].split() == [*COLUMNS[1:-1], "path", "error"]
+        assert lines[0].split() == [*COLUMNS[1:-2], "path", "error", "view"]
         where = lines[0].index("path")
         assert [line[where:].split()[0] for line in lines[1:]] == ["a.png", "c.png", "b.png"]
         assert lines[2].endswith("c.png  text, not an image")
@@ -287,7 +288,9 @@ class TestRemarks:
         assert code == 3
         (line,) = (line for line in err.splitlines() if "unlike" in line)
         assert line.startswith("3 of 3 images are unlike those that the run was fitted on")
-        assert featx("predict", tiny_run, images, "-q").err.splitlines() == [line]
+        views, quiet = featx("predict", tiny_run, images, "-q").err.splitlines()
+        assert views.startswith("3 of 3 images may not be an upright frontal chest X-ray: 3 other")
+        assert quiet == line
 
     def test_images_like_the_training_set_are_not(
         self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
