@@ -13,13 +13,13 @@ from featx.evaluation import Reference
 
 VIEWS = (
     "",
-    "rotated 270",
-    "upside down",
     "rotated 90",
+    "upside down",
+    "rotated 270",
     "inverted",
-    "inverted, rotated 270",
-    "inverted, upside down",
     "inverted, rotated 90",
+    "inverted, upside down",
+    "inverted, rotated 270",
 )
 """Names of an image's view by the number of the change that makes an upright X-ray of it.
 
@@ -45,7 +45,7 @@ standardized, symmetric, in 8 rows and columns. Air is dark, the spine and the b
 
 _CHEST /= np.sqrt((_CHEST**2).mean())
 
-MIN_LIKENESS = 0.3
+MIN_LIKENESS = 0.2
 """Correlation with `_CHEST` below which pixels don't speak for a chest X-ray."""
 
 FAR_FACTOR = 3.0
@@ -147,9 +147,9 @@ class ViewCheck:
         )
         far = median + FAR_FACTOR * (limit - median)
         # Another run of the same embedding may have doubted what this one doesn't.
-        if after is not None and self.doubts(seen, vector):
-            if self._distance(after) < min(distance, far):
-                return VIEWS[seen.change]
+        nearer = after is not None and self._distance(after) < min(distance, far)
+        if nearer and self.doubts(seen, vector):
+            return VIEWS[seen.change]
         like_none = seen.likeness < MIN_LIKENESS and distance > limit
         return OTHER if like_none or distance > far or np.isnan(seen.likeness) else ""
 
