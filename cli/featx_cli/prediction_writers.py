@@ -22,10 +22,11 @@ COLUMNS = (
     "unlike_training",
     "distance",
     "error",
+    "view",
 )
 RUN = "run"
 """First column, if there are several runs."""
-_TABLE_COLUMNS = (*COLUMNS[1:-1], "path", "error")
+_TABLE_COLUMNS = (*COLUMNS[1:-2], "path", "error", "view")
 """Columns of the table. Widths of paths and errors aren't known before, so these come last."""
 
 
@@ -93,7 +94,7 @@ class TableWriter:
         if runs:
             self._widths[RUN] = max(map(len, (RUN, *map(_on_one_line, runs))))
         self._widths["prediction"] = max(map(len, ("prediction", *classes)))
-        self._widths["path"] = 0
+        self._widths["path"] = self._widths["error"] = 0
         self._widths["score"] = len("0.0000")
         self._line({name: name for name in columns})
 
@@ -113,7 +114,7 @@ class TableWriter:
         """Write nothing: nothing comes after the last row."""
 
     def _line(self, cells: dict[str, str]) -> None:
-        words = (RUN, "prediction", "path", "error")
+        words = (RUN, "prediction", "path", "error", "view")
         padded = (
             cells[name].ljust(width) if name in words else cells[name].rjust(width)
             for name, width in self._widths.items()

@@ -87,6 +87,11 @@ class Reference:
         """The distance that 1 % of the training images themselves are beyond."""
         return float(np.quantile(self.distances, DISTANCE_QUANTILE))
 
+    @cached_property
+    def median(self) -> float:
+        """The distance that half of the training images themselves are beyond."""
+        return float(np.median(self.distances))
+
     def distance(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the Mahalanobis distance of images to the training images.
 

@@ -127,7 +127,7 @@ class _Explainer:
     """Explains images of one run. Everything that it needs is loaded and checked first."""
 
     def __init__(self, run: FittedRun, backbone: Backbone | None) -> None:
-        self.run, self.scorer = run, ImageScorer(run, backbone)
+        self.run, self.scorer = run, ImageScorer(run, backbone, views=False)
         self.method = method_of(run.head)
         self.training = TrainingNeighbors(run)
         parts = run.record.extraction.backbone.parts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from featx.extraction._pipeline import DECODERS, embed_filled, to_storage
 from featx.extraction._spec import embedding_fields
 from featx.images import DecodingSpec, UnreadableImageError, decode, make_copy
 from featx.runs._fitted import FittedRun
+from featx.scoring._view import NOTHING, Look, ViewCheck, changed, look
 from featx_cache.files import open_regular
 
 BATCH_SIZE = 8
@@ -46,6 +47,8 @@ class ScoredImage:
         The embedding, averaged over the grid: of the deepest layer, if it is of several.
     error
         Reason why there is no score. Empty if there is one.
+    view
+        How an image that isn't an upright frontal chest X-ray looks. See `Prediction.view`.
 
     Examples
     --------
@@ -58,6 +61,7 @@ class ScoredImage:
     embedding: NDArray[np.floating] | None = None
     vector: NDArray[np.float32] | None = None
     error: str = ""
+    view: str | None = None
 
 
 class _Decoded(NamedTuple):
@@ -66,6 +70,7 @@ class _Decoded(NamedTuple):
     path: Path
     copies: list[NDArray[np.float32]]
     error: str = ""
+    look: Look = NOTHING
 
 
 class _Rows(NamedTuple):
@@ -126,6 +131,8 @@ class RunsScorer:
         Runs whose heads score. The heads are loaded and checked here, before the first image.
     backbones
         Backbone of each run, if they are loaded already. See `load_backbones`.
+    views
+        Whether images are marked that aren't upright frontal chest X-rays.
 
     Attributes
     ----------
@@ -149,7 +156,11 @@ class RunsScorer:
     """
 
     def __init__(
-        self, runs: Sequence[FittedRun], backbones: Sequence[Backbone] | None = None
+        self,
+        runs: Sequence[FittedRun],
+        backbones: Sequence[Backbone] | None = None,
+        *,
+        views: bool = True,
     ) -> None:
         for run in runs:
             _ = run.head
@@ -164,6 +175,9 @@ class RunsScorer:
             )
         self._kinds: list[_Kind] = []
         self._kind_of_runs = list(map(self._kind_of, self.runs, self.backbones))
+        self._checks = [
+            ViewCheck(run.reference) if views and run.has_reference else None for run in self.runs
+        ]
 
     def _kind_of(self, run: FittedRun, backbone: Backbone) -> int:
         """Return the number of the kind that serves a run. It is a new one if none did."""
@@ -226,7 +240,33 @@ class RunsScorer:
             _scored(run, images[kind], rows[kind])
             for run, kind in zip(self.runs, self._kind_of_runs, strict=True)
         ]
-        yield from zip(*scored, strict=True)
+        after = [self._changed(kind, own, scored) for kind, own in enumerate(images)]
+        viewed = [
+            [_viewed(check, *pair, after[kind]) for pair in zip(images[kind], own, strict=True)]
+            for check, kind, own in zip(self._checks, self._kind_of_runs, scored, strict=True)
+        ]
+        yield from zip(*viewed, strict=True)
+
+    def _changed(
+        self, kind: int, images: Sequence[_Decoded], scored: Sequence[Sequence[ScoredImage]]
+    ) -> dict[Path, NDArray[np.float32]]:
+        """Embed the images that a run doubts once more, inverted or turned as suits them best."""
+        doubted = {
+            image.path: image
+            for check, number, own in zip(self._checks, self._kind_of_runs, scored, strict=True)
+            for image, found in zip(images, own, strict=True)
+            if check and number == kind and found.vector is not None
+            if check.doubts(image.look, found.vector)
+        }
+        copies = [
+            _Decoded(path, [changed(image.copies[0], image.look.change)])
+            for path, image in doubted.items()
+        ]
+        rows = self._kinds[kind].embed(copies)
+        if rows is None:
+            return {}
+        found = zip(doubted, rows.vectors, rows.finite, strict=True)
+        return {path: vector for path, vector, finite in found if finite}
 
 
 class ImageScorer:
@@ -238,6 +278,8 @@ class ImageScorer:
         Run whose head scores. The head is loaded and checked here, before the first image.
     backbone
         The run's backbone, if it is loaded already.
+    views
+        Whether images are marked that aren't upright frontal chest X-rays.
 
     Raises
     ------
@@ -253,8 +295,11 @@ class ImageScorer:
     ...     print(image.path, image.score, image.error)
     """
 
-    def __init__(self, run: FittedRun, backbone: Backbone | None = None) -> None:
-        self._scorer = RunsScorer([run], [backbone] if backbone is not None else None)
+    def __init__(
+        self, run: FittedRun, backbone: Backbone | None = None, *, views: bool = True
+    ) -> None:
+        backbones = [backbone] if backbone is not None else None
+        self._scorer = RunsScorer([run], backbones, views=views)
         self.run, self.backbone = run, self._scorer.backbones[0]
 
     def score(self, paths: Iterable[str | Path]) -> Iterator[ScoredImage]:
@@ -296,7 +341,8 @@ def load_backbones(runs: Sequence[FittedRun], weights: str | None = None) -> lis
 
 def _decoded(path: Path, size: int, spec: DecodingSpec) -> _Decoded:
     try:
-        return _Decoded(path, [decode(path, size, spec=spec)])
+        pixels = decode(path, size, spec=spec)
+        return _Decoded(path, [pixels], look=look(pixels))
     except UnreadableImageError as error:
         return _Decoded(path, [], error.reason)
 
@@ -312,8 +358,8 @@ def _with_copies(image: _Decoded, kind: _Kind) -> _Decoded:
     except OSError as error:  # the file vanished between the two reads
         return _Decoded(path, [], (error.strerror or str(error)).lower())
     augmentation, copies = kind.extraction.augmentation, range(kind.copies + 1)
-    return _Decoded(
-        path, [make_copy(image.copies[0], augmentation, sha256, copy) for copy in copies]
+    return image._replace(
+        copies=[make_copy(image.copies[0], augmentation, sha256, copy) for copy in copies]
     )
 
 
@@ -337,6 +383,18 @@ def _scored(run: FittedRun, images: Sequence[_Decoded], rows: _Rows | None) -> l
             error = NO_NUMBER_REASON
         found.append(ScoredImage(path, error=error))
     return found
+
+
+def _viewed(
+    check: ViewCheck | None,
+    image: _Decoded,
+    found: ScoredImage,
+    after: Mapping[Path, NDArray[np.float32]],
+) -> ScoredImage:
+    """Say how an image looks to a run, if the run can tell."""
+    if check is None or found.vector is None:
+        return found
+    return replace(found, view=check.view(image.look, found.vector, after.get(image.path)))
 
 
 def _head_scores(run: FittedRun, rows: _Rows, chosen: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -22,7 +22,8 @@ class Prediction:
         File as it was given.
     score
         Score of the positive class, 0..1, which is compared with the threshold. None if the file
-        can't be scored. Then so are `probability`, `uncertain`, `unlike_training` and `distance`.
+        can't be scored. Then so are `probability`, `uncertain`, `unlike_training`, `distance` and
+        `view`.
     probability
         Score as a calibrated probability. See `FittedRun.probability`.
     threshold
@@ -39,6 +40,11 @@ class Prediction:
         runs of earlier versions, which don't know their training images.
     error
         Reason why there is no score. Empty if there is one.
+    view
+        How an image that isn't an upright frontal chest X-ray looks: ``inverted``, ``rotated 90``
+        (clockwise), ``upside down``, ``rotated 270``, an inversion with one of these, such as
+        ``inverted, upside down``, or ``other``. Empty if it looks like one. None without a score,
+        and for runs that don't know their training images.
 
     Examples
     --------
@@ -55,6 +61,7 @@ class Prediction:
     unlike_training: bool | None = None
     distance: float | None = None
     error: str = ""
+    view: str | None = None
 
 
 def predict_images(scorer: ImageScorer, paths: Iterable[str | Path]) -> Iterator[Prediction]:
@@ -149,4 +156,5 @@ def _verdict(run: FittedRun, image: ScoredImage) -> Prediction:
         uncertain,
         unlike,
         distance,
+        view=image.view,
     )

@@ -77,6 +77,17 @@ class CountsByRun(Mapping[str, PredictionCounts]):
         return len(self._by_run)
 
     @property
+    def view_warnings(self) -> list[str]:
+        """Line of each run on images that may not be upright frontal chest X-rays.
+
+        If all runs say the same, it is one line. See `PredictionCounts.view_warning`.
+        """
+        said = {name: own.view_warning for name, own in self.items() if own.view_warning}
+        if len(said) == len(self) and len(set(said.values())) == 1:
+            return [*said.values()][:1]
+        return [f"{name}: {warning}" for name, warning in said.items()]
+
+    @property
     def agreement(self) -> str:
         """On how many images the verdicts of the runs differ. Empty for one run alone."""
         if len(self) < 2:
@@ -149,6 +160,7 @@ class RunPredictions(Mapping[str, Predictions]):
         counts, left_out = self.counts, in_words(self._left_out.elements())
         notes = [f"{name}: {own.in_words}" for name, own in counts.items()]
         notes += filter(None, [counts.agreement])
+        notes += counts.view_warnings
         if counts.failed:
             files = plural(counts.images, "file")
             notes.append(f"{counts.failed} of {files} could not be scored: see the column error.")
@@ -156,12 +168,15 @@ class RunPredictions(Mapping[str, Predictions]):
         return (*notes, *(f"{name}: {own.warning}" for name, own in counts.items() if own.warning))
 
     def __repr__(self) -> str:
-        shown = len(self) + bool(self.counts.agreement) + bool(self.counts.failed)
+        counts = self.counts
+        shown = len(self) + bool(counts.agreement) + len(counts.view_warnings) + bool(counts.failed)
         return printable(f"RunPredictions({' '.join(self.notes[:shown])})")
 
     def _repr_html_(self) -> str:
         table = self.to_frame()
-        shown = table.drop(columns=[] if self.counts.failed else "error").head(SHOWN_ROWS)
+        seen = any(counts.views for counts in self.counts.values())
+        empty = {"error": not self.counts.failed, "view": not seen}
+        shown = table.drop(columns=[name for name in empty if empty[name]]).head(SHOWN_ROWS)
         more = len(table) - len(shown)
         return html_table(shown, [*self.notes, *([f"{more} more: to_frame()."] if more else ())])
 

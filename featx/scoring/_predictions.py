@@ -20,11 +20,13 @@ from featx.evaluation import DISTANCE_QUANTILE, Population, Shift, plural
 from featx.runs._fitted import FittedRun
 from featx.scoring._predict import Prediction
 from featx.scoring._shift import shift_from_training
+from featx_cache._text import printable
 
 MIN_PATIENTS = 30
 """Patients whose images can be called a population."""
 SHIFT_P_VALUE = 0.01
 SHOWN_ROWS = 20
+SHOWN_EXAMPLES = 3
 SHIFT_ADVICE = "See `run.evaluate` and `run.calibrate`."
 
 
@@ -42,6 +44,8 @@ class PredictionCounts:
         Number of files so far, and of those without a score.
     positive, uncertain, unlike
         Number of images called positive, with an uncertain verdict, unlike the training images.
+    views : Counter of str
+        Number of images by `Prediction.view`, of those that have one.
 
     Examples
     --------
@@ -55,6 +59,8 @@ class PredictionCounts:
     def __init__(self, run: FittedRun) -> None:
         self._run = run
         self.images = self.failed = self.positive = self.uncertain = self.unlike = 0
+        self.views = Counter[str]()
+        self._examples: dict[str, list[str]] = {}
         self._scores, self._distances, self._patients = array("d"), array("d"), array("Q")
 
     def add(self, prediction: Prediction) -> None:
@@ -66,6 +72,10 @@ class PredictionCounts:
         self.positive += prediction.score >= prediction.threshold
         self.uncertain += bool(prediction.uncertain)
         self.unlike += bool(prediction.unlike_training)
+        if prediction.view:
+            self.views[prediction.view] += 1
+            if len(examples := self._examples.setdefault(prediction.view, [])) < SHOWN_EXAMPLES:
+                examples.append(Path(prediction.path).name)
         self._scores.append(prediction.score)
         distance = prediction.distance
         self._distances.append(np.nan if distance is None else distance)
@@ -83,6 +93,21 @@ class PredictionCounts:
         if self._run.record.band is not None:
             said += f", {self.uncertain} uncertain"
         return f"{said}."
+
+    @property
+    def view_warning(self) -> str:
+        """One line if images don't look like upright frontal chest X-rays, with some names."""
+        if not self.views:
+            return ""
+        said = []
+        for view, count in self.views.most_common():
+            names = [*self._examples[view], *(["…"] if count > SHOWN_EXAMPLES else [])]
+            said.append(f"{count} {view} ({', '.join(names)})")
+        scored = plural(self.images - self.failed, "image")
+        return printable(
+            f"{self.views.total()} of {scored} may not be an upright frontal chest X-ray: "
+            f"{'; '.join(said)}. Look at them first."
+        )
 
     @property
     def shift(self) -> Shift | None:
@@ -164,7 +189,8 @@ class Predictions(Sequence[Prediction]):
         return len(self._rows)
 
     def __repr__(self) -> str:
-        return f"Predictions({' '.join(self.notes[: 1 + bool(self.counts.failed)])})"
+        shown = 1 + bool(self.counts.views) + bool(self.counts.failed)
+        return f"Predictions({' '.join(self.notes[:shown])})"
 
     @property
     def warning(self) -> str:
@@ -173,9 +199,9 @@ class Predictions(Sequence[Prediction]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences to read with the verdicts: counts, failures, files left out, a warning."""
+        """Sentences to read with the verdicts: counts, views, failures, other files, a warning."""
         counts, left_out = self.counts, in_words(self._left_out.elements())
-        notes = [counts.in_words]
+        notes = [counts.in_words, *filter(None, [counts.view_warning])]
         if counts.failed:
             files = plural(counts.images, "file")
             notes.append(f"{counts.failed} of {files} could not be scored: see the column error.")
@@ -189,7 +215,8 @@ class Predictions(Sequence[Prediction]):
 
     def _repr_html_(self) -> str:
         table = self.to_frame()
-        shown = table.drop(columns=[] if self.counts.failed else "error").head(SHOWN_ROWS)
+        empty = {"error": not self.counts.failed, "view": not self.counts.views}
+        shown = table.drop(columns=[name for name in empty if empty[name]]).head(SHOWN_ROWS)
         more = len(self) - len(shown)
         return html_table(shown, [*self.notes, *([f"{more} more: to_frame()."] if more else ())])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from featx._run import load_run
 from featx.scoring import Prediction
@@ -32,6 +33,7 @@ COLUMNS = [
     "unlike_training",
     "distance",
     "error",
+    "view",
 ]
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -126,7 +128,7 @@ class TestFormats:
     ) -> None:
         monkeypatch.chdir(images)
         lines = featx("predict", tiny_run, "a.png", "c.png", "b.png").out.splitlines()
-        assert lines[0].split() == [*COLUMNS[1:-1], "path", "error"]
+        assert lines[0].split() == [*COLUMNS[1:-2], "path", "error", "view"]
         where = lines[0].index("path")
         assert [line[where:].split()[0] for line in lines[1:]] == ["a.png", "c.png", "b.png"]
         assert lines[2].endswith("c.png  text, not an image")
@@ -287,7 +289,26 @@ class TestRemarks:
         assert code == 3
         (line,) = (line for line in err.splitlines() if "unlike" in line)
         assert line.startswith("3 of 3 images are unlike those that the run was fitted on")
-        assert featx("predict", tiny_run, images, "-q").err.splitlines() == [line]
+        views, quiet = featx("predict", tiny_run, images, "-q").err.splitlines()
+        assert views.startswith("3 of 3 images may not be an upright frontal chest X-ray: 3 other")
+        assert quiet == line
+
+    def test_an_inverted_image_is_marked_in_its_row_and_in_a_warning_and_keeps_its_verdict(
+        self, featx: Featx, tiny_run: Path, images: Path
+    ) -> None:
+        upright = Image.open(images / "a.png")
+        upright.point(lambda value: 255 - value).save(images / "c.png")
+        warning = "1 of 4 images may not be an upright frontal chest X-ray: 1 inverted (c.png)."
+        code, out, err = featx("predict", tiny_run, images)
+        assert code == 0
+        marked = [line for line in out.splitlines() if line.endswith("inverted")]
+        assert [Path(line.split()[-2]).name for line in marked] == ["c.png"]
+        assert warning in err
+        code, out, err = featx("predict", tiny_run, images, "--format", "csv", "-q")
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert [row["view"] for row in rows] == ["", "", "inverted", ""]
+        assert all(row["prediction"] for row in rows)
+        assert warning in err
 
     def test_images_like_the_training_set_are_not(
         self, featx: Featx, tiny_run: Path, images: Path, monkeypatch: pytest.MonkeyPatch

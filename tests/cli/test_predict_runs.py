@@ -103,7 +103,7 @@ class TestRows:
 
     def test_of_the_table_stand_together_for_each_image(self) -> None:
         head, one, other, between, *bad = written("table").splitlines()
-        assert head.split() == ["run", *COLUMNS[1:-1], "path", "error"]
+        assert head.split() == ["run", *COLUMNS[1:-2], "path", "error", "view"]
         assert " ".join(one.split()) == "logreg 0.2500 0.3000 0.5000 NORMAL no yes 31.40 a.png"
         assert " ".join(other.split()) == "lda 0.7500 0.8000 0.4000 PNEUMONIA a.png"
         assert between == ""
@@ -134,7 +134,7 @@ class TestSummary:
     ) -> None:
         monkeypatch.setattr("featx.evaluation.Reference.limit", 0.0)
         err = featx("predict", tiny_run, lda, images, "-q").err
-        assert [line.split(" ")[0] for line in err.splitlines()] == ["logreg:", "lda:"]
+        assert [line.split(" ")[0] for line in err.splitlines()] == ["logreg:", "lda:", "3"]
         assert err.count("3 of 3 images are unlike those that the run was fitted on") == 2
 
 

@@ -48,6 +48,7 @@ def test_a_million_records_in_small() -> None:
         ("study.py", "--epochs"),
         ("explain.py", "--images"),
         ("localize.py", "measure"),
+        ("frontal.py", "--others"),
     ],
 )
 def test_the_long_ones_find_all_that_they_import(

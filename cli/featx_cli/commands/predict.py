@@ -75,6 +75,9 @@ def predict(
     is uncertain if the score lies in the 95 % interval of the threshold. An image is unlike the
     training set if its embedding is farther from it than those of 99 % of the training images.
 
+    An image that doesn't look like an upright frontal chest X-ray has a view: inverted, rotated 90
+    (clockwise), upside down, rotated 270, or other. It keeps its verdict, and a warning names it.
+
     If there are several runs, each image is decoded once, and embedded once for all runs that embed
     alike. It gets a row from each run, with the run's name first. A run's scores are the same as
     alone. Standard error says on how many images the runs disagree.
@@ -175,9 +178,12 @@ def _summarize(runs: list[Run], counts: CountsByRun) -> None:
         if not run.record.files:
             say(
                 f"{begin}An earlier version of featx fitted this run: it can't tell which verdicts "
-                "are uncertain, nor which images are unlike its training images. Fit it again."
+                "are uncertain, nor which images are unlike its training images, inverted or "
+                "turned. Fit it again."
             )
         if warning := own.warning:
             warn(f"{begin}{warning}")
+    for warning in counts.view_warnings:
+        warn(warning)
     if counts.agreement:
         say(counts.agreement)
