@@ -50,15 +50,21 @@ _VALUES: dict[str, Any] = {
         typer.Option(help="Filling outside a moved image. Default: nearest, its nearest pixel."),
     ],
     "crop": _range("Range of the share of the image's area that a copy keeps."),
-    "crop_aspect": _number("Largest change of its aspect ratio, the power of e."),
-    "gamma": _number("Largest gamma, the power of e."),
+    "crop_aspect": _number(
+        "Largest change of its aspect ratio, as a power of e: 0.25 is 0.78 to 1.28."
+    ),
+    "gamma": _number("Largest gamma, as a power of e: 0.35 is 0.70 to 1.42."),
     "contrast_factor": _range("Range of a factor that multiplies differences from the mean."),
-    "brightness_shift": _number("Largest number that is added to grey values, of 255."),
+    "brightness_shift": _number(
+        "Largest number that is added to grey values (0 to 255), or taken away."
+    ),
     "downscale": _range("Range of the factor by which copies are scaled down, and up again."),
-    "downscale_share": _number("Share of the copies that are."),
+    "downscale_share": _number("Share of the copies that are scaled down."),
     "blur": _range("Range of the standard deviation of a Gaussian blur, pixels."),
     "blur_share": _number("Share of the copies that are blurred."),
-    "noise": _range("Range of the standard deviation of Gaussian noise, of 255."),
+    "noise": _range(
+        "Range of the standard deviation of Gaussian noise, in grey values (0 to 255)."
+    ),
     "noise_share": _number("Share of the copies that get noise."),
 }
 _RANGES = ("brightness", "crop", "contrast_factor", "downscale", "blur", "noise")

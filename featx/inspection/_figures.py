@@ -208,12 +208,12 @@ def copies_figure(
     images = [make_copy(pixels, augmentation, sha256, copy) for copy in range(COPIES_SHOWN + 1)]
     texts = ["the image", *(f"copy {copy}" for copy in range(1, COPIES_SHOWN + 1))]
     colours = ["black"] * len(images)
-    ranges = textwrap.fill(f"Copies are {_ranges(augmentation)}", 68)
+    ranges = textwrap.fill(f"Copies are {ranges_in_words(augmentation)}", 68)
     title = f"Would a radiologist still take each copy for this patient's chest?\n{ranges}"
     return _grid(images, texts, colours, title, columns=4)
 
 
-def _ranges(augmentation: AugmentationSpec) -> str:
+def ranges_in_words(augmentation: AugmentationSpec) -> str:
     """Say how far copies may differ from their image, leaving out what isn't done."""
     low, high = augmentation.brightness
     across, along = augmentation.width_shift, augmentation.height_shift
@@ -225,6 +225,12 @@ def _ranges(augmentation: AugmentationSpec) -> str:
         ((low, high) != (1.0, 1.0), f"{low:g} to {high:g} times as bright"),
         (augmentation.horizontal_flip, "mirrored"),
         (augmentation.vertical_flip, "upside down"),
+        (augmentation.crop[0] < 1.0, f"cropped to {augmentation.crop[0]:.0%} of the area at least"),
+        (augmentation.gamma or augmentation.brightness_shift, "darker or brighter"),
+        (augmentation.contrast_factor != (1.0, 1.0), "of other contrast"),
+        (augmentation.downscale[0] < 1.0, "coarser"),
+        (max(augmentation.blur), "blurred"),
+        (max(augmentation.noise), "noisy"),
     )
     return ", ".join(text for done, text in said if done) or "like the image"
 

@@ -211,7 +211,7 @@ def evaluate_conflict(
     if fewest < MIN_PATIENTS:
         return (
             f"Sharpness alone has ROC AUC {cut.auc:.2f}, and fewer than {MIN_PATIENTS} patients of "
-            "a class have conflict images, or none: they can't be measured."
+            "a class have conflict images, or have none: they can't be measured."
         )
     images = data.image[originals]
     with progress.task("Head for conflict images", 1, "fit") as advance:

@@ -254,7 +254,7 @@ class _Site:
                 del intervals[name]
                 called = "the share of the sick" if name == "share" else name
                 notes.append(
-                    f"Of {called} nothing is known: it may be anything from {each.low:.2f} to "
+                    f"Nothing is known of {called}: it may be anything from {each.low:.2f} to "
                     f"{each.high:.2f}. Labels of 50 images would tell."
                 )
         return notes

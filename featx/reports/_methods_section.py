@@ -10,6 +10,7 @@ from featx.backbones import BackboneSpec
 from featx.backbones._spec import RUNTIME_NAMES
 from featx.evaluation import METRIC_NAMES
 from featx.heads import TITLES
+from featx.inspection._figures import ranges_in_words
 from featx.plots._style import new_axes
 from featx.plots._training import LEARNING_METRICS
 from featx.reports._commands import CommandPaths, changed_settings, rebuild_commands
@@ -75,8 +76,7 @@ def _facts_of(run: RunData, names: DisplayNames) -> dict[str, str]:
     mapped, band = record.recalibration, record.band
     copies = "none"
     if record.copies:
-        copies = f"{record.copies} of each training image, rotation up to {augmentation.rotation:g}"
-        copies += f"°, zoom up to {augmentation.zoom:g}"
+        copies = f"{record.copies} of each training image, {ranges_in_words(augmentation)}"
     layers = f"layer {backbone.layer}"
     if backbone.parts:
         layers = f"layers {' + '.join(map(str, backbone.parts))}"

@@ -206,7 +206,8 @@ def within_error_note(
 ) -> str:
     """Say that a more accurate point was taken. Points are recall and accuracy."""
     return (
-        f"The highest recall, {best[0]:.4f} at threshold {threshold:.6g}, can't be told from "
+        f"On the scores that it was chosen on, the highest recall, {best[0]:.4f} at threshold "
+        f"{threshold:.6g}, can't be told from "
         f"{chosen[0]:.4f}: its standard error is {error:.4f}, by patients. So the most accurate "
         f"threshold within it was taken: accuracy {chosen[1]:.4f} instead of {best[1]:.4f}."
     )

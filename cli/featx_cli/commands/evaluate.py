@@ -48,8 +48,8 @@ def evaluate(
         typer.Argument(
             metavar="DATA_OR_CACHE...",
             help="Caches, or labelled images as `featx extract` takes them, which are embedded "
-            "with the run's own settings. Default: the cache that the run was fitted on. Of a "
-            "folder of images without labels the metrics are estimated.",
+            "with the run's own settings. Default: the cache that the run was fitted on. If a "
+            "folder has no labels, the metrics are estimated.",
         ),
     ] = None,
     split: Annotated[

@@ -125,7 +125,7 @@ def extract(
     seed: Annotated[int, typer.Option(help="Seed of the augmentation and of random weights.")] = 0,
     contrast: Annotated[
         Literal["none", "equalize", "clahe"],
-        typer.Option(help="Equalise the histogram of every image, whole or tile by tile (CLAHE)."),
+        typer.Option(help="Equalize the histogram of every image, whole or tile by tile (CLAHE)."),
     ] = "none",
     samplewise_center: Annotated[
         bool,

@@ -221,5 +221,7 @@ def _print_run(run: FittedRun) -> None:
         console.print(with_options(on_copies))
     for caution in caveats(metrics, record.classes):
         console.print(caution)
-    console.print("It was chosen on these scores. `featx evaluate` measures it on the test split.")
+    console.print(
+        "The threshold was chosen on these scores. `featx evaluate` measures it on the test split."
+    )
     console.print(f"Run: {run.path}", soft_wrap=True)

@@ -134,6 +134,10 @@ def test_copies_say_how_far_they_may_differ() -> None:
         "Copies are turned by 10° at most, zoomed by 10%, shifted by 5% sideways and 5% along, "
         "0.9 to 1.1 times as bright"
     )
+    assert said(preset_augmentation("shift")) == (
+        "Copies are turned by 10° at most, cropped to 35% of the area at least, "
+        "darker or brighter, of other contrast, coarser, blurred, noisy"
+    )
     assert said(AugmentationSpec(shear=4.0, vertical_flip=True)).endswith(
         "sheared by 4°, mirrored, upside down"
     )

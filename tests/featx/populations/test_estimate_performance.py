@@ -137,7 +137,7 @@ def test_what_may_be_anything_is_unknown(run: Run, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("featx.populations._estimate_performance.MAX_WIDTH", 0.0)
     found = estimate_performance(run, scored(run, 100))
     assert math.isnan(found.accuracy)
-    assert any(note.startswith("Of accuracy nothing is known") for note in found.notes)
+    assert any(note.startswith("Nothing is known of accuracy") for note in found.notes)
 
 
 def test_a_run_without_copies_says_what_it_does_not_know(

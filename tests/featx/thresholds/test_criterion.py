@@ -230,7 +230,9 @@ class TestOneStandardError:
         assert point.recall_given_up == pytest.approx(1 / 51)
         assert point.recall_given_up <= point.recall_error
         assert point.accuracy == 99 / 101
-        assert point.note.startswith("The highest recall, 0.9804 at threshold 0.")
+        assert point.note.startswith(
+            "On the scores that it was chosen on, the highest recall, 0.9804 at threshold 0."
+        )
         assert "accuracy 0.9802 instead of 0.5" in point.note
         (chosen,) = (t for t in point.study.trials if t.user_attrs["chosen"])
         assert chosen.params["threshold"] == point.threshold
