@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from featx.extraction import ExtractionReport
     from featx.extraction._engines import Engine
 
-EPILOG = "\b\nExample:  featx extract chest_xray --cache embeddings --backbone vgg16 --copies 0"
+EPILOG = "\b\nExample:  featx extract chest_xray --cache embeddings --backbone vgg16"
 
 
 @with_reading_options()
