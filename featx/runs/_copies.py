@@ -44,6 +44,6 @@ def copies_in_words(run: FittedRun) -> str:
         f"accuracy {points.accuracy[there]:.4f}, recall {points.recall[there]:.4f}, specificity "
         f"{points.specificity[there]:.4f} at threshold {points.thresholds[there]:.6g}"
     )
-    can = f"{'Nearest to it there' if best is None else 'What keeps it there'}: {reached}"
+    can = f"{'Nearest to the floors' if best is None else 'What keeps them there'}: {reached}"
     advice = "" if best is None else ", which `choose_on='copies'` chooses"
     return f"{said} {' and '.join(missed).capitalize()}. {can}{advice}."

@@ -289,14 +289,14 @@ class TestRemarks:
         assert code == 3
         (line,) = (line for line in err.splitlines() if "unlike" in line)
         assert line.startswith("3 of 3 images are unlike those that the run was fitted on")
-        views, quiet = featx("predict", tiny_run, images, "-q").err.splitlines()
+        quiet, views = featx("predict", tiny_run, images, "-q").err.splitlines()
         assert views.startswith("3 of 3 images may not be an upright frontal chest X-ray: 3 other")
         assert quiet == line
 
     def test_an_inverted_image_is_marked_in_its_row_and_in_a_warning_and_keeps_its_verdict(
         self, featx: Featx, tiny_run: Path, images: Path
     ) -> None:
-        upright = Image.open(images / "a.png")
+        upright = Image.open(images / "d.png")
         upright.point(lambda value: 255 - value).save(images / "c.png")
         warning = "1 of 4 images may not be an upright frontal chest X-ray: 1 inverted (c.png)."
         code, out, err = featx("predict", tiny_run, images)

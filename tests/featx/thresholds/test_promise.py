@@ -98,7 +98,7 @@ class TestSimulation:
             (Criterion(specificity_floor=0.9, youden=True), true_specificity, true_recall),
             (Criterion(recall_floor=0.9, specificity_floor=0.8), true_recall, true_specificity),
         ],
-        ids=str,
+        ids=["recall", "specificity", "youden", "both"],
     )
     def test_a_floor_of_recall_or_specificity_holds_and_the_other_is_high(
         self,
