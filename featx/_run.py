@@ -225,7 +225,8 @@ class Run(FittedRun):
 
         Examples
         --------
-        >>> run.suggest_labels("our_hospital/", 50).to_csv("labels.csv")  # doctest: +SKIP
+        >>> table = run.suggest_labels("our_hospital/", 50)  # doctest: +SKIP
+        >>> table.to_csv("labels.csv", index=False)  # doctest: +SKIP
         """
         options = _options("all", keep_known_patients, None, weights, reading)
         found = score_unlabelled(self, images, options, progress=progress)

@@ -119,8 +119,8 @@ def stress_table(report: StressReport) -> Table:
     title = f"{report.head.name} under disturbances, with 95 % intervals by patients"
     table = plain_table(title, COLUMNS, words=(0, 1))
     table.padding = (0, 1, 0, 0)
-    for column, width in ((0, len("conflict images")), (-1, len(COLUMNS[-1]))):
-        table.columns[column].min_width = width
+    for column in (0, 1, 2, -1):  # The others have room for an interval below its value.
+        table.columns[column].no_wrap = True
     last, strength = "", 0
     for row in report.to_frame().to_dict("records"):
         if not row["strength"] and strength:

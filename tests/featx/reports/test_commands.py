@@ -62,7 +62,7 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("", {"tta": 2}, ["--tta"]),
     ("", {"seed": 4}, ["--seed", "4"]),
     ("", {"folds": 3}, ["--folds", "3"]),
-    ("", {"copies": 1}, ["--use-copies"]),
+    ("", {"copies": 0}, ["--no-use-copies"]),
     ("", {"choose_on": "copies"}, ["--choose-on", "copies"]),
     ("extraction.augmentation", {"copies": 1, "gamma": 0.2}, ["--gamma", "0.2"]),
     ("extraction.augmentation", {"copies": 1, "blur": (1.0, 2.0)}, ["--blur", "1,2"]),
@@ -138,7 +138,7 @@ def test_the_criterion_is_told_as_it_was_given(
     floor = criterion.accuracy_floor or 0.0
     changed = {"criterion": criterion, "accuracy_floor": floor}
     _, fit = lines(record.model_copy(update=changed))
-    assert f" --run RUN {told} --no-use-copies" in " ".join(fit)
+    assert f" --run RUN {told} --use-copies" in " ".join(fit)
 
 
 def test_a_search_is_told_with_its_heads_trials_and_what_was_fixed(record: RunRecord) -> None:

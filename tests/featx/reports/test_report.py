@@ -101,7 +101,7 @@ class TestThePage:
         assert record.fingerprint in text
         assert f"scikit-learn {record.versions['scikit-learn']}" in text
         assert f"featx fit {made.cache.path.resolve()} --head logreg" in text
-        assert "--accuracy-floor 0.6 --no-use-copies" in text
+        assert "--accuracy-floor 0.6 --use-copies --choose-on both" in text
         assert "untrained" not in text
         assert "Platt's map of the out-of-fold scores; the threshold is for scores" in text
 
