@@ -119,7 +119,7 @@ def stress_table(report: StressReport) -> Table:
     title = f"{report.head.name} under disturbances, with 95 % intervals by patients"
     table = plain_table(title, COLUMNS, words=(0, 1))
     table.padding = (0, 1, 0, 0)
-    for column in (0, 1, 2, -1):  # The others have room for an interval below its value.
+    for column in (1, 2, -1):  # The others go on two lines where room is short.
         table.columns[column].no_wrap = True
     last, strength = "", 0
     for row in report.to_frame().to_dict("records"):

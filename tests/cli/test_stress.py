@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import h5py
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from featx_cache._index import INDEX_NAME
+from featx_cli.stress_protocol import stress_table
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
@@ -94,6 +98,20 @@ def test_json_alone_goes_to_standard_output(featx: Featx, tiny_run: Path) -> Non
     answer = featx("evaluate", tiny_run, *STRESS, "--disturbance", "conflict", "--json", "-")
     assert answer.code == 0
     assert json.loads(answer.out)["results"][0]["name"] == "all untouched"
+
+
+def test_the_table_fits_a_terminal_of_80_columns() -> None:
+    row = {"name": "brightness", "strength": 1, "value": "±80", "images": 5232, "specificity": 0.95}
+    for name in ("roc_auc", "recall", "accuracy"):
+        row |= {name: 0.95, f"{name}_low": 0.9, f"{name}_high": 1.0}
+    rows = pd.DataFrame([row, row | {"name": "conflict images", "value": "", "strength": 0}])
+    report = SimpleNamespace(head=SimpleNamespace(name="logreg"), to_frame=lambda: rows)
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(stress_table(report))  # type: ignore[arg-type]
+    page = console.export_text()
+    assert "specificity" in page
+    assert page.count("0.90–1.00") == 6
+    assert "…" not in page
 
 
 @pytest.mark.parametrize(
