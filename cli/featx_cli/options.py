@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-ALIASES = {"rows_per_shard": "shard_rows", "settings": "set"}
+ALIASES = {"rows_per_shard": "shard_rows", "settings": "set", "augmentation": "augment"}
 """Parameters of the library whose option has another name."""
 
 COMMANDS = {

@@ -129,7 +129,7 @@ def augmentation_of(folder: str | Path, **changes: object) -> AugmentationSpec:
     given = {name: value for name, value in changes.items() if value is not None}
     if not isinstance(own, dict):
         return preset_augmentation(DEFAULT_PRESET, **given)
-    return AugmentationSpec.model_validate(own | {k: v for k, v in given.items() if k != "seed"})
+    return AugmentationSpec.model_validate(own | given)
 
 
 def keep_standardization(folder: Path, standardization: Standardization) -> None:

@@ -89,12 +89,18 @@ def write_note(search: Search, found: str = "The search goes on.") -> None:
             "Show what **recall** (sensitivity) costs in **accuracy**: the two values of a trial, "
             f"in this order. The chosen point is the one of **{criterion.in_words}**."
         )
+    copies = {
+        "untouched": "",
+        "copies": "copies of ",
+        "both": "the untouched files and copies of ",
+    }[search.scorer.copies.choose_on]
     lines = [
         f"# {study.study_name}",
         goal,
         f"- **Heads**: {', '.join(head.name for head in spec.heads)}",
-        f"- **Measured on** {len(images):,} images of {images['group'].nunique():,} patients, out "
-        "of fold: each image is scored by a head that saw no image of the same patient.",
+        f"- **Measured on** {copies}{images['path'].nunique():,} images of "
+        f"{images['group'].nunique():,} patients, out of fold: each image is scored by a head "
+        "that saw no image of the same patient.",
         "- **Threshold**: an image is called positive if its score is at least this.",
         f"- **Infeasible** trials miss a floor ({criterion.floors_in_words or 'there is none'}). "
         "They are never chosen.",

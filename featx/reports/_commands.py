@@ -147,7 +147,7 @@ def _criterion(criterion: Criterion) -> list[str]:
     for name, floor in criterion.floors.items():
         words += [_option(f"{name}_floor"), f"{floor:g}"]
     if criterion.cost is not None:
-        words += ["--cost", ":".join(f"{each:g}" for each in criterion.cost)]
+        words += ["--cost", ":".join(f"{each:.15g}" for each in criterion.cost)]
     return [*words, "--youden"] if criterion.youden else words
 
 

@@ -66,6 +66,15 @@ def _chosen(runs: Sequence[RunData]) -> str:
         if (note := run.record.search.note) and run.record.calibrated is None
     ]
     chosen = f"The threshold is the one of {criteria}, out of fold."
+    scores = {"copies": "augmented copies", "both": "untouched images and augmented copies"}
+    notes = [
+        *(
+            f"{run.name}: chosen on the scores of {scores[run.record.choose_on]}."
+            for run in runs
+            if run.record.choose_on in scores and run.record.calibrated is None
+        ),
+        *notes,
+    ]
     return " ".join([chosen, *notes, "Folds keep each patient together."])
 
 

@@ -178,7 +178,8 @@ class FittedRun:
         """The head's own scores of copies, before any recalibration. See `out_of_fold_copies`."""
         if OOF_COPIES_NAME not in self.record.files:
             return self.head_out_of_fold.iloc[:0].assign(copy=0)
-        return self.read(OOF_COPIES_NAME, lambda path: _scores_in(path, self.record.classes))
+        # Of a class that is in val alone there are no copies.
+        return self.read(OOF_COPIES_NAME, lambda path: _scores_in(path, self.record.classes, 1))
 
     @cached_property
     def reference(self) -> Reference:
@@ -421,7 +422,7 @@ class FittedRun:
 _TEXT = ("path", "label", "group")
 
 
-def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
+def _scores_in(path: Path, classes: tuple[str, str], least: int = 2) -> pd.DataFrame:
     """Read out-of-fold scores. See `FittedRun.out_of_fold`."""
     try:
         table = pd.read_csv(
@@ -435,7 +436,8 @@ def _scores_in(path: Path, classes: tuple[str, str]) -> pd.DataFrame:
         for name, read in (("path", as_path), ("label", as_text), ("group", as_text)):
             kind = table[name].dtype
             table[name] = pd.Series([*map(read, table[name])], table.index, dtype=kind)
-        if not np.isfinite(scores).all() or set(table["label"]) != set(classes):
+        labels = set(table["label"])
+        if not np.isfinite(scores).all() or not labels <= set(classes) or len(labels) < least:
             raise ValueError("it needs scores of images of both classes")
     except (ValueError, KeyError) as error:
         raise InputError(f"{path} is damaged: {first_line(error)}", "Fit the run again.") from error

@@ -203,14 +203,19 @@ class Criterion(Spec):
         feasible = np.flatnonzero(self.feasible(points))
         if not feasible.size:
             return None
-        values = self.values(points.recall, points.specificity, points.share)[feasible]
-        keys = points.accuracy[feasible], points.recall[feasible], values.round(_DIGITS)
+        values = self._ranked(points)[feasible]
+        keys = points.accuracy[feasible], points.recall[feasible], values
         return int(feasible[np.lexsort(keys)[-1]])
 
     def nearest(self, points: Sweep) -> int:
         """Return the point that misses the floors least. Ties are broken by what is maximized."""
-        values = self.values(points.recall, points.specificity, points.share)
+        values = self._ranked(points)
         return int(np.lexsort((-values, self.shortfall(points).round(_DIGITS)))[0])
+
+    def _ranked(self, points: Sweep) -> NDArray[np.float64]:
+        """Return what is maximized, in multiples of the higher cost, and without last digits."""
+        values = self.values(points.recall, points.specificity, points.share)
+        return (values / max(self.cost or (1.0,))).round(_DIGITS)
 
     def require_floor(self) -> None:
         """Refuse a guarantee that has nothing to promise.

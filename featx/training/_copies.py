@@ -49,7 +49,7 @@ def copies_choice(
     if choose_on != "untouched" and not has_copies:
         raise InputError(
             f"the cache {cache.path} has no copies to choose a threshold on",
-            "Extract again into the same cache with `augmentation='shift'`, or take "
+            "Extract into another cache with `augmentation='shift'`, or take "
             "`choose_on='untouched'`.",
             parameter="choose_on",
         )

@@ -132,7 +132,7 @@ def _optimum(candidates: list[_Candidate], criterion: Criterion, scorer: Scorer)
     if criterion.objective != "recall":
         return best
     threshold = float(best.candidate.points.thresholds[best.point])
-    groups = scorer.table["group"].to_numpy(object)
+    groups = scorer.table["patient"].to_numpy(object)
     error = recall_error_at(
         Scores.from_arrays(scorer.truth, best.candidate.scores, groups), threshold
     )

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx._specs import fingerprint_of
+from featx.data._links import merged_groups
 from featx.errors import InputError
 from featx.extraction._spec import spec_of
 from featx.heads import HeadSpec, PatientFolds, build, pooling_of
@@ -43,7 +44,8 @@ class Scorer:
     """Scores heads on the train and val images of a cache, and keeps the scores in a folder.
 
     `table` has one row a score, in their order, and `truth` its labels: True for the positive
-    class. Processes may share the folder.
+    class. Its column `patient` has one name for patients who share an image. Processes may share
+    the folder.
     """
 
     def __init__(self, cache: Cache, search: SearchSpec, folder: Path) -> None:
@@ -52,12 +54,13 @@ class Scorer:
             cache, use_copies=search.fits_on_copies, choose_on=search.choose_on
         )
         table = cache.table(cache.row_numbers(splits=FITTED_SPLITS, copies=True))
+        table = table.assign(patient=merged_groups(table["group"], table["sha256"]))
         originals = table[table["copy"] == 0]
         self.held_out = _held_out(originals, search)
         parts = {"untouched": [originals], "copies": [table[table["copy"] > 0]]}
         parts["both"] = parts["untouched"] + parts["copies"]
         known = pd.concat(parts[self.copies.choose_on])
-        self.table = known[~known["group"].isin(self.held_out)].reset_index(drop=True)
+        self.table = known[~known["patient"].isin(self.held_out)].reset_index(drop=True)
         self.truth = (self.table["label"] == cache.classes[1]).to_numpy()
         self._data: dict[Any, SearchData] = {}
         self._store = ScoreStore(folder)
@@ -137,7 +140,7 @@ class Scorer:
 
 def _held_out(originals: pd.DataFrame, search: SearchSpec) -> NDArray[Any]:
     """Choose patients that no head sees, so that a promise can be calibrated on them."""
-    groups = np.asarray(originals["group"].to_numpy(), dtype=object)
+    groups = np.asarray(originals["patient"].to_numpy(), dtype=object)
     if search.guarantee is None:
         return groups[:0]
     try:

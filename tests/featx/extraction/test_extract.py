@@ -19,7 +19,14 @@ from featx.backbones import Backbone, load_backbone
 from featx.data import load_manifest
 from featx.errors import InputError, SpecMismatchError, StorageError
 from featx.extraction import extract_images
-from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
+from featx.extraction._cache_folder import augmentation_of
+from featx.images import (
+    AugmentationSpec,
+    UnreadableImageError,
+    decode,
+    make_copy,
+    preset_augmentation,
+)
 from featx_cache import open_cache
 from featx_cache._index import IMAGE_COLUMNS
 from tests.featx.extraction.extracting import (
@@ -205,6 +212,15 @@ class TestFreshCache:
         assert done["Checking finished shards (shard)"] == [0]
         total, *steps = done["Extracting embeddings (image)"]
         assert total == sum(steps) == 34
+
+
+def test_a_cache_that_was_begun_goes_on_with_its_own_copies_unless_others_are_given(
+    cache: Path, tmp_path: Path
+) -> None:
+    own = AugmentationSpec(copies=1)
+    assert augmentation_of(cache) == augmentation_of(cache, copies=None, seed=0) == own
+    assert augmentation_of(cache, seed=7) == AugmentationSpec(copies=1, seed=7)
+    assert augmentation_of(tmp_path / "new", copies=3) == preset_augmentation("shift", copies=3)
 
 
 class TestOtherSettings:

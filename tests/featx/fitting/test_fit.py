@@ -252,6 +252,21 @@ class TestRepeating:
         assert (run.record.copies, run.record.choose_on) == (0, "copies")
         assert len(run.out_of_fold_copies) == (cache.rows["copy"] > 0).sum()
 
+    def test_a_class_without_copies_is_no_damage(
+        self, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        def apart(made: Contents) -> None:
+            sick = made.images["label"] == "PNEUMONIA"
+            made.images["split"] = np.where(sick, "val", "train")
+            kept = (made.copy == 0) | ~sick.to_numpy()[made.image]
+            made.image, made.copy, made.embeddings = (
+                each[kept] for each in (made.image, made.copy, made.embeddings)
+            )
+
+        cache = make_cache(tmp_path / "cache", change=apart)
+        run = fit(cache, LOGREG, tmp_path / "run", accuracy_floor=0.6)
+        assert set(run.out_of_fold_copies["label"]) == {"NORMAL"}
+
     def test_copies_that_are_not_there_are_refused(
         self, make_cache: MakeCache, tmp_path: Path
     ) -> None:
@@ -259,6 +274,7 @@ class TestRepeating:
         with pytest.raises(InputError, match="has no copies to choose a threshold on") as caught:
             fit(bare, LOGREG, tmp_path / "run", choose_on="both")
         assert caught.value.parameter == "choose_on"
+        assert "into another cache with `augmentation='shift'`" in caught.value.hint
         with pytest.raises(InputError, match="kind of scores"):
             fit(bare, LOGREG, tmp_path / "run", choose_on="copys")  # type: ignore[arg-type]
         assert not (tmp_path / "run").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -21,10 +21,14 @@ from featx.runs import FittedRun
 from featx.runs._record_parts import TuningRecord
 from featx.training import load_training_data, out_of_fold
 from featx.tuning import Budget, SearchSpec
+from featx.tuning._scorer import Scorer
 from featx.tuning._storage import StudyLocation, open_storage
 from featx_cache import Cache
 from featx_cache.files import lock
 from tests.folds import use_two_folds
+
+if TYPE_CHECKING:
+    from tests.featx.conftest import Contents, MakeCache
 
 LOGREG = HeadSpec.choose("logreg")
 THRESHOLDS = SearchSpec(heads=(LOGREG,), accuracy_floor=0.6, threshold_only=True)
@@ -306,6 +310,22 @@ class TestGuarantee:
         assert not set(scored["group"]) & apart
         known = (run.path / "training.txt").read_text().split()
         assert set(known) == set(fitted["sha256"])
+
+    def test_patients_who_share_an_image_are_set_aside_together(
+        self, make_cache: MakeCache, tmp_path: Path
+    ) -> None:
+        def share(made: Contents) -> None:
+            sha256 = made.images["sha256"].to_numpy().copy()
+            sha256[4::8], sha256[6::8] = sha256[0::8], sha256[2::8]  # every other two of a class
+            made.images["sha256"] = sha256
+
+        cache = make_cache(tmp_path / "cache", change=share)
+        search = SearchSpec(heads=(LOGREG,), accuracy_floor=0.3, guarantee=0.6)
+        scorer = Scorer(cache, search, tmp_path / "scores")
+        data = scorer.data(LOGREG)
+        assert data.set_aside is not None
+        assert not set(data.searched.table["sha256"]) & set(data.set_aside.table["sha256"])
+        assert len(scorer(LOGREG).scores) == len(scorer.table)
 
     def test_what_cant_be_promised_says_what_would_do(self, cache: Cache, tmp_path: Path) -> None:
         spec = THRESHOLDS.model_copy(update={"guarantee": 0.999})

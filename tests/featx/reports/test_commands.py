@@ -125,8 +125,8 @@ TUNING: dict[str, Any] = FOUND | {
     [
         (Criterion(recall_floor=0.97), "--recall-floor 0.97"),
         (
-            Criterion(accuracy_floor=0.9, cost=(10, 1.5)),
-            "--accuracy-floor 0.9 --cost 10:1.5",
+            Criterion(accuracy_floor=0.9, cost=(12345678, 1.5)),
+            "--accuracy-floor 0.9 --cost 12345678:1.5",
         ),
         (Criterion(specificity_floor=0.8, youden=True), "--specificity-floor 0.8 --youden"),
     ],

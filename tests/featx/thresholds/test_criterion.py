@@ -92,6 +92,12 @@ class TestBest:
         point = choose_threshold(y, scores, recall_floor=0.3)
         assert (point.recall, point.specificity) == (1.0, 1.0)
 
+    @pytest.mark.parametrize("unit", [1e-13, 1e300])
+    def test_the_unit_of_the_costs_does_not_matter(self, unit: float) -> None:
+        points = sweep(drawn(3, 100))
+        wanted = Criterion(cost=(2, 3)).best(points)
+        assert Criterion(cost=(2 * unit, 3 * unit)).best(points) == wanted
+
     def test_cost_is_that_of_the_prevalence(self) -> None:
         scores = drawn(1, 300)
         points = sweep(scores)
