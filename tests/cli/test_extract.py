@@ -70,7 +70,7 @@ class TestOutput:
         answer = featx("extract", data, "--cache", tmp_path / "cache", *FAST)
         assert answer.code == 0
         counts = cells(answer.out)
-        assert (counts["embeddings"], counts["computed now"]) == ("30", "0")
+        assert (counts["embeddings"], counts["computed now"]) == ("18", "0")
         assert "images/s" not in answer.out
 
     def test_quiet_prints_the_result_alone(self, data: Path, tmp_path: Path, featx: Featx) -> None:
@@ -145,6 +145,7 @@ class TestPositiveClass:
 
 def test_options_arrive_in_the_cache(data: Path, tmp_path: Path, featx: Featx) -> None:
     options = {
+        "--augment": "study",
         "--copies": "1",
         "--seed": "3",
         "--rotation": "5",
@@ -199,7 +200,7 @@ def test_a_process_of_its_own_writes_the_table_to_standard_output_alone(
 ) -> None:
     result = run_featx(["extract", "data", "--cache", "cache", *FAST], cwd=tmp_path)
     assert result.returncode == 0
-    assert cells(result.stdout)["embeddings"] == "30"
+    assert cells(result.stdout)["embeddings"] == "18"
     # Nothing of what TensorFlow's libraries log on their way in.
     assert len(result.stderr.splitlines()) == 5, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]

@@ -79,7 +79,9 @@ class Sandbox:
             added += [] if any(w.endswith(".keras") for w in words) else ["--weights", "random"]
             added += [] if "--backbone" in words else ["--backbone", "vgg16"]
             added += [] if "--copies" in words else ["--copies", "1"]
-            if not {"--layer", "my_model.keras"} & set(words):
+            if "embeddings" in words:  # that the other pages build on
+                added += ["--layer", TINY_LAYER, "--pool-extra", "none"]
+            elif not {"--layer", "my_model.keras"} & set(words):
                 added += ["--layer", TINY_LAYER]
         return [*words, *added]
 

@@ -30,7 +30,8 @@ SMALLER_PYTHON = (
     ("input_size=300", 'input_size=32, precision="float32", layer="block2_pool"'),
     ("accuracy_floor=0.95", "accuracy_floor=0.3"),
     ("accuracy_floor=0.9)", "accuracy_floor=0.1)"),
-    ('backbone="vgg19", copies=4', "backbone=featx.load_backbone(**TINY_BACKBONE), copies=1"),
+    (', layer=["block4_pool", "block5_pool"], pool_extra="pyramid"', ""),
+    ('backbone="vgg19"', "backbone=featx.load_backbone(**TINY_BACKBONE), copies=1"),
     ("trials=50", "trials=2"),
 )
 """Replacements in the Python blocks of the documentation. See `conftest.SMALLER`."""

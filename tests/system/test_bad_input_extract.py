@@ -240,7 +240,7 @@ class TestTarget:
         (disk / "ballast").write_bytes(bytes(1024 * 1024 - 60_000))
         cache = disk / "cache"
         arguments = ["extract", phantom_data, "--cache", cache, *FAST[:-1], "1"]
-        arguments += ["--shard-rows", "20"]
+        arguments += ["--shard-rows", "20", "--augment", "study"]
         assert "no room left on the disk" in featx(*arguments).error
         kept = {p.name: p.stat().st_mtime_ns for p in (cache / "shards").iterdir()}
         assert 0 < len(kept) < 4

@@ -48,7 +48,8 @@ def address_of(command: Command) -> str:
 def run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search whose floor some trials break."""
     folder = tmp_path_factory.mktemp("dashboard") / "tuned"
-    spec = SearchSpec(heads=(HeadSpec.choose("logreg"),), accuracy_floor=0.55, threshold_only=True)
+    heads = (HeadSpec.choose("logreg"),)
+    spec = SearchSpec(heads=heads, accuracy_floor=0.55, threshold_only=True, use_copies=False)
     tuned = tune(open_cache(tiny_cache), spec, folder, budget=Budget(trials=25, sampler="random"))
     assert tuned.record.tuning is not None
     assert tuned.record.tuning.trials["infeasible"] > 0

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytest.importorskip("distributed", reason="Dask isn't installed: pip install 'featx[dask]'")
 
 FAST = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32", "--runtime", "ncnn"]
-FAST += ["--batch-size", "8", "--shard-rows", "9", "--copies", "8"]
+FAST += ["--batch-size", "8", "--shard-rows", "9", "--copies", "8", "--augment", "study"]
 
 
 @pytest.fixture(scope="module")

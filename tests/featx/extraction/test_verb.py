@@ -26,7 +26,9 @@ def test_a_path_and_a_manifest_give_the_cache_of_the_function_below(
     manifest = featx.load_manifest(small_data)
     sources: tuple[Path | str | Manifest, ...] = (small_data, str(small_data), manifest)
     for number, data in enumerate(sources):
-        cache = featx.extract(data, tmp_path / str(number), tiny_backbone, copies=2)
+        cache = featx.extract(
+            data, tmp_path / str(number), tiny_backbone, augmentation="study", copies=2
+        )
         assert_same(cache.path, tmp_path / "below")
     assert repr(cache).endswith("10 images, 22 embeddings of 1x1x512 float16)")
     assert capfd.readouterr() == ("", "")

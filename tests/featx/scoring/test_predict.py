@@ -137,7 +137,8 @@ class TestPredicting:
             return embed_filled(backbone, images, rows)
 
         monkeypatch.setattr("featx.scoring._image_scorer.embed_filled", spy)
-        predictions = predict_images(ImageScorer(tiny, tiny_backbone), endless())
+        scorer = ImageScorer(tiny, tiny_backbone, views=False)
+        predictions = predict_images(scorer, endless())
         for _ in range(3 * scoring.BATCH_SIZE):
             next(predictions)
         assert taken <= (3 + scoring.BATCHES_AHEAD) * scoring.BATCH_SIZE
