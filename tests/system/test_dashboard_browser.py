@@ -112,7 +112,7 @@ def test_the_study_its_trials_and_their_figures_are_there(
         page.goto(f"{address}/trials?numbers={broken}")
         page.get_by_text("feasible False").wait_for()
         page.goto(f"{address}/note")
-        page.get_by_text("recall alone would call everybody sick").wait_for()
+        page.get_by_text("alone would call everybody sick").wait_for()
         note = {"version": study["note"]["version"] + 1, "body": "Changed in the browser"}
         assert page.evaluate(PUT, [f"/api/studies/{address.split('/')[-1]}/note", note]) == 204
     assert visit.wrong == []
