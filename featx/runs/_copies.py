@@ -40,10 +40,14 @@ def copies_in_words(run: FittedRun) -> str:
     points = sweep(run.copies_scores)
     best = criterion.best(points)
     there = criterion.nearest(points) if best is None else best
+    threshold = f"{points.thresholds[there]:.6g}"
     reached = (
         f"accuracy {points.accuracy[there]:.4f}, recall {points.recall[there]:.4f}, specificity "
-        f"{points.specificity[there]:.4f} at threshold {points.thresholds[there]:.6g}"
+        f"{points.specificity[there]:.4f}"
     )
-    can = f"{'Nearest to the floors' if best is None else 'What keeps them there'}: {reached}"
-    advice = "" if best is None else ", which `choose_on='copies'` chooses"
-    return f"{said} {' and '.join(missed).capitalize()}. {can}{advice}."
+    if best is None:
+        can = f"No threshold keeps it there. The nearest, {threshold}, has {reached}."
+    else:
+        can = f"The {criterion.in_words} there is at threshold {threshold} (`choose_on='copies'`): "
+        can += f"{reached}."
+    return f"{said} There {' and '.join(missed)}. {can}"
