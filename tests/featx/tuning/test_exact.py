@@ -32,7 +32,7 @@ class Scores:
 
     def __init__(self, truth: NDArray[np.bool_], scores: dict[Any, Any], seconds: Any = None):
         self.truth, self.scores, self.seconds = truth, scores, seconds or {}
-        self.table = pd.DataFrame({"group": range(len(truth))})
+        self.table = pd.DataFrame({"patient": range(len(truth))})
 
     def __call__(self, spec: HeadSpec, after_epoch: Any = None) -> HeadScores:
         del after_epoch
