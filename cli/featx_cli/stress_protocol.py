@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,4 +138,6 @@ def _with_interval(row: Mapping[Any, float], name: str) -> str:
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
     if low != low:  # NaN: there is no interval
         return f"{value:.3f}"
+    # Rounded outwards: an interval of two decimals must hold a value of three.
+    low, high = math.floor(low * 100) / 100, math.ceil(high * 100) / 100
     return f"{value:.3f} {low:.2f}–{high:.2f}"
