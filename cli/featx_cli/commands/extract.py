@@ -48,9 +48,8 @@ def extract(
         typer.Option(
             metavar="LAYER[,LAYER]",
             help="Layer whose output is the embedding, or several with commas between them: "
-            "block4_pool,block5_pool, which with --pool-extra pyramid loses least at other "
-            "hospitals. Default: the last before the top. Of an ONNX network: an output, or any "
-            "tensor in it.",
+            "block4_pool,block5_pool, which lose less at other hospitals than the last alone. "
+            "Default: the last before the top. Of an ONNX network: an output, or any tensor in it.",
         ),
     ] = None,
     tokens: Annotated[
