@@ -66,8 +66,7 @@ class Evaluation:
     --------
     >>> evaluation = run.evaluate()  # doctest: +SKIP
     >>> evaluation  # doctest: +SKIP
-    Evaluation(logreg on test: recall 0.960, accuracy 0.910, ROC AUC 0.970, 62 images. Per 1,000
-    patients, 500 of them sick, as in these images: 480 found, 20 missed (2 to 71), …)
+    Evaluation(logreg on test: recall 0.960, accuracy 0.910, ROC AUC 0.970, 62 images)
     >>> evaluation.to_frame()  # doctest: +SKIP
     >>> featx.plots.decision_curve(evaluation)  # doctest: +SKIP
     """
@@ -185,12 +184,10 @@ class Evaluation:
 
     def __repr__(self) -> str:
         m, name = self.metrics, self.run.record.head.name
-        measured = (
-            f"{name} on {self.split}: recall {m.recall:.3f}, accuracy {m.accuracy:.3f}, "
-            f"ROC AUC {m.roc_auc:.3f}, {plural(m.images, 'image')}"
+        return (
+            f"Evaluation({name} on {self.split}: recall {m.recall:.3f}, accuracy {m.accuracy:.3f}, "
+            f"ROC AUC {m.roc_auc:.3f}, {plural(m.images, 'image')})"
         )
-        people = (sentence.removesuffix(".") for sentence in self.people_in_words)
-        return f"Evaluation({'. '.join([measured, *people])})"
 
     def _repr_html_(self) -> str:
         title = f"{self.run.record.head.name} on {self.split} of {self.data}"

@@ -105,8 +105,7 @@ class TestEvaluating:
     def test_it_is_a_table_with_words(self, run: featx.Run) -> None:
         found = run.evaluate(progress=False)
         assert re.fullmatch(
-            r"Evaluation\(logreg on test: recall \S+, accuracy \S+, ROC AUC \S+, 8 images\. "
-            r"Per 1,000 patients, 500 of them sick, as in these images: .* cleared\)",
+            r"Evaluation\(logreg on test: recall \S+, accuracy \S+, ROC AUC \S+, 8 images\)",
             repr(found),
         )
         table = found.to_frame().set_index("metric")
@@ -125,9 +124,8 @@ class TestEvaluating:
         assert stated is not None
         assert (here.sick, here.stated, stated.sick, stated.stated) == (500, False, 50, True)
         assert found.people_in_words == (here.in_words, stated.in_words)
-        for text in (repr(found), found._repr_html_()):
-            assert here.in_words[:-1] in text
-            assert stated.in_words[:-1] in text
+        assert here.in_words in found._repr_html_()
+        assert stated.in_words in found._repr_html_()
         told = found.as_dict()
         assert list(told)[-2:] == ["per_thousand", "per_thousand_at_prevalence"]
         assert told["per_thousand_at_prevalence"] == stated.as_dict()
