@@ -1,4 +1,4 @@
-"""The networks of ``keras.applications`` by name."""
+"""The networks of ``keras.applications`` and featx-mini, by name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from featx.backbones._mini import MINI, build_mini
 from featx.backbones._settings import own_keras_settings
 from featx.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A network of Keras: the function that builds it, and its own preprocessing of RGB 0..255."""
+    """A network: the function that builds it, and its own preprocessing of values 0..255."""
 
     name: str
     build: Callable[..., Any]
@@ -24,7 +25,7 @@ class Architecture:
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
-    """List the names of the networks of ``keras.applications``.
+    """List the names of the networks: featx-mini and those of ``keras.applications``.
 
     Parameters
     ----------
@@ -37,15 +38,17 @@ def list_backbones(pattern: str = "*") -> list[str]:
     >>> list_backbones("vgg*")  # doctest: +SKIP
     ['vgg16', 'vgg19']
     """
-    return sorted(fnmatch.filter(architectures(), pattern.lower()))
+    return sorted(
+        fnmatch.filter((network.name for network in architectures().values()), pattern.lower())
+    )
 
 
 @own_keras_settings()
 def architectures() -> dict[str, Architecture]:
-    """List every network of ``keras.applications`` under its lower-case name."""
+    """List every network under its lower-case name without hyphens."""
     import keras
 
-    found = {}
+    found = {_key(MINI): Architecture(MINI, build_mini, _unchanged)}
     for module in vars(keras.applications).values():
         if not isinstance(module, ModuleType) or not hasattr(module, "preprocess_input"):
             continue
@@ -58,7 +61,7 @@ def architectures() -> dict[str, Architecture]:
 def architecture(name: str) -> Architecture:
     """Return one network."""
     known = architectures()
-    key = name.lower().replace("-", "").replace("_", "")
+    key = _key(name)
     if key in known:
         return known[key]
     near = difflib.get_close_matches(key, known, n=3)
@@ -69,3 +72,12 @@ def architecture(name: str) -> Architecture:
         else "`featx.backbones.list_backbones` lists them. A saved model is a .keras or an "
         ".onnx file.",
     )
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _unchanged(images: Any) -> Any:
+    """Return values 0..255 as they are: the network has its own layer for them."""
+    return images

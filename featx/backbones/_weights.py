@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from featx.backbones._catalog import describe, describe_backbones
+from featx.backbones._mini import MINI, load_mini
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache._hdf5 import UNREADABLE_FILE_ERRORS, opened, require_own
@@ -36,6 +37,8 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
 
     `weights` is ``imagenet``, ``random``, or the path of a weights file (``.weights.h5``, ``.h5``).
     """
+    if weights == "imagenet" and network.name == MINI:
+        return load_mini(_build(network, None, input_size))
     if weights == "imagenet":
         local = _in_weights_folder(network.name)
         if local is None:
