@@ -68,7 +68,7 @@ def architecture(name: str) -> Architecture:
     key = _key(name)
     if key in known:
         return known[key]
-    near = difflib.get_close_matches(key, known, n=3)
+    near = [known[each].name for each in difflib.get_close_matches(key, known, n=3)]
     raise InputError(
         f"there is no backbone {name!r}",
         f"Did you mean {' or '.join(near)}?"
