@@ -291,6 +291,6 @@ def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
         raise InputError("a saved model has its own weights", "Leave `weights` out.")
     if preprocess == "imagenet":
         raise InputError(
-            "`preprocess` imagenet is for networks that have a name",
+            "`preprocess` imagenet is for the networks that `featx.backbones.list_backbones` lists",
             "Give `preprocess` rescale or none, as the saved model was trained.",
         )

@@ -19,6 +19,7 @@ from featx.errors import InputError, SpecMismatchError, WeightsError
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
+from featx.reports import report
 
 MAX_BYTES = 2_500_000
 PLAIN: Any = {"input_size": 64, "precision": "float32", "runtime": "tensorflow"}
@@ -119,7 +120,7 @@ class TestInput:
 
 
 class TestRun:
-    @pytest.mark.usefixtures("two_folds")
+    @pytest.mark.usefixtures("two_folds", "words_only")
     def test_finds_its_backbone_by_name_until_the_weights_change(
         self,
         mini: Backbone,
@@ -137,6 +138,8 @@ class TestRun:
         (explained,) = run.explain([image], progress=False)
         assert explained.verdict is not None
         assert scored.score == pytest.approx(explained.verdict.score)
+        page = report(run, progress=False).html
+        assert "The backbone is featx-mini, a small network for trying things." in page
         other = tmp_path / "other.weights.h5"
         _mini.build_mini().save_weights(other)
         monkeypatch.setattr(_mini, "MINI_FILE", other)
