@@ -13,6 +13,9 @@ MINI_FILE = Path(__file__).with_name("featx_mini.weights.h5")
 MINI_SHA256 = ""
 """SHA-256 of the weights file. `featx distill` made it: see ``docs/featx-mini.md``."""
 
+MINI_INPUT = 32
+"""Smallest side of an image in pixels. It is halved five times, as in VGG."""
+
 _WIDTHS = (16, 32, 96, 160)
 _DEEP_BLOCKS = 3
 
@@ -28,9 +31,16 @@ def build_mini(
 
     It takes one channel of 0..255, whatever `input_shape` says about channels, and makes a grid of
     the same size as VGG's ``block5_pool``: an image of 300 pixels becomes (9, 9, channels).
+
+    Raises
+    ------
+    ValueError
+        If the image is too small, as the functions of ``keras.applications`` do.
     """
     import keras
 
+    if any(side is not None and side < MINI_INPUT for side in input_shape[:2]):
+        raise ValueError(f"Input size must be at least {MINI_INPUT}x{MINI_INPUT}")
     layers = keras.layers
 
     def convolve(x: Any, width: int, *, name: str, halve: bool = False) -> Any:
@@ -81,6 +91,13 @@ def load_mini(model: Any) -> Any:
     WeightsError
         If their file is missing or isn't the one that featx came with.
     """
+    require_mini_weights()
+    model.load_weights(MINI_FILE)
+    return model
+
+
+def require_mini_weights() -> None:
+    """Refuse a file of weights that is missing or isn't the one that featx came with."""
     again = "Install featx again: `pip install --force-reinstall --no-deps featx`."
     try:
         with MINI_FILE.open("rb") as file:
@@ -89,5 +106,3 @@ def load_mini(model: Any) -> Any:
         raise WeightsError(f"the weights of {MINI} are missing: {MINI_FILE}", again) from error
     if digest != MINI_SHA256:
         raise WeightsError(f"the weights of {MINI} in {MINI_FILE} are damaged", again)
-    model.load_weights(MINI_FILE)
-    return model

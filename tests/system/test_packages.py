@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MAX_BYTES_OF_WEIGHTS = 2_500_000
 
 
 def run(*words: str | Path, cwd: Path, seconds: float = 240) -> str:
@@ -52,13 +53,15 @@ def test_descriptions_and_contents_are_in_order(built: Path, wheel: Path) -> Non
 
 def test_the_wheel_has_the_library_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        names = list(sizes)
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
         "featx", "featx_cache", "featx_cli",
     }  # fmt: skip
     assert "featx/py.typed" in names
     assert any(name.startswith("featx/reports/templates/") for name in names)
+    assert sizes["featx/backbones/featx_mini.weights.h5"] <= MAX_BYTES_OF_WEIGHTS
     assert "Requires-Python: >=3.11" in metadata
 
 
