@@ -39,6 +39,7 @@ installation: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev  ## Style and formatting.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@test ! -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 type-check: $(VENV)/.installed-dev  ## Types, strictly.
 	$(BIN)/mypy
