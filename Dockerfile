@@ -13,7 +13,8 @@ WORKDIR /source
 COPY . .
 RUN pip wheel --quiet --no-deps --wheel-dir /wheels . \
     && python -m venv --without-pip /opt/featx \
-    && pip --python /opt/featx/bin/python install --quiet /wheels/*.whl
+    && pip --python /opt/featx/bin/python install --quiet /wheels/*.whl \
+    && rm -r /opt/featx/lib/python*/site-packages/tensorflow/include
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/featx /opt/featx
