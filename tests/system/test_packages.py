@@ -122,5 +122,6 @@ def test_the_image_is_built_of_what_makes_the_same_wheel(wheel: Path, tmp_path: 
             shutil.copy(ROOT / name, tmp_path / name)
     build = (sys.executable, "-m", "build", "--no-isolation", "--wheel")
     run(*build, "--outdir", tmp_path / "dist", tmp_path, cwd=tmp_path)
-    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(*(tmp_path / "dist").iterdir()) as other:
+    (again,) = (tmp_path / "dist").iterdir()
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
         assert sorted(one.namelist()) == sorted(other.namelist())
