@@ -18,6 +18,10 @@ from featx.data._manifest import typed
 from featx.errors import InputError
 from featx_cache.files import is_there
 
+LINK_DEPTH = 2
+"""Depth above which links to folders elsewhere are followed: a folder may be put together of links
+to data sets, or to their splits."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
@@ -103,7 +107,8 @@ def find_image_files(data: ImageSource, progress: Progress) -> ImageFiles:
 def _walk(root: Path, progress: Progress) -> ImageFiles:
     """List the images below a folder, however deep. Patients are known from headers and names."""
     left_out: Counter[str] = Counter()
-    paths = [path.relative_to(root).as_posix() for path in walk_images(root, left_out)]
+    walked = walk_images(root, left_out, link_depth=LINK_DEPTH)
+    paths = [path.relative_to(root).as_posix() for path in walked]
     rows, unreadable = [], {}
     with progress.task("Reading files", len(paths), "image") as advance:
         facts = read_all_facts(root, paths, Pseudonyms(None))
