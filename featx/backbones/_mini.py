@@ -13,6 +13,9 @@ MINI_FILE = Path(__file__).with_name("featx_mini.weights.h5")
 MINI_SHA256 = ""
 """SHA-256 of the weights file. `featx distill` made it: see ``docs/featx-mini.md``."""
 
+LAST_WEIGHTS = "block5_conv"
+"""Name of the last layer that has weights."""
+
 _WIDTHS = (16, 32, 96, 160)
 _DEEP_BLOCKS = 3
 
@@ -67,7 +70,7 @@ def build_mini(
     x = step(x, fourth, name="block4")
     for number in range(1, _DEEP_BLOCKS + 1):
         x = residual(x, fourth, name=f"block4_res{number}")
-    x = layers.Conv2D(channels, 1, name="block5_conv")(x)
+    x = layers.Conv2D(channels, 1, name=LAST_WEIGHTS)(x)
     x = layers.ReLU(name="block5_relu")(x)
     x = layers.MaxPooling2D(name="block5_pool")(x)
     return keras.Model(image, x, name=MINI)

@@ -8,9 +8,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from featx.backbones import Backbone
-from featx.backbones._mini import MINI, build_mini
+from featx.backbones._mini import LAST_WEIGHTS, MINI, build_mini
 from featx.backbones._saved import load_saved
 from featx.backbones._settings import own_keras_settings
 from featx.backbones._spec import Precision, by
@@ -107,6 +108,12 @@ def round_weights(student: Any, weights: list[Any]) -> None:
         if array.dtype == np.float32:
             array = array.clip(-MAX_FLOAT16, MAX_FLOAT16).astype(np.float16).astype(np.float32)
         variable.assign(array)
+
+
+def scale_outputs(student: Any, scale: NDArray[np.float32]) -> None:
+    """Multiply the channels of featx-mini's output. What follows its last weights keeps scales."""
+    last = student.get_layer(LAST_WEIGHTS)
+    last.set_weights([weights * scale for weights in last.get_weights()])
 
 
 def _halve(source: Path, target: Path) -> None:

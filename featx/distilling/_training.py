@@ -15,8 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from featx._progress import Advance, Progress
+from featx.backbones._mini import MINI
 from featx.distilling._agreement import Agreement, Sums
 from featx.distilling._spec import TrainingSpec
+from featx.distilling._student import scale_outputs
 from featx.distilling._work_folder import Rows, WorkFolder
 from featx.errors import FeatxError
 from featx.heads._batches import prefetched
@@ -34,6 +36,10 @@ SAMPLED_ROWS = 2000
 MIN_DEVIATION_SHARE = 0.1
 """Least standard deviation of a channel, as a share of the median: others hardly ever differ from
 zero, and would weigh too much."""
+REGION = 3
+"""Side of the regions whose averages count, in cells. Heads pool a grid in the same way."""
+REGIONS_WEIGHT = AVERAGE_WEIGHT = 0.5
+"""Weights of the differences of averages in the loss. Those of single cells weigh 1."""
 HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 500
 
 
@@ -127,9 +133,13 @@ def train(
     import tensorflow as tf
 
     schedule = Schedule(len(division.train), spec.epochs)
+    deviations = Deviations.of(rows, division, spec.seed)
+    # Adam's steps are of one size, and the channels' values aren't. A student from a file may know
+    # the scales already.
+    unit = deviations.values if spec.student == MINI else np.ones_like(deviations.values)
     student.compile(
         keras.optimizers.AdamW(_learning_rate(schedule, spec), weight_decay=WEIGHT_DECAY),
-        _loss(rows, division, spec.seed),
+        _loss(deviations, unit),
     )
     student.optimizer.build(student.trainable_variables)
     history: History = []
@@ -165,6 +175,8 @@ def train(
                     "kept.",
                 ) from None
         checkpoint.finish()
+    if spec.student == MINI:
+        scale_outputs(student, unit)
     return pd.DataFrame(history)
 
 
@@ -233,33 +245,62 @@ def _learning_rate(schedule: Schedule, spec: TrainingSpec) -> Any:
     )
 
 
-def _loss(rows: Rows, division: Division, seed: int) -> Callable[[Any, Any], Any]:
-    """Make the loss: squared differences of all values, and those of the spatial averages.
+@dataclass(frozen=True, slots=True)
+class Deviations:
+    """Standard deviations of each channel: of its values, and of its averages over regions."""
 
-    Both are divided by the channel's standard deviation, so that each channel counts alike.
+    values: NDArray[np.float32]
+    regions: NDArray[np.float32]
+    averages: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: Rows, division: Division, seed: int) -> Deviations:
+        """Estimate them from some rows."""
+        random = np.random.default_rng((seed, 2))
+        sample = np.sort(random.permutation(division.train)[:SAMPLED_ROWS])
+        mean = rows.targets[sample].mean(axis=(0, 1, 2), dtype=np.float64)
+        of_values, regions, averages = np.zeros(len(mean)), [], []
+        for row in rows.targets[sample]:
+            row = row.astype(np.float32)
+            of_values += ((row - mean) ** 2).mean(axis=(0, 1))
+            averages.append(row.mean(axis=(0, 1)))
+            regions.append(_regions(row[np.newaxis])[0])
+        return cls(
+            _at_least(np.sqrt(of_values / len(sample))),
+            _at_least(np.std(regions, axis=0).mean(axis=(0, 1))),
+            _at_least(np.std(averages, axis=0)),
+        )
+
+
+def _regions(grids: Any) -> Any:
+    """Average grids of shape (rows, height, width, channels) over squares of cells."""
+    side = min(REGION, *grids.shape[1:3])
+    return keras.ops.average_pool(grids, side, side)
+
+
+def _loss(deviations: Deviations, unit: NDArray[np.float32]) -> Callable[[Any, Any], Any]:
+    """Make the loss: squared differences of all values, and of averages over regions and all cells.
+
+    They are divided by the channel's standard deviation, so that each channel counts alike. The
+    student makes values in units of `unit`.
     """
-    random = np.random.default_rng((seed, 2))
-    sample = random.permutation(division.train)[:SAMPLED_ROWS]
-    targets = rows.targets[np.sort(sample)]
-    of_values = np.zeros(targets.shape[-1])
-    mean = targets.mean(axis=(0, 1, 2), dtype=np.float64)
-    for row in targets:
-        of_values += ((row - mean) ** 2).mean(axis=(0, 1))
-    averages = targets.mean(axis=(1, 2), dtype=np.float32)
-    values = keras.ops.convert_to_tensor(_deviations(np.sqrt(of_values / len(targets))))
-    pooled = keras.ops.convert_to_tensor(_deviations(averages.std(axis=0)))
     ops = keras.ops
+    scale, values, regions, averages = (
+        ops.convert_to_tensor(each)
+        for each in (unit, deviations.values, deviations.regions, deviations.averages)
+    )
 
     def loss(target: Any, made: Any) -> Any:
-        difference = ops.cast(made, "float32") - ops.cast(target, "float32")
+        difference = ops.cast(made, "float32") * scale - ops.cast(target, "float32")
         of_grid = ops.mean(ops.square(difference / values), axis=(1, 2, 3))
-        average = ops.mean(difference, axis=(1, 2))
-        return of_grid + ops.mean(ops.square(average / pooled), axis=-1)
+        of_regions = ops.mean(ops.square(_regions(difference) / regions), axis=(1, 2, 3))
+        of_average = ops.mean(ops.square(ops.mean(difference, axis=(1, 2)) / averages), axis=-1)
+        return of_grid + REGIONS_WEIGHT * of_regions + AVERAGE_WEIGHT * of_average
 
     return loss
 
 
-def _deviations(found: NDArray[np.floating]) -> NDArray[np.float32]:
+def _at_least(found: NDArray[np.floating]) -> NDArray[np.float32]:
     least = max(MIN_DEVIATION_SHARE * float(np.median(found)), 1e-6)
     deviations: NDArray[np.float32] = np.maximum(found, least).astype(np.float32)
     return deviations
