@@ -7,13 +7,12 @@ import json
 import math
 import os
 import shutil
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,8 +36,6 @@ SPARE_BYTES = 100_000_000
 """Bytes of the state, the student and other small files."""
 ROWS_PER_BLOCK = 512
 """Rows of the embeddings that are in memory at once, 43 MB of 9x9x512."""
-IMAGES_AHEAD = 32
-"""Images that are decoded before they are written."""
 LUMINANCE = np.array([0.2989, 0.5870, 0.1140], np.float32)
 """Shares of red, green and blue, as `featx.backbones.Backbone.embed` has them."""
 
@@ -264,17 +261,9 @@ def _pixels(
         (sha256, [copy for _, copy in pairs])
         for sha256, pairs in groupby(keys.pairs(), key=lambda pair: pair[0])
     ]
-    waiting: deque[Future[NDArray[np.uint8]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        try:
-            for image in images:
-                waiting.append(pool.submit(make, image))
-                if len(waiting) > IMAGES_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    # Decoding leaves Python's lock, and threads need no time to start.
+    run = joblib.Parallel(n_jobs=os.cpu_count() or 1, return_as="generator", prefer="threads")
+    yield from run(joblib.delayed(make)(image) for image in images)
 
 
 def _in_channels(images: NDArray[np.float32], channels: int) -> NDArray[np.uint8]:
