@@ -130,7 +130,7 @@ def distill(  # noqa: PLR0913
         Folder of images of any layout, or whatever `load_manifest` reads.
     out
         File to write: ``NAME.keras``, or ``NAME.weights.h5`` for the weights alone as float16.
-        ``NAME.json`` beside it says what it was made from. A folder ``OUT.work`` is there
+        ``NAME.json`` beside it says what it was made from. A folder ``OUT.unfinished`` is there
         meanwhile.
     backbone
         Teacher: see `featx.extract`.
@@ -345,4 +345,4 @@ def cache_beside(out: Path) -> Path:
 
 
 def _work_folder_of(out: Path) -> Path:
-    return out.with_name(f"{out.name}.work")
+    return out.with_name(f"{out.name}.unfinished")

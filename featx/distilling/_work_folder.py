@@ -85,7 +85,7 @@ class WorkFolder:
         else:
             shared = {name: mine[name] for name in written}
             require_equal(
-                f"the distillation in {self.path} was begun with other settings",
+                f"the unfinished distillation in {self.path} was begun with other settings",
                 written,
                 shared,
                 f"Use the same settings, or remove {self.path} to begin again.",
@@ -219,12 +219,14 @@ class WorkFolder:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise InputError(f"{self.path} is a file, and the work folder's name", "Move it away.")
+            raise InputError(
+                f"{self.path} is a file, where the unfinished distillation would be",
+                "Move it away.",
+            )
         for each in self.path.iterdir():
             if not each.name.startswith(f".{SETTINGS_NAME}."):
                 raise InputError(
-                    f"{self.path} is not empty and no work folder of a distillation (it has "
-                    f"{each.name})",
+                    f"{self.path} is not empty and no unfinished distillation (it has {each.name})",
                     "Give another `out`, or move the folder away.",
                 )
 

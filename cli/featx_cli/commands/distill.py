@@ -147,7 +147,7 @@ def distill(
     `featx extract DATA --backbone mini.keras`.
 
     After an interruption, run the same command again: it goes on where it was. Meanwhile a folder
-    FILE.work holds the images and embeddings, 170 kB for each image and copy at 300 pixels.
+    FILE.unfinished holds the images and embeddings, 170 kB for each image and copy at 300 pixels.
     """
     from featx._specs import spec_errors
     from featx.distilling import distill
