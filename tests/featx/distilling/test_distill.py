@@ -222,7 +222,7 @@ class TestInterruption:
     def test_goes_on_to_the_same_weights(
         self, run: Distill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(training, "BATCH_SIZE", 4)
+        monkeypatch.setattr(training, "BATCH_SIZE", 5)
         monkeypatch.setattr(training, "STEPS_BETWEEN_STATES", 2)
         whole = run("whole.keras", epochs=3)
         assert whole.history["epoch"].tolist() == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
