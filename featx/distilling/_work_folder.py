@@ -152,6 +152,13 @@ class WorkFolder:
     ) -> Rows:
         """Write inputs and embeddings of all copies of the images that can be read."""
         table = images.table[~images.table["path"].isin(filled.unreadable)]
+        if table.empty:
+            path, reason = next(iter(filled.unreadable.items()))
+            raise InputError(
+                f"no image in {images.root} can be decoded ({path}: {reason})",
+                "Give a folder that has some.",
+                parameter="data",
+            )
         copies = np.arange(1 + spec.teacher.augmentation.copies, dtype=np.int16)
         keys = RowKeys(
             np.repeat(table["sha256"].to_numpy(object).astype(SHA256_DTYPE), len(copies)),
@@ -220,8 +227,8 @@ class WorkFolder:
             return
         if not self.path.is_dir():
             raise InputError(
-                f"{self.path} is a file, where the unfinished distillation would be",
-                "Move it away.",
+                f"{self.path} is a file, and the unfinished distillation needs the name",
+                "Move it away, or give another `out`.",
             )
         for each in self.path.iterdir():
             if not each.name.startswith(f".{SETTINGS_NAME}."):
