@@ -236,6 +236,7 @@ def distill(  # noqa: PLR0913
     with lock(job.work.path, wait=LOCK_WAIT_SECONDS):
         job.work.agree(rows_spec, training)
         rows = job.open_or_make_rows(images, cache, options or ExtractionOptions(), progress)
+        job.work.begin_training(rows_spec, training)
         trained, history, agreement = job.train(rows, images, progress)
         facts = job.facts(rows, history, agreement)
         with atomic_path(out, replace=force) as temporary:

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -77,8 +78,8 @@ class WorkFolder:
         return self.path / STATE_NAME
 
     def agree(self, rows: RowsSpec, training: TrainingSpec) -> None:
-        """Write down the settings, or refuse others than those that the folder was begun with."""
-        mine = {"rows": rows.model_dump(mode="json"), "training": training.model_dump(mode="json")}
+        """Refuse other settings than those that the folder was begun with."""
+        mine = _as_json(rows, training)
         written = self._written()
         if written is None:
             self._refuse_foreign()
@@ -90,16 +91,18 @@ class WorkFolder:
                 shared,
                 f"Use the same settings, or remove {self.path} to begin again.",
             )
-        if written != mine:
+            for name in NAMES:
+                remove_leftovers_of(self.path / name)
+
+    def begin_training(self, rows: RowsSpec, training: TrainingSpec) -> None:
+        """Write down the settings of a training on the rows that there are."""
+        if self._written() != (mine := _as_json(rows, training)):
             self._write_settings(mine)
-        for name in NAMES:
-            remove_leftovers_of(self.path / name)
 
     def forget_training(self) -> None:
         """Let the next call train anew from the same rows, with whatever settings."""
         self.state.unlink(missing_ok=True)
-        written = self._written() or {}
-        self._write_settings({name: written[name] for name in written if name != "training"})
+        self._write_settings({"rows": (self._written() or {})["rows"]})
 
     def remove(self) -> None:
         """Remove the files, and the folder if there is nothing else in it."""
@@ -167,6 +170,8 @@ class WorkFolder:
         rows, size = len(keys.copy), spec.teacher.backbone.input_size
         shape = (size, size, spec.channels)
         self.require_room(rows, shape, grid)
+        if self._written() is None:
+            self._write_settings(_as_json(spec))
         with atomic_path(self.path / KEYS_NAME) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, image_sha256=keys.image_sha256, copy=keys.copy)
         embeddings = _embeddings(keys, filled, spec, grid)
@@ -206,17 +211,17 @@ class WorkFolder:
                 file.write(block.tobytes())
                 advance(len(block))
 
-    def _written(self) -> dict[str, dict[str, object]] | None:
+    def _written(self) -> dict[str, Any] | None:
         """Read the settings. None if there are none."""
         try:
             with open_regular(self.path / SETTINGS_NAME) as file:
                 found = json.load(file)
         except (OSError, ValueError):
             return None
-        known = isinstance(found, dict) and all(isinstance(v, dict) for v in found.values())
-        return found if known and "rows" in found else None
+        known = isinstance(found, dict) and {"rows"} <= set(found) <= {"rows", "training"}
+        return found if known and all(isinstance(v, dict) for v in found.values()) else None
 
-    def _write_settings(self, settings: dict[str, dict[str, object]]) -> None:
+    def _write_settings(self, settings: dict[str, Any]) -> None:
         make_folder(self.path)
         with atomic_path(self.path / SETTINGS_NAME) as temporary:
             temporary.write_text(json.dumps(settings, indent=2) + "\n")
@@ -236,6 +241,12 @@ class WorkFolder:
                     f"{self.path} is not empty and no unfinished distillation (it has {each.name})",
                     "Give another `out`, or move the folder away.",
                 )
+
+
+def _as_json(rows: RowsSpec, training: TrainingSpec | None = None) -> dict[str, Any]:
+    """Return the settings as their file has them."""
+    parts = {"rows": rows} if training is None else {"rows": rows, "training": training}
+    return {name: spec.model_dump(mode="json") for name, spec in parts.items()}
 
 
 def _embeddings(

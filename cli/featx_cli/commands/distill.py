@@ -16,10 +16,7 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     from featx.distilling import Distillation
 
-EPILOG = (
-    "\b\nExamples:  featx distill our_images --backbone vgg16 --out mini.keras"
-    "\n           featx extract DATA --backbone mini.keras --cache CACHE"
-)
+EPILOG = "\b\nExample:  featx distill our_images --backbone vgg16 --out mini.keras"
 
 
 @with_augmentation_options
