@@ -17,6 +17,7 @@ from featx.backbones._spec import Precision, by
 from featx.backbones._weights import draw_weights
 from featx.errors import InputError
 from featx_cache._text import first_line
+from featx_cache.files import open_regular
 
 KERAS_SUFFIX, WEIGHTS_SUFFIX = ".keras", ".weights.h5"
 MAX_FLOAT16 = float(np.finfo(np.float16).max)
@@ -27,7 +28,7 @@ def name_student(file: Path | None) -> str:
     if file is None:
         return MINI
     try:
-        with file.open("rb") as content:
+        with open_regular(file) as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise InputError(

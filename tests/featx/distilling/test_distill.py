@@ -19,14 +19,14 @@ import featx
 from featx._progress import Advance
 from featx.backbones import Backbone, load_backbone
 from featx.backbones._mini import build_mini
-from featx.distilling import Distillation, distill
-from featx.distilling import _distill as verb
+from featx.distilling import Agreement, Distillation, distill
 from featx.distilling import _training as training
 from featx.distilling import _work_folder as work_folder
 from featx.errors import FeatxError, InputError, SpecMismatchError, StorageError
 from featx.extraction import ExtractionOptions
 from featx.images import AugmentationSpec, decode
 from featx_cache import open_cache
+from featx_cache._shards import RowKeys
 
 if TYPE_CHECKING:
     from tests.conftest import MakeDisk
@@ -87,7 +87,12 @@ def run(loose_images: Path, tiny_backbone: Backbone, student: Path, tmp_path: Pa
     """Distill in a second, with other settings if some are given."""
 
     def run(out: str | Path = "mini.keras", data: Any = loose_images, **settings: Any) -> Any:
-        known = {"backbone": tiny_backbone, "student": student, "copies": 1, "epochs": 2}
+        known: dict[str, Any] = {
+            "backbone": tiny_backbone,
+            "student": student,
+            "copies": 1,
+            "epochs": 2,
+        }
         known |= {"precision": "float32", "progress": False}
         known |= {"options": ExtractionOptions(batch_size=4)}
         return distill(data, tmp_path / out, **known | settings)
@@ -384,8 +389,10 @@ class TestDisk:
 
 
 def test_patients_are_on_one_side() -> None:
-    keys = work_folder.RowKeys.of([(f"{n:064d}", copy) for n in range(40) for copy in range(3)])
-    rows = work_folder.Rows(keys, np.zeros((120, 1, 1, 1), np.uint8), np.zeros((120, 1, 1, 1)))
+    keys = RowKeys.of([(f"{n:064d}", copy) for n in range(40) for copy in range(3)])
+    rows = work_folder.Rows(
+        keys, np.zeros((120, 1, 1, 1), np.uint8), np.zeros((120, 1, 1, 1), np.float16)
+    )
     groups = {f"{n:064d}": f"patient {n // 2}" for n in range(40)}
     division = training.divide(rows, groups, seed=0)
     assert sorted([*division.train, *division.held_out]) == list(range(120))
@@ -400,7 +407,7 @@ def test_agreement_is_what_numpy_says() -> None:
     teacher = random.normal(size=(50, 3, 3, 6)).astype(np.float32)
     teacher[..., 5] = 1.0  # a channel that never differs
     student = teacher + random.normal(size=teacher.shape).astype(np.float32)
-    found = verb.Agreement.of(teacher, student)
+    found = Agreement.of(teacher, student)
     whole = np.corrcoef(teacher.ravel(), student.ravel())[0, 1]
     one, other = teacher.mean((1, 2)), student.mean((1, 2))
     channels = [np.corrcoef(one[:, c], other[:, c])[0, 1] for c in range(5)]
