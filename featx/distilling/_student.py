@@ -131,11 +131,11 @@ def _halve(source: Path, target: Path) -> None:
 def _require_fit(student: Any, file: Path | None, teacher: Backbone) -> None:
     """Refuse a student that can't make the teacher's grid of the teacher's images."""
     size, grid, name = teacher.spec.input_size, teacher.main_shape, file or MINI
+    height, width, channels = student.inputs[0].shape[1:]
     try:
-        made = student.compute_output_shape((None, size, size, student.inputs[0].shape[-1]))
-        fixed = student.inputs[0].shape[1:3]
-        if any(side not in (None, size) for side in fixed):
-            raise ValueError(f"it takes {fixed[0]}x{fixed[1]}")
+        if {height, width} - {None, size}:
+            raise ValueError(f"it takes {height}x{width}")
+        made = student.compute_output_shape((None, size, size, channels))
     except ValueError as error:
         raise InputError(
             f"the student {name} is unfit: it can't take the teacher's {size}x{size} pixels "

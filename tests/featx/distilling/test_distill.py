@@ -294,14 +294,19 @@ class TestRefusal:
         with pytest.raises(InputError, match=r"is neither a \.keras nor a \.weights\.h5 file"):
             run(name)
 
-    @pytest.mark.parametrize("name", ["mini.keras", "mini.json"])
-    def test_of_files_that_are_there(self, run: Distill, tmp_path: Path, name: str) -> None:
-        (tmp_path / name).write_text("mine")
-        with pytest.raises(InputError, match=f"{name} exists already"):
-            run()
-        assert names_in(tmp_path) == {name}
-        run(force=True, epochs=1)
-        assert (tmp_path / name).read_bytes() != b"mine"
+    def test_of_files_that_are_there(self, run: Distill, student: Path, tmp_path: Path) -> None:
+        for name in ("mini.json", "mini.keras"):
+            (tmp_path / name).write_text("mine")
+            with pytest.raises(InputError, match=f"{name} exists already"):
+                run()
+            (tmp_path / name).rename(tmp_path / f"{name}.kept")
+        assert names_in(tmp_path) == {"mini.json.kept", "mini.keras.kept"}
+        (tmp_path / "mini.json.kept").rename(tmp_path / "mini.json")
+        found = run(force=True, epochs=1)
+        assert found.facts_path.read_text() != "mine"
+        copied = shutil.copy(student, tmp_path / "student.keras")
+        with pytest.raises(InputError, match=r"is what is read .*student.keras"):
+            run("student.keras", student=copied, force=True)
 
     def test_without_images(self, run: Distill, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()
@@ -351,10 +356,10 @@ class TestRefusal:
 
     def test_of_a_teacher_without_a_grid(self, run: Distill, tmp_path: Path) -> None:
         image = keras.Input((32, 32, 1))
-        vector = keras.layers.GlobalAveragePooling2D()(image)
+        vector = keras.layers.GlobalAveragePooling2D(name="average")(image)
         keras.Model(image, vector).save(tmp_path / "vector.keras")
         with pytest.raises(InputError, match="has the shape 1, which is no grid"):
-            run(backbone=tmp_path / "vector.keras", precision="float32")
+            run(backbone=tmp_path / "vector.keras", layer="average")
 
     @pytest.mark.parametrize("settings", [{"epochs": 0}, {"learning_rate": 0.0}, {"seed": -1}])
     def test_of_numbers_out_of_range(self, run: Distill, settings: dict[str, Any]) -> None:
