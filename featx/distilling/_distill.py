@@ -243,7 +243,9 @@ def distill(  # noqa: PLR0913
         rows = job.open_or_make_rows(images, cache, options or ExtractionOptions(), progress)
         job.work.begin_training(rows_spec, training)
         trained, history, agreement = job.train(rows, images, progress)
+        unreadable = images.unreadable_with(rows.keys)
         facts = job.facts(rows, history, agreement)
+        facts |= {"unreadable": len(unreadable), "repeated": images.repeated}
         with atomic_path(out, replace=force) as temporary:
             save_student(trained, temporary, suffix, job.work.path)
             facts |= {"bytes": temporary.stat().st_size}
@@ -259,7 +261,7 @@ def distill(  # noqa: PLR0913
         history=history,
         agreement=agreement,
         facts=facts,
-        unreadable=images.unreadable,
+        unreadable=unreadable,
     )
 
 

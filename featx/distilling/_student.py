@@ -143,12 +143,13 @@ def _require_fit(student: Any, file: Path | None, teacher: Backbone) -> None:
             "Give another `student` or `input_size`.",
             parameter="student",
         ) from error
+    layer = teacher.spec.parts[0].name if teacher.spec.parts else teacher.spec.layer
     shape = tuple(made[1:]) if isinstance(made, tuple) else ()
     if shape != grid:
         found = by(shape) if shape and all(isinstance(s, int) for s in shape) else str(made)
         raise InputError(
             f"the student {name} is unfit: of {size}x{size} pixels it makes {found}, and the "
-            f"teacher's {teacher.spec.layer} makes {by(grid)}",
+            f"teacher's {layer} makes {by(grid)}",
             "Give a `student` that makes the teacher's grid, or another `layer`.",
             parameter="student",
         )

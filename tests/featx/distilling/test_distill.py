@@ -64,6 +64,8 @@ def loose_images(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -
         shutil.copy(path, (folder if number % 2 else folder / "deep" / "er") / f"{number}.png")
     shutil.copy(folder / "1.png", folder / "again.png")
     (folder / "empty.png").touch()
+    content = (folder / "1.png").read_bytes()
+    (folder / "half.png").write_bytes(content[: len(content) // 2])
     (folder / "notes.txt").write_text("not an image")
     return folder
 
@@ -136,11 +138,13 @@ class TestStudent:
         assert facts["loss"] == pytest.approx(found.history["loss"].iloc[-1], abs=1e-6)
         assert set(facts["held_out"]) == {"untouched", "copies"} == set(found.to_frame().index)
         assert "11 images, correlation with the teacher" in repr(found)
-        assert found.unreadable == {"empty.png": "the file is empty"}
+        assert set(found.unreadable) == {"empty.png", "half.png"}
+        assert (facts["unreadable"], facts["repeated"]) == (2, 1)
+        assert any(note.startswith("Skipped half.png: ") for note in watching.notes)
         assert any("1 file has the content of another" in note for note in watching.notes)
         assert "Skipped empty.png: the file is empty" in watching.notes
         assert any(".txt" in note for note in watching.notes)
-        assert "22 of 22 embeddings of the teacher were computed." in watching.notes
+        assert "22 of 24 embeddings of the teacher were computed." in watching.notes
 
     def test_of_featx_mini_has_weights_that_its_layers_load(
         self, run: Distill, tmp_path: Path
@@ -373,7 +377,7 @@ class TestDisk:
     ) -> None:
         disk = small_disk("1m")
         watching = Watching()
-        with pytest.raises(StorageError, match=rf"22 rows need 100.0 MB|0\.1 GB in {disk}"):
+        with pytest.raises(StorageError, match=rf"24 rows need 0\.1 GB in {disk}"):
             run(disk / "mini.keras", cache=tmp_path / "cache", progress=watching)
         assert "Extracting embeddings" not in watching.done
 
