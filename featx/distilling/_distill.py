@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,8 @@ class Distillation:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the agreement, one line for untouched images and one for copies."""
-        return pd.DataFrame({name: a.to_dict() for name, a in self.agreement.items()}).T
+        lines = [each.to_dict() for each in self.agreement.values()]
+        return pd.DataFrame(lines, index=list(self.agreement))
 
 
 def distill(  # noqa: PLR0913
@@ -130,7 +132,7 @@ def distill(  # noqa: PLR0913
         Folder of images of any layout, or whatever `load_manifest` reads.
     out
         File to write: ``NAME.keras``, or ``NAME.weights.h5`` for the weights alone as float16.
-        ``NAME.json`` beside it says what it was made from. A folder ``OUT.work`` is there
+        ``NAME.json`` beside it says what it was made from. A folder ``OUT.unfinished`` is there
         meanwhile.
     backbone
         Teacher: see `featx.extract`.
@@ -147,7 +149,7 @@ def distill(  # noqa: PLR0913
         Peak of the learning rate of AdamW, which rises over 200 steps and falls as a cosine.
     weights, input_size, layer, pool_extra, precision, device, runtime
         Settings of the teacher: see `load_backbone`. If it has several layers, the student learns
-        the deepest. The student trains in the same precision on the same device.
+        the deepest. The student trains on the same device, in the same precision.
     augmentation, copies
         Kind and number of the copies of each image: see `featx.extract`.
     seed
@@ -186,9 +188,9 @@ def distill(  # noqa: PLR0913
     """
     progress, out = progress_of(progress), Path(out)
     suffix, facts_path = _name_outputs(out)
-    for path in (out, facts_path):
-        require_output(path, "`out`", force=force)
     student_file = None if student is None else Path(student)
+    for path in (out, facts_path):
+        require_output(path, "`out`", force=force, inputs=[] if student is None else [student])
     name = name_student(student_file)
     import_tensorflow()
     cache = cache_beside(out) if cache is None else Path(cache)
@@ -201,10 +203,8 @@ def distill(  # noqa: PLR0913
             augmentation = augmentation_of(cache, copies=copies, seed=seed)
         else:
             augmentation = preset_augmentation(augmentation, copies=copies, seed=seed)
-    teacher = (
-        backbone
-        if isinstance(backbone, Backbone)
-        else load_backbone(
+    if not isinstance(backbone, Backbone):
+        backbone = load_backbone(
             str(backbone),
             weights=weights,
             input_size=input_size,
@@ -215,9 +215,14 @@ def distill(  # noqa: PLR0913
             device=device,
             runtime=runtime_of(cache, precision) if runtime == "auto" else runtime,
         )
-    )
-    extraction = ExtractionSpec(backbone=teacher.spec, augmentation=augmentation)
-    untrained = build_student(student_file, teacher)
+    elif (weights, input_size, layer, pool_extra, device, runtime) != _DEFAULT_CHOICES:
+        raise InputError(
+            "a loaded backbone has its own weights, input size, layers, device and runtime",
+            "Leave them out, or give `backbone` a name.",
+            parameter="backbone",
+        )
+    extraction = ExtractionSpec(backbone=backbone.spec, augmentation=augmentation)
+    untrained = build_student(student_file, backbone)
     rows_spec = RowsSpec(
         teacher=extraction,
         images=len(images.table),
@@ -230,14 +235,17 @@ def distill(  # noqa: PLR0913
             seed=seed,
             epochs=epochs,
             learning_rate=learning_rate,
-            precision=resolve_precision(precision, device)[0],
+            precision=resolve_precision(precision, backbone.device)[0],
         )
-    job = _Job(teacher, student_file, rows_spec, training, WorkFolder(_work_folder_of(out)))
+    job = _Job(backbone, student_file, rows_spec, training, WorkFolder(_work_folder_of(out)))
     with lock(job.work.path, wait=LOCK_WAIT_SECONDS):
         job.work.agree(rows_spec, training)
         rows = job.open_or_make_rows(images, cache, options or ExtractionOptions(), progress)
+        job.work.begin_training(rows_spec, training)
         trained, history, agreement = job.train(rows, images, progress)
+        unreadable = images.unreadable_with(rows.keys)
         facts = job.facts(rows, history, agreement)
+        facts |= {"unreadable": len(unreadable), "repeated": images.repeated}
         with atomic_path(out, replace=force) as temporary:
             save_student(trained, temporary, suffix, job.work.path)
             facts |= {"bytes": temporary.stat().st_size}
@@ -253,8 +261,12 @@ def distill(  # noqa: PLR0913
         history=history,
         agreement=agreement,
         facts=facts,
-        unreadable=images.unreadable,
+        unreadable=unreadable,
     )
+
+
+_DEFAULT_CHOICES = ("imagenet", None, None, "none", "auto", "auto")
+"""Parameters of a teacher that nobody has chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,8 +334,14 @@ class _Job:
             **self.rows.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
             "loss": round(float(history["loss"].iloc[-1]), 6),
-            "held_out": {name: each.to_dict() for name, each in agreement.items()},
+            "held_out": {name: _as_json(each) for name, each in agreement.items()},
         }
+
+
+def _as_json(agreement: Agreement) -> dict[str, float | None]:
+    """Return the numbers. JSON has no word for those that there aren't, as of a single row."""
+    numbers = agreement.to_dict()
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def _name_outputs(out: Path) -> tuple[str, Path]:
@@ -345,4 +363,4 @@ def cache_beside(out: Path) -> Path:
 
 
 def _work_folder_of(out: Path) -> Path:
-    return out.with_name(f"{out.name}.work")
+    return out.with_name(f"{out.name}.unfinished")

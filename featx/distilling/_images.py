@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from featx._progress import Progress
@@ -16,6 +17,7 @@ from featx.data._dicom import Pseudonyms
 from featx.data._file_facts import read_all_facts
 from featx.data._manifest import typed
 from featx.errors import InputError
+from featx_cache._shards import RowKeys
 from featx_cache.files import is_there
 
 LINK_DEPTH = 2
@@ -51,6 +53,12 @@ class ImageFiles:
     def sha256(self) -> str:
         """Hash of the images, whatever their files are called."""
         return hashlib.sha256("".join(self.table["sha256"]).encode()).hexdigest()
+
+    def unreadable_with(self, keys: RowKeys) -> dict[str, str]:
+        """Return the images that can't be read, and those without a row: nobody can decode them."""
+        known = np.char.decode(np.unique(keys.image_sha256), "ascii")
+        lost = self.table.loc[~self.table["sha256"].isin(known), "path"]
+        return dict(self.unreadable) | dict.fromkeys(lost, "its pixels can't be decoded")
 
     def as_manifest(self) -> Manifest:
         """Return a manifest without labels, from which shards can be made."""

@@ -18,6 +18,7 @@ from featx.backbones._spec import Precision, by
 from featx.backbones._weights import draw_weights
 from featx.errors import InputError
 from featx_cache._text import first_line
+from featx_cache.files import open_regular
 
 KERAS_SUFFIX, WEIGHTS_SUFFIX = ".keras", ".weights.h5"
 MAX_FLOAT16 = float(np.finfo(np.float16).max)
@@ -28,7 +29,7 @@ def name_student(file: Path | None) -> str:
     if file is None:
         return MINI
     try:
-        with file.open("rb") as content:
+        with open_regular(file) as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise InputError(
@@ -137,11 +138,11 @@ def _halve(source: Path, target: Path) -> None:
 def _require_fit(student: Any, file: Path | None, teacher: Backbone) -> None:
     """Refuse a student that can't make the teacher's grid of the teacher's images."""
     size, grid, name = teacher.spec.input_size, teacher.main_shape, file or MINI
+    height, width, channels = student.inputs[0].shape[1:]
     try:
-        made = student.compute_output_shape((None, size, size, student.inputs[0].shape[-1]))
-        fixed = student.inputs[0].shape[1:3]
-        if any(side not in (None, size) for side in fixed):
-            raise ValueError(f"it takes {fixed[0]}x{fixed[1]}")
+        if {height, width} - {None, size}:
+            raise ValueError(f"it takes {height}x{width}")
+        made = student.compute_output_shape((None, size, size, channels))
     except ValueError as error:
         raise InputError(
             f"the student {name} is unfit: it can't take the teacher's {size}x{size} pixels "
@@ -149,12 +150,13 @@ def _require_fit(student: Any, file: Path | None, teacher: Backbone) -> None:
             "Give another `student` or `input_size`.",
             parameter="student",
         ) from error
+    layer = teacher.spec.parts[0].name if teacher.spec.parts else teacher.spec.layer
     shape = tuple(made[1:]) if isinstance(made, tuple) else ()
     if shape != grid:
         found = by(shape) if shape and all(isinstance(s, int) for s in shape) else str(made)
         raise InputError(
             f"the student {name} is unfit: of {size}x{size} pixels it makes {found}, and the "
-            f"teacher's {teacher.spec.layer} makes {by(grid)}",
+            f"teacher's {layer} makes {by(grid)}",
             "Give a `student` that makes the teacher's grid, or another `layer`.",
             parameter="student",
         )

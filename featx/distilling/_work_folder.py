@@ -7,13 +7,13 @@ import json
 import math
 import os
 import shutil
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,8 +37,6 @@ SPARE_BYTES = 100_000_000
 """Bytes of the state, the student and other small files."""
 ROWS_PER_BLOCK = 512
 """Rows of the embeddings that are in memory at once, 43 MB of 9x9x512."""
-IMAGES_AHEAD = 32
-"""Images that are decoded before they are written."""
 LUMINANCE = np.array([0.2989, 0.5870, 0.1140], np.float32)
 """Shares of red, green and blue, as `featx.backbones.Backbone.embed` has them."""
 
@@ -80,29 +78,31 @@ class WorkFolder:
         return self.path / STATE_NAME
 
     def agree(self, rows: RowsSpec, training: TrainingSpec) -> None:
-        """Write down the settings, or refuse others than those that the folder was begun with."""
-        mine = {"rows": rows.model_dump(mode="json"), "training": training.model_dump(mode="json")}
+        """Refuse other settings than those that the folder was begun with."""
+        mine = _as_json(rows, training)
         written = self._written()
         if written is None:
             self._refuse_foreign()
         else:
             shared = {name: mine[name] for name in written}
             require_equal(
-                f"the distillation in {self.path} was begun with other settings",
+                f"the unfinished distillation in {self.path} was begun with other settings",
                 written,
                 shared,
                 f"Use the same settings, or remove {self.path} to begin again.",
             )
-        if written != mine:
+            for name in NAMES:
+                remove_leftovers_of(self.path / name)
+
+    def begin_training(self, rows: RowsSpec, training: TrainingSpec) -> None:
+        """Write down the settings of a training on the rows that there are."""
+        if self._written() != (mine := _as_json(rows, training)):
             self._write_settings(mine)
-        for name in NAMES:
-            remove_leftovers_of(self.path / name)
 
     def forget_training(self) -> None:
         """Let the next call train anew from the same rows, with whatever settings."""
         self.state.unlink(missing_ok=True)
-        written = self._written() or {}
-        self._write_settings({name: written[name] for name in written if name != "training"})
+        self._write_settings({"rows": (self._written() or {})["rows"]})
 
     def remove(self) -> None:
         """Remove the files, and the folder if there is nothing else in it."""
@@ -155,6 +155,13 @@ class WorkFolder:
     ) -> Rows:
         """Write inputs and embeddings of all copies of the images that can be read."""
         table = images.table[~images.table["path"].isin(filled.unreadable)]
+        if table.empty:
+            path, reason = next(iter(filled.unreadable.items()))
+            raise InputError(
+                f"no image in {images.root} can be decoded ({path}: {reason})",
+                "Give a folder that has some.",
+                parameter="data",
+            )
         copies = np.arange(1 + spec.teacher.augmentation.copies, dtype=np.int16)
         keys = RowKeys(
             np.repeat(table["sha256"].to_numpy(object).astype(SHA256_DTYPE), len(copies)),
@@ -163,6 +170,8 @@ class WorkFolder:
         rows, size = len(keys.copy), spec.teacher.backbone.input_size
         shape = (size, size, spec.channels)
         self.require_room(rows, shape, grid)
+        if self._written() is None:
+            self._write_settings(_as_json(spec))
         with atomic_path(self.path / KEYS_NAME) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, image_sha256=keys.image_sha256, copy=keys.copy)
         embeddings = _embeddings(keys, filled, spec, grid)
@@ -202,17 +211,17 @@ class WorkFolder:
                 file.write(block.tobytes())
                 advance(len(block))
 
-    def _written(self) -> dict[str, dict[str, object]] | None:
+    def _written(self) -> dict[str, Any] | None:
         """Read the settings. None if there are none."""
         try:
             with open_regular(self.path / SETTINGS_NAME) as file:
                 found = json.load(file)
         except (OSError, ValueError):
             return None
-        known = isinstance(found, dict) and all(isinstance(v, dict) for v in found.values())
-        return found if known and "rows" in found else None
+        known = isinstance(found, dict) and {"rows"} <= set(found) <= {"rows", "training"}
+        return found if known and all(isinstance(v, dict) for v in found.values()) else None
 
-    def _write_settings(self, settings: dict[str, dict[str, object]]) -> None:
+    def _write_settings(self, settings: dict[str, Any]) -> None:
         make_folder(self.path)
         with atomic_path(self.path / SETTINGS_NAME) as temporary:
             temporary.write_text(json.dumps(settings, indent=2) + "\n")
@@ -222,14 +231,22 @@ class WorkFolder:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise InputError(f"{self.path} is a file, and the work folder's name", "Move it away.")
+            raise InputError(
+                f"{self.path} is a file, and the unfinished distillation needs the name",
+                "Move it away, or give another `out`.",
+            )
         for each in self.path.iterdir():
             if not each.name.startswith(f".{SETTINGS_NAME}."):
                 raise InputError(
-                    f"{self.path} is not empty and no work folder of a distillation (it has "
-                    f"{each.name})",
+                    f"{self.path} is not empty and no unfinished distillation (it has {each.name})",
                     "Give another `out`, or move the folder away.",
                 )
+
+
+def _as_json(rows: RowsSpec, training: TrainingSpec | None = None) -> dict[str, Any]:
+    """Return the settings as their file has them."""
+    parts = {"rows": rows} if training is None else {"rows": rows, "training": training}
+    return {name: spec.model_dump(mode="json") for name, spec in parts.items()}
 
 
 def _embeddings(
@@ -264,17 +281,9 @@ def _pixels(
         (sha256, [copy for _, copy in pairs])
         for sha256, pairs in groupby(keys.pairs(), key=lambda pair: pair[0])
     ]
-    waiting: deque[Future[NDArray[np.uint8]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        try:
-            for image in images:
-                waiting.append(pool.submit(make, image))
-                if len(waiting) > IMAGES_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    # Decoding leaves Python's lock, and threads need no time to start.
+    run = joblib.Parallel(n_jobs=os.cpu_count() or 1, return_as="generator", prefer="threads")
+    yield from run(joblib.delayed(make)(image) for image in images)
 
 
 def _in_channels(images: NDArray[np.float32], channels: int) -> NDArray[np.uint8]:

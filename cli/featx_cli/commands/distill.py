@@ -16,10 +16,7 @@ from featx_cli.tensorflow import import_quietly
 if TYPE_CHECKING:
     from featx.distilling import Distillation
 
-EPILOG = (
-    "\b\nExamples:  featx distill our_images --backbone vgg16 --out mini.keras"
-    "\n           featx extract DATA --backbone mini.keras --cache CACHE"
-)
+EPILOG = "\b\nExample:  featx distill our_images --backbone vgg16 --out mini.keras"
 
 
 @with_augmentation_options
@@ -147,7 +144,7 @@ def distill(
     `featx extract DATA --backbone mini.keras`.
 
     After an interruption, run the same command again: it goes on where it was. Meanwhile a folder
-    FILE.work holds the images and embeddings, 170 kB for each image and copy at 300 pixels.
+    FILE.unfinished holds the images and embeddings, 170 kB for each image and copy at 300 pixels.
     """
     from featx._specs import spec_errors
     from featx.distilling import distill
