@@ -10,7 +10,7 @@ from featx.errors import WeightsError
 
 MINI = "featx-mini"
 MINI_FILE = Path(__file__).with_name("featx_mini.weights.h5")
-MINI_SHA256 = ""
+MINI_SHA256 = "b6b630755a5e0acea22488921cb4fac9800359f9f27dc64b96ab348b1745e7d9"
 """SHA-256 of the weights file. `featx distill` made it: see ``docs/featx-mini.md``."""
 
 LAST_WEIGHTS = "block5_conv"
