@@ -5,7 +5,11 @@ BIN := $(VENV)/bin
 # Two test processes, so one thread in each: more of them would only wait for one another.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# One line a stage: what is done, and the seconds that it took. All that it printed, if it failed.
+STAGE := @run() { printf '%s ... ' "$$1"; shift; start=$$(date +%s); \
+	said=$$("$$@" 2>&1) && echo "$$(($$(date +%s) - start)) s" || \
+	{ code=$$?; echo failed; printf '%s\n' "$$said" >&2; exit $$code; }; }; run
 
 STEPS := installation lint type-check contracts docs tests
 # What `make test` leaves out, and all but what takes hours.
@@ -20,7 +24,7 @@ help:  ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 demo: $(VENV)/.installed  ## The whole main job on drawn X-rays, in a few minutes.
-	$(BIN)/featx demo
+	@$(BIN)/featx demo
 
 test:  ## Lint, types, import contracts, the site, the tests; and where the time went.
 	@took=""; for step in $(STEPS); do \
@@ -35,6 +39,7 @@ installation: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev  ## Style and formatting.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@test ! -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 type-check: $(VENV)/.installed-dev  ## Types, strictly.
 	$(BIN)/mypy
@@ -84,19 +89,22 @@ docs: $(VENV)/.installed-docs  ## The site, in site/; warnings are errors.
 clean:  ## Remove the environment and what tools left.
 	rm -rf $(VENV) $(MINIMUM) .mypy_cache .ruff_cache .pytest_cache .coverage* htmlcov demo-output site
 
+# A stage that failed or was interrupted is done again.
+.DELETE_ON_ERROR:
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "featx needs Python 3.11 or newer; run: make PYTHON=python3.12 ..." >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(STAGE) 'Making the environment $(VENV)' $(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) -e .
-	touch $@
+	$(STAGE) 'Installing featx and what it needs (a few minutes)' $(INSTALL) -e .
+	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) -e '.[dev]'
-	touch $@ $(VENV)/.installed-docs
+	$(STAGE) 'Installing what the tests need' $(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.installed-docs
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(INSTALL) -e '.[docs]'
-	touch $@
+	$(STAGE) 'Installing what the site needs' $(INSTALL) -e '.[docs]'
+	@touch $@

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from featx_cache._errors import StorageError
+from featx_cache._text import first_line
 from featx_cli.commands import (
     backbones,
     cache,
@@ -16,6 +18,7 @@ from featx_cli.commands import (
     dashboard,
     data,
     demo,
+    distill,
     doctor,
     evaluate,
     explain,
@@ -60,7 +63,6 @@ app = typer.Typer(
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -79,6 +81,7 @@ app.command("export", epilog=export.EPILOG)(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.command("backbones", epilog=backbones.EPILOG)(backbones.backbones)
+app.command("distill", epilog=distill.EPILOG)(distill.distill)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 
@@ -127,11 +130,24 @@ def make_command() -> Any:
             option = copy.copy(option)
             option.expose_value, option.callback = False, _after_the_command
             shared.append(option)
+        elif option.name == "install_completion":
+            option.callback = partial(_install_completion, option.callback)
     commands = list(_below(root))
     for command in commands:
         command.params = [*command.params, *shared]
         command.invoke = partial(_invoke, command, commands, command.invoke)
     return root
+
+
+def _install_completion(install: Callable[..., Any], context: Any, option: Any, wanted: Any) -> Any:
+    """Install completion into the shell's settings, which may not be writable."""
+    try:
+        return install(context, option, wanted)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        raise StorageError(
+            f"can't write the settings of your shell: {first_line(error)}",
+            "`featx --show-completion` prints what belongs there.",
+        ) from error
 
 
 def _below(group: Any) -> Iterator[Any]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from featx_cli import completion
+
 Number = float | None
 Range = str | None
 
@@ -30,6 +32,7 @@ PresetOption = Annotated[
         "zooms, mirrored), chest (gentle, no mirroring) or none. The options below change single "
         "values of it. Default: that of a cache that is there, or shift.",
         show_default=False,
+        autocompletion=completion.one_of(*completion.PRESETS),
     ),
 ]
 _VALUES: dict[str, Any] = {

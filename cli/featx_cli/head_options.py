@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from featx_cli import completion
 from featx_cli.data_options import warn_of_cache
 from featx_cli.tensorflow import import_quietly
 
@@ -33,6 +34,7 @@ CalibrationOption = Annotated[
         help="Method that makes probabilities of scores, on held-out patients: sigmoid, isotonic "
         "or temperature. Default: sigmoid for the svm, none for the others.",
         show_default=False,
+        autocompletion=completion.one_of(*completion.CALIBRATIONS),
     ),
 ]
 UseCopiesOption = Annotated[

@@ -10,11 +10,13 @@ from featx.errors import WeightsError
 
 MINI = "featx-mini"
 MINI_FILE = Path(__file__).with_name("featx_mini.weights.h5")
-MINI_SHA256 = ""
+MINI_SHA256 = "b6b630755a5e0acea22488921cb4fac9800359f9f27dc64b96ab348b1745e7d9"
 """SHA-256 of the weights file. `featx distill` made it: see ``docs/featx-mini.md``."""
 
 MINI_INPUT = 32
 """Smallest side of an image in pixels. It is halved five times, as in VGG."""
+LAST_WEIGHTS = "block5_conv"
+"""Name of the last layer that has weights."""
 
 _WIDTHS = (16, 32, 96, 160)
 _DEEP_BLOCKS = 3
@@ -77,7 +79,7 @@ def build_mini(
     x = step(x, fourth, name="block4")
     for number in range(1, _DEEP_BLOCKS + 1):
         x = residual(x, fourth, name=f"block4_res{number}")
-    x = layers.Conv2D(channels, 1, name="block5_conv")(x)
+    x = layers.Conv2D(channels, 1, name=LAST_WEIGHTS)(x)
     x = layers.ReLU(name="block5_relu")(x)
     x = layers.MaxPooling2D(name="block5_pool")(x)
     return keras.Model(image, x, name=MINI)

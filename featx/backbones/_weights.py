@@ -47,7 +47,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         weights = str(local)
     if weights == "random":
         model = _build(network, None, input_size)
-        _draw(model, seed)
+        draw_weights(model, seed)
         return model
     path = Path(weights)
     if not is_there(path, file=True):
@@ -119,7 +119,7 @@ def weights_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _draw(model: Any, seed: int) -> None:
+def draw_weights(model: Any, seed: int) -> None:
     """Fill a network's kernels from a seed (Glorot and Bengio 2010).
 
     Not by seeding Keras: its initializers take their seeds from Python's global generator, which

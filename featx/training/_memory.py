@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +18,18 @@ def available_memory() -> int:
     leaves (``ulimit -d``).
     """
     left = [int(psutil.virtual_memory().available), *_left_in_groups()]
+    return max(0, min([*left, *_left_of_own_limit()]))
+
+
+def _left_of_own_limit() -> Iterator[int]:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
     data, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    used = psutil.Process().memory_info()
     if data != resource.RLIM_INFINITY:
-        left.append(data - int(psutil.Process().memory_info().data))
-    return max(0, min(left))
+        yield data - int(getattr(used, "data", used.rss))  # macOS doesn't tell the data alone
 
 
 def _left_in_groups() -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from featx_cache import StorageError
+from featx_cache.files import _atomic as atomic
 from featx_cache.files import (
     atomic_folder,
     atomic_path,
@@ -235,3 +237,42 @@ class TestAtomicFolder:
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
         assert len({(target / file).read_text() for file in ("a", "b")}) == 1
         assert not (exchanging and gone), "there always is a folder of this name"
+
+
+class TestOnWindows:
+    """Windows opens no folders, and flushes no file that is open for reading only."""
+
+    @pytest.fixture
+    def windows(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        fcntl = pytest.importorskip("fcntl")
+        really_open, really_flush = os.open, os.fsync
+        flushed: list[str] = []
+
+        def open_file(path: str | Path, flags: int, *more: int) -> int:
+            if Path(path).is_dir():
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            flushed.append(Path(path).name)
+            return really_open(path, flags, *more)
+
+        def flush(descriptor: int) -> None:
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            really_flush(descriptor)
+
+        monkeypatch.setattr(atomic, "WINDOWS", True)
+        monkeypatch.setattr(os, "open", open_file)
+        monkeypatch.setattr(os, "fsync", flush)
+        return flushed
+
+    def test_files_and_folders_are_flushed_and_get_their_names(
+        self, tmp_path: Path, windows: list[str]
+    ) -> None:
+        with atomic_path(tmp_path / "file") as temporary:
+            temporary.write_text("whole")
+        with atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / "below").mkdir()
+            (temporary / "below" / "inner").write_text("whole")
+        assert (tmp_path / "file").read_text() == "whole"
+        assert (tmp_path / "folder" / "below" / "inner").read_text() == "whole"
+        assert windows[0].startswith(".file.")
+        assert windows[1:] == ["inner"]

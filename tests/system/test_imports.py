@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("tensorflow", "keras", "sklearn", "optuna", "h5py", "pandas", "scipy", "matplotlib")
+POSIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -92,6 +94,24 @@ def test_every_public_name_of_featx_can_be_had() -> None:
         assert getattr(featx, name) is not None
     with pytest.raises(AttributeError, match="attribute fitt"):
         _ = featx.fitt  # type: ignore[attr-defined]
+
+
+def needed_at_import(path: Path) -> set[str]:
+    """Return the modules without which a file can't be imported."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:  # not what a `try` holds
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def test_no_module_needs_what_windows_does_not_have() -> None:
+    files = [p for room in ("featx", "cache", "cli") for p in (REPOSITORY / room).rglob("*.py")]
+    assert len(files) > 100
+    needing = {path: found for path in files if (found := needed_at_import(path) & POSIX_ONLY)}
+    assert not needing
 
 
 def test_import_contracts_hold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -106,3 +107,21 @@ def test_featx_runs_from_a_wheel_outside_the_repository(wheel: Path, tmp_path: P
 def test_featx_runs_in_a_new_environment(wheel: Path, tmp_path: Path) -> None:
     programs = install(tmp_path / "environment", wheel, "--constraint", f"{ROOT}/constraints.txt")
     demonstrate(programs, tmp_path / "elsewhere")
+
+
+def test_the_image_is_built_of_what_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """`.dockerignore` ignores everything, and then not what its lines with ``!`` name."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    sources = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    assert "*" in lines
+    for name in sources:
+        ignored = shutil.ignore_patterns("__pycache__")
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, tmp_path / name)
+    build = (sys.executable, "-m", "build", "--no-isolation", "--wheel")
+    run(*build, "--outdir", tmp_path / "dist", tmp_path, cwd=tmp_path)
+    (again,) = (tmp_path / "dist").iterdir()
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert sorted(one.namelist()) == sorted(other.namelist())

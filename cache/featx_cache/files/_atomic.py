@@ -17,6 +17,7 @@ from featx_cache._errors import StorageError
 from featx_cache.files._swap import swap_paths
 
 TEMPORARY_SUFFIX = ".tmp"
+WINDOWS = os.name == "nt"
 
 _OTHER_CAUSES = {
     errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter one."),
@@ -254,7 +255,9 @@ class NotRegularFileError(OSError):
 
 
 def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    if WINDOWS and path.is_dir():
+        return  # Windows opens no folders. NTFS keeps a journal of their names.
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)  # there, a reader can't flush
     try:
         os.fsync(descriptor)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -138,10 +137,11 @@ class Claims:
 
 def _runs(process: str) -> bool:
     """Say whether a process of this machine runs. What is no number is taken for running."""
+    import psutil  # `os.kill(process, 0)` would end it on Windows
+
     try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
+        return psutil.pid_exists(int(process))
+    except OverflowError:
         return False
     except (OSError, ValueError):
         return True
-    return True

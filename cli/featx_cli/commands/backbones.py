@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from featx_cli import completion
 from featx_cli.console import TerminalProgress, output
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
@@ -18,7 +19,11 @@ EPILOG = "\b\nExample:  featx backbones featx-mini vgg19 --input-size 224"
 def backbones(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Networks to list. Default: all of them."),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Networks to list. Default: all of them.",
+            autocompletion=completion.backbones,
+        ),
     ] = None,
     input_size: Annotated[int, typer.Option(help="Side of the square input in pixels.")] = 300,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,

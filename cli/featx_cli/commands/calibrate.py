@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from featx_cli import completion
 from featx_cli.calibration_tables import points_table
 from featx_cli.console import TerminalProgress, output, warn
 from featx_cli.criterion_options import with_criterion_options
@@ -108,7 +109,11 @@ def calibrate(
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Split to choose on: train, val, test or all.")
+        str,
+        typer.Option(
+            help="Split to choose on: train, val, test or all.",
+            autocompletion=completion.one_of(*completion.SPLITS),
+        ),
     ] = "all",
     force: ReplaceRunOption = False,
     cache: EmbeddingsOption = None,

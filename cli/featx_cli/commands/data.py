@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featx_cli import completion
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.data_options import (
     DataArgument,
@@ -167,7 +168,10 @@ def show(
     preset: Annotated[
         str,
         typer.Option(
-            "--augment", "--preset", help="Augmentation to show: shift, study, chest or none."
+            "--augment",
+            "--preset",
+            help="Augmentation to show: shift, study, chest or none.",
+            autocompletion=completion.one_of(*completion.PRESETS),
         ),
     ] = "shift",
     seed: SeedOption = 0,
@@ -206,6 +210,7 @@ def fetch(
             metavar="NAME",
             help="Data set: pneumoniamnist (28x28, 4 MB), pneumoniamnist-224 (224x224, 200 MB), or "
             "chest-xray-pneumonia (original images, 2.3 GB unpacked, by kagglehub).",
+            autocompletion=completion.one_of(*completion.DATA_SETS),
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the download.")] = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -50,6 +49,8 @@ def _python() -> tuple[str, str, str]:
 
 
 def _package(name: str) -> tuple[str, str, str]:
+    import importlib.metadata
+
     try:
         return name, importlib.metadata.version(name), "ok"
     except importlib.metadata.PackageNotFoundError:

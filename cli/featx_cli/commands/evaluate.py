@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from featx_cache._spreadsheets import to_csv
+from featx_cli import completion
 from featx_cli.console import TerminalProgress
 from featx_cli.data_options import (
     tell_positive,
@@ -56,7 +57,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Split to take: train, val, test or all. Default: test, or all images if there "
-            "is no such split."
+            "is no such split.",
+            autocompletion=completion.one_of(*completion.SPLITS),
         ),
     ] = None,
     compare: Annotated[

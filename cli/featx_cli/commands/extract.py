@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from featx_cli import completion
 from featx_cli.augmentation_options import with_augmentation_options
 from featx_cli.console import TerminalProgress, output, say, warn
 from featx_cli.data_options import (
@@ -41,7 +42,8 @@ def extract(
             help="Network by its name (`featx backbones` lists them), or the path of a saved "
             "model: a .keras file, an .onnx file, or a folder with model.onnx and "
             "preprocessor_config.json. featx-mini comes with featx and is fast: to try things. "
-            "vgg19: to publish."
+            "vgg19: to publish.",
+            autocompletion=completion.backbones,
         ),
     ] = "vgg19",
     layer: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featx_cli import completion
 from featx_cli.console import TerminalProgress, output
 from featx_cli.criterion_options import with_criterion_options
 from featx_cli.data_options import tell_positive
@@ -49,7 +50,8 @@ def fit(
         str,
         typer.Option(
             help="Head: keras, logreg, svm, knn, lda or hgb (`featx heads` describes them). "
-            "Several with commas between, or all, are compared on the same folds."
+            "Several with commas between, or all, are compared on the same folds.",
+            autocompletion=completion.several_of(*completion.HEADS, "all"),
         ),
     ],
     *,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from featx_cli import completion
 from featx_cli.console import output
 from featx_cli.tables import plain_table
 
@@ -14,7 +15,12 @@ EPILOG = "\b\nExample:  featx heads keras"
 
 def heads(
     head: Annotated[
-        str | None, typer.Argument(metavar="[HEAD]", help="Head whose settings are shown.")
+        str | None,
+        typer.Argument(
+            metavar="[HEAD]",
+            help="Head whose settings are shown.",
+            autocompletion=completion.one_of(*completion.HEADS),
+        ),
     ] = None,
 ) -> None:
     """List the heads, or the settings of one with their defaults.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from featx_cli import completion
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.files import require_output
 from featx_cli.run_options import KeepKnownPatientsOption
@@ -45,6 +46,7 @@ def report(
         typer.Option(
             help="Split: train, val, test or all. Default: test, or all of a CACHE without it.",
             show_default=False,
+            autocompletion=completion.one_of(*completion.SPLITS),
         ),
     ] = None,
     by: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featx_cli import completion
 from featx_cli.console import TerminalProgress, output, say
 from featx_cli.criterion_options import with_criterion_options
 from featx_cli.data_options import tell_positive
@@ -42,7 +43,8 @@ def tune(
         str,
         typer.Option(
             help="Heads: keras, logreg, svm, knn, lda or hgb, several with commas between, or all. "
-            "The search chooses among them."
+            "The search chooses among them.",
+            autocompletion=completion.several_of(*completion.HEADS, "all"),
         ),
     ],
     *,
@@ -63,7 +65,8 @@ def tune(
         str,
         typer.Option(
             help="Objective: constrained (what the criterion maximizes, subject to its floors) or "
-            "pareto (recall and accuracy, as a front of trials)."
+            "pareto (recall and accuracy, as a front of trials).",
+            autocompletion=completion.one_of(*completion.OBJECTIVES),
         ),
     ] = "constrained",
     sampler: Annotated[
@@ -72,13 +75,15 @@ def tune(
             help="Sampler: tpe, gp, random, grid or nsga2. Default: tpe, and nsga2 for "
             "--objective pareto.",
             show_default=False,
+            autocompletion=completion.one_of(*completion.SAMPLERS),
         ),
     ] = None,
     pruner: Annotated[
         str,
         typer.Option(
             help="Rule that ends Keras trainings that fall behind, by their recall after each "
-            "epoch: median, hyperband or none."
+            "epoch: median, hyperband or none.",
+            autocompletion=completion.one_of(*completion.PRUNERS),
         ),
     ] = "median",
     threshold_only: Annotated[

@@ -34,6 +34,11 @@ def test_a_limit_on_the_process_counts() -> None:
     assert done.stdout.split() == ["True"] * 3, done.stderr
 
 
+def test_a_system_without_such_limits_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert 0 < available_memory() <= psutil.virtual_memory().total
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
