@@ -1,6 +1,6 @@
 """Which networks ncnn computes, how near to TensorFlow, and how much faster.
 
-Each network of `keras.applications` gets drawn weights, and statistics of its normalizations that
+Each network of `featx backbones` gets drawn weights, and statistics of its normalizations that
 aren't trivial. Both runtimes embed the same drawn images in float32, in turns. Usage::
 
     python benchmarks/runtimes.py [NAME ...] [--input-size 300] [--rounds 3] [--threads 2]
@@ -57,9 +57,10 @@ def _row(name: str, size: int, rounds: int) -> str:
         return f"| {name} | {error} | | | | |"
     _draw_statistics(model)
     network = cut_at(model, None, size)[0]
-    images = np.random.default_rng(0).uniform(0, 255, (BATCH, size, size, 3)).astype(np.float32)
+    shape = (size, size, int(network.inputs[0].shape[-1]))
+    images = np.random.default_rng(0).uniform(0, 255, (BATCH, *shape)).astype(np.float32)
     images = np.asarray(found.preprocess_input(images), np.float32)
-    signature = [tf.TensorSpec((None, size, size, 3))]
+    signature = [tf.TensorSpec((None, *shape))]
     trace = tf.function(lambda batch: network(batch, training=False), input_signature=signature)
     forward = trace.get_concrete_function()
     try:

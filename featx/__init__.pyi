@@ -8,6 +8,7 @@ from ._version import __version__ as __version__
 from .backbones import load_backbone as load_backbone
 from .data import Manifest as Manifest
 from .data import load_manifest as load_manifest
+from .distilling import distill as distill
 from .errors import FeatxError as FeatxError
 from .extraction import extract as extract
 from .extraction import load_cache as load_cache

@@ -18,6 +18,7 @@ from featx_cli.commands import (
     dashboard,
     data,
     demo,
+    distill,
     doctor,
     evaluate,
     explain,
@@ -80,6 +81,7 @@ app.command("export", epilog=export.EPILOG)(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.command("backbones", epilog=backbones.EPILOG)(backbones.backbones)
+app.command("distill", epilog=distill.EPILOG)(distill.distill)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 

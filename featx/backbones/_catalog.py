@@ -1,4 +1,4 @@
-"""Size and embedding of each network of ``keras.applications``."""
+"""Size and embedding of each network that has a name."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from featx.backbones._layer_numbers import fresh_layer_numbers
-from featx.backbones._registry import Architecture, architecture, architectures
+from featx.backbones._mini import MINI
+from featx.backbones._registry import Architecture, architecture, in_order
 from featx.backbones._settings import own_keras_settings
 from featx.backbones._spec import DEFAULT_INPUT
 from featx_cache._text import first_line
 
 _BYTES_OF_FLOAT16 = 2
 
+PURPOSES = {
+    MINI: "to try things: small and fast, comes with featx",
+    "vgg19": "to publish: the study's network, the default",
+}
+"""Purposes of the networks that featx itself gives to its users."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackboneEntry:
-    """A network of ``keras.applications`` without its top. See `describe_backbones`.
+    """A network of `list_backbones` without its top. See `describe_backbones`.
 
     Attributes
     ----------
@@ -32,6 +39,8 @@ class BackboneEntry:
         Size of one embedding in a cache of float16, before compression.
     problem
         Reason why the network can't take that input.
+    purpose
+        Purpose that the network is best for. It is empty for most.
 
     Examples
     --------
@@ -46,6 +55,7 @@ class BackboneEntry:
     embedding_shape: tuple[int, ...] = ()
     embedding_bytes: int = 0
     problem: str = ""
+    purpose: str = ""
 
 
 def describe_backbones(
@@ -73,10 +83,7 @@ def describe_backbones(
     >>> table["parameters"].tolist()  # doctest: +SKIP
     [14714688, 20024384]
     """
-    wanted = [architecture(name) for name in names] or sorted(
-        architectures().values(), key=lambda network: network.name
-    )
-    for network in wanted:
+    for network in [architecture(name) for name in names] or in_order():
         yield describe(network, input_size)
 
 
@@ -85,6 +92,7 @@ def describe(network: Architecture, input_size: int) -> BackboneEntry:
     """Describe one network."""
     import keras
 
+    purpose = PURPOSES.get(network.name, "")
     try:
         # In this scope Keras makes no variables, only their shapes; without the argument it makes
         # up for that at the end, which takes gigabytes.
@@ -95,8 +103,8 @@ def describe(network: Architecture, input_size: int) -> BackboneEntry:
             shape = tuple(int(side) for side in model.output_shape[1:])
             parameters = int(model.count_params())
     except ValueError as error:
-        return BackboneEntry(network.name, input_size, problem=first_line(error))
+        return BackboneEntry(network.name, input_size, problem=first_line(error), purpose=purpose)
     size = _BYTES_OF_FLOAT16
     for side in shape:
         size *= side
-    return BackboneEntry(network.name, input_size, parameters, shape, size)
+    return BackboneEntry(network.name, input_size, parameters, shape, size, purpose=purpose)

@@ -12,6 +12,7 @@ from featx.backbones._device import placement, resolve_device
 from featx.backbones._embedding_layer import cut_at
 from featx.backbones._forward import ForwardPass
 from featx.backbones._layer_numbers import fresh_layer_numbers
+from featx.backbones._mini import MINI
 from featx.backbones._ncnn_layers import NotConvertibleError
 from featx.backbones._onnx_network import OnnxOptions, is_onnx, load_onnx
 from featx.backbones._parts import join_outputs
@@ -55,25 +56,29 @@ def load_backbone(  # noqa: PLR0913
     runtime: RuntimeChoice = "auto",
     tokens: Tokens | None = None,
 ) -> Backbone:
-    """Build a frozen backbone: a network of ``keras.applications``, a saved model, or an ONNX file.
+    """Build a frozen backbone: a network by its name, a saved model, or an ONNX file.
 
     Parameters
     ----------
     name
-        Name of a network, such as ``vgg19`` or ``resnet50``: see `list_backbones`. Or the path of
-        a ``.keras`` file, which is loaded without running foreign code. Or the path of an
-        ``.onnx`` file, or of a folder with ``model.onnx`` and ``preprocessor_config.json``, which
-        is looked through before it runs.
+        Name of a network, such as ``vgg19`` or ``resnet50``, or ``featx-mini``, which comes with
+        featx and is fast, for trying things: see `list_backbones`. Or the path of a ``.keras``
+        file, which is loaded without running foreign code. Or the path of an ``.onnx`` file, or of
+        a folder with ``model.onnx`` and ``preprocessor_config.json``, which is looked through
+        before it runs.
     weights
         ``imagenet`` (Keras's download, or a file in the folder named by ``FEATX_WEIGHTS_DIR``),
-        ``random`` (seeded, untrained), or the path of a weights file. A saved model has its own.
+        ``random`` (seeded, untrained), or the path of a weights file. ``imagenet`` of
+        ``featx-mini`` is its own file, which comes with featx: it learned from VGG16 with ImageNet
+        weights. A saved model has its own.
     input_size
         Side of the square input in pixels. None is 300, or what a saved model takes.
     preprocess
         ``imagenet`` is the network's own ``preprocess_input``, and for an ``.onnx`` file the mean
         and standard deviation of torchvision. ``rescale`` divides by 255, as the study did.
-        ``none`` leaves 0..255. None is ``imagenet``, ``none`` for a saved model, and what its
-        configuration says for a folder. An ``.onnx`` file alone needs one.
+        ``none`` leaves 0..255, as does ``imagenet`` of ``featx-mini``, which refuses ``rescale``.
+        None is ``imagenet``, ``none`` for a saved model, and what its configuration says for a
+        folder. An ``.onnx`` file alone needs one.
     precision
         Number format of the forward pass. ``auto`` takes the fastest of the hardware: bfloat16,
         float16 or float32. An ONNX network has its own.
@@ -145,6 +150,12 @@ def load_backbone(  # noqa: PLR0913
     saved = Path(name).expanduser().resolve() if name.endswith(SUFFIX) else None
     where = resolve_device("cpu" if runtime == "ncnn" and device == "auto" else device)
     known = "" if saved else architecture(name).name
+    if known == MINI and preprocess == "rescale":
+        raise InputError(
+            f"`preprocess` rescale makes values 0..1, and {MINI} takes 0..255",
+            "Leave `preprocess` out.",
+            parameter="preprocess",
+        )
     arithmetic = resolve_runtime(runtime, precision, where, known)
     chosen = arithmetic.precision
     with placement(where):
@@ -187,7 +198,7 @@ def load_backbone(  # noqa: PLR0913
         forward = steps.trace(None)
     in_file = weights not in ("imagenet", "random")
     recipe = BackboneRecipe(
-        name=str(saved or architecture(name).name),
+        name=str(saved or known),
         weights=str(Path(weights).resolve()) if in_file else weights,
         input_size=input_size,
         preprocess=preprocess,
@@ -252,7 +263,7 @@ def _of_onnx(name: str, options: OnnxOptions) -> Backbone:
 def _build_named(
     name: str, weights: str, input_size: int, seed: int, precision: Precision
 ) -> tuple[Any, Any]:
-    """Build a network of ``keras.applications``, and return it and its own preprocessing."""
+    """Build a network by its name, and return it and its own preprocessing."""
     import keras
 
     network = architecture(name)
@@ -280,6 +291,6 @@ def _require_saved_options(weights: str, preprocess: Preprocess | None) -> None:
         raise InputError("a saved model has its own weights", "Leave `weights` out.")
     if preprocess == "imagenet":
         raise InputError(
-            "`preprocess` imagenet is for the networks of keras.applications",
+            "`preprocess` imagenet is for the networks that `featx.backbones.list_backbones` lists",
             "Give `preprocess` rescale or none, as the saved model was trained.",
         )

@@ -10,8 +10,13 @@ from featx.errors import WeightsError
 
 MINI = "featx-mini"
 MINI_FILE = Path(__file__).with_name("featx_mini.weights.h5")
-MINI_SHA256 = ""
+MINI_SHA256 = "b6b630755a5e0acea22488921cb4fac9800359f9f27dc64b96ab348b1745e7d9"
 """SHA-256 of the weights file. `featx distill` made it: see ``docs/featx-mini.md``."""
+
+MINI_INPUT = 32
+"""Smallest side of an image in pixels. It is halved five times, as in VGG."""
+LAST_WEIGHTS = "block5_conv"
+"""Name of the last layer that has weights."""
 
 _WIDTHS = (16, 32, 96, 160)
 _DEEP_BLOCKS = 3
@@ -28,9 +33,16 @@ def build_mini(
 
     It takes one channel of 0..255, whatever `input_shape` says about channels, and makes a grid of
     the same size as VGG's ``block5_pool``: an image of 300 pixels becomes (9, 9, channels).
+
+    Raises
+    ------
+    ValueError
+        If the image is too small, as the functions of ``keras.applications`` do.
     """
     import keras
 
+    if any(side is not None and side < MINI_INPUT for side in input_shape[:2]):
+        raise ValueError(f"Input size must be at least {MINI_INPUT}x{MINI_INPUT}")
     layers = keras.layers
 
     def convolve(x: Any, width: int, *, name: str, halve: bool = False) -> Any:
@@ -67,7 +79,7 @@ def build_mini(
     x = step(x, fourth, name="block4")
     for number in range(1, _DEEP_BLOCKS + 1):
         x = residual(x, fourth, name=f"block4_res{number}")
-    x = layers.Conv2D(channels, 1, name="block5_conv")(x)
+    x = layers.Conv2D(channels, 1, name=LAST_WEIGHTS)(x)
     x = layers.ReLU(name="block5_relu")(x)
     x = layers.MaxPooling2D(name="block5_pool")(x)
     return keras.Model(image, x, name=MINI)
@@ -81,6 +93,13 @@ def load_mini(model: Any) -> Any:
     WeightsError
         If their file is missing or isn't the one that featx came with.
     """
+    require_mini_weights()
+    model.load_weights(MINI_FILE)
+    return model
+
+
+def require_mini_weights() -> None:
+    """Refuse a file of weights that is missing or isn't the one that featx came with."""
     again = "Install featx again: `pip install --force-reinstall --no-deps featx`."
     try:
         with MINI_FILE.open("rb") as file:
@@ -89,5 +108,3 @@ def load_mini(model: Any) -> Any:
         raise WeightsError(f"the weights of {MINI} are missing: {MINI_FILE}", again) from error
     if digest != MINI_SHA256:
         raise WeightsError(f"the weights of {MINI} in {MINI_FILE} are damaged", again)
-    model.load_weights(MINI_FILE)
-    return model

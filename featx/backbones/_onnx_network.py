@@ -89,7 +89,7 @@ class LoadedOnnx:
 def is_onnx(name: str) -> bool:
     """Say whether the name of a backbone is the path of an ONNX file, or of a folder with one.
 
-    A folder that is called like a network of ``keras.applications`` doesn't hide that network.
+    A folder that is called like a network of `list_backbones` doesn't hide that network.
     """
     if name.lower().endswith(SUFFIX):
         return True

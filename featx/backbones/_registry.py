@@ -25,7 +25,7 @@ class Architecture:
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
-    """List the names of the networks: featx-mini and those of ``keras.applications``.
+    """List the names of the networks: featx-mini, and then those of ``keras.applications``.
 
     Parameters
     ----------
@@ -38,9 +38,13 @@ def list_backbones(pattern: str = "*") -> list[str]:
     >>> list_backbones("vgg*")  # doctest: +SKIP
     ['vgg16', 'vgg19']
     """
-    return sorted(
-        fnmatch.filter((network.name for network in architectures().values()), pattern.lower())
-    )
+    return fnmatch.filter((network.name for network in in_order()), pattern.lower())
+
+
+def in_order() -> list[Architecture]:
+    """List featx-mini, and then the others by their names."""
+    found = architectures().values()
+    return sorted(found, key=lambda network: (network.name != MINI, network.name))
 
 
 @own_keras_settings()
@@ -64,7 +68,7 @@ def architecture(name: str) -> Architecture:
     key = _key(name)
     if key in known:
         return known[key]
-    near = difflib.get_close_matches(key, known, n=3)
+    near = [known[each].name for each in difflib.get_close_matches(key, known, n=3)]
     raise InputError(
         f"there is no backbone {name!r}",
         f"Did you mean {' or '.join(near)}?"

@@ -111,10 +111,10 @@ class BackboneSpec(Spec):
     Attributes
     ----------
     name
-        A network of ``keras.applications``, in lower case, or a saved model's own name.
+        A network of `list_backbones`, in lower case, or a saved model's own name.
     architecture_sha256
         SHA-256 of a saved model's layers, or of an ONNX file. None for a network of
-        ``keras.applications``.
+        `list_backbones`.
     layer
         Name of the layer whose output is the embedding, or names of several with commas, in the
         order of the network.
@@ -129,9 +129,10 @@ class BackboneSpec(Spec):
     input_size
         Side of the square input in pixels.
     preprocess
-        ``imagenet`` is Keras's ``preprocess_input`` for the network, ``rescale`` is 1/255,
-        ``none`` leaves 0..255. An ONNX network's ``imagenet`` is torchvision's, and ``config`` is
-        what the file beside it says. `normalization` has the numbers of both.
+        ``imagenet`` is Keras's ``preprocess_input`` for the network (featx-mini has none),
+        ``rescale`` is 1/255, ``none`` leaves 0..255. An ONNX network's ``imagenet`` is
+        torchvision's, and ``config`` is what the file beside it says. `normalization` has the
+        numbers of both.
     precision
         Number format of the forward pass.
     standardization

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from featx.backbones._catalog import describe, describe_backbones
-from featx.backbones._mini import MINI, load_mini
+from featx.backbones._mini import MINI, MINI_FILE, load_mini
 from featx.backbones._registry import Architecture, architectures
 from featx.errors import InputError, WeightsError
 from featx_cache._hdf5 import UNREADABLE_FILE_ERRORS, opened, require_own
@@ -36,6 +36,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
     """Build a network without its top, which takes (rows, input_size, input_size, 3), and fill it.
 
     `weights` is ``imagenet``, ``random``, or the path of a weights file (``.weights.h5``, ``.h5``).
+    featx-mini's ``imagenet`` is the file that comes with featx.
     """
     if weights == "imagenet" and network.name == MINI:
         return load_mini(_build(network, None, input_size))
@@ -46,7 +47,7 @@ def build_network(network: Architecture, weights: str, input_size: int, seed: in
         weights = str(local)
     if weights == "random":
         model = _build(network, None, input_size)
-        _draw(model, seed)
+        draw_weights(model, seed)
         return model
     path = Path(weights)
     if not is_there(path, file=True):
@@ -118,7 +119,7 @@ def weights_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _draw(model: Any, seed: int) -> None:
+def draw_weights(model: Any, seed: int) -> None:
     """Fill a network's kernels from a seed (Glorot and Bengio 2010).
 
     Not by seeding Keras: its initializers take their seeds from Python's global generator, which
@@ -157,13 +158,16 @@ def _download(network: Architecture, input_size: int) -> Any:
         reason = first_line(error).rsplit(" -- ")[-1][:160]
         raise WeightsError(
             f"the ImageNet weights of {network.name} can't be downloaded ({reason})",
-            f"Give `weights` a file or random (untrained), or put the file into the folder that "
-            f"{WEIGHTS_DIR_VARIABLE} names.",
+            "Give `weights` a file or random (untrained), put the file into the folder that "
+            f"{WEIGHTS_DIR_VARIABLE} names, or extract with `backbone` {MINI}, whose weights come "
+            "with featx.",
         ) from error
 
 
 def has_imagenet_weights(name: str) -> bool:
-    """Say whether ImageNet weights of a network are on this machine already."""
+    """Say whether ImageNet weights of a network, or featx-mini's own, are on this machine."""
+    if name == MINI:
+        return MINI_FILE.is_file()
     if _in_weights_folder(name) is not None:
         return True
     # Not Path.home(), which raises an error if there is no home folder, as in some containers.

@@ -47,7 +47,9 @@ def is_image(path: Path) -> bool:
     return is_image_name(path) or (not is_hidden_name(path.name) and not _reason(path))
 
 
-def walk_images(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:
+def walk_images(
+    folder: Path, left_out: Counter[str] | None = None, *, link_depth: int = 0
+) -> Iterator[Path]:
     """Walk through the images in a folder and the folders in it, in the order of their paths.
 
     Only one folder's names are held at a time. A folder that can't be read is given as if it were
@@ -59,6 +61,8 @@ def walk_images(folder: Path, left_out: Counter[str] | None = None) -> Iterator[
         Folder to walk through.
     left_out
         Number of files that are left out by reason, counted up as the walk goes on.
+    link_depth
+        Depth (0 is `folder`) above which links to folders elsewhere are followed, too.
 
     Examples
     --------
@@ -66,7 +70,7 @@ def walk_images(folder: Path, left_out: Counter[str] | None = None) -> Iterator[
     ...     print(path)
     """
     depth = len(folder.parts)
-    for path, reason in walk(folder):
+    for path, reason in walk(folder, link_depth=link_depth):
         if reason == NAMED_LIKE_AN_IMAGE:
             continue
         if reason == UNREADABLE_FOLDER:

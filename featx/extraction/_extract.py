@@ -66,9 +66,9 @@ def extract(  # noqa: PLR0913
     cache
         Folder to fill. It is created if it is missing.
     backbone
-        Name of a network of ``keras.applications``, path of a ``.keras`` or ``.onnx`` file or of a
-        folder with ``model.onnx``, or a network that `load_backbone` made, which has the next nine
-        parameters already.
+        Name of a network, such as ``featx-mini`` or ``vgg19``, path of a ``.keras`` or ``.onnx``
+        file or of a folder with ``model.onnx``, or a network that `load_backbone` made, which has
+        the next nine parameters already.
     weights, input_size, layer, pool_extra, preprocess, precision, device, runtime, tokens
         See `load_backbone`. The `runtime` of a cache that was begun goes on.
     augmentation

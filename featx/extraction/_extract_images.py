@@ -196,7 +196,47 @@ def extract_images(  # noqa: PLR0913
     extraction = _Extraction(
         manifest, Path(cache), backbone, spec, copies_of, options, progress_of(progress)
     )
+    if manifest.unreadable and options.on_error == "fail":
+        path, reason = next(iter(manifest.unreadable.items()))
+        raise UnreadableImageError(manifest.root / path, reason)
     return extraction.run()
+
+
+@dataclass(frozen=True, slots=True)
+class FilledShards:
+    """Shards of a cache that hold all rows of some images.
+
+    Attributes
+    ----------
+    finished
+        Shards in the folder.
+    unreadable
+        Relative path -> reason, for the images that couldn't be decoded.
+    report
+        Counts of what was done.
+    """
+
+    finished: FinishedShards
+    unreadable: dict[str, str]
+    report: ExtractionReport
+
+
+def fill_shards(
+    manifest: Manifest,
+    cache: Path,
+    backbone: Backbone,
+    spec: ExtractionSpec,
+    *,
+    options: ExtractionOptions,
+    progress: Progress,
+) -> FilledShards:
+    """Embed images and copies of all of them that aren't in a cache, whatever their labels are.
+
+    An index that the cache has stays as it is. Without one, `featx.extract` writes it later.
+    """
+    extraction = _Extraction(manifest, cache, backbone, spec, "all", options, progress)
+    with filling(cache):
+        return extraction.fill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,50 +252,51 @@ class _Extraction:
     progress: Progress
 
     def run(self) -> ExtractionReport:
+        """Make the missing shards, and write the index over the images of the manifest."""
+        _require_readable_classes(self.manifest)
+        with filling(self.folder):
+            before = _images_of(self.folder)
+            filled = self.fill()
+            images = self._write_index(filled.finished, filled.unreadable, filled.report)
+            _compare(before, images, filled.report)
+        return filled.report
+
+    def fill(self) -> FilledShards:
+        """Make the missing shards, and leave the index as it is."""
         manifest, options, folder = self.manifest, self.options, self.folder
         report = ExtractionReport(folder, skipped=dict(manifest.unreadable))
-        if manifest.unreadable and options.on_error == "fail":
-            path, reason = next(iter(manifest.unreadable.items()))
-            raise UnreadableImageError(manifest.root / path, reason)
-        _require_readable_classes(manifest)
-        with filling(folder):
-            before = _images_of(folder)
-            finished = find_finished_shards(folder, self.spec, self.progress)
-            report.repaired = discard(finished.damaged)
-            wanted = missing_tasks(manifest.table, self.spec, FinishedShards(), self.copies_of)
-            missing = missing_tasks(manifest.table, self.spec, finished, self.copies_of)
-            tasks = divide_into_shards(
-                wanted, missing, options.rows_per_shard, self.spec.fingerprint
-            )
-            rows = sum(task.rows for task in tasks)
-            batch_size = options.batch_size or self._find_batch_size(rows)
-            agree_on_spec(folder, self.spec)
-            if self.backbone.standardization is not None:
-                keep_standardization(folder, self.backbone.standardization)
-            job = Job(
-                manifest.root.resolve(),
-                folder.resolve(),
-                self.spec,
-                batch_size,
-                options.compression,
-                fail_fast=options.on_error == "fail",
-            )
-            started = time.perf_counter()
-            unreadable: dict[str, str] = {}
-            with (
-                self.progress.task("Extracting embeddings", rows, "image") as advance,
-                contextlib.closing(self._make_all(tasks, job, advance)) as results,
-            ):
-                for result in results:
-                    if result.keys is not None:
-                        finished.add(result.task.name, result.keys)
-                        report.new_rows += result.computed
-                        report.rows_by_others += len(result.keys.copy) - result.computed
-                    unreadable |= dict(result.unreadable)
-            report.seconds = time.perf_counter() - started
-            images = self._write_index(finished, unreadable, report)
-            _compare(before, images, report)
-        return report
+        finished = find_finished_shards(folder, self.spec, self.progress)
+        report.repaired = discard(finished.damaged)
+        wanted = missing_tasks(manifest.table, self.spec, FinishedShards(), self.copies_of)
+        missing = missing_tasks(manifest.table, self.spec, finished, self.copies_of)
+        tasks = divide_into_shards(wanted, missing, options.rows_per_shard, self.spec.fingerprint)
+        rows = sum(task.rows for task in tasks)
+        batch_size = options.batch_size or self._find_batch_size(rows)
+        agree_on_spec(folder, self.spec)
+        if self.backbone.standardization is not None:
+            keep_standardization(folder, self.backbone.standardization)
+        job = Job(
+            manifest.root.resolve(),
+            folder.resolve(),
+            self.spec,
+            batch_size,
+            options.compression,
+            fail_fast=options.on_error == "fail",
+        )
+        started = time.perf_counter()
+        unreadable: dict[str, str] = {}
+        with (
+            self.progress.task("Extracting embeddings", rows, "image") as advance,
+            contextlib.closing(self._make_all(tasks, job, advance)) as results,
+        ):
+            for result in results:
+                if result.keys is not None:
+                    finished.add(result.task.name, result.keys)
+                    report.new_rows += result.computed
+                    report.rows_by_others += len(result.keys.copy) - result.computed
+                unreadable |= dict(result.unreadable)
+        report.seconds = time.perf_counter() - started
+        return FilledShards(finished, unreadable, report)
 
     def _find_batch_size(self, rows: int) -> int:
         largest = min(self.options.rows_per_shard, rows // ROWS_PER_PROBED_ROW)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from featx._progress import Advance
 from featx.backbones import Backbone
+from featx.backbones._device import cpu_threads
 from featx.errors import DamagedShardError, OutOfMemoryError
 from featx.extraction._plan import ImageTask, RowKey
 from featx.extraction._shard_tasks import ShardTask
@@ -25,7 +26,8 @@ from featx_cache._index import SHARDS_NAME
 from featx_cache._shards import RowKeys, verify_shard, write_shard
 from featx_cache.files import Claims, storage_errors
 
-DECODERS = 2
+MIN_DECODERS, MAX_DECODERS = 2, 8
+"""Threads that decode. Each holds an image of full size."""
 SHARDS_BEING_WRITTEN = 2
 BATCHES_AHEAD = 4
 
@@ -109,7 +111,7 @@ class Pipeline:
         with (
             contextlib.ExitStack() as stack,
             ThreadPoolExecutor(1) as writer,
-            ThreadPoolExecutor(DECODERS) as decoders,
+            ThreadPoolExecutor(decoder_threads()) as decoders,
             ThreadPoolExecutor(passes) as network,
         ):
             stack.callback(self._claims.release_all)
@@ -157,13 +159,13 @@ class Pipeline:
     ) -> Iterator[_Decoded]:
         """Decode in order, a few batches ahead of the network and no more."""
         waiting: deque[Future[_Decoded]] = deque()
-        rows = 0
+        rows, threads = 0, decoder_threads()
         for task in tasks:
             for image in task.images:
                 waiting.append(decoders.submit(self._decode, task, image))
                 # Work ahead is counted in rows, because an image comes with all its copies.
                 rows += len(image.copies)
-                while rows > BATCHES_AHEAD * self._job.batch_size and len(waiting) > DECODERS:
+                while rows > BATCHES_AHEAD * self._job.batch_size and len(waiting) > threads:
                     decoded = waiting.popleft().result()
                     rows -= len(decoded.image.copies)
                     yield decoded
@@ -256,6 +258,11 @@ class Pipeline:
             future.result()
         self._claims.release(result.task.name)
         return result
+
+
+def decoder_threads() -> int:
+    """Return the number of threads that decode: one a core, from 2 to 8."""
+    return min(max(cpu_threads(), MIN_DECODERS), MAX_DECODERS)
 
 
 def stack(images: list[NDArray[np.float32]]) -> NDArray[np.float32]:

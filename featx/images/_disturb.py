@@ -41,17 +41,22 @@ class Disturbance:
     seed: int = 0
 
 
-def disturb(pixels: NDArray[np.float32], disturbance: Disturbance) -> NDArray[np.float32]:
+def disturb(
+    pixels: NDArray[np.float32], disturbance: Disturbance, *, equal_channels: int = 1
+) -> NDArray[np.float32]:
     """Disturb an image of shape (size, size, channels) and grey values from 0 to 255.
 
-    All channels get the same noise, so that grey stays grey.
+    All channels get the same noise, so that grey stays grey. One channel may stand for some equal
+    ones: it becomes what each of them would, bit for bit.
     """
     changed: NDArray[np.float32] = pixels
     if disturbance.gamma != 1.0:
         power = np.float32(disturbance.gamma)
         changed = np.float32(255.0) * np.power(changed.clip(0.0, 255.0) / np.float32(255.0), power)
     if disturbance.contrast != 1.0:
-        mean = changed.mean(dtype=np.float64).astype(np.float32)
+        # The last bit of a mean depends on the number of values.
+        values = changed if equal_channels == 1 else np.repeat(changed, equal_channels, axis=-1)
+        mean = values.mean(dtype=np.float64).astype(np.float32)
         changed = mean + (changed - mean) * np.float32(disturbance.contrast)
     if disturbance.brightness_shift:
         changed = changed + np.float32(disturbance.brightness_shift)

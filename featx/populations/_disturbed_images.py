@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from featx._progress import Progress
 from featx.backbones import Backbone
 from featx.extraction._batch_size import DEFAULT_BATCH_SIZE
-from featx.extraction._pipeline import DECODERS, embed_filled, to_storage
+from featx.extraction._pipeline import decoder_threads, embed_filled, to_storage
 from featx.heads import Head
 from featx.images import AugmentationSpec, UnreadableImageError, decode, make_copy
 from featx.runs._fitted import FittedRun
@@ -157,7 +157,7 @@ def _copies_ahead(
 ) -> Iterator[Copies]:
     """Decode and disturb images in order, a few ahead of the network."""
     waiting: deque[Future[Copies]] = deque()
-    with ThreadPoolExecutor(DECODERS) as decoders:
+    with ThreadPoolExecutor(decoder_threads()) as decoders:
         try:
             for number, (file, sha256) in enumerate(
                 zip(images["file"], images["sha256"], strict=True)

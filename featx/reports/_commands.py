@@ -17,7 +17,7 @@ from featx.thresholds import Criterion
 from featx.training._scoring import FOLDS
 from featx.tuning._spec import CRITERION_FIELDS
 
-LAST_LAYERS = {"vgg16": "block5_pool", "vgg19": "block5_pool"}
+LAST_LAYERS = dict.fromkeys(("featx-mini", "vgg16", "vgg19"), "block5_pool")
 """Last layer before the top of networks whose layers are known without building them."""
 
 _KINDS = tuple(name for name in AugmentationSpec.model_fields if name not in ("copies", "seed"))

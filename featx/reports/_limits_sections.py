@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from featx.backbones import BackboneSpec
+from featx.backbones._mini import MINI
 from featx.reports._document import Block, Items, Section, Table, Text
 from featx.reports._report_data import Missing, ReportData
 from featx.reports._wording import DisplayNames, listed, plural
@@ -12,6 +14,11 @@ NOT_A_DEVICE_NOTE = (
 UNTRAINED_NOTE = (
     "The backbone's weights are random: these embeddings are untrained, and the numbers show that "
     "the machinery works, not how well featx reads X-rays."
+)
+MINI_NOTE = (
+    "The backbone is featx-mini, a small network for trying things. It learned from public chest "
+    "X-rays, without labels, and numbers on those images are too good. Extract and fit with a "
+    "larger network before you publish."
 )
 OUT_OF_FOLD_NOTE = (
     "These are out-of-fold numbers: no run was measured on images that it wasn't fitted on. The "
@@ -29,11 +36,18 @@ def limits_section(data: ReportData) -> Section:
     )
 
 
+def _has_mini(backbone: BackboneSpec) -> bool:
+    saved = backbone.architecture_sha256 is not None  # one of the user's own may have that name
+    return backbone.name == MINI and backbone.weights == "trained" and not saved
+
+
 def limits(data: ReportData) -> list[str]:
     """Return the limits that hold for these runs, a sentence or two each."""
     found = [NOT_A_DEVICE_NOTE]
     if any(run.record.extraction.backbone.weights == "random" for run in data.runs):
         found.append(UNTRAINED_NOTE)
+    if any(_has_mini(run.record.extraction.backbone) for run in data.runs):
+        found.append(MINI_NOTE)
     if not data.evaluated:
         found.append(OUT_OF_FOLD_NOTE)
     classes = listed(dict.fromkeys(name for run in data.runs for name in run.record.classes))

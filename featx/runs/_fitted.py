@@ -15,6 +15,7 @@ from featx._arguments import names_of_types
 from featx._scores import Scores
 from featx._specs import require_equal
 from featx.backbones import Backbone, load_backbone
+from featx.backbones._mini import MINI
 from featx.backbones._onnx_network import is_onnx
 from featx.backbones._saved import SUFFIX
 from featx.backbones._spec import Precision
@@ -379,7 +380,9 @@ class FittedRun:
             f"{location} is not the backbone that the run {self.path} was fitted with",
             spec.model_dump(mode="json"),
             backbone.spec.model_dump(mode="json"),
-            "Give the run's own weights: `weights=FILE`.",
+            "Install the version of featx that made the run, or extract and fit again."
+            if (spec.name, location) == (MINI, "imagenet")
+            else "Give the run's own weights: `weights=FILE`.",
         )
         return backbone
 

@@ -18,7 +18,7 @@ from featx.backbones._parts import main_part
 from featx.errors import InputError
 from featx.evaluation import average_over_grid, plural
 from featx.extraction import ExtractionSpec
-from featx.extraction._pipeline import DECODERS, embed_filled, to_storage
+from featx.extraction._pipeline import decoder_threads, embed_filled, to_storage
 from featx.extraction._spec import embedding_fields
 from featx.images import DecodingSpec, UnreadableImageError, decode, make_copy
 from featx.runs._fitted import FittedRun
@@ -209,9 +209,9 @@ class RunsScorer:
 
     def _decode_ahead(self, paths: Iterable[str | Path]) -> Iterator[list[_Decoded]]:
         copies = sum(kind.copies + 1 for kind in self._kinds)
-        ahead = max(DECODERS, BATCHES_AHEAD * BATCH_SIZE // copies)
+        ahead = max(decoder_threads(), BATCHES_AHEAD * BATCH_SIZE // copies)
         waiting: deque[Future[list[_Decoded]]] = deque()
-        with ThreadPoolExecutor(DECODERS) as decoders:
+        with ThreadPoolExecutor(decoder_threads()) as decoders:
             try:
                 for path in paths:
                     waiting.append(decoders.submit(self._decode, Path(path)))

@@ -35,6 +35,15 @@ def test_the_table_names_the_default_input(featx: Featx) -> None:
     assert line.split() == ["vgg16", "300x300", "14,714,688", "9x9x512", "82.9"]
 
 
+def test_two_networks_say_when_to_take_them(featx: Featx) -> None:
+    answer = featx("backbones", "featx-mini", "vgg19")
+    assert answer.code == 0
+    mini, vgg = [line for line in answer.out.splitlines() if "300x300" in line]
+    assert mini.split()[:5] == ["featx-mini", "300x300", "1,043,776", "9x9x512", "82.9"]
+    assert "to try things: small and fast, comes with featx" in mini
+    assert "to publish" in vgg
+
+
 def test_a_network_that_is_too_large_for_the_input_is_listed_with_the_reason(
     featx: Featx,
 ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from featx.backbones import _mini
 from featx_cache import open_cache
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 FAST = ["--backbone", "vgg16", "--weights", "random", "--input-size", "32"]
 FAST += ["--precision", "float32", "--runtime", "tensorflow"]
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise URLError("no network")
 
 
 @pytest.fixture
@@ -185,6 +191,38 @@ def test_options_arrive_in_the_cache(data: Path, tmp_path: Path, featx: Featx) -
     assert cache.classes == ("PNEUMONIA", "NORMAL")
     assert set(cache.images["group"]) == {"NORMAL", "PNEUMONIA"}
     assert len(cache.shard_names) == 3
+
+
+def test_without_a_way_to_weights_featx_mini_is_named_and_never_taken(
+    data: Path, tmp_path: Path, featx: Featx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    arguments = ["extract", data, "--cache", tmp_path / "cache", "--input-size", "32"]
+    answer = featx(*arguments, "--backbone", "vgg16")
+    assert answer.code == 1
+    assert answer.error == (
+        "featx: error: the ImageNet weights of vgg16 can't be downloaded (no network). Give "
+        "--weights a file or random (untrained), put the file into the folder that "
+        "FEATX_WEIGHTS_DIR names, or extract with --backbone featx-mini, whose weights come with "
+        "featx."
+    )
+    assert not (tmp_path / "cache").exists()
+    answer = featx(*arguments, "--backbone", "featx-mini", "--copies", "0")
+    assert answer.code == 0
+    assert open_cache(tmp_path / "cache").spec["backbone"]["weights"] == "trained"
+
+
+def test_damaged_weights_of_featx_mini_end_it_with_one_line(
+    data: Path, tmp_path: Path, featx: Featx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.weights.h5"
+    copy.write_bytes(_mini.MINI_FILE.read_bytes()[:-1])
+    monkeypatch.setattr(_mini, "MINI_FILE", copy)
+    answer = featx("extract", data, "--cache", tmp_path / "cache", "--backbone", "featx-mini")
+    assert answer.code == 1
+    assert answer.error.startswith(f"featx: error: the weights of featx-mini in {copy} are damaged")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_classes_choose_two_of_three(data: Path, tmp_path: Path, featx: Featx) -> None:

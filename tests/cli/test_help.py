@@ -37,6 +37,7 @@ PAGES = (
     ["cache", "info"],
     ["cache", "verify"],
     ["backbones"],
+    ["distill"],
     ["doctor"],
     ["demo"],
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MAX_BYTES_OF_WEIGHTS = 2_500_000
 
 
 def run(*words: str | Path, cwd: Path, seconds: float = 240) -> str:
@@ -53,13 +54,15 @@ def test_descriptions_and_contents_are_in_order(built: Path, wheel: Path) -> Non
 
 def test_the_wheel_has_the_library_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        names = list(sizes)
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
         "featx", "featx_cache", "featx_cli",
     }  # fmt: skip
     assert "featx/py.typed" in names
     assert any(name.startswith("featx/reports/templates/") for name in names)
+    assert sizes["featx/backbones/featx_mini.weights.h5"] <= MAX_BYTES_OF_WEIGHTS
     assert "Requires-Python: >=3.11" in metadata
 
 
@@ -119,5 +122,6 @@ def test_the_image_is_built_of_what_makes_the_same_wheel(wheel: Path, tmp_path: 
             shutil.copy(ROOT / name, tmp_path / name)
     build = (sys.executable, "-m", "build", "--no-isolation", "--wheel")
     run(*build, "--outdir", tmp_path / "dist", tmp_path, cwd=tmp_path)
-    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(*(tmp_path / "dist").iterdir()) as other:
+    (again,) = (tmp_path / "dist").iterdir()
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
         assert sorted(one.namelist()) == sorted(other.namelist())

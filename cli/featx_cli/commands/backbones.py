@@ -13,7 +13,7 @@ from featx_cli.console import TerminalProgress, output
 from featx_cli.tables import plain_table
 from featx_cli.tensorflow import import_quietly
 
-EPILOG = "\b\nExample:  featx backbones vgg19 resnet50 --input-size 224"
+EPILOG = "\b\nExample:  featx backbones featx-mini vgg19 --input-size 224"
 
 
 def backbones(
@@ -28,18 +28,18 @@ def backbones(
     input_size: Annotated[int, typer.Option(help="Side of the square input in pixels.")] = 300,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
-    """List the networks of keras.applications: parameters, and what an image becomes.
+    """List the networks, their sizes, and when to take which.
 
-    All of them take half a minute. A saved model is a backbone too: a .keras or an .onnx file.
+    They are featx-mini, which comes with featx, and those of keras.applications. All of them take
+    half a minute. A saved model is a backbone too: a .keras or an .onnx file.
     """
-    from featx.backbones import describe_backbones
-    from featx.backbones._registry import architectures
+    from featx.backbones import describe_backbones, list_backbones
     from featx.errors import InputError
 
     if input_size < 1:
         raise InputError(f"--input-size must be at least 1, not {input_size}")
     import_quietly()
-    names = names or sorted(architectures())
+    names = names or list_backbones()
     entries = []
     with TerminalProgress().task("Looking at networks", len(names), "network") as advance:
         for entry in describe_backbones(names, input_size):
@@ -58,5 +58,5 @@ def backbones(
             if entry.problem
             else (f"{entry.parameters:,}", shape, f"{entry.embedding_bytes / 1000:,.1f}")
         )
-        table.add_row(entry.name, size, *numbers, entry.problem)
+        table.add_row(entry.name, size, *numbers, entry.problem or entry.purpose)
     output().print(table)

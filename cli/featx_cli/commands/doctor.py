@@ -36,7 +36,7 @@ def doctor() -> None:
     """
     table = plain_table("featx doctor", ("check", "found", ""), words=(0, 1, 2))
     checks = [_python(), *map(_package, PACKAGES), _onnx(), _processor(), _memory(), _disk()]
-    checks += [_temporary_folder(), *map(_weights, ("vgg19", "vgg16"))]
+    checks += [_temporary_folder(), _mini(), *map(_weights, ("vgg19", "vgg16"))]
     for name, found, verdict in checks:
         table.add_row(name, found, verdict)
     output().print(table)
@@ -95,6 +95,18 @@ def _temporary_folder() -> tuple[str, str, str]:
             return "temporary folder", tempfile.gettempdir(), "ok"
     except OSError:
         return "temporary folder", "can't be written", "missing"
+
+
+def _mini() -> tuple[str, str, str]:
+    from featx.backbones._mini import MINI, require_mini_weights
+    from featx.errors import WeightsError
+
+    name = f"{MINI} weights"
+    try:
+        require_mini_weights()
+    except WeightsError:
+        return name, "not here or damaged", "install featx again"
+    return name, "come with featx", "ok"
 
 
 def _weights(name: str) -> tuple[str, str, str]:

@@ -39,9 +39,10 @@ def extract(
     backbone: Annotated[
         str,
         typer.Option(
-            help="Network of keras.applications (`featx backbones` lists them), or the path of a "
-            "saved model: a .keras file, an .onnx file, or a folder with model.onnx and "
-            "preprocessor_config.json.",
+            help="Network by its name (`featx backbones` lists them), or the path of a saved "
+            "model: a .keras file, an .onnx file, or a folder with model.onnx and "
+            "preprocessor_config.json. featx-mini comes with featx and is fast: to try things. "
+            "vgg19: to publish.",
             autocompletion=completion.backbones,
         ),
     ] = "vgg19",
@@ -71,8 +72,8 @@ def extract(
     weights: Annotated[
         str,
         typer.Option(
-            help="Weights: imagenet (Keras's download, or a file in $FEATX_WEIGHTS_DIR), random "
-            "(untrained, for trying things out), or the path of a weights file."
+            help="Weights: imagenet (Keras's download, or a file in $FEATX_WEIGHTS_DIR; those of "
+            "featx-mini come with featx), random (untrained), or the path of a weights file."
         ),
     ] = "imagenet",
     input_size: Annotated[

@@ -169,7 +169,7 @@ class TestNetworks:
     @pytest.mark.parametrize(
         "name",
         [
-            *("vgg19", "mobilenetv2"),
+            *("vgg19", "mobilenetv2", "featx-mini"),
             *(pytest.param(name, marks=pytest.mark.long) for name in LARGER),
         ],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from featx.backbones import list_backbones
 from featx.backbones._registry import architecture, architectures
 from featx.errors import InputError
 
@@ -13,6 +14,14 @@ def test_the_networks_of_keras_are_known_in_lower_case() -> None:
     assert {"vgg16", "vgg19", "resnet50", "densenet121", "efficientnetb0", "xception"} <= known
     assert all(name == name.lower() for name in known)
     assert len(known) > 30
+
+
+def test_featx_mini_comes_first_and_the_others_by_name() -> None:
+    mini, *others = list_backbones()
+    assert mini == "featx-mini"
+    assert others == sorted(others)
+    assert len(others) > 30
+    assert list_backbones("*mini") == ["featx-mini"]
 
 
 @pytest.mark.parametrize("name", ["vgg19", "VGG19", "vgg-19", "Vgg_19"])
@@ -31,7 +40,13 @@ def test_a_network_brings_its_own_preprocessing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "suggestion"), [("vgg18", "vgg"), ("resnet5", "resnet50"), ("efficientnet", "effic")]
+    ("name", "suggestion"),
+    [
+        ("vgg18", "vgg"),
+        ("resnet5", "resnet50"),
+        ("efficientnet", "effic"),
+        ("featxmin", "featx-mini"),
+    ],
 )
 def test_a_name_that_is_nearly_right_is_answered_with_a_suggestion(
     name: str, suggestion: str

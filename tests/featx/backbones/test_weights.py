@@ -132,13 +132,15 @@ class TestFile:
 
 
 class TestImagenet:
-    def test_unreachable_is_one_line_with_three_remedies(self, unreachable: list[str]) -> None:
+    def test_unreachable_is_one_line_with_four_remedies(self, unreachable: list[str]) -> None:
         with pytest.raises(WeightsError) as caught:
             load_backbone("vgg16", input_size=32)
         message = str(caught.value)
         assert "\n" not in message
         assert "ImageNet weights of vgg16 can't be downloaded" in message
-        assert re.search(r"`weights` a file or random .*FEATX_WEIGHTS_DIR", message)
+        assert re.search(
+            r"`weights` a file or random .*FEATX_WEIGHTS_DIR .*`backbone` featx-mini", message
+        )
         assert len(unreachable) == 1
         assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop" in unreachable[0]
 

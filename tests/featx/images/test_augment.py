@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from featx.errors import InputError
 from featx.images import AugmentationSpec, make_copy, preset_augmentation
 from featx.images._augment import CopyParameters, FillMode, apply_affine, draw_parameters
+from featx.images._disturb import disturb
 
 STILL = AugmentationSpec(rotation=0, zoom=0, width_shift=0, height_shift=0, horizontal_flip=False)
 UNTOUCHED = CopyParameters(theta=0, tx=0, ty=0, zx=1, zy=1, flip_horizontal=False)
@@ -183,6 +184,21 @@ class TestMakeCopy:
         one = make_copy(grey, AugmentationSpec(), sha(0), 2)
         three = make_copy(np.repeat(grey, 3, axis=-1), AugmentationSpec(), sha(0), 2)
         np.testing.assert_array_equal(np.repeat(one, 3, axis=-1), three)
+
+    def test_grey_in_three_channels_is_computed_once_and_bit_for_bit_as_three(
+        self, pixels: NDArray[np.float32]
+    ) -> None:
+        grey = np.repeat(pixels[..., :1].round(), 3, axis=2)
+        for name in ("shift", "study"):
+            spec = preset_augmentation(name)
+            for copy in range(1, 12):
+                drawn = draw_parameters(spec, sha(1), copy, len(grey))
+                expected = apply_affine(grey, drawn, spec.fill_mode)
+                if drawn.disturbance is not None:
+                    expected = disturb(expected, drawn.disturbance)
+                made = make_copy(grey, spec, sha(1), copy)
+                assert made.flags.c_contiguous
+                assert made.tobytes() == expected.tobytes()
 
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
