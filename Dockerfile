@@ -23,6 +23,7 @@ RUN install --directory --mode 1777 /home/featx /weights /work
 ENV PATH=/opt/featx/bin:$PATH \
     HOME=/home/featx \
     FEATX_WEIGHTS_DIR=/weights \
+    MPLCONFIGDIR=/tmp/matplotlib \
     PYTHONDONTWRITEBYTECODE=1
 USER 1000:1000
 WORKDIR /work

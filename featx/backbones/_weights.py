@@ -170,7 +170,8 @@ def has_imagenet_weights(name: str) -> bool:
         return MINI_FILE.is_file()
     if _in_weights_folder(name) is not None:
         return True
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    # Not Path.home(), which raises an error if there is no home folder, as in some containers.
+    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111
     return any((home / "models").glob(f"{name}_weights_*notop*.h5"))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from featx_cli import completion
 from featx_cli.augmentation_options import with_augmentation_options
 from featx_cli.console import TerminalProgress, output
 from featx_cli.files import ForceOption
@@ -42,7 +43,8 @@ def distill(
         str,
         typer.Option(
             help="Teacher: a network of keras.applications (`featx backbones` lists them), or a "
-            "saved model, as for `featx extract`."
+            "saved model, as for `featx extract`.",
+            autocompletion=completion.backbones,
         ),
     ] = "vgg16",
     student: Annotated[

@@ -210,3 +210,19 @@ class TestImagenet:
         (tmp_path / "models" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5").touch()
         assert has_imagenet_weights("vgg19")
         assert not has_imagenet_weights("vgg16")
+
+    def test_a_user_without_a_home_folder_has_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pwd = pytest.importorskip("pwd")
+
+        def unknown(user: int) -> None:
+            raise KeyError(user)
+
+        for name in ("HOME", "KERAS_HOME", "FEATX_WEIGHTS_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(pwd, "getpwuid", unknown)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(RuntimeError):
+            Path.home()
+        assert not has_imagenet_weights("vgg19")
