@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +73,8 @@ def choose_network(name: str | None, *, offline: bool, progress: Progress) -> De
     try:
         _fetch_weights(PREFERRED[0], progress)
     except (OSError, http.client.HTTPException) as error:
-        reason = first_line(error)[:80]
         return DemoNetwork(
-            MINI, f"it comes with featx, and VGG19's weights can't be fetched ({reason})"
+            MINI, f"it comes with featx, and VGG19's weights can't be fetched ({_why(error)})"
         )
     return DemoNetwork(PREFERRED[0], "its ImageNet weights were fetched now")
 
@@ -101,6 +101,14 @@ def _fetch_weights(name: str, progress: Progress) -> None:
                 _require_speed(received, total, time.monotonic() - started)
             if received < total:
                 raise OSError("the connection ended early")
+
+
+def _why(error: Exception) -> str:
+    """Return the reason of a failed connection in a few words."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code}"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return first_line(getattr(cause, "strerror", None) or str(cause))[:80].lower()
 
 
 def _require_speed(received: int, total: int, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -242,23 +242,24 @@ class _Demo:
             return load_run(run)
         settings = KERAS_SETTINGS | {"epochs": self.size.epochs} if name == "keras" else {}
         spec = HeadSpec.choose(name, seed=self.seed, settings=settings)
+
+        def fit_at(floor: float) -> None:
+            fit(cache, spec, run, accuracy_floor=floor, resume=True, progress=self.stages)
+
+        self._keep_floor(name, fit_at)
+        return load_run(run)
+
+    def _keep_floor(self, what: str, choose_at: Callable[[float], object]) -> None:
+        """Choose a threshold at the usual accuracy floor, or at one that can be kept."""
         try:
-            fit(
-                cache,
-                spec,
-                run,
-                accuracy_floor=ACCURACY_FLOOR,
-                resume=True,
-                progress=self.stages,
-            )
+            choose_at(ACCURACY_FLOOR)
         except NoFeasibleThresholdError as error:
             floor = math.floor(error.best_accuracy * 20) / 20
             self.stages.tell(
-                f"{name}: no threshold reaches accuracy {ACCURACY_FLOOR:g} out of fold, "
-                f"the best is {error.best_accuracy:.3f}; taking the floor {floor:g}"
+                f"{what}: no threshold reaches accuracy {ACCURACY_FLOOR:g}, the best is "
+                f"{error.best_accuracy:.3f}; taking the floor {floor:g}"
             )
-            fit(cache, spec, run, accuracy_floor=floor, resume=True, progress=self.stages)
-        return load_run(run)
+            choose_at(floor)
 
     def disturb(self, runs: Sequence[Run]) -> dict[Path, Path]:
         """Return the file with the result of the stress test of each run."""
@@ -283,11 +284,19 @@ class _Demo:
     def use_next_door(self, run: Run, there: Cache, stress: Path | None) -> DemoHead:
         """Use a run at the next hospital, before and after it was calibrated there."""
         target = run.path.with_name(f"{run.path.name}-next-door")
-        calibrated = (
-            load_run(target)
-            if target.is_dir()
-            else run.calibrate(there, target, split=LABELLED_SPLIT, progress=self.stages)
-        )
+
+        def calibrate_at(floor: float) -> None:
+            run.calibrate(
+                there,
+                target,
+                accuracy_floor=floor,
+                split=LABELLED_SPLIT,
+                progress=self.stages,
+            )
+
+        if not target.is_dir():
+            self._keep_floor(f"{run.record.head.name}, next door", calibrate_at)
+        calibrated = load_run(target)
         return DemoHead(
             run=run,
             test=run.evaluate(progress=self.stages),
