@@ -61,7 +61,7 @@ class Hospital:
 USUAL = Hospital()
 """Hospital of the phantoms that are drawn if none is named."""
 
-HOME = Hospital(opacities=(3, 5), density=(0.85, 1.0))
+HOME = Hospital(opacities=(4, 6), density=(0.9, 1.0))
 """Hospital of the demo. Its patients are iller than usual, so that few films are enough."""
 
 NEXT_DOOR = replace(HOME, first_patient=5001, films=(1, 1), blur=0.01, contrast=0.75, gamma=0.6)
