@@ -35,7 +35,6 @@ from featx.distilling._student import (
     round_weights,
     save_student,
 )
-from featx.distilling._training import compare, divide, train
 from featx.distilling._work_folder import Rows, WorkFolder
 from featx.errors import InputError
 from featx.extraction import ExtractionOptions, ExtractionSpec
@@ -192,7 +191,6 @@ def distill(  # noqa: PLR0913
     for path in (out, facts_path):
         require_output(path, "`out`", force=force, inputs=[] if student is None else [student])
     name = name_student(student_file)
-    import_tensorflow()
     cache = cache_beside(out) if cache is None else Path(cache)
     images = find_image_files(data, progress)
     with spec_errors():
@@ -203,6 +201,7 @@ def distill(  # noqa: PLR0913
             augmentation = augmentation_of(cache, copies=copies, seed=seed)
         else:
             augmentation = preset_augmentation(augmentation, copies=copies, seed=seed)
+    import_tensorflow()
     if not isinstance(backbone, Backbone):
         backbone = load_backbone(
             str(backbone),
@@ -309,6 +308,9 @@ class _Job:
         self, rows: Rows, images: ImageFiles, progress: Progress
     ) -> tuple[Any, pd.DataFrame, dict[str, Agreement]]:
         """Train a student. Return it in float32 with rounded weights, and how it went."""
+        # Keras is imported here, and silently by now.
+        from featx.distilling._training import compare, divide, train
+
         groups = dict(zip(images.table["sha256"], images.table["group"], strict=True))
         spec = self.training
         division = divide(rows, groups, spec.seed)

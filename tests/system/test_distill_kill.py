@@ -21,7 +21,7 @@ main()
 
 def start(commands: Server, data: Path, student: Path, out: Path) -> Command:
     """Start a distillation whose state is kept every second step."""
-    words = ["distill", data, "--student", student, "--out", out, "--epochs", "40"]
+    words = ["distill", data, "--student", student, "--out", out, "--epochs", "5"]
     words += ["--weights", "random", "--input-size", "32", "--precision", "float32"]
     words += ["--runtime", "tensorflow", "--batch-size", "4", "--copies", "1"]
     return commands.start(*words, "--cache", out.parent / "cache", program=SMALL_BATCHES)

@@ -12,7 +12,6 @@ from featx_cli.augmentation_options import with_augmentation_options
 from featx_cli.console import TerminalProgress, output
 from featx_cli.files import ForceOption
 from featx_cli.tables import plain_table
-from featx_cli.tensorflow import import_quietly
 
 if TYPE_CHECKING:
     from featx.distilling import Distillation
@@ -71,7 +70,10 @@ def distill(
         int, typer.Option(help="Times that the student sees every image and every copy.")
     ] = 8,
     learning_rate: Annotated[
-        float, typer.Option(help="Peak of the learning rate. A smaller one if the loss isn't one.")
+        float,
+        typer.Option(
+            help="Peak of the learning rate. If the training diverges, give a smaller one."
+        ),
     ] = 2e-3,
     layer: Annotated[
         str | None,
@@ -162,7 +164,6 @@ def distill(
             augmentation = augmentation_of(embeddings, **chosen)
         else:
             augmentation = preset_augmentation(augment, **chosen)
-    import_quietly()
     found = distill(
         data,
         out,
