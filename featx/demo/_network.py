@@ -19,7 +19,6 @@ from featx.backbones._mini import MINI
 from featx.backbones._registry import architecture
 from featx.backbones._weights import has_imagenet_weights
 from featx.errors import InputError
-from featx_cache._text import first_line
 from featx_cache.files import atomic_path, make_folder
 
 PREFERRED = ("vgg19", "vgg16")
@@ -108,7 +107,8 @@ def _why(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return first_line(getattr(cause, "strerror", None) or str(cause))[:80].lower()
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return text.partition("\n")[0][:80].lower() or "no answer"
 
 
 def _require_speed(received: int, total: int, seconds: float) -> None:
