@@ -64,5 +64,5 @@ USUAL = Hospital()
 HOME = Hospital(opacities=(4, 6), density=(0.9, 1.0))
 """Hospital of the demo. Its patients are iller than usual, so that few films are enough."""
 
-NEXT_DOOR = replace(HOME, first_patient=5001, films=(1, 1), blur=0.01, contrast=0.75, gamma=0.6)
+NEXT_DOOR = replace(HOME, first_patient=5001, films=(1, 1), blur=0.012, contrast=0.65, gamma=0.7)
 """The demo's next hospital: softer, flatter and brighter films of equally ill patients."""

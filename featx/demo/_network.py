@@ -107,7 +107,8 @@ def _why(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return str(getattr(cause, "strerror", None) or cause).partition("\n")[0][:80].lower()
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return text.partition("\n")[0][:80].lower() or "no answer"
 
 
 def _require_speed(received: int, total: int, seconds: float) -> None:

@@ -85,7 +85,7 @@ class DemoSize:
     input_size: int | None = None
     copies: int = 2
     epochs: int = 16
-    disturbed: int = 40
+    disturbed: int = 30
 
     @classmethod
     def tiny(cls) -> DemoSize:

@@ -128,6 +128,8 @@ def score_disturbed(
     found = np.full((len(held_out), len(images), rows), np.nan)
     left_out: dict[str, str] = {}
     paths = images["path"].tolist()
+    # A batch of one fold asks one head of a run and not all.
+    order = np.argsort(held_out[0].fold, kind="stable")
 
     def score(batch: list[tuple[int, int, NDArray[np.float32]]]) -> None:
         embeddings = embed_filled(backbone, [pixels for _, _, pixels in batch], batch_size)
@@ -146,7 +148,8 @@ def score_disturbed(
 
     batch: list[tuple[int, int, NDArray[np.float32]]] = []
     with progress.task("Disturbed images", len(images) * rows, "image") as advance:
-        for number, copies, reason in _copies_ahead(run, images, augmentations):
+        for place_in_order, copies, reason in _copies_ahead(run, images.iloc[order], augmentations):
+            number = int(order[place_in_order])
             if reason:
                 left_out[paths[number]] = reason
                 advance(rows)
