@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 import featx
 from featx.backbones._mini import MINI, MINI_FILE
 from featx.demo import write_phantoms
+from featx.demo._hospitals import HOME
 from featx_cache import Cache
 
 NETWORKS = ("vgg19", "vgg16", MINI)
@@ -116,7 +117,9 @@ def _averages(values: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np
 def on_phantoms(head: str) -> dict[str, Any]:
     """Fit a head on phantoms of another seed, and measure it on their test split."""
     with tempfile.TemporaryDirectory() as folder:
-        data = write_phantoms(Path(folder) / "data", patients=PHANTOM_PATIENTS, seed=PHANTOM_SEED)
+        data = write_phantoms(
+            Path(folder) / "data", patients=PHANTOM_PATIENTS, seed=PHANTOM_SEED, hospital=HOME
+        )
         backbone = featx.load_backbone(MINI)
         cache = featx.extract(featx.load_manifest(data), Path(folder) / "cache", backbone)
         run = featx.fit(cache, head, Path(folder) / "run", accuracy_floor=0.9)

@@ -37,6 +37,11 @@ def set_verbosity(verbosity: Verbosity) -> None:
     _verbosity = verbosity
 
 
+def verbosity() -> Verbosity:
+    """Return how much is printed."""
+    return _verbosity
+
+
 def is_verbose() -> bool:
     """Say whether everything is shown."""
     return _verbosity is Verbosity.VERBOSE
@@ -89,7 +94,7 @@ class TerminalProgress:
         if _verbosity is Verbosity.QUIET or total == 0:
             yield lambda _: None
         elif sys.stderr.isatty():
-            with _bar(description, total, unit) as advance:
+            with show_bar(description, total, unit) as advance:
                 yield advance
         else:
             yield _plain_lines(description, total, unit)
@@ -100,7 +105,10 @@ class TerminalProgress:
 
 
 @contextlib.contextmanager
-def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+def show_bar(
+    description: str, total: int | None, unit: str, *, transient: bool = False
+) -> Iterator[Advance]:
+    """Show a bar while the block runs. A `transient` one is gone afterwards."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -126,7 +134,10 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_console(stderr=True), speed_estimate_period=60.0) as progress:
+    console = _console(stderr=True)
+    with Progress(
+        *columns, console=console, speed_estimate_period=60.0, transient=transient
+    ) as progress:
         task = progress.add_task(printable(description), total=total)
         yield lambda done: progress.update(task, advance=done)
 

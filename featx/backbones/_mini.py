@@ -100,7 +100,7 @@ def load_mini(model: Any) -> Any:
 
 def require_mini_weights() -> None:
     """Refuse a file of weights that is missing or isn't the one that featx came with."""
-    again = "Install featx again: `pip install --force-reinstall --no-deps featx`."
+    again = "Install featx again: `pip uninstall featx`, then `pip install featx`."
     try:
         with MINI_FILE.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

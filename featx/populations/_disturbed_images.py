@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,31 +74,47 @@ def choose_images(table: pd.DataFrame, images: int | None, seed: int) -> NDArray
     return np.sort(np.concatenate(chosen)).astype(np.intp)
 
 
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A run, its heads of the folds, and the fold in which each image was held out.
+
+    Attributes
+    ----------
+    run
+        Run that says how images are decoded, embedded and averaged over copies.
+    heads
+        Head of each fold.
+    fold : ndarray of shape (images,)
+        Fold of each image.
+    """
+
+    run: FittedRun
+    heads: Sequence[Head]
+    fold: NDArray[np.int64]
+
+
 def score_disturbed(
-    run: FittedRun,
+    held_out: Sequence[HeldOut],
     backbone: Backbone,
-    heads: Sequence[Head],
     images: pd.DataFrame,
     augmentations: Sequence[AugmentationSpec],
     *,
     batch_size: int = DEFAULT_BATCH_SIZE,
     progress: Progress,
-) -> DisturbedScores:
+) -> list[DisturbedScores]:
     """Score images under each augmentation by the head of the fold that held their patient out.
 
     Memory holds a few images and a batch, however many there are. An image's scores don't depend on
-    the others.
+    the others. Images are embedded once for all runs.
 
     Parameters
     ----------
-    run
-        Run that says how images are decoded, embedded and averaged over copies.
+    held_out
+        Runs that embed alike and average over equally many copies, with their heads.
     backbone
-        The run's backbone.
-    heads
-        Head of each fold.
+        The runs' backbone.
     images
-        One row an image: file, path, sha256, fold.
+        One row an image: file, path, sha256.
     augmentations
         Augmentations, of which copy 1 is scored.
     batch_size
@@ -106,11 +122,12 @@ def score_disturbed(
     progress
         Progress that is shown.
     """
+    run = held_out[0].run
     each = run.record.tta + 1
     rows = len(augmentations) * each
-    found = np.full((len(images), rows), np.nan)
+    found = np.full((len(held_out), len(images), rows), np.nan)
     left_out: dict[str, str] = {}
-    folds, paths = images["fold"].to_numpy(np.int64), images["path"].tolist()
+    paths = images["path"].tolist()
 
     def score(batch: list[tuple[int, int, NDArray[np.float32]]]) -> None:
         embeddings = embed_filled(backbone, [pixels for _, _, pixels in batch], batch_size)
@@ -121,10 +138,11 @@ def score_disturbed(
         full[: len(stored)][finite] = stored[finite]
         numbers = np.array([number for number, _, _ in batch])
         places = np.array([place for _, place, _ in batch])
-        for fold in np.unique(folds[numbers]):
-            scores = np.asarray(heads[fold].predict_proba(full)[: len(batch), 1], np.float64)
-            own = finite & (folds[numbers] == fold)
-            found[numbers[own], places[own]] = scores[own]
+        for one, of_run in zip(held_out, found, strict=True):
+            for fold in np.unique(one.fold[numbers]):
+                scores = np.asarray(one.heads[fold].predict_proba(full)[: len(batch), 1], float)
+                own = finite & (one.fold[numbers] == fold)
+                of_run[numbers[own], places[own]] = scores[own]
 
     batch: list[tuple[int, int, NDArray[np.float32]]] = []
     with progress.task("Disturbed images", len(images) * rows, "image") as advance:
@@ -141,10 +159,21 @@ def score_disturbed(
         if batch:
             score(batch)
             advance(len(batch))
-    for image in np.flatnonzero(~np.isfinite(found).all(axis=1)):
+    return [
+        _scores_of(one.run, of_run.reshape(len(images), len(augmentations), each), paths, left_out)
+        for one, of_run in zip(held_out, found, strict=True)
+    ]
+
+
+def _scores_of(
+    run: FittedRun, found: NDArray[np.float64], paths: Sequence[str], unread: Mapping[str, str]
+) -> DisturbedScores:
+    """Return a run's scores from those of (images, augmentations, copies)."""
+    left_out = dict(unread)
+    for image in map(int, np.flatnonzero(~np.isfinite(found).all(axis=(1, 2)))):
         left_out.setdefault(paths[image], NOT_FINITE)
         found[image] = np.nan
-    means = found.reshape(len(images), len(augmentations), each).mean(axis=2)
+    means = found.mean(axis=2)
     return DisturbedScores(run.recalibrated(means.ravel()).reshape(means.shape), left_out)
 
 

@@ -16,9 +16,15 @@ from featx._scores import Scores
 from featx.backbones import Backbone
 from featx.errors import InputError
 from featx.evaluation import Metrics, evaluate_scores
+from featx.images import AugmentationSpec
 from featx.populations._conflict_images import evaluate_conflict, measure_sharpness
 from featx.populations._disturbances import DisturbanceSeries, choose_disturbances
-from featx.populations._disturbed_images import choose_images, score_disturbed
+from featx.populations._disturbed_images import (
+    DisturbedScores,
+    HeldOut,
+    choose_images,
+    score_disturbed,
+)
 from featx.populations._fold_heads import FoldHeads, fit_fold_heads, image_scores
 from featx.populations._stress_report import (
     ALL_UNTOUCHED,
@@ -98,39 +104,84 @@ def stress_protocol(
     >>> stress_protocol(run, disturbances=["blur"])  # doctest: +SKIP
     StressReport(logreg: 0.998 ROC AUC untouched, 0.912 under blur 3)
     """
+    (report,) = stress_runs(
+        [run],
+        data,
+        images=images,
+        disturbances=disturbances,
+        seed=seed,
+        weights=weights,
+        progress=progress,
+    )
+    return report
+
+
+def stress_runs(
+    runs: Sequence[FittedRun],
+    data: Cache | str | Path | None = None,
+    *,
+    images: int | None = IMAGES,
+    disturbances: Sequence[str] = (),
+    seed: int = 0,
+    weights: str | None = None,
+    progress: Progress | bool = True,
+) -> list[StressReport]:
+    """Test runs of one cache as `stress_protocol` does, and embed disturbed images once for all.
+
+    Raises
+    ------
+    InputError
+        See `stress_protocol`. If the runs average over different numbers of copies.
+    """
     chosen, wants_conflict = choose_disturbances(disturbances)
     _check_images(images)
+    if len({run.record.tta for run in runs}) > 1:
+        raise InputError(
+            "these runs average over different numbers of copies",
+            "Test them one after another.",
+            parameter="runs",
+        )
     shown = progress_of(progress)
-    cache, folder = _source(run, data)
-    run.require_match(cache)
+    cache, folder = _source(runs[0], data)
+    for run in runs:
+        run.require_match(cache)
     gone = _gone(folder)
     # Weights that aren't there are told before the heads are trained.
-    backbone = run.backbone(weights) if chosen and not gone else None
-    used = run.record.copies > 0
-    training = load_training_data(
-        cache, run.record.head, use_copies=used, score_copies=True, progress=shown
-    )
-    if gone:
-        _require_copies(training, gone)
-        shown.note(f"{_sentence(gone)} Only stored copies are scored.")
-    heads = fit_fold_heads(run, cache, training, shown)
-    test = _StressTest(run, training, heads, folder or Path())
-    report = StressReport(
-        run.path,
-        run.record.created,
-        run.record.head,
-        run.record.threshold,
-        run.record.criterion,
-        run.record.classes,
-        (),
-        remarks=(f"{_sentence(gone)} Only stored copies were scored.",) if gone else (),
-    )
+    backbone = runs[0].backbone(weights) if chosen and not gone else None
+    tests, reports = [], []
+    for run in runs:
+        used = run.record.copies > 0
+        training = load_training_data(
+            cache, run.record.head, use_copies=used, score_copies=True, progress=shown
+        )
+        if gone:
+            _require_copies(training, gone)
+            shown.note(f"{_sentence(gone)} Only stored copies are scored.")
+        heads = fit_fold_heads(run, cache, training, shown)
+        tests.append(_StressTest(run, training, heads, folder or Path()))
+        remarks = (f"{_sentence(gone)} Only stored copies were scored.",) if gone else ()
+        reports.append(_empty_report(run, remarks))
     if backbone is not None:
-        report = test.disturb(report, chosen, backbone, (images, seed), shown)
-    report = test.add_stored(report)
+        reports = _disturb(tests, reports, chosen, backbone, (images, seed), shown)
+    reports = [test.add_stored(report) for test, report in zip(tests, reports, strict=True)]
     if wants_conflict and not gone:
-        report = test.add_conflict(report, shown)
-    return report
+        pairs = zip(tests, reports, strict=True)
+        reports = [test.add_conflict(report, shown) for test, report in pairs]
+    return reports
+
+
+def _empty_report(run: FittedRun, remarks: tuple[str, ...]) -> StressReport:
+    record = run.record
+    return StressReport(
+        run.path,
+        record.created,
+        record.head,
+        record.threshold,
+        record.criterion,
+        record.classes,
+        (),
+        remarks=remarks,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,33 +212,18 @@ class _StressTest:
         found = Scores.from_arrays(data.y[rows] == 1, scores, data.groups[rows])
         return evaluate_scores(found, record.threshold, seed=record.seed)
 
-    def disturb(
+    def add_disturbed(
         self,
         report: StressReport,
-        chosen: Sequence[DisturbanceSeries],
-        backbone: Backbone,
-        draw: tuple[int | None, int],
-        progress: Progress,
+        levels: Sequence[_Level],
+        position: NDArray[np.intp],
+        found: DisturbedScores,
     ) -> StressReport:
-        """Add results of disturbed images, drawn by their number and a seed."""
-        known, (number, seed) = self.images, draw
-        position = choose_images(known, number, seed)
-        levels = [
-            (one.name, strength, value, augmentation.model_copy(update={"seed": seed}))
-            for one in chosen
-            for strength, (value, augmentation) in enumerate(
-                zip(one.values, one.augmentations, strict=True), 1
-            )
-        ]
-        augmentations = [augmentation for *_, augmentation in levels]
-        drawn = known.iloc[position]
-        found = score_disturbed(
-            self.run, backbone, self.heads.heads, drawn, augmentations, progress=progress
-        )
+        """Add results of the images at some positions of `images`, disturbed in each way."""
         read = np.isfinite(found.scores).all(axis=1)
         report = replace(report, left_out={**report.left_out, **found.left_out})
         if not read.any():
-            why = f"none of {len(drawn)} images in {self.folder} could be used"
+            why = f"none of {len(position)} images in {self.folder} could be used"
             first = next(iter(found.left_out.items()))
             _require_copies(self.data, f"{why} ({first[0]}: {first[1]})")
             return replace(report, remarks=(*report.remarks, _sentence(why)))
@@ -224,6 +260,42 @@ class _StressTest:
         if isinstance(found, str):
             return replace(report, remarks=(*report.remarks, found))
         return replace(report, conflict=found)
+
+
+_Level = tuple[str, int, str, AugmentationSpec]
+"""Name of a disturbance, its strength, the value of it, and what is done to an image."""
+
+
+def _disturb(
+    tests: Sequence[_StressTest],
+    reports: Sequence[StressReport],
+    chosen: Sequence[DisturbanceSeries],
+    backbone: Backbone,
+    draw: tuple[int | None, int],
+    progress: Progress,
+) -> list[StressReport]:
+    """Add results of disturbed images, drawn by their number and a seed."""
+    known, (number, seed) = tests[0].images, draw
+    position = choose_images(known, number, seed)
+    levels = [
+        (one.name, strength, value, augmentation.model_copy(update={"seed": seed}))
+        for one in chosen
+        for strength, (value, augmentation) in enumerate(
+            zip(one.values, one.augmentations, strict=True), 1
+        )
+    ]
+    held_out = [
+        HeldOut(test.run, test.heads.heads, test.images["fold"].to_numpy(np.int64)[position])
+        for test in tests
+    ]
+    augmentations = [augmentation for *_, augmentation in levels]
+    scores = score_disturbed(
+        held_out, backbone, known.iloc[position], augmentations, progress=progress
+    )
+    return [
+        test.add_disturbed(report, levels, position, found)
+        for test, report, found in zip(tests, reports, scores, strict=True)
+    ]
 
 
 def _check_images(images: int | None) -> None:

@@ -6,6 +6,7 @@ import datetime
 import html
 import importlib.metadata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -223,6 +224,14 @@ def report(  # noqa: PLR0913
     document = Document(title, _made_by(), tuple(_notices(data)), tuple(sections))
     card = printable_lines(as_card(data, document, names))
     return Report(document, card, missing)
+
+
+def with_section(report: Report, section: Section, *, after: str) -> Report:
+    """Return a report with one more section, after the one with an anchor."""
+    document = report._document
+    place = [each.anchor for each in document.sections].index(after) + 1
+    sections = (*document.sections[:place], section, *document.sections[place:])
+    return Report(replace(document, sections=sections), report.model_card, report.missing)
 
 
 def _private_paths(data: ReportData, request: ReportRequest) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def test_the_whole_job_runs(version: str, tmp_path: Path) -> None:
     if got.returncode != 0 and "No matching distribution" not in got.stderr:
         pytest.skip(f"the packages can't be had: {got.stderr.splitlines()[-1]}")
     assert got.returncode == 0, got.stderr
-    command = [f"{tmp_path}/venv/bin/featx", "demo", "--tiny", "--out", f"{tmp_path}/demo"]
+    command = [f"{tmp_path}/venv/bin/featx", "demo", "--tiny", "--offline"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert next((tmp_path / "demo").rglob("report.html"))
+    assert next((tmp_path / "demo-output").rglob("report.html"))

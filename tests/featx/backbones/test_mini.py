@@ -71,7 +71,7 @@ class TestWeights:
             load_backbone("featx-mini", **PLAIN)
         assert str(caught.value) == (
             f"the weights of featx-mini in {damaged} are damaged. Install featx again: "
-            "`pip install --force-reinstall --no-deps featx`."
+            "`pip uninstall featx`, then `pip install featx`."
         )
 
     def test_of_another_file_are_never_opened(self, damaged: Path) -> None:

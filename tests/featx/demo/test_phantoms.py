@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+from featx.demo._hospitals import HOME, NEXT_DOOR, Hospital
 from featx.demo._phantoms import Phantom, draw_phantom, write_phantoms
 
 SMALL = 48
@@ -284,3 +286,40 @@ class TestWritePhantoms:
         with pytest.raises(FileExistsError, match="val exists already"):
             write_phantoms(tmp_path, patients=6, size=32)
         assert [path.name for path in tmp_path.iterdir()] == ["val"]
+
+
+class TestHospitals:
+    def test_next_door_has_other_patients_one_film_each(self, tmp_path: Path) -> None:
+        shares = {"test": 0.75, "val": 0.25}
+        root = write_phantoms(tmp_path, patients=16, size=32, hospital=NEXT_DOOR, shares=shares)
+        names = [path.name for path in root.rglob("*.png")]
+        patients = {int(re.findall(r"\d+", name)[0]) for name in names}
+        assert len(names) == len(patients) == 16
+        assert min(patients) >= NEXT_DOOR.first_patient
+        assert sum(1 for _ in (root / "val").rglob("*.png")) == 4
+
+    def test_only_the_look_of_the_film_differs(self) -> None:
+        for patient in range(5001, 5011):
+            home, there = (
+                draw_phantom(patient, 1, "PNEUMONIA", size=96, hospital=hospital)
+                for hospital in (HOME, NEXT_DOOR)
+            )
+            np.testing.assert_array_equal(home.lesion, there.lesion)
+            assert there.pixels[home.pixels < 100].mean() > home.pixels[home.pixels < 100].mean()
+            assert np.abs(np.diff(gaussian_filter(there.pixels.astype(float), 1))).mean() < (
+                np.abs(np.diff(gaussian_filter(home.pixels.astype(float), 1))).mean()
+            )
+
+    def test_a_hospital_that_changes_nothing_gives_the_same_pixels(self) -> None:
+        usual = draw_phantom(3, 1, "PNEUMONIA", size=64)
+        same = draw_phantom(3, 1, "PNEUMONIA", size=64, hospital=Hospital(first_patient=9))
+        np.testing.assert_array_equal(usual.pixels, same.pixels)
+
+    def test_sicker_patients_have_larger_lesions(self) -> None:
+        def extent(hospital: Hospital) -> float:
+            return sum(
+                float(draw_phantom(p, 1, "PNEUMONIA", size=48, hospital=hospital).lesion.mean())
+                for p in range(20)
+            )
+
+        assert extent(HOME) > 1.5 * extent(Hospital())

@@ -22,9 +22,10 @@ from featx.backbones._mini import build_mini
 from featx.distilling import Agreement, Distillation, distill
 from featx.distilling import _training as training
 from featx.distilling import _work_folder as work_folder
+from featx.distilling._student import build_student, round_weights, save_student
 from featx.errors import FeatxError, InputError, SpecMismatchError, StorageError
 from featx.extraction import ExtractionOptions
-from featx.images import AugmentationSpec, decode
+from featx.images import decode
 from featx_cache import open_cache
 from featx_cache._shards import RowKeys
 
@@ -114,12 +115,12 @@ class TestStudent:
     def test_is_a_backbone_that_makes_nearly_the_same_embeddings(
         self, run: Distill, loose_images: Path, tiny_backbone: Backbone, tmp_path: Path
     ) -> None:
-        found = run(epochs=60, learning_rate=0.02)
+        found = run(epochs=20, learning_rate=5e-4)
         assert names_in(tmp_path) == {"mini.keras", "mini.json", "mini-embeddings"}
         made = load_backbone(str(found.path), precision="float32", runtime="tensorflow")
         image = decode(loose_images / "1.png", 32)[np.newaxis]
         one, other = tiny_backbone.embed(image).ravel(), made.embed(image).ravel()
-        assert np.corrcoef(one, other)[0, 1] > 0.9
+        assert np.corrcoef(one, other)[0, 1] > 0.7
         assert found.agreement["untouched"].rows == 1
         assert found.history["loss"].iloc[-1] < 0.5 * found.history["loss"].iloc[0]
         for each in weights_of(found.path):
@@ -146,16 +147,30 @@ class TestStudent:
         assert any(".txt" in note for note in watching.notes)
         assert "22 of 24 embeddings of the teacher were computed." in watching.notes
 
-    def test_of_featx_mini_has_weights_that_its_layers_load(
-        self, run: Distill, tmp_path: Path
-    ) -> None:
-        whole = run("mini.keras", student=None, epochs=1)
-        half = run("half.weights.h5", student=None, epochs=1, cache=tmp_path / "mini-embeddings")
-        assert half.path.stat().st_size < 2.5e6
+    def test_of_featx_mini_has_weights_that_its_layers_load(self, run: Distill) -> None:
+        found = run("mini.weights.h5", student=None, epochs=1)
+        assert found.path.stat().st_size < 2.5e6
+        assert found.facts["student"] == "featx-mini"
         mini = build_mini()
-        mini.load_weights(half.path)
-        for one, other in zip(mini.variables, weights_of(whole.path), strict=True):
-            np.testing.assert_array_equal(np.asarray(one), other)
+        mini.load_weights(found.path)
+        for each in map(np.asarray, mini.variables):
+            np.testing.assert_array_equal(each, each.astype(np.float16))
+
+    def test_has_the_same_weights_in_both_files(
+        self, tiny_backbone: Backbone, tmp_path: Path
+    ) -> None:
+        mini, again, other = (build_student(None, tiny_backbone, seed=s) for s in (0, 0, 1))
+        round_weights(mini, again.variables)
+        one, two = tmp_path / "a.keras", tmp_path / "a.weights.h5"
+        for path, suffix in ((one, ".keras"), (two, ".weights.h5")):
+            save_student(mini, path, suffix, tmp_path)
+        assert names_in(tmp_path) == {one.name, two.name}
+        loaded = build_mini()
+        loaded.load_weights(two)
+        for a, b in zip(weights_of(one), loaded.variables, strict=True):
+            np.testing.assert_array_equal(a, np.asarray(b))
+        drawn = np.asarray(other.weights[0]).astype(np.float16)
+        assert (drawn != np.asarray(mini.weights[0])).all()  # the seed counts
 
     def test_of_three_channels_gets_the_images_colors(self, run: Distill, tmp_path: Path) -> None:
         color = make_student(tmp_path / "color.keras", channels=3)
@@ -163,17 +178,6 @@ class TestStudent:
         assert found.facts["channels"] == 3
         assert set(found.agreement) == {"untouched"}
         assert found.rows == 11
-
-    def test_follows_the_seed(self, run: Distill, tmp_path: Path) -> None:
-        cache = tmp_path / "cache"
-        augmentation = AugmentationSpec(copies=1, seed=0)
-        runs = [
-            run(f"{name}.keras", seed=seed, student=None, epochs=1, cache=cache,
-                augmentation=augmentation)
-            for name, seed in (("a", 0), ("b", 1))
-        ]  # fmt: skip
-        one, other = (weights_of(each.path) for each in runs)
-        assert any((a != b).any() for a, b in zip(one, other, strict=True))
 
 
 class TestRows:

@@ -29,8 +29,9 @@ from featx.heads import HeadSpec
 from featx.images import AugmentationSpec
 from featx.populations import DISTURBANCES, StressReport
 from featx.populations._conflict_images import best_cut, evaluate_conflict
-from featx.populations._disturbed_images import choose_images, score_disturbed
+from featx.populations._disturbed_images import HeldOut, choose_images, score_disturbed
 from featx.populations._fold_heads import fit_fold_heads
+from featx.populations._stress_protocol import stress_runs
 from featx.training import load_training_data
 from featx_cache import Cache, open_cache
 
@@ -142,6 +143,18 @@ class TestDisturbedImages:
         )
         assert result(other, "noise", 3).brier != result(report, "noise", 3).brier
 
+    def test_runs_that_are_tested_together_have_the_scores_that_each_has_alone(
+        self, plain: Made, tmp_path: Path
+    ) -> None:
+        cache = open_cache(plain.cache)
+        spec = HeadSpec.choose("logreg", settings={"representation": "average"})
+        fit(cache, spec, tmp_path / "other", accuracy_floor=0.5, progress=False)
+        runs = [plain.run, featx.load_run(tmp_path / "other")]
+        options: Any = {"images": 20, "disturbances": ["blur"], "progress": False}
+        together = stress_runs(runs, **options)
+        assert together == [run.stress_protocol(**options) for run in runs]
+        assert result(together[0], "blur", 3).brier != result(together[1], "blur", 3).brier
+
     def test_scores_do_not_depend_on_the_other_images(self, plain: Made, shallow: Backbone) -> None:
         cache = open_cache(plain.cache)
         data = load_training_data(cache, plain.run.record.head, use_copies=False)
@@ -152,10 +165,11 @@ class TestDisturbedImages:
         specs = [*DISTURBANCES["blur"].augmentations, *DISTURBANCES["shift"].augmentations]
 
         def scores(images: pd.DataFrame, batch_size: int) -> Any:
-            return score_disturbed(
-                plain.run, shallow, heads.heads, images, specs,
-                batch_size=batch_size, progress=SILENT,
-            ).scores  # fmt: skip
+            one = HeldOut(plain.run, heads.heads, images["fold"].to_numpy())
+            (found,) = score_disturbed(
+                [one], shallow, images, specs, batch_size=batch_size, progress=SILENT
+            )
+            return found.scores
 
         found = scores(table, 8)
         np.testing.assert_allclose(scores(table.iloc[::-1], 8)[::-1], found, rtol=0, atol=1e-12)

@@ -1,0 +1,136 @@
+"""Choice of the demo's network: what is on this machine, what can be fetched soon, or the own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from featx._progress import SILENT
+from featx.backbones._registry import architecture
+from featx.demo import _network as network
+from featx.demo._network import choose_network
+from featx.errors import InputError
+
+NAME = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+CONTENT = b"weights" * 100_000
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+Serve = Callable[[Answer], list[str]]
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keras's folder of weights, without any."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("FEATX_WEIGHTS_DIR", raising=False)
+    monkeypatch.setattr(network, "CONNECT_SECONDS", 0.3)
+    return tmp_path / "keras" / "models"
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Answer requests for VGG19's weights on this machine. Gives the paths that are asked for."""
+    with contextlib.ExitStack() as stack:
+
+        def start(answer: Answer) -> list[str]:
+            asked: list[str] = []
+
+            class Handler(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    asked.append(self.path)
+                    with contextlib.suppress(ConnectionError):
+                        answer(self)
+
+                def log_message(self, *_: object) -> None:
+                    pass
+
+            server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            module = sys.modules[architecture("vgg19").build.__module__]
+            url = f"http://127.0.0.1:{server.server_port}/models/{NAME}"
+            monkeypatch.setattr(module, "WEIGHTS_PATH_NO_TOP", url)
+            return asked
+
+        yield start
+
+
+def send(to: BaseHTTPRequestHandler, content: bytes, announced: int | None = None) -> None:
+    to.send_response(200)
+    to.send_header("Content-Length", str(announced or len(content)))
+    to.end_headers()
+    to.wfile.write(content)
+
+
+def test_weights_that_can_be_fetched_are_put_where_keras_looks(serve: Serve, models: Path) -> None:
+    asked = serve(lambda to: send(to, CONTENT))
+    chosen = choose_network(None, offline=False, progress=SILENT)
+    assert (chosen.name, chosen.reason) == ("vgg19", "its ImageNet weights were fetched now")
+    assert asked == [f"/models/{NAME}"]
+    assert [path.name for path in models.iterdir()] == [NAME]
+    assert (models / NAME).read_bytes() == CONTENT
+    again = choose_network(None, offline=False, progress=SILENT)
+    assert again.reason == "its ImageNet weights are on this machine"
+    assert len(asked) == 1
+
+
+def drip(to: BaseHTTPRequestHandler) -> None:
+    send(to, b"w", announced=10**8)
+    for _ in range(50):
+        time.sleep(0.05)
+        to.wfile.write(b"w" * 2**16)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda to: time.sleep(1.5), "timed out|no answer"),  # noqa: ARG005
+        (lambda to: to.send_error(403), "403"),
+        (lambda to: send(to, CONTENT, announced=10**6), "ended early|timed out"),
+        (drip, "too slow"),
+    ],
+    ids=["silent", "forbidden", "cut off", "slow"],
+)
+def test_one_try_that_fails_is_told_and_leaves_nothing(
+    serve: Serve, models: Path, answer: Answer, reason: str
+) -> None:
+    serve(answer)
+    started = time.monotonic()
+    chosen = choose_network(None, offline=False, progress=SILENT)
+    assert time.monotonic() - started < 10
+    assert chosen.name == "featx-mini"
+    assert re.search(reason, chosen.reason)
+    assert not models.exists() or not list(models.iterdir())
+
+
+def test_offline_nothing_is_asked_for(serve: Serve) -> None:
+    asked = serve(lambda to: send(to, CONTENT))
+    chosen = choose_network(None, offline=True, progress=SILENT)
+    assert (chosen.name, asked) == ("featx-mini", [])
+
+
+@pytest.mark.parametrize("known", [["vgg16"], ["vgg16", "vgg19"]])
+def test_weights_in_the_own_folder_are_taken_and_vgg19_first(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: list[str]
+) -> None:
+    asked = serve(lambda to: send(to, CONTENT))
+    for name in known:
+        (tmp_path / f"{name}_imagenet_notop.weights.h5").touch()
+    monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(tmp_path))
+    chosen = choose_network(None, offline=False, progress=SILENT)
+    assert (chosen.name, asked) == (known[-1], [])
+
+
+def test_a_network_without_weights_here_is_refused_offline() -> None:
+    with pytest.raises(InputError, match="weights of vgg16 are not on this machine"):
+        choose_network("VGG16", offline=True, progress=SILENT)
+    assert choose_network("featx-mini", offline=True, progress=SILENT).reason == "you chose it"
