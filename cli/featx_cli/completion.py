@@ -46,8 +46,8 @@ def several_of(*values: str) -> Callable[[str], list[str]]:
 def backbones(incomplete: str) -> list[str]:
     """Offer the networks, whose names Keras's folders tell without an import of Keras."""
     keras = importlib.util.find_spec("keras")
-    found = {MINI}
+    found: set[str] = set()
     if keras is not None and keras.origin is not None:
         for module in (Path(keras.origin).parent / "applications").glob("*/__init__.py"):
             found |= {name.lower() for name in _NETWORK.findall(module.read_text(encoding="utf-8"))}
-    return sorted(name for name in found if name.startswith(incomplete.lower()))
+    return [name for name in (MINI, *sorted(found)) if name.startswith(incomplete.lower())]
