@@ -25,7 +25,8 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
         "The same heads on films of the next hospital, whose machine shows them softer, flatter "
         "and brighter than the augmented copies do. A head may still rank the patients there, but "
         f"its threshold doesn't fit. {CALIBRATED.capitalize()}: the same head with a threshold "
-        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital. Both are "
+        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital, at a higher "
+        "floor there, because so few films need a margin. Both are "
         f"measured on {plural(images, 'film')} of other patients there."
     )
     sites = [(head.name, site, found) for head in heads for site, found in _sites(head)]
