@@ -22,16 +22,14 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
     """Show what becomes of the threshold at the next hospital, and what calibration repairs."""
     images = heads[0].calibrated.metrics.images
     about = Text(
-        "The same heads on films of the next hospital, whose machine shows them softer, flatter "
-        "and brighter than the augmented copies do. A head may still rank the patients there, but "
+        "The same heads on films of the next hospital, whose machine shows them flatter and "
+        "brighter than the augmented copies do. A head may still rank the patients there, but "
         f"its threshold doesn't fit. {CALIBRATED.capitalize()}: the same head with a threshold "
-        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital, at a higher "
-        "floor there, because so few films need a margin. Both are "
+        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital. Both are "
         f"measured on {plural(images, 'film')} of other patients there."
     )
     sites = [(head.name, site, found) for head in heads for site, found in _sites(head)]
-    floor = heads[0].run.record.criterion.accuracy_floor
-    figure = site_chart(pd.DataFrame([_row(*one) for one in sites]), accuracy_floor=floor)
+    figure = site_chart(pd.DataFrame([_row(*one) for one in sites]), accuracy_floor=heads[0].floor)
     picture = svg_picture(
         figure.axes[0],
         "next-door",

@@ -61,8 +61,8 @@ class Hospital:
 USUAL = Hospital()
 """Hospital of the phantoms that are drawn if none is named."""
 
-HOME = Hospital(opacities=(4, 6), density=(0.9, 1.0))
+HOME = Hospital(opacities=(6, 9), density=(0.9, 1.0))
 """Hospital of the demo. Its patients are iller than usual, so that few films are enough."""
 
-NEXT_DOOR = replace(HOME, first_patient=5001, films=(1, 1), blur=0.012, contrast=0.65, gamma=0.7)
-"""The demo's next hospital: softer, flatter and brighter films of equally ill patients."""
+NEXT_DOOR = replace(HOME, first_patient=5001, films=(1, 1), blur=0.003, contrast=0.5, gamma=0.6)
+"""The demo's next hospital: flatter and brighter films of equally ill patients, a little softer."""

@@ -12,6 +12,8 @@ from featx.scoring import Evaluation
 
 OUT_OF_FOLD, TEST, STRESS = "out of fold", "test split", "disturbed images"
 NEXT_DOOR, CALIBRATED = "next door", "next door, calibrated"
+ACCURACY_FLOOR = 0.9
+"""Accuracy floor that a head is to keep everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,11 @@ class DemoHead:
     def name(self) -> str:
         """Name of the head."""
         return str(self.run.record.head.name)
+
+    @property
+    def floor(self) -> float:
+        """Accuracy floor that the head is to keep: 0.9, or the one that it could be chosen at."""
+        return min(ACCURACY_FLOOR, float(self.run.record.accuracy_floor))
 
     @property
     def counts(self) -> tuple[DemoCounts, ...]:

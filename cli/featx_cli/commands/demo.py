@@ -88,7 +88,7 @@ def _table(result: DemoResult) -> Table:
     columns = ("head", "films", "sick found", "healthy called back", "accuracy", "floor", "")
     table = plain_table(f"Three heads on embeddings by {result.backbone}", columns, words=(0, 1, 6))
     for head in result.heads:
-        floor = head.run.record.accuracy_floor
+        floor = head.floor
         for number, counts in enumerate(head.counts):
             tn, fp, fn, tp = (counts.confusion[name] for name in ("tn", "fp", "fn", "tp"))
             table.add_row(
