@@ -264,7 +264,7 @@ class _Demo:
         try:
             choose_at(CHOSEN_FLOOR)
         except NoFeasibleThresholdError as error:
-            floor = math.floor(error.best_accuracy * 20) / 20
+            floor = math.floor(error.best_accuracy * 100) / 100
             self.stages.tell(
                 f"{what}: no threshold reaches accuracy {CHOSEN_FLOOR:g}, the best is "
                 f"{error.best_accuracy:.3f}; taking the floor {floor:g}"
