@@ -22,8 +22,8 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
     """Show what becomes of the threshold at the next hospital, and what calibration repairs."""
     images = heads[0].calibrated.metrics.images
     about = Text(
-        "The same heads on films of the next hospital, whose machine shows them softer "
-        "than the augmented copies do, flatter and brighter. A head may still rank the patients there, but "
+        "The same heads on films of the next hospital, whose machine shows them softer than the "
+        "augmented copies do, flatter and brighter. A head still ranks the patients there, but "
         f"its threshold doesn't fit. {CALIBRATED.capitalize()}: the same head with a threshold "
         f"that was chosen on {plural(labelled, 'labelled film')} of that hospital. Both are "
         f"measured on {plural(images, 'film')} of other patients there."

@@ -34,7 +34,7 @@ from featx_cache.files import atomic_folder, atomic_path, make_folder
 
 MARKER_NAME = "featx-demo.txt"
 DEMO_HEADS = ("keras", "svm", "logreg")
-CHOSEN_FLOOR = 0.93
+CHOSEN_FLOOR = 0.95
 """Accuracy floor at which thresholds are chosen. It has a margin above the one that is to be kept,
 because a threshold of highest recall lies at its floor, and other films are a little different."""
 
