@@ -170,9 +170,16 @@ def has_imagenet_weights(name: str) -> bool:
         return MINI_FILE.is_file()
     if _in_weights_folder(name) is not None:
         return True
+    return any(keras_models_folder().glob(f"{name}_weights_*notop*.h5"))
+
+
+def keras_models_folder() -> Path:
+    """Return the folder where Keras puts the weights that it downloads, and looks for them."""
+    if own := os.environ.get("KERAS_HOME"):
+        return Path(own, "models")
     # Not Path.home(), which raises an error if there is no home folder, as in some containers.
-    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111
-    return any((home / "models").glob(f"{name}_weights_*notop*.h5"))
+    home = os.path.expanduser("~")  # noqa: PTH111
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras", "models")
 
 
 def _in_weights_folder(name: str) -> Path | None:

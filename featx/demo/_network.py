@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import queue
 import sys
 import threading
@@ -11,14 +10,16 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+import h5py
 
 from featx._progress import Progress
 from featx.backbones._mini import MINI
 from featx.backbones._registry import architecture
-from featx.backbones._weights import has_imagenet_weights
-from featx.errors import InputError
+from featx.backbones._weights import has_imagenet_weights, keras_models_folder
+from featx.errors import FeatxError, InputError
+from featx_cache._text import printable
 from featx_cache.files import atomic_path, make_folder
 
 PREFERRED = ("vgg19", "vgg16")
@@ -29,6 +30,8 @@ FETCH_SECONDS = 40.0
 """Seconds that fetching weights may take."""
 
 _BLOCK_BYTES = 2**18
+_FAILURES = (OSError, http.client.HTTPException, ValueError, FeatxError)
+"""What a fetch may fail with: no connection, an answer that makes no sense, a folder of others."""
 _INPUT_SIZES = {MINI: 224}
 _LARGE_NETWORK_INPUT = 96
 """Input of other networks: VGG19 takes ten times as long for 300 pixels."""
@@ -71,7 +74,7 @@ def choose_network(name: str | None, *, offline: bool, progress: Progress) -> De
         return DemoNetwork(MINI, "it comes with featx, and you are offline")
     try:
         _fetch_weights(PREFERRED[0], progress)
-    except (OSError, http.client.HTTPException) as error:
+    except _FAILURES as error:
         return DemoNetwork(
             MINI, f"it comes with featx, and VGG19's weights can't be fetched ({_why(error)})"
         )
@@ -82,10 +85,10 @@ def _fetch_weights(name: str, progress: Progress) -> None:
     """Put a network's weights where Keras looks for them, which checks them. One bounded try."""
     build = architecture(name).build
     url = str(sys.modules[build.__module__].WEIGHTS_PATH_NO_TOP)
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    folder = keras_models_folder()
     answer, started = _open(url), time.monotonic()
     with answer:
-        total = int(answer.headers.get("Content-Length") or 0)
+        total = answer.length or 0
         make_folder(folder)
         with (
             atomic_path(folder / url.rsplit("/", 1)[-1]) as temporary,
@@ -93,13 +96,16 @@ def _fetch_weights(name: str, progress: Progress) -> None:
             progress.task("Weights of VGG19", total >> 20, "MB") as advance,
         ):
             received = 0
-            while block := answer.read(_BLOCK_BYTES):
+            while block := answer.read1(_BLOCK_BYTES):  # `read` waits for a whole block
                 file.write(block)
                 advance(((received + len(block)) >> 20) - (received >> 20))
                 received += len(block)
                 _require_speed(received, total, time.monotonic() - started)
             if received < total:
                 raise OSError("the connection ended early")
+            file.flush()
+            if not h5py.is_hdf5(temporary):  # such as a page to log in on
+                raise OSError("the answer is not a file of weights")
 
 
 def _why(error: Exception) -> str:
@@ -107,8 +113,10 @@ def _why(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, FeatxError):
+        return cause.what
     text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    return text.partition("\n")[0][:80].lower() or "no answer"
+    return printable(text.partition("\n")[0])[:80].lower() or "no answer"
 
 
 def _require_speed(received: int, total: int, seconds: float) -> None:
@@ -125,7 +133,7 @@ def _open(url: str) -> Any:
     def connect() -> None:
         try:
             opened.put(urllib.request.urlopen(url, timeout=CONNECT_SECONDS))
-        except (OSError, http.client.HTTPException) as error:
+        except _FAILURES as error:
             opened.put(error)
 
     threading.Thread(target=connect, daemon=True).start()

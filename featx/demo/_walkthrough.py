@@ -12,7 +12,9 @@ from typing import Any
 
 from featx._progress import Advance, Progress, progress_of
 from featx._run import Run, load_run
+from featx._specs import spec_errors
 from featx.backbones import Backbone, load_backbone
+from featx.backbones._registry import architecture
 from featx.data import load_manifest
 from featx.demo._chapter import next_door_section
 from featx.demo._hospitals import HOME, NEXT_DOOR
@@ -23,7 +25,7 @@ from featx.errors import InputError, NoFeasibleThresholdError
 from featx.extraction import extract
 from featx.fitting import fit
 from featx.heads import HeadSpec
-from featx.images import preset_augmentation
+from featx.images import AugmentationSpec, preset_augmentation
 from featx.populations import DISTURBANCES
 from featx.populations._stress_protocol import stress_runs
 from featx.reports import report
@@ -130,7 +132,8 @@ def run_demo(
     Raises
     ------
     InputError
-        If `out` has something else in it, or a demo of another size, seed or network.
+        If `out` has something else in it, or a demo of another size, seed or network, or the seed
+        is out of range.
 
     Examples
     --------
@@ -138,9 +141,11 @@ def run_demo(
     PosixPath('demo-output/report.html')
     """
     out, size, stages = Path(out), size or DemoSize(), _Stages(progress_of(progress))
+    with spec_errors():
+        augmentation = preset_augmentation("shift", copies=size.copies, seed=seed)
     network = _claim(out, {**asdict(size), "seed": seed}, backbone, offline, stages)
     stages.tell(f"Network: {network.name}, because {network.reason}.")
-    demo = _Demo(out, size, seed, stages)
+    demo = _Demo(out, size, seed, augmentation, stages)
     demo.draw()
     input_size = size.input_size or network.input_size
     cache, there = demo.embed(load_backbone(network.name, input_size=input_size, seed=seed))
@@ -195,6 +200,7 @@ class _Demo:
     out: Path
     size: DemoSize
     seed: int
+    augmentation: AugmentationSpec
     stages: _Stages
 
     @property
@@ -235,13 +241,12 @@ class _Demo:
         there = load_manifest(self.films_next_door, progress=self.stages)
         places = self.out / "cache", self.out / "next-door" / "cache"
         copies = self.size.copies
-        augmentation = preset_augmentation("shift", copies=copies, seed=self.seed)
         text = (
             f"Embedding {plural(len(home) + len(there), 'film')}, "
             f"those to train on with {copies} augmented {'copy' if copies == 1 else 'copies'}"
         )
         with self.stages.stage(text):
-            extract(home, places[0], backbone, augmentation=augmentation, progress=self.stages)
+            extract(home, places[0], backbone, augmentation=self.augmentation, progress=self.stages)
             extract(there, places[1], backbone, progress=self.stages)
         return open_cache(places[0]), open_cache(places[1])
 
@@ -330,13 +335,14 @@ def _claim(
         raise InputError(f"{out} is a file, not a folder", _NEW_FOLDER, parameter="out")
     if marker.is_file():
         network = _read_marker(marker, settings)
-        if network is None or backbone not in (None, network):
+        if network is None or (backbone is not None and architecture(backbone).name != network):
             raise InputError(
                 f"{out} holds a demo of another size, seed or network",
                 "Delete it, or give `out` a new folder.",
                 parameter="out",
             )
-        return DemoNetwork(network, "this demo began with it")
+        chosen = choose_network(network, offline=offline, progress=stages)
+        return DemoNetwork(chosen.name, "this demo began with it")
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} is not empty and not a demo", _NEW_FOLDER, parameter="out")
     chosen = choose_network(backbone, offline=offline, progress=stages)
@@ -351,6 +357,6 @@ def _read_marker(marker: Path, settings: Mapping[str, Any]) -> str | None:
     try:
         found = json.loads(marker.read_text())
         network = found.pop("backbone")
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return None
     return str(network) if found == dict(settings) else None

@@ -150,6 +150,12 @@ def _require_fit(student: Any, file: Path | None, teacher: Backbone) -> None:
             "Give another `student` or `input_size`.",
             parameter="student",
         ) from error
+    if not student.trainable_weights:
+        raise InputError(
+            f"the student {name} is unfit: it has no weights to train",
+            "Save it with `trainable = True`, or give another `student`.",
+            parameter="student",
+        )
     layer = teacher.spec.parts[0].name if teacher.spec.parts else teacher.spec.layer
     shape = tuple(made[1:]) if isinstance(made, tuple) else ()
     if shape != grid:

@@ -18,7 +18,7 @@ from featx._progress import Advance, Progress
 from featx.backbones._mini import MINI
 from featx.distilling._agreement import Agreement, Sums
 from featx.distilling._spec import TrainingSpec
-from featx.distilling._student import scale_outputs
+from featx.distilling._student import MAX_FLOAT16, scale_outputs
 from featx.distilling._work_folder import Rows, WorkFolder
 from featx.errors import FeatxError
 from featx.heads._batches import prefetched
@@ -128,7 +128,7 @@ def train(
     Raises
     ------
     FeatxError
-        If the loss isn't finite.
+        If the loss isn't finite, or the weights are too large in the end.
     """
     import tensorflow as tf
 
@@ -168,12 +168,12 @@ def train(
                     callbacks=[recorder, checkpoint],
                 )
             except _DivergedError as error:
-                folder.forget_training()
-                raise FeatxError(
-                    f"the training diverged at step {error.step}: the loss is {error.loss}",
-                    "Give a smaller `learning_rate`. What was computed before the training is "
-                    "kept.",
-                ) from None
+                raise _diverged(folder, f"at step {error.step}: the loss is {error.loss}") from None
+        # The loss of a step is that of the weights before it, so that the last one isn't seen.
+        if not all(
+            np.abs(w.numpy()).max(initial=0) <= MAX_FLOAT16 for w in student.trainable_weights
+        ):
+            raise _diverged(folder, "in its last step: the weights are larger than float16 has")
         checkpoint.finish()
     if spec.student == MINI:
         scale_outputs(student, unit)
@@ -193,6 +193,15 @@ def compare(student: Any, rows: Rows, where: NDArray[np.intp]) -> dict[str, Agre
         if sums.rows:
             found[name] = sums.agreement()
     return found
+
+
+def _diverged(folder: WorkFolder, how: str) -> FeatxError:
+    """Forget a training that diverged, and return the error that says so."""
+    folder.forget_training()
+    return FeatxError(
+        f"the training diverged {how}",
+        "Give a smaller `learning_rate`. What was computed before the training is kept.",
+    )
 
 
 class _DivergedError(Exception):

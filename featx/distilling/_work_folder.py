@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import zipfile
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -136,7 +137,7 @@ class WorkFolder:
                 keys = RowKeys(file["image_sha256"], file["copy"])
             pixels = np.load(self.path / PIXELS_NAME, mmap_mode="r", allow_pickle=False)
             targets = np.load(self.path / TARGETS_NAME, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
         rows = len(keys.copy)
         if (pixels.shape, pixels.dtype) != ((rows, size, size, spec.channels), np.uint8):

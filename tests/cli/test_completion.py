@@ -51,6 +51,7 @@ def offered(typed: str, shell: str = "bash") -> list[str]:
         ("featx data s", ["split", "show"]),
         ("featx extract --aug", ["--augment"]),
         (f"{EXTRACT} --backbone featx-m", ["featx-mini"]),
+        ("featx demo --backbone featx-m", ["featx-mini"]),
         (f"{EXTRACT} --precision b", ["bfloat16"]),
         ("featx fit c --head logreg,l", ["logreg,lda"]),
         ("featx predict r images/", []),  # file names, which the shell knows itself

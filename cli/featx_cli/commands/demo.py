@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featx_cli import completion
 from featx_cli.console import output, say
 from featx_cli.stages import StageProgress
 from featx_cli.tables import plain_table
@@ -36,6 +37,7 @@ def demo(
         typer.Option(
             help="Network of the embeddings. Default: vgg19 (or vgg16) if its ImageNet weights are "
             "on this machine or can be fetched in seconds, else featx-mini.",
+            autocompletion=completion.backbones,
         ),
     ] = None,
     offline: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import sys
 import threading
@@ -11,16 +12,28 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from featx._progress import SILENT
 from featx.backbones._registry import architecture
+from featx.backbones._weights import keras_models_folder
 from featx.demo import _network as network
 from featx.demo._network import choose_network
 from featx.errors import InputError
 
 NAME = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
-CONTENT = b"weights" * 100_000
+
+
+def _weights() -> bytes:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file["weights"] = np.zeros(200_000, np.float32)
+    return content.getvalue()
+
+
+CONTENT = _weights()
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 Serve = Callable[[Answer], list[str]]
@@ -64,7 +77,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         yield start
 
 
-def send(to: BaseHTTPRequestHandler, content: bytes, announced: int | None = None) -> None:
+def send(to: BaseHTTPRequestHandler, content: bytes, announced: int | str | None = None) -> None:
     to.send_response(200)
     to.send_header("Content-Length", str(announced or len(content)))
     to.end_headers()
@@ -90,6 +103,19 @@ def drip(to: BaseHTTPRequestHandler) -> None:
         to.wfile.write(b"w" * 2**16)
 
 
+def drop(to: BaseHTTPRequestHandler) -> None:
+    send(to, b"w", announced=10**8)
+    for _ in range(20):
+        time.sleep(0.05)
+        to.wfile.write(b"w")
+
+
+def redirect_to_nowhere(to: BaseHTTPRequestHandler) -> None:
+    to.send_response(302)
+    to.send_header("Location", "http://[")
+    to.end_headers()
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -97,8 +123,12 @@ def drip(to: BaseHTTPRequestHandler) -> None:
         (lambda to: to.send_error(403), "403"),
         (lambda to: send(to, CONTENT, announced=10**6), "ended early|timed out"),
         (drip, "too slow"),
+        (drop, "too slow"),
+        (lambda to: send(to, b"<html>Log in</html>"), "not a file of weights"),
+        (lambda to: send(to, b"", announced="many"), "not a file of weights"),
+        (redirect_to_nowhere, "invalid"),
     ],
-    ids=["silent", "forbidden", "cut off", "slow"],
+    ids=["silent", "forbidden", "cut off", "slow", "slower", "page", "no length", "redirect"],
 )
 def test_one_try_that_fails_is_told_and_leaves_nothing(
     serve: Serve, models: Path, answer: Answer, reason: str
@@ -110,6 +140,22 @@ def test_one_try_that_fails_is_told_and_leaves_nothing(
     assert chosen.name == "featx-mini"
     assert re.search(reason, chosen.reason)
     assert not models.exists() or not list(models.iterdir())
+
+
+def test_a_folder_of_weights_that_cannot_be_made_is_no_reason_to_stop(
+    serve: Serve, models: Path
+) -> None:
+    models.parent.write_text("a file where Keras's folder would be")
+    serve(lambda to: send(to, CONTENT))
+    chosen = choose_network(None, offline=False, progress=SILENT)
+    assert chosen.name == "featx-mini"
+    assert "a file is in the way" in chosen.reason
+
+
+def test_without_a_home_keras_looks_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setenv("HOME", "/no-such-home")
+    assert keras_models_folder() == Path("/tmp/.keras/models")
 
 
 def test_offline_nothing_is_asked_for(serve: Serve) -> None:

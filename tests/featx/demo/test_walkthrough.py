@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,6 +220,26 @@ def test_a_demo_of_another_size_seed_or_network_is_not_mixed_in(
     with pytest.raises(InputError, match="another size, seed or network"):
         run_demo(made.cache.parent, **options)
     assert digests(made.cache.parent, "*.png") == before
+
+
+def test_a_marker_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    (tmp_path / walkthrough.MARKER_NAME).write_text("[1]")
+    with pytest.raises(InputError, match="another size, seed or network"):
+        run_demo(tmp_path, SIZE)
+
+
+def test_a_seed_out_of_range_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="`seed` can't be -1"):
+        run_demo(tmp_path / "out", SIZE, seed=-1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_offline_a_demo_of_a_network_without_weights_is_not_continued(tmp_path: Path) -> None:
+    settings = {**dataclasses.asdict(SIZE), "seed": 3, "backbone": "vgg16"}
+    (tmp_path / walkthrough.MARKER_NAME).write_text(json.dumps(settings))
+    for backbone in (None, "VGG16"):
+        with pytest.raises(InputError, match="weights of vgg16 are not on this machine"):
+            run_demo(tmp_path, SIZE, seed=3, backbone=backbone, offline=True)
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:

@@ -267,11 +267,12 @@ class TestInterruption:
             run(**settings)
         assert f"remove {tmp_path / 'mini.keras.unfinished'}" in str(error.value)
 
-    def test_makes_damaged_rows_again(self, run: Distill, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["pixels.npy", "rows.npz"])
+    def test_makes_damaged_rows_again(self, run: Distill, tmp_path: Path, name: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(progress=Watching(("Training the student", 1)))
-        pixels = tmp_path / "mini.keras.unfinished" / "pixels.npy"
-        pixels.write_bytes(pixels.read_bytes()[:-1])
+        damaged = tmp_path / "mini.keras.unfinished" / name
+        damaged.write_bytes(damaged.read_bytes()[:-1])
         watching = Watching()
         run(progress=watching)
         assert watching.done["Inputs of the student"] == 22
@@ -294,6 +295,11 @@ class TestDivergence:
         watching = Watching()
         run(learning_rate=1e-3, epochs=4, progress=watching)
         assert set(watching.done) == {"Reading files", "Training the student"}
+
+    def test_in_the_last_step_is_an_error(self, run: Distill, tmp_path: Path) -> None:
+        with pytest.raises(FeatxError, match="diverged in its last step"):
+            run(learning_rate=1e38, epochs=1)
+        assert not (tmp_path / "mini.keras").exists()
 
 
 class TestRefusal:
@@ -354,6 +360,13 @@ class TestRefusal:
         with pytest.raises(InputError, match=said):
             run(student=make_student(tmp_path / "unfit.keras", **shape))
         assert names_in(tmp_path) == {"unfit.keras"}
+
+    def test_of_a_student_without_weights_to_train(self, run: Distill, tmp_path: Path) -> None:
+        frozen = keras.models.load_model(make_student(tmp_path / "frozen.keras"))
+        frozen.trainable = False
+        frozen.save(tmp_path / "frozen.keras")
+        with pytest.raises(InputError, match="is unfit: it has no weights to train"):
+            run(student=tmp_path / "frozen.keras")
 
     def test_of_a_student_that_is_no_network(self, run: Distill, tmp_path: Path) -> None:
         (tmp_path / "no.keras").write_text("no")
