@@ -25,8 +25,8 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
         "The same heads on films of the next hospital, whose machine shows them softer, flatter "
         "and brighter than the augmented copies do. A head may still rank the patients there, but "
         f"its threshold doesn't fit. {CALIBRATED.capitalize()}: the same head with a threshold "
-        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital, at a higher "
-        "floor there, because so few films need a margin. Both are "
+        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital, at the "
+        f"accuracy floor {_floors(heads)} there, because few films need a margin. Both are "
         f"measured on {plural(images, 'film')} of other patients there."
     )
     sites = [(head.name, site, found) for head in heads for site, found in _sites(head)]
@@ -52,7 +52,22 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
     columns = ("run", "films", "counts", *map(metric_name, _SHOWN), "threshold")
     caption = "The same in numbers. In brackets: 95 % intervals by patients."
     table = Table(columns, rows, caption, frozenset({0, 1, 2}), folded=True)
-    return Section("The next hospital", "next-door", (about, picture, table))
+    return Section("The next hospital", "next-door", (about, _kept(heads), picture, table))
+
+
+def _floors(heads: Sequence[DemoHead]) -> str:
+    floors = {head.calibrated_run.record.accuracy_floor for head in heads}
+    return " or ".join(f"{floor:g}" for floor in sorted(floors))
+
+
+def _kept(heads: Sequence[DemoHead]) -> Text:
+    """Count the heads that keep their floor in each place."""
+    kept = {HOME: 0, NEXT_DOOR: 0, CALIBRATED: 0}
+    for head in heads:
+        for site, found in _sites(head):
+            kept[site] += found.metrics.accuracy >= head.run.record.accuracy_floor
+    said = ", ".join(f"{site} {number} of {len(heads)}" for site, number in kept.items())
+    return Text(f"Heads whose accuracy keeps the floor of home: {said}.")
 
 
 def _sites(head: DemoHead) -> tuple[tuple[str, Evaluation], ...]:
