@@ -66,8 +66,11 @@ def _kept(heads: Sequence[DemoHead]) -> Text:
     for head in heads:
         for site, found in _sites(head):
             kept[site] += found.metrics.accuracy >= head.run.record.accuracy_floor
-    said = ", ".join(f"{site} {number} of {len(heads)}" for site, number in kept.items())
-    return Text(f"Heads whose accuracy keeps the floor of home: {said}.")
+    home, there, calibrated = (f"{number} of {len(heads)}" for number in kept.values())
+    return Text(
+        f"Heads whose accuracy keeps the floor: {home} at home, {there} next door, and "
+        f"{calibrated} after calibration there."
+    )
 
 
 def _sites(head: DemoHead) -> tuple[tuple[str, Evaluation], ...]:

@@ -152,8 +152,8 @@ def test_the_report_shows_the_next_hospital_and_the_stress_test(made: DemoResult
         sum(head.counts[n].accuracy >= head.run.record.accuracy_floor for head in made.heads)
         for n in (1, 3, 4)
     ]
-    said = f"home {kept[0]} of 3, next door {kept[1]} of 3, next door, calibrated {kept[2]} of 3."
-    assert f"Heads whose accuracy keeps the floor of home: {said}" in page
+    said = f"{kept[0]} of 3 at home, {kept[1]} of 3 next door, and {kept[2]} of 3 after calibration"
+    assert f"Heads whose accuracy keeps the floor: {said}" in page
 
 
 @pytest.mark.usefixtures("without_report")
