@@ -25,7 +25,9 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
         "The same heads on films of the next hospital, whose machine shows them softer than the "
         "augmented copies do, flatter and brighter. A head still ranks the patients there, but "
         f"its threshold doesn't fit. {CALIBRATED.capitalize()}: the same head with a threshold "
-        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital. Both are "
+        f"that was chosen on {plural(labelled, 'labelled film')} of that hospital, at the "
+        f"accuracy floor {_floors(heads)} there, because few films need a margin above "
+        f"{heads[0].floor:g}. Both are "
         f"measured on {plural(images, 'film')} of other patients there."
     )
     sites = [(head.name, site, found) for head in heads for site, found in _sites(head)]
@@ -50,7 +52,25 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
     columns = ("run", "films", "counts", *map(metric_name, _SHOWN), "threshold")
     caption = "The same in numbers. In brackets: 95 % intervals by patients."
     table = Table(columns, rows, caption, frozenset({0, 1, 2}), folded=True)
-    return Section("The next hospital", "next-door", (about, picture, table))
+    return Section("The next hospital", "next-door", (about, _kept(heads), picture, table))
+
+
+def _floors(heads: Sequence[DemoHead]) -> str:
+    floors = {head.calibrated_run.record.accuracy_floor for head in heads}
+    return " or ".join(f"{floor:g}" for floor in sorted(floors))
+
+
+def _kept(heads: Sequence[DemoHead]) -> Text:
+    """Count the heads that keep their floor in each place."""
+    kept = {HOME: 0, NEXT_DOOR: 0, CALIBRATED: 0}
+    for head in heads:
+        for site, found in _sites(head):
+            kept[site] += found.metrics.accuracy >= head.floor
+    home, there, calibrated = (f"{number} of {len(heads)}" for number in kept.values())
+    return Text(
+        f"Heads whose accuracy keeps the floor: {home} at home, {there} next door, and "
+        f"{calibrated} after calibration there."
+    )
 
 
 def _sites(head: DemoHead) -> tuple[tuple[str, Evaluation], ...]:

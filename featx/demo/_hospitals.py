@@ -64,5 +64,5 @@ USUAL = Hospital()
 HOME = Hospital(opacities=(6, 9), density=(0.9, 1.0))
 """Hospital of the demo. Its patients are iller than usual, so that few films are enough."""
 
-NEXT_DOOR = replace(HOME, first_patient=5001, films=(1, 1), blur=0.015, contrast=0.9, gamma=0.75)
+NEXT_DOOR = replace(HOME, first_patient=5001, films=(1, 1), blur=0.018, contrast=0.9, gamma=0.7)
 """The demo's next hospital: softer films of equally ill patients, a little flatter and brighter."""

@@ -108,7 +108,8 @@ def _worse_than_promised(run: RunData, split: EvaluatedSplit) -> list[Block]:
     """Say where recall or specificity fell below what chose the threshold, by more than chance.
 
     More than chance is: the value out of fold is above the 95 % interval on these images, which
-    resamples patients. A promised recall is held to its floor, as accuracy is.
+    resamples patients, in the digits that are shown. A promised recall is held to its floor, as
+    accuracy is.
     """
     record, metrics, found = run.record, split.metrics, []
     calibrated, where = record.calibrated, "out of fold"
@@ -125,7 +126,7 @@ def _worse_than_promised(run: RunData, split: EvaluatedSplit) -> list[Block]:
         promised = before.get(name)
         if floor is not None and value < floor:
             text = f"below the {floor:g} that was promised"
-        elif interval is not None and promised is not None and promised > interval.high:
+        elif interval and promised is not None and round(promised, 3) > round(interval.high, 3):
             text = f"and was {number(promised)} {where}, which is above the 95 % interval"
         else:
             continue

@@ -33,6 +33,8 @@ def test_prints_how_well_the_student_agrees(
     assert f"Made from {facts['images']} images, {facts['rows']} rows with copies" in answer.out
     assert facts["teacher"]["augmentation"]["noise_share"] == 0.9
     assert "Epoch 1 of 1: loss" in answer.err
+    assert facts["held_out"]["copies"]["explained"] < 0
+    assert "The network isn't ready for use: take more images or --epochs." in answer.err
     assert names_in(out.parent) == {"mini.keras", "mini.json", "mini-embeddings"}
 
     again = featx(*words, "--out", out)

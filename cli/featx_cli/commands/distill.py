@@ -9,7 +9,7 @@ import typer
 
 from featx_cli import completion
 from featx_cli.augmentation_options import with_augmentation_options
-from featx_cli.console import TerminalProgress, output
+from featx_cli.console import TerminalProgress, output, warn
 from featx_cli.files import ForceOption
 from featx_cli.tables import plain_table
 
@@ -193,8 +193,8 @@ def _print(found: Distillation) -> None:
     names = {
         "rows": "Held-out rows",
         "correlation": "Correlation of all values",
-        "channel_mean": "Correlation of a channel's average, mean",
-        "channel_median": "  median",
+        "channel_mean": "Correlation of a channel's average: mean of all channels",
+        "channel_median": "Correlation of a channel's average: median",
         "explained": "Variance explained",
     }
     for name, said in names.items():
@@ -210,3 +210,8 @@ def _print(found: Distillation) -> None:
         f"{found.facts['bytes'] / 1e6:.1f} MB. {found.facts_path} has the details.",
         soft_wrap=True,
     )
+    if any(one.explained < 0 for one in found.agreement.values()):
+        warn(
+            "A variance explained below 0 is worse than constant embeddings. The network isn't "
+            "ready for use: take more images or --epochs."
+        )

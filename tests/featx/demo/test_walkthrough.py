@@ -147,6 +147,14 @@ def test_the_report_shows_the_next_hospital_and_the_stress_test(made: DemoResult
     assert page.index('id="glance"') < page.index('id="next-door"') < page.index('id="data"')
     assert (made.report.with_name("report_files") / "next-door.svg").stat().st_size > 5_000
     assert 'id="disturbances"' in page
+    floors = sorted({head.calibrated_run.record.accuracy_floor for head in made.heads})
+    assert f"at the accuracy floor {' or '.join(f'{one:g}' for one in floors)} there" in page
+    kept = [
+        sum(head.counts[n].accuracy >= head.run.record.accuracy_floor for head in made.heads)
+        for n in (1, 3, 4)
+    ]
+    said = f"{kept[0]} of 3 at home, {kept[1]} of 3 next door, and {kept[2]} of 3 after calibration"
+    assert f"Heads whose accuracy keeps the floor: {said}" in page
 
 
 @pytest.mark.usefixtures("without_report")

@@ -178,6 +178,8 @@ class TestWhatWasPromised:
         high = metrics.intervals[name].high
         quiet = {"recall": 0.0, "specificity": 0.0, "roc_auc": 0.0}
         assert self.told(made, quiet | {name: high}) == []
+        same_digits = round(high, 3) + 0.0004
+        assert self.told(made, quiet | {name: same_digits}) == []
         (notice,) = self.told(made, quiet | {name: high + 0.001})
         value = getattr(metrics, name)
         assert notice.startswith(f"logreg: {name} is {value:.4f} (")
