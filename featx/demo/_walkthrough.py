@@ -50,7 +50,7 @@ _NEW_FOLDER = "Give `out` a new folder."
 KERAS_SETTINGS: dict[str, Any] = {
     "architecture": "gap",
     "dense_units": (256,),
-    "learning_rate": 0.004,
+    "learning_rate": 0.002,
     "batch_size": 128,
     "copies_per_epoch": "all",
 }
@@ -89,13 +89,13 @@ class DemoSize:
     labelled: int = 60
     input_size: int | None = None
     copies: int = 2
-    epochs: int = 16
+    epochs: int = 24
     disturbed: int = 24
 
     @classmethod
     def tiny(cls) -> DemoSize:
         """Return the size of a demo that only shows that everything works."""
-        return cls(patients=60, next_door=60, labelled=30, copies=1, epochs=16, disturbed=0)
+        return cls(patients=60, next_door=60, labelled=30, copies=1, epochs=24, disturbed=0)
 
 
 def run_demo(
