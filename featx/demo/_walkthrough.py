@@ -81,16 +81,16 @@ class DemoSize:
     Examples
     --------
     >>> DemoSize.tiny().patients, DemoSize().patients
-    (60, 240)
+    (60, 200)
     """
 
-    patients: int = 240
-    next_door: int = 220
+    patients: int = 200
+    next_door: int = 180
     labelled: int = 60
     input_size: int | None = None
     copies: int = 2
     epochs: int = 24
-    disturbed: int = 24
+    disturbed: int = 20
 
     @classmethod
     def tiny(cls) -> DemoSize:
