@@ -35,6 +35,7 @@ def test_prints_how_well_the_student_agrees(
     assert "Epoch 1 of 1: loss" in answer.err
     assert facts["held_out"]["copies"]["explained"] < 0
     assert "The network isn't ready for use: take more images or --epochs." in answer.err
+    assert "Next: featx extract" not in answer.out
     assert names_in(out.parent) == {"mini.keras", "mini.json", "mini-embeddings"}
 
     again = featx(*words, "--out", out)

@@ -215,3 +215,7 @@ def _print(found: Distillation) -> None:
             "A variance explained below 0 is worse than constant embeddings. The network isn't "
             "ready for use: take more images or --epochs."
         )
+    elif found.path.suffix == ".keras":
+        output().print(
+            f"Next: featx extract DATA --backbone {found.path} --cache CACHE", soft_wrap=True
+        )
