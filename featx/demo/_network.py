@@ -33,7 +33,7 @@ _BLOCK_BYTES = 2**18
 _FAILURES = (OSError, http.client.HTTPException, ValueError, FeatxError)
 """What a fetch may fail with: no connection, an answer that makes no sense, a folder of others."""
 _INPUT_SIZES = {MINI: 224}
-_LARGE_NETWORK_INPUT = 96
+_LARGE_NETWORK_INPUT = 128
 """Input of other networks: VGG19 takes ten times as long for 300 pixels."""
 
 

@@ -81,7 +81,7 @@ class DemoSize:
     Examples
     --------
     >>> DemoSize.tiny().patients, DemoSize().patients
-    (60, 200)
+    (40, 200)
     """
 
     patients: int = 200
@@ -95,7 +95,7 @@ class DemoSize:
     @classmethod
     def tiny(cls) -> DemoSize:
         """Return the size of a demo that only shows that everything works."""
-        return cls(patients=60, next_door=60, labelled=30, copies=1, epochs=24, disturbed=0)
+        return cls(patients=40, next_door=40, labelled=20, copies=1, epochs=8, disturbed=0)
 
 
 def run_demo(
