@@ -26,9 +26,9 @@ def next_door_section(heads: Sequence[DemoHead], labelled: int) -> Section:
         "augmented copies do, flatter and brighter. A head still ranks the patients there, but "
         f"its threshold doesn't fit. {CALIBRATED.capitalize()}: the same head with a threshold "
         f"that was chosen on {plural(labelled, 'labelled film')} of that hospital, at the "
-        f"accuracy floor {_floors(heads)} there, because few films need a margin above "
-        f"{heads[0].floor:g}. Both are "
-        f"measured on {plural(images, 'film')} of other patients there."
+        f"accuracy floor {_floors(heads)} there. That is above {heads[0].floor:g} where so few "
+        f"films allow a margin. Both are measured on {plural(images, 'film')} of other patients "
+        "there."
     )
     sites = [(head.name, site, found) for head in heads for site, found in _sites(head)]
     figure = site_chart(pd.DataFrame([_row(*one) for one in sites]), accuracy_floor=heads[0].floor)
