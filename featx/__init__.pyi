@@ -20,6 +20,7 @@ from .inspection import inspect as inspect
 from .inspection import show_data as show_data
 from .inspection import split_manifest as split_manifest
 from .reports import report as report
+from .serving import serve as serve
 from .thresholds import choose_threshold as choose_threshold
 from .tuning import Budget as Budget
 from .tuning import SearchSpec as SearchSpec

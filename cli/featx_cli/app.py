@@ -28,6 +28,7 @@ from featx_cli.commands import (
     heads,
     predict,
     report,
+    serve,
     tune,
 )
 from featx_cli.console import Verbosity, set_verbosity
@@ -77,6 +78,7 @@ app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")

@@ -15,7 +15,7 @@ COMMANDS = {
     "featx.backbones.list_backbones": "backbones",
     "cache.verify": "cache verify",
     "run.stress_protocol": "evaluate RUN --protocol stress --json FILE",
-    **{f"featx.{verb}": verb for verb in ("distill", "extract", "fit", "tune", "report")},
+    **{f"featx.{verb}": verb for verb in ("distill", "extract", "fit", "tune", "report", "serve")},
     **{f"run.{verb}": verb for verb in ("evaluate", "calibrate", "predict")},
     "run.estimate": "evaluate",
     "run.suggest_labels": "calibrate --suggest",

@@ -85,7 +85,7 @@ def explain_images(
     files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     shown = progress_of(progress)
     if out is None:
-        explainer = _Explainer(run, backbone)
+        explainer = ImageExplainer(run, backbone)
         with shown.task("Explaining", len(files), "image") as advance:
             rows = []
             for explanation in explainer.explain(files):
@@ -94,7 +94,7 @@ def explain_images(
         return Explanations(rows)
     folder, names = Path(out), figure_names(files)
     require_free(folder, names, force=force)
-    explainer = _Explainer(run, backbone)
+    explainer = ImageExplainer(run, backbone)
     with lock(folder / JSON_NAME, wait=LOCK_WAIT_SECONDS):
         require_free(folder, names, force=force)
         with shown.task("Explaining", len(files), "image") as advance:
@@ -123,7 +123,7 @@ def _written(explanation: Explanation, file: Path) -> Explanation:
     return replace(explanation, file=file, pixels=None)
 
 
-class _Explainer:
+class ImageExplainer:
     """Explains images of one run. Everything that it needs is loaded and checked first."""
 
     def __init__(self, run: FittedRun, backbone: Backbone | None) -> None:

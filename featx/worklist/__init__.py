@@ -1,0 +1,28 @@
+"""Images that come in, what runs said of them, and what a reader saw."""
+
+from featx.worklist._items import (
+    Delivery,
+    FullQueueError,
+    Item,
+    Limits,
+    RefusedImageError,
+    RunFacts,
+)
+from featx.worklist._scoring_loop import ScoringLoop
+from featx.worklist._scoring_process import ScoringDiedError, ScoringProcess
+from featx.worklist._scoring_worker import RunSettings
+from featx.worklist._worklist import Worklist
+
+__all__ = [
+    "Delivery",
+    "FullQueueError",
+    "Item",
+    "Limits",
+    "RefusedImageError",
+    "RunFacts",
+    "RunSettings",
+    "ScoringDiedError",
+    "ScoringLoop",
+    "ScoringProcess",
+    "Worklist",
+]

@@ -1,0 +1,170 @@
+"""The process that scores images. It may die: then it is started again."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.errors import FeatxError, InputError
+from featx.worklist._scoring_worker import Failed, RunSettings, ScoredFiles, Shown
+
+_MAIN = "from featx.worklist._scoring_worker import main; main()"
+
+LOADING_SECONDS = 600.0
+"""Time that a process may take to load a network."""
+
+SCORING_SECONDS = 120.0
+"""Time that it may take for a batch of images, or for one picture."""
+
+
+class ScoringDiedError(FeatxError):
+    """The scoring process died, or took too long and was killed.
+
+    Examples
+    --------
+    >>> ScoringDiedError("the scoring process died").code
+    'scoring-died'
+    """
+
+    code = "scoring-died"
+
+
+class ScoringProcess:
+    """A process of its own that has the networks. It is started when it is first asked.
+
+    What decodes files that strangers sent, and what takes gigabytes, isn't in the process that
+    answers people. Requests come one at a time. A person who looks at an image goes before the
+    queue.
+
+    Parameters
+    ----------
+    settings
+        Runs to load.
+
+    Examples
+    --------
+    >>> process = ScoringProcess(RunSettings(("runs/logreg",)))  # doctest: +SKIP
+    >>> process.score(["a.png"]).predictions  # doctest: +SKIP
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self.starts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Condition()
+        self._busy, self._urgent = False, 0
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process. None if none runs."""
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
+    def runs(self) -> ScoredFiles:
+        """Load the runs, and say which they are."""
+        found = self._ask(("runs", None), LOADING_SECONDS)
+        assert isinstance(found, ScoredFiles)
+        return found
+
+    def score(self, paths: Sequence[Path]) -> ScoredFiles:
+        """Score files with all runs.
+
+        Raises
+        ------
+        ScoringDiedError
+            If the process died.
+        FeatxError
+            If a run can't be used any more.
+        """
+        found = self._ask(("score", [str(path) for path in paths]), SCORING_SECONDS)
+        assert isinstance(found, ScoredFiles)
+        return found
+
+    def explain(self, path: Path) -> Shown:
+        """Explain the first run's verdict on a file. See `score`."""
+        found = self._ask(("explain", str(path)), SCORING_SECONDS, urgent=True)
+        assert isinstance(found, Shown)
+        return found
+
+    def picture(self, path: Path, side: int) -> bytes:
+        """Return a PNG file of an image, `side` pixels at its longer side. See `score`."""
+        found = self._ask(("picture", (str(path), side)), SCORING_SECONDS, urgent=True)
+        assert isinstance(found, bytes)
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._closed = True
+        self._kill()
+
+    def _ask(self, request: tuple[str, Any], seconds: float, *, urgent: bool = False) -> Any:
+        with self._in_turn(urgent=urgent):
+            process = self._process
+            if process is None or process.poll() is not None:
+                process = self._start()
+                seconds += LOADING_SECONDS
+            timer = threading.Timer(seconds, process.kill)
+            timer.daemon = True
+            timer.start()
+            try:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                pickle.dump(request, process.stdin, pickle.HIGHEST_PROTOCOL)
+                process.stdin.flush()
+                found = pickle.load(process.stdout)
+            except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+                self._kill()
+                raise ScoringDiedError("the process that scores images died") from error
+            finally:
+                timer.cancel()
+        if isinstance(found, Failed):
+            kind = InputError if found.expected else FeatxError
+            raise kind(found.what, found.hint)
+        return found
+
+    @contextlib.contextmanager
+    def _in_turn(self, *, urgent: bool) -> Iterator[None]:
+        with self._turn:
+            self._urgent += urgent
+            self._turn.wait_for(lambda: not self._busy and (urgent or not self._urgent))
+            self._urgent -= urgent
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._busy = False
+                self._turn.notify_all()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._closed:
+            raise ScoringDiedError("the process that scores images was ended")
+        self.starts += 1
+        # stderr has what libraries print, which may quote a file.
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdin is not None
+        pickle.dump(self.settings, process.stdin, pickle.HIGHEST_PROTOCOL)
+        return process
+
+    def _kill(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()

@@ -1,0 +1,285 @@
+"""What the scoring process does: it loads the runs, decodes, scores, explains and shows images.
+
+It is the only process that decodes what strangers sent, and the only one that has a network. It
+reads requests from its standard input and writes answers to its standard output, both pickled: they
+are pipes to the process that started it. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.errors import FeatxError, InputError
+from featx.scoring import Prediction
+from featx.worklist._items import ID_DIGITS, RunFacts
+from featx_cache._text import first_line
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Runs to load, and how."""
+
+    paths: tuple[str, ...]
+    trusted: tuple[str, ...] = ()
+    runtime: Literal["tensorflow", "ncnn"] | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFiles:
+    """Predictions of the runs for files, and which runs made them.
+
+    Attributes
+    ----------
+    runs
+        Facts of the runs.
+    predictions
+        A tuple for each file, with one prediction for each run.
+    notice
+        Reason why a run that was replaced isn't used. Empty if there is none.
+    """
+
+    runs: tuple[RunFacts, ...]
+    predictions: tuple[tuple[Prediction, ...], ...] = ()
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearestImage:
+    """Training image that is like the image explained.
+
+    Attributes
+    ----------
+    label
+        Its class.
+    distance
+        Distance of the averaged embeddings, 1 - cosine: 0..2.
+    picture
+        Content of a PNG file of it. None if its file is gone.
+    """
+
+    label: str
+    distance: float
+    picture: bytes | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What a page shows of an image.
+
+    Attributes
+    ----------
+    heat : ndarray of shape (rows, columns), dtype float32
+        Heat map of the first run.
+    method, unit, meaning
+        See `featx.explain.Method`.
+    overlay
+        Content of a PNG file: the map's colors, transparent where it is near zero.
+    nearest
+        Training images that are most like it.
+    notes
+        Sentences to read with the map.
+    """
+
+    heat: NDArray[np.float32]
+    method: str
+    unit: str
+    meaning: str
+    overlay: bytes
+    nearest: tuple[NearestImage, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Answer if a request failed.
+
+    Attributes
+    ----------
+    what, hint
+        Error, as a `FeatxError` has it.
+    expected
+        Whether it is such an error. Otherwise something is wrong with featx.
+    """
+
+    what: str
+    hint: str = ""
+    expected: bool = True
+
+
+class Worker:
+    """Runs that are loaded, and loaded again if they are replaced."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self.notice = ""
+        self._stamps: list[tuple[int, ...] | None] = []
+        self._load()
+
+    def _load(self) -> None:
+        from featx.runs import FittedRun
+        from featx.scoring import RunsScorer
+        from featx.scoring._image_scorer import load_backbones
+        from featx.scoring._run_names import names_of
+
+        settings = self.settings
+        self._stamps = [_stamp(path) for path in settings.paths]
+        runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
+        names = names_of(runs, "Name each run once.")
+        facts = tuple(_facts(run, name) for run, name in zip(runs, names, strict=True))
+        scorer = RunsScorer(runs, load_backbones(runs, settings.weights))
+        self.runs, self.facts, self.scorer = runs, facts, scorer
+        self._explainer: Any = None
+
+    def _refresh(self) -> None:
+        """Load the runs again if one was replaced. Keep those that are loaded if that fails."""
+        stamps = [_stamp(path) for path in self.settings.paths]
+        if stamps == self._stamps:
+            return
+        try:
+            self._load()
+            self.notice = ""
+        except FeatxError as error:
+            self._stamps = stamps  # once is enough
+            self.notice = f"{error.what}. The run that was loaded before is used."
+
+    def answer(self, request: tuple[str, Any]) -> Any:
+        """Answer a request: its name, and what it is about."""
+        name, subject = request
+        if name == "score":
+            return self.score(subject)
+        if name == "explain":
+            return self.explain(subject)
+        if name == "picture":
+            return picture(*subject)
+        return ScoredFiles(self.facts, notice=self.notice)
+
+    def score(self, paths: Sequence[str]) -> ScoredFiles:
+        """Score files with all runs."""
+        from featx.scoring import predict_images_by_run
+
+        self._refresh()
+        found = tuple(predict_images_by_run(self.scorer, paths))
+        return ScoredFiles(self.facts, found, self.notice)
+
+    def explain(self, path: str) -> Shown:
+        """Explain the first run's verdict on a file."""
+        from featx.explain._explain_images import ImageExplainer
+
+        self._refresh()
+        if self._explainer is None:
+            self._explainer = ImageExplainer(self.runs[0], self.scorer.backbones[0])
+        (explanation,) = self._explainer.explain([Path(path)])
+        if explanation.error or explanation.heat is None or explanation.pixels is None:
+            raise InputError(f"the image can't be explained: {explanation.error}")
+        method, training = explanation.method, explanation.training
+        nearest = []
+        for neighbor in explanation.neighbors:
+            pixels = training.thumbnail(neighbor)
+            shown = None if pixels is None else _png(pixels)
+            nearest.append(NearestImage(neighbor.label, neighbor.distance, shown))
+        return Shown(
+            explanation.heat,
+            method.name,
+            method.unit,
+            method.meaning,
+            _overlay(explanation.heat, *explanation.pixels.shape[:2]),
+            tuple(nearest),
+            explanation.notes,
+        )
+
+
+def picture(path: str, side: int) -> bytes:
+    """Return a PNG file of an image, `side` pixels at its longer side at most."""
+    from featx.images import decode_for_display
+
+    return _png(decode_for_display(Path(path), side))
+
+
+def _png(pixels: NDArray[np.floating]) -> bytes:
+    from PIL import Image
+
+    grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    return _encoded(Image.fromarray(np.rint(grey).clip(0, 255).astype(np.uint8)))
+
+
+def _encoded(image: Any) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "PNG", compress_level=3)
+    return content.getvalue()
+
+
+def _overlay(heat: NDArray[np.float32], height: int, width: int) -> bytes:
+    """Draw a heat map as `featx.plots.heat_map_overlay` does, without the X-ray below it."""
+    from PIL import Image
+
+    from featx.plots._heat_map import heat_scale, upsample
+
+    scale = heat_scale(heat)
+    large = upsample(heat, height, width)
+    colors = scale.to_rgba(large)
+    colors[..., 3] = np.clip(np.abs(large) / scale.norm.vmax, 0, 1)
+    return _encoded(Image.fromarray(np.rint(colors * 255).astype(np.uint8)))
+
+
+def _facts(run: Any, name: str) -> RunFacts:
+    from featx.runs._record import RECORD_NAME
+
+    record = run.record
+    digest = hashlib.sha256((run.path / RECORD_NAME).read_bytes()).hexdigest()
+    return RunFacts(
+        digest[:ID_DIGITS], name, str(run.path), record.head.name, record.classes,
+        record.threshold, record.band,
+    )  # fmt: skip
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """Tell a run from one that takes its place."""
+    from featx.runs._record import RECORD_NAME
+
+    try:
+        found = (Path(path) / RECORD_NAME).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print mustn't get among the answers
+    requests = sys.stdin.buffer
+    worker: Worker | None = None
+    settings: RunSettings = pickle.load(requests)
+    while True:
+        try:
+            request = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            if request[0] == "picture":
+                found: Any = picture(*request[1])
+            else:
+                worker = worker or Worker(settings)
+                found = worker.answer(request)
+        except FeatxError as error:
+            found = Failed(error.what, error.hint)
+        except Exception as error:  # noqa: BLE001 - the process that asked says so
+            found = Failed(f"{type(error).__name__}: {first_line(error)[:200]}", expected=False)
+        _send(answers, found)
+
+
+def _send(answers: IO[bytes], found: Any) -> None:
+    pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
+    answers.flush()
