@@ -138,7 +138,7 @@ class Worker:
         runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
         names = names_of(runs, "Name each run once.")
         facts = tuple(_facts(run, name) for run, name in zip(runs, names, strict=True))
-        scorer = RunsScorer(runs, load_backbones(runs, settings.weights))
+        scorer = RunsScorer(runs, load_backbones(runs, settings.weights), try_alone=True)
         self.runs, self.facts, self.scorer = runs, facts, scorer
         self._explainer: Any = None
 
