@@ -90,6 +90,8 @@ class Shown:
         Training images that are most like it.
     notes
         Sentences to read with the map.
+    run
+        `RunFacts.id` of the run that is explained.
     """
 
     heat: NDArray[np.float32]
@@ -99,6 +101,7 @@ class Shown:
     overlay: bytes
     nearest: tuple[NearestImage, ...]
     notes: tuple[str, ...]
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,7 @@ class Worker:
             _overlay(explanation.heat, *explanation.pixels.shape[:2]),
             tuple(nearest),
             explanation.notes,
+            self.facts[0].id,
         )
 
 
@@ -237,10 +241,14 @@ def _facts(run: Any, name: str) -> RunFacts:
     from featx.runs._record import RECORD_NAME
 
     record = run.record
+    measured: Any = record.metrics.out_of_fold
+    recall, accuracy = measured.recall, measured.accuracy
+    if record.calibrated is not None:
+        recall, accuracy = map(record.calibrated.new.get, ("recall", "accuracy"))
     digest = hashlib.sha256((run.path / RECORD_NAME).read_bytes()).hexdigest()
     return RunFacts(
         digest[:ID_DIGITS], name, str(run.path), record.head.name, record.classes,
-        record.threshold, record.band,
+        record.threshold, record.band, recall, accuracy,
     )  # fmt: skip
 
 
