@@ -129,7 +129,9 @@ def images_of(days: Sequence[Day]) -> Iterator[Item]:
 
 def number(value: float) -> str:
     """Write a score so that it isn't rounded to 0 or 1."""
-    return f"{value:.3f}" if 0.001 <= value <= 0.999 else f"{value:.3g}"
+    if 0.001 <= value <= 0.999:
+        return f"{value:.3f}"
+    return f"{value:.3g}" if value < 0.5 else f"{value:.6g}"
 
 
 def share(value: float) -> str:
@@ -141,7 +143,7 @@ def verdict_words(prediction: Prediction, band: tuple[float, float] | None) -> s
     """Say in a sentence what an image is called, and why."""
     score, threshold = prediction.score, prediction.threshold
     assert score is not None
-    side = "reaches" if score >= threshold else "lies below"
+    side = "lies above" if score > threshold else "lies below" if score < threshold else "reaches"
     said = (
         f"Called {prediction.prediction}: score {number(score)} {side} the threshold "
         f"{number(threshold)}"

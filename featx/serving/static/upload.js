@@ -39,14 +39,14 @@ function add(files) {
   counts.all += files.length;
   queue.push(...files);
   panel.hidden = false;
-  show();
   while (workers < PARALLEL) {
     workers += 1;
     work().finally(() => {
       workers -= 1;
-      if (!workers) show();
+      show();
     });
   }
+  show();
 }
 
 async function work() {
