@@ -29,6 +29,7 @@ class ServeOptions:
     results: Sequence[str] = ()
     heat_maps: bool = False
     token_file: Path | None = None
+    allowed_hosts: Sequence[str] = ()
     keep_days: float = KEEP_DAYS
     limits: Limits = field(default_factory=Limits)
 
