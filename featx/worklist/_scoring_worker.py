@@ -206,9 +206,12 @@ class Worker:
 
 def picture(path: str, side: int) -> bytes:
     """Return a PNG file of an image, `side` pixels at its longer side at most."""
-    from featx.images import decode_for_display
+    from featx.images import UnreadableImageError, decode_for_display
 
-    return _png(decode_for_display(Path(path), side))
+    try:
+        return _png(decode_for_display(Path(path), side))
+    except UnreadableImageError as error:
+        raise InputError(f"the image can't be decoded: {error.reason}") from error
 
 
 def _png(pixels: NDArray[np.floating]) -> bytes:
