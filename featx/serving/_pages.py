@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -166,7 +167,7 @@ class _Versions:
     def now(self) -> str:
         """Return an ETag."""
         notice = hash((_is_dead(self._station), self._station.loop.notice)) & 0xFFFFFFFF
-        today = days.date.today().toordinal()
+        today = date.today().toordinal()
         return f'"{self._start}-{self._number}-{notice:x}-{today}"'
 
 

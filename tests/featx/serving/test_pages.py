@@ -209,12 +209,6 @@ class TestWorklist:
         assert "No images before that time" in client.get("/", params={"before": 1e9}).text
         assert client.get("/", params={"before": "x"}).status_code == 422
 
-    def test_the_first_visit_says_what_to_do(self, mini_run: Path, tmp_path: Path) -> None:
-        with Service(mini_run, port=0, state=tmp_path / "state") as running:
-            page = httpx.get(running.url).text
-        assert "No images yet" in page
-        assert "Drop X-rays" in page
-
     def test_only_files_of_the_page_are_sent(self, client: httpx.Client) -> None:
         assert client.get("/static/style.css").headers["content-type"].startswith("text/css")
         script = client.get("/static/worklist.js")
@@ -373,6 +367,9 @@ class TestRemovedImages:
             Service(mini_run, port=0, state=state, keep_days=1) as running,
             httpx.Client(base_url=running.url, timeout=120) as client,
         ):
+            page = client.get("/").text
+            assert "No images yet" in page
+            assert "Drop X-rays" in page
             files = [("images", (path.name, path.read_bytes())) for path in films[:2]]
             first, second = client.post("/api/v1/predictions", files=files).json()
             read(client, first, "NORMAL")
@@ -431,8 +428,8 @@ class TestReplacedRun:
 class TestSeveralRuns:
     def test_each_has_a_column(self, mini_run: Path, films: list[Path], tmp_path: Path) -> None:
         other = tmp_path / "other"
-        fit(open_cache(FittedRun(mini_run).record.cache), HeadSpec.choose("logreg", settings={"C": 1e-4}),
-            other, accuracy_floor=0.5)  # fmt: skip
+        head = HeadSpec.choose("logreg", settings={"C": 1e-4})
+        fit(open_cache(FittedRun(mini_run).record.cache), head, other, accuracy_floor=0.5)
         with (
             Service([mini_run, other], port=0, state=tmp_path / "state") as running,
             httpx.Client(base_url=running.url, timeout=120) as client,
