@@ -104,6 +104,8 @@ class RunFacts:
         Score from which on an image is called positive.
     band
         Scores between which a verdict is uncertain. None if the run has no such range.
+    recall, accuracy
+        Cross-validated metrics of the run at its threshold. None if they aren't known.
 
     Examples
     --------
@@ -118,6 +120,8 @@ class RunFacts:
     classes: tuple[str, str]
     threshold: float
     band: tuple[float, float] | None = None
+    recall: float | None = None
+    accuracy: float | None = None
 
     @property
     def positive(self) -> str:

@@ -93,6 +93,8 @@ class Shown:
         Training images that are most like it.
     notes
         Sentences to read with the map.
+    run
+        `RunFacts.id` of the run that is explained.
     """
 
     heat: NDArray[np.float32]
@@ -102,6 +104,7 @@ class Shown:
     overlay: bytes
     nearest: tuple[NearestImage, ...]
     notes: tuple[str, ...]
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,7 @@ class Worker:
             _overlay(explanation.heat, *explanation.pixels.shape[:2]),
             tuple(nearest),
             explanation.notes,
+            self.facts[0].id,
         )
 
     def figure(self, path: str, name: str) -> bytes:
@@ -219,9 +223,12 @@ class Worker:
 
 def picture(path: str, side: int) -> bytes:
     """Return a PNG file of an image, `side` pixels at its longer side at most."""
-    from featx.images import decode_for_display
+    from featx.images import UnreadableImageError, decode_for_display
 
-    return _png(decode_for_display(Path(path), side))
+    try:
+        return _png(decode_for_display(Path(path), side))
+    except UnreadableImageError as error:
+        raise InputError(f"the image can't be decoded: {error.reason}") from error
 
 
 def _png(pixels: NDArray[np.floating]) -> bytes:
@@ -254,10 +261,14 @@ def _facts(run: Any, name: str) -> RunFacts:
     from featx.runs._record import RECORD_NAME
 
     record = run.record
+    measured: Any = record.metrics.out_of_fold
+    recall, accuracy = measured.recall, measured.accuracy
+    if record.calibrated is not None:
+        recall, accuracy = map(record.calibrated.new.get, ("recall", "accuracy"))
     digest = hashlib.sha256((run.path / RECORD_NAME).read_bytes()).hexdigest()
     return RunFacts(
         digest[:ID_DIGITS], name, str(run.path), record.head.name, record.classes,
-        record.threshold, record.band,
+        record.threshold, record.band, recall, accuracy,
     )  # fmt: skip
 
 
