@@ -156,14 +156,7 @@ class Receiver:
 
     def _on_connection(self, event: Any) -> None:
         """Bound what a connection can make this process read."""
-        from pynetdicom import evt
-
-        from featx.dicomnet._connections import BoundedReading
-
-        association = event.assoc
-        reading = BoundedReading(association, self.worklist.limits.file_bytes, self._on_too_large)
-        association.dul.socket.recv = reading.recv
-        association.bind(evt.EVT_DIMSE_RECV, lambda _: reading.start_message())
+        self._server.bound(event.assoc, self.worklist.limits.file_bytes, self._on_too_large)
 
     def _on_too_large(self) -> None:
         self.counts["refused"] += 1
