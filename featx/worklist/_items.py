@@ -233,3 +233,29 @@ class Item:
                 | {"received": self.received.isoformat(), "reading": self.reading or None}
             )
         return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run said of an image, for a report.
+
+    Attributes
+    ----------
+    item
+        The image.
+    run
+        The run. It may be one that was replaced since.
+    prediction
+        What it said.
+    scored
+        Time when it said so, with its time zone.
+
+    Examples
+    --------
+    >>> worklist.result(identifier, run.id).prediction  # doctest: +SKIP
+    """
+
+    item: Item
+    run: RunFacts
+    prediction: Prediction
+    scored: datetime

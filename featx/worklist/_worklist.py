@@ -17,7 +17,15 @@ from featx.errors import InputError
 from featx.scoring import Prediction
 from featx.worklist._arrivals import Arrival, arrival
 from featx.worklist._database import Database
-from featx.worklist._items import Delivery, FullQueueError, Item, Limits, Origin, RunFacts
+from featx.worklist._items import (
+    Delivery,
+    FullQueueError,
+    Item,
+    Limits,
+    Origin,
+    Result,
+    RunFacts,
+)
 from featx_cache._text import printable
 from featx_cache.files import lock, make_folder, storage_errors
 
@@ -422,6 +430,26 @@ class Worklist:
         )
 
     # Deliveries
+
+    def result(self, image: str, run: str) -> Result | None:
+        """Return what a run said of an image, or None if it didn't score it."""
+        item = self.get(image)
+        prediction = None if item is None else (item.predictions or {}).get(run)
+        if item is None or prediction is None:
+            return None
+        found = self._database.rows(
+            "SELECT runs.*, predictions.scored FROM runs JOIN predictions ON run = id "
+            "WHERE id = ? AND image = ?",
+            run,
+            image,
+        )[0]
+        low, high = found["band_low"], found["band_high"]
+        facts = RunFacts(
+            run, found["name"], found["path"], found["head"],
+            (found["negative"], found["positive"]), found["threshold"],
+            None if low is None else (low, high),
+        )  # fmt: skip
+        return Result(item, facts, prediction, datetime.fromtimestamp(found["scored"]).astimezone())
 
     def due_deliveries(self, limit: int = 20) -> list[Delivery]:
         """Return results of DICOM images that are to be delivered now, the oldest first."""

@@ -65,6 +65,22 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    dicom_host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen at for DICOM images. Any but this machine's own needs "
+            "--dicom-peers."
+        ),
+    ] = LOCALHOST,
+    dicom_peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AE_TITLE@HOST",
+            help="Node that may send DICOM images. It can be given several times. Default: every "
+            "program on this machine may.",
+            show_default=False,
+        ),
+    ] = None,
     ae_title: Annotated[
         str, typer.Option(metavar="NAME", help="Name of this node in the DICOM network.")
     ] = "FEATX",
@@ -119,6 +135,8 @@ def serve(
         host=host,
         port=port,
         dicom_port=dicom_port,
+        dicom_host=dicom_host,
+        dicom_peers=dicom_peers or (),
         ae_title=ae_title,
         results=results or (),
         heat_maps=heat_maps,
