@@ -100,7 +100,11 @@ def serve(  # noqa: PLR0913
         config = uvicorn.Config(app, host=host, port=port, log_level="critical", access_log=False)
         server = uvicorn.Server(config)
         ready(f"http://{host}:{port}/")
-        server.run()
+        station.failed = lambda: setattr(server, "should_exit", True)
+        if station.loop.failure is None:  # or meanwhile
+            server.run()
+        if station.loop.failure is not None:
+            raise station.loop.failure
 
 
 def _beside(run: Path) -> Path:

@@ -43,6 +43,11 @@ class Station:
     report
         Function that is told in a line what goes wrong.
 
+    Attributes
+    ----------
+    failed
+        Function that is called if the runs can't be loaded. `ScoringLoop.failure` says why.
+
     Examples
     --------
     >>> with Station(options) as station:  # doctest: +SKIP
@@ -54,6 +59,7 @@ class Station:
     ) -> None:
         self.options, self.report = options, report
         self._stack = contextlib.ExitStack()
+        self.failed: Callable[[], None] = lambda: None
         self.worklist: Worklist
         self.process: ScoringProcess
         self.loop: ScoringLoop
@@ -69,7 +75,7 @@ class Station:
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
             )
-            self.loop.start()
+            self.loop.start(lambda: self.failed())
             stack.callback(self.loop.stop)
             self._stack = stack.pop_all()
         return self
