@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, Worklist
+from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, WatchedFolder, Worklist
 from featx.worklist._worklist import KEEP_DAYS
 
 STATE_SUFFIX = ".worklist"
@@ -63,6 +63,7 @@ class Station:
         self.worklist: Worklist
         self.process: ScoringProcess
         self.loop: ScoringLoop
+        self.watched: WatchedFolder | None = None
 
     def __enter__(self) -> Station:
         options = self.options
@@ -70,6 +71,8 @@ class Station:
             self.worklist = stack.enter_context(
                 Worklist(options.state, keep_days=options.keep_days, limits=options.limits)
             )
+            if options.watch is not None:
+                self.watched = WatchedFolder(options.watch, self.worklist, self.report)
             self.process = ScoringProcess(options.runs)
             stack.callback(self.process.close)
             self.loop = ScoringLoop(
@@ -77,6 +80,9 @@ class Station:
             )
             self.loop.start(lambda: self.failed())
             stack.callback(self.loop.stop)
+            if self.watched is not None:
+                self.watched.start()
+                stack.callback(self.watched.stop)
             self._stack = stack.pop_all()
         return self
 

@@ -11,6 +11,7 @@ from featx.worklist._items import (
 from featx.worklist._scoring_loop import ScoringLoop
 from featx.worklist._scoring_process import ScoringDiedError, ScoringProcess
 from featx.worklist._scoring_worker import RunSettings
+from featx.worklist._watch import WatchedFolder
 from featx.worklist._worklist import Worklist
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "ScoringDiedError",
     "ScoringLoop",
     "ScoringProcess",
+    "WatchedFolder",
     "Worklist",
 ]

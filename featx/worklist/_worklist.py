@@ -20,11 +20,9 @@ from featx.worklist._database import Database
 from featx.worklist._find_items import READING, find_items
 from featx.worklist._image_files import ImageFiles, sync
 from featx.worklist._items import Delivery, FullQueueError, Item, Limits, Origin, RunFacts
+from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_room
 from featx_cache._text import printable
-from featx_cache.files import LOCK_WAIT_SECONDS, lock, storage_errors
 
-DATABASE_NAME = "worklist.sqlite"
-IMAGES_NAME = "images"
 KEEP_DAYS = 30.0
 DELIVERY_DAYS = 1.0
 """Days that an image is kept longer if its result wasn't delivered: the result is made from it."""
@@ -87,18 +85,13 @@ class Worklist:
         self._keeping = threading.Lock()
         self._held = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            _require_own(self.folder)
-            path = self.folder / DATABASE_NAME
-            hint = "End it, or give another `state`."
-            stack.enter_context(lock(path, wait=LOCK_WAIT_SECONDS, hint=hint))
+            path = stack.enter_context(own_folder(self.folder)) / DATABASE_NAME
             self._database = Database(path)
             stack.callback(self._database.close)
-            with storage_errors(self.folder):
-                self.folder.chmod(0o700)
+            self.folder.chmod(0o700)
             self._files = ImageFiles(self.folder / IMAGES_NAME)
-            with storage_errors(self.folder):
-                sync(self.folder)
-                sync(self.folder.resolve().parent)
+            for folder in (self.folder, self.folder.resolve().parent):
+                sync(folder)
             kept = self._database.rows("SELECT id FROM images WHERE removed IS NULL")
             self._files.remove_strays({row["id"] for row in kept})
             self._held = stack.pop_all()
@@ -146,6 +139,7 @@ class Worklist:
         waiting = self._count("state = 'waiting' AND NOT again")
         if waiting >= self.limits.waiting:
             raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
+        require_room(self.folder)
         source = io.BytesIO(content) if isinstance(content, bytes) else content
         with (
             arrival(source, self._files.folder, self.limits, self._pseudonyms) as arrived,
@@ -346,10 +340,15 @@ class Worklist:
         return found
 
     def readings(self) -> list[Item]:
-        """Return the images that a reader has read and that are still kept."""
-        return self._find(
+        """Return the images that a reader has read and that are still kept.
+
+        If a run of other classes took the place of the first one, readings in the old classes
+        aren't among them.
+        """
+        found = self._find(
             f"WHERE removed IS NULL AND coalesce({READING}, '') != '' ORDER BY received, number"
         )
+        return [item for item in found if not self.runs or item.reading in self.runs[0].classes]
 
     # Deliveries
 
@@ -390,21 +389,3 @@ class Worklist:
             self.changed.notify_all()
         for listener in self._listeners:
             listener()
-
-
-def _require_own(folder: Path) -> None:
-    """Refuse a folder of something else: files in it are removed after a while."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file", "Give a folder as `state`.")
-    with storage_errors(folder):
-        known = (folder / DATABASE_NAME).exists() or not folder.is_dir()
-        foreign = not known and any(map(_is_foreign, folder.iterdir()))
-    if foreign:
-        raise InputError(
-            f"{folder} isn't empty, and it is no worklist", "Give a new folder as `state`."
-        )
-
-
-def _is_foreign(path: Path) -> bool:
-    """Say whether a file isn't what a start that was killed may have left."""
-    return path.name != IMAGES_NAME and DATABASE_NAME not in path.name
