@@ -18,7 +18,7 @@ from featx.serving._answers import EXAMPLE, EXAMPLE_ID, WAITING, PredictionRow, 
 from featx.serving._problems import Problem, problem_of
 from featx.serving._uploads import FIELD, FORM, ReceivedFile, receive_files
 from featx.worklist import Item, RefusedImageError
-from featx.worklist._worklist import IMAGES_NAME
+from featx.worklist._state_folder import IMAGES_NAME
 from featx_cache._text import printable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from featx.serving._station import Station
 from featx.worklist import Item
-from featx.worklist._worklist import IMAGES_NAME
+from featx.worklist._state_folder import IMAGES_NAME
 from featx_cache._spreadsheets import path_cell, row_writer, text_cell
 
 READINGS_NAME = "readings.csv"

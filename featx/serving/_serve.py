@@ -183,6 +183,14 @@ class Service:
         self._stack.close()
 
     def wait(self) -> None:
-        """Wait until the program is interrupted."""
+        """Wait until the program is interrupted.
+
+        Raises
+        ------
+        FeatxError
+            If the runs or their networks can't be loaded.
+        """
         while self._thread.is_alive():
-            self._thread.join(1.0)
+            self._thread.join(0.5)
+            if self.station.loop.failure is not None:
+                raise self.station.loop.failure

@@ -14,7 +14,7 @@ from featx.serving._audit import AUDIT_NAME, Action, AuditLog
 from featx.serving._changes import Changes
 from featx.serving._metrics import Metrics
 from featx.serving._request_limits import MAX_UPLOADS
-from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, Worklist
+from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, WatchedFolder, Worklist
 from featx.worklist._worklist import KEEP_DAYS
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Station:
     report
         Function that is told in a line what goes wrong.
 
+    Attributes
+    ----------
+    failed
+        Function that is called if the runs can't be loaded. `ScoringLoop.failure` says why.
+
     Examples
     --------
     >>> with Station(options) as station:  # doctest: +SKIP
@@ -66,6 +71,7 @@ class Station:
     ) -> None:
         self.options, self.report = options, report
         self._stack = contextlib.ExitStack()
+        self.failed: Callable[[], None] = lambda: None
         self.worklist: Worklist
         self.process: ScoringProcess
         self.loop: ScoringLoop
@@ -75,6 +81,7 @@ class Station:
         self._audit: AuditLog
         self.receiver: Receiver | None = None
         self.deliverer: Deliverer | None = None
+        self.watched: WatchedFolder | None = None
 
     def __enter__(self) -> Station:
         options = self.options
@@ -85,6 +92,8 @@ class Station:
             self._audit = AuditLog(options.state / AUDIT_NAME, self.report)
             stack.callback(self._audit.close)
             self.changes = Changes(self.worklist)
+            if options.watch is not None:
+                self.watched = WatchedFolder(options.watch, self.worklist, self.report)
             self.process = ScoringProcess(options.runs)
             self._make_dicom()
             stack.callback(self.process.close)
@@ -92,9 +101,12 @@ class Station:
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
             )
-            self.loop.start()
+            self.loop.start(lambda: self.failed())
             stack.callback(self.loop.stop)
             self._start_dicom(stack)
+            if self.watched is not None:
+                self.watched.start()
+                stack.callback(self.watched.stop)
             self._stack = stack.pop_all()
         return self
 

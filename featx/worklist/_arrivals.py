@@ -17,6 +17,7 @@ from featx.data._file_facts import read_facts
 from featx.worklist._items import ID_DIGITS, Limits, RefusedImageError
 from featx_cache.files import storage_errors
 
+TEMPORARY_PREFIX = ".arriving-"
 _BLOCK = 2**20
 _SUFFIXES = {
     "JPEG": ".jpeg", "MPO": ".jpeg", "PNG": ".png", "TIFF": ".tiff", "BMP": ".bmp",
@@ -64,7 +65,7 @@ def arrival(
         If it can't be written.
     """
     with storage_errors(folder):
-        handle, name = tempfile.mkstemp(dir=folder)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
         path = Path(name)
     try:
         with storage_errors(folder), os.fdopen(handle, "wb") as file:

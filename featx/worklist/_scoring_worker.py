@@ -7,23 +7,32 @@ are pipes to the process that started it. It ends when its input does.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import io
 import os
 import pickle
+import signal
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import FeatxError, InputError
 from featx.scoring import Prediction
-from featx.worklist._items import ID_DIGITS, RunFacts
-from featx_cache._text import first_line
+from featx.worklist._items import RunFacts
+
+NICENESS = 5
+"""Steps by which what answers people goes before the scoring."""
+
+PARENT_SECONDS = 0.5
+"""Time between two looks whether the process that started this one is still there."""
 
 if TYPE_CHECKING:
     from featx.explain import Explanation
@@ -116,7 +125,7 @@ class Failed:
     what, hint
         Error, as a `FeatxError` has it.
     expected
-        Whether it is such an error. Otherwise something is wrong with featx.
+        Whether it is such an error. Otherwise something is wrong with featx, or with the image.
     """
 
     what: str
@@ -130,22 +139,21 @@ class Worker:
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self.notice = ""
-        self._stamps: list[tuple[int, ...] | None] = []
-        self._load()
+        self._stamps: list[Stamp] = []
+        self._load([_stamp(path) for path in settings.paths])
 
-    def _load(self) -> None:
+    def _load(self, stamps: list[Stamp]) -> None:
         from featx.runs import FittedRun
-        from featx.scoring import RunsScorer
+        from featx.scoring import RunsScorer, predict_images_by_run
         from featx.scoring._image_scorer import load_backbones
-        from featx.scoring._run_names import names_of
+        from featx.worklist._run_facts import facts_of
 
         settings = self.settings
-        self._stamps = [_stamp(path) for path in settings.paths]
         runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
-        names = names_of(runs, "Name each run once.")
-        facts = tuple(_facts(run, name) for run, name in zip(runs, names, strict=True))
+        facts = facts_of(runs)
         scorer = RunsScorer(runs, load_backbones(runs, settings.weights), try_alone=True)
-        self.runs, self.facts, self.scorer = runs, facts, scorer
+        list(predict_images_by_run(scorer, ()))  # reads what is left to read of the runs
+        self.runs, self.facts, self.scorer, self._stamps = runs, facts, scorer, stamps
         self._explainer: Any = None
 
     def _refresh(self) -> None:
@@ -154,11 +162,12 @@ class Worker:
         if stamps == self._stamps:
             return
         try:
-            self._load()
+            self._load(stamps)
             self.notice = ""
-        except FeatxError as error:
-            self._stamps = stamps  # once is enough
-            self.notice = f"{error.what}. The run that was loaded before is used."
+        except (FeatxError, OSError) as error:
+            self._stamps = stamps  # once is enough, until another file changes
+            what = error.what if isinstance(error, FeatxError) else "a run is being replaced"
+            self.notice = f"{what}. The run that was loaded before is used."
 
     def answer(self, request: tuple[str, Any]) -> Any:
         """Answer a request: its name, and what it is about."""
@@ -171,6 +180,7 @@ class Worker:
             return self.figure(*subject)
         if name == "picture":
             return picture(*subject)
+        self._refresh()
         return ScoredFiles(self.facts, notice=self.notice)
 
     def score(self, paths: Sequence[str]) -> ScoredFiles:
@@ -257,36 +267,27 @@ def _overlay(heat: NDArray[np.float32], height: int, width: int) -> bytes:
     return _encoded(Image.fromarray(np.rint(colors * 255).astype(np.uint8)))
 
 
-def _facts(run: Any, name: str) -> RunFacts:
-    from featx.runs._record import RECORD_NAME
-
-    record = run.record
-    measured: Any = record.metrics.out_of_fold
-    recall, accuracy = measured.recall, measured.accuracy
-    if record.calibrated is not None:
-        recall, accuracy = map(record.calibrated.new.get, ("recall", "accuracy"))
-    digest = hashlib.sha256((run.path / RECORD_NAME).read_bytes()).hexdigest()
-    return RunFacts(
-        digest[:ID_DIGITS], name, str(run.path), record.head.name, record.classes,
-        record.threshold, record.band, recall, accuracy,
-    )  # fmt: skip
+Stamp: TypeAlias = tuple[tuple[str | int, ...], ...]
 
 
-def _stamp(path: str) -> tuple[int, ...] | None:
-    """Tell a run from one that takes its place."""
-    from featx.runs._record import RECORD_NAME
-
-    try:
-        found = (Path(path) / RECORD_NAME).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+def _stamp(path: str) -> Stamp:
+    """Tell a run from one that takes its place, also while that is being copied there."""
+    found: list[tuple[str | int, ...]] = []
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_file():
+                stat = entry.stat()
+                found.append((entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print mustn't get among the answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    os.nice(NICENESS)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     requests = sys.stdin.buffer
     worker: Worker | None = None
     settings: RunSettings = pickle.load(requests)
@@ -304,10 +305,19 @@ def main() -> None:
         except FeatxError as error:
             found = Failed(error.what, error.hint)
         except Exception as error:  # noqa: BLE001 - the process that asked says so
-            found = Failed(f"{type(error).__name__}: {first_line(error)[:200]}", expected=False)
-        _send(answers, found)
+            found = Failed(_place_of(error), expected=False)
+        pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
+        answers.flush()
 
 
-def _send(answers: IO[bytes], found: Any) -> None:
-    pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
-    answers.flush()
+def _place_of(error: Exception) -> str:
+    """Say what failed and where, without the error's text, which may quote a header."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"an unexpected {type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
+
+
+def _end_with_parent(parent: int) -> None:
+    """End also in the middle of an image if nobody waits for it any more."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)

@@ -128,7 +128,7 @@ def serve(
     """
     from featx.serving import serve as serve_runs
 
-    say("Loading the run and its network ...")
+    say("Loading the run ...")
     serve_runs(
         runs,
         watch=watch,
