@@ -340,8 +340,8 @@ class TestViewer:
         page.get_by_text("The process that scores images died.", exact=True).wait_for()
         page.unroute("**/picture.png")
         page.unroute("**/explanation")
-        for button in page.get_by_role("button", name="Try again").all():
-            button.click()
+        page.locator("#film-again").click()
+        page.locator("#why-again").click()
         page.locator("#fade:enabled").wait_for()
         page.locator("#xray").wait_for()
 

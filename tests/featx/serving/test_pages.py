@@ -422,7 +422,7 @@ class TestReplacedRun:
                 time.sleep(0.05)
             page = client.get("/").text
         assert "an earlier run" not in page
-        assert page.count('class="score"><svg') == 3
+        assert page.count('<svg class="score-line"') == 3
 
 
 class TestSeveralRuns:
@@ -438,7 +438,7 @@ class TestSeveralRuns:
             page = client.get("/").text
             (row,) = re.findall(r'href="(/images/[^"]+)"', page)
             image = client.get(row).text
-        assert "mini: Score" in page
-        assert "other: Score" in page
+        assert "Score and verdict of mini" in page
+        assert "Score and verdict of other" in page
         assert "It orders the worklist." in page
         assert re.findall(r'id="verdict-\d">(\w+)<', image) == ["mini", "other"]
