@@ -301,11 +301,11 @@ def test_many_wait_at_once(client: httpx.Client, service: Service) -> None:
         statuses.append(answer.status_code)
 
     with service.station.process._in_turn(urgent=False):
-        threads = [threading.Thread(target=send) for _ in range(60)]
+        threads = [threading.Thread(target=send) for _ in range(45)]
         for thread in threads:
             thread.start()
         for _ in range(200):
-            if service.station.worklist.count_waiting() >= 40:
+            if service.station.worklist.count_waiting() >= 42:
                 break
             threading.Event().wait(0.05)
         assert client.get("/healthz").status_code == 200
@@ -313,4 +313,4 @@ def test_many_wait_at_once(client: httpx.Client, service: Service) -> None:
     for thread in threads:
         thread.join()
     assert set(statuses) <= {200, 429}
-    assert statuses.count(200) >= 40
+    assert statuses.count(200) >= 29
