@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from featx.errors import InputError
 from featx.runs import read_record
-from featx.serving._listening import require_port
+from featx.serving._listening import is_loopback, require_port, resolve
 from featx.serving._station import STATE_SUFFIX, ServeOptions
+from featx.serving._tokens import read_tokens
 from featx.worklist import Limits, RunSettings
 from featx_cache._text import printable
 
@@ -91,6 +92,26 @@ def _check_runs(paths: Sequence[Path]) -> None:
                 f"{' and '.join(records[0].classes)}, {' and '.join(record.classes)}",
                 "Serve runs that tell the same classes apart.",
             )
+
+
+def require_tokens(options: ServeOptions) -> None:
+    """Check the tokens of a server. One that others can reach must have some.
+
+    Raises
+    ------
+    InputError
+        If it has none, or their file can't be used.
+    """
+    _, address = resolve(options.host, options.port)
+    if options.token_file is not None:
+        read_tokens(options.token_file)
+    elif not is_loopback(address):
+        raise InputError(
+            f"others can reach {options.host or address}, and the server has no tokens",
+            "Give `token_file`, a file with one token a line. What is sent isn't encrypted: put a "
+            "proxy with TLS in front of it.",
+            parameter="host",
+        )
 
 
 def _beside(run: Path) -> Path:

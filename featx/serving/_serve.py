@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from featx.serving._listening import listen, url_of
-from featx.serving._options import make_options
+from featx.serving._options import make_options, require_tokens
 from featx.serving._station import Station
 from featx.worklist import Limits
 from featx.worklist._worklist import KEEP_DAYS
@@ -159,6 +159,7 @@ class Service:
 
         options = self._options
         with contextlib.ExitStack() as stack:
+            require_tokens(options)
             # What can't be listened at is known before a network is loaded, which takes longer.
             sock = stack.enter_context(listen(options.host, options.port))
             options = replace(options, port=sock.getsockname()[1])

@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter
+
+from featx.serving._audit import AUDIT_NAME, Action, AuditLog
+from featx.serving._changes import Changes
+from featx.serving._metrics import Metrics
+from featx.serving._request_limits import MAX_UPLOADS
 from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, Worklist
 from featx.worklist._worklist import KEEP_DAYS
 
@@ -58,6 +64,10 @@ class Station:
         self.worklist: Worklist
         self.process: ScoringProcess
         self.loop: ScoringLoop
+        self.changes: Changes
+        self.metrics: Metrics
+        self.upload_threads = CapacityLimiter(MAX_UPLOADS)
+        self._audit: AuditLog
 
     def __enter__(self) -> Station:
         options = self.options
@@ -65,8 +75,12 @@ class Station:
             self.worklist = stack.enter_context(
                 Worklist(options.state, keep_days=options.keep_days, limits=options.limits)
             )
+            self._audit = AuditLog(options.state / AUDIT_NAME, self.report)
+            stack.callback(self._audit.close)
+            self.changes = Changes(self.worklist)
             self.process = ScoringProcess(options.runs)
             stack.callback(self.process.close)
+            self.metrics = Metrics(self.worklist, self.process)
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
             )
@@ -77,3 +91,13 @@ class Station:
 
     def __exit__(self, *details: Any) -> None:
         self._stack.__exit__(*details)
+
+    def audit(self, action: Action, who: str, image: str = "", *, kind: str = "unreadable") -> None:
+        """Note in the audit log who did what. See `AuditLog.write`. Refused files are counted.
+
+        `kind` is that of a refused file, see `featx.worklist.RefusedImageError`.
+        """
+        self._audit.write(action, who, image)
+        if action == "refused":
+            origin = who if who in ("watch", "dicom") else "upload"
+            self.metrics.refused.labels(origin, kind).inc()

@@ -93,6 +93,12 @@ class ScoringProcess:
         assert isinstance(found, Shown)
         return found
 
+    def figure(self, path: Path, name: str) -> bytes:
+        """Return the figure that `featx explain` writes of a file of that name. See `score`."""
+        found = self._ask(("figure", (str(path), name)), SCORING_SECONDS, urgent=True)
+        assert isinstance(found, bytes)
+        return found
+
     def picture(self, path: Path, side: int) -> bytes:
         """Return a PNG file of an image, `side` pixels at its longer side. See `score`."""
         found = self._ask(("picture", (str(path), side)), SCORING_SECONDS, urgent=True)
@@ -153,6 +159,7 @@ class ScoringProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the process that has it
         )
         assert process.stdin is not None
         pickle.dump(self.settings, process.stdin, pickle.HIGHEST_PROTOCOL)

@@ -145,9 +145,7 @@ class Worklist:
         StorageError
             If it can't be written.
         """
-        waiting = self.count_waiting()
-        if waiting >= self.limits.waiting:
-            raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
+        self.require_room()
         source = io.BytesIO(content) if isinstance(content, bytes) else content
         with arrival(source, self._images, self.limits, self._pseudonyms) as arrived:
             new = self._keep(arrived, name, origin)
@@ -156,6 +154,12 @@ class Worklist:
         if new:
             self.notify()
         return found, new
+
+    def require_room(self) -> None:
+        """Raise a FullQueueError if too many images wait."""
+        waiting = self.count_waiting()
+        if waiting >= self.limits.waiting:
+            raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
 
     def _keep(self, arrived: Arrival, name: str, origin: Origin) -> bool:
         """Put a file in its place, and only then its row into the database."""
@@ -171,7 +175,7 @@ class Worklist:
                 _write(target.with_suffix(NAME_SUFFIX), shown)
             arrived.file.replace(target)
             _sync(target.parent)
-        now = time.time()
+        now = round(time.time(), 6)  # as a `datetime` has it, so that a list can go on from there
         with self._database.transaction() as change:
             if known:
                 change("UPDATE images SET received = ?, removed = NULL WHERE id = ?",
@@ -256,6 +260,20 @@ class Worklist:
         """Return the number of images that wait for a score."""
         found = self._database.rows("SELECT count(*) FROM images WHERE state = 'waiting'")
         return int(found[0][0])
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of images, by origin and state."""
+        rows = self._database.rows("SELECT origin, state, count(*) FROM images GROUP BY 1, 2")
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    def times(self, since: float) -> list[tuple[float, float]]:
+        """Return when images were received and scored, of those scored after a time."""
+        rows = self._database.rows(
+            "SELECT received, min(scored) AS scored FROM predictions JOIN images ON image = id "
+            "WHERE scored > ? GROUP BY image",
+            since,
+        )
+        return [(row["received"], row["scored"]) for row in rows]
 
     def _items(self, condition: str, *values: Any) -> list[Item]:
         rows = self._database.rows(

@@ -244,7 +244,9 @@ class TestWorklist:
             if len(asked) > 1:
                 route.continue_()
             else:
-                route.fulfill(status=429, headers={"Retry-After": "1"}, json={"detail": "full"})
+                route.fulfill(
+                    status=429, headers={"Retry-After": "1"}, json={"error": {"what": "full"}}
+                )
 
         visit.page.route("**/api/v1/predictions?wait=0", answer)
         visit.page.set_input_files("#files", films[:1])
@@ -330,7 +332,10 @@ class TestViewer:
 
     def test_a_picture_and_a_map_that_fail_are_tried_again(self, visit: Visit) -> None:
         page = visit.page
-        failing = {"status": 503, "json": {"detail": "the process that scores images died"}}
+        failing = {
+            "status": 503,
+            "json": {"error": {"what": "the process that scores images died"}},
+        }
         page.route("**/picture.png", lambda route: route.fulfill(**failing))
         page.route("**/explanation", lambda route: route.fulfill(**failing))
         page.locator("tr[data-image] a").first.click()
@@ -348,7 +353,10 @@ class TestViewer:
     def test_a_map_that_cannot_be_made_leaves_the_rest(self, visit: Visit) -> None:
         page = visit.page
         told = "the embeddings of the run have no grid, so there is no map of them"
-        page.route("**/explanation", lambda route: route.fulfill(status=422, json={"detail": told}))
+        page.route(
+            "**/explanation",
+            lambda route: route.fulfill(status=422, json={"error": {"what": told}}),
+        )
         page.locator("tr[data-image] a").first.click()
         page.get_by_text("The embeddings of the run have no grid").wait_for()
         page.locator("#xray").wait_for()
