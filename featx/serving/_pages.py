@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
-from featx.errors import FeatxError, InputError
 from featx.serving import _days as days
+from featx.serving._answers import EXAMPLE_ID, errors
+from featx.serving._api import Identifier
 from featx.serving._pictures import Pictures, as_png
+from featx.serving._problems import Problem
 from featx.serving._readings import (
     IMAGES_ADVISED,
     PATIENTS_NEEDED,
@@ -28,12 +29,10 @@ from featx.serving._readings import (
     images_folder,
     readings_of,
 )
-from featx.worklist import Item, RunFacts, ScoringDiedError
+from featx.worklist import Item, RunFacts
 
 if TYPE_CHECKING:
     from featx.serving._station import Station
-
-T = TypeVar("T")
 
 SHOWN_IMAGES = 2000
 """Images on a page. Older ones are on the next."""
@@ -43,13 +42,67 @@ RESERVED_KEYS = "jku?"
 
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript"}
 
-Identifier = Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")]
-
 
 class Reading(BaseModel):
-    """What a reader saw: a class of the run, or an empty text to take a reading back."""
+    """What a reader saw."""
 
-    label: str = Field(max_length=500, examples=["PNEUMONIA"])
+    label: str = Field(
+        max_length=500,
+        description="Class of the run. An empty text takes the reading back.",
+        examples=["PNEUMONIA"],
+    )
+
+
+class ReadingAnswer(BaseModel):
+    """Reading of an image, and what is left to read."""
+
+    id: str = Field(description="Identifier of the image.", examples=[EXAMPLE_ID])
+    reading: str | None = Field(description="Class that the reader saw. Null if it was taken back.")
+    next: str | None = Field(description="Next image that nobody has read. Null if there is none.")
+    left: int = Field(description="Number of other images that nobody has read.")
+
+
+class NearestAnswer(BaseModel):
+    """Training image that is like the image."""
+
+    label: str = Field(description="Its class.")
+    distance: float = Field(description="Distance of the averaged embeddings, 1 - cosine: 0..2.")
+    picture: str | None = Field(
+        description="Address of its picture, relative to this one. Null if its file is gone."
+    )
+
+
+class ExplanationAnswer(BaseModel):
+    """What explains the first run's verdict."""
+
+    method: str = Field(description="Method of the heat map.")
+    unit: str = Field(description="Unit of its values.")
+    meaning: str = Field(description="Meaning of a value.")
+    notes: list[str] = Field(description="Sentences to read with the map.")
+    overlay: str = Field(description="Address of the map's picture, relative to this one.")
+    nearest: list[NearestAnswer] = Field(description="Training images that are most like it.")
+
+
+class RescoreAnswer(BaseModel):
+    """What is scored again."""
+
+    waiting: int = Field(description="Number of images that wait for their scores again.")
+
+
+class PngResponse(Response):
+    """A PNG file that no disk keeps."""
+
+    media_type = "image/png"
+
+    def __init__(self, content: bytes, *details: Any) -> None:
+        super().__init__(content, *details)
+        self.headers["Cache-Control"] = "no-store"
+
+
+class CsvResponse(Response):
+    """A table."""
+
+    media_type = "text/csv"
 
 
 @dataclass(frozen=True)
@@ -74,7 +127,7 @@ def make_pages(station: Station) -> APIRouter:
     def static(name: Annotated[str, PathParameter(pattern=r"^[a-z]+\.(css|js)$")]) -> Response:
         path = Path(str(files("featx.serving") / "static" / name))
         if not path.is_file():
-            raise HTTPException(404, "there is no such file")
+            raise Problem(404, "not-found", "there is no such file")
         headers = {"Cache-Control": "no-cache"}
         return FileResponse(path, media_type=STATIC_TYPES[path.suffix], headers=headers)
 
@@ -99,7 +152,8 @@ ENVIRONMENT = _environment()
 
 def _page(name: str, station: Station, status: int = 200, **values: Any) -> HTMLResponse:
     template = ENVIRONMENT.get_template(name)
-    text = template.render(runs=station.worklist.runs, keys=_keys(station.worklist.runs), **values)
+    runs, asks = station.worklist.runs, station.options.token_file is not None
+    text = template.render(runs=runs, keys=_keys(runs), asks_for_token=asks, **values)
     return HTMLResponse(text, status)
 
 
@@ -148,10 +202,10 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
             return Response(status_code=304, headers=headers)
         return HTMLResponse(fragment(version, before), headers=headers)
 
-    @router.post("/api/v1/rescore")
-    def rescore() -> dict[str, int]:
+    @router.post("/api/v1/rescore", summary="Score again", tags=["readings"], responses=errors(507))
+    def rescore() -> RescoreAnswer:
         """Have images scored again that only a replaced run has scored."""
-        return {"waiting": station.worklist.rescore()}
+        return RescoreAnswer(waiting=station.worklist.rescore())
 
 
 class _Versions:
@@ -196,34 +250,36 @@ def _list_values(station: Station, before: float | None) -> dict[str, Any]:
 
 
 def _add_viewer(router: APIRouter, station: Station) -> None:
+    worklist = station.worklist
+
     @router.get("/images/{identifier}", include_in_schema=False)
-    def image(identifier: str) -> Response:
-        worklist = station.worklist
+    def image(request: Request, identifier: str) -> Response:
         item = worklist.get(identifier)
         if item is None:
             return _page("problem.html.j2", station, 404, title="No such image",
                          problem="There is no image of this address in the worklist.")  # fmt: skip
+        station.audit("opened", request.state.who, item.id)
         (day,) = days.days_of([item], worklist.runs)
         near = _neighbors(station, item)
         return _page("image.html.j2", station, item=item, row=day.rows[0], near=near,
                      keep_days=station.options.keep_days)  # fmt: skip
 
-    @router.put("/api/v1/predictions/{identifier}/reading")
-    def read(identifier: Identifier, reading: Reading) -> dict[str, Any]:
-        """Keep what a reader saw. An empty label takes the reading back."""
-        worklist = station.worklist
-        _item_or_404(station, identifier)
-        try:
-            item = worklist.read(identifier, reading.label)
-        except InputError as error:
-            raise HTTPException(422, f"{error.what}. {error.hint}".strip()) from error
+    @router.put(
+        "/api/v1/predictions/{identifier}/reading",
+        summary="Keep a reading",
+        tags=["readings"],
+        responses=errors(404, 422, 507),
+    )
+    def read(request: Request, identifier: Identifier, reading: Reading) -> ReadingAnswer:
+        """Keep what a reader saw in an image."""
+        _find(station, identifier)
+        item = worklist.read(identifier, reading.label)
+        station.audit("read", request.state.who, item.id)
         near = _neighbors(station, item)
-        return {
-            "id": item.id,
-            "reading": item.reading or None,
-            "next": None if near.unread is None else near.unread.id,
-            "left": near.left,
-        }
+        following = None if near.unread is None else near.unread.id
+        return ReadingAnswer(
+            id=item.id, reading=item.reading or None, next=following, left=near.left
+        )
 
 
 def _neighbors(station: Station, item: Item) -> _Neighbors:
@@ -245,91 +301,71 @@ def _neighbors(station: Station, item: Item) -> _Neighbors:
     return _Neighbors(before, after, unread[0] if unread else None, len(unread))
 
 
-def _item_or_404(station: Station, identifier: str) -> Item:
+def _find(station: Station, identifier: str) -> Item:
     item = station.worklist.get(identifier)
     if item is None:
-        raise HTTPException(404, f"there is no image {identifier}")
+        raise Problem(404, "not-found", "there is no such image", "It may be mistyped.")
     return item
 
 
-def _kept_or_404(station: Station, identifier: str) -> Item:
-    item = _item_or_404(station, identifier)
+def _find_kept(station: Station, identifier: str) -> Item:
+    item = _find(station, identifier)
     if item.path is None:
-        raise HTTPException(
-            404, "the image isn't kept any more. Its scores and its reading are"
-        )  # fmt: skip
+        raise Problem(404, "not-kept", f"the image {item.code} isn't kept any more")
     return item
 
 
 def _add_pictures(router: APIRouter, station: Station) -> None:
     pictures = Pictures(station.process)
-    private = {"Cache-Control": "no-store"}
+    about: dict[str, Any] = {"tags": ["pictures"], "responses": errors(404, 422, 507)}
+    of_image = "/api/v1/predictions/{identifier}"
 
     def explained(identifier: str) -> dict[str, Any]:
-        item = _kept_or_404(station, identifier)
-        return _made(lambda: pictures.explanation(item, station.worklist.runs[0].id))
+        return pictures.explanation(
+            _find_kept(station, identifier), station.worklist.runs[0].id
+        )  # fmt: skip
 
-    @router.get("/api/v1/predictions/{identifier}/picture.png", response_class=Response,
-                responses=_PICTURE)  # fmt: skip
+    @router.get(f"{of_image}/picture.png", summary="See an image", response_class=PngResponse,
+                **about)  # fmt: skip
     def picture(identifier: Identifier) -> Response:
-        """Return the image as a PNG file of at most 1600 pixels a side."""
-        item = _kept_or_404(station, identifier)
-        content = _made(lambda: pictures.picture(item))
-        return Response(content, media_type="image/png", headers=private)
+        """Return the image as a PNG file, 1600 pixels at its longer side."""
+        return PngResponse(pictures.picture(_find_kept(station, identifier)))
 
-    @router.get("/api/v1/predictions/{identifier}/explanation")
-    def explanation(identifier: Identifier) -> Any:
+    @router.get(f"{of_image}/explanation", summary="Explain a verdict in parts", **about)
+    def explanation(identifier: Identifier, answer: Response) -> ExplanationAnswer:
         """Return what explains the first run's verdict: method, notes, nearest training images."""
+        answer.headers["Cache-Control"] = "no-store"
         found = explained(identifier)
         nearest = [
-            {
-                "label": each["label"],
-                "distance": each["distance"],
-                "picture": None if each["picture"] is None else f"nearest/{n}.png",
-            }
-            for n, each in enumerate(found["nearest"])
+            {**each, "picture": None if each["picture"] is None else f"nearest/{place}.png"}
+            for place, each in enumerate(found["nearest"])
         ]
-        about = {name: found[name] for name in ("method", "unit", "meaning", "notes")}
-        return JSONResponse(about | {"overlay": "overlay.png", "nearest": nearest}, headers=private)
+        return ExplanationAnswer.model_validate(
+            {**found, "overlay": "overlay.png", "nearest": nearest}
+        )
 
-    @router.get("/api/v1/predictions/{identifier}/overlay.png", response_class=Response,
-                responses=_PICTURE)  # fmt: skip
+    @router.get(f"{of_image}/overlay.png", summary="See a heat map", response_class=PngResponse,
+                **about)  # fmt: skip
     def overlay(identifier: Identifier) -> Response:
         """Return the heat map alone: orange and violet, transparent where it is near zero."""
-        return _png_or_404(explained(identifier)["overlay"])
+        return _png(explained(identifier)["overlay"])
 
-    @router.get("/api/v1/predictions/{identifier}/nearest/{number}.png", response_class=Response,
-                responses=_PICTURE)  # fmt: skip
-    def nearest(identifier: Identifier, number: Annotated[int, PathParameter(ge=0, le=99)]) -> Any:
+    @router.get(f"{of_image}/nearest/{{number}}.png", summary="See a training image",
+                response_class=PngResponse, **about)  # fmt: skip
+    def nearest(
+        identifier: Identifier,
+        number: Annotated[int, PathParameter(ge=0, le=99, description="Its place, from 0 on.")],
+    ) -> Response:
         """Return one of the training images that are most like the image."""
         found = explained(identifier)["nearest"]
-        return _png_or_404(found[number]["picture"] if number < len(found) else None)
+        return _png(found[number]["picture"] if number < len(found) else None)
 
 
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/png": {}}, "description": "A PNG file"},
-    404: {"description": "There is no such image, or it isn't kept any more"},
-    422: {"description": "It can't be decoded or explained"},
-    503: {"description": "The scoring process is being started again"},
-}
-
-
-def _png_or_404(text: str | None) -> Response:
+def _png(text: str | None) -> Response:
     content = as_png(text)
     if content is None:
-        raise HTTPException(404, "the file is gone")
-    return Response(content, media_type="image/png", headers={"Cache-Control": "no-store"})
-
-
-def _made(make: Callable[[], T]) -> T:
-    try:
-        return make()
-    except ScoringDiedError as error:
-        raise HTTPException(
-            503, f"{error.what}; it is started again", {"Retry-After": "5"}
-        ) from error
-    except FeatxError as error:
-        raise HTTPException(422, error.what) from error
+        raise Problem(404, "not-found", "the file is gone")
+    return PngResponse(content)
 
 
 def _add_readings(router: APIRouter, station: Station) -> None:
@@ -340,13 +376,18 @@ def _add_readings(router: APIRouter, station: Station) -> None:
                      advised=IMAGES_ADVISED, keep_days=station.options.keep_days,
                      here=request.url.hostname)  # fmt: skip
 
-    @router.get("/api/v1/readings.csv", response_class=Response,
-                responses={200: {"content": {"text/csv": {}}}})  # fmt: skip
-    def export() -> Response:
+    @router.get(
+        "/api/v1/readings.csv",
+        summary="Export readings",
+        tags=["readings"],
+        response_class=CsvResponse,
+        responses=errors(),
+    )
+    def export(request: Request) -> Response:
         """Return the readings as the CSV that `featx calibrate` takes: path, label, group."""
-        text = readings_of(station).csv(images_folder(station))
+        station.audit("exported", request.state.who)
         headers = {
             "Content-Disposition": f'attachment; filename="{READINGS_NAME}"',
             "Cache-Control": "no-store",
         }
-        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+        return CsvResponse(readings_of(station).csv(images_folder(station)), headers=headers)

@@ -61,8 +61,6 @@ class Problem(HTTPException):
         headers = {"Retry-After": RETRY_SECONDS} if status in _BUSY else {}
         if status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="featx"'
-        if status == 408:
-            headers["Connection"] = "close"
         super().__init__(status, what, headers)
         self.code, self.what, self.hint, self.predictions = code, what, hint, predictions
 

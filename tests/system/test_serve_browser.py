@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["mini_run"]
 IMAGES = 20
 SECONDS = 60_000
 """Milliseconds that a page may take for something that the scoring process does."""
+
+TOKEN = "a-token-that-is-long-enough-for-anybody"
 
 SCREENS = [(1280, "light"), (1280, "dark"), (420, "light"), (420, "dark")]
 
@@ -92,11 +95,30 @@ def filled(service: Service, films: list[Path], browser: Any) -> Service:
     return service
 
 
+@pytest.fixture(scope="module")
+def guarded(mini_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that asks for a token."""
+    folder = tmp_path_factory.mktemp("guarded")
+    tokens = folder / "tokens"
+    tokens.write_text(f"{TOKEN}\n")
+    tokens.chmod(0o600)
+    with Service(mini_run, port=0, state=folder / "state", token_file=tokens) as running:
+        yield running
+
+
 @pytest.fixture
 def visit(filled: Service, browser: Any) -> Iterator[Visit]:
     opened = Visit(browser, filled.url)
     yield opened
     opened.page.close()
+
+
+def until(page: Any, condition: str, value: Any = None) -> None:
+    """Wait until an expression is true. Playwright's own way needs a page that allows eval."""
+    end = time.monotonic() + SECONDS / 1000
+    while not page.evaluate(condition, value):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
 
 
 def labels_of(films: list[Path]) -> dict[str, str]:
@@ -114,7 +136,7 @@ def test_twenty_films_from_upload_to_a_threshold_of_the_hospital(
         page.get_by_text("Drop X-rays (JPEG").wait_for()
         visit.upload(films)
         assert page.locator("#upload-state").inner_text() == f"{IMAGES} of {IMAGES} added"
-        page.wait_for_function(f"document.querySelectorAll('tr[data-image]').length === {IMAGES}")
+        until(page, f"document.querySelectorAll('tr[data-image]').length === {IMAGES}")
         visit.wait_until_scored()
         items = service.station.worklist.items()
         score = {item.id: item.prediction(run).score or 0.0 for item in items}
@@ -132,12 +154,12 @@ def test_twenty_films_from_upload_to_a_threshold_of_the_hospital(
         opacity = "m => Number(getComputedStyle(m).opacity)"
         assert page.locator("#map").evaluate(opacity) == 0
         page.keyboard.press(" ")
-        page.wait_for_function("getComputedStyle(document.getElementById('map')).opacity > 0.55")
+        until(page, "getComputedStyle(document.getElementById('map')).opacity > 0.55")
         page.locator("#fade").fill("25")
-        page.wait_for_function("getComputedStyle(document.getElementById('map')).opacity == 0.25")
+        until(page, "getComputedStyle(document.getElementById('map')).opacity == 0.25")
         page.locator("#fade").blur()
         page.keyboard.press(" ")
-        page.wait_for_function("getComputedStyle(document.getElementById('map')).opacity == 0")
+        until(page, "getComputedStyle(document.getElementById('map')).opacity == 0")
 
         truth = labels_of(films)
         for number in range(IMAGES):
@@ -147,9 +169,8 @@ def test_twenty_films_from_upload_to_a_threshold_of_the_hospital(
             if number < IMAGES - 1:
                 address = page.url
                 page.keyboard.press("Enter")
-                page.wait_for_function("from => location.href !== from", arg=address)
-                page.wait_for_load_state()
-                page.locator("html").wait_for()
+                page.wait_for_url(lambda url, old=address: url != old)
+                page.locator("#xray").wait_for()
         page.get_by_text("Every image here has been read.").wait_for()
         page.keyboard.press("Escape")
         page.wait_for_url(re.compile(r"/#[0-9a-f]{32}$"))
@@ -244,7 +265,9 @@ class TestWorklist:
             if len(asked) > 1:
                 route.continue_()
             else:
-                route.fulfill(status=429, headers={"Retry-After": "1"}, json={"detail": "full"})
+                route.fulfill(
+                    status=429, headers={"Retry-After": "1"}, json={"error": {"what": "full"}}
+                )
 
         visit.page.route("**/api/v1/predictions?wait=0", answer)
         visit.page.set_input_files("#files", films[:1])
@@ -284,7 +307,7 @@ class TestViewer:
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(x, y)
         page.mouse.wheel(0, -400)
-        page.wait_for_function("parseInt(document.getElementById('zoom-value').textContent) > 200")
+        until(page, "parseInt(document.getElementById('zoom-value').textContent) > 200")
         place = "getComputedStyle(document.getElementById('film')).transform"
         before = page.evaluate(place)
         page.mouse.down()
@@ -310,7 +333,7 @@ class TestViewer:
         page = visit.page
         first = page.url
         page.keyboard.press("j")
-        page.wait_for_function("from => location.href !== from", arg=first)
+        page.wait_for_url(lambda url: url != first)
         page.locator("#fade:enabled").wait_for()
         second = page.url
         page.keyboard.press("Escape")
@@ -330,7 +353,10 @@ class TestViewer:
 
     def test_a_picture_and_a_map_that_fail_are_tried_again(self, visit: Visit) -> None:
         page = visit.page
-        failing = {"status": 503, "json": {"detail": "the process that scores images died"}}
+        failing = {
+            "status": 503,
+            "json": {"error": {"what": "the process that scores images died"}},
+        }
         page.route("**/picture.png", lambda route: route.fulfill(**failing))
         page.route("**/explanation", lambda route: route.fulfill(**failing))
         page.locator("tr[data-image] a").first.click()
@@ -340,15 +366,18 @@ class TestViewer:
         page.get_by_text("The process that scores images died.", exact=True).wait_for()
         page.unroute("**/picture.png")
         page.unroute("**/explanation")
-        for button in page.get_by_role("button", name="Try again").all():
-            button.click()
+        page.locator("#film-again").click()
+        page.locator("#why-again").click()
         page.locator("#fade:enabled").wait_for()
         page.locator("#xray").wait_for()
 
     def test_a_map_that_cannot_be_made_leaves_the_rest(self, visit: Visit) -> None:
         page = visit.page
         told = "the embeddings of the run have no grid, so there is no map of them"
-        page.route("**/explanation", lambda route: route.fulfill(status=422, json={"detail": told}))
+        page.route(
+            "**/explanation",
+            lambda route: route.fulfill(status=422, json={"error": {"what": told}}),
+        )
         page.locator("tr[data-image] a").first.click()
         page.get_by_text("The embeddings of the run have no grid").wait_for()
         page.locator("#xray").wait_for()
@@ -388,6 +417,29 @@ class TestEveryScreen:
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
             assert page.get_by_text("Research software, not a medical device").first.is_visible()
         assert screen.wrong == []
+
+    def test_logging_in_is_open_to_all(
+        self, guarded: Service, browser: Any, width: int, scheme: str
+    ) -> None:
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        visit = Visit(browser, guarded.url, width, scheme)
+        page = visit.page
+        assert page.url.endswith("/login")
+        for told in ("Give a token of this server", "That is no token of this server"):
+            page.get_by_text(told).wait_for()
+            found = [(each["id"], each["impact"]) for each in axe.run(page).response["violations"]]
+            assert [each for each in found if each[1] in ("serious", "critical")] == []
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.get_by_label("Token").fill("wrong-token-of-twenty-characters")
+            page.keyboard.press("Enter")
+            page.get_by_role("alert").wait_for()
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.get_by_text("No images yet").wait_for()
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_text("Give a token of this server").wait_for()
+        assert [each for each in visit.wrong if "401" not in each] == []
+        page.close()
 
     def test_tab_alone_leads_through_the_pages(self, screen: Visit) -> None:
         page = screen.page

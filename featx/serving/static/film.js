@@ -1,5 +1,7 @@
 // The X-ray on its dark ground: zoom, pan, brightness and contrast, and the heat map over it.
 
+import { reasonOf } from "./keys.js";
+
 const MOST_ZOOM = 12;
 const STEP = 1.25;
 const PAN_STEP = 60;
@@ -177,14 +179,17 @@ async function load() {
   [state.hidden, again.hidden, film.hidden] = [false, true, true];
   try {
     const answer = await fetch(xray.dataset.src);
-    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail ?? answer.statusText);
+    if (!answer.ok) {
+      state.textContent = `The X-ray can't be shown: ${await reasonOf(answer)}.`;
+      again.hidden = answer.status === 422 || answer.status === 404; // it would fail again
+      return;
+    }
     xray.src = URL.createObjectURL(await answer.blob());
     await xray.decode();
     [state.hidden, film.hidden] = [true, false];
     place();
-  } catch (error) {
-    const reason = error instanceof TypeError ? "the server doesn't answer" : error.message;
-    state.textContent = `The X-ray can't be shown: ${reason}.`;
+  } catch {
+    state.textContent = "The X-ray can't be loaded.";
     again.hidden = false;
   }
 }

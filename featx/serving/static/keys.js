@@ -33,9 +33,7 @@ export function helpDialog() {
 export async function reasonOf(answer) {
   try {
     const said = await answer.json();
-    const detail = said.detail ?? said.error;
-    if (typeof detail === "string") return detail;
-    if (Array.isArray(detail) && detail[0]?.msg) return detail[0].msg;
+    if (said.error?.what) return said.error.what;
   } catch {
     // It isn't JSON.
   }

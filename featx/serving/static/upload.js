@@ -17,7 +17,11 @@ const refused = document.getElementById("refused");
 const again = document.getElementById("upload-again");
 const close = document.getElementById("upload-close");
 const drop = document.getElementById("drop");
-const most = { files: Number(days.dataset.requestFiles), bytes: Number(days.dataset.fileBytes) };
+const most = {
+  files: Number(days.dataset.requestFiles),
+  bytes: Number(days.dataset.fileBytes),
+  runs: Number(days.dataset.runs),
+};
 
 const queue = [];
 const known = new Set();
@@ -96,34 +100,35 @@ async function send(batch) {
       await sleep(Number(answer.headers.get("Retry-After")) || 5);
       continue;
     }
-    const found = answer.clone();
-    const rows = await answer.json().catch(() => null);
-    if (Array.isArray(rows)) return take(batch, rows);
+    const copy = answer.clone();
+    const found = await answer.json().catch(() => null);
+    // If all files of an upload are refused, their rows are in the error.
+    const rows = Array.isArray(found) ? found : answer.status === 422 ? found?.predictions : null;
+    if (rows?.length) return take(batch, rows);
     if (batch.length > 1) {
       // One of them may be what was refused.
       for (const file of batch) await send([file]);
       return;
     }
-    refuse(batch[0].name, await reasonOf(found), answer.status >= 500 ? batch[0] : null);
+    refuse(batch[0].name, await reasonOf(copy), answer.status >= 500 ? batch[0] : null);
     return;
   }
 }
 
-// Rows come in the order of the files: one a run, or one for a file that was refused.
+// Rows come in the order of the files: one for each run, or one for a file that was refused.
 function take(batch, rows) {
-  const seen = new Set();
-  for (const row of rows) {
-    if (row.state === "refused") refuse(row.path, row.error);
-    else if (!seen.has(row.id)) {
-      seen.add(row.id);
-      if (known.has(row.id)) counts.before += 1;
+  let place = 0;
+  for (const file of batch) {
+    const row = rows[place];
+    place += row?.state === "refused" ? 1 : most.runs;
+    if (row?.state === "refused") refuse(file.name, row.error);
+    else {
+      if (known.has(row?.id)) counts.before += 1;
       else counts.taken += 1;
-      known.add(row.id);
+      counts.done += 1;
+      known.add(row?.id);
     }
   }
-  const twice = batch.length - seen.size - rows.filter((row) => row.state === "refused").length;
-  counts.before += twice;
-  counts.done += seen.size + twice;
   show();
 }
 

@@ -324,11 +324,11 @@ class TestReadings:
     ) -> None:
         answer = read(client, sent[0], "COVID")
         assert answer.status_code == 422
-        assert (
-            answer.json()["detail"] == "'COVID' is no class of the run. Give NORMAL or PNEUMONIA."
-        )
+        error = answer.json()["error"]
+        assert error["what"] == "'COVID' is no class of the run"
+        assert error["hint"] == "Give NORMAL or PNEUMONIA."
         assert read(client, {"id": "0" * 32}, "NORMAL").status_code == 404
-        assert read(client, {"id": "0" * 31}, "NORMAL").status_code == 422
+        assert read(client, {"id": "0" * 31}, "NORMAL").status_code == 404
 
     def test_the_printed_command_makes_a_run_of_the_export(
         self, client: httpx.Client, sent: list[dict[str, Any]], mini_run: Path, tmp_path: Path,
@@ -388,7 +388,7 @@ class TestRemovedImages:
             assert "Read: <b>NORMAL</b>" in text
             told = client.get(f"/api/v1/predictions/{first['id']}/picture.png")
             assert told.status_code == 404
-            assert "isn't kept any more" in told.json()["detail"]
+            assert "isn't kept any more" in told.json()["error"]["what"]
             page = client.get("/readings").text
             assert "1 image left out: removed" in page
             assert first["id"][:8] in page
@@ -422,7 +422,7 @@ class TestReplacedRun:
                 time.sleep(0.05)
             page = client.get("/").text
         assert "an earlier run" not in page
-        assert page.count('class="score"><svg') == 3
+        assert page.count('<svg class="score-line"') == 3
 
 
 class TestSeveralRuns:
@@ -438,7 +438,7 @@ class TestSeveralRuns:
             page = client.get("/").text
             (row,) = re.findall(r'href="(/images/[^"]+)"', page)
             image = client.get(row).text
-        assert "mini: Score" in page
-        assert "other: Score" in page
+        assert "Score and verdict of mini" in page
+        assert "Score and verdict of other" in page
         assert "It orders the worklist." in page
         assert re.findall(r'id="verdict-\d">(\w+)<', image) == ["mini", "other"]
