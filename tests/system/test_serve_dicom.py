@@ -120,6 +120,10 @@ def wait_until(reached: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+def wait_for_instances(server: Orthanc, number: int) -> None:
+    wait_until(lambda: len(server.ask("instances")) == number)
+
+
 def kinds(server: Orthanc) -> list[str]:
     return sorted(tags["Modality"] for tags in server.instances())
 
@@ -130,7 +134,7 @@ def test_results_arrive_by_c_store_and_by_stow(serve: Serve, sent: Path, tmp_pat
         serve.start(*(word for place in places for word in ("--results", place)), "--heat-maps")
         assert store(serve, sent).returncode == 0
         for server in (first, second):
-            wait_until(lambda server=server: len(server.ask("instances")) == 2)
+            wait_for_instances(server, 2)
             assert kinds(server) == ["OT", "SR"]
             source = pydicom.dcmread(sent)
             for tags in server.instances():
@@ -159,7 +163,7 @@ def test_orthanc_sends_and_gets_the_report_in_the_same_study(serve: Serve, tmp_p
         uploaded = server.ask("instances", drawn(tmp_path).read_bytes())
         assert server.ask("modalities/featx/echo", {}) is not None
         server.ask("modalities/featx/store", [uploaded["ID"]])
-        wait_until(lambda: len(server.ask("instances")) == 2)
+        wait_for_instances(server, 2)
         (study,) = server.ask("studies?expand")
         assert study["MainDicomTags"]["StudyInstanceUID"] == STUDY
         assert len(study["Series"]) == 2

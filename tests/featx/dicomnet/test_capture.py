@@ -64,9 +64,12 @@ class TestCapture:
 
         drawn: list[Any] = []
         draw = _figure.explanation_figure
-        monkeypatch.setattr(
-            _figure, "explanation_figure", lambda *a, **k: drawn.append(draw(*a, **k)) or drawn[0]
-        )
+
+        def keep(*arguments: Any) -> Any:
+            drawn.append(draw(*arguments))
+            return drawn[0]
+
+        monkeypatch.setattr(_figure, "explanation_figure", keep)
         result = score(xray())
         assert result.item.path is not None
         make_capture(result, read_source(result.item.path), SHOWN, PICTURE)

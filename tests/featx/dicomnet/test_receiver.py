@@ -32,7 +32,7 @@ class TestTaking:
     ) -> None:
         assert send(receiver.port, xray()) == 0x0000
         (item,) = worklist.items()
-        assert item.origin, item.format == ("dicom", "DICOM")
+        assert (item.origin, item.format) == ("dicom", "DICOM")
         assert receiver.counts == {"taken": 1}
 
     def test_data_set_is_kept_byte_by_byte(
