@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pynetdicom import evt
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import AssociationServer
 
 PDU_BYTES = 2**17
 """Bytes of a PDU that peers are asked to keep to."""
@@ -35,10 +35,9 @@ _OVERHEAD = 2**20
 _PAUSE = 0.005
 
 
-class Server(ThreadedAssociationServer):  # type: ignore[misc]
+class Server(AssociationServer):  # type: ignore[misc]
     """A server that only listens to some addresses, to a number of them, and never prints."""
 
-    daemon_threads = True
     request_queue_size = MAX_CONNECTIONS
     addresses: Iterable[str] = ()
     """Addresses that are listened to. None listens to all."""
@@ -86,9 +85,9 @@ def _run_quietly(run: Callable[[], None], reading: BoundedReading, association: 
     try:
         run()
     except Exception:  # noqa: BLE001 - it has to do with what the peer sent
-        reading.is_closed = True
         with contextlib.suppress(Exception):
             association.dul.socket.close()
+        reading.end(association)
 
 
 def _plain(address: str) -> str:
@@ -130,28 +129,41 @@ class BoundedReading:
         OSError
             If there are too many, or they take too long. Then the connection is closed.
         """
+        association = self._find_association()
+        assert association is not None
+        content = bytearray()
+        try:
+            self._require_small(length)
+            self._read_into(content, length, association)
+        finally:
+            if len(content) < length:
+                self.end(association)
+        return content
+
+    def _require_small(self, length: int) -> None:
         if length > MAX_PDU:
             raise OSError("the PDU is too large")
         self._read += length
         if self._read > self._limit:
             self._too_large()
             raise OSError("the message is too large")
-        association = self._find_association()
-        assert association is not None
+
+    def _read_into(self, content: bytearray, length: int, association: Any) -> None:
         end = time.monotonic() + PDU_SECONDS
         while association.dimse.msg_queue.qsize() and time.monotonic() < end:
             time.sleep(_PAUSE)  # until what came before is worked on
         connection: socket.socket = association.dul.socket.socket
-        content = bytearray()
         while len(content) < length:
             connection.settimeout(max(end - time.monotonic(), _PAUSE))
             block = connection.recv(min(length - len(content), _BLOCK))
             if not block:
-                self.is_closed = True
-                if not association.is_established:
-                    # Or its thread waits on for an association to be requested.
-                    association.dul.to_user_queue.put(None)
-                break
+                return
             content += block
         connection.settimeout(PDU_SECONDS)  # for what is sent
-        return content
+
+    def end(self, association: Any) -> None:
+        """Note that nothing more is read."""
+        self.is_closed = True
+        if not association.is_established:
+            # Or its thread waits on for an association to be requested.
+            association.dul.to_user_queue.put(None)

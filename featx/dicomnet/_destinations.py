@@ -105,11 +105,12 @@ class Node:
             raise UnreachableError(error.what) from error
         association = entity.associate(address, self.port, ae_title=self.ae_title)
         if not association.is_established:
-            raise UnreachableError(
-                "it refuses this node (check both AE titles)"
-                if association.is_rejected
-                else "it can't be reached"
-            )
+            why = "it can't be reached"
+            if association.is_rejected:
+                why = "it refuses this node (check both AE titles)"
+            elif association.rejected_contexts:
+                why = "it takes no Structured Reports"
+            raise UnreachableError(why)
         try:
             accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
             for made in objects:

@@ -134,17 +134,23 @@ def _is_allowed(value: bytes, vr: str, charsets: list[str]) -> bool:
     from pydicom.values import convert_PN, convert_single_string
 
     try:
+        if not any(charsets) and not _is_plain(value):
+            return False
         if vr == "PN":
             encodings = convert_encodings(charsets)
             found: Any = convert_PN(value, encodings)
             if not isinstance(found, PersonName):  # several names
                 return False
             text = str(found)
-        elif value.isascii() and b"\x1b" not in value:
+        elif _is_plain(value):
             text = value.decode("ascii")
         else:
             text = convert_single_string(value, convert_encodings(charsets))
         validate_value(vr, text, config.RAISE)
     except Exception:  # noqa: BLE001 - pydicom has many words for damage
         return False
-    return text.isprintable() and "\ufffd" not in text
+    return text.isprintable() and "\ufffd" not in text and "\\" not in text
+
+
+def _is_plain(value: bytes) -> bool:
+    return value.isascii() and b"\x1b" not in value
