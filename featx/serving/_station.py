@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter
+
+from featx.serving._audit import AUDIT_NAME, Action, AuditLog
+from featx.serving._changes import Changes
+from featx.serving._metrics import Metrics
+from featx.serving._request_limits import MAX_UPLOADS
 from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, WatchedFolder, Worklist
 from featx.worklist._worklist import KEEP_DAYS
 
@@ -29,6 +35,7 @@ class ServeOptions:
     results: Sequence[str] = ()
     heat_maps: bool = False
     token_file: Path | None = None
+    allowed_hosts: Sequence[str] = ()
     keep_days: float = KEEP_DAYS
     limits: Limits = field(default_factory=Limits)
 
@@ -43,11 +50,6 @@ class Station:
     report
         Function that is told in a line what goes wrong.
 
-    Attributes
-    ----------
-    failed
-        Function that is called if the runs can't be loaded. `ScoringLoop.failure` says why.
-
     Examples
     --------
     >>> with Station(options) as station:  # doctest: +SKIP
@@ -59,11 +61,14 @@ class Station:
     ) -> None:
         self.options, self.report = options, report
         self._stack = contextlib.ExitStack()
-        self.failed: Callable[[], None] = lambda: None
         self.worklist: Worklist
         self.process: ScoringProcess
         self.loop: ScoringLoop
         self.watched: WatchedFolder | None = None
+        self.changes: Changes
+        self.metrics: Metrics
+        self.upload_threads = CapacityLimiter(MAX_UPLOADS)
+        self._audit: AuditLog
 
     def __enter__(self) -> Station:
         options = self.options
@@ -73,12 +78,16 @@ class Station:
             )
             if options.watch is not None:
                 self.watched = WatchedFolder(options.watch, self.worklist, self.report)
+            self._audit = AuditLog(options.state / AUDIT_NAME, self.report)
+            stack.callback(self._audit.close)
+            self.changes = Changes(self.worklist)
             self.process = ScoringProcess(options.runs)
             stack.callback(self.process.close)
+            self.metrics = Metrics(self.worklist, self.process)
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
             )
-            self.loop.start(lambda: self.failed())
+            self.loop.start()
             stack.callback(self.loop.stop)
             if self.watched is not None:
                 self.watched.start()
@@ -88,3 +97,13 @@ class Station:
 
     def __exit__(self, *details: Any) -> None:
         self._stack.__exit__(*details)
+
+    def audit(self, action: Action, who: str, image: str = "", *, kind: str = "unreadable") -> None:
+        """Note in the audit log who did what. See `AuditLog.write`. Refused files are counted.
+
+        `kind` is that of a refused file, see `featx.worklist.RefusedImageError`.
+        """
+        self._audit.write(action, who, image)
+        if action == "refused":
+            origin = who if who in ("watch", "dicom") else "upload"
+            self.metrics.refused.labels(origin, kind).inc()

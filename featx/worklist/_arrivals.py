@@ -76,7 +76,8 @@ def arrival(
         if facts.width * facts.height > limits.pixels:
             raise RefusedImageError(
                 f"an image of {facts.width} x {facts.height} pixels, of which "
-                f"{limits.pixels:,} are taken at most"
+                f"{limits.pixels:,} are taken at most",
+                kind="pixels",
             )
         suffix = _SUFFIXES.get(facts.source, ".img")
         digest = _content_digest(path) if facts.source == "DICOM" else facts.sha256
@@ -90,7 +91,7 @@ def _copy(content: IO[bytes], file: IO[bytes], limit: int) -> None:
     while block := content.read(_BLOCK):
         copied += len(block)
         if copied > limit:
-            raise RefusedImageError(f"a file of more than {limit // 2**20} MiB")
+            raise RefusedImageError(f"a file of more than {limit // 2**20} MiB", kind="size")
         file.write(block)
     file.flush()
     os.fsync(file.fileno())

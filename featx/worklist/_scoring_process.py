@@ -104,6 +104,12 @@ class ScoringProcess:
         assert isinstance(found, Shown)
         return found
 
+    def figure(self, path: Path, name: str) -> bytes:
+        """Return the figure that `featx explain` writes of a file of that name. See `score`."""
+        found = self._ask(("figure", (str(path), name)), IMAGE_SECONDS, urgent=True)
+        assert isinstance(found, bytes)
+        return found
+
     def picture(self, path: Path, side: int) -> bytes:
         """Return a PNG file of an image, `side` pixels at its longer side. See `score`."""
         found = self._ask(("picture", (str(path), side)), IMAGE_SECONDS, urgent=True)
@@ -177,6 +183,7 @@ class ScoringProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the process that has it
         )
         self._loaded = False
         if self._closed:  # meanwhile

@@ -17,9 +17,9 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ NICENESS = 5
 
 PARENT_SECONDS = 0.5
 """Time between two looks whether the process that started this one is still there."""
+
+if TYPE_CHECKING:
+    from featx.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,8 @@ class Worker:
             return self.score(subject)
         if name == "explain":
             return self.explain(subject)
+        if name == "figure":
+            return self.figure(*subject)
         if name == "picture":
             return picture(*subject)
         self._refresh()
@@ -185,14 +190,10 @@ class Worker:
 
     def explain(self, path: str) -> Shown:
         """Explain the first run's verdict on a file."""
-        from featx.explain._explain_images import ImageExplainer
-
-        self._refresh()
-        if self._explainer is None:
-            self._explainer = ImageExplainer(self.runs[0], self.scorer.backbones[0])
-        (explanation,) = self._explainer.explain([Path(path)])
-        if explanation.error or explanation.heat is None or explanation.pixels is None:
-            raise InputError(f"the image can't be explained: {explanation.error}")
+        explanation = self._explain(path)
+        assert explanation.heat is not None
+        assert explanation.pixels is not None
+        assert explanation.training is not None
         method, training = explanation.method, explanation.training
         nearest = []
         for neighbor in explanation.neighbors:
@@ -208,6 +209,22 @@ class Worker:
             tuple(nearest),
             explanation.notes,
         )
+
+    def figure(self, path: str, name: str) -> bytes:
+        """Return the figure that `featx explain` writes of a file of that name."""
+        return replace(self._explain(path), path=name).png()
+
+    def _explain(self, path: str) -> Explanation:
+        from featx.explain._explain_images import ImageExplainer
+
+        self._refresh()
+        if self._explainer is None:
+            self._explainer = ImageExplainer(self.runs[0], self.scorer.backbones[0])
+        explanation: Explanation
+        (explanation,) = self._explainer.explain([Path(path)])
+        if explanation.error or explanation.heat is None or explanation.pixels is None:
+            raise InputError(f"the image can't be explained: {explanation.error}")
+        return explanation
 
 
 def picture(path: str, side: int) -> bytes:

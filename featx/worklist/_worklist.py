@@ -20,7 +20,7 @@ from featx.worklist._database import Database
 from featx.worklist._find_items import READING, find_items
 from featx.worklist._image_files import ImageFiles, sync
 from featx.worklist._items import Delivery, FullQueueError, Item, Limits, Origin, RunFacts
-from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_room
+from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_space
 from featx_cache._text import printable
 
 KEEP_DAYS = 30.0
@@ -136,10 +136,7 @@ class Worklist:
         StorageError
             If it can't be written.
         """
-        waiting = self._count("state = 'waiting' AND NOT again")
-        if waiting >= self.limits.waiting:
-            raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
-        require_room(self.folder)
+        self.require_room()
         source = io.BytesIO(content) if isinstance(content, bytes) else content
         with (
             arrival(source, self._files.folder, self.limits, self._pseudonyms) as arrived,
@@ -156,6 +153,21 @@ class Worklist:
         assert found is not None
         return found, not known
 
+    def require_room(self) -> None:
+        """Raise an error if an image can't be taken at the moment.
+
+        Raises
+        ------
+        FullQueueError
+            If too many images wait. Those that are scored again don't count.
+        StorageError
+            If there is too little room on the disk.
+        """
+        waiting = self._count("state = 'waiting' AND NOT again")
+        if waiting >= self.limits.waiting:
+            raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
+        require_space(self.folder)
+
     def _keep(self, arrived: Arrival, name: str, origin: Origin) -> None:
         """Put a file in its place, and only then its row into the database."""
         try:
@@ -164,7 +176,7 @@ class Worklist:
                 change(
                     "INSERT INTO images (id, received, origin, format, suffix, patient, study, "
                     "state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting')",
-                    (arrived.id, time.time(), origin, arrived.format, arrived.suffix,
+                    (arrived.id, _now(), origin, arrived.format, arrived.suffix,
                      arrived.patient, arrived.study),
                 )  # fmt: skip
         except BaseException:
@@ -186,7 +198,7 @@ class Worklist:
             if removed is not None:
                 changes += change(
                     "UPDATE images SET received = ?, removed = NULL WHERE id = ?",
-                    (time.time(), arrived.id),
+                    (_now(), arrived.id),
                 ).rowcount
             if lost:
                 changes += change(
@@ -273,6 +285,15 @@ class Worklist:
     def _count(self, condition: str) -> int:
         found = self._database.rows(f"SELECT count(*) FROM images WHERE {condition}")
         return int(found[0][0])
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of images, by origin and state."""
+        rows = self._database.rows("SELECT origin, state, count(*) FROM images GROUP BY 1, 2")
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    def times(self, since: float) -> list[tuple[float, float]]:
+        """Return when images were received and scored, of those scored after a time."""
+        return _scores.find_times(self._database, since)
 
     def _find(self, condition: str, *values: float | str) -> list[Item]:
         return find_items(self._database, self._files, condition, *values)
@@ -389,3 +410,8 @@ class Worklist:
             self.changed.notify_all()
         for listener in self._listeners:
             listener()
+
+
+def _now() -> float:
+    """Return the time as a `datetime` has it, so that a list can go on from there."""
+    return round(time.time(), 6)

@@ -48,6 +48,16 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    allowed_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allowed-host",
+            metavar="NAME",
+            help="Further name of this server, such as that of a proxy in front of it. It needs "
+            "--token-file. It can be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     dicom_port: Annotated[
         int | None,
         typer.Option(
@@ -113,6 +123,7 @@ def serve(
         results=results or (),
         heat_maps=heat_maps,
         token_file=token_file,
+        allowed_hosts=allowed_hosts or (),
         state=state,
         keep_days=keep_days,
         weights=weights,
