@@ -188,7 +188,7 @@ class Service:
         Raises
         ------
         FeatxError
-            If the runs or their networks can't be loaded.
+            If a run or its network can't be loaded, which takes longer than the start.
         """
         while self._thread.is_alive():
             self._thread.join(0.5)

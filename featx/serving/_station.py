@@ -55,11 +55,6 @@ class Station:
     report
         Function that is told in a line what goes wrong.
 
-    Attributes
-    ----------
-    failed
-        Function that is called if the runs can't be loaded. `ScoringLoop.failure` says why.
-
     Examples
     --------
     >>> with Station(options) as station:  # doctest: +SKIP
@@ -71,7 +66,6 @@ class Station:
     ) -> None:
         self.options, self.report = options, report
         self._stack = contextlib.ExitStack()
-        self.failed: Callable[[], None] = lambda: None
         self.worklist: Worklist
         self.process: ScoringProcess
         self.loop: ScoringLoop
@@ -101,7 +95,7 @@ class Station:
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
             )
-            self.loop.start(lambda: self.failed())
+            self.loop.start()
             stack.callback(self.loop.stop)
             self._start_dicom(stack)
             if self.watched is not None:

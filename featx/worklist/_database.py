@@ -38,6 +38,7 @@ CREATE TABLE predictions (
     unlike_training INTEGER, distance REAL, error TEXT NOT NULL, view TEXT, scored REAL NOT NULL,
     PRIMARY KEY (image, run)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX predictions_by_time ON predictions (scored);
 CREATE TABLE readings (
     number INTEGER PRIMARY KEY, image TEXT NOT NULL REFERENCES images (id), label TEXT NOT NULL,
     made REAL NOT NULL

@@ -103,6 +103,16 @@ def find_result(database: Database, item: Item, run: str) -> Result | None:
     return Result(item, facts, prediction, datetime.fromtimestamp(found["scored"]).astimezone())
 
 
+def find_times(database: Database, since: float) -> list[tuple[float, float]]:
+    """Return when images were received and scored. See `Worklist.times`."""
+    rows = database.rows(
+        "SELECT received, min(scored) AS scored FROM predictions JOIN images "
+        "ON predictions.image = images.id WHERE scored > ? GROUP BY images.id",
+        since,
+    )
+    return [(row["received"], row["scored"]) for row in rows]
+
+
 def as_prediction(row: Any, name: str) -> Prediction:
     """Make a prediction of its row."""
     values = {column: row[column] for column in PREDICTION_COLUMNS}

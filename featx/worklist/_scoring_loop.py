@@ -67,16 +67,10 @@ class ScoringLoop:
         self._suspects: set[str] = set()
         self._tidied = -TIDY_SECONDS
         self._pause = FIRST_PAUSE_SECONDS
-        self._failed: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
-    def start(self, failed: Callable[[], None] = lambda: None) -> None:
+    def start(self) -> None:
         """Read the records of the runs, and start. The thread loads the networks.
-
-        Parameters
-        ----------
-        failed
-            Function that is called in the thread if the runs can't be loaded. See `failure`.
 
         Raises
         ------
@@ -86,7 +80,6 @@ class ScoringLoop:
         settings = self.process.settings
         runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
         self.worklist.use_runs(facts_of(runs))
-        self._failed = failed
         self._thread.start()
 
     def stop(self) -> None:
@@ -110,7 +103,6 @@ class ScoringLoop:
                     return
                 if not loaded and not isinstance(error, ScoringDiedError):
                     self.failure = error
-                    self._failed()
                     return
                 self._wait_longer(error.what)
             except Exception as error:  # noqa: BLE001 - the thread must not end without a word

@@ -143,9 +143,10 @@ class Worker:
         self._load([_stamp(path) for path in settings.paths])
 
     def _load(self, stamps: list[Stamp]) -> None:
+        from featx.extraction._pipeline import embed_filled
         from featx.runs import FittedRun
         from featx.scoring import RunsScorer, predict_images_by_run
-        from featx.scoring._image_scorer import load_backbones
+        from featx.scoring._image_scorer import BATCH_SIZE, load_backbones
         from featx.worklist._run_facts import facts_of
 
         settings = self.settings
@@ -153,6 +154,10 @@ class Worker:
         facts = facts_of(runs)
         scorer = RunsScorer(runs, load_backbones(runs, settings.weights), try_alone=True)
         list(predict_images_by_run(scorer, ()))  # reads what is left to read of the runs
+        for backbone in scorer.backbones:
+            # The first pass of a network takes seconds. Nobody's image has to wait for it.
+            side = backbone.spec.input_size
+            embed_filled(backbone, [np.zeros((side, side, 1), np.float32)], BATCH_SIZE)
         self.runs, self.facts, self.scorer, self._stamps = runs, facts, scorer, stamps
         self._explainer: Any = None
 

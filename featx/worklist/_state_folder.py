@@ -42,7 +42,7 @@ def own_folder(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def require_room(folder: Path) -> None:
+def require_space(folder: Path) -> None:
     """Raise a StorageError if images would take the last room on the disk."""
     with storage_errors(folder):
         free = shutil.disk_usage(folder).free

@@ -28,7 +28,7 @@ from featx.worklist._items import (
     Result,
     RunFacts,
 )
-from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_room
+from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_space
 from featx_cache._text import printable
 
 KEEP_DAYS = 30.0
@@ -162,17 +162,19 @@ class Worklist:
         return found, not known
 
     def require_room(self) -> None:
-        """Refuse more images if too many wait, or if there is no room on the disk.
+        """Raise an error if an image can't be taken at the moment.
 
         Raises
         ------
-        FullQueueError, StorageError
-            If so.
+        FullQueueError
+            If too many images wait. Those that are scored again don't count.
+        StorageError
+            If there is too little room on the disk.
         """
         waiting = self._count("state = 'waiting' AND NOT again")
         if waiting >= self.limits.waiting:
             raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
-        require_room(self.folder)
+        require_space(self.folder)
 
     def _keep(self, arrived: Arrival, name: str, origin: Origin) -> None:
         """Put a file in its place, and only then its row into the database."""
@@ -299,12 +301,7 @@ class Worklist:
 
     def times(self, since: float) -> list[tuple[float, float]]:
         """Return when images were received and scored, of those scored after a time."""
-        rows = self._database.rows(
-            "SELECT received, min(scored) AS scored FROM predictions JOIN images ON image = id "
-            "WHERE scored > ? GROUP BY image",
-            since,
-        )
-        return [(row["received"], row["scored"]) for row in rows]
+        return _scores.find_times(self._database, since)
 
     def _find(self, condition: str, *values: float | str) -> list[Item]:
         return find_items(self._database, self._files, condition, *values)

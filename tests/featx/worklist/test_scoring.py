@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -289,12 +288,12 @@ class TestReplacedRuns:
     def test_a_run_that_cant_be_loaded_ends_the_loop_and_says_why(
         self, worklist: Worklist, tiny_ncnn_run: Path, tmp_path: Path
     ) -> None:
-        run, failed = tmp_path / "run", threading.Event()
+        run = tmp_path / "run"
         shutil.copytree(tiny_ncnn_run, run)
         (run / "head.skops").unlink()
         loop = ScoringLoop(worklist, ScoringProcess(RunSettings((str(run),))))
-        loop.start(failed.set)
-        assert failed.wait(60.0)
+        loop.start()
+        until(lambda: loop.failure)
         loop.stop()
         assert isinstance(loop.failure, InputError)
         assert "head.skops" in loop.failure.what
