@@ -22,8 +22,14 @@ FIRST_UNSEEN = 1000
 @pytest.fixture(scope="session")
 def mini_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A logistic regression on featx-mini's embeddings of drawn X-rays. Copy it before a change."""
-    folder = tmp_path_factory.mktemp("mini")
-    data = write_phantoms(folder / "data", patients=24, size=128)
+    return fit_mini(tmp_path_factory.mktemp("mini"))
+
+
+def fit_mini(
+    folder: Path, *, patients: int = 24, size: int = 128, accuracy_floor: float = 0.5
+) -> Path:
+    """Draw X-rays, embed them with featx-mini, and fit a logistic regression."""
+    data = write_phantoms(folder / "data", patients=patients, size=size)
     extract(
         load_manifest(data, progress=False),
         folder / "cache",
@@ -32,10 +38,9 @@ def mini_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options=ExtractionOptions(rows_per_shard=20),
         progress=False,
     )
-    fit(
-        open_cache(folder / "cache"), HeadSpec.choose("logreg"), folder / "mini", accuracy_floor=0.5
-    )
-    return folder / "mini"
+    run = folder / "mini"
+    fit(open_cache(folder / "cache"), HeadSpec.choose("logreg"), run, accuracy_floor=accuracy_floor)
+    return run
 
 
 def draw_films(folder: Path, count: int, *, size: int = 96) -> list[Path]:

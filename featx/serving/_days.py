@@ -134,6 +134,11 @@ def number(value: float) -> str:
     return f"{value:.3g}" if value < 0.5 else f"{value:.6g}"
 
 
+def in_days(value: float) -> str:
+    """Write how long something is kept."""
+    return f"{value:g} day{'' if value == 1 else 's'}"
+
+
 def share(value: float) -> str:
     """Write a share in percent, so that it isn't rounded to all."""
     return f"{min(value * 100, 99.9) if value < 1 else 100:.3g} %"

@@ -142,7 +142,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": days.number, "share": days.share}
+    environment.filters |= {"number": days.number, "share": days.share, "in_days": days.in_days}
     environment.globals["verdict_words"] = days.verdict_words
     return environment
 

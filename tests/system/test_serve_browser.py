@@ -38,11 +38,14 @@ class Visit:
         )
         self.page.set_default_timeout(SECONDS)
         self.wrong: list[str] = []
-        self.expected: set[int] = set()
-        self.page.on("console", lambda message: self.wrong.append(message.text))
+        self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", self._request)
         self.page.goto(url)
+
+    def _console(self, message: Any) -> None:
+        if message.type != "debug":  # advice for developers
+            self.wrong.append(message.text)
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith((self.url, "blob:", "data:")):

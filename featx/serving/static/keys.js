@@ -1,7 +1,7 @@
 // Keys of a page: they do nothing while somebody types, nor with Ctrl, Alt or Meta.
 
 const TYPING = "input:not([type=checkbox]), textarea, select, [contenteditable]";
-const PRESSED_BY_SPACE = "button, a, summary, input, label";
+const PRESSED_BY_SPACE = "button, summary, input";
 
 /** Call what `actions` has for a key: an action that returns false lets the browser act, too. */
 export function onKeys(actions) {

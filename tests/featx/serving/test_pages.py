@@ -28,6 +28,7 @@ from featx.serving._pages import _keys
 from featx.worklist import Item, RunFacts, ScoringDiedError
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
+from tests.dicoms import dicom
 from tests.serving_fixtures import draw_films, mini_run
 
 __all__ = ["mini_run"]
@@ -331,20 +332,34 @@ class TestReadings:
         assert read(client, {"id": "0" * 31}, "NORMAL").status_code == 404
 
     def test_the_printed_command_makes_a_run_of_the_export(
-        self, client: httpx.Client, sent: list[dict[str, Any]], mini_run: Path, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, client: httpx.Client, films: list[Path], sent: list[dict[str, Any]], mini_run: Path,
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
         assert "too few readings" in client.get("/readings").text
         for row in sent:
             read(client, row, "PNEUMONIA" if row["path"].startswith("pneumonia") else "NORMAL")
+        taken = []
+        for place in (0, 1):
+            pixels = np.asarray(Image.open(films[place])).astype(np.uint16)
+            path = dicom(tmp_path / "Doe.dcm", pixels, PatientID="Q-4711")
+            (row,) = client.post("/api/v1/predictions", files={"images": path.open("rb")}).json()
+            taken.append(row["id"])
+            read(client, row, "PNEUMONIA" if place else "NORMAL")
         page = client.get("/readings").text
         assert "too few readings" not in page
         export = client.get("/api/v1/readings.csv")
         assert "attachment" in export.headers["content-disposition"]
         (tmp_path / "readings.csv").write_text(export.text)
         rows = list(csv.DictReader(io.StringIO(export.text)))
-        assert len(rows) == len(sent)
-        assert all(row["group"] == row["path"] for row in rows)
+        people = {row["group"] for row in rows if row["path"].endswith(".dcm")}
+        assert len(rows) == len(sent) + 2
+        assert len(people) == 1
+        assert re.fullmatch("[0-9a-f]{16}", *people)
+        assert {row["path"].split("/")[1][:32] for row in rows if row["group"] in people} == {
+            *taken
+        }
+        assert all(row["group"] in (row["path"], *people) for row in rows)
+        assert "Doe" not in export.text + page + client.get("/").text
         (command,) = re.findall(r'<pre id="command"[^>]*>([^<]*)</pre>', page)
         words = shlex.split(command)
         made = tmp_path / "local"
@@ -353,8 +368,9 @@ class TestReadings:
         assert _run([*words[1:-1], str(made), "--accuracy-floor", "0.5"]) == 0
         record = FittedRun(made).record
         assert record.calibrated is not None
-        assert record.calibrated.images == record.calibrated.patients == len(sent)
-        for row in sent:
+        assert record.calibrated.images == len(sent) + 2
+        assert record.calibrated.patients == len(sent) + 1
+        for row in [*sent, *({"id": each} for each in taken)]:
             read(client, row, "")
 
 
@@ -383,7 +399,7 @@ class TestRemovedImages:
             worklist.expire()
             assert list((state / "images").glob(f"*/{first['id']}*")) == []
             text = client.get(f"/images/{first['id']}").text
-            assert "The image was removed after 1 days" in text
+            assert "The image was removed after 1 day." in text
             assert "<img" not in text
             assert "Read: <b>NORMAL</b>" in text
             told = client.get(f"/api/v1/predictions/{first['id']}/picture.png")
@@ -412,7 +428,12 @@ class TestReplacedRun:
             head = HeadSpec.choose("logreg", settings={"C": 0.001})
             fit(cache, head, run, accuracy_floor=0.6, force=True)
             (row,) = client.post("/api/v1/predictions", files=send[2:]).json()
+            running.station.loop.notice = "runs/<b> is damaged. The run before is used."
             page = client.get("/").text
+            assert "A run was replaced, or can't be used.</b> runs/&lt;b&gt; is damaged." in page
+            running.station.loop.notice = ""
+            page = client.get("/").text
+            assert "is damaged" not in page
             assert "2 images were scored by a run that has been replaced" in page
             assert page.count("an earlier run called it") == 2
             assert client.post("/api/v1/rescore").json() == {"waiting": 2}
