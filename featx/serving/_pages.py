@@ -94,8 +94,8 @@ class PngResponse(Response):
 
     media_type = "image/png"
 
-    def __init__(self, content: bytes, *details: Any) -> None:
-        super().__init__(content, *details)
+    def __init__(self, content: bytes, status_code: int = 200) -> None:
+        super().__init__(content, status_code)
         self.headers["Cache-Control"] = "no-store"
 
 
