@@ -22,8 +22,6 @@ from tests.featx.worklist.conftest import picture
 from tests.processes import Command, Server
 
 CLIENTS = 4
-LONG_ROUND = 5
-"""In one of so many rounds images are scored before the kill."""
 
 
 class Clients:
@@ -71,10 +69,13 @@ class Clients:
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("goal", [10, pytest.param(100, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    ("goal", "scored_every"), [(10, 5), pytest.param(100, 10, marks=pytest.mark.torture)]
+)
 def test_no_acknowledged_image_is_lost_or_doubled(
-    commands: Server, tiny_ncnn_run: Path, tmp_path: Path, goal: int
+    commands: Server, tiny_ncnn_run: Path, tmp_path: Path, goal: int, scored_every: int
 ) -> None:
+    """In one of `scored_every` rounds, images are scored before the kill."""
     state, chance = tmp_path / "state", random.Random(goal)
     port = free_port()
     arguments = ("serve", tiny_ncnn_run, "--port", port, "--state", state)
@@ -85,7 +86,7 @@ def test_no_acknowledged_image_is_lost_or_doubled(
         while kills < goal:
             service = commands.start(*arguments)
             wait_until_it_answers(service, port)
-            if kills % LONG_ROUND == LONG_ROUND - 1:
+            if kills % scored_every == scored_every - 1:
                 before = count(state, "scored")
                 while count(state, "scored") == before:
                     assert service.works, service.err
@@ -107,7 +108,7 @@ def test_no_acknowledged_image_is_lost_or_doubled(
         service = commands.start(*arguments)
         clients.stop()
     assert acknowledged > 2 * goal
-    assert killed_scoring == goal // LONG_ROUND
+    assert killed_scoring == goal // scored_every
     psutil.wait_procs(scoring, timeout=5.0)
     assert not [each for each in scoring if each.is_running()]
     while count(state, "waiting"):
