@@ -18,7 +18,7 @@ from featx.backbones._parts import main_part
 from featx.errors import InputError
 from featx.evaluation import average_over_grid, plural
 from featx.extraction import ExtractionSpec
-from featx.extraction._pipeline import decoder_threads, embed_filled, to_storage
+from featx.extraction._pipeline import decoder_threads, embed_filled, same_alone, to_storage
 from featx.extraction._spec import embedding_fields
 from featx.images import DecodingSpec, UnreadableImageError, decode, make_copy
 from featx.runs._fitted import FittedRun
@@ -88,6 +88,8 @@ class _Kind:
     backbone: Backbone
     extraction: ExtractionSpec
     copies: int
+    alone: bool = False
+    """Whether an image alone may make a batch of one."""
 
     def serves(self, run: FittedRun, backbone: Backbone) -> bool:
         """Say whether the untouched image, and the copies if any, are what a run needs, too."""
@@ -108,7 +110,8 @@ class _Kind:
         return _Rows(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
 
     def _embed(self, copies: list[NDArray[np.float32]]) -> _Rows:
-        embeddings = embed_filled(self.backbone, copies, BATCH_SIZE)
+        rows = 1 if self.alone and len(copies) == 1 else BATCH_SIZE
+        embeddings = embed_filled(self.backbone, copies, rows)
         stored = to_storage(embeddings, self.extraction.storage_dtype)
         # Heads refuse a batch with one bad value in it, and the others are good.
         finite = np.isfinite(stored.reshape(len(stored), -1)).all(axis=1)
@@ -133,6 +136,9 @@ class RunsScorer:
         Backbone of each run, if they are loaded already. See `load_backbones`.
     views
         Whether images are marked that aren't upright frontal chest X-rays.
+    try_alone
+        Whether each network is tried out first, on nine images. If an embedding is the same in a
+        batch of one, a single image is then embedded in a batch of one, which is faster.
 
     Attributes
     ----------
@@ -161,6 +167,7 @@ class RunsScorer:
         backbones: Sequence[Backbone] | None = None,
         *,
         views: bool = True,
+        try_alone: bool = False,
     ) -> None:
         for run in runs:
             _ = run.head
@@ -175,6 +182,9 @@ class RunsScorer:
             )
         self._kinds: list[_Kind] = []
         self._kind_of_runs = list(map(self._kind_of, self.runs, self.backbones))
+        if try_alone:
+            for kind in self._kinds:
+                kind.alone = same_alone(kind.backbone, BATCH_SIZE)
         self._checks = [
             ViewCheck(run.reference) if views and run.has_reference else None for run in self.runs
         ]

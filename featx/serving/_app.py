@@ -12,6 +12,7 @@ from featx.serving._answers import Health, errors
 from featx.serving._api import make_api
 from featx.serving._guard import Guard
 from featx.serving._login import Access, make_login
+from featx.serving._pages import make_pages
 from featx.serving._problems import OPENAPI_PATH, answer_problems
 from featx.serving._tokens import Tokens
 
@@ -37,6 +38,7 @@ def make_app(station: Station) -> FastAPI:
     file, port = station.options.token_file, station.options.port
     access = Access(None if file is None else Tokens(file, station.report), f"featx_{port}")
     app.include_router(make_api(station))
+    app.include_router(make_pages(station))
     app.include_router(make_login(station, access))
     _add_health(app, station)
     if access.tokens is not None:
@@ -57,7 +59,7 @@ def _add_health(app: FastAPI, station: Station) -> None:
         summary="Get numbers for Prometheus",
         tags=["server"],
         response_class=_TextResponse,
-        responses=errors(),
+        responses=errors(json=False),
     )
     def metrics() -> Response:
         """Return counts of images and deliveries, and a histogram of the time to a score."""

@@ -23,6 +23,8 @@ def serve(  # noqa: PLR0913
     host: str = "127.0.0.1",
     port: int = 8000,
     dicom_port: int | None = None,
+    dicom_host: str = "127.0.0.1",
+    dicom_peers: Sequence[str] = (),
     ae_title: str = "FEATX",
     results: Sequence[str] = (),
     heat_maps: bool = False,
@@ -50,6 +52,12 @@ def serve(  # noqa: PLR0913
         `token_file`.
     dicom_port
         Port at which DICOM images are received (C-STORE). None receives none.
+    dicom_host
+        Address to listen at for DICOM images. DICOM has no passwords, so any address but this
+        machine's own needs `dicom_peers`.
+    dicom_peers
+        Nodes that may send DICOM images, ``AE_TITLE@HOST`` each. If there are none, every program
+        on this machine may.
     ae_title
         Name of this node in the DICOM network.
     results
@@ -92,6 +100,8 @@ def serve(  # noqa: PLR0913
         host=host,
         port=port,
         dicom_port=dicom_port,
+        dicom_host=dicom_host,
+        dicom_peers=tuple(dicom_peers),
         ae_title=ae_title,
         results=results,
         heat_maps=heat_maps,
@@ -181,6 +191,6 @@ class Service:
             If a run or its network can't be loaded, which takes longer than the start.
         """
         while self._thread.is_alive():
-            self._thread.join(1.0)
+            self._thread.join(0.5)
             if self.station.loop.failure is not None:
                 raise self.station.loop.failure

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
 
@@ -16,6 +16,9 @@ from featx.serving._metrics import Metrics
 from featx.serving._request_limits import MAX_UPLOADS
 from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, WatchedFolder, Worklist
 from featx.worklist._worklist import KEEP_DAYS
+
+if TYPE_CHECKING:
+    from featx.dicomnet import Deliverer, Receiver
 
 STATE_SUFFIX = ".worklist"
 """What the folder of a worklist is called after the run's name."""
@@ -31,6 +34,8 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 8000
     dicom_port: int | None = None
+    dicom_host: str = "127.0.0.1"
+    dicom_peers: Sequence[str] = ()
     ae_title: str = "FEATX"
     results: Sequence[str] = ()
     heat_maps: bool = False
@@ -64,11 +69,13 @@ class Station:
         self.worklist: Worklist
         self.process: ScoringProcess
         self.loop: ScoringLoop
-        self.watched: WatchedFolder | None = None
         self.changes: Changes
         self.metrics: Metrics
         self.upload_threads = CapacityLimiter(MAX_UPLOADS)
         self._audit: AuditLog
+        self.receiver: Receiver | None = None
+        self.deliverer: Deliverer | None = None
+        self.watched: WatchedFolder | None = None
 
     def __enter__(self) -> Station:
         options = self.options
@@ -76,12 +83,13 @@ class Station:
             self.worklist = stack.enter_context(
                 Worklist(options.state, keep_days=options.keep_days, limits=options.limits)
             )
-            if options.watch is not None:
-                self.watched = WatchedFolder(options.watch, self.worklist, self.report)
             self._audit = AuditLog(options.state / AUDIT_NAME, self.report)
             stack.callback(self._audit.close)
             self.changes = Changes(self.worklist)
+            if options.watch is not None:
+                self.watched = WatchedFolder(options.watch, self.worklist, self.report)
             self.process = ScoringProcess(options.runs)
+            self._make_dicom()
             stack.callback(self.process.close)
             self.metrics = Metrics(self.worklist, self.process)
             self.loop = ScoringLoop(
@@ -89,6 +97,7 @@ class Station:
             )
             self.loop.start()
             stack.callback(self.loop.stop)
+            self._start_dicom(stack)
             if self.watched is not None:
                 self.watched.start()
                 stack.callback(self.watched.stop)
@@ -107,3 +116,33 @@ class Station:
         if action == "refused":
             origin = who if who in ("watch", "dicom") else "upload"
             self.metrics.refused.labels(origin, kind).inc()
+
+    def _make_dicom(self) -> None:
+        """Make the DICOM node. What is wrong with its options is said before a run is loaded."""
+        options = self.options
+        if options.dicom_port is None and not options.results:
+            return
+        from featx.dicomnet import Deliverer, DicomNode, Receiver
+
+        if options.dicom_port is not None:
+            node = DicomNode(
+                options.ae_title, options.dicom_host, options.dicom_port, tuple(options.dicom_peers)
+            )
+            self.receiver = Receiver(self.worklist, node, self.report)
+        if options.results:
+            process = self.process if options.heat_maps else None
+            self.deliverer = Deliverer(
+                self.worklist, process, options.results, options.ae_title, self.report
+            )
+
+    def _start_dicom(self, stack: contextlib.ExitStack) -> None:
+        if self.deliverer is not None:
+            self.deliverer.start()
+            stack.callback(self.deliverer.stop)
+        if self.receiver is not None:
+            self.receiver.start()
+            stack.callback(self.receiver.stop)
+            node = self.receiver.node
+            self.report(
+                f"DICOM images are taken at {node.host}:{self.receiver.port} as {node.ae_title}"
+            )

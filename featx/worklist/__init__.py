@@ -6,6 +6,7 @@ from featx.worklist._items import (
     Item,
     Limits,
     RefusedImageError,
+    Result,
     RunFacts,
 )
 from featx.worklist._scoring_loop import ScoringLoop
@@ -20,6 +21,7 @@ __all__ = [
     "Item",
     "Limits",
     "RefusedImageError",
+    "Result",
     "RunFacts",
     "RunSettings",
     "ScoringDiedError",

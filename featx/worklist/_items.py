@@ -104,6 +104,8 @@ class RunFacts:
         Score from which on an image is called positive.
     band
         Scores between which a verdict is uncertain. None if the run has no such range.
+    recall, accuracy
+        Cross-validated metrics of the run at its threshold. None if they aren't known.
 
     Examples
     --------
@@ -118,6 +120,8 @@ class RunFacts:
     classes: tuple[str, str]
     threshold: float
     band: tuple[float, float] | None = None
+    recall: float | None = None
+    accuracy: float | None = None
 
     @property
     def positive(self) -> str:
@@ -229,3 +233,29 @@ class Item:
                 | {"received": self.received.isoformat(), "reading": self.reading or None}
             )
         return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run said of an image, for a report.
+
+    Attributes
+    ----------
+    item
+        The image.
+    run
+        The run. It may be one that was replaced since.
+    prediction
+        What it said.
+    scored
+        Time when it said so, with its time zone.
+
+    Examples
+    --------
+    >>> worklist.result(identifier, run.id).prediction  # doctest: +SKIP
+    """
+
+    item: Item
+    run: RunFacts
+    prediction: Prediction
+    scored: datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from featx.runs import FittedRun
 from featx.runs._record import RECORD_NAME
@@ -27,8 +28,12 @@ def facts_of(runs: Sequence[FittedRun]) -> tuple[RunFacts, ...]:
 
 def _facts(run: FittedRun, name: str) -> RunFacts:
     record = run.record
+    measured: Any = record.metrics.out_of_fold
+    recall, accuracy = measured.recall, measured.accuracy
+    if record.calibrated is not None:
+        recall, accuracy = map(record.calibrated.new.get, ("recall", "accuracy"))
     digest = hashlib.sha256((run.path / RECORD_NAME).read_bytes()).hexdigest()
     return RunFacts(
         digest[:ID_DIGITS], name, str(run.path), record.head.name, record.classes,
-        record.threshold, record.band,
+        record.threshold, record.band, recall, accuracy,
     )  # fmt: skip

@@ -102,6 +102,8 @@ class Shown:
         Training images that are most like it.
     notes
         Sentences to read with the map.
+    run
+        `RunFacts.id` of the run that is explained.
     """
 
     heat: NDArray[np.float32]
@@ -111,6 +113,7 @@ class Shown:
     overlay: bytes
     nearest: tuple[NearestImage, ...]
     notes: tuple[str, ...]
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ class Worker:
         settings = self.settings
         runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
         facts = facts_of(runs)
-        scorer = RunsScorer(runs, load_backbones(runs, settings.weights))
+        scorer = RunsScorer(runs, load_backbones(runs, settings.weights), try_alone=True)
         list(predict_images_by_run(scorer, ()))  # reads what is left to read of the runs
         for backbone in scorer.backbones:
             # The first pass of a network takes seconds. Nobody's image has to wait for it.
@@ -213,6 +216,7 @@ class Worker:
             _overlay(explanation.heat, *explanation.pixels.shape[:2]),
             tuple(nearest),
             explanation.notes,
+            self.facts[0].id,
         )
 
     def figure(self, path: str, name: str) -> bytes:
@@ -234,9 +238,12 @@ class Worker:
 
 def picture(path: str, side: int) -> bytes:
     """Return a PNG file of an image, `side` pixels at its longer side at most."""
-    from featx.images import decode_for_display
+    from featx.images import UnreadableImageError, decode_for_display
 
-    return _png(decode_for_display(Path(path), side))
+    try:
+        return _png(decode_for_display(Path(path), side))
+    except UnreadableImageError as error:
+        raise InputError(f"the image can't be decoded: {error.reason}") from error
 
 
 def _png(pixels: NDArray[np.floating]) -> bytes:

@@ -19,7 +19,15 @@ from featx.worklist._arrivals import Arrival, arrival
 from featx.worklist._database import Database
 from featx.worklist._find_items import READING, find_items
 from featx.worklist._image_files import ImageFiles, sync
-from featx.worklist._items import Delivery, FullQueueError, Item, Limits, Origin, RunFacts
+from featx.worklist._items import (
+    Delivery,
+    FullQueueError,
+    Item,
+    Limits,
+    Origin,
+    Result,
+    RunFacts,
+)
 from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_space
 from featx_cache._text import printable
 
@@ -372,6 +380,11 @@ class Worklist:
         return [item for item in found if not self.runs or item.reading in self.runs[0].classes]
 
     # Deliveries
+
+    def result(self, image: str, run: str) -> Result | None:
+        """Return what a run said of an image, or None if it didn't score it."""
+        item = self.get(image)
+        return None if item is None else _scores.find_result(self._database, item, run)
 
     def due_deliveries(self, limit: int = 20) -> list[Delivery]:
         """Return results of DICOM images that are to be delivered now, the oldest first."""

@@ -62,6 +62,7 @@ def test_the_wheel_has_the_library_and_nothing_else(wheel: Path) -> None:
     }  # fmt: skip
     assert "featx/py.typed" in names
     assert any(name.startswith("featx/reports/templates/") for name in names)
+    assert {"featx/serving/templates/base.html.j2", "featx/serving/static/style.css"} <= {*names}
     assert sizes["featx/backbones/featx_mini.weights.h5"] <= MAX_BYTES_OF_WEIGHTS
     assert "Requires-Python: >=3.11" in metadata
 

@@ -11,18 +11,14 @@ from featx_cli.console import say, warn
 from featx_cli.run_options import RuntimeOption, WeightsOption
 from featx_cli.serving import LOCALHOST, announce
 
-EPILOG = (
-    "\b\nExamples:\n"
-    "  featx serve runs/logreg --watch incoming/ --open\n"
-    "  featx serve runs/logreg --dicom-port 11112 --results dicom://PACS@127.0.0.1:4242"
-)
+EPILOG = "\b\nExample:  featx serve runs/logreg --watch incoming/ --open"
 
 
 def serve(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Run, or several to compare side by side. The first one orders the worklist.",
             show_default=False,
         ),
@@ -65,6 +61,22 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    dicom_host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen at for DICOM images. Any but this machine's own needs "
+            "--dicom-peers."
+        ),
+    ] = LOCALHOST,
+    dicom_peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AE_TITLE@HOST",
+            help="Node that may send DICOM images. It can be given several times. Default: every "
+            "program on this machine may.",
+            show_default=False,
+        ),
+    ] = None,
     ae_title: Annotated[
         str, typer.Option(metavar="NAME", help="Name of this node in the DICOM network.")
     ] = "FEATX",
@@ -95,8 +107,8 @@ def serve(
     ] = None,
     keep_days: Annotated[
         float,
-        typer.Option(min=0, help="Days after which images are removed. Scores and readings stay."),
-    ] = 30,
+        typer.Option(help="Days after which images are removed. Scores and readings stay."),
+    ] = 30.0,
     weights: WeightsOption = None,
     runtime: RuntimeOption = None,
     open_browser: Annotated[
@@ -119,6 +131,8 @@ def serve(
         host=host,
         port=port,
         dicom_port=dicom_port,
+        dicom_host=dicom_host,
+        dicom_peers=dicom_peers or (),
         ae_title=ae_title,
         results=results or (),
         heat_maps=heat_maps,

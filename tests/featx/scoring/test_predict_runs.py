@@ -217,6 +217,40 @@ class TestScores:
         assert taken <= (3 + scoring.BATCHES_AHEAD) * scoring.BATCH_SIZE
 
 
+class TestTryingAlone:
+    """An image that comes alone is embedded alone if that changes no bit."""
+
+    @pytest.mark.parametrize("same", [True, False])
+    def test_one_image_is_embedded_alone_only_if_the_network_gives_the_same(
+        self, runs: list[Run], tiny_backbone: Backbone, images: list[Path], same: bool
+    ) -> None:
+        sizes = []
+
+        class Watched:
+            spec, channels = tiny_backbone.spec, tiny_backbone.channels
+            embedding_shape, depends_on_batch = tiny_backbone.embedding_shape, True
+
+            def embed(self, batch: Any) -> Any:
+                sizes.append(len(batch))
+                embeddings = tiny_backbone.embed(batch)
+                return embeddings if same or len(batch) > 1 else embeddings * 1.0001
+
+        watched: Any = Watched()
+        scorer = RunsScorer(runs[:1], [watched], views=False, try_alone=True)
+        assert sizes == [1, scoring.BATCH_SIZE]
+        sizes.clear()
+        ((found,),) = list(scorer.score(images[:1]))
+        assert sizes == [1 if same else scoring.BATCH_SIZE]
+        ((expected,),) = list(RunsScorer(runs[:1], [tiny_backbone]).score(images[:1]))
+        assert found.score == expected.score
+
+    def test_nothing_is_tried_unless_asked(
+        self, runs: list[Run], tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Backbone, "embed", lambda *_: pytest.fail("it was tried"))
+        RunsScorer(runs[:1], [tiny_backbone])
+
+
 def test_each_backbone_is_loaded_once_and_only_the_first_from_a_new_place(
     runs: list[Run], other: tuple[Path, Backbone], monkeypatch: pytest.MonkeyPatch
 ) -> None:

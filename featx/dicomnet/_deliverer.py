@@ -1,0 +1,193 @@
+"""The thread that brings results to their destinations, and doesn't give up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from featx.dicomnet._capture import make_capture
+from featx.dicomnet._destinations import (
+    DeliveryError,
+    Destination,
+    UnreachableError,
+    parse_destination,
+)
+from featx.dicomnet._libraries import require_libraries
+from featx.dicomnet._report import make_report
+from featx.dicomnet._source import NoReportError, Source, read_source
+from featx.errors import FeatxError
+from featx.worklist import Delivery, Result, ScoringDiedError, ScoringProcess, Worklist
+
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
+"""Seconds until a result is tried again. They double from the first to the longest."""
+
+_FOREIGN_PAUSE = 3600.0
+_IDLE_SECONDS = 5.0
+_PICTURE_SIDE = 640
+
+
+class Deliverer:
+    """Brings the results of DICOM images to their destinations, in a thread.
+
+    What is to be delivered is in the worklist's database, so that a crash loses nothing. A result
+    is an object with a UID of its own, which follows from the image and the run: if it is sent
+    twice, it is the same object.
+
+    Parameters
+    ----------
+    worklist
+        Images, predictions, and what is to be delivered.
+    process
+        What makes heat maps. None makes none.
+    destinations
+        Folders, nodes (``dicom://AE_TITLE@HOST:PORT``) and addresses of DICOMweb services.
+    ae_title
+        Name of this node.
+    report
+        Function that is told in a line what goes wrong. The lines name nobody.
+
+    Raises
+    ------
+    InputError
+        If a destination isn't one, or highdicom isn't installed.
+
+    Examples
+    --------
+    >>> deliverer = Deliverer(worklist, None, ["results"])  # doctest: +SKIP
+    >>> deliverer.start()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        worklist: Worklist,
+        process: ScoringProcess | None,
+        destinations: Sequence[str],
+        ae_title: str = "FEATX",
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        require_libraries()
+        self.worklist, self.process = worklist, process
+        self.destinations: dict[str, Destination] = {
+            text: parse_destination(text, ae_title) for text in destinations
+        }
+        self.counts: Counter[str] = Counter()
+        """Results by what became of them: ``delivered``, ``given_up``, and ``failures`` to send."""
+
+        self._report = report
+        self._down: dict[str, float] = {}
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the result at hand if that is quick."""
+        self._ending.set()
+        self.worklist.notify()
+        self._thread.join(10.0)
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                due = self.worklist.due_deliveries()
+                for delivery in due:
+                    if self._ending.is_set():
+                        return
+                    self._deliver(delivery)
+            except FeatxError as error:
+                self._report(f"results aren't delivered: {error.what}")
+                self._ending.wait(_IDLE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the thread has to go on
+                kind = type(error).__name__
+                self._report(f"results aren't delivered: {kind}, which is a bug of featx")
+                self._ending.wait(_IDLE_SECONDS)
+            else:
+                if not due:
+                    with self.worklist.changed:
+                        if not self._ending.is_set():
+                            self.worklist.changed.wait(_IDLE_SECONDS)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        place = delivery.destination
+        destination = self.destinations.get(place)
+        if destination is None:
+            self._postpone(delivery, "it isn't among `results` now", _FOREIGN_PAUSE)
+            return
+        # A place that was down a moment ago isn't asked again for each result.
+        if (left := self._down.get(place, 0.0) - time.monotonic()) > 0:
+            self.worklist.delivered(delivery, "it didn't answer before", retry_in=left)
+            return
+        result = self.worklist.result(delivery.image, delivery.run)
+        if result is None:
+            self._give_up(delivery, "there is no prediction")
+            return
+        try:
+            objects = self._objects(result)
+        except NoReportError as error:
+            self._give_up(delivery, error.what)
+            return
+        except ScoringDiedError as error:
+            self._postpone(delivery, error.what, self._pause(delivery))
+            return
+        except FeatxError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the other results have to go on
+            self._give_up(delivery, f"{type(error).__name__}, which is a bug of featx")
+            return
+        try:
+            destination.send(objects, f"{result.item.id}-{result.run.id[:8]}")
+        except DeliveryError as error:
+            pause = self._pause(delivery)
+            if isinstance(error, UnreachableError):
+                self._down[place] = time.monotonic() + pause
+            self._postpone(delivery, error.what, pause)
+        else:
+            self._down.pop(place, None)
+            self.worklist.delivered(delivery)
+            self.counts["delivered"] += 1
+
+    def _objects(self, result: Result) -> list[Any]:
+        if result.item.path is None:
+            raise NoReportError("the image isn't kept any more")
+        source = read_source(result.item.path)
+        capture = self._capture(result, source)
+        return [make_report(result, source), *capture]
+
+    def _capture(self, result: Result, source: Source) -> list[Any]:
+        """Make the heat map's object. Only the first of the current runs explains itself."""
+        process, path = self.process, result.item.path
+        if process is None or path is None or result.run not in self.worklist.runs[:1]:
+            return []
+        try:
+            shown = process.explain(path)
+            picture = process.picture(path, _PICTURE_SIDE)
+        except ScoringDiedError:
+            raise
+        except FeatxError as error:
+            self._report(f"the result of image {result.item.code} has no heat map: {error.what}")
+            return []
+        return [make_capture(result, source, shown, picture)]
+
+    def _pause(self, delivery: Delivery) -> float:
+        return float(min(FIRST_PAUSE * 2 ** min(delivery.tries, 20), LONGEST_PAUSE))
+
+    def _postpone(self, delivery: Delivery, why: str, pause: float) -> None:
+        self.counts["failures"] += 1
+        self.worklist.delivered(delivery, why, retry_in=pause)
+        self._report(
+            f"the result of image {delivery.image[:8]} didn't reach {delivery.destination}: {why}. "
+            f"It is tried again in {pause:,.0f} s"
+        )
+
+    def _give_up(self, delivery: Delivery, why: str) -> None:
+        self.counts["given_up"] += 1
+        self.worklist.delivered(delivery, why)
+        self._report(
+            f"the result of image {delivery.image[:8]} isn't delivered to "
+            f"{delivery.destination}: {why}"
+        )

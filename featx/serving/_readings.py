@@ -1,0 +1,101 @@
+"""Readings as `featx calibrate` takes them, and the command that does."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from featx.serving._station import Station
+from featx.worklist import Item
+from featx.worklist._state_folder import IMAGES_NAME
+from featx_cache._spreadsheets import path_cell, row_writer, text_cell
+
+READINGS_NAME = "readings.csv"
+PATIENTS_NEEDED = 2
+"""Patients of each class that `featx calibrate` needs at least."""
+IMAGES_ADVISED = 30
+"""Images of each class that are a good beginning: a few dozen, as `featx calibrate` says."""
+
+_EVERYTHING = 10_000_000
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Images that a reader has read.
+
+    Attributes
+    ----------
+    kept
+        Images that are there.
+    removed
+        Images that aren't kept any more: they can't be scored again, so they are left out.
+    foreign
+        Images whose reading is no class of the run that is used now. They are left out, too.
+    classes
+        Negative and positive class.
+    """
+
+    kept: tuple[Item, ...]
+    removed: tuple[Item, ...]
+    foreign: tuple[Item, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of kept images of each class."""
+        found = Counter(item.reading for item in self.kept)
+        return {label: found[label] for label in self.classes}
+
+    @property
+    def enough(self) -> bool:
+        """Whether `featx calibrate` has what it needs."""
+        patients = {label: set[str]() for label in self.classes}
+        for item in self.kept:
+            patients[item.reading].add(item.patient or item.id)
+        return all(len(found) >= PATIENTS_NEEDED for found in patients.values())
+
+    def csv(self, folder: Path) -> str:
+        """Write the columns path, label and group. Paths are relative to the images' folder."""
+        text = io.StringIO()
+        write = row_writer(text)
+        write(["path", "label", "group"])
+        for item in self.kept:
+            assert item.path is not None
+            path = item.path.relative_to(folder).as_posix()
+            # An image whose group is its own path counts as a patient of its own.
+            write([path_cell(path), text_cell(item.reading), item.patient or path])
+        return text.getvalue()
+
+
+def readings_of(station: Station) -> Readings:
+    """Collect the readings of a station."""
+    worklist = station.worklist
+    classes = worklist.runs[0].classes if worklist.runs else ()
+    read = [item for item in worklist.items(limit=_EVERYTHING) if item.reading]
+    return Readings(
+        tuple(i for i in read if i.path is not None and i.reading in classes),
+        tuple(i for i in read if i.path is None),
+        tuple(i for i in read if i.path is not None and i.reading not in classes),
+        tuple(classes),
+    )
+
+
+def images_folder(station: Station) -> Path:
+    """Return the folder that paths in the CSV are relative to."""
+    return station.worklist.folder / IMAGES_NAME
+
+
+def calibrate_command(station: Station) -> str:
+    """Return the command that makes a local threshold of the readings."""
+    settings = station.options.runs
+    run = Path(station.worklist.runs[0].path).resolve()
+    words = ["featx", "calibrate", str(run), READINGS_NAME,
+             "--root", str(images_folder(station).resolve())]  # fmt: skip
+    if settings.weights is not None:
+        words += ["--weights", settings.weights]
+    if settings.runtime is not None:
+        words += ["--runtime", settings.runtime]
+    return shlex.join([*words, "--run", str(run.with_name(f"{run.name}-local"))])

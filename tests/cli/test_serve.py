@@ -1,0 +1,91 @@
+"""``featx serve``: what it refuses in a line, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from featx.serving._listening import listen
+from tests.cli.conftest import Featx
+from tests.processes import Command, Server
+
+
+class TestRefusals:
+    """Each is one line, before a network is loaded."""
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--port", "70000"], "--port: there is no port 70000"),
+            (["--dicom-port", "70000"], "--dicom-port: there is no port 70000"),
+            (["--keep-days", "inf"], "--keep-days: inf is no number of days"),
+            (["--keep-days", "-1"], "--keep-days: -1.0 is no number of days"),
+            (["--ae-title", "A" * 17], "--ae-title: "),
+            (["--watch", "nowhere"], "--watch: there is no folder nowhere"),
+            (["--host", "0.0.0.0"], "Give --token-file, a file with one token a line."),
+            (["--host", "no.such.name.invalid"], "can't listen at no.such.name.invalid:8000"),
+            (["--allowed-host", "x.example"], "Give --token-file, too."),
+            (["--token-file", "nowhere"], "--token-file: nowhere can't be read"),
+        ],
+    )
+    def test_of_options(
+        self, featx: Featx, tiny_run: Path, tmp_path: Path, options: list[str], said: str
+    ) -> None:
+        answer = featx("serve", tiny_run, "--state", tmp_path / "state", *options)
+        assert answer.code == 2
+        assert said in answer.error
+        assert not re.search("`[a-z_]+`", answer.error)  # the library's names of parameters
+        assert not (tmp_path / "state").exists()
+
+    def test_of_a_port_in_use(self, featx: Featx, tiny_run: Path, tmp_path: Path) -> None:
+        with listen("127.0.0.1", 0) as sock:
+            port = sock.getsockname()[1]
+            answer = featx("serve", tiny_run, "--state", tmp_path / "state", "--port", str(port))
+        assert answer.code == 2
+        assert f"port {port} of 127.0.0.1 is in use. Give another --port." in answer.error
+
+    def test_of_what_is_no_run(self, featx: Featx, tiny_run: Path, tmp_path: Path) -> None:
+        for runs, said in (
+            ([tmp_path / "none"], "there is no run at"),
+            ([tiny_run, tiny_run], "is given twice"),
+        ):
+            answer = featx("serve", *runs)
+            assert answer.code == 2
+            assert said in answer.error
+        assert not list(tmp_path.iterdir())
+
+
+def started(commands: Server, run: Path, folder: Path, *options: str) -> tuple[Command, str]:
+    """Start a service. Return it and its address."""
+    command = commands.start(
+        "serve", run, "--state", folder / "state", "--port", "0", "--runtime", "ncnn", *options
+    )
+    for _ in range(1200):
+        if found := re.search(r"Worklist: (\S+)", command.out):
+            return command, found[1]
+        assert command.works, command.err
+        time.sleep(0.05)
+    raise AssertionError(command.err)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ends_within_seconds(
+    commands: Server, tiny_run: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command, url = started(commands, tiny_run, tmp_path)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+    with urllib.request.urlopen(f"{url}healthz") as answer:
+        assert json.load(answer)["status"] == "ok"
+    command.send_signal(number)
+    start = time.monotonic()
+    assert command.wait(20) == code
+    assert time.monotonic() - start < 8
+    assert "Traceback" not in command.err
+    assert "unexpected" not in command.err
+    assert "died" not in command.err

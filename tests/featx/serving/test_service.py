@@ -1,0 +1,116 @@
+"""Starting and ending a service, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from featx.errors import InputError, StorageError
+from featx.runs import read_record
+from featx.runs._record import write_record
+from featx.serving import Service
+from featx.serving._listening import listen, url_of
+from featx.worklist import Worklist
+from tests.featx.serving.conftest import new_png
+
+HOST = "::1" if socket.has_dualstack_ipv6() else "127.0.0.1"
+
+
+def test_several_runs_answer_side_by_side(tiny_run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_run, tmp_path / "other"))
+    state = tmp_path / "state"
+    with Service([tiny_run, copy], port=0, host=HOST, state=state, runtime="ncnn") as service:
+        assert service.url == url_of(HOST, service.station.options.port)
+        with httpx.Client(base_url=service.url, timeout=60) as client:
+            answer = client.post(
+                "/api/v1/predictions", content=new_png(), headers={"Content-Type": "image/png"}
+            )
+            assert [row["run"] for row in answer.json()] == [tiny_run.name, "other"]
+            assert answer.json()[0]["score"] == answer.json()[1]["score"] is not None
+            process = service.station.process._process
+            assert process is not None
+            # Somebody else can't have the folder meanwhile.
+            with pytest.raises(InputError, match="another featx is at work"):
+                Service(tiny_run, port=0, state=state).__enter__()
+        port = service.station.options.port
+    assert process.poll() is not None
+    listen(HOST, port).close()  # it is free again
+
+
+class TestRefusals:
+    """Each comes before a network is loaded, and names the parameter."""
+
+    @pytest.mark.parametrize(
+        ("options", "parameter"),
+        [
+            ({"port": 65536}, "port"),
+            ({"port": -1}, "port"),
+            ({"dicom_port": 70000}, "dicom_port"),
+            ({"keep_days": -1.0}, "keep_days"),
+            ({"keep_days": float("nan")}, "keep_days"),
+            ({"keep_days": float("inf")}, "keep_days"),
+            ({"ae_title": ""}, "ae_title"),
+            ({"ae_title": " " * 3}, "ae_title"),
+            ({"ae_title": "A" * 17}, "ae_title"),
+            ({"ae_title": "A\\B"}, "ae_title"),
+            ({"ae_title": "Ä"}, "ae_title"),
+            ({"ae_title": "A\n"}, "ae_title"),
+            ({"watch": "nowhere"}, "watch"),
+            ({"allowed_hosts": ["x.example"]}, "allowed_hosts"),
+            ({"token_file": "nowhere"}, "token_file"),
+            ({"host": "0.0.0.0"}, "host"),
+            ({"host": "::"}, "host"),
+            ({"host": ""}, "host"),
+        ],
+    )
+    def test_of_options(
+        self, tiny_run: Path, tmp_path: Path, options: dict[str, Any], parameter: str
+    ) -> None:
+        with pytest.raises(InputError) as caught:
+            self.start(tiny_run, tmp_path, **options)
+        assert caught.value.parameter == parameter
+        assert not (tmp_path / "state").exists()
+
+    @pytest.mark.parametrize("host", ["no.such.name.invalid", "192.0.2.1", "a" * 70, "\0"])
+    def test_of_addresses(self, tiny_run: Path, tmp_path: Path, host: str) -> None:
+        tokens = tmp_path / "tokens"
+        tokens.write_text("correct-horse-battery-staple")
+        tokens.chmod(0o600)
+        with pytest.raises(InputError, match="can't listen at"):
+            self.start(tiny_run, tmp_path, host=host, token_file=tokens)
+
+    def test_of_a_port_in_use(self, tiny_run: Path, tmp_path: Path) -> None:
+        with listen("127.0.0.1", 0) as sock:
+            port = sock.getsockname()[1]
+            with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is in use"):
+                self.start(tiny_run, tmp_path, port=port)
+
+    def test_of_runs(self, tiny_run: Path, tmp_path: Path) -> None:
+        other = Path(shutil.copytree(tiny_run, tmp_path / "other"))
+        write_record(other, read_record(other).model_copy(update={"classes": ("A", "B")}))
+        for runs, said in (
+            ([], "no run is given"),
+            ([tmp_path / "none"], "there is no run at"),
+            ([tmp_path], "is not a run"),
+            ([tiny_run, tiny_run], "is given twice"),
+            ([tiny_run, other], "have other classes"),
+        ):
+            with pytest.raises(InputError, match=said):
+                self.start(runs, tmp_path)
+
+    def test_of_folders(self, tiny_run: Path, tmp_path: Path, read_only_folder: Path) -> None:
+        with pytest.raises(StorageError):
+            Service(tiny_run, port=0, state=read_only_folder / "state").__enter__()
+        with pytest.raises(InputError, match="it is no worklist"):
+            Service(tiny_run, port=0, state=tiny_run).__enter__()
+        with Worklist(tmp_path / "state"), pytest.raises(InputError, match="another featx"):
+            self.start(tiny_run, tmp_path)
+
+    def start(self, runs: Any, folder: Path, **options: Any) -> None:
+        with Service(runs, **{"port": 0, "state": folder / "state", **options}):
+            pass
