@@ -120,8 +120,9 @@ class ScoringLoop:
             self._tidied = time.monotonic()
             try:
                 self.worklist.expire()
-            except FeatxError as error:
-                self._report(f"images can't be removed: {error.what}")
+            except (FeatxError, OSError) as error:
+                why = error.what if isinstance(error, FeatxError) else type(error).__name__
+                self._report(f"images can't be removed: {why}")
 
     def _step(self) -> None:
         """Score a batch. If no image waits, wait for one, and see if a run was replaced."""

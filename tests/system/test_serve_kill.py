@@ -27,9 +27,9 @@ CLIENTS = 4
 class Clients:
     """Send images at once, each one again until it is acknowledged."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pause: float) -> None:
         self.acknowledged: dict[str, int] = {}
-        self._port, self._ending = port, threading.Event()
+        self._port, self._pause, self._ending = port, pause, threading.Event()
         self._pool = ThreadPoolExecutor(CLIENTS)
         self._futures = [self._pool.submit(self._send, client) for client in range(CLIENTS)]
 
@@ -49,7 +49,7 @@ class Clients:
             self.acknowledged[found] = number
             # Some come twice.
             number += CLIENTS if number % 7 or found in self.acknowledged else 0
-            time.sleep(0.5)
+            time.sleep(self._pause)
 
     def _post(self, content: bytes) -> str | None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
@@ -70,16 +70,23 @@ class Clients:
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
-    ("goal", "scored_every"), [(10, 5), pytest.param(100, 10, marks=pytest.mark.torture)]
+    ("goal", "scored_every", "pause"),
+    [(10, 5, 0.5), pytest.param(100, 20, 2.0, marks=pytest.mark.torture)],
 )
 def test_no_acknowledged_image_is_lost_or_doubled(
-    commands: Server, tiny_ncnn_run: Path, tmp_path: Path, goal: int, scored_every: int
+    request: pytest.FixtureRequest,
+    commands: Server,
+    tiny_ncnn_run: Path,
+    tmp_path: Path,
+    goal: int,
+    scored_every: int,
+    pause: float,
 ) -> None:
     """In one of `scored_every` rounds, images are scored before the kill."""
     state, chance = tmp_path / "state", random.Random(goal)
     port = free_port()
     arguments = ("serve", tiny_ncnn_run, "--port", port, "--state", state)
-    clients = Clients(port)
+    clients = Clients(port, pause)
     kills, killed_scoring, acknowledged = 0, 0, 0
     scoring: list[psutil.Process] = []
     try:
@@ -106,6 +113,7 @@ def test_no_acknowledged_image_is_lost_or_doubled(
             acknowledged = len(clients.acknowledged)
     finally:
         service = commands.start(*arguments)
+        request.addfinalizer(service.kill)
         clients.stop()
     assert acknowledged > 2 * goal
     assert killed_scoring == goal // scored_every
