@@ -157,7 +157,8 @@ class Worker:
         for backbone in scorer.backbones:
             # The first pass of a network takes seconds. Nobody's image has to wait for it.
             side = backbone.spec.input_size
-            embed_filled(backbone, [np.zeros((side, side, 1), np.float32)], BATCH_SIZE)
+            for rows in (1, BATCH_SIZE):
+                embed_filled(backbone, [np.zeros((side, side, 1), np.float32)], rows)
         self.runs, self.facts, self.scorer, self._stamps = runs, facts, scorer, stamps
         self._explainer: Any = None
 
