@@ -8,8 +8,8 @@
 `load` sends drawn images over HTTP by 8 clients at once, every tenth of them twice, to a service of
 its own. Its folder is looked into afterwards. `latency` sends one image after another, and computes
 the bare forward pass of one image in between, by the same runtime. `open` asks for the pixels and
-the explanation of an image while the queue is full. `list` asks a worklist of so many images for the
-newest ones. The state is in a temporary folder.
+the explanation of an image while the queue is full. `list` asks a worklist of so many images for
+the newest ones. The state is in a temporary folder.
 """
 
 from __future__ import annotations
@@ -182,9 +182,9 @@ def load(run: Path, images: int, arguments: Sequence[str]) -> list[dict[str, Any
             "images/s taken": len(numbers) / sent,
             "images/s scored": images / taken,
             "MB, answering": last[0],
-            "to early": ratios[0],
+            "growth, answering": ratios[0],
             "MB, scoring": last[1],
-            "to early ": ratios[1],
+            "growth, scoring": ratios[1],
         }
     ]
 

@@ -220,7 +220,9 @@ class _Versions:
 
     def now(self) -> str:
         """Return an ETag."""
-        notice = hash((_is_dead(self._station), self._station.loop.notice)) & 0xFFFFFFFF
+        station = self._station
+        watched = station.watched and (station.watched.notice, station.watched.in_words)
+        notice = hash((_is_dead(station), station.loop.notice, watched)) & 0xFFFFFFFF
         today = date.today().toordinal()
         return f'"{self._start}-{self._number}-{notice:x}-{today}"'
 
@@ -240,6 +242,7 @@ def _list_values(station: Station, before: float | None) -> dict[str, Any]:
         "waiting": waiting,
         "restarting": _is_dead(station),
         "notice": station.loop.notice,
+        "watched": station.watched,
         "earlier": sum(
             row.item.path is not None for day in found for row in day.of("earlier")
         ),

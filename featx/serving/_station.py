@@ -14,7 +14,16 @@ from featx.serving._audit import AUDIT_NAME, Action, AuditLog
 from featx.serving._changes import Changes
 from featx.serving._metrics import Metrics
 from featx.serving._request_limits import MAX_UPLOADS
-from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, WatchedFolder, Worklist
+from featx.worklist import (
+    Item,
+    Limits,
+    RefusedImageError,
+    RunSettings,
+    ScoringLoop,
+    ScoringProcess,
+    WatchedFolder,
+    Worklist,
+)
 from featx.worklist._worklist import KEEP_DAYS
 
 if TYPE_CHECKING:
@@ -87,7 +96,9 @@ class Station:
             stack.callback(self._audit.close)
             self.changes = Changes(self.worklist)
             if options.watch is not None:
-                self.watched = WatchedFolder(options.watch, self.worklist, self.report)
+                self.watched = WatchedFolder(
+                    options.watch, self.worklist, self.report, self._note_watched
+                )
             self.process = ScoringProcess(options.runs)
             self._make_dicom()
             stack.callback(self.process.close)
@@ -116,6 +127,12 @@ class Station:
         if action == "refused":
             origin = who if who in ("watch", "dicom") else "upload"
             self.metrics.refused.labels(origin, kind).inc()
+
+    def _note_watched(self, found: Item | RefusedImageError) -> None:
+        if isinstance(found, RefusedImageError):
+            self.audit("refused", "watch", kind=found.kind)
+        else:
+            self.audit("received", "watch", found.id)
 
     def _make_dicom(self) -> None:
         """Make the DICOM node. What is wrong with its options is said before a run is loaded."""

@@ -94,7 +94,7 @@ class Database:
                 "Use that version, or give another `state`.",
             )
         if not empty and ask("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError  # as SQLite itself says, where it comes across the damage
+            raise _failed(self.path, "SQLITE_CORRUPT")
         ask("PRAGMA journal_mode = WAL")
         # What was acknowledged is on the disk, also after a power cut.
         ask("PRAGMA synchronous = FULL")
@@ -148,20 +148,23 @@ def _database_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
+        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
         if name == "SQLITE_NOTADB":
             raise InputError(f"{path} isn't a database", "Give another `state`.") from error
-        reasons = {
-            "SQLITE_FULL": "the disk is full",
-            "SQLITE_CORRUPT": "it is damaged",
-            "SQLITE_READONLY": "it can't be written",
-            "SQLITE_CANTOPEN": "it can't be opened",
-            "SQLITE_BUSY": "another program has it open",
-        }
-        short = "_".join(name.split("_")[:2])
-        hint = "Make room, or check the disk."
-        if short == "SQLITE_CORRUPT":
-            hint = "Put a copy of the folder in its place, or begin with another `state`."
-        raise StorageError(
-            f"the database {path} failed: {reasons.get(short, name)}", hint
-        ) from error
+        raise _failed(path, name) from error
+
+
+def _failed(path: Path, name: str) -> StorageError:
+    """Say in a line what SQLite calls by a name."""
+    reasons = {
+        "SQLITE_FULL": "the disk is full",
+        "SQLITE_CORRUPT": "it is damaged",
+        "SQLITE_READONLY": "it can't be written",
+        "SQLITE_CANTOPEN": "it can't be opened",
+        "SQLITE_BUSY": "another program has it open",
+    }
+    short = "_".join(name.split("_")[:2])
+    hint = "Make room, or check the disk."
+    if short == "SQLITE_CORRUPT":
+        hint = "Put a copy of the folder in its place, or begin with another `state`."
+    return StorageError(f"the database {path} failed: {reasons.get(short, name)}", hint)

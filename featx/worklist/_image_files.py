@@ -94,7 +94,9 @@ def made_name(identifier: str, suffix: str) -> str:
 
 
 def sync(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Have the names in a folder on the disk. Windows opens no folders, and keeps a journal."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

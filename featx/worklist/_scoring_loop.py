@@ -92,6 +92,7 @@ class ScoringLoop:
     def _run(self) -> None:
         loaded = False
         while not self._ending.is_set():
+            self._tidy()
             try:
                 if not loaded:
                     self._use(self.process.runs())
@@ -113,11 +114,18 @@ class ScoringLoop:
         self._ending.wait(self._pause)
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 
-    def _step(self) -> None:
-        """Score a batch. If no image waits, wait for one, and see if a run was replaced."""
+    def _tidy(self) -> None:
+        """Remove what isn't kept any more, also if nothing can be scored."""
         if time.monotonic() - self._tidied > TIDY_SECONDS:
             self._tidied = time.monotonic()
-            self.worklist.expire()
+            try:
+                self.worklist.expire()
+            except (FeatxError, OSError) as error:
+                why = error.what if isinstance(error, FeatxError) else type(error).__name__
+                self._report(f"images can't be removed: {why}")
+
+    def _step(self) -> None:
+        """Score a batch. If no image waits, wait for one, and see if a run was replaced."""
         if batch := self._next():
             self._score(batch)
             return

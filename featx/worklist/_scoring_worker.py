@@ -157,7 +157,8 @@ class Worker:
         for backbone in scorer.backbones:
             # The first pass of a network takes seconds. Nobody's image has to wait for it.
             side = backbone.spec.input_size
-            embed_filled(backbone, [np.zeros((side, side, 1), np.float32)], BATCH_SIZE)
+            for rows in (1, BATCH_SIZE):
+                embed_filled(backbone, [np.zeros((side, side, 1), np.float32)], rows)
         self.runs, self.facts, self.scorer, self._stamps = runs, facts, scorer, stamps
         self._explainer: Any = None
 
@@ -291,7 +292,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print mustn't get among the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    os.nice(NICENESS)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     requests = sys.stdin.buffer
     worker: Worker | None = None

@@ -14,8 +14,9 @@ from featx.data._file_facts import reason_of
 from featx.data._left_out import NAMED_LIKE_AN_IMAGE, UNREADABLE_FOLDER, mask_reason
 from featx.data._walk import walk
 from featx.errors import FeatxError, InputError
-from featx.worklist._items import FullQueueError, RefusedImageError
+from featx.worklist._items import FullQueueError, Item, RefusedImageError
 from featx.worklist._worklist import Worklist
+from featx_cache._text import printable
 from featx_cache.files import open_regular
 
 LOOK_SECONDS = 1.0
@@ -58,6 +59,8 @@ class WatchedFolder:
         Where images go.
     report
         Function that is told in a line what goes wrong. The line has no name of a file.
+    noted
+        Function that is told of each image that is new, and of each file that is refused.
 
     Attributes
     ----------
@@ -65,8 +68,8 @@ class WatchedFolder:
         What keeps files from being taken at the moment. Empty if nothing does.
     left_out : Counter of str
         Number of files that are no images or can't be read, by reason.
-    problems : dict of Path to str
-        Reason why an image file wasn't taken, for the screen alone: names of files may name people.
+    problems : dict of str to str
+        Image files that weren't taken, and why, for the screen alone: names may name people.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class WatchedFolder:
         folder: str | Path,
         worklist: Worklist,
         report: Callable[[str], None] = lambda _: None,
+        noted: Callable[[Item | RefusedImageError], None] = lambda _: None,
     ) -> None:
         self.folder, self.worklist = Path(folder), worklist
         if not self.folder.is_dir():
@@ -98,12 +102,19 @@ class WatchedFolder:
             )
         self.notice = ""
         self.left_out = Counter[str]()
-        self.problems: dict[Path, str] = {}
+        self.problems: dict[str, str] = {}
         self._report = report
+        self._noted = noted
+        self._no_images = Counter[str]()
         self._seen: dict[Path, _Seen] = {}
         self._said: set[str] = set()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    @property
+    def in_words(self) -> str:
+        """What `left_out` says, in words. Empty if nothing is left out."""
+        return in_words(self.left_out)
 
     def start(self) -> None:
         """Start to look."""
@@ -139,7 +150,7 @@ class WatchedFolder:
             before = self._seen.get(path)
             found[path] = before if before is not None and before.is_like(seen) else seen
         ready = [path for path, seen in found.items() if self._seen.get(path) is seen]
-        self._seen, self.left_out = found, left_out
+        self._seen, self._no_images = found, left_out
         ready = [path for path in ready if not found[path].taken]
         return sorted(ready, key=lambda path: found[path].changed, reverse=True)
 
@@ -176,6 +187,7 @@ class WatchedFolder:
                 seen.taken, seen.problem = True, ""
             except RefusedImageError as error:
                 seen.taken, seen.problem = True, error.what
+                self._noted(error)
             except FileNotFoundError:
                 pass
             except OSError as error:  # perhaps it can be read later
@@ -186,7 +198,9 @@ class WatchedFolder:
         while not self._ending.is_set():
             try:
                 with open_regular(path) as file:
-                    self.worklist.add(file, path.name, "watch")
+                    item, new = self.worklist.add(file, path.name, "watch")
+                if new:
+                    self._noted(item)
                 return
             except FullQueueError as error:
                 self._note(f"{error.what}, so files of the watched folder wait")
@@ -195,8 +209,12 @@ class WatchedFolder:
 
     def _say(self) -> None:
         """Say once for each reason that files aren't taken."""
-        self.problems = {path: seen.problem for path, seen in self._seen.items() if seen.problem}
-        self.left_out.update(self.problems.values())
+        self.problems = {
+            printable(str(path.relative_to(self.folder))): seen.problem
+            for path, seen in self._seen.items()
+            if seen.problem
+        }
+        self.left_out = self._no_images + Counter(self.problems.values())
         new = {why: count for why, count in self.left_out.items() if why not in self._said}
         if new:
             self._said.update(new)

@@ -49,6 +49,7 @@ def test_a_million_records_in_small() -> None:
         ("explain.py", "--images"),
         ("localize.py", "measure"),
         ("frontal.py", "--others"),
+        ("serve.py", "latency"),
     ],
 )
 def test_the_long_ones_find_all_that_they_import(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import InputError
-from featx.worklist import Limits, WatchedFolder, Worklist, _watch
+from featx.worklist import Item, Limits, RefusedImageError, WatchedFolder, Worklist, _watch
 from tests.featx.worklist.conftest import picture, run_facts, scored
 from tests.featx.worklist.test_scoring import until
 
@@ -30,10 +30,14 @@ def incoming(tmp_path: Path) -> Path:
     return folder
 
 
+NOTED: list[Item | RefusedImageError] = []
+
+
 @contextmanager
 def watching(folder: Path, worklist: Worklist) -> Iterator[tuple[WatchedFolder, list[str]]]:
     said: list[str] = []
-    watched = WatchedFolder(folder, worklist, said.append)
+    NOTED.clear()
+    watched = WatchedFolder(folder, worklist, said.append, NOTED.append)
     watched.start()
     try:
         yield watched, said
@@ -126,7 +130,7 @@ def test_what_isnt_taken_is_counted_and_said_once_without_names(
             "text, not an image": 1,
             "not a regular file": 1,
         }
-        assert {path.name: why for path, why in watched.problems.items()} == {
+        assert watched.problems == {
             "Doe.png": "the file is empty",
             "Doe.jpeg": "text, not an image",
             "pipe.png": "not a regular file",
@@ -134,6 +138,9 @@ def test_what_isnt_taken_is_counted_and_said_once_without_names(
         before = list(said)
         looks(watched)
         assert said == before
+        refused = [found.what for found in NOTED if isinstance(found, RefusedImageError)]
+        assert sorted(refused) == ["text, not an image", "the file is empty"]
+        assert [found.name for found in NOTED if isinstance(found, Item)] == ["good.png"]
         assert not any("Doe" in line for line in said)
         (incoming / "Doe.png").write_bytes(picture(3))
         until(lambda: len(worklist.items()) == 2)
