@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -123,6 +124,7 @@ def make_api(station: Station) -> APIRouter:
             await upload.receive(request)
         except (FeatxError, Problem) as error:
             problem = error if isinstance(error, Problem) else problem_of(error)
+            station.audit("refused", request.state.who, kind=problem.code)
             if upload.taken:
                 problem.predictions = await upload.rows()
                 problem.hint = "Send all again later: what was taken isn't taken twice."
@@ -231,11 +233,10 @@ class _Upload:
         limiter = self._station.upload_threads
         await to_thread.run_sync(self._worklist.require_room, limiter=limiter)
         limits = self._worklist.limits
-        async for file in receive_files(request, self._worklist.folder / IMAGES_NAME, limits):
-            try:
+        files = receive_files(request, self._worklist.folder / IMAGES_NAME, limits)
+        async with aclosing(files):
+            async for file in files:
                 self.taken.append(await to_thread.run_sync(self._take, file, limiter=limiter))
-            finally:
-                file.content.close()
         if not self.taken:
             raise Problem(422, "no-images", "no image was sent", f"Send files as `{FIELD}`.")
 
@@ -264,7 +265,8 @@ class _Upload:
                 rows = await self.rows()
                 waits = any(row["state"] == "waiting" for row in rows)
                 left = end - time.monotonic()
-                if not waits or left <= 0 or await request.is_disconnected():
+                over = left <= 0 or self._station.changes.ended
+                if not waits or over or await request.is_disconnected():
                     break
                 await changed.wait(min(left, 1.0))
         if not ids:
