@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 60.0
 MAX_LIST = 500
-_MAX_WORKERS = 16
 _NAMED = frozenset(
     {".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
 )
@@ -123,7 +122,7 @@ def make_api(station: Station) -> APIRouter:
         try:
             await upload.receive(request)
         except (FeatxError, Problem) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
+            problem = error if isinstance(error, Problem) else problem_of(error, station.report)
             station.audit("refused", request.state.who, kind=problem.code)
             if upload.taken:
                 problem.predictions = await upload.rows()
@@ -207,11 +206,8 @@ def _find(station: Station, identifier: str) -> Item:
 
 def _refused(name: str, reason: str) -> dict[str, Any]:
     """Return the row of a file that isn't taken."""
-    values = dict.fromkeys(set(PredictionRow.model_fields) - {"run"})
-    return {
-        **{column: values[column] for column in PredictionRow.model_fields if column in values},
-        **{"state": "refused", "path": printable(name), "prediction": "", "error": reason},
-    }
+    row: dict[str, Any] = {column: None for column in PredictionRow.model_fields if column != "run"}
+    return row | {"state": "refused", "path": printable(name), "prediction": "", "error": reason}
 
 
 class _Upload:

@@ -119,7 +119,9 @@ class Guard:
             raise Problem(
                 401, "token", "the server needs a token", "Send `Authorization: Bearer TOKEN`."
             )
-        by_cookie = self._access.tokens is not None and "authorization" not in headers
+        # A proxy that asks for a password sends an Authorization header, too.
+        program = headers.get("authorization", "").lower().startswith("bearer ")
+        by_cookie = self._access.tokens is not None and not program
         if by_cookie and not reads and "origin" not in headers:
             raise Problem(403, "origin", "the request doesn't say which page it comes from")
         scope["state"]["who"] = who

@@ -222,6 +222,7 @@ class TestStorage:
         answer = client.post(URL, files=form(("a.png", new_png())))
         assert code_of(answer) == (507, "storage")
         assert "place" not in answer.text
+        assert len(reports) == 1
         reports.clear()
         monkeypatch.undo()
         assert client.post(URL, files=form(("a.png", new_png()))).status_code == 200
