@@ -29,12 +29,6 @@ WAITING: dict[str, Any] = (
     | dict.fromkeys(("score", "probability", "uncertain", "unlike_training", "distance"))
     | {"state": "waiting", "prediction": "", "view": ""}
 )
-REFUSED: dict[str, Any] = WAITING | {
-    "id": None,
-    "state": "refused",
-    "error": "the file is empty",
-    "received": None,
-}
 
 
 class PredictionRow(BaseModel):
@@ -112,7 +106,6 @@ _TEXTS = {
     403: ("The request isn't for this server, or another site sent it.", "host",
           "this server isn't called that"),
     404: ("There is no such image.", "not-found", "there is no image 4b4ca0e2"),
-    405: ("The method isn't taken.", "method", "this address doesn't take this method"),
     408: ("The client was too slow.", "slow", "the request takes too long"),
     413: ("The request is too large.", "too-large", "the request is larger than 2,048 MiB"),
     415: ("The body is of another type.", "media-type", "the body is neither a form nor an image"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 60.0
 MAX_LIST = 500
-_MAX_WORKERS = 16
 _NAMED = frozenset(
     {".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
 )
@@ -122,7 +122,8 @@ def make_api(station: Station) -> APIRouter:
         try:
             await upload.receive(request)
         except (FeatxError, Problem) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
+            problem = error if isinstance(error, Problem) else problem_of(error, station.report)
+            station.audit("refused", request.state.who, kind=problem.code)
             if upload.taken:
                 problem.predictions = await upload.rows()
                 problem.hint = "Send all again later: what was taken isn't taken twice."
@@ -205,11 +206,8 @@ def _find(station: Station, identifier: str) -> Item:
 
 def _refused(name: str, reason: str) -> dict[str, Any]:
     """Return the row of a file that isn't taken."""
-    values = dict.fromkeys(set(PredictionRow.model_fields) - {"run"})
-    return {
-        **{column: values[column] for column in PredictionRow.model_fields if column in values},
-        **{"state": "refused", "path": printable(name), "prediction": "", "error": reason},
-    }
+    row: dict[str, Any] = {column: None for column in PredictionRow.model_fields if column != "run"}
+    return row | {"state": "refused", "path": printable(name), "prediction": "", "error": reason}
 
 
 class _Upload:
@@ -231,11 +229,10 @@ class _Upload:
         limiter = self._station.upload_threads
         await to_thread.run_sync(self._worklist.require_room, limiter=limiter)
         limits = self._worklist.limits
-        async for file in receive_files(request, self._worklist.folder / IMAGES_NAME, limits):
-            try:
+        files = receive_files(request, self._worklist.folder / IMAGES_NAME, limits)
+        async with aclosing(files):
+            async for file in files:
                 self.taken.append(await to_thread.run_sync(self._take, file, limiter=limiter))
-            finally:
-                file.content.close()
         if not self.taken:
             raise Problem(422, "no-images", "no image was sent", f"Send files as `{FIELD}`.")
 
@@ -264,7 +261,8 @@ class _Upload:
                 rows = await self.rows()
                 waits = any(row["state"] == "waiting" for row in rows)
                 left = end - time.monotonic()
-                if not waits or left <= 0 or await request.is_disconnected():
+                over = left <= 0 or self._station.changes.ended
+                if not waits or over or await request.is_disconnected():
                     break
                 await changed.wait(min(left, 1.0))
         if not ids:

@@ -36,7 +36,9 @@ def make_app(station: Station) -> FastAPI:
         redirect_slashes=False,
     )
     file, port = station.options.token_file, station.options.port
-    access = Access(None if file is None else Tokens(file, station.report), f"featx_{port}")
+    tokens = None if file is None else Tokens(file, station.report)
+    # Those that are too many aren't noted: a flood of them would push the rest out of the log.
+    access = Access(tokens, f"featx_{port}", lambda address: station.audit("login failed", address))
     app.include_router(make_api(station))
     app.include_router(make_pages(station))
     app.include_router(make_login(station, access))

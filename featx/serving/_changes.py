@@ -19,11 +19,17 @@ class Changes:
     ----------
     worklist
         The worklist. Its threads make the changes.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether nobody should wait any more.
     """
 
     def __init__(self, worklist: Worklist) -> None:
         self._watchers: set[Watcher] = set()
         self._lock = threading.Lock()
+        self.ended = False
         worklist.listen(self._tell)
 
     @contextlib.contextmanager
@@ -37,6 +43,11 @@ class Changes:
         finally:
             with self._lock:
                 self._watchers.discard(watcher)
+
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        self.ended = True
+        self._tell()
 
     def _tell(self) -> None:
         with self._lock:

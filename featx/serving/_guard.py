@@ -62,6 +62,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
             return
         answer = _Answer(scope, send)
         head = scope["method"] == "HEAD"
@@ -117,7 +119,9 @@ class Guard:
             raise Problem(
                 401, "token", "the server needs a token", "Send `Authorization: Bearer TOKEN`."
             )
-        by_cookie = self._access.tokens is not None and "authorization" not in headers
+        # A proxy that asks for a password sends an Authorization header, too.
+        program = headers.get("authorization", "").lower().startswith("bearer ")
+        by_cookie = self._access.tokens is not None and not program
         if by_cookie and not reads and "origin" not in headers:
             raise Problem(403, "origin", "the request doesn't say which page it comes from")
         scope["state"]["who"] = who

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -43,10 +44,14 @@ class Access:
         Tokens. None asks nobody for one.
     cookie
         Name of the cookie. Servers of one machine share their cookies, so it has the port.
+    wrong
+        Function that is told the address that a wrong token came from.
     """
 
-    def __init__(self, tokens: Tokens | None, cookie: str) -> None:
-        self.tokens, self.cookie = tokens, cookie
+    def __init__(
+        self, tokens: Tokens | None, cookie: str, wrong: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.tokens, self.cookie, self._tell_wrong = tokens, cookie, wrong
         self._sessions: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
         self._proven: set[tuple[str, bytes]] = set()
@@ -71,7 +76,7 @@ class Access:
         """Return whose token it is, or None. Wrong ones are counted."""
         assert self.tokens is not None
         with self._lock:
-            wrong = self._wrong.get(address, deque())
+            wrong = self._wrong.get(address, deque(maxlen=MAX_WRONG))
             while wrong and wrong[0] < time.monotonic() - WRONG_SECONDS:
                 wrong.popleft()
             number, used = self.tokens.number(token), (address, digest(token))
@@ -88,6 +93,7 @@ class Access:
             self._wrong.move_to_end(address)
             if len(self._wrong) > _MAX_ADDRESSES:
                 self._wrong.popitem(last=False)
+        self._tell_wrong(address)
         return None
 
     def open_session(self, token: str) -> str:
@@ -135,10 +141,8 @@ def make_login(station: Station, access: Access) -> APIRouter:
         try:
             who = access.check(token.strip(), address)
         except Problem as problem:
-            station.audit("login failed", address)
             return _page(f"{problem.what.capitalize()}. {problem.hint}", problem.status_code)
         if who is None:
-            station.audit("login failed", address)
             return _page("That is no token of this server.", 401)
         station.audit("login", who)
         answer = RedirectResponse("/", 303)

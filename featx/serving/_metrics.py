@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter as Tally
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from featx.worklist import ScoringProcess, Worklist
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
-class Metrics:
+class Metrics(Collector):
     """Counts of a worklist and its scores. What the database knows is read when somebody asks.
 
     Parameters
@@ -29,20 +33,12 @@ class Metrics:
         self._worklist, self._process, self._lock = worklist, process, threading.Lock()
         self._started = self._seen = time.time()
         self._registry = registry = CollectorRegistry()
+        registry.register(self)
         self.refused = Counter(
             "featx_images_refused",
             "Files that were not taken, by the way they came and the kind of the reason.",
             ["origin", "reason"],
             registry=registry,
-        )
-        self._images = Gauge(
-            "featx_images",
-            "Images of the worklist, by the way they came and their state.",
-            ["origin", "state"],
-            registry=registry,
-        )
-        self._waiting = Gauge(
-            "featx_images_waiting", "Images that wait for a score.", registry=registry
         )
         self._seconds = Histogram(
             "featx_score_seconds",
@@ -50,27 +46,51 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._restarts = Gauge(
-            "featx_scoring_restarts",
-            "Times that the process that scores was started again.",
-            registry=registry,
-        )
-        self._undelivered = Gauge(
-            "featx_deliveries_pending", "Results that were not delivered yet.", registry=registry
-        )
 
     def text(self) -> bytes:
         """Return the numbers as Prometheus reads them."""
-        worklist = self._worklist
         with self._lock:
-            self._images.clear()
-            for (origin, state), number in worklist.counts().items():
-                self._images.labels(origin, state).set(number)
-            self._waiting.set(worklist.count_waiting())
-            self._undelivered.set(worklist.count_undelivered())
-            self._restarts.set(max(0, self._process.starts - 1))
-            for received, scored in worklist.times(self._seen):
+            for received, scored in self._worklist.times(self._seen):
                 self._seen = max(self._seen, scored)
                 if received >= self._started:
                     self._seconds.observe(scored - received)
             return generate_latest(self._registry)
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing before it is asked for: the database isn't needed for it."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what the database knows."""
+        counts = self._worklist.counts()
+        received, by_state = Tally[str](), Tally[str](waiting=0, scored=0, failed=0)
+        for (origin, state), number in counts.items():
+            received[origin] += number
+            by_state[state] += number
+        images = CounterMetricFamily(
+            "featx_images_received",
+            "Images that were taken, by the way they came.",
+            None,
+            ["origin"],
+        )
+        for origin, number in sorted(received.items()):
+            images.add_metric([origin], number)
+        yield images
+        for state, text in (("scored", "have a score"), ("failed", "can't be scored")):
+            yield CounterMetricFamily(
+                f"featx_images_{state}", f"Images that {text}.", by_state[state]
+            )
+        for name, text, value in (
+            ("featx_images_waiting", "Images that wait for a score.", by_state["waiting"]),
+            (
+                "featx_deliveries_pending",
+                "Results that were not delivered yet.",
+                self._worklist.count_undelivered(),
+            ),
+        ):
+            yield GaugeMetricFamily(name, text, value)
+        yield CounterMetricFamily(
+            "featx_scoring_restarts",
+            "Times that the process that scores was started again.",
+            max(0, self._process.starts - 1),
+        )

@@ -74,10 +74,15 @@ class Problem(HTTPException):
         return JSONResponse(content, self.status_code, self.headers)
 
 
-def problem_of(error: FeatxError) -> Problem:
-    """Return the answer to a request that raised an error of featx."""
+def problem_of(error: FeatxError, report: Callable[[str], None]) -> Problem:
+    """Return the answer to a request that raised an error of featx.
+
+    What is the server's own concern is reported instead: its text may name files.
+    """
     status = _STATUSES.get(error.code, 503)
-    if error.code == "storage":  # its text names files of the server
+    if error.code not in _STATUSES or error.code == "storage":
+        report(str(error))
+    if error.code == "storage":
         return Problem(
             status, error.code, "the server can't write to its disk", "Tell whoever runs it."
         )
@@ -91,9 +96,7 @@ def answer_problems(app: FastAPI, report: Callable[[str], None]) -> None:
 
     def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, FeatxError)
-        if error.code not in _STATUSES or error.code == "storage":
-            report(str(error))
-        return problem_of(error).response()
+        return problem_of(error, report).response()
 
     def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, AnyHTTPException)
@@ -114,7 +117,9 @@ def answer_problems(app: FastAPI, report: Callable[[str], None]) -> None:
         # pydantic's own answer repeats what was sent.
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"][1:]))[:80] or "the request"
-        return Problem(422, "input", f"{where}: {first['msg']}").response()
+        return Problem(
+            422, "input", f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        ).response()
 
     app.add_exception_handler(FeatxError, known)
     app.add_exception_handler(AnyHTTPException, of_http)

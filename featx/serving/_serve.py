@@ -175,6 +175,7 @@ class Service:
             options = replace(options, port=sock.getsockname()[1])
             self.station = stack.enter_context(Station(options, self._report))
             self._thread = stack.enter_context(answering(make_app(self.station), sock))
+            stack.callback(self.station.changes.end)  # who waits has an answer before the end
             self.url = url_of(options.host, options.port)
             self._stack = stack.pop_all()
         return self

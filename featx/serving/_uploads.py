@@ -6,8 +6,10 @@ the worklist's images. What was sent lies nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -41,7 +43,7 @@ _MAX_OTHER_PARTS = 100
 
 
 class ReceivedFile:
-    """File of an upload. Whoever gets it closes it.
+    """File of an upload. It is closed when the next one comes.
 
     Attributes
     ----------
@@ -80,7 +82,7 @@ class ReceivedFile:
 
 async def receive_files(
     request: Request, folder: Path, limits: Limits
-) -> AsyncIterator[ReceivedFile]:
+) -> AsyncGenerator[ReceivedFile]:
     """Yield the files of a request, each as soon as it is complete.
 
     Raises
@@ -94,14 +96,16 @@ async def receive_files(
     media = kind.decode("latin-1")
     if media == FORM:
         form = _Form(options.get(b"boundary", b""))
-        async for file in form.files(request, folder, limits):
-            yield file
+        async with aclosing(form.files(request, folder, limits)) as files:
+            async for file in files:
+                yield file
     elif media.startswith("image/") or media in MEDIA_TYPES:
         file = ReceivedFile("", folder, limits.file_bytes)
-        async for block in request.stream():
-            await file.write(block)
-        if not file.is_empty:
-            yield file
+        with file.content:
+            async for block in request.stream():
+                await file.write(block)
+            if not file.is_empty:
+                yield file
     else:
         raise Problem(
             415,
@@ -145,24 +149,27 @@ class _Form:
 
     async def files(
         self, request: Request, folder: Path, limits: Limits
-    ) -> AsyncIterator[ReceivedFile]:
+    ) -> AsyncGenerator[ReceivedFile]:
         """Yield the files as they are complete."""
         file: ReceivedFile | None = None
-        async for block in request.stream():
-            whole = self._parse(block)
-            for event in self._take(limits):
-                if isinstance(event, _Begin):
-                    if event.name is not None:
-                        file = ReceivedFile(event.name, folder, limits.file_bytes)
-                elif file is None:
-                    continue
-                elif event is not None:
-                    await file.write(event)
-                else:
-                    yield file
-                    file = None
-            if not whole:
-                raise _broken()
+        with contextlib.ExitStack() as opened:
+            async for block in request.stream():
+                whole = self._parse(block)
+                for event in self._take(limits):
+                    if isinstance(event, _Begin):
+                        if event.name is not None:
+                            file = ReceivedFile(event.name, folder, limits.file_bytes)
+                            opened.enter_context(file.content)
+                    elif file is None:
+                        continue
+                    elif event is not None:
+                        await file.write(event)
+                    else:
+                        yield file
+                        file = None
+                        opened.close()
+                if not whole:
+                    raise _broken()
         if not self._ended:
             raise _broken()
 

@@ -222,6 +222,7 @@ class TestStorage:
         answer = client.post(URL, files=form(("a.png", new_png())))
         assert code_of(answer) == (507, "storage")
         assert "place" not in answer.text
+        assert len(reports) == 1
         reports.clear()
         monkeypatch.undo()
         assert client.post(URL, files=form(("a.png", new_png()))).status_code == 200
@@ -234,15 +235,17 @@ def test_metrics_count_and_name_nobody(client: httpx.Client) -> None:
         return {name: float(value) for name, value in pairs}
 
     before = numbers()
-    scored = 'featx_images{origin="upload",state="scored"}'
+    received = 'featx_images_received_total{origin="upload"}'
+    scored = "featx_images_scored_total"
     refused = 'featx_images_refused_total{origin="upload",reason="unreadable"}'
     answer = client.post(URL, files=form(("Doe.png", new_png()), ("Doe2.png", b"a")))
     after = numbers()
-    assert after[scored] == before.get(scored, 0) + 1
+    assert after[received] == before.get(received, 0) + 1
+    assert after[scored] == before[scored] + 1
     assert after[refused] == before.get(refused, 0) + 1
     count = "featx_score_seconds_count"
     assert after[count] == before[count] + 1
-    assert after["featx_images_waiting"] == after["featx_scoring_restarts"] == 0
+    assert after["featx_images_waiting"] == after["featx_scoring_restarts_total"] == 0
     text = client.get("/metrics").text
     assert "Doe" not in text
     assert answer.json()[0]["id"] not in text
@@ -260,5 +263,5 @@ def test_a_scoring_process_that_dies_is_said_and_started_again(
     answer = client.get(f"{URL}/{row['id']}/explanation.png")
     assert answer.status_code == 200
     assert client.get("/healthz").json() == {"status": "ok", "scoring": "running"}
-    assert "featx_scoring_restarts 1.0" in client.get("/metrics").text
+    assert "featx_scoring_restarts_total 1.0" in client.get("/metrics").text
     reports.clear()

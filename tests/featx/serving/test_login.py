@@ -167,7 +167,8 @@ class TestBrowsers:
     def test_change_something_from_own_pages_only(self, guarded: httpx.Client) -> None:
         log_in(guarded)
         files = form(("a.png", new_png()))
-        assert guarded.post(URL, files=files).status_code == 403
+        for headers in ({}, {"Authorization": "Basic eDp5"}):
+            assert guarded.post(URL, files=files, headers=headers).status_code == 403
         for origin, status in (
             ("http://evil.example", 403),
             (f"http://127.0.0.1:{guarded.base_url.port}", 200),
@@ -213,12 +214,14 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
     guarded.post(URL, headers=bearer(OTHER), files=form(("Doe.png", b"")))
     guarded.get(f"{URL}/{row['id']}", headers=bearer(TOKEN))
     log_in(guarded, "wrong-token-of-mine")
+    guarded.get(URL, headers=bearer("wrong-token-of-mine"))
     log_in(guarded)
     lines = [json.loads(line) for line in path.read_text().splitlines()[before:]]
     assert [(line["who"], line["action"], line["image"]) for line in lines] == [
         ("token 2", "received", row["id"]),
         ("token 2", "refused", None),
         ("token 1", "opened", row["id"]),
+        ("127.0.0.1", "login failed", None),
         ("127.0.0.1", "login failed", None),
         ("token 1", "login", None),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ def test_several_runs_answer_side_by_side(tiny_run: Path, tmp_path: Path) -> Non
             )
             assert [row["run"] for row in answer.json()] == [tiny_run.name, "other"]
             assert answer.json()[0]["score"] == answer.json()[1]["score"] is not None
+            assert ends_while_somebody_waits(service, client) == 202
             process = service.station.process._process
             assert process is not None
             # Somebody else can't have the folder meanwhile.
@@ -40,6 +43,17 @@ def test_several_runs_answer_side_by_side(tiny_run: Path, tmp_path: Path) -> Non
         port = service.station.options.port
     assert process.poll() is not None
     listen(HOST, port).close()  # it is free again
+
+
+def ends_while_somebody_waits(service: Service, client: httpx.Client) -> int:
+    """Return the status of an answer to somebody who waits for a score when the service ends."""
+    with service.station.process._in_turn(urgent=False), ThreadPoolExecutor() as pool:
+        headers = {"Content-Type": "image/png"}
+        answer = pool.submit(client.post, "/api/v1/predictions", content=new_png(), headers=headers)
+        while not service.station.worklist.count_waiting():
+            time.sleep(0.01)
+        service.station.changes.end()
+        return answer.result(10).status_code
 
 
 class TestRefusals:
