@@ -126,15 +126,19 @@ _TEXTS = {
 }  # fmt: skip
 
 
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI description of errors, besides those that every request can have."""
+def errors(*statuses: int, json: bool = True) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of errors, besides those that every request can have.
+
+    `json` says whether the route's other answers are JSON, too. Otherwise FastAPI would describe
+    errors as what these are.
+    """
     found: dict[int | str, dict[str, Any]] = {}
     for status in sorted({*statuses, 401, 403, 429, 503}):
         description, code, what = _TEXTS[status]
-        example = {"error": {"code": code, "what": what, "hint": ""}}
-        found[status] = {
-            "model": ErrorAnswer,
-            "description": description,
-            "content": {"application/json": {"example": example}},
-        }
+        content: dict[str, Any] = {"example": {"error": {"code": code, "what": what, "hint": ""}}}
+        if not json:
+            content["schema"] = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
+        found[status] = {"description": description, "content": {"application/json": content}}
+        if json:
+            found[status]["model"] = ErrorAnswer
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime
 from pathlib import PurePath
@@ -68,12 +69,18 @@ Identifier = Annotated[
 ]
 
 
-def _with_plus(value: Any) -> Any:
-    """Let a time zone's plus be a plus, which a query has as a space."""
-    return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[-+]\d\d:\d\d)", re.ASCII)
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_with_plus)]
+def _as_rfc_3339(value: Any) -> Any:
+    """Let a time zone's plus be a plus, which a query has as a space. Refuse what pydantic adds."""
+    text = str(value).replace(" ", "+")
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError("give a time such as 2026-11-29T06:33:58+00:00")
+    return text
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_as_rfc_3339)]
 
 
 def make_api(station: Station) -> APIRouter:
@@ -165,7 +172,7 @@ def make_api(station: Station) -> APIRouter:
         "/predictions/{identifier}/explanation.png",
         summary="Explain a verdict",
         response_class=_PngResponse,
-        responses=errors(404, 422),
+        responses=errors(404, 422, json=False),
     )
     async def explanation(request: Request, identifier: Identifier) -> Response:
         """Return the figure that `featx explain` writes: the first run's heat map."""

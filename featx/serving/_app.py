@@ -59,7 +59,7 @@ def _add_health(app: FastAPI, station: Station) -> None:
         summary="Get numbers for Prometheus",
         tags=["server"],
         response_class=_TextResponse,
-        responses=errors(),
+        responses=errors(json=False),
     )
     def metrics() -> Response:
         """Return counts of images and deliveries, and a histogram of the time to a score."""

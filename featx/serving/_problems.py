@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.routing import Match
 
 from featx.errors import FeatxError
 from featx_cache._text import printable
@@ -94,7 +95,7 @@ def answer_problems(app: FastAPI, report: Callable[[str], None]) -> None:
             report(str(error))
         return problem_of(error).response()
 
-    def of_http(_: Request, error: Exception) -> JSONResponse:
+    def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, AnyHTTPException)
         if isinstance(error, Problem):
             return error.response()
@@ -104,6 +105,8 @@ def answer_problems(app: FastAPI, report: Callable[[str], None]) -> None:
         )
         answer = Problem(error.status_code, code, what, hint)
         answer.headers = {**(answer.headers or {}), **(error.headers or {})}
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_allowed(app, request.scope))
         return answer.response()
 
     def invalid(_: Request, error: Exception) -> JSONResponse:
@@ -116,3 +119,14 @@ def answer_problems(app: FastAPI, report: Callable[[str], None]) -> None:
     app.add_exception_handler(FeatxError, known)
     app.add_exception_handler(AnyHTTPException, of_http)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _allowed(app: FastAPI, scope: Any) -> list[str]:
+    """Return the methods of an address. A route doesn't know those of the others."""
+
+    def taken(method: str) -> bool:
+        asked = {**scope, "method": method}
+        return any(route.matches(asked)[0] is Match.FULL for route in app.routes)
+
+    found = [method for method in ("GET", "POST", "PUT", "PATCH", "DELETE") if taken(method)]
+    return ["HEAD", *found] if "GET" in found else found  # `Guard` answers HEAD

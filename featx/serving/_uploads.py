@@ -6,6 +6,7 @@ the worklist's images. What was sent lies nowhere else.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ FIELD = "images"
 FORM = "multipart/form-data"
 MEDIA_TYPES = ("application/dicom", "application/octet-stream")
 """Types of a body that is one file. All ``image/`` types are such, too."""
+
+# It warns of every broken form, and so would anybody who sends many.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 MAX_NAME = 200
 _MEMORY_BYTES = 2**20

@@ -30,6 +30,7 @@ PAGES = (
     ["predict"],
     ["export"],
     ["report"],
+    ["serve"],
     ["data", "check"],
     ["data", "split"],
     ["data", "show"],

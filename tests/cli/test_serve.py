@@ -25,7 +25,7 @@ class TestRefusals:
             (["--port", "70000"], "--port: there is no port 70000"),
             (["--dicom-port", "70000"], "--dicom-port: there is no port 70000"),
             (["--keep-days", "inf"], "--keep-days: inf is no number of days"),
-            (["--keep-days", "-1"], "Invalid value for '--keep-days'"),
+            (["--keep-days", "-1"], "--keep-days: -1.0 is no number of days"),
             (["--ae-title", "A" * 17], "--ae-title: "),
             (["--watch", "nowhere"], "--watch: there is no folder nowhere"),
             (["--host", "0.0.0.0"], "Give --token-file, a file with one token a line."),

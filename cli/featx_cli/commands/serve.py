@@ -11,11 +11,7 @@ from featx_cli.console import say, warn
 from featx_cli.run_options import RuntimeOption, WeightsOption
 from featx_cli.serving import LOCALHOST, announce
 
-EPILOG = (
-    "\b\nExamples:\n"
-    "  featx serve runs/logreg --watch incoming/ --open\n"
-    "  featx serve runs/logreg --dicom-port 11112 --results dicom://PACS@127.0.0.1:4242"
-)
+EPILOG = "\b\nExample:  featx serve runs/logreg --watch incoming/ --open"
 
 
 def serve(
@@ -95,7 +91,7 @@ def serve(
     ] = None,
     keep_days: Annotated[
         float,
-        typer.Option(min=0, help="Days after which images are removed. Scores and readings stay."),
+        typer.Option(help="Days after which images are removed. Scores and readings stay."),
     ] = 30,
     weights: WeightsOption = None,
     runtime: RuntimeOption = None,
