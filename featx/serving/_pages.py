@@ -40,6 +40,9 @@ SHOWN_IMAGES = 2000
 RESERVED_KEYS = "jku?"
 """Letters that mean something else than a class."""
 
+NOT_KEPT = {"Cache-Control": "no-store"}
+"""Header of what a browser keeps on no disk."""
+
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -90,13 +93,9 @@ class RescoreAnswer(BaseModel):
 
 
 class PngResponse(Response):
-    """A PNG file that no disk keeps."""
+    """A picture."""
 
     media_type = "image/png"
-
-    def __init__(self, content: bytes, status_code: int = 200) -> None:
-        super().__init__(content, status_code)
-        self.headers["Cache-Control"] = "no-store"
 
 
 class CsvResponse(Response):
@@ -197,7 +196,7 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         version = versions.now()
-        headers = {"ETag": version, "Cache-Control": "no-store"}
+        headers = {"ETag": version, **NOT_KEPT}
         if if_none_match == version:
             return Response(status_code=304, headers=headers)
         return HTMLResponse(fragment(version, before), headers=headers)
@@ -271,7 +270,7 @@ def _add_viewer(router: APIRouter, station: Station) -> None:
         "/api/v1/predictions/{identifier}/reading",
         summary="Keep a reading",
         tags=["readings"],
-        responses=errors(404, 422, 507),
+        responses=errors(400, 404, 408, 413, 422, 507),
     )
     def read(request: Request, identifier: Identifier, reading: Reading) -> ReadingAnswer:
         """Keep what a reader saw in an image."""
@@ -332,12 +331,12 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
                 **about)  # fmt: skip
     def picture(identifier: Identifier) -> Response:
         """Return the image as a PNG file, 1600 pixels at its longer side."""
-        return PngResponse(pictures.picture(_find_kept(station, identifier)))
+        return _png(pictures.picture(_find_kept(station, identifier)))
 
     @router.get(f"{of_image}/explanation", summary="Explain a verdict in parts", **about)
     def explanation(identifier: Identifier, answer: Response) -> ExplanationAnswer:
         """Return what explains the first run's verdict: method, notes, nearest training images."""
-        answer.headers["Cache-Control"] = "no-store"
+        answer.headers.update(NOT_KEPT)
         found = explained(identifier)
         nearest = [
             {**each, "picture": None if each["picture"] is None else f"nearest/{place}.png"}
@@ -351,7 +350,7 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
                 **about)  # fmt: skip
     def overlay(identifier: Identifier) -> Response:
         """Return the heat map alone: orange and violet, transparent where it is near zero."""
-        return _png(explained(identifier)["overlay"])
+        return _png(as_png(explained(identifier)["overlay"]))
 
     @router.get(f"{of_image}/nearest/{{number}}.png", summary="See a training image",
                 response_class=PngResponse, **about)  # fmt: skip
@@ -361,14 +360,13 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
     ) -> Response:
         """Return one of the training images that are most like the image."""
         found = explained(identifier)["nearest"]
-        return _png(found[number]["picture"] if number < len(found) else None)
+        return _png(as_png(found[number]["picture"]) if number < len(found) else None)
 
 
-def _png(text: str | None) -> Response:
-    content = as_png(text)
+def _png(content: bytes | None) -> Response:
     if content is None:
         raise Problem(404, "not-found", "the file is gone")
-    return PngResponse(content)
+    return PngResponse(content, headers=NOT_KEPT)
 
 
 def _add_readings(router: APIRouter, station: Station) -> None:
@@ -389,8 +387,5 @@ def _add_readings(router: APIRouter, station: Station) -> None:
     def export(request: Request) -> Response:
         """Return the readings as the CSV that `featx calibrate` takes: path, label, group."""
         station.audit("exported", request.state.who)
-        headers = {
-            "Content-Disposition": f'attachment; filename="{READINGS_NAME}"',
-            "Cache-Control": "no-store",
-        }
+        headers = {"Content-Disposition": f'attachment; filename="{READINGS_NAME}"', **NOT_KEPT}
         return CsvResponse(readings_of(station).csv(images_folder(station)), headers=headers)

@@ -44,7 +44,7 @@ class Visit:
         self.page.goto(url)
 
     def _console(self, message: Any) -> None:
-        if message.type != "debug":  # advice for developers
+        if message.type in ("error", "warning", "log"):  # the others advise developers
             self.wrong.append(message.text)
 
     def _request(self, request: Any) -> None:

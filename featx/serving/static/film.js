@@ -194,4 +194,6 @@ async function load() {
   }
 }
 again.addEventListener("click", load);
-load();
+
+/** Fulfilled once the picture is shown, or can't be. */
+export const settled = load();

@@ -132,7 +132,8 @@ function neighbor(found) {
 
 if (kept) {
   again.addEventListener("click", explain);
-  explain();
+  // The scoring process does one thing at a time, and the X-ray comes first.
+  film.settled.then(explain);
 }
 
 // An image that waits for its score shows it when it has one.
