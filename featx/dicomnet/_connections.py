@@ -28,7 +28,10 @@ _MAX_THREADS = 256
 """Connections whose threads haven't ended, which they do some seconds after a peer is gone."""
 
 PDU_SECONDS = 30.0
-"""Time that a PDU may take from its first byte to its last, and that a peer may be silent."""
+"""Time that a PDU may take from its first byte to its last."""
+
+MESSAGE_SECONDS = 600.0
+"""Time that a message may take. A slow line brings the largest X-ray in half of it."""
 
 _BLOCK = 2**16
 _OVERHEAD = 2**20
@@ -115,7 +118,7 @@ class BoundedReading:
         self._find_association = weakref.ref(association)
         self.is_closed = False
         self._limit, self._too_large = message_bytes + _OVERHEAD, too_large
-        self._read = 0
+        self._read, self._end = 0, 0.0
 
     def start_message(self) -> None:
         """Note that a message is complete."""
@@ -143,7 +146,11 @@ class BoundedReading:
     def _require_small(self, length: int) -> None:
         if length > MAX_PDU:
             raise OSError("the PDU is too large")
+        if self._read == 0:
+            self._end = time.monotonic() + MESSAGE_SECONDS
         self._read += length
+        if time.monotonic() > self._end:
+            raise OSError("the message takes too long")
         if self._read > self._limit:
             self._too_large()
             raise OSError("the message is too large")

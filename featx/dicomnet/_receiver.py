@@ -10,7 +10,7 @@ from typing import Any
 
 from featx.dicomnet._libraries import require_libraries
 from featx.dicomnet._marks import is_own
-from featx.dicomnet._node import DicomNode
+from featx.dicomnet._node import DicomNode, addresses_of
 from featx.errors import FeatxError, InputError, StorageError
 from featx.worklist import FullQueueError, RefusedImageError, Worklist
 
@@ -26,7 +26,7 @@ FAILED_INSIDE = 0xC001
 _ADDING = 2
 """Images that are written at once. More wait in their connections."""
 
-_ACSE_SECONDS, _SILENT_SECONDS = 10.0, 60.0
+_ACSE_SECONDS, _SILENT_SECONDS, _ENDING_SECONDS = 10.0, 60.0, 5.0
 
 
 def accepted_classes() -> list[Any]:
@@ -97,6 +97,7 @@ class Receiver:
         self._report, self._said = report, ""
         self._callers = node.callers()
         self._turns = threading.Semaphore(_ADDING)
+        self._ending = False
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -135,7 +136,9 @@ class Receiver:
         ]
         try:
             self._server = entity.make_server(
-                (node.host, node.port), evt_handlers=handlers, server_class=limits.Server
+                (addresses_of(node.host)[0], node.port),
+                evt_handlers=handlers,
+                server_class=limits.Server,
             )
         except OSError as error:
             raise InputError(
@@ -149,8 +152,12 @@ class Receiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """End. Connections that are open are aborted."""
+        """End, after the images at hand. Connections that are open are aborted."""
+        self._ending = True
         if self._server is not None:
+            for _ in range(_ADDING):
+                self._turns.acquire(timeout=_ENDING_SECONDS)
+            self._turns.release(_ADDING)
             self._server.stop()
             self._server = None
 
@@ -178,7 +185,7 @@ class Receiver:
         """Answer C-STORE with a status."""
         try:
             with self._turns:
-                return self._store(event)
+                return OUT_OF_RESOURCES if self._ending else self._store(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, the peer gets an answer
             self.counts["failed"] += 1
             self._say(f"an image wasn't taken: {type(error).__name__}, which is a bug of featx")

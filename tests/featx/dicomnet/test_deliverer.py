@@ -153,6 +153,24 @@ class TestNode:
         assert len({report.SOPInstanceUID for report in node.found}) == len(results) == 3
         assert f"didn't reach {first.address}: it can't be reached. It is tried again" in lines[0]
 
+    def test_node_that_is_down_is_not_asked_for_each_result(
+        self, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        node = Pacs()
+        node.stop()
+        for _ in range(5):
+            score(xray(), node.address)
+        monkeypatch.setattr(deliverer_module, "LONGEST_PAUSE", 60.0)
+        monkeypatch.setattr(deliverer_module, "FIRST_PAUSE", 60.0)
+        one = Deliverer(worklist, None, [node.address], "FEATX", lines.append)
+        one.start()
+        wait_until(lambda: lines and not worklist.due_deliveries())
+        one.stop()
+        assert one.counts == {"failures": 1}
+        assert len(lines) == 1
+        assert worklist.count_undelivered() == 5
+
     @pytest.mark.parametrize(
         ("status", "reason"), [(0xA700, "0xA700"), (0xC123, "0xC123"), (0x0124, "0x0124")]
     )
@@ -298,14 +316,34 @@ class TestGivingUp:
         assert len(list((tmp_path / "out").iterdir())) == 1
         assert lines[0].endswith("the image has no usable StudyInstanceUID")
 
-    def test_place_that_is_none_any_more(
-        self, start: Start, worklist: Worklist, xray: XRay, score: Score, tmp_path: Path
-    ) -> None:
-        score(xray(), str(tmp_path / "before"))
-        one = start(str(tmp_path / "now"))
-        wait_until(lambda: one.counts["failures"])
-        assert worklist.count_undelivered() == 1
-        assert not (tmp_path / "before").exists()
+    def test_place_that_is_none_any_more_is_named_once(
+        self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
+        tmp_path: Path,
+    ) -> None:  # fmt: skip
+        before, now = str(tmp_path / "before"), str(tmp_path / "now")
+        for _ in range(3):
+            score(xray(), before, now)
+        one = start(now)
+        wait_until(lambda: one.counts["delivered"] == 3 and lines)
+        assert lines == [f"results for {before} wait: it isn't among `results` now"]
+        assert worklist.count_undelivered() == 3
+        assert not Path(before).exists()
+
+    def test_bug_is_a_line_and_the_result_is_kept(
+        self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        def fail(*_: Any) -> None:
+            raise ValueError("Doe^Jane 1970")
+
+        score(xray(), str(tmp_path / "out"))
+        with monkeypatch.context() as patched:
+            patched.setattr(deliverer_module, "make_report", fail)
+            start(str(tmp_path / "out"))
+            wait_until(lambda: lines)
+        assert "ValueError, which is a bug of featx. It is tried again" in lines[0]
+        assert "Doe" not in lines[0]
+        wait_until(lambda: not worklist.count_undelivered())
 
 
 class TestDestinations:

@@ -295,6 +295,31 @@ class TestBadConnections:
             assert _is_closed(peer)
         node.stop()
 
+    def test_silence_in_an_association_ends_it(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from featx.dicomnet import _receiver
+
+        monkeypatch.setattr(_receiver, "_SILENT_SECONDS", 0.5)
+        node = Receiver(worklist, DicomNode(port=0))
+        node.start()
+        association = associate(node.port, VERIFICATION)
+        end = time.monotonic() + 10
+        while association.is_established and time.monotonic() < end:
+            time.sleep(0.05)
+        assert association.is_aborted
+        node.stop()
+
+    def test_message_that_takes_too_long_ends_the_connection(
+        self, receiver: Receiver, xray: XRay, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connections, "MESSAGE_SECONDS", 0.0)
+        dataset = pydicom.dcmread(xray())
+        association = associate(receiver.port, dataset.SOPClassUID)
+        if association.is_established:
+            assert "Status" not in association.send_c_store(dataset)
+        assert not worklist.items()
+
     def test_peer_that_stops_in_the_middle_is_left(
         self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
