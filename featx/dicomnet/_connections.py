@@ -51,10 +51,7 @@ class Server(AssociationServer):  # type: ignore[misc]
 
     def bound(self, association: Any, message_bytes: int, too_large: Callable[[], None]) -> None:
         """Bound what a new association can make this process read."""
-        reading = BoundedReading(association, message_bytes, too_large)
-        self.readings[association] = reading
-        association.dul.socket.recv = reading.recv
-        association.bind(evt.EVT_DIMSE_RECV, lambda _: reading.start_message())
+        self.readings[association] = reading = bound(association, message_bytes, too_large)
         # Messages that nobody expects end pynetdicom's threads, with a traceback.
         for thread in (association, association.dul):
             thread.run = functools.partial(_run_quietly, thread.run, reading, association)
@@ -81,6 +78,16 @@ class Server(AssociationServer):  # type: ignore[misc]
                     association.abort()
                 else:
                     association.dul.socket.close()
+
+
+def bound(
+    association: Any, message_bytes: int = 0, too_large: Callable[[], None] = lambda: None
+) -> BoundedReading:
+    """Bound what an association can make this process read, once it has a connection."""
+    reading = BoundedReading(association, message_bytes, too_large)
+    association.dul.socket.recv = reading.recv
+    association.bind(evt.EVT_DIMSE_RECV, lambda _: reading.start_message())
+    return reading
 
 
 def _run_quietly(run: Callable[[], None], reading: BoundedReading, association: Any) -> None:

@@ -18,6 +18,7 @@ from featx.errors import InputError
 from featx.worklist import RefusedImageError, Result, ScoringDiedError, Worklist
 from featx.worklist._scoring_worker import NearestImage, Shown, _png
 from tests.featx.dicomnet.conftest import Score, XRay, send
+from tests.featx.dicomnet.test_deliverer import Pacs
 
 PICTURE = _png(np.linspace(0, 255, 48 * 40).reshape(48, 40, 1))
 SHOWN = Shown(
@@ -155,6 +156,18 @@ class TestDelivery:
         process = _Process(ScoringDiedError("the process that scores images died"))
         assert self.deliver(worklist, process, result, tmp_path / "out", lines) == []
         assert worklist.count_undelivered() == 1
+
+    def test_node_that_takes_reports_alone_gets_them(
+        self, worklist: Worklist, xray: XRay, score: Score, lines: list[str]
+    ) -> None:
+        node = Pacs()
+        result = score(xray(), node.address)
+        one = Deliverer(worklist, _Process(), [node.address], "FEATX", lines.append)  # type: ignore[arg-type]
+        one._deliver(worklist.due_deliveries()[0])
+        node.stop()
+        assert [report.Modality for report in node.found] == ["SR"]
+        assert "it takes no Secondary Capture Image Storage" in lines[0]
+        assert result.item.code in lines[0]
 
     def test_run_that_was_replaced_has_no_map(
         self, worklist: Worklist, xray: XRay, score: Score, lines: list[str], tmp_path: Path

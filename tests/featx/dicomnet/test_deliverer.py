@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from pydicom.uid import ComprehensiveSRStorage
 
 from featx.dicomnet import Deliverer
+from featx.dicomnet import _connections as connections
 from featx.dicomnet import _deliverer as deliverer_module
 from featx.dicomnet import _destinations as destinations
 from featx.dicomnet._destinations import DeliveryError, Folder, Node, Service, parse_destination
@@ -194,6 +196,40 @@ class TestNode:
         with pytest.raises(DeliveryError, match="takes no Structured Reports"):
             Node("PACS", "127.0.0.1", node.port, "FEATX").send([_report(score(xray()))], "a")
         node.stop()
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"",
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            b"\x02\0\0\0\0\xff",  # it never ends
+            b"\x04\0\xff\xff\xff\xff",  # 4 GB
+            b"\x04\0\0\0\0\x0a\0\0\0\x06\x01\x03\0\0\0\0",
+            b"\x05\0\0\0\0\x04\0\0\0\0",
+        ],
+    )
+    def test_node_that_says_something_else(
+        self, xray: XRay, score: Score, answer: bytes, monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(destinations, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(connections, "PDU_SECONDS", 0.5)
+        made = _report(score(xray()))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            peers = []
+
+            def talk() -> None:
+                peers.append(listener.accept()[0])
+                peers[0].recv(4096)
+                peers[0].sendall(answer)
+
+            thread = threading.Thread(target=talk)
+            thread.start()
+            with pytest.raises(DeliveryError):
+                Node("PACS", "127.0.0.1", listener.getsockname()[1], "FEATX").send([made], "a")
+            thread.join()
+            peers[0].close()
+        assert capfd.readouterr() == ("", "")
 
     def test_host_that_is_none(self, xray: XRay, score: Score) -> None:
         with pytest.raises(DeliveryError, match="there is no host"):
