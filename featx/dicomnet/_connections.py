@@ -68,9 +68,10 @@ class Server(AssociationServer):  # type: ignore[misc]
     def handle_error(self, *_: Any) -> None:
         """Say nothing: peers close connections as they like."""
 
-    def stop(self) -> None:
+    def stop(self, *, is_serving: bool) -> None:
         """End, with all connections."""
-        socketserver.BaseServer.shutdown(self)
+        if is_serving:
+            socketserver.BaseServer.shutdown(self)
         self.server_close()
         for association in self.active_associations:
             with contextlib.suppress(Exception):

@@ -106,8 +106,8 @@ class Receiver:
         """Port that it listens at."""
         return int(self._server.server_address[1]) if self._server else self.node.port
 
-    def start(self) -> None:
-        """Listen.
+    def listen(self) -> None:
+        """Take the address. Who connects waits until `start`.
 
         Raises
         ------
@@ -146,6 +146,11 @@ class Receiver:
                 "Give another `dicom_port`.",
             ) from error
         self._server.addresses = {address for _, address in self._callers}
+
+    def start(self) -> None:
+        """Answer those who connect. See `listen`, which is done first if it wasn't."""
+        if self._server is None:
+            self.listen()
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="dicom", daemon=True
         )
@@ -158,7 +163,7 @@ class Receiver:
             for _ in range(_ADDING):
                 self._turns.acquire(timeout=_ENDING_SECONDS)
             self._turns.release(_ADDING)
-            self._server.stop()
+            self._server.stop(is_serving=self._thread is not None)
             self._server = None
 
     def _on_connection(self, event: Any) -> None:

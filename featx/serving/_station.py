@@ -72,7 +72,7 @@ class Station:
                 Worklist(options.state, keep_days=options.keep_days, limits=options.limits)
             )
             self.process = ScoringProcess(options.runs)
-            self._make_dicom()
+            self._make_dicom(stack)
             stack.callback(self.process.close)
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
@@ -86,7 +86,7 @@ class Station:
     def __exit__(self, *details: Any) -> None:
         self._stack.__exit__(*details)
 
-    def _make_dicom(self) -> None:
+    def _make_dicom(self, stack: contextlib.ExitStack) -> None:
         """Make the DICOM node. What is wrong with its options is said before a run is loaded."""
         options = self.options
         if options.dicom_port is None and not options.results:
@@ -98,6 +98,8 @@ class Station:
                 options.ae_title, options.dicom_host, options.dicom_port, tuple(options.dicom_peers)
             )
             self.receiver = Receiver(self.worklist, node, self.report)
+            self.receiver.listen()
+            stack.callback(self.receiver.stop)
         if options.results:
             process = self.process if options.heat_maps else None
             self.deliverer = Deliverer(
@@ -110,7 +112,7 @@ class Station:
             stack.callback(self.deliverer.stop)
         if self.receiver is not None:
             self.receiver.start()
-            stack.callback(self.receiver.stop)
+            stack.callback(self.receiver.stop)  # first of all, so that nothing is taken in vain
             node = self.receiver.node
             self.report(
                 f"DICOM images are taken at {node.host}:{self.receiver.port} as {node.ae_title}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -267,6 +268,21 @@ class TestOptions:
             second.start()
         assert caught.value.hint == "Give another `dicom_port`."
         second.stop()
+
+    def test_who_connects_early_waits(self, worklist: Worklist, xray: XRay) -> None:
+        node = Receiver(worklist, DicomNode(port=0))
+        node.listen()
+        threading.Timer(0.3, node.start).start()
+        assert send(node.port, xray()) == 0x0000
+        node.stop()
+
+    def test_stopping_before_the_start(self, worklist: Worklist) -> None:
+        node = Receiver(worklist, DicomNode(port=0))
+        node.listen()
+        port = node.port
+        node.stop()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
 
     def test_missing_library(self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch) -> None:
         from importlib import util
