@@ -106,6 +106,17 @@ def tiny_run(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return run
 
 
+@pytest.fixture(scope="session")
+def tiny_ncnn_run(
+    phantom_data: Path, tiny_ncnn: Backbone, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run whose network loads in a moment, with its cache beside it. Copy it before a change."""
+    folder = tmp_path_factory.mktemp("tiny-ncnn")
+    extract(load_manifest(phantom_data), folder / "cache", tiny_ncnn)
+    fit(open_cache(folder / "cache"), HeadSpec.choose("logreg"), folder / "run", accuracy_floor=0.5)
+    return folder / "run"
+
+
 @pytest.fixture
 def two_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Score out of two folds where five would be three more trainings of the same."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import ipaddress
 import socketserver
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from featx.errors import InputError
+from featx.serving._listening import cant_listen
 from featx_cli.console import say
 from featx_cli.web_guard import guarded
 
@@ -74,20 +74,6 @@ def serve(
     with server:
         announce(f"http://{host}:{server.server_port}{path}", title, open_browser)
         server.serve_forever()
-
-
-def cant_listen(error: OSError, host: str, port: int) -> InputError:
-    """Say why an address can't be listened at."""
-    if error.errno == errno.EADDRINUSE:
-        return InputError(
-            f"port {port} of {host} is in use", "Give another --port. 0 takes a free one."
-        )
-    if error.errno == errno.EACCES:
-        return InputError(f"port {port} is the system's", "Give a --port above 1023.")
-    return InputError(
-        f"can't listen at {host}:{port}: {error.strerror}",
-        "Give --host an address of this machine.",
-    )
 
 
 def announce(url: str, title: str, open_browser: bool) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+
+from featx.serving._hosts import READING_METHODS, answers_to, comes_from, own_names
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
@@ -33,7 +30,7 @@ def guarded(application: WSGIApplication, host: str) -> WSGIApplication:
     a name of this server. It can send requests, so those that change something must come from
     this server's own pages.
     """
-    names = _names(host)
+    names = own_names(host)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if refusal := _refusal(environ, names, host):
@@ -50,49 +47,19 @@ def guarded(application: WSGIApplication, host: str) -> WSGIApplication:
     return answer
 
 
-def _names(host: str) -> frozenset[str]:
-    own = {host.lower().strip("[]")}
-    if _is_every(host):
-        own |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-    return LOOPBACK_NAMES | own
-
-
-def _is_every(host: str) -> bool:
-    return host in ("", "0.0.0.0", "::")
-
-
 def _refusal(environ: WSGIEnvironment, names: frozenset[str], host: str) -> str:
     """Say why a request is not answered. Empty if it is answered."""
     asked = environ.get("HTTP_HOST", "")
-    name = _name(asked)
-    # No site can make an address its own name.
-    if name not in names and not (_is_every(host) and _is_address(name)):
+    if not answers_to(asked, names, host):
         return (
             f"featx answers to {', '.join(sorted(names))} here, not to {asked!r}. "
             "If that is this machine's name, give it as --host."
         )
     source = environ.get("HTTP_ORIGIN", environ.get("HTTP_REFERER"))
-    if environ["REQUEST_METHOD"] not in READING_METHODS and source is not None:
-        from_here = source.lower().partition("://")[2].partition("/")[0] == asked.lower()
-        if not from_here:
-            return "featx takes changes from its own pages only."
+    reads = environ["REQUEST_METHOD"] in READING_METHODS
+    if not reads and source is not None and not comes_from(source, asked):
+        return "featx takes changes from its own pages only."
     return ""
-
-
-def _name(asked: str) -> str:
-    """Return the name in a Host header, without its port. Empty if there is none."""
-    try:
-        return urlsplit(f"//{asked}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _closed(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

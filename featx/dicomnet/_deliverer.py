@@ -27,7 +27,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
 
 _FOREIGN_PAUSE = 3600.0
 _IDLE_SECONDS = 5.0
-_PICTURE_SIDE = 640
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +178,13 @@ class Deliverer:
         if process is None or path is None or result.run not in self.worklist.runs[:1]:
             return []
         try:
-            shown = process.explain(path)
-            picture = process.picture(path, _PICTURE_SIDE)
+            figure = process.figure(path, f"image {result.item.code}")
         except ScoringDiedError:
             raise
         except FeatxError as error:
             self._report(f"the result of image {result.item.code} has no heat map: {error.what}")
             return []
-        return [make_capture(result, source, shown, picture)]
+        return [make_capture(result, source, figure)]
 
     def _postpone(self, delivery: Delivery, why: str, pause: float) -> None:
         self.counts["failures"] += 1

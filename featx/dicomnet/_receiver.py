@@ -6,7 +6,7 @@ import io
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from featx.dicomnet._libraries import require_libraries
 from featx.dicomnet._marks import is_own
@@ -22,6 +22,8 @@ WRONG_DATA_SET = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 FAILED_INSIDE = 0xC001
 """Statuses of C-STORE (PS3.4 table B.2-1, PS3.7 annex C)."""
+
+Audit = Callable[[Literal["received", "refused"], str, str], None]
 
 _ADDING = 2
 """Images that are written at once. More wait in their connections."""
@@ -74,6 +76,9 @@ class Receiver:
         Name and address of this node, and who may send.
     report
         Function that is told in a line what goes wrong. The lines name nobody.
+    audit
+        Function that is told whether an image was ``received`` or ``refused``, its identifier, and
+        of a refused one the kind of the reason.
 
     Raises
     ------
@@ -87,14 +92,18 @@ class Receiver:
     """
 
     def __init__(
-        self, worklist: Worklist, node: DicomNode, report: Callable[[str], None] = lambda _: None
+        self,
+        worklist: Worklist,
+        node: DicomNode,
+        report: Callable[[str], None] = lambda _: None,
+        audit: Audit = lambda *_: None,
     ) -> None:
         require_libraries()
         self.worklist, self.node = worklist, node
         self.counts: Counter[str] = Counter()
         """Images by what became of them: ``taken``, ``known``, ``own``, ``refused``, ``failed``."""
 
-        self._report, self._said = report, ""
+        self._report, self._audit, self._said = report, audit, ""
         self._callers = node.callers()
         self._turns = threading.Semaphore(_ADDING)
         self._ending = False
@@ -171,6 +180,7 @@ class Receiver:
         self._server.bound(event.assoc, self.worklist.limits.file_bytes, self._on_too_large)
 
     def _on_too_large(self) -> None:
+        self._audit("refused", "", "size")
         self.counts["refused"] += 1
         self._say(f"refused a data set of more than {self.worklist.limits.file_bytes // 2**20} MiB")
 
@@ -213,18 +223,19 @@ class Receiver:
                 return self._refuse(WRONG_DATA_SET, "its data set is of another SOP class")
         content.seek(0)
         try:
-            _, new = self.worklist.add(content, "", "dicom")
+            item, new = self.worklist.add(content, "", "dicom")
         except RefusedImageError as error:
-            return self._refuse(CANNOT_UNDERSTAND, error.what)
-        except (FullQueueError, StorageError) as error:
-            return self._refuse(OUT_OF_RESOURCES, error.what)
+            return self._refuse(CANNOT_UNDERSTAND, error.what, error.kind)
         except FeatxError as error:
-            return self._refuse(FAILED_INSIDE, error.what)
+            is_full = isinstance(error, FullQueueError | StorageError)
+            return self._refuse(OUT_OF_RESOURCES if is_full else FAILED_INSIDE, error.what, "busy")
+        self._audit("received", item.id, "")
         self.counts["taken" if new else "known"] += 1
         self._said = ""
         return SUCCESS
 
-    def _refuse(self, status: int, why: str) -> int:
+    def _refuse(self, status: int, why: str, kind: str = "unreadable") -> int:
+        self._audit("refused", "", kind)
         self.counts["refused"] += 1
         self._say(f"refused an image: {why}")
         return status

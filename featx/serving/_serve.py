@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from featx.serving._station import STATE_SUFFIX, ServeOptions, Station
-from featx.worklist import Limits, RunSettings
+from featx.serving._listening import listen, url_of
+from featx.serving._options import make_options, require_tokens
+from featx.serving._station import Station
+from featx.worklist import Limits
 from featx.worklist._worklist import KEEP_DAYS
 
 
@@ -24,6 +29,7 @@ def serve(  # noqa: PLR0913
     results: Sequence[str] = (),
     heat_maps: bool = False,
     token_file: str | Path | None = None,
+    allowed_hosts: Sequence[str] = (),
     state: str | Path | None = None,
     keep_days: float = KEEP_DAYS,
     limits: Limits | None = None,
@@ -61,6 +67,9 @@ def serve(  # noqa: PLR0913
         Whether a secondary capture with the heat map is delivered, too.
     token_file
         File with the tokens that open the page and the API, one a line.
+    allowed_hosts
+        Further names of this server, such as that of a proxy that forwards requests to it. They
+        need `token_file`, too.
     state
         Folder for the images and the database. None takes the run's name with ``.worklist``,
         beside the run.
@@ -84,35 +93,104 @@ def serve(  # noqa: PLR0913
     --------
     >>> featx.serve("runs/logreg", watch="incoming/")  # doctest: +SKIP
     """
-    import uvicorn
-
-    from featx.serving._app import make_app
-
-    paths = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
-    options = ServeOptions(
-        runs=RunSettings(tuple(map(str, paths)), runtime=runtime, weights=weights),
-        state=Path(state) if state is not None else _beside(paths[0]),
-        watch=None if watch is None else Path(watch),
+    with Service(
+        runs,
+        report=report,
+        watch=watch,
         host=host,
         port=port,
         dicom_port=dicom_port,
         dicom_host=dicom_host,
         dicom_peers=tuple(dicom_peers),
         ae_title=ae_title,
-        results=tuple(results),
+        results=results,
         heat_maps=heat_maps,
-        token_file=None if token_file is None else Path(token_file),
+        token_file=token_file,
+        allowed_hosts=allowed_hosts,
+        state=state,
         keep_days=keep_days,
-        limits=limits or Limits(),
-    )
-    with Station(options, report) as station:
-        app = make_app(station)
-        config = uvicorn.Config(app, host=host, port=port, log_level="critical", access_log=False)
-        server = uvicorn.Server(config)
-        ready(f"http://{host}:{port}/")
-        server.run()
+        limits=limits,
+        weights=weights,
+        runtime=runtime,
+    ) as service:
+        ready(service.url)
+        service.wait()
 
 
-def _beside(run: Path) -> Path:
-    run = run.resolve()
-    return run.with_name(run.name + STATE_SUFFIX)
+class Service:
+    """A service that answers while a block runs, from threads and processes of its own.
+
+    Parameters
+    ----------
+    runs
+        Directory of a run, or of several. See `featx.serve`.
+    report
+        Function that is told in a line what goes wrong.
+    **options
+        Options of `featx.serve`. Port 0 is usual in a notebook or a test.
+
+    Attributes
+    ----------
+    url : str
+        Address of the page. It ends with a slash.
+    station : Station
+        What is served: the worklist, and the process that scores.
+
+    Raises
+    ------
+    InputError
+        If a run isn't one, an address can't be listened at, or it needs a token.
+
+    Examples
+    --------
+    >>> with featx.serving.Service("runs/logreg", port=0) as service:  # doctest: +SKIP
+    ...     httpx.get(f"{service.url}api/v1/predictions").json()
+    []
+    """
+
+    url: str
+    station: Station
+
+    def __init__(
+        self,
+        runs: str | Path | Sequence[str | Path],
+        *,
+        report: Callable[[str], None] = lambda _: None,
+        **options: Any,
+    ) -> None:
+        self._report = report
+        self._options = make_options(runs, **options)
+        self._stack = contextlib.ExitStack()
+        self._thread: threading.Thread
+
+    def __enter__(self) -> Self:
+        from featx.serving._app import make_app
+        from featx.serving._server import answering
+
+        options = self._options
+        with contextlib.ExitStack() as stack:
+            require_tokens(options)
+            # What can't be listened at is known before a network is loaded, which takes longer.
+            sock = stack.enter_context(listen(options.host, options.port))
+            options = replace(options, port=sock.getsockname()[1])
+            self.station = stack.enter_context(Station(options, self._report))
+            self._thread = stack.enter_context(answering(make_app(self.station), sock))
+            self.url = url_of(options.host, options.port)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def wait(self) -> None:
+        """Wait until the program is interrupted.
+
+        Raises
+        ------
+        FeatxError
+            If a run or its network can't be loaded, which takes longer than the start.
+        """
+        while self._thread.is_alive():
+            self._thread.join(1.0)
+            if self.station.loop.failure is not None:
+                raise self.station.loop.failure

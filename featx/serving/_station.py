@@ -6,9 +6,15 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, Worklist
+from anyio import CapacityLimiter
+
+from featx.serving._audit import AUDIT_NAME, Action, AuditLog
+from featx.serving._changes import Changes
+from featx.serving._metrics import Metrics
+from featx.serving._request_limits import MAX_UPLOADS
+from featx.worklist import Limits, RunSettings, ScoringLoop, ScoringProcess, WatchedFolder, Worklist
 from featx.worklist._worklist import KEEP_DAYS
 
 if TYPE_CHECKING:
@@ -34,6 +40,7 @@ class ServeOptions:
     results: Sequence[str] = ()
     heat_maps: bool = False
     token_file: Path | None = None
+    allowed_hosts: Sequence[str] = ()
     keep_days: float = KEEP_DAYS
     limits: Limits = field(default_factory=Limits)
 
@@ -64,6 +71,11 @@ class Station:
         self.loop: ScoringLoop
         self.receiver: Receiver | None = None
         self.deliverer: Deliverer | None = None
+        self.watched: WatchedFolder | None = None
+        self.changes: Changes
+        self.metrics: Metrics
+        self.upload_threads = CapacityLimiter(MAX_UPLOADS)
+        self._audit: AuditLog
 
     def __enter__(self) -> Station:
         options = self.options
@@ -71,15 +83,26 @@ class Station:
             self.worklist = stack.enter_context(
                 Worklist(options.state, keep_days=options.keep_days, limits=options.limits)
             )
+            if options.watch is not None:
+                self.watched = WatchedFolder(options.watch, self.worklist, self.report)
+            self._audit = AuditLog(options.state / AUDIT_NAME, self.report)
+            stack.callback(self._audit.close)
+            self.changes = Changes(self.worklist)
             self.process = ScoringProcess(options.runs)
             self._make_dicom(stack)
             stack.callback(self.process.close)
+            self.metrics = Metrics(self.worklist, self.process)
+            if self.deliverer is not None:
+                self.metrics.deliveries = self.deliverer.counts
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
             )
             self.loop.start()
             stack.callback(self.loop.stop)
             self._start_dicom(stack)
+            if self.watched is not None:
+                self.watched.start()
+                stack.callback(self.watched.stop)
             self._stack = stack.pop_all()
         return self
 
@@ -97,7 +120,7 @@ class Station:
             node = DicomNode(
                 options.ae_title, options.dicom_host, options.dicom_port, tuple(options.dicom_peers)
             )
-            self.receiver = Receiver(self.worklist, node, self.report)
+            self.receiver = Receiver(self.worklist, node, self.report, self._audit_dicom)
             self.receiver.listen()
             stack.callback(self.receiver.stop)
         if options.results:
@@ -117,3 +140,16 @@ class Station:
             self.report(
                 f"DICOM images are taken at {node.host}:{self.receiver.port} as {node.ae_title}"
             )
+
+    def audit(self, action: Action, who: str, image: str = "", *, kind: str = "unreadable") -> None:
+        """Note in the audit log who did what. See `AuditLog.write`. Refused files are counted.
+
+        `kind` is that of a refused file, see `featx.worklist.RefusedImageError`.
+        """
+        self._audit.write(action, who, image)
+        if action == "refused":
+            origin = who if who in ("watch", "dicom") else "upload"
+            self.metrics.refused.labels(origin, kind).inc()
+
+    def _audit_dicom(self, action: Literal["received", "refused"], image: str, kind: str) -> None:
+        self.audit(action, "dicom", image, kind=kind)

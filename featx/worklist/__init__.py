@@ -12,6 +12,7 @@ from featx.worklist._items import (
 from featx.worklist._scoring_loop import ScoringLoop
 from featx.worklist._scoring_process import ScoringDiedError, ScoringProcess
 from featx.worklist._scoring_worker import RunSettings
+from featx.worklist._watch import WatchedFolder
 from featx.worklist._worklist import Worklist
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "ScoringDiedError",
     "ScoringLoop",
     "ScoringProcess",
+    "WatchedFolder",
     "Worklist",
 ]

@@ -17,6 +17,7 @@ from featx.data._file_facts import read_facts
 from featx.worklist._items import ID_DIGITS, Limits, RefusedImageError
 from featx_cache.files import storage_errors
 
+TEMPORARY_PREFIX = ".arriving-"
 _BLOCK = 2**20
 _SUFFIXES = {
     "JPEG": ".jpeg", "MPO": ".jpeg", "PNG": ".png", "TIFF": ".tiff", "BMP": ".bmp",
@@ -64,7 +65,7 @@ def arrival(
         If it can't be written.
     """
     with storage_errors(folder):
-        handle, name = tempfile.mkstemp(dir=folder)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
         path = Path(name)
     try:
         with storage_errors(folder), os.fdopen(handle, "wb") as file:
@@ -75,7 +76,8 @@ def arrival(
         if facts.width * facts.height > limits.pixels:
             raise RefusedImageError(
                 f"an image of {facts.width} x {facts.height} pixels, of which "
-                f"{limits.pixels:,} are taken at most"
+                f"{limits.pixels:,} are taken at most",
+                kind="pixels",
             )
         suffix = _SUFFIXES.get(facts.source, ".img")
         digest = _content_digest(path) if facts.source == "DICOM" else facts.sha256
@@ -89,7 +91,7 @@ def _copy(content: IO[bytes], file: IO[bytes], limit: int) -> None:
     while block := content.read(_BLOCK):
         copied += len(block)
         if copied > limit:
-            raise RefusedImageError(f"a file of more than {limit // 2**20} MiB")
+            raise RefusedImageError(f"a file of more than {limit // 2**20} MiB", kind="size")
         file.write(block)
     file.flush()
     os.fsync(file.fileno())

@@ -24,25 +24,28 @@ CREATE TABLE runs (
     band_low REAL, band_high REAL, first_used REAL NOT NULL
 ) STRICT;
 CREATE TABLE images (
-    id TEXT PRIMARY KEY, received REAL NOT NULL, origin TEXT NOT NULL, format TEXT NOT NULL,
-    suffix TEXT NOT NULL, patient TEXT NOT NULL, study TEXT NOT NULL, state TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, received REAL NOT NULL,
+    origin TEXT NOT NULL, format TEXT NOT NULL, suffix TEXT NOT NULL, patient TEXT NOT NULL,
+    study TEXT NOT NULL, state TEXT NOT NULL, again INTEGER NOT NULL DEFAULT 0,
     tries INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '', removed REAL
 ) STRICT;
-CREATE INDEX images_by_state ON images (state, received);
-CREATE INDEX images_by_time ON images (received);
+CREATE INDEX images_in_queue ON images (again, number) WHERE state = 'waiting';
+CREATE INDEX images_by_time ON images (received, number);
+CREATE INDEX images_kept ON images (received) WHERE removed IS NULL;
 CREATE TABLE predictions (
-    image TEXT NOT NULL REFERENCES images, run TEXT NOT NULL REFERENCES runs, score REAL,
+    image TEXT NOT NULL REFERENCES images (id), run TEXT NOT NULL REFERENCES runs, score REAL,
     probability REAL, threshold REAL NOT NULL, prediction TEXT NOT NULL, uncertain INTEGER,
     unlike_training INTEGER, distance REAL, error TEXT NOT NULL, view TEXT, scored REAL NOT NULL,
     PRIMARY KEY (image, run)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX predictions_by_time ON predictions (scored);
 CREATE TABLE readings (
-    number INTEGER PRIMARY KEY, image TEXT NOT NULL REFERENCES images, label TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, image TEXT NOT NULL REFERENCES images (id), label TEXT NOT NULL,
     made REAL NOT NULL
 ) STRICT;
 CREATE INDEX readings_by_image ON readings (image, number);
 CREATE TABLE deliveries (
-    image TEXT NOT NULL REFERENCES images, run TEXT NOT NULL REFERENCES runs,
+    image TEXT NOT NULL REFERENCES images (id), run TEXT NOT NULL REFERENCES runs,
     destination TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL,
     done REAL, error TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (image, run, destination)
@@ -82,10 +85,16 @@ class Database:
         mark = ask("PRAGMA application_id").fetchone()[0]
         version = ask("PRAGMA user_version").fetchone()[0]
         empty = not ask("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if not empty and (mark != APPLICATION_ID or version != SCHEMA_VERSION):
+        if not empty and mark != APPLICATION_ID:
+            raise InputError(f"{self.path} isn't a worklist", "Give another `state`.")
+        if not empty and version != SCHEMA_VERSION:
+            other = "a later" if version > SCHEMA_VERSION else "an earlier"
             raise InputError(
-                f"{self.path} isn't a worklist of this version of featx", "Give another `state`."
+                f"{self.path} is a worklist of {other} version of featx",
+                "Use that version, or give another `state`.",
             )
+        if not empty and ask("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError  # as SQLite itself says, where it comes across the damage
         ask("PRAGMA journal_mode = WAL")
         # What was acknowledged is on the disk, also after a power cut.
         ask("PRAGMA synchronous = FULL")
@@ -110,10 +119,23 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection.execute
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # If the disk is full, SQLite may have rolled back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Let nothing change between the questions of a block."""
+        with self._lock:
+            yield
+
+    def forget(self) -> None:
+        """Overwrite what was changed also in the write-ahead log."""
+        with self._lock, _database_errors(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the connection. The write-ahead log becomes part of the file."""
@@ -126,7 +148,7 @@ def _database_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         if name == "SQLITE_NOTADB":
             raise InputError(f"{path} isn't a database", "Give another `state`.") from error
         reasons = {
@@ -137,7 +159,9 @@ def _database_errors(path: Path) -> Iterator[None]:
             "SQLITE_BUSY": "another program has it open",
         }
         short = "_".join(name.split("_")[:2])
+        hint = "Make room, or check the disk."
+        if short == "SQLITE_CORRUPT":
+            hint = "Put a copy of the folder in its place, or begin with another `state`."
         raise StorageError(
-            f"the database {path} failed: {reasons.get(short, name)}",
-            "Make room, or check the disk.",
+            f"the database {path} failed: {reasons.get(short, name)}", hint
         ) from error

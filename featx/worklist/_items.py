@@ -24,6 +24,11 @@ SHOWN_DIGITS = 8
 class RefusedImageError(FeatxError):
     """A file that a worklist doesn't take. Its reason names nobody.
 
+    Attributes
+    ----------
+    kind
+        Kind of the reason, for programs: ``size``, ``pixels`` or ``unreadable``.
+
     Examples
     --------
     >>> RefusedImageError("the file is empty").code
@@ -31,6 +36,10 @@ class RefusedImageError(FeatxError):
     """
 
     code = "refused-image"
+
+    def __init__(self, what: str, hint: str = "", *, kind: str = "unreadable") -> None:
+        self.kind = kind
+        super().__init__(what, hint)
 
 
 class FullQueueError(FeatxError):
@@ -57,6 +66,8 @@ class Limits:
         Pixels of the largest image. The largest detectors have about 20 million.
     request_files
         Number of files in one upload.
+    request_bytes
+        Bytes of the largest upload.
     waiting
         Number of images that may wait for a score.
 
@@ -69,6 +80,7 @@ class Limits:
     file_bytes: int = 96 * 2**20
     pixels: int = 60_000_000
     request_files: int = 200
+    request_bytes: int = 2 * 2**30
     waiting: int = 1000
 
 

@@ -7,14 +7,26 @@ import time
 from collections.abc import Callable, Sequence
 
 from featx.errors import FeatxError
+from featx.runs import FittedRun
 from featx.worklist._items import Item
-from featx.worklist._scoring_process import ScoringDiedError, ScoringProcess
+from featx.worklist._run_facts import facts_of
+from featx.worklist._scoring_process import (
+    LoadingDiedError,
+    ScoringDiedError,
+    ScoringProcess,
+    UnexpectedError,
+)
+from featx.worklist._scoring_worker import ScoredFiles
 from featx.worklist._worklist import Worklist
 
 BATCH_SIZE = 8
-_DIED = "the process that scores images died with it, twice"
-_TIDY_SECONDS = 60.0
-_PAUSE_SECONDS = 5.0
+DIED = "the process that scores images died with it, twice"
+TIDY_SECONDS = 60.0
+IDLE_SECONDS = 5.0
+"""Time between two looks whether a run was replaced, if no images come."""
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+"""Pauses after failures that no image is to blame for: each is twice as long as the one before."""
 
 
 class ScoringLoop:
@@ -30,6 +42,14 @@ class ScoringLoop:
         Places that results of DICOM images are delivered to.
     report
         Function that is told in a line what goes wrong.
+
+    Attributes
+    ----------
+    notice : str
+        What keeps images from being scored at the moment, or a run from being used. Empty if
+        nothing does.
+    failure : FeatxError or None
+        Reason why the runs can't be used at all. Then the thread has ended.
     """
 
     def __init__(
@@ -41,47 +61,71 @@ class ScoringLoop:
     ) -> None:
         self.worklist, self.process, self.destinations = worklist, process, tuple(destinations)
         self.notice = ""
+        self.failure: FeatxError | None = None
         self._report = report
         self._ending = threading.Event()
         self._suspects: set[str] = set()
-        self._tidied = 0.0
+        self._tidied = -TIDY_SECONDS
+        self._pause = FIRST_PAUSE_SECONDS
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
     def start(self) -> None:
-        """Load the runs, and start.
+        """Read the records of the runs, and start. The thread loads the networks.
 
         Raises
         ------
-        FeatxError
-            If a run or its backbone can't be loaded.
+        InputError
+            If a run isn't one, or is there twice.
         """
-        self._note(self.process.runs().notice)
-        self.worklist.use_runs(self.process.runs().runs)
+        settings = self.process.settings
+        runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
+        self.worklist.use_runs(facts_of(runs))
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after the batch at hand if it is quick."""
+        """End, without waiting for the batch at hand: it is scored after the next start."""
         self._ending.set()
         self.worklist.notify()
         self.process.close()
         self._thread.join(10.0)
 
     def _run(self) -> None:
+        loaded = False
         while not self._ending.is_set():
             try:
-                self._tidy()
-                batch = self._next()
-                if batch:
-                    self._score(batch)
-                else:
-                    with self.worklist.changed:
-                        if not self._ending.is_set() and not self.worklist.count_waiting():
-                            self.worklist.changed.wait(_PAUSE_SECONDS)
+                if not loaded:
+                    self._use(self.process.runs())
+                    loaded = True
+                self._step()
+                self._pause = FIRST_PAUSE_SECONDS
             except FeatxError as error:
                 if self._ending.is_set():
                     return
-                self._note(f"{error.what}")
-                self._ending.wait(_PAUSE_SECONDS)
+                if not loaded and not isinstance(error, ScoringDiedError):
+                    self.failure = error
+                    return
+                self._wait_longer(error.what)
+            except Exception as error:  # noqa: BLE001 - the thread must not end without a word
+                self._wait_longer(f"scoring failed: an unexpected {type(error).__name__}")
+
+    def _wait_longer(self, what: str) -> None:
+        self._note(f"{what}. Images wait.")
+        self._ending.wait(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+
+    def _step(self) -> None:
+        """Score a batch. If no image waits, wait for one, and see if a run was replaced."""
+        if time.monotonic() - self._tidied > TIDY_SECONDS:
+            self._tidied = time.monotonic()
+            self.worklist.expire()
+        if batch := self._next():
+            self._score(batch)
+            return
+        with self.worklist.changed:
+            if not self._ending.is_set() and not self.worklist.count_waiting():
+                self.worklist.changed.wait(IDLE_SECONDS)
+        if not self._ending.is_set() and not self.worklist.count_waiting():
+            self._use(self.process.runs())
 
     def _next(self) -> list[Item]:
         batch = self.worklist.waiting(BATCH_SIZE)
@@ -90,29 +134,39 @@ class ScoringLoop:
         return alone[:1] or batch
 
     def _score(self, batch: list[Item]) -> None:
+        ids = [item.id for item in batch]
         try:
             found = self.process.score([item.path for item in batch if item.path is not None])
+        except LoadingDiedError:
+            raise
         except ScoringDiedError:
-            if self._ending.is_set():
-                return
-            self._report("the scoring process died; it is started again")
-            if len(batch) == 1:
-                self.worklist.blame([batch[0].id], _DIED)
-            self._suspects |= {item.id for item in batch}
+            if not self._ending.is_set():
+                self._report("the scoring process died; it is started again")
+                self._suspect(ids, DIED)
             return
+        except UnexpectedError as error:
+            self._report(error.what)
+            self._suspect(ids, error.what)
+            return
+        self._use(found)
+        self._suspects.difference_update(ids)
+        self.worklist.save(zip(ids, found.predictions, strict=True), self.destinations)
+
+    def _suspect(self, ids: Sequence[str], reason: str) -> None:
+        """Blame an image that was alone. Of several, nobody knows which it was."""
+        if len(ids) == 1:
+            self.worklist.blame(ids[0], reason)
+        self._suspects.update(ids)
+
+    def _use(self, found: ScoredFiles) -> None:
         self._note(found.notice)
         if found.runs != self.worklist.runs:
             self.worklist.use_runs(found.runs)
-        self._suspects -= {item.id for item in batch}
-        ids = [item.id for item in batch]
-        self.worklist.save(zip(ids, found.predictions, strict=True), self.destinations)
-
-    def _tidy(self) -> None:
-        if time.monotonic() - self._tidied > _TIDY_SECONDS:
-            self._tidied = time.monotonic()
-            self.worklist.expire()
 
     def _note(self, notice: str) -> None:
-        if notice and notice != self.notice:
-            self._report(notice)
-        self.notice = notice
+        """Say once what is wrong, and show it as long as it is."""
+        if notice != self.notice:
+            self.notice = notice
+            if notice:
+                self._report(notice)
+            self.worklist.notify()

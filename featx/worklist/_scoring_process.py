@@ -19,8 +19,8 @@ _MAIN = "from featx.worklist._scoring_worker import main; main()"
 LOADING_SECONDS = 600.0
 """Time that a process may take to load a network."""
 
-SCORING_SECONDS = 120.0
-"""Time that it may take for a batch of images, or for one picture."""
+IMAGE_SECONDS = 120.0
+"""Time that it may take for an image. A batch may take so much for each."""
 
 
 class ScoringDiedError(FeatxError):
@@ -33,6 +33,16 @@ class ScoringDiedError(FeatxError):
     """
 
     code = "scoring-died"
+
+
+class LoadingDiedError(ScoringDiedError):
+    """It died while it loaded the runs, which no image is to blame for."""
+
+
+class UnexpectedError(FeatxError):
+    """Scoring failed in a way that featx doesn't know. It may be the image's fault."""
+
+    code = "unexpected"
 
 
 class ScoringProcess:
@@ -59,7 +69,7 @@ class ScoringProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Condition()
         self._busy, self._urgent = False, 0
-        self._closed = False
+        self._loaded = self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -83,19 +93,26 @@ class ScoringProcess:
         FeatxError
             If a run can't be used any more.
         """
-        found = self._ask(("score", [str(path) for path in paths]), SCORING_SECONDS)
+        seconds = IMAGE_SECONDS * max(len(paths), 1)
+        found = self._ask(("score", [str(path) for path in paths]), seconds)
         assert isinstance(found, ScoredFiles)
         return found
 
     def explain(self, path: Path) -> Shown:
         """Explain the first run's verdict on a file. See `score`."""
-        found = self._ask(("explain", str(path)), SCORING_SECONDS, urgent=True)
+        found = self._ask(("explain", str(path)), IMAGE_SECONDS, urgent=True)
         assert isinstance(found, Shown)
+        return found
+
+    def figure(self, path: Path, name: str) -> bytes:
+        """Return the figure that `featx explain` writes of a file of that name. See `score`."""
+        found = self._ask(("figure", (str(path), name)), IMAGE_SECONDS, urgent=True)
+        assert isinstance(found, bytes)
         return found
 
     def picture(self, path: Path, side: int) -> bytes:
         """Return a PNG file of an image, `side` pixels at its longer side. See `score`."""
-        found = self._ask(("picture", (str(path), side)), SCORING_SECONDS, urgent=True)
+        found = self._ask(("picture", (str(path), side)), IMAGE_SECONDS, urgent=True)
         assert isinstance(found, bytes)
         return found
 
@@ -106,26 +123,39 @@ class ScoringProcess:
 
     def _ask(self, request: tuple[str, Any], seconds: float, *, urgent: bool = False) -> Any:
         with self._in_turn(urgent=urgent):
-            process = self._process
-            if process is None or process.poll() is not None:
-                process = self._start()
-                seconds += LOADING_SECONDS
-            timer = threading.Timer(seconds, process.kill)
-            timer.daemon = True
-            timer.start()
-            try:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                pickle.dump(request, process.stdin, pickle.HIGHEST_PROTOCOL)
-                process.stdin.flush()
-                found = pickle.load(process.stdout)
-            except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-                self._kill()
-                raise ScoringDiedError("the process that scores images died") from error
-            finally:
-                timer.cancel()
+            if self.pid is None:
+                self._start()
+            if request[0] != "picture" and not self._loaded:
+                try:
+                    self._exchange(("runs", None), LOADING_SECONDS)
+                except ScoringDiedError as error:
+                    raise LoadingDiedError(
+                        "the process that scores images died while it loaded the run",
+                        "See if the machine has enough memory.",
+                    ) from error
+                self._loaded = True
+            return self._exchange(request, seconds)
+
+    def _exchange(self, request: tuple[str, Any], seconds: float) -> Any:
+        """Send a request and wait for the answer. Kill the process if that takes too long."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(seconds, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            pickle.dump(request, process.stdin, pickle.HIGHEST_PROTOCOL)
+            process.stdin.flush()
+            found = pickle.load(process.stdout)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            self._kill()
+            raise ScoringDiedError("the process that scores images died") from error
+        finally:
+            timer.cancel()
         if isinstance(found, Failed):
-            kind = InputError if found.expected else FeatxError
+            kind = InputError if found.expected else UnexpectedError
             raise kind(found.what, found.hint)
         return found
 
@@ -143,7 +173,7 @@ class ScoringProcess:
                 self._busy = False
                 self._turn.notify_all()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> None:
         if self._closed:
             raise ScoringDiedError("the process that scores images was ended")
         self.starts += 1
@@ -153,10 +183,14 @@ class ScoringProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the process that has it
         )
+        self._loaded = False
+        if self._closed:  # meanwhile
+            self._kill()
         assert process.stdin is not None
-        pickle.dump(self.settings, process.stdin, pickle.HIGHEST_PROTOCOL)
-        return process
+        with contextlib.suppress(OSError, ValueError):  # the first request will meet it
+            pickle.dump(self.settings, process.stdin, pickle.HIGHEST_PROTOCOL)
 
     def _kill(self) -> None:
         process = self._process

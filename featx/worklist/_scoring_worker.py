@@ -7,23 +7,35 @@ are pipes to the process that started it. It ends when its input does.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import io
 import os
 import pickle
+import signal
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import FeatxError, InputError
 from featx.scoring import Prediction
-from featx.worklist._items import ID_DIGITS, RunFacts
-from featx_cache._text import first_line
+from featx.worklist._items import RunFacts
+
+NICENESS = 5
+"""Steps by which what answers people goes before the scoring."""
+
+PARENT_SECONDS = 0.5
+"""Time between two looks whether the process that started this one is still there."""
+
+if TYPE_CHECKING:
+    from featx.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,7 @@ class Failed:
     what, hint
         Error, as a `FeatxError` has it.
     expected
-        Whether it is such an error. Otherwise something is wrong with featx.
+        Whether it is such an error. Otherwise something is wrong with featx, or with the image.
     """
 
     what: str
@@ -124,22 +136,26 @@ class Worker:
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self.notice = ""
-        self._stamps: list[tuple[int, ...] | None] = []
-        self._load()
+        self._stamps: list[Stamp] = []
+        self._load([_stamp(path) for path in settings.paths])
 
-    def _load(self) -> None:
+    def _load(self, stamps: list[Stamp]) -> None:
+        from featx.extraction._pipeline import embed_filled
         from featx.runs import FittedRun
-        from featx.scoring import RunsScorer
-        from featx.scoring._image_scorer import load_backbones
-        from featx.scoring._run_names import names_of
+        from featx.scoring import RunsScorer, predict_images_by_run
+        from featx.scoring._image_scorer import BATCH_SIZE, load_backbones
+        from featx.worklist._run_facts import facts_of
 
         settings = self.settings
-        self._stamps = [_stamp(path) for path in settings.paths]
         runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
-        names = names_of(runs, "Name each run once.")
-        facts = tuple(_facts(run, name) for run, name in zip(runs, names, strict=True))
+        facts = facts_of(runs)
         scorer = RunsScorer(runs, load_backbones(runs, settings.weights))
-        self.runs, self.facts, self.scorer = runs, facts, scorer
+        list(predict_images_by_run(scorer, ()))  # reads what is left to read of the runs
+        for backbone in scorer.backbones:
+            # The first pass of a network takes seconds. Nobody's image has to wait for it.
+            side = backbone.spec.input_size
+            embed_filled(backbone, [np.zeros((side, side, 1), np.float32)], BATCH_SIZE)
+        self.runs, self.facts, self.scorer, self._stamps = runs, facts, scorer, stamps
         self._explainer: Any = None
 
     def _refresh(self) -> None:
@@ -148,11 +164,12 @@ class Worker:
         if stamps == self._stamps:
             return
         try:
-            self._load()
+            self._load(stamps)
             self.notice = ""
-        except FeatxError as error:
-            self._stamps = stamps  # once is enough
-            self.notice = f"{error.what}. The run that was loaded before is used."
+        except (FeatxError, OSError) as error:
+            self._stamps = stamps  # once is enough, until another file changes
+            what = error.what if isinstance(error, FeatxError) else "a run is being replaced"
+            self.notice = f"{what}. The run that was loaded before is used."
 
     def answer(self, request: tuple[str, Any]) -> Any:
         """Answer a request: its name, and what it is about."""
@@ -161,8 +178,11 @@ class Worker:
             return self.score(subject)
         if name == "explain":
             return self.explain(subject)
+        if name == "figure":
+            return self.figure(*subject)
         if name == "picture":
             return picture(*subject)
+        self._refresh()
         return ScoredFiles(self.facts, notice=self.notice)
 
     def score(self, paths: Sequence[str]) -> ScoredFiles:
@@ -175,14 +195,10 @@ class Worker:
 
     def explain(self, path: str) -> Shown:
         """Explain the first run's verdict on a file."""
-        from featx.explain._explain_images import ImageExplainer
-
-        self._refresh()
-        if self._explainer is None:
-            self._explainer = ImageExplainer(self.runs[0], self.scorer.backbones[0])
-        (explanation,) = self._explainer.explain([Path(path)])
-        if explanation.error or explanation.heat is None or explanation.pixels is None:
-            raise InputError(f"the image can't be explained: {explanation.error}")
+        explanation = self._explain(path)
+        assert explanation.heat is not None
+        assert explanation.pixels is not None
+        assert explanation.training is not None
         method, training = explanation.method, explanation.training
         nearest = []
         for neighbor in explanation.neighbors:
@@ -198,6 +214,22 @@ class Worker:
             tuple(nearest),
             explanation.notes,
         )
+
+    def figure(self, path: str, name: str) -> bytes:
+        """Return the figure that `featx explain` writes of a file of that name."""
+        return replace(self._explain(path), path=name).png()
+
+    def _explain(self, path: str) -> Explanation:
+        from featx.explain._explain_images import ImageExplainer
+
+        self._refresh()
+        if self._explainer is None:
+            self._explainer = ImageExplainer(self.runs[0], self.scorer.backbones[0])
+        explanation: Explanation
+        (explanation,) = self._explainer.explain([Path(path)])
+        if explanation.error or explanation.heat is None or explanation.pixels is None:
+            raise InputError(f"the image can't be explained: {explanation.error}")
+        return explanation
 
 
 def picture(path: str, side: int) -> bytes:
@@ -233,32 +265,27 @@ def _overlay(heat: NDArray[np.float32], height: int, width: int) -> bytes:
     return _encoded(Image.fromarray(np.rint(colors * 255).astype(np.uint8)))
 
 
-def _facts(run: Any, name: str) -> RunFacts:
-    from featx.runs._record import RECORD_NAME
-
-    record = run.record
-    digest = hashlib.sha256((run.path / RECORD_NAME).read_bytes()).hexdigest()
-    return RunFacts(
-        digest[:ID_DIGITS], name, str(run.path), record.head.name, record.classes,
-        record.threshold, record.band,
-    )  # fmt: skip
+Stamp: TypeAlias = tuple[tuple[str | int, ...], ...]
 
 
-def _stamp(path: str) -> tuple[int, ...] | None:
-    """Tell a run from one that takes its place."""
-    from featx.runs._record import RECORD_NAME
-
-    try:
-        found = (Path(path) / RECORD_NAME).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+def _stamp(path: str) -> Stamp:
+    """Tell a run from one that takes its place, also while that is being copied there."""
+    found: list[tuple[str | int, ...]] = []
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_file():
+                stat = entry.stat()
+                found.append((entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print mustn't get among the answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    os.nice(NICENESS)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     requests = sys.stdin.buffer
     worker: Worker | None = None
     settings: RunSettings = pickle.load(requests)
@@ -276,10 +303,19 @@ def main() -> None:
         except FeatxError as error:
             found = Failed(error.what, error.hint)
         except Exception as error:  # noqa: BLE001 - the process that asked says so
-            found = Failed(f"{type(error).__name__}: {first_line(error)[:200]}", expected=False)
-        _send(answers, found)
+            found = Failed(_place_of(error), expected=False)
+        pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
+        answers.flush()
 
 
-def _send(answers: IO[bytes], found: Any) -> None:
-    pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
-    answers.flush()
+def _place_of(error: Exception) -> str:
+    """Say what failed and where, without the error's text, which may quote a header."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"an unexpected {type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
+
+
+def _end_with_parent(parent: int) -> None:
+    """End also in the middle of an image if nobody waits for it any more."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from featx.scoring import Prediction
+from featx.worklist import _deliveries, _scores
 from featx.worklist._arrivals import Arrival, arrival
 from featx.worklist._database import Database
+from featx.worklist._find_items import READING, find_items
+from featx.worklist._image_files import ImageFiles, sync
 from featx.worklist._items import (
     Delivery,
     FullQueueError,
@@ -26,21 +28,14 @@ from featx.worklist._items import (
     Result,
     RunFacts,
 )
+from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_space
 from featx_cache._text import printable
-from featx_cache.files import lock, make_folder, storage_errors
-
-DATABASE_NAME = "worklist.sqlite"
-IMAGES_NAME = "images"
-NAME_SUFFIX = ".name"
-"""Suffix of the file that has the name of an image, beside it."""
-
-MAX_NAME = 200
-MAX_TRIES = 2
-"""Number of times that an image may stop the process that scores it."""
 
 KEEP_DAYS = 30.0
+DELIVERY_DAYS = 1.0
+"""Days that an image is kept longer if its result wasn't delivered: the result is made from it."""
+
 _DAY = 24 * 60 * 60.0
-_PREDICTION_COLUMNS = tuple(name for name in Prediction.__slots__ if name != "path")
 
 
 class Worklist:
@@ -58,12 +53,21 @@ class Worklist:
     limits
         Limits of what is taken.
 
+    Attributes
+    ----------
+    runs : tuple of RunFacts
+        Runs that score. See `use_runs`.
+    changed : threading.Condition
+        What tells those who wait that something changed.
+    version : int
+        Number that grows with every change. It begins at another one after a restart.
+
     Raises
     ------
     InputError
         If another process has the worklist open, or the folder holds something else.
     StorageError
-        If the folder can't be written.
+        If the folder can't be written, or the database is damaged.
 
     Examples
     --------
@@ -82,20 +86,22 @@ class Worklist:
         self.limits = limits or Limits()
         self.runs: tuple[RunFacts, ...] = ()
         self.changed = threading.Condition()
+        self.version = secrets.randbits(40)
         self._listeners: list[Callable[[], None]] = []
         self._pseudonyms = Pseudonyms(own_salt)
+        # Whether a file is kept, and its row, change together.
+        self._keeping = threading.Lock()
         self._held = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            self._require_own()
-            hint = "End it, or give another `state`."
-            stack.enter_context(lock(self.folder / DATABASE_NAME, wait=1.0, hint=hint))
-            with storage_errors(self.folder):
-                self.folder.chmod(0o700)
-                make_folder(self._images)
-                self._images.chmod(0o700)
-            self._database = Database(self.folder / DATABASE_NAME)
+            path = stack.enter_context(own_folder(self.folder)) / DATABASE_NAME
+            self._database = Database(path)
             stack.callback(self._database.close)
-            self._remove_strays()
+            self.folder.chmod(0o700)
+            self._files = ImageFiles(self.folder / IMAGES_NAME)
+            for folder in (self.folder, self.folder.resolve().parent):
+                sync(folder)
+            kept = self._database.rows("SELECT id FROM images WHERE removed IS NULL")
+            self._files.remove_strays({row["id"] for row in kept})
             self._held = stack.pop_all()
 
     def __enter__(self) -> Worklist:
@@ -107,21 +113,6 @@ class Worklist:
     def close(self) -> None:
         """Close the database, and let other processes have the worklist."""
         self._held.close()
-
-    @property
-    def _images(self) -> Path:
-        return self.folder / IMAGES_NAME
-
-    def _require_own(self) -> None:
-        """Refuse a folder of something else: files in it are removed after a while."""
-        if self.folder.exists() and not self.folder.is_dir():
-            raise InputError(f"{self.folder} is a file", "Give a folder as `state`.")
-        known = (self.folder / DATABASE_NAME).exists()
-        if self.folder.is_dir() and not known and any(map(_is_foreign, self.folder.iterdir())):
-            raise InputError(
-                f"{self.folder} isn't empty, and it is no worklist",
-                "Give a new folder as `state`.",
-            )
 
     # Images
 
@@ -153,79 +144,112 @@ class Worklist:
         StorageError
             If it can't be written.
         """
-        waiting = self.count_waiting()
-        if waiting >= self.limits.waiting:
-            raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
+        self.require_room()
         source = io.BytesIO(content) if isinstance(content, bytes) else content
-        with arrival(source, self._images, self.limits, self._pseudonyms) as arrived:
-            new = self._keep(arrived, name, origin)
+        with (
+            arrival(source, self._files.folder, self.limits, self._pseudonyms) as arrived,
+            self._keeping,
+        ):
+            known = self._database.rows("SELECT removed FROM images WHERE id = ?", arrived.id)
+            if known:
+                changed = self._keep_again(arrived, known[0]["removed"], name, origin)
+            else:
+                self._keep(arrived, name, origin)
+        if not known or changed:
+            self.notify()
         found = self.get(arrived.id)
         assert found is not None
-        if new:
-            self.notify()
-        return found, new
+        return found, not known
 
-    def _keep(self, arrived: Arrival, name: str, origin: Origin) -> bool:
+    def require_room(self) -> None:
+        """Raise an error if an image can't be taken at the moment.
+
+        Raises
+        ------
+        FullQueueError
+            If too many images wait. Those that are scored again don't count.
+        StorageError
+            If there is too little room on the disk.
+        """
+        waiting = self._count("state = 'waiting' AND NOT again")
+        if waiting >= self.limits.waiting:
+            raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
+        require_space(self.folder)
+
+    def _keep(self, arrived: Arrival, name: str, origin: Origin) -> None:
         """Put a file in its place, and only then its row into the database."""
-        known = self._database.rows("SELECT removed FROM images WHERE id = ?", arrived.id)
+        try:
+            self._files.put(arrived, name)
+            with self._database.transaction() as change:
+                change(
+                    "INSERT INTO images (id, received, origin, format, suffix, patient, study, "
+                    "state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting')",
+                    (arrived.id, _now(), origin, arrived.format, arrived.suffix,
+                     arrived.patient, arrived.study),
+                )  # fmt: skip
+        except BaseException:
+            self._files.remove(arrived.id)
+            raise
+
+    def _keep_again(
+        self, arrived: Arrival, removed: float | None, name: str, origin: Origin
+    ) -> bool:
+        """Take an image that came before, if its file or its score lacks. Say whether it did."""
         # What lies in the watched folder for longer than images are kept isn't taken in again.
-        if known and (known[0]["removed"] is None or origin == "watch"):
+        if origin == "watch" and removed is not None:
             return False
-        target = self._file(arrived.id, arrived.suffix)
-        with storage_errors(target):
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            if arrived.format != "DICOM" and name:
-                shown = printable(name)[-MAX_NAME:].encode(errors="replace")
-                _write(target.with_suffix(NAME_SUFFIX), shown)
-            arrived.file.replace(target)
-            _sync(target.parent)
-        now = time.time()
+        lost = not self._files.path(arrived.id, arrived.suffix).is_file()
+        if lost:
+            self._files.put(arrived, name)
+        changes = 0
         with self._database.transaction() as change:
-            if known:
-                change("UPDATE images SET received = ?, removed = NULL WHERE id = ?",
-                       (now, arrived.id))  # fmt: skip
-                return False
-            added = change(
-                "INSERT INTO images (id, received, origin, format, suffix, patient, study, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT (id) DO NOTHING",
-                (
-                    *(arrived.id, now, origin, arrived.format, arrived.suffix),
-                    *(arrived.patient, arrived.study),
-                ),
-            )
-            return bool(added.rowcount)
-
-    def _file(self, identifier: str, suffix: str) -> Path:
-        return self._images / identifier[:2] / f"{identifier}{suffix}"
-
-    def _remove_strays(self) -> None:
-        """Remove what a crash left: files that were written and have no row yet."""
-        known = {row["id"] for row in self._database.rows("SELECT id FROM images")}
-        with storage_errors(self._images):
-            for path in self._images.iterdir():
-                if path.is_dir():
-                    for file in path.iterdir():
-                        if file.stem not in known:
-                            file.unlink()
-                else:
-                    path.unlink()
+            if removed is not None:
+                changes += change(
+                    "UPDATE images SET received = ?, removed = NULL WHERE id = ?",
+                    (_now(), arrived.id),
+                ).rowcount
+            if lost:
+                changes += change(
+                    "UPDATE images SET state = 'waiting', tries = 0, error = '' "
+                    "WHERE id = ? AND state = 'failed'",
+                    (arrived.id,),
+                ).rowcount
+            # Another look at the same folder isn't somebody who asks for a score.
+            for run in self.runs if origin != "watch" else ():
+                changes += change(
+                    "UPDATE images SET state = 'waiting' WHERE id = ? AND state = 'scored' AND "
+                    f"{_scores.UNSCORED}",
+                    (arrived.id, run.id),
+                ).rowcount
+        return bool(changes)
 
     def expire(self) -> int:
-        """Remove images that are older than `keep_days`, with their names. Return their number."""
+        """Remove images that are older than `keep_days`, with their names. Return their number.
+
+        An image that waits for its score stays. If its result is to be delivered, it stays a day
+        longer.
+        """
         before = time.time() - self.keep_days * _DAY
         old = self._database.rows(
-            "SELECT id, suffix FROM images WHERE removed IS NULL AND received < ? "
-            "AND state != 'waiting'",
+            "SELECT id FROM images WHERE removed IS NULL AND received < ? AND state != 'waiting' "
+            "AND (received < ? OR NOT EXISTS "
+            "(SELECT 1 FROM deliveries WHERE image = images.id AND done IS NULL))",
             before,
+            before - DELIVERY_DAYS * _DAY,
         )
         for row in old:
-            file = self._file(row["id"], row["suffix"])
-            with storage_errors(file):
-                for path in file.parent.glob(f"{row['id']}*"):
-                    path.unlink(missing_ok=True)
-            with self._database.transaction() as change:
-                change("UPDATE images SET removed = ? WHERE id = ?", (time.time(), row["id"]))
+            now = time.time()
+            with self._keeping:
+                self._files.remove(row["id"])
+                with self._database.transaction() as change:
+                    change("UPDATE images SET removed = ? WHERE id = ?", (now, row["id"]))
+                    change(
+                        "UPDATE deliveries SET done = ?, error = ? "
+                        "WHERE image = ? AND done IS NULL",
+                        (now, _deliveries.REMOVED, row["id"]),
+                    )
         if old:
+            self._database.forget()
             self.notify()
         return len(old)
 
@@ -233,7 +257,7 @@ class Worklist:
 
     def get(self, identifier: str) -> Item | None:
         """Return an image, or None if there is none of that identifier."""
-        found = self._items("WHERE images.id = ?", identifier)
+        found = self._find("WHERE id = ?", identifier)
         return found[0] if found else None
 
     def items(
@@ -248,76 +272,50 @@ class Worklist:
         limit
             Number of images at most.
         """
-        return self._items(
-            "WHERE images.received >= ? AND images.received < ? "
-            "ORDER BY images.received DESC LIMIT ?",
-            since or 0.0,
-            before or time.time() + _DAY,
+        return self._find(
+            "WHERE received >= ? AND received < ? ORDER BY received DESC, number DESC LIMIT ?",
+            0.0 if since is None else since,
+            float("inf") if before is None else before,
             limit,
         )
 
     def waiting(self, limit: int) -> list[Item]:
-        """Return images that wait for a score, those first that came first."""
-        return self._items("WHERE images.state = 'waiting' ORDER BY images.received LIMIT ?", limit)
+        """Return images that wait for a score, those first that came first.
+
+        Those that are scored again come last. A clock that goes backwards changes nothing.
+        """
+        return self._find("WHERE state = 'waiting' ORDER BY again, number LIMIT ?", limit)
 
     def count_waiting(self) -> int:
         """Return the number of images that wait for a score."""
-        found = self._database.rows("SELECT count(*) FROM images WHERE state = 'waiting'")
+        return self._count("state = 'waiting'")
+
+    def _count(self, condition: str) -> int:
+        found = self._database.rows(f"SELECT count(*) FROM images WHERE {condition}")
         return int(found[0][0])
 
-    def _items(self, condition: str, *values: Any) -> list[Item]:
-        rows = self._database.rows(
-            "SELECT images.*, (SELECT label FROM readings WHERE readings.image = images.id "
-            f"ORDER BY number DESC LIMIT 1) AS reading FROM images {condition}",
-            *values,
-        )
-        return [self._item(row) for row in rows]
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of images, by origin and state."""
+        rows = self._database.rows("SELECT origin, state, count(*) FROM images GROUP BY 1, 2")
+        return {(row[0], row[1]): row[2] for row in rows}
 
-    def _item(self, row: Any) -> Item:
-        file = self._file(row["id"], row["suffix"])
-        name = f"{row['id'][:8]}{row['suffix']}"
-        if row["removed"] is None:
-            with contextlib.suppress(OSError):
-                name = file.with_suffix(NAME_SUFFIX).read_text(errors="replace") or name
-        predictions = {
-            found["run"]: _prediction(found, name)
-            for found in self._database.rows("SELECT * FROM predictions WHERE image = ?", row["id"])
-        }
-        return Item(
-            row["id"],
-            datetime.fromtimestamp(row["received"]).astimezone(),
-            row["origin"],
-            row["format"],
-            row["state"],
-            None if row["removed"] is not None else file,
-            name,
-            row["patient"],
-            row["study"],
-            row["error"],
-            row["reading"] or "",
-            predictions,
-        )
+    def times(self, since: float) -> list[tuple[float, float]]:
+        """Return when images were received and scored, of those scored after a time."""
+        return _scores.find_times(self._database, since)
+
+    def _find(self, condition: str, *values: float | str) -> list[Item]:
+        return find_items(self._database, self._files, condition, *values)
 
     # Scores
 
     def use_runs(self, runs: Sequence[RunFacts]) -> None:
         """Say which runs score from now on."""
-        with self._database.transaction() as change:
-            for run in runs:
-                low, high = run.band or (None, None)
-                change(
-                    "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                    "ON CONFLICT (id) DO UPDATE SET name = excluded.name, path = excluded.path",
-                    (run.id, run.name, run.path, run.head, *run.classes, run.threshold, low, high,
-                     time.time()),
-                )  # fmt: skip
+        _scores.keep_runs(self._database, runs)
         self.runs = tuple(runs)
         self.notify()
 
     def save(
-        self,
-        scored: Iterable[tuple[str, Sequence[Prediction]]],
-        destinations: Iterable[str] = (),
+        self, scored: Iterable[tuple[str, Sequence[Prediction]]], destinations: Sequence[str] = ()
     ) -> None:
         """Keep the predictions of the current runs, one for each.
 
@@ -328,53 +326,20 @@ class Worklist:
         destinations
             Places that the results of DICOM images are delivered to.
         """
-        now = time.time()
-        with self._database.transaction() as change:
-            for identifier, predictions in scored:
-                for run, made in zip(self.runs, predictions, strict=True):
-                    values = [getattr(made, name) for name in _PREDICTION_COLUMNS]
-                    change(
-                        f"INSERT OR REPLACE INTO predictions (image, run, scored, "
-                        f"{', '.join(_PREDICTION_COLUMNS)}) "
-                        f"VALUES (?, ?, ?{', ?' * len(values)})",
-                        (identifier, run.id, now, *values),
-                    )
-                    if made.score is not None:
-                        for destination in destinations:
-                            change(
-                                "INSERT INTO deliveries (image, run, destination, next_try) SELECT "
-                                "id, ?, ?, ? FROM images WHERE id = ? AND format = 'DICOM' "
-                                "ON CONFLICT DO NOTHING",
-                                (run.id, destination, now, identifier),
-                            )
-                errors = [made.error for made in predictions if made.score is None]
-                state = "failed" if len(errors) == len(predictions) else "scored"
-                change("UPDATE images SET state = ?, error = ? WHERE id = ?",
-                       (state, errors[0] if state == "failed" else "", identifier))  # fmt: skip
+        _scores.keep_predictions(self._database, self.runs, scored, destinations)
         self.notify()
 
-    def blame(self, identifiers: Iterable[str], reason: str) -> None:
-        """Note that the scoring process died with these images. After two times they fail."""
-        with self._database.transaction() as change:
-            for identifier in identifiers:
-                change("UPDATE images SET tries = tries + 1 WHERE id = ?", (identifier,))
-                change(
-                    "UPDATE images SET state = 'failed', error = ? WHERE id = ? AND tries >= ?",
-                    (reason, identifier, MAX_TRIES),
-                )
+    def blame(self, identifier: str, reason: str) -> None:
+        """Note that an image stopped the process that scores it. After two times it fails."""
+        _scores.keep_blame(self._database, identifier, reason)
         self.notify()
 
     def rescore(self) -> int:
-        """Have kept images scored that a current run hasn't scored. Return their number."""
-        with self._database.transaction() as change:
-            found = 0
-            for run in self.runs:
-                found += change(
-                    "UPDATE images SET state = 'waiting', tries = 0, error = '' WHERE removed IS "
-                    "NULL AND state != 'waiting' AND NOT EXISTS (SELECT 1 FROM predictions "
-                    "WHERE image = images.id AND run = ?)",
-                    (run.id,),
-                ).rowcount
+        """Have kept images scored that a current run hasn't scored. Return their number.
+
+        They are scored after those that come in.
+        """
+        found = _scores.ask_again(self._database, self.runs)
         self.notify()
         return found
 
@@ -404,51 +369,30 @@ class Worklist:
         return found
 
     def readings(self) -> list[Item]:
-        """Return the images that a reader has read and that are still kept."""
-        return self._items(
-            "WHERE removed IS NULL AND coalesce((SELECT label FROM readings WHERE "
-            "readings.image = images.id ORDER BY number DESC LIMIT 1), '') != '' "
-            "ORDER BY images.received"
+        """Return the images that a reader has read and that are still kept.
+
+        If a run of other classes took the place of the first one, readings in the old classes
+        aren't among them.
+        """
+        found = self._find(
+            f"WHERE removed IS NULL AND coalesce({READING}, '') != '' ORDER BY received, number"
         )
+        return [item for item in found if not self.runs or item.reading in self.runs[0].classes]
 
     # Deliveries
 
     def result(self, image: str, run: str) -> Result | None:
         """Return what a run said of an image, or None if it didn't score it."""
         item = self.get(image)
-        prediction = None if item is None else (item.predictions or {}).get(run)
-        if item is None or prediction is None:
-            return None
-        found = self._database.rows(
-            "SELECT runs.*, predictions.scored FROM runs JOIN predictions ON run = id "
-            "WHERE id = ? AND image = ?",
-            run,
-            image,
-        )[0]
-        low, high = found["band_low"], found["band_high"]
-        facts = RunFacts(
-            run, found["name"], found["path"], found["head"],
-            (found["negative"], found["positive"]), found["threshold"],
-            None if low is None else (low, high),
-        )  # fmt: skip
-        return Result(item, facts, prediction, datetime.fromtimestamp(found["scored"]).astimezone())
+        return None if item is None else _deliveries.find_result(self._database, item, run)
 
     def due_deliveries(self, limit: int = 20) -> list[Delivery]:
         """Return results of DICOM images that are to be delivered now, the oldest first."""
-        rows = self._database.rows(
-            "SELECT deliveries.*, images.suffix FROM deliveries JOIN images "
-            "ON images.id = deliveries.image WHERE done IS NULL AND next_try <= ? "
-            "ORDER BY next_try LIMIT ?",
-            time.time(),
-            limit,
-        )
-        return [
-            Delivery(row["image"], row["run"], row["destination"], row["tries"]) for row in rows
-        ]
+        return _deliveries.find_due(self._database, limit)
 
     def count_undelivered(self) -> int:
         """Return the number of results that were not delivered yet."""
-        return int(self._database.rows("SELECT count(*) FROM deliveries WHERE done IS NULL")[0][0])
+        return _deliveries.count_open(self._database)
 
     def delivered(
         self, delivery: Delivery, error: str = "", *, retry_in: float | None = None
@@ -464,15 +408,7 @@ class Worklist:
         retry_in
             Seconds until it is tried again. None gives it up if it failed.
         """
-        now = time.time()
-        key = delivery.image, delivery.run, delivery.destination
-        done = None if error and retry_in is not None else now
-        with self._database.transaction() as change:
-            change(
-                "UPDATE deliveries SET done = ?, tries = tries + 1, error = ?, next_try = ? "
-                "WHERE image = ? AND run = ? AND destination = ?",
-                (done, error, now + (retry_in or 0.0), *key),
-            )
+        _deliveries.keep_outcome(self._database, delivery, error, retry_in)
 
     # Changes
 
@@ -483,34 +419,12 @@ class Worklist:
     def notify(self) -> None:
         """Tell everybody who waits that something changed."""
         with self.changed:
+            self.version += 1
             self.changed.notify_all()
         for listener in self._listeners:
             listener()
 
 
-def _is_foreign(path: Path) -> bool:
-    """Say whether a file isn't what a start that was killed may have left."""
-    return path.name != IMAGES_NAME and DATABASE_NAME not in path.name
-
-
-def _prediction(row: Any, name: str) -> Prediction:
-    values = {column: row[column] for column in _PREDICTION_COLUMNS}
-    for column in ("uncertain", "unlike_training"):
-        if values[column] is not None:
-            values[column] = bool(values[column])
-    return Prediction(path=name, **values)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _now() -> float:
+    """Return the time as a `datetime` has it, so that a list can go on from there."""
+    return round(time.time(), 6)

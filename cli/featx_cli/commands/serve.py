@@ -48,6 +48,16 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    allowed_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allowed-host",
+            metavar="NAME",
+            help="Further name of this server, such as that of a proxy in front of it. It needs "
+            "--token-file. It can be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     dicom_port: Annotated[
         int | None,
         typer.Option(
@@ -118,7 +128,7 @@ def serve(
     """
     from featx.serving import serve as serve_runs
 
-    say("Loading the run and its network ...")
+    say("Loading the run ...")
     serve_runs(
         runs,
         watch=watch,
@@ -131,6 +141,7 @@ def serve(
         results=results or (),
         heat_maps=heat_maps,
         token_file=token_file,
+        allowed_hosts=allowed_hosts or (),
         state=state,
         keep_days=keep_days,
         weights=weights,

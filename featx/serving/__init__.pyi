@@ -1,0 +1,2 @@
+from ._serve import Service as Service
+from ._serve import serve as serve

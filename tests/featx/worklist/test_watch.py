@@ -1,0 +1,237 @@
+"""The watched folder: files are taken once they are whole, stay where they are, and come once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from featx.errors import InputError
+from featx.worklist import Limits, WatchedFolder, Worklist, _watch
+from tests.featx.worklist.conftest import picture, run_facts, scored
+from tests.featx.worklist.test_scoring import until
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_watch, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(_watch, "FULL_SECONDS", 0.05)
+
+
+@pytest.fixture
+def incoming(tmp_path: Path) -> Path:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def watching(folder: Path, worklist: Worklist) -> Iterator[tuple[WatchedFolder, list[str]]]:
+    said: list[str] = []
+    watched = WatchedFolder(folder, worklist, said.append)
+    watched.start()
+    try:
+        yield watched, said
+    finally:
+        watched.stop()
+
+
+def names(worklist: Worklist) -> set[str]:
+    return {item.name for item in worklist.items(limit=10**6)}
+
+
+def looks(watched: WatchedFolder, number: int = 4) -> None:
+    """Wait for so many looks."""
+    for _ in range(number):
+        before = watched._seen
+        until(lambda before=before: watched._seen is not before)  # type: ignore[misc]
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_images_in_all_depths_are_taken_and_stay_as_they_are(
+    worklist: Worklist, incoming: Path
+) -> None:
+    (incoming / "a/b/c").mkdir(parents=True)
+    (incoming / "one.png").write_bytes(picture(1))
+    (incoming / "a/b/c/two.PNG").write_bytes(picture(2))
+    before = contents(incoming)
+    with watching(incoming, worklist):
+        until(lambda: names(worklist) == {"one.png", "two.PNG"})
+        (incoming / "later.png").write_bytes(picture(3))
+        until(lambda: len(names(worklist)) == 3)
+    assert {item.origin for item in worklist.items()} == {"watch"}
+    (incoming / "later.png").unlink()
+    assert contents(incoming) == before
+
+
+def test_a_file_that_grows_is_taken_once_it_is_whole(worklist: Worklist, incoming: Path) -> None:
+    content = picture(1, 64)
+    with watching(incoming, worklist) as (watched, said):
+        with (incoming / "slow.png").open("wb") as file:
+            for start in range(0, len(content), 500):
+                file.write(content[start : start + 500])
+                file.flush()
+                looks(watched, 1)
+                assert not worklist.items()
+        until(lambda: names(worklist) == {"slow.png"})
+        (incoming / ".hidden.png").write_bytes(picture(2))
+        looks(watched)
+        assert len(worklist.items()) == 1
+        (incoming / ".hidden.png").rename(incoming / "b.png")
+        until(lambda: len(worklist.items()) == 2)
+    path = worklist.items()[-1].path
+    assert path is not None
+    assert path.read_bytes() == content
+    assert said == ["watched folder: 1 file left out: 1 hidden"]
+
+
+def test_a_file_that_changes_is_another_image(worklist: Worklist, incoming: Path) -> None:
+    (incoming / "a.png").write_bytes(picture(1))
+    with watching(incoming, worklist):
+        until(lambda: len(worklist.items()) == 1)
+        (incoming / "a.png").write_bytes(picture(2))
+        until(lambda: len(worklist.items()) == 2)
+
+
+def test_what_isnt_taken_is_counted_and_said_once_without_names(
+    worklist: Worklist, incoming: Path
+) -> None:
+    (incoming / "Doe.txt").write_text("some text")
+    (incoming / "Doe.png").write_bytes(b"")
+    (incoming / "Doe.jpeg").write_bytes(b"some text")
+    (incoming / "Doe_mask.png").write_bytes(picture(1))
+    (incoming / "dead.png").symlink_to(incoming / "nowhere")
+    os.mkfifo(incoming / "pipe.png")
+    (incoming / "good.png").write_bytes(picture(2))
+    with watching(incoming, worklist) as (watched, said):
+        until(lambda: len(worklist.items()) == 1)
+        looks(watched)
+        assert watched.left_out == {
+            ".txt (not an image)": 1,
+            "named as a mask": 1,
+            "a link that leads nowhere": 1,
+            "the file is empty": 1,
+            "text, not an image": 1,
+            "not a regular file": 1,
+        }
+        assert {path.name: why for path, why in watched.problems.items()} == {
+            "Doe.png": "the file is empty",
+            "Doe.jpeg": "text, not an image",
+            "pipe.png": "not a regular file",
+        }
+        before = list(said)
+        looks(watched)
+        assert said == before
+        assert not any("Doe" in line for line in said)
+        (incoming / "Doe.png").write_bytes(picture(3))
+        until(lambda: len(worklist.items()) == 2)
+        looks(watched)
+        assert "the file is empty" not in watched.left_out
+
+
+def test_a_full_queue_is_waited_for(tmp_path: Path, incoming: Path) -> None:
+    for number in range(6):
+        (incoming / f"{number}.png").write_bytes(picture(number))
+    with Worklist(tmp_path / "state", limits=Limits(waiting=2)) as worklist:
+        worklist.use_runs([run_facts()])
+        with watching(incoming, worklist) as (watched, said):
+            for _ in range(3):
+                until(lambda: worklist.count_waiting() == 2)
+                until(lambda: watched.notice or len(worklist.items()) == 6)
+                worklist.save([(item.id, [scored()]) for item in worklist.waiting(2)])
+            until(lambda: len(worklist.items()) == 6 and not watched.notice)
+        assert said[0] == "2 images wait for a score, so files of the watched folder wait"
+
+
+def test_the_folder_may_go_and_come_back(worklist: Worklist, incoming: Path) -> None:
+    (incoming / "a.png").write_bytes(picture(1))
+    with watching(incoming, worklist) as (watched, said):
+        until(lambda: len(worklist.items()) == 1)
+        incoming.rename(incoming.with_name("elsewhere"))
+        until(lambda: watched.notice == f"the watched folder {incoming} can't be read")
+        shutil.copytree(incoming.with_name("elsewhere"), incoming)
+        (incoming / "b.png").write_bytes(picture(2))
+        until(lambda: len(worklist.items()) == 2 and not watched.notice)
+        looks(watched)
+    assert len(worklist.items()) == 2
+    assert len(said) == 1
+
+
+def test_a_restart_doubles_nothing_and_brings_back_nothing(tmp_path: Path, incoming: Path) -> None:
+    for number in range(3):
+        (incoming / f"{number}.png").write_bytes(picture(number))
+    for keep_days in (30.0, 0.0, 0.0):
+        with Worklist(tmp_path / "state", keep_days=keep_days) as worklist:
+            worklist.use_runs([run_facts()])
+            with watching(incoming, worklist) as (watched, _):
+                until(lambda: len(worklist.items()) == 3)
+                looks(watched)
+            worklist.save([(item.id, [scored()]) for item in worklist.waiting(9)])
+            worklist.expire()
+            assert len(worklist.items()) == 3
+    assert not [path for path in (tmp_path / "state/images").rglob("*") if path.is_file()]
+
+
+def test_links_out_of_the_folder_arent_followed(
+    worklist: Worklist, incoming: Path, tmp_path: Path
+) -> None:
+    (outside := tmp_path / "outside").mkdir()
+    (outside / "a.png").write_bytes(picture(1))
+    (incoming / "link").symlink_to(outside)
+    (incoming / "link.png").symlink_to(outside / "a.png")
+    (incoming / "loop").symlink_to(incoming)
+    with watching(incoming, worklist) as (watched, _):
+        until(lambda: names(worklist) == {"link.png"})
+        looks(watched)
+        assert watched.left_out == {
+            "behind a link to a folder elsewhere": 1,
+            "behind a link to a folder that is read already": 1,
+        }
+
+
+@pytest.mark.parametrize(
+    ("watch", "reason"),
+    [
+        ("nowhere", "there is no folder"),
+        (".", "are one in the other"),
+        ("state/images", "are one in the other"),
+    ],
+)
+def test_a_folder_that_cant_be_watched_is_refused(
+    worklist: Worklist, tmp_path: Path, watch: str, reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason) as refused:
+        WatchedFolder(tmp_path / watch, worklist)
+    assert refused.value.parameter == "watch"
+
+
+@pytest.mark.long
+def test_thousands_of_files_while_others_vanish(worklist: Worklist, incoming: Path) -> None:
+    worklist.limits = Limits(waiting=10**6)
+    for number in range(3000):
+        folder = incoming / f"{number % 30}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.png").write_bytes(picture(number, 8))
+    with watching(incoming, worklist) as (watched, said):
+        until(lambda: len(worklist.items(limit=10**6)) > 100)
+        for number in range(0, 3000, 30):
+            (incoming / "0" / f"{number}.png").unlink(missing_ok=True)
+        started = time.monotonic()
+        (incoming / "urgent.png").write_bytes(picture(5000))
+        until(lambda: "urgent.png" in names(worklist))
+        assert time.monotonic() - started < _watch.TAKE_SECONDS + 15
+        until(lambda: len(worklist.items(limit=10**6)) >= 2901)
+        looks(watched, 2)
+    assert not said
