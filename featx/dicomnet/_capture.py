@@ -12,23 +12,19 @@ from featx.dicomnet._marks import CAUTION, ascii_text, equipment, uid_of
 from featx.dicomnet._report import finish
 from featx.dicomnet._source import Source
 from featx.worklist import Result
-from featx.worklist._scoring_worker import Shown
 
 SERIES_NUMBER = 9802
-DOTS_PER_INCH = 110
 
 
-def make_capture(result: Result, source: Source, shown: Shown, picture: bytes) -> Any:
+def make_capture(result: Result, source: Source, figure: bytes) -> Any:
     """Make a secondary capture of the figure of `featx explain`.
 
     Parameters
     ----------
     result, source
         Prediction, and the header of its X-ray.
-    shown
-        Heat map of the X-ray.
-    picture
-        PNG file of the X-ray.
+    figure
+        PNG file of the figure.
     """
     from highdicom.sc import SCImage
     from pydicom.dataset import Dataset
@@ -37,7 +33,7 @@ def make_capture(result: Result, source: Source, shown: Shown, picture: bytes) -
     item, run = result.item, result.run
     reference = source.reference
     capture = SCImage(
-        pixel_array=_figure(result, shown, picture),
+        pixel_array=_pixels(figure),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
@@ -69,40 +65,8 @@ def make_capture(result: Result, source: Source, shown: Shown, picture: bytes) -
     return capture
 
 
-def _figure(result: Result, shown: Shown, picture: bytes) -> NDArray[np.uint8]:
-    """Draw the figure of `featx explain`, with the image's code for its name."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from featx.explain import Method, Neighbor, Verdict
-    from featx.explain._figure import explanation_figure
-
-    prediction, run = result.prediction, result.run
-    assert prediction.score is not None
-    neighbors = [
-        (
-            Neighbor("", one.label, one.distance),
-            None if one.picture is None else _pixels(one.picture),
-        )
-        for one in shown.nearest
-    ]
-    figure = explanation_figure(
-        f"image {result.item.code}",
-        _pixels(picture),
-        shown.heat,
-        Method(shown.method, shown.unit, shown.meaning),
-        Verdict(prediction.score, prediction.threshold, run.band, run.classes),
-        neighbors,
-        shown.notes,
-    )
-    figure.set_dpi(DOTS_PER_INCH)
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
-
-
-def _pixels(png: bytes) -> NDArray[np.float32]:
+def _pixels(png: bytes) -> NDArray[np.uint8]:
     """Read a PNG file that the scoring process wrote."""
     from PIL import Image
 
-    pixels = np.asarray(Image.open(io.BytesIO(png)), np.float32)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))

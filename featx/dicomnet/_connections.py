@@ -28,7 +28,10 @@ _MAX_THREADS = 256
 """Connections whose threads haven't ended, which they do some seconds after a peer is gone."""
 
 PDU_SECONDS = 30.0
-"""Time that a PDU may take from its first byte to its last, and that a peer may be silent."""
+"""Time that a PDU may take from its first byte to its last."""
+
+MESSAGE_SECONDS = 600.0
+"""Time that a message may take. A slow line brings the largest X-ray in half of it."""
 
 _BLOCK = 2**16
 _OVERHEAD = 2**20
@@ -48,10 +51,7 @@ class Server(AssociationServer):  # type: ignore[misc]
 
     def bound(self, association: Any, message_bytes: int, too_large: Callable[[], None]) -> None:
         """Bound what a new association can make this process read."""
-        reading = BoundedReading(association, message_bytes, too_large)
-        self.readings[association] = reading
-        association.dul.socket.recv = reading.recv
-        association.bind(evt.EVT_DIMSE_RECV, lambda _: reading.start_message())
+        self.readings[association] = reading = bound(association, message_bytes, too_large)
         # Messages that nobody expects end pynetdicom's threads, with a traceback.
         for thread in (association, association.dul):
             thread.run = functools.partial(_run_quietly, thread.run, reading, association)
@@ -68,9 +68,10 @@ class Server(AssociationServer):  # type: ignore[misc]
     def handle_error(self, *_: Any) -> None:
         """Say nothing: peers close connections as they like."""
 
-    def stop(self) -> None:
+    def stop(self, *, is_serving: bool) -> None:
         """End, with all connections."""
-        socketserver.BaseServer.shutdown(self)
+        if is_serving:
+            socketserver.BaseServer.shutdown(self)
         self.server_close()
         for association in self.active_associations:
             with contextlib.suppress(Exception):
@@ -78,6 +79,16 @@ class Server(AssociationServer):  # type: ignore[misc]
                     association.abort()
                 else:
                     association.dul.socket.close()
+
+
+def bound(
+    association: Any, message_bytes: int = 0, too_large: Callable[[], None] = lambda: None
+) -> BoundedReading:
+    """Bound what an association can make this process read, once it has a connection."""
+    reading = BoundedReading(association, message_bytes, too_large)
+    association.dul.socket.recv = reading.recv
+    association.bind(evt.EVT_DIMSE_RECV, lambda _: reading.start_message())
+    return reading
 
 
 def _run_quietly(run: Callable[[], None], reading: BoundedReading, association: Any) -> None:
@@ -115,7 +126,7 @@ class BoundedReading:
         self._find_association = weakref.ref(association)
         self.is_closed = False
         self._limit, self._too_large = message_bytes + _OVERHEAD, too_large
-        self._read = 0
+        self._read, self._end = 0, 0.0
 
     def start_message(self) -> None:
         """Note that a message is complete."""
@@ -143,7 +154,11 @@ class BoundedReading:
     def _require_small(self, length: int) -> None:
         if length > MAX_PDU:
             raise OSError("the PDU is too large")
+        if self._read == 0:
+            self._end = time.monotonic() + MESSAGE_SECONDS
         self._read += length
+        if time.monotonic() > self._end:
+            raise OSError("the message takes too long")
         if self._read > self._limit:
             self._too_large()
             raise OSError("the message is too large")

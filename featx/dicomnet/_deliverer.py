@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from featx.dicomnet._capture import make_capture
@@ -26,7 +27,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
 
 _FOREIGN_PAUSE = 3600.0
 _IDLE_SECONDS = 5.0
-_PICTURE_SIDE = 640
+
+
+@dataclass(frozen=True, slots=True)
+class _Outage:
+    """Place that can't be reached: until when it isn't asked, after how many tries, and why."""
+
+    until: float
+    tries: int
+    why: str
 
 
 class Deliverer:
@@ -77,7 +86,8 @@ class Deliverer:
         """Results by what became of them: ``delivered``, ``given_up``, and ``failures`` to send."""
 
         self._report = report
-        self._down: dict[str, float] = {}
+        self._down: dict[str, _Outage] = {}
+        self._foreign: set[str] = set()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
 
@@ -99,12 +109,9 @@ class Deliverer:
                     if self._ending.is_set():
                         return
                     self._deliver(delivery)
-            except FeatxError as error:
-                self._report(f"results aren't delivered: {error.what}")
-                self._ending.wait(_IDLE_SECONDS)
             except Exception as error:  # noqa: BLE001 - the thread has to go on
-                kind = type(error).__name__
-                self._report(f"results aren't delivered: {kind}, which is a bug of featx")
+                if not self._ending.is_set():  # which closes the database
+                    self._report(f"results aren't delivered: {_reason(error)}")
                 self._ending.wait(_IDLE_SECONDS)
             else:
                 if not due:
@@ -116,11 +123,16 @@ class Deliverer:
         place = delivery.destination
         destination = self.destinations.get(place)
         if destination is None:
-            self._postpone(delivery, "it isn't among `results` now", _FOREIGN_PAUSE)
+            why = "it isn't among `results` now"
+            self.worklist.delivered(delivery, why, retry_in=_FOREIGN_PAUSE)
+            if place not in self._foreign:
+                self._foreign.add(place)
+                self._report(f"results for {place} wait: {why}")
             return
         # A place that was down a moment ago isn't asked again for each result.
-        if (left := self._down.get(place, 0.0) - time.monotonic()) > 0:
-            self.worklist.delivered(delivery, "it didn't answer before", retry_in=left)
+        outage = self._down.get(place)
+        if outage is not None and (left := outage.until - time.monotonic()) > 0:
+            self.worklist.delivered(delivery, outage.why, retry_in=left)
             return
         result = self.worklist.result(delivery.image, delivery.run)
         if result is None:
@@ -132,20 +144,22 @@ class Deliverer:
             self._give_up(delivery, error.what)
             return
         except ScoringDiedError as error:
-            self._postpone(delivery, error.what, self._pause(delivery))
+            self._postpone(delivery, error.what, _pause(delivery.tries))
             return
         except FeatxError:
             raise
         except Exception as error:  # noqa: BLE001 - the other results have to go on
-            self._give_up(delivery, f"{type(error).__name__}, which is a bug of featx")
+            self._postpone(delivery, _reason(error), LONGEST_PAUSE)
             return
         try:
             destination.send(objects, f"{result.item.id}-{result.run.id[:8]}")
-        except DeliveryError as error:
-            pause = self._pause(delivery)
-            if isinstance(error, UnreachableError):
-                self._down[place] = time.monotonic() + pause
+        except UnreachableError as error:
+            tries = 0 if outage is None else outage.tries + 1
+            pause = _pause(tries)
+            self._down[place] = _Outage(time.monotonic() + pause, tries, error.what)
             self._postpone(delivery, error.what, pause)
+        except DeliveryError as error:
+            self._postpone(delivery, error.what, _pause(delivery.tries))
         else:
             self._down.pop(place, None)
             self.worklist.delivered(delivery)
@@ -164,17 +178,13 @@ class Deliverer:
         if process is None or path is None or result.run not in self.worklist.runs[:1]:
             return []
         try:
-            shown = process.explain(path)
-            picture = process.picture(path, _PICTURE_SIDE)
+            figure = process.figure(path, f"image {result.item.code}")
         except ScoringDiedError:
             raise
         except FeatxError as error:
             self._report(f"the result of image {result.item.code} has no heat map: {error.what}")
             return []
-        return [make_capture(result, source, shown, picture)]
-
-    def _pause(self, delivery: Delivery) -> float:
-        return float(min(FIRST_PAUSE * 2 ** min(delivery.tries, 20), LONGEST_PAUSE))
+        return [make_capture(result, source, figure)]
 
     def _postpone(self, delivery: Delivery, why: str, pause: float) -> None:
         self.counts["failures"] += 1
@@ -191,3 +201,13 @@ class Deliverer:
             f"the result of image {delivery.image[:8]} isn't delivered to "
             f"{delivery.destination}: {why}"
         )
+
+
+def _pause(tries: int) -> float:
+    return float(min(FIRST_PAUSE * 2 ** min(tries, 20), LONGEST_PAUSE))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FeatxError):
+        return error.what
+    return f"{type(error).__name__}, which is a bug of featx"

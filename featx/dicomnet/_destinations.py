@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,40 +90,62 @@ class Node:
     def send(self, objects: Sequence[Any], name: str) -> None:
         """Send objects in one association."""
         del name
+        try:
+            association = self._associate({made.SOPClassUID: None for made in objects})
+            try:
+                self._store(association, objects)
+            finally:
+                if association.is_established:
+                    association.release()
+        except (ValueError, RuntimeError) as error:  # pynetdicom's, of what the node said
+            raise UnreachableError("its answers can't be understood") from error
+
+    def _associate(self, classes: Iterable[Any]) -> Any:
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-        from pynetdicom import AE
-        from pynetdicom.status import code_to_category
+        from pynetdicom import AE, evt
+
+        from featx.dicomnet._connections import bound
 
         entity = AE(ae_title=self.own_title)
         entity.connection_timeout = CONNECT_SECONDS
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ANSWER_SECONDS
-        for kind in dict.fromkeys(made.SOPClassUID for made in objects):
+        for kind in classes:
             entity.add_requested_context(kind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         try:
             address = addresses_of(self.host)[0]
         except InputError as error:
             raise UnreachableError(error.what) from error
-        association = entity.associate(address, self.port, ae_title=self.ae_title)
-        if not association.is_established:
-            why = "it can't be reached"
-            if association.is_rejected:
-                why = "it refuses this node (check both AE titles)"
-            elif association.rejected_contexts:
-                why = "it takes no Structured Reports"
-            raise UnreachableError(why)
-        try:
-            accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
-            for made in objects:
-                if made.SOPClassUID not in accepted:
-                    raise DeliveryError(f"it takes no {made.SOPClassUID.name}")
-                status = association.send_c_store(made).get("Status")
-                if status is None:
-                    raise UnreachableError("it broke the connection off")
-                if code_to_category(status) == "Failure" and status != _DUPLICATE:
-                    raise DeliveryError(f"it answered with the status 0x{status:04X}")
-        finally:
-            if association.is_established:
-                association.release()
+        association = entity.associate(
+            address,
+            self.port,
+            ae_title=self.ae_title,
+            evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: bound(event.assoc))],
+        )
+        if association.is_established:
+            return association
+        why = "it can't be reached"
+        if association.is_rejected:
+            why = "it refuses this node (check both AE titles)"
+        elif association.rejected_contexts:
+            why = "it takes no Structured Reports"
+        raise UnreachableError(why)
+
+    def _store(self, association: Any, objects: Sequence[Any]) -> None:
+        """Send what the node takes, and then say what it doesn't take."""
+        from pynetdicom.status import code_to_category
+
+        accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+        for made in objects:
+            if made.SOPClassUID not in accepted:
+                continue
+            status = association.send_c_store(made).get("Status")
+            if status is None:
+                raise UnreachableError("it broke the connection off")
+            if code_to_category(status) == "Failure" and status != _DUPLICATE:
+                raise DeliveryError(f"it answered with the status 0x{status:04X}")
+        for made in objects:
+            if made.SOPClassUID not in accepted:
+                raise DeliveryError(f"it takes no {made.SOPClassUID.name}")
 
 
 @dataclass(frozen=True)

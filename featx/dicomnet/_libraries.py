@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import threading
+from collections.abc import Callable
+from typing import Any
 
 from featx.data._dicom import silence_pydicom
 from featx.errors import InputError
@@ -32,3 +35,16 @@ def require_libraries() -> None:
         logger = logging.getLogger(name)
         logger.propagate = False
         logger.setLevel(logging.CRITICAL + 1)
+    if not isinstance(threading.excepthook, _QuietHook):
+        threading.excepthook = _QuietHook(threading.excepthook)
+
+
+class _QuietHook:
+    """Prints what ends a thread, unless it is one of pynetdicom: a peer said something wrong."""
+
+    def __init__(self, usual: Callable[[threading.ExceptHookArgs], Any]) -> None:
+        self._usual = usual
+
+    def __call__(self, ended: threading.ExceptHookArgs) -> None:
+        if not type(ended.thread).__module__.startswith("pynetdicom."):
+            self._usual(ended)

@@ -6,11 +6,11 @@ import io
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from featx.dicomnet._libraries import require_libraries
 from featx.dicomnet._marks import is_own
-from featx.dicomnet._node import DicomNode
+from featx.dicomnet._node import DicomNode, addresses_of
 from featx.errors import FeatxError, InputError, StorageError
 from featx.worklist import FullQueueError, RefusedImageError, Worklist
 
@@ -23,10 +23,12 @@ CANNOT_UNDERSTAND = 0xC000
 FAILED_INSIDE = 0xC001
 """Statuses of C-STORE (PS3.4 table B.2-1, PS3.7 annex C)."""
 
+Audit = Callable[[Literal["received", "refused"], str, str], None]
+
 _ADDING = 2
 """Images that are written at once. More wait in their connections."""
 
-_ACSE_SECONDS, _SILENT_SECONDS = 10.0, 60.0
+_ACSE_SECONDS, _SILENT_SECONDS, _ENDING_SECONDS = 10.0, 60.0, 5.0
 
 
 def accepted_classes() -> list[Any]:
@@ -74,6 +76,9 @@ class Receiver:
         Name and address of this node, and who may send.
     report
         Function that is told in a line what goes wrong. The lines name nobody.
+    audit
+        Function that is told whether an image was ``received`` or ``refused``, its identifier, and
+        of a refused one the kind of the reason.
 
     Raises
     ------
@@ -87,16 +92,21 @@ class Receiver:
     """
 
     def __init__(
-        self, worklist: Worklist, node: DicomNode, report: Callable[[str], None] = lambda _: None
+        self,
+        worklist: Worklist,
+        node: DicomNode,
+        report: Callable[[str], None] = lambda _: None,
+        audit: Audit = lambda *_: None,
     ) -> None:
         require_libraries()
         self.worklist, self.node = worklist, node
         self.counts: Counter[str] = Counter()
         """Images by what became of them: ``taken``, ``known``, ``own``, ``refused``, ``failed``."""
 
-        self._report, self._said = report, ""
+        self._report, self._audit, self._said = report, audit, ""
         self._callers = node.callers()
         self._turns = threading.Semaphore(_ADDING)
+        self._ending = False
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -105,8 +115,8 @@ class Receiver:
         """Port that it listens at."""
         return int(self._server.server_address[1]) if self._server else self.node.port
 
-    def start(self) -> None:
-        """Listen.
+    def listen(self) -> None:
+        """Take the address. Who connects waits until `start`.
 
         Raises
         ------
@@ -135,7 +145,9 @@ class Receiver:
         ]
         try:
             self._server = entity.make_server(
-                (node.host, node.port), evt_handlers=handlers, server_class=limits.Server
+                (addresses_of(node.host)[0], node.port),
+                evt_handlers=handlers,
+                server_class=limits.Server,
             )
         except OSError as error:
             raise InputError(
@@ -143,15 +155,24 @@ class Receiver:
                 "Give another `dicom_port`.",
             ) from error
         self._server.addresses = {address for _, address in self._callers}
+
+    def start(self) -> None:
+        """Answer those who connect. See `listen`, which is done first if it wasn't."""
+        if self._server is None:
+            self.listen()
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="dicom", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """End. Connections that are open are aborted."""
+        """End, after the images at hand. Connections that are open are aborted."""
+        self._ending = True
         if self._server is not None:
-            self._server.stop()
+            for _ in range(_ADDING):
+                self._turns.acquire(timeout=_ENDING_SECONDS)
+            self._turns.release(_ADDING)
+            self._server.stop(is_serving=self._thread is not None)
             self._server = None
 
     def _on_connection(self, event: Any) -> None:
@@ -159,6 +180,7 @@ class Receiver:
         self._server.bound(event.assoc, self.worklist.limits.file_bytes, self._on_too_large)
 
     def _on_too_large(self) -> None:
+        self._audit("refused", "", "size")
         self.counts["refused"] += 1
         self._say(f"refused a data set of more than {self.worklist.limits.file_bytes // 2**20} MiB")
 
@@ -178,7 +200,7 @@ class Receiver:
         """Answer C-STORE with a status."""
         try:
             with self._turns:
-                return self._store(event)
+                return OUT_OF_RESOURCES if self._ending else self._store(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, the peer gets an answer
             self.counts["failed"] += 1
             self._say(f"an image wasn't taken: {type(error).__name__}, which is a bug of featx")
@@ -201,18 +223,19 @@ class Receiver:
                 return self._refuse(WRONG_DATA_SET, "its data set is of another SOP class")
         content.seek(0)
         try:
-            _, new = self.worklist.add(content, "", "dicom")
+            item, new = self.worklist.add(content, "", "dicom")
         except RefusedImageError as error:
-            return self._refuse(CANNOT_UNDERSTAND, error.what)
-        except (FullQueueError, StorageError) as error:
-            return self._refuse(OUT_OF_RESOURCES, error.what)
+            return self._refuse(CANNOT_UNDERSTAND, error.what, error.kind)
         except FeatxError as error:
-            return self._refuse(FAILED_INSIDE, error.what)
+            is_full = isinstance(error, FullQueueError | StorageError)
+            return self._refuse(OUT_OF_RESOURCES if is_full else FAILED_INSIDE, error.what, "busy")
+        self._audit("received", item.id, "")
         self.counts["taken" if new else "known"] += 1
         self._said = ""
         return SUCCESS
 
-    def _refuse(self, status: int, why: str) -> int:
+    def _refuse(self, status: int, why: str, kind: str = "unreadable") -> int:
+        self._audit("refused", "", kind)
         self.counts["refused"] += 1
         self._say(f"refused an image: {why}")
         return status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -46,6 +46,7 @@ class Metrics(Collector):
             buckets=_SECONDS,
             registry=registry,
         )
+        self.deliveries: Mapping[str, int] = {}
 
     def text(self) -> bytes:
         """Return the numbers as Prometheus reads them."""
@@ -89,6 +90,15 @@ class Metrics(Collector):
             ),
         ):
             yield GaugeMetricFamily(name, text, value)
+        deliveries = CounterMetricFamily(
+            "featx_deliveries",
+            "Results since the start by what became of them, and failures to send one.",
+            None,
+            ["outcome"],
+        )
+        for outcome, number in self.deliveries.items():
+            deliveries.add_metric([outcome], number)
+        yield deliveries
         yield CounterMetricFamily(
             "featx_scoring_restarts",
             "Times that the process that scores was started again.",

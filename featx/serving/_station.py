@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from anyio import CapacityLimiter
 
@@ -100,9 +100,11 @@ class Station:
                     options.watch, self.worklist, self.report, self._note_watched
                 )
             self.process = ScoringProcess(options.runs)
-            self._make_dicom()
+            self._make_dicom(stack)
             stack.callback(self.process.close)
             self.metrics = Metrics(self.worklist, self.process)
+            if self.deliverer is not None:
+                self.metrics.deliveries = self.deliverer.counts
             self.loop = ScoringLoop(
                 self.worklist, self.process, tuple(options.results), self.report
             )
@@ -134,7 +136,10 @@ class Station:
         else:
             self.audit("received", "watch", found.id)
 
-    def _make_dicom(self) -> None:
+    def _audit_dicom(self, action: Literal["received", "refused"], image: str, kind: str) -> None:
+        self.audit(action, "dicom", image, kind=kind)
+
+    def _make_dicom(self, stack: contextlib.ExitStack) -> None:
         """Make the DICOM node. What is wrong with its options is said before a run is loaded."""
         options = self.options
         if options.dicom_port is None and not options.results:
@@ -145,7 +150,9 @@ class Station:
             node = DicomNode(
                 options.ae_title, options.dicom_host, options.dicom_port, tuple(options.dicom_peers)
             )
-            self.receiver = Receiver(self.worklist, node, self.report)
+            self.receiver = Receiver(self.worklist, node, self.report, self._audit_dicom)
+            self.receiver.listen()
+            stack.callback(self.receiver.stop)
         if options.results:
             process = self.process if options.heat_maps else None
             self.deliverer = Deliverer(
@@ -158,7 +165,7 @@ class Station:
             stack.callback(self.deliverer.stop)
         if self.receiver is not None:
             self.receiver.start()
-            stack.callback(self.receiver.stop)
+            stack.callback(self.receiver.stop)  # first of all, so that nothing is taken in vain
             node = self.receiver.node
             self.report(
                 f"DICOM images are taken at {node.host}:{self.receiver.port} as {node.ae_title}"

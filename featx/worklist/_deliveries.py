@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 from featx.worklist._database import Database
-from featx.worklist._items import Delivery
+from featx.worklist._items import Delivery, Item, Result, RunFacts
 
 REMOVED = "the image isn't kept any more"
 
@@ -19,6 +20,25 @@ def find_due(database: Database, limit: int) -> list[Delivery]:
         limit,
     )
     return [Delivery(*row) for row in rows]
+
+
+def find_result(database: Database, item: Item, run: str) -> Result | None:
+    """Return what a run said of an image. None if it didn't score it."""
+    prediction = (item.predictions or {}).get(run)
+    if prediction is None:
+        return None
+    (found,) = database.rows(
+        "SELECT runs.*, predictions.scored FROM runs JOIN predictions ON run = id "
+        "WHERE id = ? AND image = ?",
+        run,
+        item.id,
+    )
+    low, high = found["band_low"], found["band_high"]
+    facts = RunFacts(
+        run, found["name"], found["path"], found["head"], (found["negative"], found["positive"]),
+        found["threshold"], None if low is None else (low, high),
+    )  # fmt: skip
+    return Result(item, facts, prediction, datetime.fromtimestamp(found["scored"]).astimezone())
 
 
 def count_open(database: Database) -> int:

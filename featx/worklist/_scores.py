@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
 from featx.scoring import Prediction
 from featx.worklist._database import Database
-from featx.worklist._items import Item, Result, RunFacts
+from featx.worklist._items import RunFacts
 
 MAX_TRIES = 2
 """Number of times that an image may stop the process that scores it."""
@@ -82,25 +81,6 @@ def ask_again(database: Database, runs: Sequence[RunFacts]) -> int:
     """Have kept images scored that one of the runs hasn't scored. Return their number."""
     with database.transaction() as change:
         return sum(change(_RESCORE, (run.id,)).rowcount for run in runs)
-
-
-def find_result(database: Database, item: Item, run: str) -> Result | None:
-    """Return what a run said of an image. See `Worklist.result`."""
-    prediction = (item.predictions or {}).get(run)
-    if prediction is None:
-        return None
-    (found,) = database.rows(
-        "SELECT runs.*, predictions.scored FROM runs JOIN predictions ON run = id "
-        "WHERE id = ? AND image = ?",
-        run,
-        item.id,
-    )
-    low, high = found["band_low"], found["band_high"]
-    facts = RunFacts(
-        run, found["name"], found["path"], found["head"], (found["negative"], found["positive"]),
-        found["threshold"], None if low is None else (low, high),
-    )  # fmt: skip
-    return Result(item, facts, prediction, datetime.fromtimestamp(found["scored"]).astimezone())
 
 
 def find_times(database: Database, since: float) -> list[tuple[float, float]]:

@@ -384,7 +384,7 @@ class Worklist:
     def result(self, image: str, run: str) -> Result | None:
         """Return what a run said of an image, or None if it didn't score it."""
         item = self.get(image)
-        return None if item is None else _scores.find_result(self._database, item, run)
+        return None if item is None else _deliveries.find_result(self._database, item, run)
 
     def due_deliveries(self, limit: int = 20) -> list[Delivery]:
         """Return results of DICOM images that are to be delivered now, the oldest first."""

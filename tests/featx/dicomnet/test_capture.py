@@ -16,19 +16,11 @@ from featx.dicomnet._destinations import encoded
 from featx.dicomnet._source import read_source
 from featx.errors import InputError
 from featx.worklist import RefusedImageError, Result, ScoringDiedError, Worklist
-from featx.worklist._scoring_worker import NearestImage, Shown, _png
+from featx.worklist._scoring_worker import _png
 from tests.featx.dicomnet.conftest import Score, XRay, send
+from tests.featx.dicomnet.test_deliverer import Pacs
 
-PICTURE = _png(np.linspace(0, 255, 48 * 40).reshape(48, 40, 1))
-SHOWN = Shown(
-    np.arange(36, dtype=np.float32).reshape(6, 6) - 18,
-    "gradient",
-    "logit",
-    "the cell's share of the score, to first order",
-    b"",
-    (NearestImage("NORMAL", 0.1, PICTURE), NearestImage("PNEUMONIA", 0.2, None)),
-    ("The embeddings are untrained.",),
-)
+FIGURE = _png(np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(float))
 
 
 @pytest.fixture
@@ -36,7 +28,7 @@ def captured(xray: XRay, score: Score) -> tuple[Result, Any]:
     """A result, and its capture as it is read again."""
     result = score(xray(SpecificCharacterSet="ISO_IR 100", PatientName="Müller^J"))
     assert result.item.path is not None
-    made = make_capture(result, read_source(result.item.path), SHOWN, PICTURE)
+    made = make_capture(result, read_source(result.item.path), FIGURE)
     return result, pydicom.dcmread(io.BytesIO(encoded(made)))
 
 
@@ -57,33 +49,11 @@ class TestCapture:
         assert pixels.shape[-1] == 3
         assert (np.ptp(pixels, axis=-1) > 60).mean() > 0.01
 
-    def test_words_in_the_picture(
-        self, xray: XRay, score: Score, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        from featx.explain import _figure
-
-        drawn: list[Any] = []
-        draw = _figure.explanation_figure
-
-        def keep(*arguments: Any) -> Any:
-            drawn.append(draw(*arguments))
-            return drawn[0]
-
-        monkeypatch.setattr(_figure, "explanation_figure", keep)
-        result = score(xray())
-        assert result.item.path is not None
-        make_capture(result, read_source(result.item.path), SHOWN, PICTURE)
-        words = " ".join(_words(drawn[0]))
-        assert "Research software, not a medical device." in words
-        assert f"image {result.item.code}" in words
-        assert "score 0.812" in words
-        assert not {"Doe", "Jane", "Q-4711"} & set(words.replace("^", " ").split())
-
     def test_same_result_is_the_same_object(self, xray: XRay, score: Score) -> None:
         result = score(xray())
         assert result.item.path is not None
         source = read_source(result.item.path)
-        first, second = (encoded(make_capture(result, source, SHOWN, PICTURE)) for _ in range(2))
+        first, second = (encoded(make_capture(result, source, FIGURE)) for _ in range(2))
         assert first == second
 
 
@@ -110,16 +80,12 @@ class _Process:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 
-    def explain(self, path: Path) -> Shown:
+    def figure(self, path: Path, name: str) -> bytes:
         assert path.exists()
+        assert name == f"image {path.stem[:8]}"
         if self.error is not None:
             raise self.error
-        return SHOWN
-
-    def picture(self, path: Path, side: int) -> bytes:
-        assert path.exists()
-        assert side > 0
-        return PICTURE
+        return FIGURE
 
 
 class TestDelivery:
@@ -156,6 +122,18 @@ class TestDelivery:
         assert self.deliver(worklist, process, result, tmp_path / "out", lines) == []
         assert worklist.count_undelivered() == 1
 
+    def test_node_that_takes_reports_alone_gets_them(
+        self, worklist: Worklist, xray: XRay, score: Score, lines: list[str]
+    ) -> None:
+        node = Pacs()
+        result = score(xray(), node.address)
+        one = Deliverer(worklist, _Process(), [node.address], "FEATX", lines.append)  # type: ignore[arg-type]
+        one._deliver(worklist.due_deliveries()[0])
+        node.stop()
+        assert [report.Modality for report in node.found] == ["SR"]
+        assert "it takes no Secondary Capture Image Storage" in lines[0]
+        assert result.item.code in lines[0]
+
     def test_run_that_was_replaced_has_no_map(
         self, worklist: Worklist, xray: XRay, score: Score, lines: list[str], tmp_path: Path
     ) -> None:
@@ -163,9 +141,3 @@ class TestDelivery:
         worklist.runs = ()
         found = self.deliver(worklist, _Process(), result, tmp_path / "out", lines)
         assert found == ["SR.dcm"]
-
-
-def _words(figure: Any) -> list[str]:
-    from matplotlib.text import Text
-
-    return [text.get_text() for text in figure.findobj(Text)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from pydicom.uid import ComprehensiveSRStorage
 
 from featx.dicomnet import Deliverer
+from featx.dicomnet import _connections as connections
 from featx.dicomnet import _deliverer as deliverer_module
 from featx.dicomnet import _destinations as destinations
 from featx.dicomnet._destinations import DeliveryError, Folder, Node, Service, parse_destination
@@ -153,6 +155,24 @@ class TestNode:
         assert len({report.SOPInstanceUID for report in node.found}) == len(results) == 3
         assert f"didn't reach {first.address}: it can't be reached. It is tried again" in lines[0]
 
+    def test_node_that_is_down_is_not_asked_for_each_result(
+        self, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        node = Pacs()
+        node.stop()
+        for _ in range(5):
+            score(xray(), node.address)
+        monkeypatch.setattr(deliverer_module, "LONGEST_PAUSE", 60.0)
+        monkeypatch.setattr(deliverer_module, "FIRST_PAUSE", 60.0)
+        one = Deliverer(worklist, None, [node.address], "FEATX", lines.append)
+        one.start()
+        wait_until(lambda: lines and not worklist.due_deliveries())
+        one.stop()
+        assert one.counts == {"failures": 1}
+        assert len(lines) == 1
+        assert worklist.count_undelivered() == 5
+
     @pytest.mark.parametrize(
         ("status", "reason"), [(0xA700, "0xA700"), (0xC123, "0xC123"), (0x0124, "0x0124")]
     )
@@ -176,6 +196,40 @@ class TestNode:
         with pytest.raises(DeliveryError, match="takes no Structured Reports"):
             Node("PACS", "127.0.0.1", node.port, "FEATX").send([_report(score(xray()))], "a")
         node.stop()
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"",
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            b"\x02\0\0\0\0\xff",  # it never ends
+            b"\x04\0\xff\xff\xff\xff",  # 4 GB
+            b"\x04\0\0\0\0\x0a\0\0\0\x06\x01\x03\0\0\0\0",
+            b"\x05\0\0\0\0\x04\0\0\0\0",
+        ],
+    )
+    def test_node_that_says_something_else(
+        self, xray: XRay, score: Score, answer: bytes, monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(destinations, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(connections, "PDU_SECONDS", 0.5)
+        made = _report(score(xray()))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            peers = []
+
+            def talk() -> None:
+                peers.append(listener.accept()[0])
+                peers[0].recv(4096)
+                peers[0].sendall(answer)
+
+            thread = threading.Thread(target=talk)
+            thread.start()
+            with pytest.raises(DeliveryError):
+                Node("PACS", "127.0.0.1", listener.getsockname()[1], "FEATX").send([made], "a")
+            thread.join()
+            peers[0].close()
+        assert capfd.readouterr() == ("", "")
 
     def test_host_that_is_none(self, xray: XRay, score: Score) -> None:
         with pytest.raises(DeliveryError, match="there is no host"):
@@ -272,14 +326,14 @@ class TestService:
 
 
 class TestGivingUp:
-    def test_image_that_expired(
+    def test_image_that_is_gone(
         self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
         tmp_path: Path,
     ) -> None:  # fmt: skip
         place = str(tmp_path / "out")
         result = score(xray(), place)
-        worklist.keep_days = -1.0
-        worklist.expire()
+        assert result.item.path is not None
+        result.item.path.unlink()
         one = start(place)
         wait_until(lambda: one.counts["given_up"])
         assert worklist.count_undelivered() == 0
@@ -298,14 +352,34 @@ class TestGivingUp:
         assert len(list((tmp_path / "out").iterdir())) == 1
         assert lines[0].endswith("the image has no usable StudyInstanceUID")
 
-    def test_place_that_is_none_any_more(
-        self, start: Start, worklist: Worklist, xray: XRay, score: Score, tmp_path: Path
-    ) -> None:
-        score(xray(), str(tmp_path / "before"))
-        one = start(str(tmp_path / "now"))
-        wait_until(lambda: one.counts["failures"])
-        assert worklist.count_undelivered() == 1
-        assert not (tmp_path / "before").exists()
+    def test_place_that_is_none_any_more_is_named_once(
+        self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
+        tmp_path: Path,
+    ) -> None:  # fmt: skip
+        before, now = str(tmp_path / "before"), str(tmp_path / "now")
+        for _ in range(3):
+            score(xray(), before, now)
+        one = start(now)
+        wait_until(lambda: one.counts["delivered"] == 3 and lines)
+        assert lines == [f"results for {before} wait: it isn't among `results` now"]
+        assert worklist.count_undelivered() == 3
+        assert not Path(before).exists()
+
+    def test_bug_is_a_line_and_the_result_is_kept(
+        self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        def fail(*_: Any) -> None:
+            raise ValueError("Doe^Jane 1970")
+
+        score(xray(), str(tmp_path / "out"))
+        with monkeypatch.context() as patched:
+            patched.setattr(deliverer_module, "make_report", fail)
+            start(str(tmp_path / "out"))
+            wait_until(lambda: lines)
+        assert "ValueError, which is a bug of featx. It is tried again" in lines[0]
+        assert "Doe" not in lines[0]
+        wait_until(lambda: not worklist.count_undelivered())
 
 
 class TestDestinations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,6 +269,21 @@ class TestOptions:
         assert caught.value.hint == "Give another `dicom_port`."
         second.stop()
 
+    def test_who_connects_early_waits(self, worklist: Worklist, xray: XRay) -> None:
+        node = Receiver(worklist, DicomNode(port=0))
+        node.listen()
+        threading.Timer(0.3, node.start).start()
+        assert send(node.port, xray()) == 0x0000
+        node.stop()
+
+    def test_stopping_before_the_start(self, worklist: Worklist) -> None:
+        node = Receiver(worklist, DicomNode(port=0))
+        node.listen()
+        port = node.port
+        node.stop()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+
     def test_missing_library(self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch) -> None:
         from importlib import util
 
@@ -294,6 +310,31 @@ class TestBadConnections:
         with socket.create_connection(("127.0.0.1", node.port), 5) as peer:
             assert _is_closed(peer)
         node.stop()
+
+    def test_silence_in_an_association_ends_it(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from featx.dicomnet import _receiver
+
+        monkeypatch.setattr(_receiver, "_SILENT_SECONDS", 0.5)
+        node = Receiver(worklist, DicomNode(port=0))
+        node.start()
+        association = associate(node.port, VERIFICATION)
+        end = time.monotonic() + 10
+        while association.is_established and time.monotonic() < end:
+            time.sleep(0.05)
+        assert association.is_aborted
+        node.stop()
+
+    def test_message_that_takes_too_long_ends_the_connection(
+        self, receiver: Receiver, xray: XRay, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connections, "MESSAGE_SECONDS", 0.0)
+        dataset = pydicom.dcmread(xray())
+        association = associate(receiver.port, dataset.SOPClassUID)
+        if association.is_established:
+            assert "Status" not in association.send_c_store(dataset)
+        assert not worklist.items()
 
     def test_peer_that_stops_in_the_middle_is_left(
         self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from featx.dicomnet._destinations import encoded
 from featx.dicomnet._report import make_report
 from featx.dicomnet._source import read_source
 from tests.featx.dicomnet.conftest import Score, XRay
-from tests.featx.dicomnet.test_capture import PICTURE, SHOWN
+from tests.featx.dicomnet.test_capture import FIGURE
 
 STANDARD = Path.home() / "dicom-validator"
 """Where dicom-validator keeps the editions of the standard that it downloaded."""
@@ -42,7 +42,7 @@ def files(request: pytest.FixtureRequest, xray: XRay, score: Score, tmp_path: Pa
     result = score(xray(**HEADERS[request.param]))
     assert result.item.path is not None
     source = read_source(result.item.path)
-    made = [make_report(result, source), make_capture(result, source, SHOWN, PICTURE)]
+    made = [make_report(result, source), make_capture(result, source, FIGURE)]
     paths = []
     for number, dataset in enumerate(made):
         paths.append(tmp_path / f"{number}.dcm")
