@@ -45,7 +45,7 @@ class Serve:
     def start(self, *options: object) -> Command:
         """Start it, and wait until it receives images."""
         arguments = ["serve", self._run, "--state", self.state, "--port", self.port]
-        arguments += ["--dicom-port", self.dicom_port, *options]
+        arguments += ["--dicom-port", self.dicom_port, "--runtime", "ncnn", *options]
         command = self._commands.start(*arguments, env={"FEATX_SALT": "of a test"})
         self.commands.append(command)
         wait_until(lambda: "DICOM images are taken" in command.err or not command.works, 100)

@@ -198,6 +198,17 @@ class TestRefusing:
         assert capfd.readouterr() == ("", "")
 
 
+def test_audit_is_told_what_became_of_images(worklist: Worklist, xray: XRay) -> None:
+    told: list[tuple[str, str, str]] = []
+    node = Receiver(worklist, DicomNode(port=0), audit=lambda *what: told.append(what))
+    node.start()
+    send(node.port, xray())
+    send(node.port, xray(PixelData=None))
+    node.stop()
+    (item,) = worklist.items()
+    assert told == [("received", item.id, ""), ("refused", "", "unreadable")]
+
+
 class TestPeers:
     def test_called_title_must_be_right(self, receiver: Receiver) -> None:
         assert associate(receiver.port, VERIFICATION, called="OTHER").is_rejected
