@@ -463,3 +463,25 @@ class TestSeveralRuns:
         assert "Score and verdict of other" in page
         assert "It orders the worklist." in page
         assert re.findall(r'id="verdict-\d">(\w+)<', image) == ["mini", "other"]
+
+
+def test_what_isnt_taken_of_the_watched_folder_is_shown_and_audited(
+    mini_run: Path, tmp_path: Path
+) -> None:
+    (folder := tmp_path / "incoming").mkdir()
+    draw_films(folder, 1)
+    (folder / "<b>.png").write_bytes(b"")
+    state = tmp_path / "state"
+    with Service(mini_run, state=state, port=0, watch=folder) as service:
+        watched = service.station.watched
+        assert watched is not None
+        end = time.monotonic() + 60.0
+        while not (watched.in_words and service.station.worklist.items()):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        page = httpx.get(service.url).text
+    assert "Watched folder: 1 file left out: 1 the file is empty." in page
+    assert "&lt;b&gt;.png: the file is empty" in page
+    log = (state / "audit.log").read_text()
+    assert log.count('"who": "watch"') == 2
+    assert ".png" not in log
