@@ -102,6 +102,8 @@ def answer_problems(app: FastAPI, report: Callable[[str], None]) -> None:
         assert isinstance(error, AnyHTTPException)
         if isinstance(error, Problem):
             return error.response()
+        if error.status_code == 400:  # of FastAPI, if a body isn't even text
+            return Problem(422, "input", "the body isn't JSON").response()
         phrase = HTTPStatus(error.status_code).phrase.lower()
         code, what, hint = _KINDS.get(
             error.status_code, (phrase.replace(" ", "-"), f"the request failed: {phrase}", "")
