@@ -65,12 +65,13 @@ def serve(
         str,
         typer.Option(
             help="Address to listen at for DICOM images. Any but this machine's own needs "
-            "--dicom-peers."
+            "--dicom-peer."
         ),
     ] = LOCALHOST,
     dicom_peers: Annotated[
         list[str] | None,
         typer.Option(
+            "--dicom-peer",
             metavar="AE_TITLE@HOST",
             help="Node that may send DICOM images. It can be given several times. Default: every "
             "program on this machine may.",
