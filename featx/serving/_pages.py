@@ -19,13 +19,13 @@ from pydantic import BaseModel, Field
 from featx.serving import _days as days
 from featx.serving._answers import EXAMPLE_ID, errors
 from featx.serving._api import Identifier
+from featx.serving._commands import calibrate_command
 from featx.serving._pictures import Pictures, as_png
 from featx.serving._problems import Problem
 from featx.serving._readings import (
     IMAGES_ADVISED,
     PATIENTS_NEEDED,
     READINGS_NAME,
-    calibrate_command,
     images_folder,
     readings_of,
 )

@@ -1,13 +1,13 @@
-"""Readings as `featx calibrate` takes them, and the command that does."""
+"""Readings as `featx calibrate` takes them."""
 
 from __future__ import annotations
 
 import io
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from featx.data import group_of
 from featx.serving._station import Station
 from featx.worklist import Item
 from featx.worklist._state_folder import IMAGES_NAME
@@ -54,7 +54,7 @@ class Readings:
         """Whether `featx calibrate` has what it needs."""
         patients = {label: set[str]() for label in self.classes}
         for item in self.kept:
-            patients[item.reading].add(item.patient or item.id)
+            patients[item.reading].add(_patient(item) or item.id)
         return all(len(found) >= PATIENTS_NEEDED for found in patients.values())
 
     def csv(self, folder: Path) -> str:
@@ -66,8 +66,15 @@ class Readings:
             assert item.path is not None
             path = item.path.relative_to(folder).as_posix()
             # An image whose group is its own path counts as a patient of its own.
-            write([path_cell(path), text_cell(item.reading), item.patient or path])
+            group = text_cell(_patient(item) or path)
+            write([path_cell(path), text_cell(item.reading), group])
         return text.getvalue()
+
+
+def _patient(item: Item) -> str:
+    """Return the patient of an image, or nothing if neither header nor name tells it."""
+    told = group_of(item.name)
+    return item.patient or ("" if told == item.name else told)
 
 
 def readings_of(station: Station) -> Readings:
@@ -86,16 +93,3 @@ def readings_of(station: Station) -> Readings:
 def images_folder(station: Station) -> Path:
     """Return the folder that paths in the CSV are relative to."""
     return station.worklist.folder / IMAGES_NAME
-
-
-def calibrate_command(station: Station) -> str:
-    """Return the command that makes a local threshold of the readings."""
-    settings = station.options.runs
-    run = Path(station.worklist.runs[0].path).resolve()
-    words = ["featx", "calibrate", str(run), READINGS_NAME,
-             "--root", str(images_folder(station).resolve())]  # fmt: skip
-    if settings.weights is not None:
-        words += ["--weights", settings.weights]
-    if settings.runtime is not None:
-        words += ["--runtime", settings.runtime]
-    return shlex.join([*words, "--run", str(run.with_name(f"{run.name}-local"))])

@@ -31,7 +31,7 @@ NOT_IMPORTED = {"featx.__main__", "featx_cli.__main__"}
 """Programs: importing one runs it, or changes signals and streams."""
 NO_EXAMPLE: dict[str, str] = {}
 """Public classes and functions without an example, as ``room.name``, and why."""
-COMMAND_WRITERS = {"featx/reports/_commands.py"}
+COMMAND_WRITERS = {"featx/reports/_commands.py", "featx/serving/_commands.py"}
 """Modules whose job is to print commands: they may speak of options."""
 PUBLIC_MODULES = {"featx/__main__.py", "featx/errors.py"}
 """Modules of the library that aren't private: ``python -m featx``, and the page of errors."""

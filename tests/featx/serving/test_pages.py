@@ -331,6 +331,16 @@ class TestReadings:
         assert read(client, {"id": "0" * 32}, "NORMAL").status_code == 404
         assert read(client, {"id": "0" * 31}, "NORMAL").status_code == 404
 
+    def test_a_name_that_tells_the_patient_is_believed(self, client: httpx.Client) -> None:
+        content = io.BytesIO()
+        Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(content, "PNG")
+        file = ("person7_virus_20.png", content.getvalue())
+        (row,) = client.post("/api/v1/predictions", files={"images": file}).json()
+        read(client, row, "NORMAL")
+        (exported,) = csv.DictReader(io.StringIO(client.get("/api/v1/readings.csv").text))
+        assert exported["group"] == "person7_virus"
+        read(client, row, "")
+
     def test_the_printed_command_makes_a_run_of_the_export(
         self, client: httpx.Client, films: list[Path], sent: list[dict[str, Any]], mini_run: Path,
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

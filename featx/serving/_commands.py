@@ -1,0 +1,22 @@
+"""The command that a page prints to go on with."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from featx.serving._readings import READINGS_NAME, images_folder
+from featx.serving._station import Station
+
+
+def calibrate_command(station: Station) -> str:
+    """Return the command that makes a local threshold of the readings."""
+    settings = station.options.runs
+    run = Path(station.worklist.runs[0].path).resolve()
+    words = ["featx", "calibrate", str(run), READINGS_NAME,
+             "--root", str(images_folder(station).resolve())]  # fmt: skip
+    if settings.weights is not None:
+        words += ["--weights", settings.weights]
+    if settings.runtime is not None:
+        words += ["--runtime", settings.runtime]
+    return shlex.join([*words, "--run", str(run.with_name(f"{run.name}-local"))])
