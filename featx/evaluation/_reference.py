@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,7 +81,7 @@ class Reference:
         found = np.empty(len(fold))
         for number in np.unique(fold):
             held_out = fold == number
-            found[held_out] = _distance(_fit(self.vectors[~held_out]), self.vectors[held_out])
+            found[held_out] = _Population(self.vectors[~held_out]).distance(self.vectors[held_out])
         return found
 
     @cached_property
@@ -99,7 +100,7 @@ class Reference:
         The covariance is shrunk as Ledoit and Wolf do (Journal of Multivariate Analysis 2004),
         since there may be fewer images than channels. Vectors are those of `average_over_grid`.
         """
-        return _distance(self._population, vectors)
+        return self._population.distance(vectors)
 
     def has(self, vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Say which images are nearly the same picture as a training image.
@@ -122,8 +123,8 @@ class Reference:
         return NEAR_DUPLICATE_SHARE * float(limit)
 
     @cached_property
-    def _population(self) -> LedoitWolf:
-        return _fit(self.vectors)
+    def _population(self) -> _Population:
+        return _Population(self.vectors)
 
     @staticmethod
     def write(path: Path, blocks: Iterator[tuple[NDArray[np.intp], NDArray[np.floating]]]) -> None:
@@ -186,17 +187,21 @@ def _nearest(vectors: NDArray[np.floating], others: NDArray[np.floating]) -> NDA
     return found
 
 
-def _fit(vectors: NDArray[np.floating]) -> LedoitWolf:
-    return LedoitWolf(store_precision=False).fit(vectors.astype(np.float64))
+class _Population:
+    """Mean and covariance of images. What is the same for all distances is computed once."""
 
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self._fitted = LedoitWolf(store_precision=False).fit(vectors.astype(np.float64))
+        self._factor: tuple[NDArray[np.float64], bool] | None = None
+        with contextlib.suppress(linalg.LinAlgError):  # all images are equal
+            self._factor = linalg.cho_factor(self._fitted.covariance_)
 
-def _distance(population: LedoitWolf, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-    points = vectors.astype(np.float64)
-    try:
-        factor = linalg.cho_factor(population.covariance_)
-    except linalg.LinAlgError:  # all images are equal
-        return np.sqrt(np.asarray(population.mahalanobis(points), np.float64))
-    # The pseudo-inverse of scikit-learn takes ten times as long, and more if cores are busy.
-    apart = points - population.location_
-    squared: NDArray[np.float64] = (apart * linalg.cho_solve(factor, apart.T).T).sum(axis=1)
-    return np.sqrt(squared)
+    def distance(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        points = vectors.astype(np.float64)
+        if self._factor is None:
+            return np.sqrt(np.asarray(self._fitted.mahalanobis(points), np.float64))
+        # The pseudo-inverse of scikit-learn takes ten times as long, and more if cores are busy.
+        apart = points - self._fitted.location_
+        solved = linalg.cho_solve(self._factor, apart.T).T
+        squared: NDArray[np.float64] = (apart * solved).sum(axis=1)
+        return np.sqrt(squared)

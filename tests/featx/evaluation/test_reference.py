@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import linalg
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
@@ -49,6 +51,16 @@ def test_a_distance_is_mahalanobiss(reference: Reference) -> None:
     new = np.array([[1, 2, 0, -3, 1, 20.0]])
     expected = mahalanobis(new[0], population.location_, population.precision_)
     assert reference.distance(new) == pytest.approx([expected], rel=1e-6)
+
+
+def test_the_covariance_is_factorized_once_for_all_images(
+    reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factorize = Mock(wraps=linalg.cho_factor)
+    monkeypatch.setattr(linalg, "cho_factor", factorize)
+    for image in reference.vectors[:5]:
+        reference.distance(image[np.newaxis])
+    factorize.assert_called_once()
 
 
 def test_one_training_image_in_a_hundred_is_beyond_the_limit(reference: Reference) -> None:
