@@ -64,7 +64,7 @@ minimum: $(BIN)/python  ## Tests on the lowest versions that pyproject.toml allo
 	$(BIN)/python -m venv --clear $(MINIMUM)
 	$(BIN)/python tests/minimum.py pyproject.toml > $(MINIMUM)/constraints.txt
 	$(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MINIMUM)/constraints.txt \
-		-e '.[dask,dicom,onnx]' hypothesis pytest pytest-timeout pytest-xdist
+		-e '.[dask,dicom,dicomnet,onnx]' httpx hypothesis pytest pytest-timeout pytest-xdist
 	$(subst $(BIN),$(MINIMUM)/bin,$(PYTEST)) $(ALL) tests/cache tests/cli tests/featx
 
 audit: $(VENV)/.installed-dev  ## Known vulnerabilities of the pinned versions, where pip-audit can reach its data.

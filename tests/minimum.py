@@ -7,7 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("dask", "dicom", "onnx")
+EXTRAS = ("dask", "dicom", "dicomnet", "onnx")
 """Extras that users may install. Tools of developers aren't held to their lowest versions."""
 
 
