@@ -197,14 +197,19 @@ class ScoringProcess:
         if self._closed:
             raise ScoringDiedError("the process that scores images was ended")
         self.starts += 1
-        # stderr has what libraries print, which may quote a file.
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the process that has it
-        )
+        try:
+            # stderr has what libraries print, which may quote a file.
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-c", _MAIN],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the process that has it
+            )
+        except OSError as error:
+            raise LoadingDiedError(
+                f"the process that scores images can't be started: {error.strerror}"
+            ) from error
         self._loaded = False
         if self._closed:  # meanwhile
             self._kill()

@@ -169,6 +169,17 @@ class TestMessages:
             assert process.starts == starts
         assert not touched.exists()
 
+    def test_a_process_that_cant_be_started_is_said(
+        self, worklist: Worklist, stub: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worklist.add(picture(1), "a.png", "upload")
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", str(stub / "none"))
+            with scoring(worklist, stub) as (_, loop, _):
+                until(lambda: loop.notice)
+                assert "can't be started: No such file or directory" in loop.notice
+        assert states(worklist) == ["waiting"]
+
     def test_floats_keep_their_bits(self) -> None:
         rng = np.random.default_rng(0)
         drawn = [*rng.random(1000), *rng.integers(0, 2**63, 1000).view(np.float64)]
@@ -197,6 +208,7 @@ class TestMessages:
 
 @pytest.mark.usefixtures("stub")
 class TestDeaths:
+    @pytest.mark.long
     def test_an_image_that_kills_twice_fails_and_the_others_are_scored(
         self, worklist: Worklist, stub: Path
     ) -> None:
