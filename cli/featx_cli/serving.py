@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import ipaddress
 import socketserver
 import threading
 import webbrowser
 from typing import Any, TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from featx._addresses import is_loopback
 from featx.errors import InputError
 from featx.serving._listening import cant_listen
 from featx_cli.console import say
@@ -50,11 +50,7 @@ class Details(io.StringIO):
 
 def warn_if_open(host: str, what: str) -> None:
     """Say so when others can reach an address that asks nobody for a password."""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local:
+    if not is_loopback(host):
         say(
             f"featx: warning: {what} has no log-in: everybody who can reach {host} can see it, and "
             "change or delete studies."

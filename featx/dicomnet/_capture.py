@@ -69,4 +69,4 @@ def _pixels(png: bytes) -> NDArray[np.uint8]:
     """Read a PNG file that the scoring process wrote."""
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB"))

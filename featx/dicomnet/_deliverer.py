@@ -160,6 +160,10 @@ class Deliverer:
             self._postpone(delivery, error.what, pause)
         except DeliveryError as error:
             self._postpone(delivery, error.what, _pause(delivery.tries))
+        except FeatxError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the other results have to go on
+            self._postpone(delivery, _reason(error), LONGEST_PAUSE)
         else:
             self._down.pop(place, None)
             self.worklist.delivered(delivery)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from featx.dicomnet._node import addresses_of, is_loopback, require_title
+from featx._addresses import is_loopback
+from featx.dicomnet._node import addresses_of, require_title
 from featx.errors import FeatxError, InputError, StorageError
 from featx_cache._text import printable
 from featx_cache.files import atomic_path, make_folder, open_regular
@@ -258,7 +259,7 @@ def _node(text: str, own_title: str) -> Node:
         host = port = None
     if not at or not host or not port or parts.path or parts.query or parts.fragment:
         raise _refusal("dicom://", "isn't dicom://AE_TITLE@HOST:PORT")
-    require_title(title, "`results`")
+    require_title(title, "results")
     return Node(title, host, port, own_title)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from featx._addresses import is_loopback
 from featx.errors import InputError
 from featx_cache._text import printable
 
@@ -47,13 +47,16 @@ class DicomNode:
     peers: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        require_title(self.ae_title, "`ae_title`")
+        require_title(self.ae_title, "ae_title")
         if not 0 <= self.port < 2**16:
-            raise InputError(f"`dicom_port` {self.port} isn't between 0 and 65535")
+            raise InputError(
+                f"the port {self.port} isn't between 0 and 65535", parameter="dicom_port"
+            )
         if not self.peers and not is_loopback(self.host):
             raise InputError(
                 f"other machines can reach {printable(self.host)[:80]}, and DICOM has no passwords",
                 "Name those that may send in `dicom_peers`, or leave `dicom_host` out.",
+                parameter="dicom_host",
             )
         self.callers()
 
@@ -68,26 +71,19 @@ class DicomNode:
                     "Write it as XRAY1@192.0.2.7.",
                     parameter="dicom_peers",
                 )
-            require_title(title, "`dicom_peers`")
+            require_title(title, "dicom_peers")
             found |= {(title, address) for address in addresses_of(host)}
         return frozenset(found)
 
 
-def require_title(title: str, where: str) -> None:
+def require_title(title: str, parameter: str) -> None:
     """Refuse what isn't the name of a DICOM node (PS3.5 table 6.2-1, AE)."""
     if len(title) > LONGEST_TITLE or not _TITLE.fullmatch(title):
         raise InputError(
-            f"{where}: {printable(title)[:40]!r} isn't an AE title",
+            f"{printable(title)[:40]!r} isn't an AE title",
             f"Give 1 to {LONGEST_TITLE} ASCII characters without a backslash.",
+            parameter=parameter,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def addresses_of(host: str) -> list[str]:

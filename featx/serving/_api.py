@@ -20,7 +20,6 @@ from featx.serving._answers import EXAMPLE, EXAMPLE_ID, WAITING, PredictionRow, 
 from featx.serving._problems import Problem, problem_of
 from featx.serving._uploads import FIELD, FORM, ReceivedFile, receive_files
 from featx.worklist import Item, RefusedImageError
-from featx.worklist._state_folder import IMAGES_NAME
 from featx_cache._text import printable
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def make_api(station: Station) -> APIRouter:
     )
     def image(request: Request, identifier: Identifier) -> Response:
         """Return the predictions of an image, a row for each run."""
-        item = _find(station, identifier)
+        item = find_image(station, identifier)
         station.audit("opened", request.state.who, item.id)
         return JSONResponse(item.as_rows(worklist.runs))
 
@@ -172,24 +171,25 @@ def make_api(station: Station) -> APIRouter:
     @router.get(
         "/predictions/{identifier}/explanation.png",
         summary="Explain a verdict",
-        response_class=_PngResponse,
+        response_class=PngResponse,
         responses=errors(404, 422, json=False),
     )
     async def explanation(request: Request, identifier: Identifier) -> Response:
         """Return the figure that `featx explain` writes: the first run's heat map."""
-        item = await to_thread.run_sync(_find, station, identifier)
-        if item.path is None:
-            raise Problem(404, "not-kept", f"the image {item.code} isn't kept any more")
+        item = await to_thread.run_sync(find_kept_image, station, identifier)
+        assert item.path is not None
         station.audit("opened", request.state.who, item.id)
         content = await to_thread.run_sync(
             station.process.figure, item.path, item.name, limiter=explaining
         )
-        return _PngResponse(content)
+        return PngResponse(content)
 
     return router
 
 
-class _PngResponse(Response):
+class PngResponse(Response):
+    """A picture."""
+
     media_type = "image/png"
 
 
@@ -197,10 +197,19 @@ def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _find(station: Station, identifier: str) -> Item:
+def find_image(station: Station, identifier: str) -> Item:
+    """Return an image, or answer that there is none."""
     item = station.worklist.get(identifier)
     if item is None:
         raise Problem(404, "not-found", "there is no such image", "It may be mistyped.")
+    return item
+
+
+def find_kept_image(station: Station, identifier: str) -> Item:
+    """Return an image whose file is there."""
+    item = find_image(station, identifier)
+    if item.path is None:
+        raise Problem(404, "not-kept", f"the image {item.code} isn't kept any more")
     return item
 
 
@@ -229,7 +238,7 @@ class _Upload:
         limiter = self._station.upload_threads
         await to_thread.run_sync(self._worklist.require_room, limiter=limiter)
         limits = self._worklist.limits
-        files = receive_files(request, self._worklist.folder / IMAGES_NAME, limits)
+        files = receive_files(request, self._worklist.images_folder, limits)
         async with aclosing(files):
             async for file in files:
                 self.taken.append(await to_thread.run_sync(self._take, file, limiter=limiter))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from featx.serving._readings import READINGS_NAME, images_folder
+from featx.serving._readings import READINGS_NAME
 from featx.serving._station import Station
 
 
@@ -14,7 +14,7 @@ def calibrate_command(station: Station) -> str:
     settings = station.options.runs
     run = Path(station.worklist.runs[0].path).resolve()
     words = ["featx", "calibrate", str(run), READINGS_NAME,
-             "--root", str(images_folder(station).resolve())]  # fmt: skip
+             "--root", str(station.worklist.images_folder.resolve())]  # fmt: skip
     if settings.weights is not None:
         words += ["--weights", settings.weights]
     if settings.runtime is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import ipaddress
 import os
 import socket
 
@@ -56,13 +54,6 @@ def listen(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise cant_listen(error, host, port) from error
-
-
-def is_loopback(address: str) -> bool:
-    """Say whether only this machine can reach an address."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    return False
 
 
 def url_of(host: str, port: int) -> str:

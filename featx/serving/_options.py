@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from featx._addresses import is_loopback
 from featx.errors import InputError
 from featx.runs import read_record
-from featx.serving._listening import is_loopback, require_port, resolve
+from featx.serving._listening import require_port, resolve
 from featx.serving._station import STATE_SUFFIX, ServeOptions
 from featx.serving._tokens import read_tokens
 from featx.worklist import Limits, RunSettings
 from featx_cache._text import printable
-
-MAX_AE_TITLE = 16
-"""Characters of a name in the DICOM network (DICOM PS3.5, AE)."""
 
 
 def make_options(
@@ -48,6 +46,8 @@ def make_options(
         limits=limits or Limits(),
         **others,
     )
+    _require_text("runs", paths)
+    _require_text("state", [options.state])
     _check(options)
     _check_runs(paths)
     return options
@@ -55,20 +55,11 @@ def make_options(
 
 def _check(options: ServeOptions) -> None:
     require_port(options.port, "port")
-    if options.dicom_port is not None:
-        require_port(options.dicom_port, "dicom_port")
     if not (math.isfinite(options.keep_days) and options.keep_days >= 0):
         raise InputError(
             f"{options.keep_days} is no number of days", "Give 0 or more.", parameter="keep_days"
         )
-    title = options.ae_title
-    usable = title.isascii() and title.isprintable() and "\\" not in title and title.strip()
-    if not usable or len(title) > MAX_AE_TITLE:
-        raise InputError(
-            f"{printable(title)[:60]!r} is no name of a DICOM node",
-            f"Give 1 to {MAX_AE_TITLE} ASCII characters, not a backslash.",
-            parameter="ae_title",
-        )
+    options.node()
     if options.watch is not None and not options.watch.is_dir():
         raise InputError(f"there is no folder {options.watch}", "Make it first.", parameter="watch")
     if options.allowed_hosts and options.token_file is None:
@@ -77,6 +68,17 @@ def _check(options: ServeOptions) -> None:
             "Give `token_file`, too.",
             parameter="allowed_hosts",
         )
+
+
+def _require_text(parameter: str, paths: Iterable[Path]) -> None:
+    """Refuse a path that isn't text: pages, the database and commands have it."""
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"the name {printable(str(path))!r} isn't UTF-8", "Rename it.", parameter=parameter
+            ) from error
 
 
 def _check_runs(paths: Sequence[Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from featx.serving import _days as days
 from featx.serving._answers import EXAMPLE_ID, errors
-from featx.serving._api import Identifier
+from featx.serving._api import Identifier, PngResponse, find_image, find_kept_image
 from featx.serving._commands import calibrate_command
 from featx.serving._pictures import Pictures, as_png
 from featx.serving._problems import Problem
@@ -26,7 +25,6 @@ from featx.serving._readings import (
     IMAGES_ADVISED,
     PATIENTS_NEEDED,
     READINGS_NAME,
-    images_folder,
     readings_of,
 )
 from featx.worklist import Item, RunFacts
@@ -90,12 +88,6 @@ class RescoreAnswer(BaseModel):
     """What is scored again."""
 
     waiting: int = Field(description="Number of images that wait for their scores again.")
-
-
-class PngResponse(Response):
-    """A picture."""
-
-    media_type = "image/png"
 
 
 class CsvResponse(Response):
@@ -168,7 +160,6 @@ def _keys(runs: tuple[RunFacts, ...]) -> tuple[str, str]:
 
 
 def _add_worklist(router: APIRouter, station: Station) -> None:
-    versions = _Versions(station)
     rendered: dict[tuple[str, float | None], bytes] = {}
     one = threading.Lock()
 
@@ -184,7 +175,7 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
 
     @router.get("/", include_in_schema=False)
     def worklist(before: Annotated[float | None, Query(ge=0)] = None) -> Response:
-        version = versions.now()
+        version = _version(station)
         content = fragment(version, before).decode()
         options = station.options
         return _page("worklist.html.j2", station, content=content, version=version,
@@ -195,7 +186,7 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
         before: Annotated[float | None, Query(ge=0)] = None,
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
-        version = versions.now()
+        version = _version(station)
         headers = {"ETag": version, **NOT_KEPT}
         if if_none_match == version:
             return Response(status_code=304, headers=headers)
@@ -207,23 +198,11 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
         return RescoreAnswer(waiting=station.worklist.rescore())
 
 
-class _Versions:
-    """Tells one state of the worklist from the next, without asking the database."""
-
-    def __init__(self, station: Station) -> None:
-        self._station, self._start, self._number = station, secrets.token_hex(4), 0
-        station.worklist.listen(self._count)
-
-    def _count(self) -> None:
-        self._number += 1
-
-    def now(self) -> str:
-        """Return an ETag."""
-        station = self._station
-        watched = station.watched and (station.watched.notice, station.watched.in_words)
-        notice = hash((_is_dead(station), station.loop.notice, watched)) & 0xFFFFFFFF
-        today = date.today().toordinal()
-        return f'"{self._start}-{self._number}-{notice:x}-{today}"'
+def _version(station: Station) -> str:
+    """Return an ETag of the list's state, without asking the database."""
+    watched = station.watched and (station.watched.notice, station.watched.in_words)
+    notice = hash((_is_dead(station), station.loop.notice, watched)) & 0xFFFFFFFF
+    return f'"{station.worklist.version:x}-{notice:x}-{date.today().toordinal()}"'
 
 
 def _is_dead(station: Station) -> bool:
@@ -274,7 +253,7 @@ def _add_viewer(router: APIRouter, station: Station) -> None:
     )
     def read(request: Request, identifier: Identifier, reading: Reading) -> ReadingAnswer:
         """Keep what a reader saw in an image."""
-        _find(station, identifier)
+        find_image(station, identifier)
         item = worklist.read(identifier, reading.label)
         station.audit("read", request.state.who, item.id)
         near = _neighbors(station, item)
@@ -303,20 +282,6 @@ def _neighbors(station: Station, item: Item) -> _Neighbors:
     return _Neighbors(before, after, unread[0] if unread else None, len(unread))
 
 
-def _find(station: Station, identifier: str) -> Item:
-    item = station.worklist.get(identifier)
-    if item is None:
-        raise Problem(404, "not-found", "there is no such image", "It may be mistyped.")
-    return item
-
-
-def _find_kept(station: Station, identifier: str) -> Item:
-    item = _find(station, identifier)
-    if item.path is None:
-        raise Problem(404, "not-kept", f"the image {item.code} isn't kept any more")
-    return item
-
-
 def _add_pictures(router: APIRouter, station: Station) -> None:
     pictures = Pictures(station.process)
     about: dict[str, Any] = {"tags": ["pictures"], "responses": errors(404, 422, 507)}
@@ -324,14 +289,14 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
 
     def explained(identifier: str) -> dict[str, Any]:
         return pictures.explanation(
-            _find_kept(station, identifier), station.worklist.runs[0].id
+            find_kept_image(station, identifier), station.worklist.runs[0].id
         )  # fmt: skip
 
     @router.get(f"{of_image}/picture.png", summary="See an image", response_class=PngResponse,
                 **about)  # fmt: skip
     def picture(identifier: Identifier) -> Response:
         """Return the image as a PNG file, 1600 pixels at its longer side."""
-        return _png(pictures.picture(_find_kept(station, identifier)))
+        return _png(pictures.picture(find_kept_image(station, identifier)))
 
     @router.get(f"{of_image}/explanation", summary="Explain a verdict in parts", **about)
     def explanation(identifier: Identifier, answer: Response) -> ExplanationAnswer:
@@ -372,7 +337,7 @@ def _png(content: bytes | None) -> Response:
 def _add_readings(router: APIRouter, station: Station) -> None:
     @router.get("/readings", include_in_schema=False)
     def readings(request: Request) -> Response:
-        return _page("readings.html.j2", station, readings=readings_of(station),
+        return _page("readings.html.j2", station, readings=readings_of(station.worklist),
                      command=calibrate_command(station), needed=PATIENTS_NEEDED,
                      advised=IMAGES_ADVISED, keep_days=station.options.keep_days,
                      here=request.url.hostname)  # fmt: skip
@@ -388,4 +353,4 @@ def _add_readings(router: APIRouter, station: Station) -> None:
         """Return the readings as the CSV that `featx calibrate` takes: path, label, group."""
         station.audit("exported", request.state.who)
         headers = {"Content-Disposition": f'attachment; filename="{READINGS_NAME}"', **NOT_KEPT}
-        return CsvResponse(readings_of(station).csv(images_folder(station)), headers=headers)
+        return CsvResponse(readings_of(station.worklist).csv(), headers=headers)

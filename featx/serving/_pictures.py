@@ -14,7 +14,7 @@ from typing import Any
 
 from featx.explain._figure import MAP_CAUTION
 from featx.worklist import Item, ScoringProcess
-from featx.worklist._scoring_worker import Shown
+from featx.worklist._messages import Shown
 from featx_cache.files import atomic_path
 
 PICTURE_SIDE = 1600

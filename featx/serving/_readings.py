@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.data import group_of
-from featx.serving._station import Station
-from featx.worklist import Item
-from featx.worklist._state_folder import IMAGES_NAME
+from featx.worklist import Item, Worklist
 from featx_cache._spreadsheets import path_cell, row_writer, text_cell
 
 READINGS_NAME = "readings.csv"
@@ -19,8 +17,6 @@ PATIENTS_NEEDED = 2
 IMAGES_ADVISED = 30
 """Images of each class that are a good beginning: a few dozen, as `featx calibrate` says."""
 
-_EVERYTHING = 10_000_000
-
 
 @dataclass(frozen=True)
 class Readings:
@@ -28,6 +24,8 @@ class Readings:
 
     Attributes
     ----------
+    folder
+        Folder that paths in the CSV are relative to.
     kept
         Images that are there.
     removed
@@ -38,6 +36,7 @@ class Readings:
         Negative and positive class.
     """
 
+    folder: Path
     kept: tuple[Item, ...]
     removed: tuple[Item, ...]
     foreign: tuple[Item, ...]
@@ -57,14 +56,14 @@ class Readings:
             patients[item.reading].add(_patient(item) or item.id)
         return all(len(found) >= PATIENTS_NEEDED for found in patients.values())
 
-    def csv(self, folder: Path) -> str:
-        """Write the columns path, label and group. Paths are relative to the images' folder."""
+    def csv(self) -> str:
+        """Write the columns path, label and group. Paths are relative to `folder`."""
         text = io.StringIO()
         write = row_writer(text)
         write(["path", "label", "group"])
         for item in self.kept:
             assert item.path is not None
-            path = item.path.relative_to(folder).as_posix()
+            path = item.path.relative_to(self.folder).as_posix()
             # An image whose group is its own path counts as a patient of its own.
             group = text_cell(_patient(item) or path)
             write([path_cell(path), text_cell(item.reading), group])
@@ -77,19 +76,14 @@ def _patient(item: Item) -> str:
     return item.patient or ("" if told == item.name else told)
 
 
-def readings_of(station: Station) -> Readings:
-    """Collect the readings of a station."""
-    worklist = station.worklist
+def readings_of(worklist: Worklist) -> Readings:
+    """Collect the readings of a worklist."""
     classes = worklist.runs[0].classes if worklist.runs else ()
-    read = [item for item in worklist.items(limit=_EVERYTHING) if item.reading]
+    read = worklist.readings()
     return Readings(
+        worklist.images_folder,
         tuple(i for i in read if i.path is not None and i.reading in classes),
         tuple(i for i in read if i.path is None),
         tuple(i for i in read if i.path is not None and i.reading not in classes),
         tuple(classes),
     )
-
-
-def images_folder(station: Station) -> Path:
-    """Return the folder that paths in the CSV are relative to."""
-    return station.worklist.folder / IMAGES_NAME

@@ -25,7 +25,7 @@ _KEEP_ALIVE_SECONDS = 15
 _POLL_SECONDS = 0.01
 
 
-class PatientProtocol(H11Protocol):
+class TimedProtocol(H11Protocol):
     """HTTP of clients that send the head of a request in time. Of others it takes leave.
 
     uvicorn has no such bound: 500 clients that say nothing would keep all others out.
@@ -67,7 +67,7 @@ def answering(application: Any, sock: socket.socket) -> Iterator[threading.Threa
     """Answer requests to a socket while a block runs. The block gets the thread that does it."""
     config = uvicorn.Config(
         application,
-        http=PatientProtocol,
+        http=TimedProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",

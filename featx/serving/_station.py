@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from anyio import CapacityLimiter
 
+from featx.dicomnet import Deliverer, DicomNode, Receiver
 from featx.serving._audit import AUDIT_NAME, Action, AuditLog
 from featx.serving._changes import Changes
 from featx.serving._metrics import Metrics
@@ -25,9 +26,6 @@ from featx.worklist import (
     Worklist,
 )
 from featx.worklist._worklist import KEEP_DAYS
-
-if TYPE_CHECKING:
-    from featx.dicomnet import Deliverer, Receiver
 
 STATE_SUFFIX = ".worklist"
 """What the folder of a worklist is called after the run's name."""
@@ -52,6 +50,19 @@ class ServeOptions:
     allowed_hosts: Sequence[str] = ()
     keep_days: float = KEEP_DAYS
     limits: Limits = field(default_factory=Limits)
+
+    def node(self) -> DicomNode:
+        """Return this node of the DICOM network.
+
+        Raises
+        ------
+        InputError
+            If its name isn't one, or others can reach it and it doesn't know who they are.
+        """
+        if self.dicom_port is None:
+            return DicomNode(self.ae_title)
+        peers = tuple(self.dicom_peers)
+        return DicomNode(self.ae_title, self.dicom_host, self.dicom_port, peers)
 
 
 class Station:
@@ -144,13 +155,8 @@ class Station:
         options = self.options
         if options.dicom_port is None and not options.results:
             return
-        from featx.dicomnet import Deliverer, DicomNode, Receiver
-
         if options.dicom_port is not None:
-            node = DicomNode(
-                options.ae_title, options.dicom_host, options.dicom_port, tuple(options.dicom_peers)
-            )
-            self.receiver = Receiver(self.worklist, node, self.report, self._audit_dicom)
+            self.receiver = Receiver(self.worklist, options.node(), self.report, self._audit_dicom)
             self.receiver.listen()
             stack.callback(self.receiver.stop)
         if options.results:

@@ -9,9 +9,9 @@ from featx.worklist._items import (
     Result,
     RunFacts,
 )
+from featx.worklist._messages import RunSettings
 from featx.worklist._scoring_loop import ScoringLoop
 from featx.worklist._scoring_process import ScoringDiedError, ScoringProcess
-from featx.worklist._scoring_worker import RunSettings
 from featx.worklist._watch import WatchedFolder
 from featx.worklist._worklist import Worklist
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from featx.worklist._arrivals import TEMPORARY_PREFIX, Arrival
 from featx.worklist._items import ID_DIGITS, SHOWN_DIGITS
 from featx_cache._text import printable
-from featx_cache.files import make_folder, storage_errors
+from featx_cache.files import make_folder, storage_errors, sync
 
 NAME_SUFFIX = ".name"
 """Suffix of the file that has the name of an image, beside it."""
@@ -91,17 +91,6 @@ class ImageFiles:
 def made_name(identifier: str, suffix: str) -> str:
     """Return a name that names nobody."""
     return f"{identifier[:SHOWN_DIGITS]}{suffix}"
-
-
-def sync(folder: Path) -> None:
-    """Have the names in a folder on the disk. Windows opens no folders, and keeps a journal."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -62,7 +62,7 @@ def keep_predictions(
             errors = [made.error for made in predictions if made.score is None]
             failed = len(errors) == len(predictions)
             change(
-                "UPDATE images SET state = ?, error = ? WHERE id = ?",
+                "UPDATE images SET state = ?, error = ?, again = 0 WHERE id = ?",
                 ("failed" if failed else "scored", errors[0] if failed else "", identifier),
             )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from featx.errors import FeatxError
 from featx.runs import FittedRun
 from featx.worklist._items import Item
+from featx.worklist._messages import ScoredFiles
 from featx.worklist._run_facts import facts_of
 from featx.worklist._scoring_process import (
     LoadingDiedError,
@@ -16,7 +17,6 @@ from featx.worklist._scoring_process import (
     ScoringProcess,
     UnexpectedError,
 )
-from featx.worklist._scoring_worker import ScoredFiles
 from featx.worklist._worklist import Worklist
 
 BATCH_SIZE = 8
@@ -50,6 +50,11 @@ class ScoringLoop:
         nothing does.
     failure : FeatxError or None
         Reason why the runs can't be used at all. Then the thread has ended.
+
+    Examples
+    --------
+    >>> loop = ScoringLoop(worklist, ScoringProcess(settings))  # doctest: +SKIP
+    >>> loop.start()  # doctest: +SKIP
     """
 
     def __init__(
@@ -78,7 +83,7 @@ class ScoringLoop:
             If a run isn't one, or is there twice.
         """
         settings = self.process.settings
-        runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
+        runs = [FittedRun(path, runtime=settings.runtime) for path in settings.paths]
         self.worklist.use_runs(facts_of(runs))
         self._thread.start()
 

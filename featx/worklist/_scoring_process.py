@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from featx.errors import FeatxError, InputError
-from featx.worklist._scoring_worker import Failed, RunSettings, ScoredFiles, Shown
+from featx.worklist._messages import (
+    PNG,
+    REQUEST,
+    SCORED,
+    SETTINGS,
+    SHOWN,
+    Failed,
+    Request,
+    RunSettings,
+    ScoredFiles,
+    Shown,
+    read,
+    write,
+)
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 _MAIN = "from featx.worklist._scoring_worker import main; main()"
 
@@ -79,9 +96,7 @@ class ScoringProcess:
 
     def runs(self) -> ScoredFiles:
         """Load the runs, and say which they are."""
-        found = self._ask(("runs", None), LOADING_SECONDS)
-        assert isinstance(found, ScoredFiles)
-        return found
+        return self._ask(Request("runs"), SCORED, LOADING_SECONDS)
 
     def score(self, paths: Sequence[Path]) -> ScoredFiles:
         """Score files with all runs.
@@ -93,51 +108,57 @@ class ScoringProcess:
         FeatxError
             If a run can't be used any more.
         """
-        seconds = IMAGE_SECONDS * max(len(paths), 1)
-        found = self._ask(("score", [str(path) for path in paths]), seconds)
-        assert isinstance(found, ScoredFiles)
+        request = Request("score", tuple(map(str, paths)))
+        found = self._ask(request, SCORED, IMAGE_SECONDS * max(len(paths), 1))
+        made = found.predictions
+        if len(made) != len(paths) or any(len(each) != len(found.runs) for each in made):
+            self._kill()
+            raise ScoringDiedError("the process that scores images answered something else")
         return found
 
     def explain(self, path: Path) -> Shown:
         """Explain the first run's verdict on a file. See `score`."""
-        found = self._ask(("explain", str(path)), IMAGE_SECONDS, urgent=True)
-        assert isinstance(found, Shown)
-        return found
+        return self._ask(Request("explain", (str(path),)), SHOWN, IMAGE_SECONDS, urgent=True)
 
     def figure(self, path: Path, name: str) -> bytes:
         """Return the figure that `featx explain` writes of a file of that name. See `score`."""
-        found = self._ask(("figure", (str(path), name)), IMAGE_SECONDS, urgent=True)
-        assert isinstance(found, bytes)
-        return found
+        request = Request("figure", (str(path),), name=name)
+        return self._ask(request, PNG, IMAGE_SECONDS, urgent=True)
 
     def picture(self, path: Path, side: int) -> bytes:
         """Return a PNG file of an image, `side` pixels at its longer side. See `score`."""
-        found = self._ask(("picture", (str(path), side)), IMAGE_SECONDS, urgent=True)
-        assert isinstance(found, bytes)
-        return found
+        request = Request("picture", (str(path),), side=side)
+        return self._ask(request, PNG, IMAGE_SECONDS, urgent=True)
 
     def close(self) -> None:
         """End the process."""
         self._closed = True
         self._kill()
 
-    def _ask(self, request: tuple[str, Any], seconds: float, *, urgent: bool = False) -> Any:
+    def _ask(
+        self,
+        request: Request,
+        form: TypeAdapter[T | Failed],
+        seconds: float,
+        *,
+        urgent: bool = False,
+    ) -> T:
         with self._in_turn(urgent=urgent):
             if self.pid is None:
                 self._start()
-            if request[0] != "picture" and not self._loaded:
+            if request.kind != "picture" and not self._loaded:
                 try:
-                    self._exchange(("runs", None), LOADING_SECONDS)
+                    self._exchange(Request("runs"), SCORED, LOADING_SECONDS)
                 except ScoringDiedError as error:
                     raise LoadingDiedError(
                         "the process that scores images died while it loaded the run",
                         "See if the machine has enough memory.",
                     ) from error
                 self._loaded = True
-            return self._exchange(request, seconds)
+            return self._exchange(request, form, seconds)
 
-    def _exchange(self, request: tuple[str, Any], seconds: float) -> Any:
-        """Send a request and wait for the answer. Kill the process if that takes too long."""
+    def _exchange(self, request: Request, form: TypeAdapter[T | Failed], seconds: float) -> T:
+        """Send a request and wait for the answer. Kill the process if none of the form comes."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -146,10 +167,9 @@ class ScoringProcess:
         timer.daemon = True
         timer.start()
         try:
-            pickle.dump(request, process.stdin, pickle.HIGHEST_PROTOCOL)
-            process.stdin.flush()
-            found = pickle.load(process.stdout)
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            write(process.stdin, request, REQUEST)
+            found = read(process.stdout, form)
+        except (OSError, EOFError, ValueError) as error:
             self._kill()
             raise ScoringDiedError("the process that scores images died") from error
         finally:
@@ -177,20 +197,25 @@ class ScoringProcess:
         if self._closed:
             raise ScoringDiedError("the process that scores images was ended")
         self.starts += 1
-        # stderr has what libraries print, which may quote a file.
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the process that has it
-        )
+        try:
+            # stderr has what libraries print, which may quote a file.
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-c", _MAIN],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the process that has it
+            )
+        except OSError as error:
+            raise LoadingDiedError(
+                f"the process that scores images can't be started: {error.strerror}"
+            ) from error
         self._loaded = False
         if self._closed:  # meanwhile
             self._kill()
         assert process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # the first request will meet it
-            pickle.dump(self.settings, process.stdin, pickle.HIGHEST_PROTOCOL)
+            write(process.stdin, self.settings, SETTINGS)
 
     def _kill(self) -> None:
         process = self._process

@@ -1,8 +1,8 @@
 """What the scoring process does: it loads the runs, decodes, scores, explains and shows images.
 
 It is the only process that decodes what strangers sent, and the only one that has a network. It
-reads requests from its standard input and writes answers to its standard output, both pickled: they
-are pipes to the process that started it. It ends when its input does.
+reads requests from its standard input and writes answers to its standard output (see `_messages`):
+they are pipes to the process that started it. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -10,23 +10,35 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import pickle
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import FeatxError, InputError
-from featx.scoring import Prediction
-from featx.worklist._items import RunFacts
+from featx.worklist._messages import (
+    PNG,
+    REQUEST,
+    SCORED,
+    SETTINGS,
+    SHOWN,
+    Failed,
+    NearestImage,
+    Request,
+    RunSettings,
+    ScoredFiles,
+    Shown,
+    read,
+    write,
+)
 
 NICENESS = 5
 """Steps by which what answers people goes before the scoring."""
@@ -35,102 +47,9 @@ PARENT_SECONDS = 0.5
 """Time between two looks whether the process that started this one is still there."""
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from featx.explain import Explanation
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """Runs to load, and how."""
-
-    paths: tuple[str, ...]
-    trusted: tuple[str, ...] = ()
-    runtime: Literal["tensorflow", "ncnn"] | None = None
-    weights: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredFiles:
-    """Predictions of the runs for files, and which runs made them.
-
-    Attributes
-    ----------
-    runs
-        Facts of the runs.
-    predictions
-        A tuple for each file, with one prediction for each run.
-    notice
-        Reason why a run that was replaced isn't used. Empty if there is none.
-    """
-
-    runs: tuple[RunFacts, ...]
-    predictions: tuple[tuple[Prediction, ...], ...] = ()
-    notice: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NearestImage:
-    """Training image that is like the image explained.
-
-    Attributes
-    ----------
-    label
-        Its class.
-    distance
-        Distance of the averaged embeddings, 1 - cosine: 0..2.
-    picture
-        Content of a PNG file of it. None if its file is gone.
-    """
-
-    label: str
-    distance: float
-    picture: bytes | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """What a page shows of an image.
-
-    Attributes
-    ----------
-    heat : ndarray of shape (rows, columns), dtype float32
-        Heat map of the first run.
-    method, unit, meaning
-        See `featx.explain.Method`.
-    overlay
-        Content of a PNG file: the map's colors, transparent where it is near zero.
-    nearest
-        Training images that are most like it.
-    notes
-        Sentences to read with the map.
-    run
-        `RunFacts.id` of the run that is explained.
-    """
-
-    heat: NDArray[np.float32]
-    method: str
-    unit: str
-    meaning: str
-    overlay: bytes
-    nearest: tuple[NearestImage, ...]
-    notes: tuple[str, ...]
-    run: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Answer if a request failed.
-
-    Attributes
-    ----------
-    what, hint
-        Error, as a `FeatxError` has it.
-    expected
-        Whether it is such an error. Otherwise something is wrong with featx, or with the image.
-    """
-
-    what: str
-    hint: str = ""
-    expected: bool = True
 
 
 class Worker:
@@ -150,7 +69,7 @@ class Worker:
         from featx.worklist._run_facts import facts_of
 
         settings = self.settings
-        runs = [FittedRun(path, settings.trusted, settings.runtime) for path in settings.paths]
+        runs = [FittedRun(path, runtime=settings.runtime) for path in settings.paths]
         facts = facts_of(runs)
         scorer = RunsScorer(runs, load_backbones(runs, settings.weights), try_alone=True)
         list(predict_images_by_run(scorer, ()))  # reads what is left to read of the runs
@@ -175,17 +94,14 @@ class Worker:
             what = error.what if isinstance(error, FeatxError) else "a run is being replaced"
             self.notice = f"{what}. The run that was loaded before is used."
 
-    def answer(self, request: tuple[str, Any]) -> Any:
-        """Answer a request: its name, and what it is about."""
-        name, subject = request
-        if name == "score":
-            return self.score(subject)
-        if name == "explain":
-            return self.explain(subject)
-        if name == "figure":
-            return self.figure(*subject)
-        if name == "picture":
-            return picture(*subject)
+    def answer(self, request: Request) -> Any:
+        """Answer a request that needs the runs."""
+        if request.kind == "score":
+            return self.score(request.paths)
+        if request.kind == "explain":
+            return self.explain(request.paths[0])
+        if request.kind == "figure":
+            return self.figure(request.paths[0], request.name)
         self._refresh()
         return ScoredFiles(self.facts, notice=self.notice)
 
@@ -210,7 +126,6 @@ class Worker:
             shown = None if pixels is None else _png(pixels)
             nearest.append(NearestImage(neighbor.label, neighbor.distance, shown))
         return Shown(
-            explanation.heat,
             method.name,
             method.unit,
             method.meaning,
@@ -296,16 +211,17 @@ def main() -> None:
         os.nice(NICENESS)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     requests = sys.stdin.buffer
+    forms: dict[str, TypeAdapter[Any]] = {"explain": SHOWN, "figure": PNG, "picture": PNG}
     worker: Worker | None = None
-    settings: RunSettings = pickle.load(requests)
+    settings = read(requests, SETTINGS)
     while True:
         try:
-            request = pickle.load(requests)
+            request = read(requests, REQUEST)
         except EOFError:
             return
         try:
-            if request[0] == "picture":
-                found: Any = picture(*request[1])
+            if request.kind == "picture":
+                found: Any = picture(request.paths[0], request.side)
             else:
                 worker = worker or Worker(settings)
                 found = worker.answer(request)
@@ -313,8 +229,7 @@ def main() -> None:
             found = Failed(error.what, error.hint)
         except Exception as error:  # noqa: BLE001 - the process that asked says so
             found = Failed(_place_of(error), expected=False)
-        pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+        write(answers, found, forms.get(request.kind, SCORED))
 
 
 def _place_of(error: Exception) -> str:

@@ -18,7 +18,7 @@ from featx.worklist import _deliveries, _scores
 from featx.worklist._arrivals import Arrival, arrival
 from featx.worklist._database import Database
 from featx.worklist._find_items import READING, find_items
-from featx.worklist._image_files import ImageFiles, sync
+from featx.worklist._image_files import ImageFiles
 from featx.worklist._items import (
     Delivery,
     FullQueueError,
@@ -30,6 +30,7 @@ from featx.worklist._items import (
 )
 from featx.worklist._state_folder import DATABASE_NAME, IMAGES_NAME, own_folder, require_space
 from featx_cache._text import printable
+from featx_cache.files import sync
 
 KEEP_DAYS = 30.0
 DELIVERY_DAYS = 1.0
@@ -115,6 +116,11 @@ class Worklist:
         self._held.close()
 
     # Images
+
+    @property
+    def images_folder(self) -> Path:
+        """Folder of the images' files."""
+        return self._files.folder
 
     def add(self, content: IO[bytes] | bytes, name: str, origin: Origin) -> tuple[Item, bool]:
         """Take an image. It is on the disk when this returns.
@@ -237,21 +243,26 @@ class Worklist:
             before,
             before - DELIVERY_DAYS * _DAY,
         )
+        removed = 0
         for row in old:
             now = time.time()
-            with self._keeping:
+            with self._keeping, self._database.transaction() as change:
+                # Somebody may have asked for its score since.
+                if not change(
+                    "UPDATE images SET removed = ? WHERE id = ? AND state != 'waiting'",
+                    (now, row["id"]),
+                ).rowcount:
+                    continue
                 self._files.remove(row["id"])
-                with self._database.transaction() as change:
-                    change("UPDATE images SET removed = ? WHERE id = ?", (now, row["id"]))
-                    change(
-                        "UPDATE deliveries SET done = ?, error = ? "
-                        "WHERE image = ? AND done IS NULL",
-                        (now, _deliveries.REMOVED, row["id"]),
-                    )
-        if old:
+                removed += 1
+                change(
+                    "UPDATE deliveries SET done = ?, error = ? WHERE image = ? AND done IS NULL",
+                    (now, _deliveries.REMOVED, row["id"]),
+                )
+        if removed:
             self._database.forget()
             self.notify()
-        return len(old)
+        return removed
 
     # What is there
 
@@ -369,15 +380,10 @@ class Worklist:
         return found
 
     def readings(self) -> list[Item]:
-        """Return the images that a reader has read and that are still kept.
-
-        If a run of other classes took the place of the first one, readings in the old classes
-        aren't among them.
-        """
-        found = self._find(
-            f"WHERE removed IS NULL AND coalesce({READING}, '') != '' ORDER BY received, number"
+        """Return all images that a reader has read, the newest first."""
+        return self._find(
+            f"WHERE coalesce({READING}, '') != '' ORDER BY received DESC, number DESC"
         )
-        return [item for item in found if not self.runs or item.reading in self.runs[0].classes]
 
     # Deliveries
 

@@ -11,6 +11,7 @@ from featx_cache.files._atomic import make_folder as make_folder
 from featx_cache.files._atomic import open_regular as open_regular
 from featx_cache.files._atomic import remove_leftovers_of as remove_leftovers_of
 from featx_cache.files._atomic import storage_errors as storage_errors
+from featx_cache.files._atomic import sync as sync
 from featx_cache.files._claims import Claims as Claims
 from featx_cache.files._locks import LOCK_WAIT_SECONDS as LOCK_WAIT_SECONDS
 from featx_cache.files._locks import lock as lock

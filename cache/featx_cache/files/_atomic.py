@@ -62,12 +62,12 @@ def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     try:
         with storage_errors(target):
             yield temporary
-            _fsync(temporary)
+            sync(temporary)
             if replace:
                 temporary.replace(target)
             else:
                 _put_new(temporary, target)
-            _fsync(target.parent)
+            sync(target.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -103,9 +103,9 @@ def atomic_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
             make_folder(temporary)
             yield temporary
             for path in (*temporary.rglob("*"), temporary):
-                _fsync(path)
+                sync(path)
             _put(temporary, target, old, replace=replace)
-            _fsync(target.parent)
+            sync(target.parent)
         for path in (temporary, old):
             _remove(path)
     except BaseException:
@@ -254,7 +254,8 @@ class NotRegularFileError(OSError):
     """A pipe, a socket or a device where a file should be."""
 
 
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file's content, or the names in a folder, on the disk."""
     if WINDOWS and path.is_dir():
         return  # Windows opens no folders. NTFS keeps a journal of their names.
     descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)  # there, a reader can't flush

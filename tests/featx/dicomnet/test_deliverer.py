@@ -365,16 +365,17 @@ class TestGivingUp:
         assert worklist.count_undelivered() == 3
         assert not Path(before).exists()
 
+    @pytest.mark.parametrize("place", ["_deliverer.make_report", "_destinations.encoded"])
     def test_bug_is_a_line_and_the_result_is_kept(
         self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str,
     ) -> None:  # fmt: skip
         def fail(*_: Any) -> None:
             raise ValueError("Doe^Jane 1970")
 
         score(xray(), str(tmp_path / "out"))
         with monkeypatch.context() as patched:
-            patched.setattr(deliverer_module, "make_report", fail)
+            patched.setattr(f"featx.dicomnet.{place}", fail)
             start(str(tmp_path / "out"))
             wait_until(lambda: lines)
         assert "ValueError, which is a bug of featx. It is tried again" in lines[0]

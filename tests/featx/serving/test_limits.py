@@ -253,6 +253,7 @@ def test_metrics_count_and_name_nobody(client: httpx.Client) -> None:
     assert answer.json()[0]["id"] not in text
 
 
+@pytest.mark.long
 def test_a_scoring_process_that_dies_is_said_and_started_again(
     service: Service, client: httpx.Client, reports: list[str]
 ) -> None:

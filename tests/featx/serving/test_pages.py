@@ -9,6 +9,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from featx.scoring import Prediction
 from featx.serving import Service
 from featx.serving._days import Day, days_of, number, verdict_words
 from featx.serving._pages import _keys
-from featx.worklist import Item, RunFacts, ScoringDiedError
+from featx.serving._readings import readings_of
+from featx.worklist import Item, RunFacts, ScoringDiedError, Worklist
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from tests.dicoms import dicom
+from tests.featx.serving.conftest import new_png
 from tests.serving_fixtures import draw_films, mini_run
 
 __all__ = ["mini_run"]
@@ -423,6 +426,21 @@ class TestRemovedImages:
         assert first["id"] not in export
 
 
+def test_readings_in_classes_of_another_run_are_left_out(tmp_path: Path) -> None:
+    with Worklist(tmp_path / "state") as worklist:
+        worklist.use_runs([RUN])
+        images = [worklist.add(new_png(), "a.png", "upload")[0].id for _ in range(2)]
+        for image in images:
+            worklist.read(image, "NORMAL")
+        worklist.use_runs([replace(RUN, id="c" * 32, classes=("healthy", "sick"))])
+        worklist.read(images[1], "sick")
+        found = readings_of(worklist)
+        assert [each.id for each in found.foreign] == images[:1]
+        assert found.csv().count("sick") == 1
+        assert "NORMAL" not in found.csv()
+
+
+@pytest.mark.long
 class TestReplacedRun:
     def test_its_scores_are_marked_until_they_are_made_again(
         self, mini_run: Path, films: list[Path], tmp_path: Path
@@ -456,6 +474,7 @@ class TestReplacedRun:
         assert page.count('<svg class="score-line"') == 3
 
 
+@pytest.mark.long
 class TestSeveralRuns:
     def test_each_has_a_column(self, mini_run: Path, films: list[Path], tmp_path: Path) -> None:
         other = tmp_path / "other"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import time
@@ -23,6 +24,7 @@ from tests.featx.serving.conftest import new_png
 HOST = "::1" if socket.has_dualstack_ipv6() else "127.0.0.1"
 
 
+@pytest.mark.long
 def test_several_runs_answer_side_by_side(tiny_run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_run, tmp_path / "other"))
     state = tmp_path / "state"
@@ -116,6 +118,12 @@ class TestRefusals:
         ):
             with pytest.raises(InputError, match=said):
                 self.start(runs, tmp_path)
+
+    def test_of_names_that_are_no_text(self, tiny_run: Path, tmp_path: Path) -> None:
+        name = os.fsdecode(b"a\xff")
+        for run, state in ((tmp_path / name, tmp_path), (tiny_run, tmp_path / name)):
+            with pytest.raises(InputError, match="isn't UTF-8"):
+                Service(run, port=0, state=state).__enter__()
 
     def test_of_folders(self, tiny_run: Path, tmp_path: Path, read_only_folder: Path) -> None:
         with pytest.raises(StorageError):

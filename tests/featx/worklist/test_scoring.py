@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
+import pickle
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -19,11 +25,15 @@ from featx.errors import FeatxError, InputError
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.runs import FittedRun
+from featx.scoring import Prediction
 from featx.worklist import (
+    RunFacts,
     RunSettings,
+    ScoringDiedError,
     ScoringLoop,
     ScoringProcess,
     Worklist,
+    _messages,
     _scoring_loop,
     _scoring_process,
 )
@@ -106,8 +116,99 @@ def states(worklist: Worklist) -> list[str]:
     return [item.state for item in reversed(worklist.items())]
 
 
+RUNS = b'{"runs": [{"id": "ab", "name": "a", "path": "a", "head": "a", "classes": ["N", "S"], '
+RUNS += b'"threshold": 0.5}]'
+
+
+def framed(content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + content
+
+
+class Touch:
+    """What touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+class TestMessages:
+    """The process that decodes strangers' files can't do more than answer."""
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"",
+            b"Traceback (most recent call last):",
+            struct.pack(">I", 2**31) + bytes(64),
+            framed(b"[" * 100_000),
+            framed(b'"iVBORw0KGgo="'),
+            framed(b'{"what": "a", "hint": "", "expected": "yes"}'),
+            framed(RUNS + b"}"),
+            framed(RUNS + b', "predictions": [[]]}'),
+            framed(RUNS + b', "predictions": [[{"path": 7}]]}'),
+            "pickle",
+        ],
+    )
+    def test_an_answer_of_another_form_is_a_death(
+        self, answer: bytes | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        touched = tmp_path / "touched"
+        content = answer if isinstance(answer, bytes) else pickle.dumps(Touch(touched))
+        program = f"import os, time; os.write(1, {framed(RUNS + b'}') + content!r}); time.sleep(60)"
+        monkeypatch.setattr(_scoring_process, "_MAIN", program)
+        monkeypatch.setattr(_scoring_process, "IMAGE_SECONDS", 0.5)
+        process = ScoringProcess(RunSettings(("run",)))
+        for starts in (1, 2):
+            with pytest.raises(ScoringDiedError) as error:
+                process.score([tmp_path])
+            assert type(error.value) is ScoringDiedError
+            assert process.pid is None
+            assert process.starts == starts
+        assert not touched.exists()
+
+    def test_a_process_that_cant_be_started_is_said(
+        self, worklist: Worklist, stub: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worklist.add(picture(1), "a.png", "upload")
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", str(stub / "none"))
+            with scoring(worklist, stub) as (_, loop, _):
+                until(lambda: loop.notice)
+                assert "can't be started: No such file or directory" in loop.notice
+        assert states(worklist) == ["waiting"]
+
+    def test_floats_keep_their_bits(self) -> None:
+        rng = np.random.default_rng(0)
+        drawn = [*rng.random(1000), *rng.integers(0, 2**63, 1000).view(np.float64)]
+        edges = [0.0, -0.0, 1.0, 5e-324, 1e300, math.inf, -math.inf, math.nan]
+        values = [*map(float, drawn), *edges, None]
+        made = tuple((Prediction("a", each, each, 0.1, ""),) for each in values)
+        facts = RunFacts("ab", "ä", "a", "a", ("N", "S"), 0.1 + 0.2, (0.1, 0.7))
+        sent = _messages.ScoredFiles((facts,), made)
+        pipe = io.BytesIO()
+        _messages.write(pipe, sent, _messages.SCORED)
+        pipe.seek(0)
+        found = _messages.read(pipe, _messages.SCORED)
+        assert repr(found) == repr(sent)
+
+    def test_pictures_keep_their_bytes(self) -> None:
+        content = np.random.default_rng(0).bytes(1000)
+        pipe = io.BytesIO()
+        for thumbnail in (content, None):
+            nearest = (_messages.NearestImage("N", 0.1, thumbnail),)
+            sent = _messages.Shown("a", "b", "c", content, nearest, ("d",), "ab")
+            _messages.write(pipe, sent, _messages.SHOWN)
+            pipe.seek(0)
+            assert _messages.read(pipe, _messages.SHOWN) == sent
+            pipe.seek(0)
+
+
 @pytest.mark.usefixtures("stub")
 class TestDeaths:
+    @pytest.mark.long
     def test_an_image_that_kills_twice_fails_and_the_others_are_scored(
         self, worklist: Worklist, stub: Path
     ) -> None:

@@ -10,7 +10,6 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +321,8 @@ class TestOrder:
         assert worklist.count_waiting() == 4
         worklist.save([(each, [scored(0.1)]) for each in old])
         assert worklist.rescore() == 0
+        # Who sends one again waits like others.
+        assert not any(row["again"] for row in worklist._database.rows("SELECT again FROM images"))
         kept = worklist.get(old[0])
         assert kept is not None
         assert {run: made.score for run, made in (kept.predictions or {}).items()} == {
@@ -380,7 +381,30 @@ class TestExpiry:
         assert files_in(worklist.folder / "images") == {f"{waiting.id}.png", f"{waiting.id}.name"}
         for path in worklist.folder.rglob("*"):
             assert not path.is_file() or b"Jane" not in path.read_bytes()
-        assert not worklist.readings()
+        assert [each.path for each in worklist.readings()] == [None]
+
+    def test_an_image_that_somebody_asks_for_meanwhile_isnt_removed(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        item, _ = worklist.add(picture(1), "a.png", "upload")
+        worklist.save([(item.id, [scored()])])
+        worklist.use_runs([run_facts("cd")])
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
+        find = worklist._database.rows
+
+        def and_then_rescore(*asked: Any) -> Any:
+            monkeypatch.undo()
+            monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
+            found = find(*asked)
+            assert worklist.rescore() == 1
+            return found
+
+        monkeypatch.setattr(worklist._database, "rows", and_then_rescore)
+        assert worklist.expire() == 0
+        (waiting,) = worklist.waiting(1)
+        assert waiting.path is not None
+        assert waiting.path.is_file()
 
     def test_what_stays_in_the_watched_folder_isnt_taken_again(self, worklist: Worklist) -> None:
         item, _ = worklist.add(picture(1), "a.png", "watch")
@@ -503,14 +527,6 @@ class TestReadings:
         assert [each.reading for each in worklist.readings()] == ["PNEUMONIA"]
         assert worklist.read(item.id, "").reading == ""
         assert not worklist.readings()
-
-    def test_those_of_another_runs_classes_arent_among_them(self, worklist: Worklist) -> None:
-        item, _ = worklist.add(picture(1), "", "upload")
-        worklist.read(item.id, "NORMAL")
-        worklist.use_runs([replace(run_facts("cd"), classes=("healthy", "sick"))])
-        assert not worklist.readings()
-        worklist.read(item.id, "sick")
-        assert [each.reading for each in worklist.readings()] == ["sick"]
 
     @pytest.mark.parametrize(
         ("identifier", "label"), [("0" * 32, "NORMAL"), ("", "NORMAL"), ("known", "normal")]
