@@ -179,7 +179,8 @@ class Deliverer:
     def _capture(self, result: Result, source: Source) -> list[Any]:
         """Make the heat map's object. Only the first of the current runs explains itself."""
         process, path = self.process, result.item.path
-        if process is None or path is None or result.run not in self.worklist.runs[:1]:
+        first = [run.id for run in self.worklist.runs[:1]]
+        if process is None or path is None or result.run.id not in first:
             return []
         try:
             figure = process.figure(path, f"image {result.item.code}")

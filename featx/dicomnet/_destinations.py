@@ -187,10 +187,12 @@ class Service:
                     stream=True,
                     verify=os.environ.get("REQUESTS_CA_BUNDLE") or True,
                 ) as answer:
-                    status = answer.status_code
+                    status, kind = answer.status_code, answer.headers.get("Content-Type", "")
                     content = answer.raw.read(_LARGEST_ANSWER, decode_content=True)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise UnreachableError(_reason(error)) from error
+        if kind.lower().startswith("text/html") and 200 <= status < 300:
+            raise UnreachableError("it answered with a web page, as a login does")
         failures = _failures(content)
         if failures and failures <= {_DUPLICATE}:
             return
@@ -198,8 +200,8 @@ class Service:
             reasons = ", ".join(f"0x{reason:04X}" for reason in sorted(failures))
             raise DeliveryError(f"it answered {status} with the failure {reasons}")
         if not 200 <= status < 300:
-            kind = UnreachableError if status >= 500 or status in (401, 403, 429) else DeliveryError
-            raise kind(f"it answered {status}")
+            is_down = status >= 500 or status in (401, 403, 429)
+            raise (UnreachableError if is_down else DeliveryError)(f"it answered {status}")
 
 
 def _reason(error: Exception) -> str:

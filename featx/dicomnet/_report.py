@@ -12,6 +12,9 @@ from featx.worklist import Result
 SERIES_NUMBER = 9801
 """High, so that the series stands behind those of the X-rays."""
 
+LONGEST_CODE = 16
+"""Characters of a code value (PS3.5 table 6.2-1, SH)."""
+
 _FINDINGS = {
     "PNEUMONIA": ("233604007", "SCT", "Pneumonia"),
     "NORMAL": ("17621005", "SCT", "Normal"),
@@ -141,7 +144,8 @@ def _evaluations(result: Result) -> list[Any]:
     yes, no = Code("373066001", "SCT", "Yes"), Code("373067005", "SCT", "No")
     found = [
         sr.QualitativeEvaluation(
-            _own("verdict", "Verdict of the classifier"), finding_code(prediction.prediction)
+            _own("verdict", "Verdict of the classifier"),
+            finding_code(prediction.prediction, result.run.classes),
         )
     ]
     for value, meaning, answer in (
@@ -153,14 +157,18 @@ def _evaluations(result: Result) -> list[Any]:
     return found
 
 
-def finding_code(label: str) -> Any:
-    """Return the code of a class."""
+def finding_code(label: str, classes: tuple[str, str]) -> Any:
+    """Return the code of a class, which the other class of the run never has."""
     from pydicom.sr.coding import Code
 
     if label.upper() in _FINDINGS:
         return Code(*_FINDINGS[label.upper()])
-    meaning = ascii_text(label, 64) or "unnamed"
-    return _own(meaning[:16].strip(), meaning)
+    meaning = ascii_text(label, 64)
+    if meaning == label and len(label) <= LONGEST_CODE:
+        return _own(label, meaning)
+    # What is left of it may be what is left of the other one.
+    side = "positive class" if label == classes[1] else "negative class"
+    return _own(side, f"{side}: {meaning}"[:64].strip())
 
 
 def _texts(result: Result) -> list[Any]:

@@ -72,7 +72,7 @@ def read_source(path: Path) -> Source:
     try:
         with open_regular(path) as file:
             dataset = read_header(file)
-    except OSError as error:
+    except FileNotFoundError as error:  # other errors of the disk may pass
         raise NoReportError("the image isn't kept any more") from error
     except NoImageError as error:
         raise NoReportError(f"the image can't be read: {error}") from error

@@ -62,7 +62,8 @@ def heat_map_overlay(
     colors[..., 3] = OPACITY * np.clip(np.abs(large) / scale.norm.vmax, 0, 1)
     axes.imshow(colors)
     top = float(large.max())
-    if top > 0 and float(large.min()) < CONTOUR_SHARE * top:  # else there is no line to draw
+    lines = min(height, width) > 1 and top > 0 and float(large.min()) < CONTOUR_SHARE * top
+    if lines:
         # White on black: one of them shows wherever it runs.
         for color, width_of_line in (("black", 2.6), ("white", 1.2)):
             axes.contour(

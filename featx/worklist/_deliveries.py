@@ -9,14 +9,18 @@ from featx.worklist._database import Database
 from featx.worklist._items import Delivery, Item, Result, RunFacts
 
 REMOVED = "the image isn't kept any more"
+LONGEST_WAIT_SECONDS = 3600.0
+"""Time after which a result is due at the latest. If it would be later, the clock was set back."""
 
 
 def find_due(database: Database, limit: int) -> list[Delivery]:
     """Return results that are to be delivered now, those first that are due first."""
+    now = time.time()
     rows = database.rows(
-        "SELECT image, run, destination, tries FROM deliveries "
-        "WHERE done IS NULL AND next_try <= ? ORDER BY next_try LIMIT ?",
-        time.time(),
+        "SELECT image, run, destination, tries FROM deliveries WHERE done IS NULL AND "
+        "(next_try <= ? OR next_try > ?) ORDER BY next_try LIMIT ?",
+        now,
+        now + LONGEST_WAIT_SECONDS,
         limit,
     )
     return [Delivery(*row) for row in rows]

@@ -15,7 +15,9 @@ from featx.worklist._scores import as_prediction
 READING = "(SELECT label FROM readings WHERE image = images.id ORDER BY number DESC LIMIT 1)"
 """Class that a reader saw last. An empty text says that it was taken back."""
 
-_PREDICTIONS = "SELECT * FROM predictions WHERE image IN (SELECT value FROM json_each(?))"
+_PREDICTIONS = (
+    "SELECT * FROM predictions WHERE image IN (SELECT value FROM json_each(?)) ORDER BY scored"
+)
 
 
 def find_items(database: Database, files: ImageFiles, condition: str, *values: Any) -> list[Item]:

@@ -17,7 +17,8 @@ NAME_SUFFIX = ".name"
 
 MAX_NAME = 200
 _OWN_FOLDER = re.compile("[0-9a-f]{2}")
-_OWN_FILE = re.compile(rf"([0-9a-f]{{{ID_DIGITS}}})\.[a-z]+")
+_OWN_FILE = re.compile(rf"(\.?)([0-9a-f]{{{ID_DIGITS}}})\..+")
+"""Image, its name or its picture. With a point before it, a temporary file of one of these."""
 
 
 class ImageFiles:
@@ -84,7 +85,7 @@ class ImageFiles:
                 elif _OWN_FOLDER.fullmatch(path.name) and path.is_dir():
                     for file in path.iterdir():
                         own = _OWN_FILE.fullmatch(file.name)
-                        if own and own[1] not in kept and not file.is_dir():
+                        if own and (own[1] or own[2] not in kept) and not file.is_dir():
                             file.unlink()
 
 

@@ -243,26 +243,27 @@ class Worklist:
             before,
             before - DELIVERY_DAYS * _DAY,
         )
-        removed = 0
-        for row in old:
-            now = time.time()
-            with self._keeping, self._database.transaction() as change:
-                # Somebody may have asked for its score since.
-                if not change(
-                    "UPDATE images SET removed = ? WHERE id = ? AND state != 'waiting'",
-                    (now, row["id"]),
-                ).rowcount:
-                    continue
-                self._files.remove(row["id"])
-                removed += 1
-                change(
-                    "UPDATE deliveries SET done = ?, error = ? WHERE image = ? AND done IS NULL",
-                    (now, _deliveries.REMOVED, row["id"]),
-                )
+        removed = sum(self._remove(row["id"]) for row in old)
         if removed:
             self._database.forget()
             self.notify()
         return removed
+
+    def _remove(self, identifier: str) -> bool:
+        """Remove an image, unless somebody asked for its score in the meantime."""
+        now = time.time()
+        with self._keeping, self._database.transaction() as change:
+            gone = change(
+                "UPDATE images SET removed = ? WHERE id = ? AND state != 'waiting'",
+                (now, identifier),
+            ).rowcount
+            if gone:
+                change(
+                    "UPDATE deliveries SET done = ?, error = ? WHERE image = ? AND done IS NULL",
+                    (now, _deliveries.REMOVED, identifier),
+                )
+                self._files.remove(identifier)
+        return bool(gone)
 
     # What is there
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,14 @@ def until(page: Any, condition: str, value: Any = None) -> None:
     end = time.monotonic() + SECONDS / 1000
     while not page.evaluate(condition, value):
         assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
+
+
+def until_true(page: Any, condition: Callable[[], bool]) -> None:
+    """Wait until something is true, and let the page go on meanwhile."""
+    end = time.monotonic() + SECONDS / 1000
+    while not condition():
+        assert time.monotonic() < end
         page.wait_for_timeout(20)
 
 
@@ -344,6 +352,34 @@ class TestViewer:
         assert visit.focused() in second
         page.go_back()
         assert page.url == second
+
+    def test_keys_in_a_hurry_never_read_another_image(self, visit: Visit, filled: Service) -> None:
+        page, worklist = visit.page, filled.station.worklist
+        page.locator("tr.negative:not([data-read]) a").first.click()
+        page.locator("#fade:enabled").wait_for()
+        first = page.url
+        held: list[Any] = []
+        page.route("**/reading", lambda route: held.append(route))
+        for key in ("n", "Enter", "p"):  # the answer takes longer than the keys
+            page.keyboard.press(key)
+            until_true(page, lambda: bool(held))
+        page.get_by_text("isn't kept").wait_for()
+        page.unroute("**/reading")
+        held.pop().continue_()
+        page.wait_for_url(lambda url: url != first)
+        page.locator("#fade:enabled").wait_for()
+        second = page.url
+        page.route("**/images/*", lambda route: held.append(route))
+        page.keyboard.press("k")
+        until_true(page, lambda: bool(held))
+        page.keyboard.press("p")  # the page before is still to be seen
+        page.get_by_text("isn't kept").wait_for()
+        page.unroute("**/images/*")
+        held.pop().continue_()
+        page.wait_for_url(lambda url: url != second)
+        found = [worklist.get(url.rpartition("/")[2]) for url in (first, second)]
+        assert [item.reading for item in found if item is not None] == ["NORMAL", ""]
+        assert visit.wrong == []
 
     def test_keys_do_nothing_while_a_slider_is_used(self, visit: Visit) -> None:
         visit.open_first()

@@ -22,13 +22,37 @@ const said = document.getElementById("reading-state");
 const next = document.getElementById("next");
 const choices = [...document.querySelectorAll(".choice")];
 let saving = false;
+let wanted = null; // a reading that is chosen while another one is saved takes its place
+let goesOn = false; // Enter was pressed before the answer
+let leaving = false; // what is pressed now is meant for the next image
+
+addEventListener("beforeunload", () => { leaving = true; });
+addEventListener("pageshow", () => { leaving = false; });
 
 async function read(label) {
-  if (saving || !choices.length) return;
+  if (!choices.length) return;
+  if (leaving || goesOn) {
+    said.textContent = "Another image is being opened. What was pressed meanwhile isn't kept.";
+    return;
+  }
+  wanted = label;
+  if (saving) return;
   saving = true;
+  while (wanted !== null) {
+    const chosen = wanted;
+    wanted = null;
+    await save(chosen);
+  }
+  saving = false;
+  if (goesOn && !next.hidden && !leaving) next.click();
+  goesOn = false;
+}
+
+async function save(label) {
   try {
     const answer = await fetch(`${base}/reading`, {
       method: "PUT",
+      keepalive: true, // also if another image is opened at once
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ label }),
     });
@@ -39,8 +63,6 @@ async function read(label) {
     const reason = error instanceof TypeError ? "the server doesn't answer" : error.message;
     said.textContent = `The reading isn't kept: ${reason}.`;
     next.hidden = true;
-  } finally {
-    saving = false;
   }
 }
 
@@ -159,6 +181,7 @@ onKeys({
   ArrowLeft: panOr(-1, 0, "before"),
   ArrowDown: panOr(0, 1),
   ArrowUp: panOr(0, -1),
+  Enter: () => saving && (goesOn = true),
   u: () => read(""),
   " ": () => film?.toggleMap(),
   "+": () => film?.zoomIn(),

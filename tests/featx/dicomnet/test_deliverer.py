@@ -311,6 +311,11 @@ class TestService:
         with pytest.raises(DeliveryError, match="0xA700"):
             Service(web).send([_report(score(xray()))], "a")
 
+    def test_page_of_a_login_is_no_success(self, xray: XRay, score: Score, web: str) -> None:
+        _Web.answers.append((200, {"Content-Type": "text/html; charset=utf-8"}, b"<form>"))
+        with pytest.raises(DeliveryError, match="it answered with a web page"):
+            Service(web).send([_report(score(xray()))], "a")
+
     def test_service_that_has_it_already(self, xray: XRay, score: Score, web: str) -> None:
         _Web.answers.append((409, {}, _failure(0x0111)))
         Service(web).send([_report(score(xray()))], "a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from pydicom.uid import ComprehensiveSRStorage
 
 from featx._version import __version__
+from featx.dicomnet import _source as source_module
 from featx.dicomnet._destinations import encoded
-from featx.dicomnet._report import make_report
+from featx.dicomnet._report import finding_code, make_report
 from featx.dicomnet._source import NoReportError, read_source
 from featx.worklist import Result
 from tests.dicoms import Raw
@@ -107,6 +109,14 @@ class TestContent:
         assert len(code.CodeMeaning) <= 64
         assert code.CodeMeaning.isascii()
 
+    @pytest.mark.parametrize(
+        "classes", [("正常", "肺炎"), ("LUNG OPACITY ABSENT", "LUNG OPACITY ANY")]
+    )
+    def test_classes_never_have_the_same_code(self, classes: tuple[str, str]) -> None:
+        codes = [finding_code(label, classes) for label in classes]
+        assert len({code.value for code in codes}) == 2
+        assert len({code.meaning for code in codes}) == 2
+
 
 class TestSource:
     """Headers as they come."""
@@ -188,6 +198,16 @@ class TestSource:
     def test_file_that_is_gone(self, tmp_path: Path) -> None:
         with pytest.raises(NoReportError, match="isn't kept any more"):
             read_source(tmp_path / "gone.dcm")
+
+    def test_disk_that_fails_for_a_moment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: Path) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(source_module, "open_regular", fail)
+        with pytest.raises(OSError, match="Too many"):  # so it is tried again
+            read_source(tmp_path / "a.dcm")
 
     def test_file_that_was_damaged_since(self, tmp_path: Path) -> None:
         (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 100)

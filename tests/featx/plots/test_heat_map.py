@@ -49,3 +49,9 @@ def test_the_contour_is_at_half_of_the_peak() -> None:
 def test_the_scale_is_symmetric() -> None:
     assert heat_scale(np.array([[0.0, -3.0]])).get_clim() == (-3.0, 3.0)
     assert heat_scale(np.eye(3), 7.0).get_clim() == (-7.0, 7.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (500, 1, 1), (1, 500, 1)])
+def test_image_without_an_area_has_no_contour(shape: tuple[int, int, int]) -> None:
+    heat = np.diag([4.0, 0.0, 0.0])
+    assert len(heat_map_overlay(np.zeros(shape), heat, Figure().subplots()).images) == 2

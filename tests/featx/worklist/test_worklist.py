@@ -171,6 +171,11 @@ class TestDurability:
             worklist.expire()
         images = tmp_path / "state/images"
         own = ["ab/" + "ab" * 16 + ".png", ".arriving-x", f"{gone.id[:2]}/{gone.id}.png"]
+        own += [
+            f"{gone.id[:2]}/{gone.id}.picture.png",
+            f"{gone.id[:2]}/{gone.id}.ab.explained.json",
+        ]
+        own += [f"{item.id[:2]}/.{item.id}.picture.png.0a1b2c3d.tmp"]
         foreign = ["notes.txt", "ab/notes.txt", "other/" + "ab" * 16 + ".png", "ab/abc.png"]
         for name in own + foreign:
             (images / name).parent.mkdir(exist_ok=True)
@@ -423,6 +428,28 @@ class TestExpiry:
             worklist.save([(item.id, [scored()])])
             assert worklist.expire() == 1
 
+    def test_an_image_that_is_asked_for_meanwhile_stays(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        item, _ = worklist.add(picture(1), "", "upload")
+        worklist.save([(item.id, [scored()])])
+        worklist.keep_days = 0
+        worklist.use_runs([run_facts("cd")])
+        rows = worklist._database.rows
+
+        def find_and_ask(question: str, *values: Any) -> Any:
+            found = rows(question, *values)
+            if "received <" in question:
+                assert worklist.rescore() == 1
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(worklist._database, "rows", find_and_ask)
+            assert worklist.expire() == 0
+        (waiting,) = worklist.waiting(1)
+        assert waiting.path is not None
+        assert waiting.path.is_file()
+
     def test_an_image_whose_result_is_to_be_delivered_stays_a_day_longer(
         self, worklist: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -459,6 +486,17 @@ class TestDeliveries:
         assert worklist.count_undelivered() == 1
         worklist.delivered(one, "no answer")
         assert worklist.count_undelivered() == 0
+
+    def test_a_clock_that_is_set_back_keeps_nothing_from_its_way(
+        self, worklist: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = dicom(tmp_path / "a.dcm", np.zeros((16, 16), np.uint8))
+        item, _ = worklist.add(file.read_bytes(), "", "dicom")
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 400 * DAY)
+        worklist.save([(item.id, [scored()])], ["results"])
+        monkeypatch.setattr(time, "time", lambda: now)
+        assert len(worklist.due_deliveries()) == 1
 
 
 class TestListing:
