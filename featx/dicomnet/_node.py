@@ -50,7 +50,7 @@ class DicomNode:
         require_title(self.ae_title, "ae_title")
         if not 0 <= self.port < 2**16:
             raise InputError(
-                f"the port {self.port} isn't between 0 and 65535", parameter="dicom_port"
+                f"there is no port {self.port}", "Ports go from 0 to 65535.", parameter="dicom_port"
             )
         if not self.peers and not is_loopback(self.host):
             raise InputError(
