@@ -13,7 +13,6 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, HTMLResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
 from featx.serving import _days as days
@@ -28,6 +27,7 @@ from featx.serving._readings import (
     READINGS_NAME,
     readings_of,
 )
+from featx.serving._templates import ENVIRONMENT
 from featx.worklist import Item, RunFacts
 
 if TYPE_CHECKING:
@@ -127,22 +127,6 @@ def make_pages(station: Station) -> APIRouter:
         return FileResponse(path, media_type=STATIC_TYPES[path.suffix], headers=headers)
 
     return router
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("featx.serving"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": days.number, "share": days.share, "in_days": days.in_days}
-    environment.globals["verdict_words"] = days.verdict_words
-    return environment
-
-
-ENVIRONMENT = _environment()
 
 
 def _page(name: str, station: Station, status: int = 200, **values: Any) -> HTMLResponse:
