@@ -7,7 +7,6 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -16,6 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import cookie_parser
 
 from featx.serving._problems import Problem
+from featx.serving._templates import ENVIRONMENT
 from featx.serving._tokens import Tokens, digest
 
 if TYPE_CHECKING:
@@ -175,33 +175,4 @@ def _token_in(body: bytes) -> str:
 
 
 def _page(error: str = "", status: int = 200) -> Response:
-    said = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
-    return HTMLResponse(_PAGE.format(error=said), status)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Log in: featx</title>
-<link rel="stylesheet" href="/static/style.css">
-</head>
-<body>
-<main class="login">
-<form class="card" method="post" action="/login">
-<h1>featx worklist</h1>
-<p>Give a token of this server. Whoever runs it has one for you.</p>
-{error}
-<div class="field">
-<label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-</div>
-<button class="button" type="submit">Log in</button>
-<p><a href="/">To the worklist</a></p>
-<p class="caution">Research software, not a medical device.</p>
-</form>
-</main>
-</body>
-</html>
-"""
+    return HTMLResponse(ENVIRONMENT.get_template("login.html.j2").render(error=error), status)

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, HTMLResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
 from featx.serving import _days as days
@@ -27,6 +27,7 @@ from featx.serving._readings import (
     READINGS_NAME,
     readings_of,
 )
+from featx.serving._templates import ENVIRONMENT
 from featx.worklist import Item, RunFacts
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 SHOWN_IMAGES = 2000
 """Images on a page. Older ones are on the next."""
+
+MAX_SHOWN = 16
+"""Number of pictures and explanations that are made or read at once."""
 
 RESERVED_KEYS = "jku?"
 """Letters that mean something else than a class."""
@@ -123,22 +127,6 @@ def make_pages(station: Station) -> APIRouter:
         return FileResponse(path, media_type=STATIC_TYPES[path.suffix], headers=headers)
 
     return router
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("featx.serving"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": days.number, "share": days.share, "in_days": days.in_days}
-    environment.globals["verdict_words"] = days.verdict_words
-    return environment
-
-
-ENVIRONMENT = _environment()
 
 
 def _page(name: str, station: Station, status: int = 200, **values: Any) -> HTMLResponse:
@@ -287,22 +275,28 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
     about: dict[str, Any] = {"tags": ["pictures"], "responses": errors(404, 422, 507)}
     of_image = "/api/v1/predictions/{identifier}"
 
-    def explained(identifier: str) -> dict[str, Any]:
-        return pictures.explanation(
-            find_kept_image(station, identifier), station.worklist.runs[0].id
-        )  # fmt: skip
+    # Who waits for the scoring process takes no thread from those who want a page.
+    limiter = CapacityLimiter(MAX_SHOWN)
+
+    def explain(identifier: str) -> dict[str, Any]:
+        item = find_kept_image(station, identifier)
+        return pictures.explanation(item, station.worklist.runs[0].id)
+
+    async def explained(identifier: str) -> dict[str, Any]:
+        return await to_thread.run_sync(explain, identifier, limiter=limiter)
 
     @router.get(f"{of_image}/picture.png", summary="See an image", response_class=PngResponse,
                 **about)  # fmt: skip
-    def picture(identifier: Identifier) -> Response:
+    async def picture(identifier: Identifier) -> Response:
         """Return the image as a PNG file, 1600 pixels at its longer side."""
-        return _png(pictures.picture(find_kept_image(station, identifier)))
+        item = await to_thread.run_sync(find_kept_image, station, identifier)
+        return _png(await to_thread.run_sync(pictures.picture, item, limiter=limiter))
 
     @router.get(f"{of_image}/explanation", summary="Explain a verdict in parts", **about)
-    def explanation(identifier: Identifier, answer: Response) -> ExplanationAnswer:
+    async def explanation(identifier: Identifier, answer: Response) -> ExplanationAnswer:
         """Return what explains the first run's verdict: method, notes, nearest training images."""
         answer.headers.update(NOT_KEPT)
-        found = explained(identifier)
+        found = await explained(identifier)
         nearest = [
             {**each, "picture": None if each["picture"] is None else f"nearest/{place}.png"}
             for place, each in enumerate(found["nearest"])
@@ -313,18 +307,18 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
 
     @router.get(f"{of_image}/overlay.png", summary="See a heat map", response_class=PngResponse,
                 **about)  # fmt: skip
-    def overlay(identifier: Identifier) -> Response:
+    async def overlay(identifier: Identifier) -> Response:
         """Return the heat map alone: orange and violet, transparent where it is near zero."""
-        return _png(as_png(explained(identifier)["overlay"]))
+        return _png(as_png((await explained(identifier))["overlay"]))
 
     @router.get(f"{of_image}/nearest/{{number}}.png", summary="See a training image",
                 response_class=PngResponse, **about)  # fmt: skip
-    def nearest(
+    async def nearest(
         identifier: Identifier,
         number: Annotated[int, PathParameter(ge=0, le=99, description="Its place, from 0 on.")],
     ) -> Response:
         """Return one of the training images that are most like the image."""
-        found = explained(identifier)["nearest"]
+        found = (await explained(identifier))["nearest"]
         return _png(as_png(found[number]["picture"]) if number < len(found) else None)
 
 

@@ -14,8 +14,8 @@ from typing import IO
 from featx.data._dicom import Pseudonyms, own_salt
 from featx.errors import InputError
 from featx.scoring import Prediction
-from featx.worklist import _deliveries, _scores
-from featx.worklist._arrivals import Arrival, arrival
+from featx.worklist import _deliveries, _images, _scores
+from featx.worklist._arrivals import arrival
 from featx.worklist._database import Database
 from featx.worklist._find_items import READING, find_items
 from featx.worklist._image_files import ImageFiles
@@ -158,9 +158,11 @@ class Worklist:
         ):
             known = self._database.rows("SELECT removed FROM images WHERE id = ?", arrived.id)
             if known:
-                changed = self._keep_again(arrived, known[0]["removed"], name, origin)
+                changed = _images.keep_again(
+                    self._database, self._files, arrived, name, origin, self.runs
+                )
             else:
-                self._keep(arrived, name, origin)
+                _images.keep(self._database, self._files, arrived, name, origin)
         if not known or changed:
             self.notify()
         found = self.get(arrived.id)
@@ -182,53 +184,6 @@ class Worklist:
             raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
         require_space(self.folder)
 
-    def _keep(self, arrived: Arrival, name: str, origin: Origin) -> None:
-        """Put a file in its place, and only then its row into the database."""
-        try:
-            self._files.put(arrived, name)
-            with self._database.transaction() as change:
-                change(
-                    "INSERT INTO images (id, received, origin, format, suffix, patient, study, "
-                    "state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting')",
-                    (arrived.id, _now(), origin, arrived.format, arrived.suffix,
-                     arrived.patient, arrived.study),
-                )  # fmt: skip
-        except BaseException:
-            self._files.remove(arrived.id)
-            raise
-
-    def _keep_again(
-        self, arrived: Arrival, removed: float | None, name: str, origin: Origin
-    ) -> bool:
-        """Take an image that came before, if its file or its score lacks. Say whether it did."""
-        # What lies in the watched folder for longer than images are kept isn't taken in again.
-        if origin == "watch" and removed is not None:
-            return False
-        lost = not self._files.path(arrived.id, arrived.suffix).is_file()
-        if lost:
-            self._files.put(arrived, name)
-        changes = 0
-        with self._database.transaction() as change:
-            if removed is not None:
-                changes += change(
-                    "UPDATE images SET received = ?, removed = NULL WHERE id = ?",
-                    (_now(), arrived.id),
-                ).rowcount
-            if lost:
-                changes += change(
-                    "UPDATE images SET state = 'waiting', tries = 0, error = '' "
-                    "WHERE id = ? AND state = 'failed'",
-                    (arrived.id,),
-                ).rowcount
-            # Another look at the same folder isn't somebody who asks for a score.
-            for run in self.runs if origin != "watch" else ():
-                changes += change(
-                    "UPDATE images SET state = 'waiting' WHERE id = ? AND state = 'scored' AND "
-                    f"{_scores.UNSCORED}",
-                    (arrived.id, run.id),
-                ).rowcount
-        return bool(changes)
-
     def expire(self) -> int:
         """Remove images that are older than `keep_days`, with their names. Return their number.
 
@@ -236,34 +191,14 @@ class Worklist:
         longer.
         """
         before = time.time() - self.keep_days * _DAY
-        old = self._database.rows(
-            "SELECT id FROM images WHERE removed IS NULL AND received < ? AND state != 'waiting' "
-            "AND (received < ? OR NOT EXISTS "
-            "(SELECT 1 FROM deliveries WHERE image = images.id AND done IS NULL))",
-            before,
-            before - DELIVERY_DAYS * _DAY,
-        )
-        removed = sum(self._remove(row["id"]) for row in old)
+        removed = 0
+        for image in _images.find_old(self._database, before, before - DELIVERY_DAYS * _DAY):
+            with self._keeping:
+                removed += _images.remove(self._database, self._files, image)
         if removed:
             self._database.forget()
             self.notify()
         return removed
-
-    def _remove(self, identifier: str) -> bool:
-        """Remove an image, unless somebody asked for its score in the meantime."""
-        now = time.time()
-        with self._keeping, self._database.transaction() as change:
-            gone = change(
-                "UPDATE images SET removed = ? WHERE id = ? AND state != 'waiting'",
-                (now, identifier),
-            ).rowcount
-            if gone:
-                change(
-                    "UPDATE deliveries SET done = ?, error = ? WHERE image = ? AND done IS NULL",
-                    (now, _deliveries.REMOVED, identifier),
-                )
-                self._files.remove(identifier)
-        return bool(gone)
 
     # What is there
 
@@ -430,8 +365,3 @@ class Worklist:
             self.changed.notify_all()
         for listener in self._listeners:
             listener()
-
-
-def _now() -> float:
-    """Return the time as a `datetime` has it, so that a list can go on from there."""
-    return round(time.time(), 6)

@@ -253,6 +253,24 @@ def test_metrics_count_and_name_nobody(client: httpx.Client) -> None:
     assert answer.json()[0]["id"] not in text
 
 
+@pytest.mark.usefixtures("scoring_waits")
+def test_who_waits_for_pictures_keeps_nobody_from_the_rest(client: httpx.Client) -> None:
+    (row,) = client.post(URL, params={"wait": 0}, files=form(("a.png", new_png()))).json()
+    picture = (
+        f"GET {URL}/{row['id']}/picture.png HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}"
+    )
+    waiting = []
+    for _ in range(60):
+        sock = socket.create_connection((client.base_url.host, client.base_url.port or 0))
+        sock.sendall(f"{picture}\r\n\r\n".encode())
+        waiting.append(sock)
+    time.sleep(0.3)
+    for path in ("/healthz", "/", f"{URL}/{row['id']}"):
+        assert client.get(path, timeout=5).status_code == 200
+    for sock in waiting:
+        sock.close()
+
+
 @pytest.mark.long
 def test_a_scoring_process_that_dies_is_said_and_started_again(
     service: Service, client: httpx.Client, reports: list[str]

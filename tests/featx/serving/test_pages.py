@@ -387,6 +387,7 @@ class TestReadings:
             read(client, row, "")
 
 
+@pytest.mark.long
 class TestRemovedImages:
     def test_they_stay_in_the_list_without_a_picture_and_are_left_out_of_the_export(
         self, mini_run: Path, films: list[Path], tmp_path: Path

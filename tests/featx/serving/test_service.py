@@ -18,7 +18,7 @@ from featx.runs import read_record
 from featx.runs._record import write_record
 from featx.serving import Service
 from featx.serving._listening import listen, url_of
-from featx.worklist import Worklist
+from featx.worklist import Worklist, _state_folder
 from tests.featx.serving.conftest import new_png
 
 HOST = "::1" if socket.has_dualstack_ipv6() else "127.0.0.1"
@@ -125,7 +125,14 @@ class TestRefusals:
             with pytest.raises(InputError, match="isn't UTF-8"):
                 Service(run, port=0, state=state).__enter__()
 
-    def test_of_folders(self, tiny_run: Path, tmp_path: Path, read_only_folder: Path) -> None:
+    def test_of_folders(
+        self,
+        tiny_run: Path,
+        tmp_path: Path,
+        read_only_folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(_state_folder, "LOCK_WAIT_SECONDS", 0.1)
         with pytest.raises(StorageError):
             Service(tiny_run, port=0, state=read_only_folder / "state").__enter__()
         with pytest.raises(InputError, match="it is no worklist"):
