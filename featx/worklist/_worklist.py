@@ -175,6 +175,7 @@ class Worklist:
         if waiting >= self.limits.waiting:
             raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
         require_space(self.folder)
+        self._files.require_folder()
 
     def _keep(self, arrived: Arrival, name: str, origin: Origin) -> None:
         """Put a file in its place, and only then its row into the database."""
