@@ -64,6 +64,11 @@ class Row:
         return "earlier" if self.earlier else "failed"
 
     @property
+    def unscored(self) -> bool:
+        """Whether no run that is used now has scored it."""
+        return all(cell.score is None for cell in self.cells)
+
+    @property
     def first(self) -> bool:
         """Whether it is one to look at first."""
         striking = any(cell.positive or cell.flags for cell in self.cells)

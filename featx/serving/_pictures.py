@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import threading
 from pathlib import Path
 from typing import Any
 
+from featx.errors import StorageError
 from featx.explain._figure import MAP_CAUTION
 from featx.worklist import Item, ScoringProcess
 from featx.worklist._messages import Shown
@@ -104,7 +106,10 @@ def _image(item: Item) -> Path:
 
 def _explained(identifier: str, path: Path, run: str) -> dict[str, Any] | None:
     content = _read(path.with_name(f"{identifier}.{run}{_EXPLAINED}"))
-    return None if content is None else dict(json.loads(content))
+    try:
+        return None if content is None else dict(json.loads(content))
+    except ValueError:  # it is damaged, so it is made again
+        return None
 
 
 def _as_json(shown: Shown) -> dict[str, Any]:
@@ -133,8 +138,8 @@ def _read(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, content: bytes, image: Path) -> None:
-    """Keep a file beside an image, as long as the image is there."""
-    with atomic_path(path) as temporary:
+    """Keep a file beside an image, as long as that is there. A full disk keeps nothing."""
+    with contextlib.suppress(StorageError), atomic_path(path) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_bytes(content)
     if not image.exists():  # it was removed in the meantime

@@ -73,12 +73,14 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._file: tuple[int, int] | None = None
         with _database_errors(path):
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.row_factory = sqlite3.Row
             self._open()
+        self._file = path.stat().st_dev, path.stat().st_ino
 
     def _open(self) -> None:
         ask = self._connection.execute
@@ -116,6 +118,7 @@ class Database:
     def transaction(self) -> Iterator[Any]:
         """Change several rows or none. The block gets `execute`."""
         with self._lock, _database_errors(self.path):
+            self._require_file()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection.execute
@@ -125,6 +128,15 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _require_file(self) -> None:
+        """Change nothing in a file that somebody took away: it would be gone after the end."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            found = None
+        if self._file is not None and (found is None or self._file != (found.st_dev, found.st_ino)):
+            raise StorageError(f"the database {self.path} is gone", "Put it back, and start again.")
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -167,4 +179,6 @@ def _failed(path: Path, name: str) -> StorageError:
     hint = "Make room, or check the disk."
     if short == "SQLITE_CORRUPT":
         hint = "Put a copy of the folder in its place, or begin with another `state`."
+    if short == "SQLITE_BUSY":
+        hint = "End that program."
     return StorageError(f"the database {path} failed: {reasons.get(short, name)}", hint)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Container
 from pathlib import Path
 
+from featx.errors import StorageError
 from featx.worklist._arrivals import TEMPORARY_PREFIX, Arrival
 from featx.worklist._items import ID_DIGITS, SHOWN_DIGITS
 from featx_cache._text import printable
@@ -40,6 +41,11 @@ class ImageFiles:
         make_folder(folder)
         with storage_errors(folder):
             folder.chmod(0o700)
+
+    def require_folder(self) -> None:
+        """Raise a StorageError if somebody took the folder away."""
+        if not self.folder.is_dir():
+            raise StorageError(f"the folder {self.folder} is gone", "Put it back, or start again.")
 
     def path(self, identifier: str, suffix: str) -> Path:
         """Return the place of an image's file."""

@@ -183,6 +183,7 @@ class Worklist:
         if waiting >= self.limits.waiting:
             raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
         require_space(self.folder)
+        self._files.require_folder()
 
     def expire(self) -> int:
         """Remove images that are older than `keep_days`, with their names. Return their number.

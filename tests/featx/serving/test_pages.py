@@ -80,6 +80,14 @@ class TestDays:
         assert [row.group for row in day.rows] == ["failed", "waiting", "earlier", "positive"]
         assert "1 of 4 to look at first · 1 without a score · 1 waiting" in day.counts
 
+    def test_verdict_of_the_second_run_is_shown_if_the_first_was_replaced(self) -> None:
+        made = Prediction("x", 0.9, 0.9, 0.4, "PNEUMONIA")
+        both = item("both", predictions={OTHER.id: made, "c" * 32: made})
+        neither = item("neither", predictions={"c" * 32: made})
+        (day,) = days_of([both, neither], (RUN, OTHER))
+        assert names(day, "earlier") == ["both", "neither"]
+        assert [row.unscored for row in day.of("earlier")] == [False, True]
+
     def test_uncertain_and_strange_images_are_looked_at_first_unless_they_are_read(self) -> None:
         strange = Prediction("x", 0.1, 0.1, 0.4, "NORMAL", unlike_training=True, view="inverted")
         unsure = Prediction("x", 0.39, 0.4, 0.4, "NORMAL", uncertain=True)
@@ -257,6 +265,9 @@ class TestImage:
         kept = {file.name.split(".", 1)[1] for file in path.parent.glob(f"{sent[1]['id']}.*")}
         run = service.station.worklist.runs[0].id
         assert kept == {"png", "name", "picture.png", f"{run}.explained.json"}
+        damaged = path.with_name(f"{sent[1]['id']}.{run}.explained.json")
+        damaged.write_bytes(damaged.read_bytes()[:100])
+        assert client.get(f"{address}/explanation").json() == explained
 
         def dead(*_: Any, **__: Any) -> Any:
             raise ScoringDiedError("the process that scores images died")

@@ -209,6 +209,16 @@ class TestDurability:
             worklist.save([(identifier, [scored()]) for identifier in ids])
             assert worklist.expire() == len(ids)
 
+    @pytest.mark.parametrize("name", ["images", "worklist.sqlite"])
+    def test_nothing_is_taken_if_the_disk_wouldnt_have_it(
+        self, worklist: Worklist, tmp_path: Path, name: str
+    ) -> None:
+        (worklist.folder / name).rename(tmp_path / "away")
+        with pytest.raises(StorageError, match="is gone"):
+            worklist.add(picture(1), "a.png", "upload")
+        (tmp_path / "away").rename(worklist.folder / name)
+        worklist.add(picture(1), "a.png", "upload")
+
     def test_images_dont_take_the_room_that_scores_need(
         self, small_disk: MakeDisk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
