@@ -237,8 +237,9 @@ def calibrate(  # noqa: PLR0913
     try:
         chosen = _choose(run, scored, criterion, recalibrate, guarantee)
     except FeatxError as error:
-        if kept:
-            error.add_note(kept)
+        for note in (scored.left_out.sentence, kept):
+            if note:
+                error.add_note(note)
         raise
     return chosen.write(run, scored, target, force=force)
 

@@ -1,4 +1,4 @@
-"""The command that a page prints to go on with."""
+"""The commands that a page prints to go on with."""
 
 from __future__ import annotations
 
@@ -19,4 +19,14 @@ def calibrate_command(station: Station) -> str:
         words += ["--weights", settings.weights]
     if settings.runtime is not None:
         words += ["--runtime", settings.runtime]
-    return shlex.join([*words, "--run", str(run.with_name(f"{run.name}-local"))])
+    return shlex.join([*words, "--run", str(_local(run))])
+
+
+def serve_command(station: Station) -> str:
+    """Return the command that serves the new run, on with the same worklist."""
+    run = _local(Path(station.worklist.runs[0].path).resolve())
+    return shlex.join(["featx", "serve", str(run), "--state", str(station.options.state.resolve())])
+
+
+def _local(run: Path) -> Path:
+    return run.with_name(f"{run.name}-local")

@@ -136,7 +136,10 @@ def number(value: float) -> str:
     """Write a score so that it isn't rounded to 0 or 1."""
     if 0.001 <= value <= 0.999:
         return f"{value:.3f}"
-    return f"{value:.3g}" if value < 0.5 else f"{value:.6g}"
+    if value < 0.5:
+        return f"{value:.3g}"
+    texts = (f"{value:.{digits}g}" for digits in range(6, 18))
+    return next(text for text in texts if value >= 1 or float(text) < 1)
 
 
 def in_days(value: float) -> str:

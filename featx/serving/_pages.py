@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from featx.serving import _days as days
 from featx.serving._answers import EXAMPLE_ID, errors
 from featx.serving._api import Identifier, PngResponse, find_image, find_kept_image
-from featx.serving._commands import calibrate_command
+from featx.serving._commands import calibrate_command, serve_command
 from featx.serving._pictures import Pictures, as_png
 from featx.serving._problems import Problem
 from featx.serving._readings import (
@@ -332,9 +332,9 @@ def _add_readings(router: APIRouter, station: Station) -> None:
     @router.get("/readings", include_in_schema=False)
     def readings(request: Request) -> Response:
         return _page("readings.html.j2", station, readings=readings_of(station.worklist),
-                     command=calibrate_command(station), needed=PATIENTS_NEEDED,
-                     advised=IMAGES_ADVISED, keep_days=station.options.keep_days,
-                     here=request.url.hostname)  # fmt: skip
+                     command=calibrate_command(station), serve=serve_command(station),
+                     needed=PATIENTS_NEEDED, advised=IMAGES_ADVISED,
+                     keep_days=station.options.keep_days, here=request.url.hostname)  # fmt: skip
 
     @router.get(
         "/api/v1/readings.csv",

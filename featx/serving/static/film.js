@@ -1,4 +1,4 @@
-// The X-ray on its dark ground: zoom, pan, brightness and contrast, and the heat map over it.
+// The X-ray on its dark ground: zoom, pan, the window, and the heat map over it.
 
 import { reasonOf } from "./keys.js";
 
@@ -16,7 +16,7 @@ const state = document.getElementById("film-state");
 const again = document.getElementById("film-again");
 const fade = document.getElementById("fade");
 const level = document.getElementById("level");
-const contrast = document.getElementById("contrast");
+const width = document.getElementById("width");
 const value = document.getElementById("zoom-value");
 const parts = [...document.querySelectorAll("#window feFuncR, #window feFuncG, #window feFuncB")];
 
@@ -91,8 +91,8 @@ stage.addEventListener("pointermove", (event) => {
   if (!last) return;
   const now = { x: event.clientX, y: event.clientY, right: last.right };
   if (last.right) {
-    change(level, (last.y - now.y) / 2);
-    change(contrast, (now.x - last.x) / 2);
+    change(level, (now.y - last.y) / 2);
+    change(width, (now.x - last.x) / 2);
   } else if (pointers.size === 2) {
     const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
     const apart = (one) => Math.hypot(one.x - other.x, one.y - other.y) || 1;
@@ -110,38 +110,38 @@ for (const end of ["pointerup", "pointercancel"]) {
 stage.addEventListener("contextmenu", (event) => event.preventDefault());
 addEventListener("resize", place);
 
-// Window and level, on the picture of 8 bits.
+// Level and width of the window, on the picture of 8 bits.
 
-let [exactLevel, exactContrast] = [0, 0];
+let [exactLevel, exactWidth] = [0, 0];
 
 function change(slider, by) {
-  const exact = Math.min(Math.max((slider === level ? exactLevel : exactContrast) + by, -FULL), FULL);
+  const exact = Math.min(Math.max((slider === level ? exactLevel : exactWidth) + by, -FULL), FULL);
   slider.value = exact;
   if (slider === level) exactLevel = exact;
-  else exactContrast = exact;
+  else exactWidth = exact;
   applyWindow();
 }
 
 function applyWindow() {
-  // Contrast turns the line of grey values around the middle; brightness moves it.
-  const slope = 4 ** (exactContrast / FULL);
-  const intercept = 0.5 - 0.5 * slope + (0.75 * exactLevel) / FULL;
+  // A wider window has less contrast; a higher level makes the picture darker.
+  const slope = 4 ** (-exactWidth / FULL);
+  const intercept = 0.5 - 0.5 * slope - (0.75 * exactLevel) / FULL;
   for (const part of parts) {
     part.setAttribute("slope", slope);
     part.setAttribute("intercept", intercept);
   }
-  const plain = exactLevel === 0 && exactContrast === 0;
+  const plain = exactLevel === 0 && exactWidth === 0;
   xray.style.filter = plain ? "" : "url(#window)";
 }
 
-for (const slider of [level, contrast]) {
+for (const slider of [level, width]) {
   slider.addEventListener("input", () => {
-    [exactLevel, exactContrast] = [Number(level.value), Number(contrast.value)];
+    [exactLevel, exactWidth] = [Number(level.value), Number(width.value)];
     applyWindow();
   });
 }
 document.getElementById("window-reset").addEventListener("click", () => {
-  [exactLevel, exactContrast, level.value, contrast.value] = [0, 0, 0, 0];
+  [exactLevel, exactWidth, level.value, width.value] = [0, 0, 0, 0];
   applyWindow();
 });
 
@@ -167,7 +167,7 @@ fade.addEventListener("input", () => {
   showMap();
 });
 // Keys are the page's again once the mouse lets go of a slider.
-for (const slider of [fade, level, contrast]) {
+for (const slider of [fade, level, width]) {
   slider.addEventListener("pointerup", () => slider.blur());
 }
 showMap();

@@ -119,6 +119,7 @@ class TestDays:
 
     def test_a_score_is_not_rounded_to_certainty(self) -> None:
         assert [number(x) for x in (0.99994, 0.00021, 0.5)] == ["0.99994", "0.00021", "0.500"]
+        assert [number(x) for x in (0.9999999516, 1.0)] == ["0.99999995", "1"]
 
     @pytest.mark.parametrize(
         ("classes", "keys"),
@@ -371,6 +372,7 @@ class TestReadings:
             read(client, row, "PNEUMONIA" if place else "NORMAL")
         page = client.get("/readings").text
         assert "too few readings" not in page
+        assert f"featx serve {mini_run}-local --state " in page
         export = client.get("/api/v1/readings.csv")
         assert "attachment" in export.headers["content-disposition"]
         (tmp_path / "readings.csv").write_text(export.text)
