@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featx.errors import StorageError
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.runs import FittedRun
@@ -25,6 +26,7 @@ from featx.scoring import Prediction
 from featx.serving import Service
 from featx.serving._days import Day, days_of, number, verdict_words
 from featx.serving._pages import _keys
+from featx.serving._pictures import Pictures
 from featx.worklist import Item, RunFacts, ScoringDiedError
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
@@ -506,3 +508,19 @@ def test_what_isnt_taken_of_the_watched_folder_is_shown_and_audited(
     log = (state / "audit.log").read_text()
     assert log.count('"who": "watch"') == 2
     assert ".png" not in log
+
+
+def test_a_full_disk_shows_pictures_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Process:
+        def picture(self, *_: Any) -> bytes:
+            return b"png"
+
+    def full(_: Path) -> Any:
+        raise StorageError("no room left")
+
+    monkeypatch.setattr("featx.serving._pictures.atomic_path", full)
+    (tmp_path / "a.png").touch()
+    shown = Pictures(Process())  # type: ignore[arg-type]
+    assert shown.picture(item("a", path=tmp_path / "a.png")) == b"png"
