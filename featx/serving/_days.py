@@ -69,6 +69,13 @@ class Row:
         return all(cell.score is None for cell in self.cells)
 
     @property
+    def incomplete(self) -> bool:
+        """Whether it could be scored by a run that hasn't: one that took a place, or was added."""
+        known = self.item.predictions or {}
+        missing = any(cell.run.id not in known for cell in self.cells)
+        return missing and self.item.state == "scored" and self.item.path is not None
+
+    @property
     def first(self) -> bool:
         """Whether it is one to look at first."""
         striking = any(cell.positive or cell.flags for cell in self.cells)

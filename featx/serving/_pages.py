@@ -209,9 +209,7 @@ def _list_values(station: Station, before: float | None) -> dict[str, Any]:
         "restarting": _is_dead(station),
         "notice": station.loop.notice,
         "watched": station.watched,
-        "earlier": sum(
-            row.item.path is not None for day in found for row in day.of("earlier")
-        ),
+        "incomplete": sum(row.incomplete for day in found for row in day.rows),
         "older": items[-1].received.timestamp() if len(items) == SHOWN_IMAGES else None,
         "before": before,
         "first": sum(row.first for day in found for row in day.rows),

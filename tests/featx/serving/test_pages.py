@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featx.errors import StorageError
 from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.runs import FittedRun
@@ -26,6 +27,7 @@ from featx.scoring import Prediction
 from featx.serving import Service
 from featx.serving._days import Day, days_of, number, verdict_words
 from featx.serving._pages import _keys
+from featx.serving._pictures import Pictures
 from featx.serving._readings import readings_of
 from featx.worklist import Item, RunFacts, ScoringDiedError, Worklist
 from featx_cache import open_cache
@@ -87,6 +89,14 @@ class TestDays:
         (day,) = days_of([both, neither], (RUN, OTHER))
         assert names(day, "earlier") == ["both", "neither"]
         assert [row.unscored for row in day.of("earlier")] == [False, True]
+
+    def test_an_image_that_a_run_in_use_has_not_scored_can_be_scored_again(self) -> None:
+        kept = replace(item("kept", 0.9), path=Path("kept.png"))
+        removed = replace(item("removed", 0.8), path=None)
+        (day,) = days_of([kept, removed], (RUN, OTHER))
+        assert [row.incomplete for row in day.rows] == [True, False]
+        (day,) = days_of([kept, removed], (RUN,))
+        assert [row.incomplete for row in day.rows] == [False, False]
 
     def test_uncertain_and_strange_images_are_looked_at_first_unless_they_are_read(self) -> None:
         strange = Prediction("x", 0.1, 0.1, 0.4, "NORMAL", unlike_training=True, view="inverted")
@@ -476,7 +486,7 @@ class TestReplacedRun:
             running.station.loop.notice = ""
             page = client.get("/").text
             assert "is damaged" not in page
-            assert "2 images were scored by a run that has been replaced" in page
+            assert "2 images were scored before a run was replaced or added" in page
             assert page.count("an earlier run called it") == 2
             assert client.post("/api/v1/rescore").json() == {"waiting": 2}
             client.get(f"/api/v1/predictions/{row['id']}")
@@ -528,3 +538,19 @@ def test_what_isnt_taken_of_the_watched_folder_is_shown_and_audited(
     log = (state / "audit.log").read_text()
     assert log.count('"who": "watch"') == 2
     assert ".png" not in log
+
+
+def test_a_full_disk_shows_pictures_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Process:
+        def picture(self, *_: Any) -> bytes:
+            return b"png"
+
+    def full(_: Path) -> Any:
+        raise StorageError("no room left")
+
+    monkeypatch.setattr("featx.serving._pictures.atomic_path", full)
+    (tmp_path / "a.png").touch()
+    shown = Pictures(Process())  # type: ignore[arg-type]
+    assert shown.picture(item("a", path=tmp_path / "a.png")) == b"png"
