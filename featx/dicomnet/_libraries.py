@@ -12,7 +12,7 @@ from featx.data._dicom import silence_pydicom
 from featx.errors import InputError
 
 _LIBRARIES = ("pynetdicom", "highdicom", "requests")
-_INSTALL = "Install them with `pip install 'featx[dicomnet]'`."
+_INSTALL = "Install what is missing with `pip install 'featx[dicomnet]'`."
 
 
 def require_libraries() -> None:

@@ -62,6 +62,12 @@ def _check(options: ServeOptions) -> None:
     options.node()
     if options.watch is not None and not options.watch.is_dir():
         raise InputError(f"there is no folder {options.watch}", "Make it first.", parameter="watch")
+    if options.heat_maps and not options.results:
+        raise InputError(
+            "heat maps are delivered with results, and no place for these is given",
+            "Give `results`, too.",
+            parameter="heat_maps",
+        )
     if options.allowed_hosts and options.token_file is None:
         raise InputError(
             "other names are given so that others can reach the server, and it has no tokens",

@@ -31,6 +31,7 @@ class TestRefusals:
             (["--host", "0.0.0.0"], "Give --token-file, a file with one token a line."),
             (["--host", "no.such.name.invalid"], "can't listen at no.such.name.invalid:8000"),
             (["--allowed-host", "x.example"], "Give --token-file, too."),
+            (["--heat-maps"], "Give --results, too."),
             (["--token-file", "nowhere"], "--token-file: nowhere can't be read"),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from featx.fitting import fit
 from featx.heads import HeadSpec
 from featx.populations import UnlabelledImages, calibrate, calibrate_unlabelled
 from featx.populations._images_needed import advice_on_images, images_needed
-from featx.scoring import score_images
+from featx.scoring import LeftOut, score_images
 from featx.thresholds import Criterion
 from featx_cache import Cache
 
@@ -79,6 +80,18 @@ def test_evaluation_leaves_out_the_images_that_chose_the_threshold(
         new.evaluate(local, split="test")
     left_out = new.evaluate(local, split="all").left_out
     assert left_out.same_file == (local.images["split"] == "test").sum()
+
+
+def test_too_few_images_are_explained_by_those_that_were_left_out(
+    run: Run, local: Cache, tmp_path: Path
+) -> None:
+    scored = score_images(run, local, "all")
+    sick = scored.scores.positive
+    few = replace(scored, table=scored.table[sick], vectors=scored.vectors[sick],
+                  left_out=LeftOut(same_file=3))  # fmt: skip
+    with pytest.raises(InputError, match="0 healthy patients") as error:
+        calibrate(run, few, tmp_path / "new", accuracy_floor=0.75)
+    assert "3 images left out" in " ".join(error.value.__notes__)
 
 
 def test_the_criterion_is_the_runs_own_unless_another_is_named(
