@@ -19,6 +19,7 @@ from featx_cache._errors import FeatxError
 from featx_cache._text import first_line, printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
+from featx_cli.console import is_serving
 from featx_cli.memory_errors import lacks_memory
 from featx_cli.options import option_of, with_options
 from featx_cli.output_streams import guard_standard_streams
@@ -143,6 +144,8 @@ def _message(error: FeatxError) -> str:
 
 
 def _interrupted() -> int:
+    if is_serving():
+        return INTERRUPTED
     return _complain(
         "interrupted. Finished work is kept. Run the same command again to go on (`featx fit` "
         "with --resume).",

@@ -42,6 +42,20 @@ def verbosity() -> Verbosity:
     return _verbosity
 
 
+_serving = False
+
+
+def set_serving() -> None:
+    """Note that the command ends when it is interrupted, and not before: that is no failure."""
+    global _serving
+    _serving = True
+
+
+def is_serving() -> bool:
+    """Say whether an interruption is the proper end."""
+    return _serving
+
+
 def is_verbose() -> bool:
     """Say whether everything is shown."""
     return _verbosity is Verbosity.VERBOSE

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from featx._addresses import is_loopback
 from featx.errors import InputError
 from featx.serving._listening import cant_listen
-from featx_cli.console import say
+from featx_cli.console import say, set_serving
 from featx_cli.web_guard import guarded
 
 LOCALHOST = "127.0.0.1"
@@ -76,5 +76,6 @@ def announce(url: str, title: str, open_browser: bool) -> None:
     """Say where the page is, and open it if that is wanted."""
     print(f"{title}: {url}", flush=True)  # noqa: T201
     say("Ctrl-C ends it.")
+    set_serving()
     if open_browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

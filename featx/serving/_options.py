@@ -62,6 +62,12 @@ def _check(options: ServeOptions) -> None:
     options.node()
     if options.watch is not None and not options.watch.is_dir():
         raise InputError(f"there is no folder {options.watch}", "Make it first.", parameter="watch")
+    if options.dicom_peers and options.dicom_port is None:
+        raise InputError(
+            "nodes are given that may send DICOM images, and no port at which they can",
+            "Give `dicom_port`, too.",
+            parameter="dicom_peers",
+        )
     if options.heat_maps and not options.results:
         raise InputError(
             "heat maps are delivered with results, and no place for these is given",

@@ -31,6 +31,7 @@ class TestRefusals:
             (["--host", "0.0.0.0"], "Give --token-file, a file with one token a line."),
             (["--host", "no.such.name.invalid"], "can't listen at no.such.name.invalid:8000"),
             (["--allowed-host", "x.example"], "Give --token-file, too."),
+            (["--dicom-peer", "XRAY@192.0.2.7"], "Give --dicom-port, too."),
             (["--heat-maps"], "Give --results, too."),
             (["--token-file", "nowhere"], "--token-file: nowhere can't be read"),
         ],
@@ -90,3 +91,4 @@ def test_ends_within_seconds(
     assert "Traceback" not in command.err
     assert "unexpected" not in command.err
     assert "died" not in command.err
+    assert "interrupted" not in command.err
