@@ -31,7 +31,7 @@ from featx_cli.commands import (
     serve,
     tune,
 )
-from featx_cli.console import Verbosity, set_verbosity
+from featx_cli.console import Verbosity, set_serving, set_verbosity
 from featx_cli.options import use_options_of
 
 HELP = """Chest X-ray classifiers on frozen embeddings.
@@ -119,6 +119,7 @@ def options(
 ) -> None:
     """Read the options that all commands share."""
     del debug, version  # read by featx_cli.__main__ before anything is parsed, and by its callback
+    set_serving(False)
     set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL)
 
 

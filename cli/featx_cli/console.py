@@ -45,10 +45,10 @@ def verbosity() -> Verbosity:
 _serving = False
 
 
-def set_serving() -> None:
-    """Note that the command ends when it is interrupted, and not before: that is no failure."""
+def set_serving(serving: bool) -> None:
+    """Note whether the command ends when it is interrupted, and not before: that is no failure."""
     global _serving
-    _serving = True
+    _serving = serving
 
 
 def is_serving() -> bool:

@@ -76,6 +76,6 @@ def announce(url: str, title: str, open_browser: bool) -> None:
     """Say where the page is, and open it if that is wanted."""
     print(f"{title}: {url}", flush=True)  # noqa: T201
     say("Ctrl-C ends it.")
-    set_serving()
+    set_serving(True)
     if open_browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
