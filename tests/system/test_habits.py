@@ -59,7 +59,7 @@ class TestVersions:
         pyproject = tmp_path / "pyproject.toml"
         pyproject.write_text(
             '[project]\ndependencies = ["numpy<3"]\n[project.optional-dependencies]\n'
-            "dask = []\ndicom = []\nonnx = []\n"
+            "dask = []\ndicom = []\ndicomnet = []\nonnx = []\n"
         )
         with pytest.raises(SystemExit, match=r"'numpy<3' .* doesn't say its lowest version"):
             lowest(pyproject)

@@ -36,7 +36,8 @@ class TestDecoders:
         bits: int,
     ) -> None:
         decoder = get_decoder(syntax)
-        kept = {n: plugin for n, plugin in decoder._available.items() if n != "pylibjpeg"}
+        extras = ("pylibjpeg", "pyjpegls")  # highdicom brings the second
+        kept = {n: plugin for n, plugin in decoder._available.items() if n not in extras}
         header = b"\xff\xc0".replace(b"\xc0", bytes([marker])) + b"\0\x0b" + bytes([bits])
         stream = b"\xff\xd8" + header + b"\0\x10\0\x10\x01\x01\x11\0\xff\xda\0\x02"
         damaged = refused(tmp_path, RAMP, syntax=syntax, frame=stream, **BITS12)
