@@ -55,4 +55,6 @@ def require_space(folder: Path) -> None:
 
 def _is_foreign(path: Path) -> bool:
     """Say whether a file isn't what a start that was killed may have left."""
-    return path.name != IMAGES_NAME and DATABASE_NAME not in path.name
+    if path.name == IMAGES_NAME:  # images whose database is lost aren't removed as strays
+        return any(path.iterdir())
+    return DATABASE_NAME not in path.name

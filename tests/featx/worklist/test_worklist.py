@@ -273,6 +273,16 @@ class TestFolder:
         assert files_in(tmp_path) == {"run.json"}
         assert tmp_path.stat().st_mode & 0o777 == 0o755
 
+    def test_images_whose_database_is_lost_are_left_as_they_are(self, tmp_path: Path) -> None:
+        with Worklist(tmp_path / "state") as worklist:
+            item, _ = worklist.add(picture(1), "a.png", "upload")
+        for file in (tmp_path / "state").glob("*worklist.sqlite*"):
+            file.unlink()
+        with pytest.raises(InputError, match="isn't empty, and it is no worklist"):
+            Worklist(tmp_path / "state")
+        assert item.path is not None
+        assert item.path.is_file()
+
     def test_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "state").write_text("")
         with pytest.raises(InputError, match="is a file"):
