@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from featx._addresses import is_loopback
+from featx.dicomnet._libraries import require_libraries
 from featx.errors import InputError
 from featx.runs import read_record
 from featx.serving._listening import require_port, resolve
@@ -60,6 +61,8 @@ def _check(options: ServeOptions) -> None:
             f"{options.keep_days} is no number of days", "Give 0 or more.", parameter="keep_days"
         )
     options.node()
+    if options.dicom_port is not None or options.results:
+        require_libraries()
     if options.watch is not None and not options.watch.is_dir():
         raise InputError(f"there is no folder {options.watch}", "Make it first.", parameter="watch")
     if options.dicom_peers and options.dicom_port is None:

@@ -45,6 +45,17 @@ class TestRefusals:
         assert not re.search("`[a-z_]+`", answer.error)  # the library's names of parameters
         assert not (tmp_path / "state").exists()
 
+    @pytest.mark.parametrize("options", [["--dicom-port", "0"], ["--results", "results"]])
+    def test_of_a_missing_extra(
+        self, featx: Featx, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        options: list[str],
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("featx.dicomnet._libraries._LIBRARIES", ("not_there",))
+        answer = featx("serve", tiny_run, "--state", tmp_path / "state", *options)
+        assert answer.code == 2
+        assert "pip install 'featx[dicomnet]'" in answer.error
+        assert not (tmp_path / "state").exists()
+
     def test_of_a_port_in_use(self, featx: Featx, tiny_run: Path, tmp_path: Path) -> None:
         with listen("127.0.0.1", 0) as sock:
             port = sock.getsockname()[1]
