@@ -292,8 +292,12 @@ class RunningTrials:
         """Fail running trials that nobody runs, and queue them again."""
         waiting = False
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not self._claims.is_free(f"trial-{trial.number}"):
+            name = f"trial-{trial.number}"
+            # Its process may have been killed before it could sign the claim.
+            unsigned = self._claims.is_unsigned(name)
+            if not self._claims.is_free(name):
                 self._unclaimed.pop(trial.number, None)
+                waiting = waiting or unsigned
                 continue
             seen = self._unclaimed.setdefault(trial.number, time.monotonic())
             if time.monotonic() - seen < UNCLAIMED_SECONDS:

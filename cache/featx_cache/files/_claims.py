@@ -96,6 +96,12 @@ class Claims:
             if time.monotonic() - seen > UNSIGNED_SECONDS:
                 path.unlink()
 
+    def is_unsigned(self, name: str) -> bool:
+        """Say whether a claim has no signature yet: it isn't clear whether its owner is alive."""
+        with contextlib.suppress(OSError):
+            return (self._folder / f".{name}{_SUFFIX}").stat().st_size == 0
+        return False
+
     def release(self, name: str) -> None:
         """Give one claim back."""
         if lease := self._leases.pop(name, None):
