@@ -183,6 +183,13 @@ class Service:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
+    def __repr__(self) -> str:
+        return f"Service({getattr(self, 'url', 'not started')})"
+
+    def _repr_html_(self) -> str:
+        url = getattr(self, "url", None)
+        return repr(self) if url is None else f'Service: <a href="{url}">{url}</a>'
+
     def wait(self) -> None:
         """Wait until the program is interrupted.
 

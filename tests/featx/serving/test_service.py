@@ -24,12 +24,18 @@ from tests.featx.serving.conftest import new_png
 HOST = "::1" if socket.has_dualstack_ipv6() else "127.0.0.1"
 
 
+def test_one_that_was_not_started_says_so(tiny_run: Path) -> None:
+    assert repr(Service(tiny_run, port=0)) == "Service(not started)"
+
+
 @pytest.mark.long
 def test_several_runs_answer_side_by_side(tiny_run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_run, tmp_path / "other"))
     state = tmp_path / "state"
     with Service([tiny_run, copy], port=0, host=HOST, state=state, runtime="ncnn") as service:
         assert service.url == url_of(HOST, service.station.options.port)
+        assert repr(service) == f"Service({service.url})"
+        assert f'href="{service.url}"' in service._repr_html_()
         with httpx.Client(base_url=service.url, timeout=60) as client:
             answer = client.post(
                 "/api/v1/predictions", content=new_png(), headers={"Content-Type": "image/png"}
