@@ -1,4 +1,4 @@
-"""TensorFlow, Keras and Optuna without the lines that nobody asked for."""
+"""TensorFlow, Keras, Optuna and loky without the lines that nobody asked for."""
 
 from __future__ import annotations
 
@@ -56,3 +56,21 @@ def silent_optuna() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(verbosity)
+
+
+def start_silent_tracker() -> None:
+    """Start loky's process that removes what dead workers left, so that it does so silently.
+
+    It outlives this process, and its warnings would follow the error that says that one died.
+    """
+    from joblib.externals.loky.backend import resource_tracker
+
+    own = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*filter(None, [own]), "ignore:resource_tracker"])
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if own is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = own

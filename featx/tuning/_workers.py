@@ -20,7 +20,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, Terminated
 from optuna.trial import TrialState
 
 from featx._progress import SILENT, Progress
-from featx._silence import silent_optuna
+from featx._silence import silent_optuna, start_silent_tracker
 from featx.errors import FeatxError
 from featx.tuning._objective import SNAPPED, SOURCE
 from featx.tuning._samplers import grid_is_done, make_pruner, make_sampler
@@ -157,6 +157,7 @@ def _in_worker_processes(task: Task, before: int, goes_on: Callable[[], bool]) -
     """Hand tickets to worker processes, one a trial, and take them back in any order."""
     tickets = itertools.takewhile(lambda _: goes_on(), range(task.budget.trials - before))
     threads = max(1, joblib.cpu_count() // task.budget.jobs)
+    start_silent_tracker()
     with joblib.parallel_config("loky", inner_max_num_threads=threads):
         parallel = joblib.Parallel(
             n_jobs=task.budget.jobs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -115,8 +116,8 @@ def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
     ]
     workers[0].kill()
     assert process.wait(120) == 1
-    *_, last = log.read_text().splitlines()
-    assert last.startswith("featx: error: a worker process died. ")
+    (error,) = [a for a in log.read_text().splitlines() if a.startswith("featx: error: ")]
+    assert error.startswith("featx: error: a worker process died. ")
     kept = finished(study_at(study, "run"))
     assert 3 <= len(kept) < 300
     arguments[-1] = str(len(kept) + 5)
@@ -124,6 +125,23 @@ def test_a_worker_that_dies_is_told_of_and_the_same_command_goes_on(
     after = study_at(run / "study", "run")
     assert [t.number for t in after.trials] == list(range(len(after.trials)))
     assert set(kept) < set(finished(after))
+
+
+LEFT = """
+from featx._silence import start_silent_tracker
+from joblib.externals.loky.backend import resource_tracker
+start_silent_tracker()
+resource_tracker.register("/nowhere/left", "folder")  # which it will not find, either
+"""
+
+
+@pytest.mark.parametrize("warnings", [None, "error", "always"])
+def test_what_dead_workers_left_is_removed_silently(warnings: str | None) -> None:
+    own = {} if warnings is None else {"PYTHONWARNINGS": warnings}
+    done = subprocess.run(  # it ends when the tracker has closed the pipe, too
+        [sys.executable, "-c", LEFT], capture_output=True, env={**os.environ, **own}, check=True
+    )
+    assert done.stderr == b""
 
 
 STUDY = """
