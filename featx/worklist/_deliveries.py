@@ -8,7 +8,6 @@ from datetime import datetime
 from featx.worklist._database import Database
 from featx.worklist._items import Delivery, Item, Result, RunFacts
 
-REMOVED = "the image isn't kept any more"
 LONGEST_WAIT_SECONDS = 3600.0
 """Time after which a result is due at the latest. If it would be later, the clock was set back."""
 
