@@ -27,8 +27,8 @@ def find_due(database: Database, limit: int) -> list[Delivery]:
 
 def find_result(database: Database, item: Item, run: str) -> Result | None:
     """Return what a run said of an image. None if it didn't score it."""
-    prediction = (item.predictions or {}).get(run)
-    if prediction is None:
+    prediction = item.predictions.get(run)
+    if prediction is None or prediction.score is None:
         return None
     (found,) = database.rows(
         "SELECT runs.*, predictions.scored FROM runs JOIN predictions ON run = id "

@@ -500,6 +500,12 @@ class TestDeliveries:
         worklist.save([(plain.id, [scored()])], ["results"])
         one, other = worklist.due_deliveries()
         worklist.delivered(one, "no answer", retry_in=0.0)
+    def test_there_is_no_result_without_a_score(self, worklist: Worklist) -> None:
+        item, _ = worklist.add(picture(1), "", "upload")
+        assert worklist.result(item.id, "ab") is None
+        worklist.save([(item.id, [scored(None, "its pixels are damaged")])])
+        assert worklist.result(item.id, "ab") is None
+
         worklist.delivered(other)
         assert [(due.image, due.tries) for due in worklist.due_deliveries()] == [(one.image, 1)]
         worklist.delivered(one, "no answer", retry_in=100.0)
