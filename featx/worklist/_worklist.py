@@ -248,7 +248,7 @@ class Worklist:
         return {(row[0], row[1]): row[2] for row in rows}
 
     def times(self, since: float) -> list[tuple[float, float]]:
-        """Return when images were received and scored, of those scored after a time."""
+        """Return when images were received and first scored, of those scored after a time."""
         return _scores.find_times(self._database, since)
 
     def _find(self, condition: str, *values: float | str) -> list[Item]:

@@ -355,6 +355,19 @@ class TestOrder:
             "cd": 0.1,
         }
 
+    def test_times_are_those_of_the_first_score(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.time()
+        item, _ = worklist.add(picture(1), "", "upload")
+        for seconds, run in ((1.0, "ab"), (3600.0, "cd")):
+            worklist.use_runs([run_facts(run)])
+            worklist.rescore()
+            monkeypatch.setattr(time, "time", lambda later=now + seconds: later)
+            worklist.save([(item.id, [scored()])])
+        assert worklist.times(now) == [(item.received.timestamp(), now + 1.0)]
+        assert worklist.times(now + 1.0) == []
+
     def test_the_queue_isnt_full_of_images_that_are_scored_again(self, tmp_path: Path) -> None:
         with Worklist(tmp_path / "state", limits=Limits(waiting=2)) as worklist:
             worklist.use_runs([run_facts()])
