@@ -12,6 +12,7 @@ import pytest
 from featx.errors import InputError
 from featx.serving import Service, _login
 from featx.serving._login import MAX_SESSIONS, MAX_WRONG, Access
+from featx.serving._audit import AuditLog
 from featx.serving._tokens import Tokens, read_tokens
 from tests.featx.serving.conftest import Variant, form, new_png
 
@@ -228,3 +229,18 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     for secret in ("Doe", "wrong-token-of-mine", TOKEN):
         assert secret not in path.read_text()
+
+
+def test_audit_log_that_cannot_be_written_is_said_each_time_it_begins(tmp_path: Path) -> None:
+    said: list[str] = []
+    (place := tmp_path / "state").mkdir()
+    log = AuditLog(place / "audit.log", said.append)
+    for attempt in (1, 2):
+        place.rename(tmp_path / "away")
+        for _ in range(3):
+            log.write("opened", "loopback")
+        assert said == ["the audit log can't be written"] * attempt
+        (tmp_path / "away").rename(place)
+        log.write("opened", "loopback")
+        log.close()
+    assert len((place / "audit.log").read_text().splitlines()) == 2
