@@ -284,8 +284,9 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
         return await to_thread.run_sync(explain, identifier, limiter=limiter)
 
     @router.get(f"{of_image}/picture.png", summary="See an image", response_class=PngResponse,
+        station.audit("opened", request.state.who, item.id)
                 **about)  # fmt: skip
-    async def picture(identifier: Identifier) -> Response:
+    async def picture(request: Request, identifier: Identifier) -> Response:
         """Return the image as a PNG file, 1600 pixels at its longer side."""
         item = await to_thread.run_sync(find_kept_image, station, identifier)
         return _png(await to_thread.run_sync(pictures.picture, item, limiter=limiter))

@@ -213,7 +213,8 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
     before = len(path.read_text().splitlines()) if path.exists() else 0
     (row,) = guarded.post(URL, headers=bearer(OTHER), files=form(("Doe.png", new_png()))).json()
     guarded.post(URL, headers=bearer(OTHER), files=form(("Doe.png", b"")))
-    guarded.get(f"{URL}/{row['id']}", headers=bearer(TOKEN))
+    for address in (row["id"], f"{row['id']}/picture.png"):
+        guarded.get(f"{URL}/{address}", headers=bearer(TOKEN))
     log_in(guarded, "wrong-token-of-mine")
     guarded.get(URL, headers=bearer("wrong-token-of-mine"))
     log_in(guarded)
@@ -225,6 +226,7 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
         ("127.0.0.1", "login failed", None),
         ("127.0.0.1", "login failed", None),
         ("token 1", "login", None),
+        ("token 1", "opened", row["id"]),
     ]
     assert path.stat().st_mode & 0o777 == 0o600
     for secret in ("Doe", "wrong-token-of-mine", TOKEN):
