@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +74,8 @@ class TestFile:
             read_tokens(path)
 
     def test_must_be_a_file(self, tmp_path: Path) -> None:
-        for path in (tmp_path, tmp_path / "none", Path("/dev/null")):
+        os.mkfifo(tmp_path / "pipe", 0o600)  # which nobody writes to
+        for path in (tmp_path, tmp_path / "none", tmp_path / "pipe", Path("/dev/null")):
             with pytest.raises(InputError):
                 read_tokens(path)
 
