@@ -12,8 +12,8 @@ import pytest
 
 from featx.errors import InputError
 from featx.serving import Service, _login
-from featx.serving._login import MAX_SESSIONS, MAX_WRONG, Access
 from featx.serving._audit import AuditLog
+from featx.serving._login import MAX_SESSIONS, MAX_WRONG, Access
 from featx.serving._tokens import Tokens, read_tokens
 from tests.featx.serving.conftest import Variant, form, new_png
 
@@ -145,6 +145,7 @@ class TestBrowsers:
         assert page.status_code == 200
         assert "<form" in page.text
         assert "<script" not in page.text
+        assert 'href="/"' not in page.text  # it would lead back here
         assert "style=" not in page.text
 
     def test_log_in_and_out(self, guarded: httpx.Client) -> None:
@@ -225,10 +226,10 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
         ("token 2", "received", row["id"]),
         ("token 2", "refused", None),
         ("token 1", "opened", row["id"]),
+        ("token 1", "opened", row["id"]),
         ("127.0.0.1", "login failed", None),
         ("127.0.0.1", "login failed", None),
         ("token 1", "login", None),
-        ("token 1", "opened", row["id"]),
     ]
     assert path.stat().st_mode & 0o777 == 0o600
     for secret in ("Doe", "wrong-token-of-mine", TOKEN):
