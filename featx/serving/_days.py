@@ -52,7 +52,8 @@ class Row:
 
     item: Item
     cells: tuple[Cell, ...]
-    earlier: tuple[Prediction, ...]
+    earlier: tuple[tuple[str, Prediction], ...]
+    """Identifiers and predictions of runs that aren't in use any more, the latest last."""
 
     @cached_property
     def group(self) -> str:
@@ -182,8 +183,8 @@ def verdict_words(prediction: Prediction, band: tuple[float, float] | None) -> s
 def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:
     current = {run.id for run in runs}
     earlier = [
-        found
-        for run, found in (item.predictions or {}).items()
+        (run, found)
+        for run, found in item.predictions.items()
         if run not in current and found.score is not None
     ]
     return Row(item, tuple(Cell(run, item.prediction(run)) for run in runs), tuple(earlier))

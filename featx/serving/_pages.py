@@ -200,6 +200,7 @@ def _is_dead(station: Station) -> bool:
 def _list_values(station: Station, before: float | None) -> dict[str, Any]:
     worklist = station.worklist
     items = worklist.items(before=before, limit=SHOWN_IMAGES)
+        "names": worklist.run_names(),
     found = days.days_of(items, worklist.runs)
     waiting = worklist.count_waiting()
     return {
@@ -229,7 +230,7 @@ def _add_viewer(router: APIRouter, station: Station) -> None:
         (day,) = days.days_of([item], worklist.runs)
         near = _neighbors(station, item)
         return _page("image.html.j2", station, item=item, row=day.rows[0], near=near,
-                     keep_days=station.options.keep_days)  # fmt: skip
+                     names=worklist.run_names(), keep_days=station.options.keep_days)  # fmt: skip
 
     @router.put(
         "/api/v1/predictions/{identifier}/reading",

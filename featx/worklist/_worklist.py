@@ -282,6 +282,10 @@ class Worklist:
         _scores.keep_blame(self._database, identifier, reason)
         self.notify()
 
+    def run_names(self) -> dict[str, str]:
+        """Return the names of all runs that were ever used, by `RunFacts.id`."""
+        return {row["id"]: row["name"] for row in self._database.rows("SELECT id, name FROM runs")}
+
     def rescore(self) -> int:
         """Have kept images scored that a current run hasn't scored. Return their number.
 

@@ -487,7 +487,7 @@ class TestReplacedRun:
             page = client.get("/").text
             assert "is damaged" not in page
             assert "2 images were scored before a run was replaced or added" in page
-            assert page.count("an earlier run called it") == 2
+            assert page.count("an earlier run (run) called it") == 2
             assert client.post("/api/v1/rescore").json() == {"waiting": 2}
             client.get(f"/api/v1/predictions/{row['id']}")
             end = time.monotonic() + 60
