@@ -268,6 +268,30 @@ class TestWorklist:
         visit.page.locator("#upload-state", has_text="0 of 1 added · 1 already here").wait_for()
         assert visit.wrong == []
 
+    def test_files_that_the_browser_cannot_read_are_listed_beside_those_that_are_sent(
+        self, visit: Visit, films: list[Path]
+    ) -> None:
+        visit.page.evaluate(
+            """([one, name]) => {
+              const file = new File([Uint8Array.from(atob(one), c => c.charCodeAt(0))], name);
+              const leaf = (file) => ({name: file.name, isFile: true, file: done => done(file)});
+              const locked = {name: "locked.png", isFile: true, file: (_, fail) => fail()};
+              const inside = [locked, leaf(file)];
+              const tree = {name: "all", isFile: false, createReader: () => ({
+                readEntries: done => done(inside.splice(0, 1))})};
+              const event = new Event("drop", {bubbles: true, cancelable: true});
+              event.dataTransfer = {types: ["Files"], files: [],
+                items: [{webkitGetAsEntry: () => tree}]};
+              document.body.dispatchEvent(event);
+            }""",
+            [_base64(films[1]), films[1].name],
+        )
+        told = "0 of 2 added · 1 already here · 1 not taken"
+        visit.page.locator("#upload-state", has_text=told).wait_for()
+        refused = visit.page.locator("#refused").inner_text()
+        assert refused == "locked.png: the browser can't read it"
+        assert visit.wrong == []
+
     def test_a_full_queue_is_waited_for(self, visit: Visit, films: list[Path]) -> None:
         asked = []
 
