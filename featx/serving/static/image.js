@@ -30,7 +30,6 @@ addEventListener("beforeunload", () => { leaving = true; });
 addEventListener("pageshow", () => { leaving = false; });
 
 async function read(label) {
-  if (!choices.length) return;
   if (leaving || goesOn) {
     said.textContent = "Another image is being opened. What was pressed meanwhile isn't kept.";
     return;
@@ -162,6 +161,7 @@ if (kept) {
 if (document.getElementById("waits")) {
   const ask = async () => {
     const answer = await fetch(base, { cache: "no-store" }).catch(() => null);
+    if (answer && leaveIfLoggedOut(answer)) return;
     const rows = answer?.ok ? await answer.json() : [];
     if (rows.length && rows[0].state !== "waiting") location.reload();
     else setTimeout(ask, WAIT_MS);
