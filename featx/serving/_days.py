@@ -72,8 +72,7 @@ class Row:
     @property
     def incomplete(self) -> bool:
         """Whether it could be scored by a run that hasn't: one that took a place, or was added."""
-        known = self.item.predictions or {}
-        missing = any(cell.run.id not in known for cell in self.cells)
+        missing = any(cell.run.id not in self.item.predictions for cell in self.cells)
         return missing and self.item.state == "scored" and self.item.path is not None
 
     @property

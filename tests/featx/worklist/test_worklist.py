@@ -350,7 +350,7 @@ class TestOrder:
         assert not any(row["again"] for row in worklist._database.rows("SELECT again FROM images"))
         kept = worklist.get(old[0])
         assert kept is not None
-        assert {run: made.score for run, made in (kept.predictions or {}).items()} == {
+        assert {run: made.score for run, made in kept.predictions.items()} == {
             "ab": 0.8,
             "cd": 0.1,
         }
@@ -415,34 +415,11 @@ class TestExpiry:
         found = worklist.get(item.id)
         assert found is not None
         assert (found.path, found.name, found.reading) == (None, f"{item.code}.png", "PNEUMONIA")
-        assert (found.predictions or {})["ab"].score == 0.8
+        assert found.predictions["ab"].score == 0.8
         assert files_in(worklist.folder / "images") == {f"{waiting.id}.png", f"{waiting.id}.name"}
         for path in worklist.folder.rglob("*"):
             assert not path.is_file() or b"Jane" not in path.read_bytes()
         assert [each.path for each in worklist.readings()] == [None]
-
-    def test_an_image_that_somebody_asks_for_meanwhile_isnt_removed(
-        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        item, _ = worklist.add(picture(1), "a.png", "upload")
-        worklist.save([(item.id, [scored()])])
-        worklist.use_runs([run_facts("cd")])
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
-        find = worklist._database.rows
-
-        def and_then_rescore(*asked: Any) -> Any:
-            monkeypatch.undo()
-            monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
-            found = find(*asked)
-            assert worklist.rescore() == 1
-            return found
-
-        monkeypatch.setattr(worklist._database, "rows", and_then_rescore)
-        assert worklist.expire() == 0
-        (waiting,) = worklist.waiting(1)
-        assert waiting.path is not None
-        assert waiting.path.is_file()
 
     def test_what_stays_in_the_watched_folder_isnt_taken_again(self, worklist: Worklist) -> None:
         item, _ = worklist.add(picture(1), "a.png", "watch")
@@ -498,6 +475,8 @@ class TestExpiry:
         (due,) = worklist.due_deliveries()  # whoever delivers says that it can't
         worklist.delivered(due, "the image isn't kept any more")
         assert not worklist.due_deliveries()
+        worklist.add(file.read_bytes(), "", "dicom")
+        assert [each.image for each in worklist.due_deliveries()] == [item.id]
 
 
 class TestDeliveries:
@@ -513,12 +492,6 @@ class TestDeliveries:
         worklist.save([(plain.id, [scored()])], ["results"])
         one, other = worklist.due_deliveries()
         worklist.delivered(one, "no answer", retry_in=0.0)
-    def test_there_is_no_result_without_a_score(self, worklist: Worklist) -> None:
-        item, _ = worklist.add(picture(1), "", "upload")
-        assert worklist.result(item.id, "ab") is None
-        worklist.save([(item.id, [scored(None, "its pixels are damaged")])])
-        assert worklist.result(item.id, "ab") is None
-
         worklist.delivered(other)
         assert [(due.image, due.tries) for due in worklist.due_deliveries()] == [(one.image, 1)]
         worklist.delivered(one, "no answer", retry_in=100.0)
@@ -526,6 +499,12 @@ class TestDeliveries:
         assert worklist.count_undelivered() == 1
         worklist.delivered(one, "no answer")
         assert worklist.count_undelivered() == 0
+
+    def test_there_is_no_result_without_a_score(self, worklist: Worklist) -> None:
+        item, _ = worklist.add(picture(1), "", "upload")
+        assert worklist.result(item.id, "ab") is None
+        worklist.save([(item.id, [scored(None, "its pixels are damaged")])])
+        assert worklist.result(item.id, "ab") is None
 
     def test_a_clock_that_is_set_back_keeps_nothing_from_its_way(
         self, worklist: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
