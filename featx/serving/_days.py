@@ -60,7 +60,7 @@ class Row:
         """Group in which it stands: a key of `GROUPS`."""
         if self.item.state != "scored":
             return self.item.state
-        if self.cells and self.cells[0].score is not None:
+        if self.cells[0].score is not None:
             return "positive" if self.cells[0].positive else "negative"
         return "earlier" if self.earlier else "failed"
 
@@ -191,5 +191,4 @@ def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:
 
 def _order(row: Row) -> tuple[int, float, str]:
     """Sort by group, then by score, the highest first. What waits, by name."""
-    score = row.cells[0].score if row.cells else None
-    return GROUPS.index(row.group), -(score or 0.0), row.item.name
+    return GROUPS.index(row.group), -(row.cells[0].score or 0.0), row.item.name

@@ -42,9 +42,6 @@ MAX_SHOWN = 16
 RESERVED_KEYS = "jku?"
 """Letters that mean something else than a class."""
 
-NOT_KEPT = {"Cache-Control": "no-store"}
-"""Header of what a browser keeps on no disk."""
-
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -123,8 +120,7 @@ def make_pages(station: Station) -> APIRouter:
         path = Path(str(files("featx.serving") / "static" / name))
         if not path.is_file():
             raise Problem(404, "not-found", "there is no such file")
-        headers = {"Cache-Control": "no-cache"}
-        return FileResponse(path, media_type=STATIC_TYPES[path.suffix], headers=headers)
+        return FileResponse(path, media_type=STATIC_TYPES[path.suffix])
 
     return router
 
@@ -138,12 +134,11 @@ def _page(name: str, station: Station, status: int = 200, **values: Any) -> HTML
 
 def _keys(runs: tuple[RunFacts, ...]) -> tuple[str, str]:
     """Return the keys of the negative and the positive class: their first letters, or n and p."""
-    if runs:
-        first = tuple(name[:1].lower() for name in runs[0].classes)
-        if len(set(first)) > 1 and all(
-            key.isascii() and key.isalpha() and key not in RESERVED_KEYS for key in first
-        ):
-            return first[0], first[1]
+    first = [name[:1].lower() for name in runs[0].classes]
+    if len(set(first)) > 1 and all(
+        key.isascii() and key.isalpha() and key not in RESERVED_KEYS for key in first
+    ):
+        return first[0], first[1]
     return "n", "p"
 
 
@@ -175,7 +170,7 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         version = _version(station)
-        headers = {"ETag": version, **NOT_KEPT}
+        headers = {"ETag": version}
         if if_none_match == version:
             return Response(status_code=304, headers=headers)
         return HTMLResponse(fragment(version, before), headers=headers)
@@ -200,12 +195,12 @@ def _is_dead(station: Station) -> bool:
 def _list_values(station: Station, before: float | None) -> dict[str, Any]:
     worklist = station.worklist
     items = worklist.items(before=before, limit=SHOWN_IMAGES)
-        "names": worklist.run_names(),
     found = days.days_of(items, worklist.runs)
     waiting = worklist.count_waiting()
     return {
         "runs": worklist.runs,
         "days": found,
+        "names": worklist.run_names(),
         "waiting": waiting,
         "restarting": _is_dead(station),
         "notice": station.loop.notice,
@@ -285,17 +280,16 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
         return await to_thread.run_sync(explain, identifier, limiter=limiter)
 
     @router.get(f"{of_image}/picture.png", summary="See an image", response_class=PngResponse,
-        station.audit("opened", request.state.who, item.id)
                 **about)  # fmt: skip
     async def picture(request: Request, identifier: Identifier) -> Response:
         """Return the image as a PNG file, 1600 pixels at its longer side."""
         item = await to_thread.run_sync(find_kept_image, station, identifier)
+        station.audit("opened", request.state.who, item.id)
         return _png(await to_thread.run_sync(pictures.picture, item, limiter=limiter))
 
     @router.get(f"{of_image}/explanation", summary="Explain a verdict in parts", **about)
-    async def explanation(identifier: Identifier, answer: Response) -> ExplanationAnswer:
+    async def explanation(identifier: Identifier) -> ExplanationAnswer:
         """Return what explains the first run's verdict: method, notes, nearest training images."""
-        answer.headers.update(NOT_KEPT)
         found = await explained(identifier)
         nearest = [
             {**each, "picture": None if each["picture"] is None else f"nearest/{place}.png"}
@@ -325,7 +319,7 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
 def _png(content: bytes | None) -> Response:
     if content is None:
         raise Problem(404, "not-found", "the file is gone")
-    return PngResponse(content, headers=NOT_KEPT)
+    return PngResponse(content)
 
 
 def _add_readings(router: APIRouter, station: Station) -> None:
@@ -346,5 +340,5 @@ def _add_readings(router: APIRouter, station: Station) -> None:
     def export(request: Request) -> Response:
         """Return the readings as the CSV that `featx calibrate` takes: path, label, group."""
         station.audit("exported", request.state.who)
-        headers = {"Content-Disposition": f'attachment; filename="{READINGS_NAME}"', **NOT_KEPT}
+        headers = {"Content-Disposition": f'attachment; filename="{READINGS_NAME}"'}
         return CsvResponse(readings_of(station.worklist).csv(), headers=headers)

@@ -65,7 +65,7 @@ function afterChange() {
   document.getElementById("none-unread").hidden = !none;
 }
 
-export async function poll() {
+async function poll() {
   clearTimeout(timer);
   if (document.hidden) return;
   const started = performance.now();
