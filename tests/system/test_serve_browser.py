@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,24 @@ class TestWorklist:
         assert state == "0 of 2 added · 1 already here · 1 not taken"
         refused = visit.page.locator("#refused").inner_text()
         assert refused == "letter.txt: text, not an image"
+
+    def test_a_page_that_is_open_while_runs_change_goes_on_with_the_new_ones(
+        self, visit: Visit, filled: Service, films: list[Path], tmp_path: Path
+    ) -> None:
+        (tmp_path / "letter.txt").write_text("Dear colleague")
+        worklist = filled.station.worklist
+        runs = worklist.runs
+        with filled.station.process._in_turn(urgent=False):
+            worklist.use_runs([*runs, replace(runs[0], id="0" * 32, name="second opinion")])
+            try:
+                visit.page.locator(".runs", has_text="second opinion").wait_for()
+                visit.page.locator(".bottom", has_text="second opinion").wait_for()
+                visit.upload([films[0], tmp_path / "letter.txt", films[1]])
+                refused = visit.page.locator("#refused").inner_text()
+                assert refused == "letter.txt: text, not an image"
+            finally:
+                worklist.use_runs(runs)
+        assert visit.wrong == []
 
     def test_folders_are_dropped_with_all_that_is_in_them(
         self, visit: Visit, films: list[Path]
