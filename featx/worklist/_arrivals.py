@@ -30,7 +30,6 @@ _LONG_KINDS = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"UC", b"UR", b"OF", b"OD", b"
 """Value representations whose lengths have four bytes, after two that are zero."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """Image file that is on the disk, under a temporary name.

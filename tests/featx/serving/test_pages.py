@@ -482,7 +482,7 @@ class TestReplacedRun:
             (row,) = client.post("/api/v1/predictions", files=send[2:]).json()
             running.station.loop.notice = "runs/<b> is damaged. The run before is used."
             page = client.get("/").text
-            assert "A run was replaced, or can't be used.</b> runs/&lt;b&gt; is damaged." in page
+            assert "Scoring needs a look.</b> runs/&lt;b&gt; is damaged." in page
             running.station.loop.notice = ""
             page = client.get("/").text
             assert "is damaged" not in page
