@@ -554,3 +554,7 @@ def test_a_full_disk_shows_pictures_all_the_same(
     (tmp_path / "a.png").touch()
     shown = Pictures(Process())  # type: ignore[arg-type]
     assert shown.picture(item("a", path=tmp_path / "a.png")) == b"png"
+    monkeypatch.undo()
+    monkeypatch.setattr("featx.worklist._state_folder.RESERVED_BYTES", 2**60)
+    assert shown.picture(item("a", path=tmp_path / "a.png")) == b"png"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
