@@ -176,7 +176,8 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
     ) -> Response:
         version = _version(station)
         headers = {"ETag": version, **NOT_KEPT}
-        if if_none_match == version:
+        # A proxy that compresses marks the tag as weak.
+        if if_none_match is not None and if_none_match.removeprefix("W/") == version:
             return Response(status_code=304, headers=headers)
         return HTMLResponse(fragment(version, before), headers=headers)
 
