@@ -398,6 +398,20 @@ class TestViewer:
         assert [item.reading for item in found if item is not None] == ["NORMAL", ""]
         assert visit.wrong == []
 
+    def test_two_readers_are_told_of_each_other(self, visit: Visit, filled: Service) -> None:
+        page, worklist = visit.page, filled.station.worklist
+        visit.open_first()
+        identifier = page.url.rpartition("/")[2]
+        worklist.read(identifier, "NORMAL")
+        page.keyboard.press("p")
+        said = "Read: PNEUMONIA. Meanwhile it had been read as NORMAL."
+        page.get_by_text(said).wait_for()
+        page.keyboard.press("n")
+        page.locator("#reading-state", has_text=re.compile(r"^Read: NORMAL\.$")).wait_for()
+        page.keyboard.press("u")
+        page.locator("#reading-state", has_text=re.compile("taken back.$")).wait_for()
+        assert visit.wrong == []
+
     def test_keys_do_nothing_while_a_slider_is_used(self, visit: Visit) -> None:
         visit.open_first()
         visit.page.locator("#level").focus()

@@ -342,6 +342,9 @@ class TestReadings:
         read(client, order[1], "NORMAL")
         again = read(client, order[0], "NORMAL").json()
         assert (again["reading"], again["next"]) == ("NORMAL", order[2]["id"])
+        changed = read(client, order[1], "PNEUMONIA").json()
+        earlier = [found["earlier"] for found in (answer, again, changed)]
+        assert earlier == [None, "PNEUMONIA", "NORMAL"]
         assert again["left"] == answer["left"] - 1
         assert read(client, order[0], "").json()["reading"] is None
         read(client, order[1], "")
