@@ -22,6 +22,8 @@ from featx.dicomnet._report import make_report
 from featx.dicomnet._source import NoReportError, Source, read_source
 from featx.errors import FeatxError
 from featx.worklist import Delivery, Result, ScoringDiedError, ScoringProcess, Worklist
+from featx.worklist._scores import MAX_TRIES
+from featx.worklist._scoring_process import LoadingDiedError
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
 """Seconds until a result is tried again. They double from the first to the longest."""
@@ -89,6 +91,8 @@ class Deliverer:
         self._report = report
         self._down: dict[str, _Outage] = {}
         self._foreign: set[str] = set()
+        self._deaths: Counter[str] = Counter()
+        """Times that the heat map of an image stopped the process that makes it."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
 
@@ -185,9 +189,11 @@ class Deliverer:
             return []
         try:
             figure = self.process.figure(path, f"image {result.item.code}")
-        except ScoringDiedError:
-            raise
         except FeatxError as error:
+            if isinstance(error, ScoringDiedError):
+                self._deaths[result.item.id] += not isinstance(error, LoadingDiedError)
+                if self._deaths[result.item.id] < MAX_TRIES:
+                    raise
             self._report(f"the result of image {result.item.code} has no heat map: {error.what}")
             return []
         return [make_capture(result, source, figure)]

@@ -60,6 +60,7 @@ class ReadingAnswer(BaseModel):
 
     id: str = Field(description="Identifier of the image.", examples=[EXAMPLE_ID])
     reading: str | None = Field(description="Class that the reader saw. Null if it was taken back.")
+    earlier: str | None = Field(description="Reading that it takes the place of. Null without one.")
     next: str | None = Field(description="Next image that nobody has read. Null if there is none.")
     left: int = Field(description="Number of other images that nobody has read.")
 
@@ -171,7 +172,8 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
     ) -> Response:
         version = _version(station)
         headers = {"ETag": version}
-        if if_none_match == version:
+        # A proxy that compresses marks the tag as weak.
+        if if_none_match is not None and if_none_match.removeprefix("W/") == version:
             return Response(status_code=304, headers=headers)
         return HTMLResponse(fragment(version, before), headers=headers)
 
@@ -235,13 +237,17 @@ def _add_viewer(router: APIRouter, station: Station) -> None:
     )
     def read(request: Request, identifier: Identifier, reading: Reading) -> ReadingAnswer:
         """Keep what a reader saw in an image."""
-        find_image(station, identifier)
+        earlier = find_image(station, identifier).reading
         item = worklist.read(identifier, reading.label)
         station.audit("read", request.state.who, item.id)
         near = _neighbors(station, item)
         following = None if near.unread is None else near.unread.id
         return ReadingAnswer(
-            id=item.id, reading=item.reading or None, next=following, left=near.left
+            id=item.id,
+            reading=item.reading or None,
+            earlier=earlier or None,
+            next=following,
+            left=near.left,
         )
 
 

@@ -25,6 +25,9 @@ _SUFFIXES = {
 }  # fmt: skip
 _PREAMBLE = 132
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
+_ELEMENT = struct.Struct("<H2x2sH")
+_LONG_KINDS = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"UC", b"UR", b"OF", b"OD", b"OL", b"OV")
+"""Value representations whose lengths have four bytes, after two that are zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +121,31 @@ def _copy(content: IO[bytes], file: IO[bytes], limit: int) -> None:
 def _content_digest(path: Path) -> str:
     """Hash a DICOM file without its file meta information, which every program writes anew."""
     with path.open("rb") as file:
-        start = file.read(_PREAMBLE + _GROUP_LENGTH.size)
-        skip = 0
-        if start[_PREAMBLE - 4 : _PREAMBLE] == b"DICM" and len(start) == (
-            _PREAMBLE + _GROUP_LENGTH.size
-        ):
-            group, element, kind, _, length = _GROUP_LENGTH.unpack_from(start, _PREAMBLE)
-            if (group, element, kind) == (2, 0, b"UL"):
-                skip = _PREAMBLE + _GROUP_LENGTH.size + length
-        file.seek(skip)
+        file.seek(_end_of_meta(file))
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _end_of_meta(file: IO[bytes]) -> int:
+    """Return where the file meta information ends. If its length isn't what it says, return 0.
+
+    A wrong length could leave out what tells one image from another.
+    """
+    start = file.read(_PREAMBLE + _GROUP_LENGTH.size)
+    if start[_PREAMBLE - 4 : _PREAMBLE] != b"DICM" or len(start) < _PREAMBLE + _GROUP_LENGTH.size:
+        return 0
+    group, element, kind, _, length = _GROUP_LENGTH.unpack_from(start, _PREAMBLE)
+    if (group, element, kind) != (2, 0, b"UL"):
+        return 0
+    end = file.tell() + length
+    while file.tell() < end:
+        head = file.read(_ELEMENT.size)
+        if len(head) < _ELEMENT.size:
+            return 0
+        group, kind, size = _ELEMENT.unpack(head)
+        if group != 2:
+            return 0
+        if kind in _LONG_KINDS:
+            size = int.from_bytes(file.read(4), "little")
+        file.seek(size, os.SEEK_CUR)
+    following = file.read(2)
+    return end if file.tell() == end + 2 and following != b"\2\0" else 0

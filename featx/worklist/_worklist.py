@@ -185,6 +185,10 @@ class Worklist:
         require_space(self.folder)
         self._files.require_folder()
 
+    def require_images(self) -> None:
+        """Raise a StorageError if the images are gone, such as with a disk that isn't mounted."""
+        self._files.require_images()
+
     def expire(self) -> int:
         """Remove images that are older than `keep_days`, with their names. Return their number.
 

@@ -21,6 +21,7 @@ for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event)
 const said = document.getElementById("reading-state");
 const next = document.getElementById("next");
 const choices = [...document.querySelectorAll(".choice")];
+let known = viewer.dataset.reading; // as far as this page knows
 let saving = false;
 let wanted = null; // a reading that is chosen while another one is saved takes its place
 let goesOn = false; // Enter was pressed before the answer
@@ -66,18 +67,21 @@ async function save(label) {
 }
 
 function show(found) {
+  const other = found.earlier && found.earlier !== known && found.earlier !== found.reading;
+  const others = other ? ` Meanwhile it had been read as ${found.earlier}.` : "";
+  known = found.reading ?? "";
   for (const choice of choices) {
     if (choice.classList.contains("undo")) choice.disabled = !found.reading;
     else choice.setAttribute("aria-pressed", String(choice.dataset.label === found.reading));
   }
   if (!found.reading) {
-    said.textContent = "The reading is taken back.";
+    said.textContent = `The reading is taken back.${others}`;
     next.hidden = true;
     return;
   }
   const strong = document.createElement("b");
   strong.textContent = found.reading;
-  said.replaceChildren("Read: ", strong, found.next ? "." : ". Every image here has been read.");
+  said.replaceChildren("Read: ", strong, found.next ? "." : ". Every image here has been read.", others);
   next.hidden = !found.next;
   if (found.next) {
     next.href = `/images/${found.next}`;

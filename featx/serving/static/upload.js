@@ -20,7 +20,6 @@ const drop = document.getElementById("drop");
 const most = {
   files: Number(days.dataset.requestFiles),
   bytes: Number(days.dataset.fileBytes),
-  runs: Number(days.dataset.runs),
 };
 
 const queue = [];
@@ -118,20 +117,19 @@ async function send(batch) {
   }
 }
 
-// Rows come in the order of the files: one for each run, or one for a file that was refused.
+// Rows come in the order of the files: one for each run, or one for a file that was refused. The
+// server may have other runs than when this page was loaded.
 function take(batch, rows) {
-  let place = 0;
-  for (const file of batch) {
-    const row = rows[place];
-    place += row?.state === "refused" ? 1 : most.runs;
-    if (row?.state === "refused") refuse(file.name, row.error);
-    else {
-      if (known.has(row?.id)) counts.before += 1;
-      else counts.taken += 1;
-      counts.done += 1;
-      known.add(row?.id);
-    }
-  }
+  const first = rows.find((row) => row.state !== "refused")?.run;
+  const one = rows.filter((row) => row.state === "refused" || row.run === first);
+  batch.forEach((file, place) => {
+    const row = one[place];
+    if (row.state === "refused") return refuse(file.name, row.error);
+    if (known.has(row.id)) counts.before += 1;
+    else counts.taken += 1;
+    counts.done += 1;
+    known.add(row.id);
+  });
   show();
 }
 

@@ -301,6 +301,32 @@ class TestDeaths:
         child.wait(3.0)
 
 
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize("empty", [True, False])
+def test_images_wait_while_their_folder_is_away(
+    worklist: Worklist, stub: Path, monkeypatch: pytest.MonkeyPatch, *, empty: bool
+) -> None:
+    def score(_: ScoringProcess, paths: list[Path]) -> _messages.ScoredFiles:
+        made = Prediction("", 0.7, 0.7, 0.5, "SICK")
+        if not paths[0].exists():
+            made = Prediction("", None, None, 0.5, "", error="no such file or directory")
+        return _messages.ScoredFiles(worklist.runs, ((made,),))
+
+    monkeypatch.setattr(ScoringProcess, "score", score)
+    worklist.add(picture(1), "a.png", "upload")
+    folder = worklist.images_folder
+    away = folder.rename(folder.with_name("away"))
+    if empty:  # where a disk isn't mounted
+        folder.mkdir()
+    with scoring(worklist, stub) as (_, loop, said):
+        until(lambda: loop.notice)
+        assert states(worklist) == ["waiting"]
+        away.rename(folder)
+        until(lambda: not worklist.count_waiting())
+    assert states(worklist) == ["scored"]
+    assert said == [f"the folder {folder} is {'empty' if empty else 'gone'}. Images wait."]
+
+
 @pytest.mark.long
 class TestTurns:
     def test_a_reader_goes_before_the_queue(

@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sqlite3
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,21 @@ class TestAdding:
         found, _ = worklist.add(file.read_bytes(), "Doe.dcm", "dicom")
         other = file.read_bytes().replace(b"\0" * 128 + b"DICM", b"\1" * 128 + b"DICM")
         assert worklist.add(other, "b.dcm", "upload") == (found, False)
+
+    @pytest.mark.parametrize("claimed", [2**31, 300, 2])
+    def test_a_wrong_length_of_the_meta_information_hides_no_pixels(
+        self, worklist: Worklist, tmp_path: Path, claimed: int
+    ) -> None:
+        ids = set()
+        for value in (0, 200):
+            pixels = np.zeros((16, 16), np.uint8)
+            pixels[0] = value
+            content = bytearray(dicom(tmp_path / "a.dcm", pixels).read_bytes())
+            struct.pack_into("<I", content, 140, claimed)
+            item, new = worklist.add(bytes(content), "a.dcm", "upload")
+            assert new
+            ids.add(item.id)
+        assert len(ids) == 2
 
     def test_nothing_of_a_header_is_outside_the_image_itself(
         self, worklist: Worklist, tmp_path: Path
