@@ -207,12 +207,12 @@ class Deliverer:
         )
 
     def _give_up(self, delivery: Delivery, why: str) -> None:
-        self.counts["given_up"] += 1
         self.worklist.delivered(delivery, why)
         self._report(
             f"the result of image {delivery.image[:8]} isn't delivered to "
             f"{delivery.destination}: {why}"
         )
+        self.counts["given_up"] += 1
 
 
 def _pause(tries: int) -> float:

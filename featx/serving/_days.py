@@ -11,7 +11,12 @@ from itertools import groupby
 from featx.scoring import Prediction
 from featx.worklist import Item, RunFacts
 
-VIEW_WORDS = {"other": "not like a frontal chest X-ray"}
+VIEW_WORDS = {
+    "other": "not like a frontal chest X-ray",
+    "rotated 90": "turned 90° to the right",
+    "rotated 270": "turned 90° to the left",
+}
+"""Words for a view, or for a part of one. The others are words already."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Cell:
         if prediction.unlike_training:
             flags.append("unlike the training images")
         if prediction.view:
-            flags.append(VIEW_WORDS.get(prediction.view, f"looks {prediction.view}"))
+            parts = (VIEW_WORDS.get(part, part) for part in prediction.view.split(", "))
+            flags.append(f"{'' if prediction.view == 'other' else 'looks '}{', '.join(parts)}")
         return flags
 
 
@@ -168,15 +174,14 @@ def verdict_words(prediction: Prediction, band: tuple[float, float] | None) -> s
         f"Called {prediction.prediction}: score {number(score)} {side} the threshold "
         f"{number(threshold)}"
     )
-    if prediction.uncertain is None or band is None:
-        return f"{said}."
-    between = f"{number(band[0])} – {number(band[1])}"
-    if prediction.uncertain:
-        return (
-            f"{said}, inside the uncertain range {between}. The threshold may as well lie on the "
-            "other side of this score."
-        )
-    return f"{said}, outside the uncertain range {between}."
+    if prediction.uncertain is not None and band is not None:
+        between = f"{number(band[0])} – {number(band[1])}"
+        said += f", {'inside' if prediction.uncertain else 'outside'} the uncertain range {between}"
+    if prediction.uncertain and band is not None:
+        said += ". The threshold may as well lie on the other side of this score"
+    if prediction.unlike_training or prediction.view:
+        said += ". But the run has seen few such images, or none: this score may mean nothing"
+    return f"{said}."
 
 
 def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:

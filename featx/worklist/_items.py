@@ -106,6 +106,8 @@ class RunFacts:
         Scores between which a verdict is uncertain. None if the run has no such range.
     recall, accuracy
         Cross-validated metrics of the run at its threshold. None if they aren't known.
+    images
+        Number of images that they are of. None if it isn't known.
 
     Examples
     --------
@@ -122,6 +124,7 @@ class RunFacts:
     band: tuple[float, float] | None = None
     recall: float | None = None
     accuracy: float | None = None
+    images: int | None = None
 
     @property
     def positive(self) -> str:

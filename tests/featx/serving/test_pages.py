@@ -126,6 +126,18 @@ class TestDays:
         assert "reaches" in verdict_words(Prediction("x", 0.36, 0.7, 0.36, "PNEUMONIA"), None)
         unsure = Prediction("x", 0.35, 0.7, 0.36, "NORMAL", uncertain=True)
         assert "lies below the threshold 0.360, inside" in verdict_words(unsure, (0.3, 0.42))
+        strange = Prediction("x", 0.81, 0.7, 0.36, "PNEUMONIA", unlike_training=True)
+        assert verdict_words(strange, None).endswith("this score may mean nothing.")
+
+    @pytest.mark.parametrize(
+        ("view", "words"),
+        [("other", "not like a frontal chest X-ray"), ("upside down", "looks upside down"),
+         ("inverted, rotated 270", "looks inverted, turned 90° to the left")],
+    )  # fmt: skip
+    def test_a_view_is_said_in_a_readers_words(self, view: str, words: str) -> None:
+        said = Prediction("x", 0.1, 0.1, 0.4, "NORMAL", view=view)
+        (day,) = days_of([item("x", predictions={RUN.id: said})], (RUN,))
+        assert day.rows[0].cells[0].flags == [words]
 
     def test_a_score_is_not_rounded_to_certainty(self) -> None:
         assert [number(x) for x in (0.99994, 0.00021, 0.5)] == ["0.99994", "0.00021", "0.500"]
@@ -196,7 +208,7 @@ class TestWorklist:
         assert f"threshold {number(run.threshold)} · called <b>PNEUMONIA</b> above" in page
         assert "Research software, not a medical device." in page
         assert run.recall is not None
-        assert "were found (recall)" in page
+        assert f"Of the {run.images} images that this threshold was chosen on, " in page
 
     def test_no_page_has_a_script_or_a_style_in_it(
         self, client: httpx.Client, sent: list[dict[str, Any]]
@@ -491,7 +503,7 @@ class TestReplacedRun:
             running.station.loop.notice = ""
             page = client.get("/").text
             assert "is damaged" not in page
-            assert "2 images were scored before a run was replaced or added" in page
+            assert "2 images have no score yet of the run in use" in page
             assert page.count("an earlier run (run) called it") == 2
             assert client.post("/api/v1/rescore").json() == {"waiting": 2}
             client.get(f"/api/v1/predictions/{row['id']}")
