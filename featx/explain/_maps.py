@@ -35,7 +35,7 @@ class Method:
 
     Examples
     --------
-    >>> Method("gradient", "logit", "the place's share of the score, to first order").unit
+    >>> Method("gradient", "logit", "each place's share of the score, to first order").unit
     'logit'
     """
 
@@ -45,9 +45,9 @@ class Method:
 
 
 MEANINGS = {
-    "class activation": "the place's share of the score",
-    "gradient": "the place's share of the score, to first order",
-    "occlusion": "fall of the score when the place and its neighbors are hidden",
+    "class activation": "each place's share of the score",
+    "gradient": "each place's share of the score, to first order",
+    "occlusion": "fall of the score when a place and its neighbors are hidden",
 }
 
 

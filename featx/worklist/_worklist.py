@@ -149,6 +149,8 @@ class Worklist:
             If too many images wait.
         StorageError
             If it can't be written.
+        OSError
+            If it can't be read.
         """
         self.require_room()
         source = io.BytesIO(content) if isinstance(content, bytes) else content

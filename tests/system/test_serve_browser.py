@@ -329,6 +329,18 @@ class TestWorklist:
         visit.page.locator("#upload-state", has_text="1 already here").wait_for()
         assert len(asked) == 2
 
+    def test_a_score_that_cannot_be_asked_for_again_is_said(self, visit: Visit) -> None:
+        page = visit.page
+        page.route("**/rescore", lambda route: route.abort())
+        page.evaluate(
+            """() => document.getElementById("banners").insertAdjacentHTML(
+                 "beforeend", "<button data-action=rescore>Score again</button>")"""
+        )
+        button = page.get_by_role("button", name="Score again")
+        button.click()
+        page.get_by_text("Not scored again: the server doesn't answer.").wait_for()
+        assert button.is_enabled()
+
     def test_help_opens_and_closes_with_keys(self, visit: Visit) -> None:
         visit.page.keyboard.press("?")
         dialog = visit.page.get_by_role("dialog", name="Keys")

@@ -141,8 +141,12 @@ days.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-action=rescore]");
   if (button) {
     button.disabled = true;
-    const answer = await fetch("/api/v1/rescore", { method: "POST" });
-    if (!answer.ok) news.textContent = `Not scored again: ${await reasonOf(answer)}`;
+    const answer = await fetch("/api/v1/rescore", { method: "POST" }).catch(() => null);
+    if (!answer?.ok) {
+      const reason = answer ? await reasonOf(answer) : "the server doesn't answer";
+      news.textContent = `Not scored again: ${reason}.`;
+    }
+    button.disabled = false;
     await poll();
     return;
   }

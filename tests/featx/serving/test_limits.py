@@ -214,13 +214,17 @@ def test_answers_do_not_wait_for_the_network(client: httpx.Client) -> None:
 
 
 class TestStorage:
-    def test_that_is_full_is_said(
-        self, client: httpx.Client, reports: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device", "/secret/place")
+    @pytest.mark.parametrize(
+        ("place", "number"), [("_arrivals.os.fsync", 28), ("_worklist.arrival", 5)]
+    )
+    def test_that_fails_is_said(
+        self, client: httpx.Client, reports: list[str], monkeypatch: pytest.MonkeyPatch,
+        place: str, number: int,
+    ) -> None:  # fmt: skip
+        def fail(*_: object) -> None:
+            raise OSError(number, "of the disk", "/secret/place")
 
-        monkeypatch.setattr("featx.worklist._arrivals.os.fsync", full)
+        monkeypatch.setattr(f"featx.worklist.{place}", fail)
         answer = client.post(URL, files=form(("a.png", new_png())))
         assert code_of(answer) == (507, "storage")
         assert "place" not in answer.text

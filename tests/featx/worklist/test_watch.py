@@ -266,6 +266,6 @@ def test_thousands_of_files_while_others_vanish(worklist: Worklist, incoming: Pa
         (incoming / "urgent.png").write_bytes(picture(5000))
         until(lambda: "urgent.png" in names(worklist))
         assert time.monotonic() - started < _watch.TAKE_SECONDS + 15
-        until(lambda: len(worklist.items(limit=10**6)) >= 2901)
+        until(lambda: len(worklist.items(limit=10**6)) >= 2901, 180.0)
         looks(watched, 2)
     assert not said
