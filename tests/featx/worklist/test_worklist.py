@@ -23,6 +23,7 @@ from featx.worklist import (
     Limits,
     RefusedImageError,
     Worklist,
+    _clock,
     _state_folder,
 )
 from featx.worklist._database import SCHEMA_VERSION
@@ -31,6 +32,12 @@ from tests.dicoms import PATIENT, dicom
 from tests.featx.worklist.conftest import picture, run_facts, scored
 
 DAY = 24 * 60 * 60.0
+
+
+def days_pass(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    now, steady = time.time(), _clock.steady()
+    monkeypatch.setattr(time, "time", lambda: now + days * DAY)
+    monkeypatch.setattr(_clock, "steady", lambda: steady + days * DAY)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -412,8 +419,7 @@ class TestExpiry:
         worklist.save([(item.id, [scored()])])
         worklist.read(item.id, "PNEUMONIA")
         assert worklist.expire() == 0
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
+        days_pass(monkeypatch, 31)
         assert worklist.expire() == 1
         found = worklist.get(item.id)
         assert found is not None
@@ -424,19 +430,32 @@ class TestExpiry:
             assert not path.is_file() or b"Jane" not in path.read_bytes()
         assert [each.path for each in worklist.readings()] == [None]
 
+    @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="no clock that nobody sets")
+    def test_a_clock_that_is_set_removes_nothing_for_a_day(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        item, _ = worklist.add(picture(1), "a.png", "upload")
+        worklist.save([(item.id, [scored()])])
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
+        assert worklist.expire() == 0
+        assert worklist.expire() == 0
+        days_pass(monkeypatch, 1.1)
+        assert worklist.expire() == 1
+
     def test_an_image_that_somebody_asks_for_meanwhile_isnt_removed(
         self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         item, _ = worklist.add(picture(1), "a.png", "upload")
         worklist.save([(item.id, [scored()])])
         worklist.use_runs([run_facts("cd")])
+        days_pass(monkeypatch, 31)
         now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
         find = worklist._database.rows
 
         def and_then_rescore(*asked: Any) -> Any:
             monkeypatch.undo()
-            monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
+            monkeypatch.setattr(time, "time", lambda: now)
             found = find(*asked)
             assert worklist.rescore() == 1
             return found
@@ -495,8 +514,7 @@ class TestExpiry:
         worklist.keep_days = 0
         assert worklist.expire() == 0
         assert worklist.count_undelivered() == 1
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 1.1 * DAY)
+        days_pass(monkeypatch, 1.1)
         assert worklist.expire() == 1
         assert worklist.count_undelivered() == 0
         assert not worklist.due_deliveries()
