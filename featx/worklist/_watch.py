@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from featx.data import in_words
@@ -29,16 +30,25 @@ TAKE_SECONDS = 5.0
 """Time after which the next look is due although files are left to take: newer ones go first."""
 
 FULL_SECONDS = 1.0
+EMPTY_SECONDS = 30.0
+"""Time that a file must stay unchanged if it ends in nothing but zeros.
+
+Some programs make a file as long as it will be, and then fill it. On a share of Windows it looks
+unchanged meanwhile. Half a DICOM file would be scored as if it were the whole one.
+"""
+
+_EMPTY_BYTES = 4096
 
 
 @dataclass(slots=True)
 class _Seen:
-    """File as it was at the last look, and whether it was taken as it was."""
+    """File as it was at the last look, since when, and whether it was taken as it was."""
 
     size: int
     changed: int
     taken: bool = False
     problem: str = ""
+    since: float = field(default_factory=time.monotonic)
 
     def is_like(self, other: _Seen) -> bool:
         return (self.size, self.changed) == (other.size, other.changed)
@@ -182,6 +192,8 @@ class WatchedFolder:
                 return
             seen = self._seen[path]
             try:
+                if time.monotonic() < seen.since + EMPTY_SECONDS and _ends_in_zeros(path):
+                    continue
                 self._add(path)
                 seen.taken, seen.problem = True, ""
             except RefusedImageError as error:
@@ -226,3 +238,10 @@ class WatchedFolder:
             if notice:
                 self._report(notice)
             self.worklist.notify()
+
+
+def _ends_in_zeros(path: Path) -> bool:
+    with open_regular(path) as file:
+        file.seek(-min(_EMPTY_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        end = file.read()
+    return bool(end) and not any(end)

@@ -16,6 +16,7 @@ from featx.errors import InputError
 from featx.scoring import Prediction
 from featx.worklist import _deliveries, _images, _scores
 from featx.worklist._arrivals import arrival
+from featx.worklist._clock import Clock
 from featx.worklist._database import Database
 from featx.worklist._find_items import READING, find_items
 from featx.worklist._image_files import ImageFiles
@@ -90,6 +91,7 @@ class Worklist:
         self.version = secrets.randbits(40)
         self._listeners: list[Callable[[], None]] = []
         self._pseudonyms = Pseudonyms(own_salt)
+        self._clock = Clock()
         # Whether a file is kept, and its row, change together.
         self._keeping = threading.Lock()
         self._held = contextlib.ExitStack()
@@ -195,8 +197,11 @@ class Worklist:
         """Remove images that are older than `keep_days`, with their names. Return their number.
 
         An image that waits for its score stays. If its result is to be delivered, it stays a day
-        longer.
+        longer. If somebody set the clock by more than an hour, nothing is removed for a day: images
+        would be as old as the clock was wrong.
         """
+        if not self._clock.is_settled():
+            return 0
         before = time.time() - self.keep_days * _DAY
         removed = 0
         for image in _images.find_old(self._database, before, before - DELIVERY_DAYS * _DAY):

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featx.errors import InputError
 from featx.worklist import Item, Limits, RefusedImageError, WatchedFolder, Worklist, _watch
 from featx_cache.files import open_regular
+from tests.dicoms import dicom
 from tests.featx.worklist.conftest import picture, run_facts, scored
 from tests.featx.worklist.test_scoring import until
 
@@ -102,6 +104,33 @@ def test_a_file_that_grows_is_taken_once_it_is_whole(worklist: Worklist, incomin
     assert path is not None
     assert path.read_bytes() == content
     assert said == ["watched folder: 1 file left out: 1 hidden"]
+
+
+def test_a_file_that_is_filled_after_it_was_made_is_taken_once_it_is_whole(
+    worklist: Worklist, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_SALT", "of a test")
+    pixels = np.random.default_rng(0).integers(1, 256, (128, 128), np.uint8)
+    content = dicom(tmp_path / "a.dcm", pixels).read_bytes()
+    half = content[: len(content) // 2]
+    with watching(incoming, worklist) as (watched, _):
+        with (incoming / "a.dcm").open("wb") as file:
+            file.truncate(len(content))
+            file.write(half)
+            file.flush()
+            looks(watched)
+            assert not worklist.items()
+            file.write(content[len(half) :])
+        until(lambda: len(worklist.items()) == 1)
+        path = worklist.items()[0].path
+        assert path is not None
+        assert path.read_bytes() == content
+        # An X-ray may end in black, so such a file only has to wait.
+        (incoming / "b.dcm").write_bytes(half.ljust(len(content), b"\0"))
+        looks(watched)
+        assert len(worklist.items()) == 1
+        monkeypatch.setattr(_watch, "EMPTY_SECONDS", 0.1)
+        until(lambda: len(worklist.items()) == 2)
 
 
 def test_a_file_that_changes_is_another_image(worklist: Worklist, incoming: Path) -> None:

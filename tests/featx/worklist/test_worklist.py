@@ -23,6 +23,7 @@ from featx.worklist import (
     Limits,
     RefusedImageError,
     Worklist,
+    _clock,
     _state_folder,
 )
 from featx.worklist._database import SCHEMA_VERSION
@@ -31,6 +32,12 @@ from tests.dicoms import PATIENT, dicom
 from tests.featx.worklist.conftest import picture, run_facts, scored
 
 DAY = 24 * 60 * 60.0
+
+
+def days_pass(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    now, steady = time.time(), _clock.steady()
+    monkeypatch.setattr(time, "time", lambda: now + days * DAY)
+    monkeypatch.setattr(_clock, "steady", lambda: steady + days * DAY)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -425,8 +432,7 @@ class TestExpiry:
         worklist.save([(item.id, [scored()])])
         worklist.read(item.id, "PNEUMONIA")
         assert worklist.expire() == 0
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
+        days_pass(monkeypatch, 31)
         assert worklist.expire() == 1
         found = worklist.get(item.id)
         assert found is not None
@@ -436,6 +442,19 @@ class TestExpiry:
         for path in worklist.folder.rglob("*"):
             assert not path.is_file() or b"Jane" not in path.read_bytes()
         assert [each.path for each in worklist.readings()] == [None]
+
+    @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="no clock that nobody sets")
+    def test_a_clock_that_is_set_removes_nothing_for_a_day(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        item, _ = worklist.add(picture(1), "a.png", "upload")
+        worklist.save([(item.id, [scored()])])
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
+        assert worklist.expire() == 0
+        assert worklist.expire() == 0
+        days_pass(monkeypatch, 1.1)
+        assert worklist.expire() == 1
 
     def test_what_stays_in_the_watched_folder_isnt_taken_again(self, worklist: Worklist) -> None:
         item, _ = worklist.add(picture(1), "a.png", "watch")
@@ -485,8 +504,7 @@ class TestExpiry:
         worklist.keep_days = 0
         assert worklist.expire() == 0
         assert worklist.count_undelivered() == 1
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 1.1 * DAY)
+        days_pass(monkeypatch, 1.1)
         assert worklist.expire() == 1
         (due,) = worklist.due_deliveries()  # whoever delivers says that it can't
         worklist.delivered(due, "the image isn't kept any more")
