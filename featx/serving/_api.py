@@ -163,7 +163,8 @@ def make_api(station: Station) -> APIRouter:
     def image(request: Request, identifier: Identifier) -> Response:
         """Return the predictions of an image, a row for each run."""
         item = find_image(station, identifier)
-        station.audit("opened", request.state.who, item.id)
+        if item.state != "waiting":  # who waits asks again and again
+            station.audit("opened", request.state.who, item.id)
         return JSONResponse(item.as_rows(worklist.runs))
 
     explaining = CapacityLimiter(2)

@@ -58,14 +58,15 @@ class Row:
 
     item: Item
     cells: tuple[Cell, ...]
-    earlier: tuple[Prediction, ...]
+    earlier: tuple[tuple[str, Prediction], ...]
+    """Identifiers and predictions of runs that aren't in use any more, the latest last."""
 
     @cached_property
     def group(self) -> str:
         """Group in which it stands: a key of `GROUPS`."""
         if self.item.state != "scored":
             return self.item.state
-        if self.cells and self.cells[0].score is not None:
+        if self.cells[0].score is not None:
             return "positive" if self.cells[0].positive else "negative"
         return "earlier" if self.earlier else "failed"
 
@@ -77,8 +78,7 @@ class Row:
     @property
     def incomplete(self) -> bool:
         """Whether it could be scored by a run that hasn't: one that took a place, or was added."""
-        known = self.item.predictions or {}
-        missing = any(cell.run.id not in known for cell in self.cells)
+        missing = any(cell.run.id not in self.item.predictions for cell in self.cells)
         return missing and self.item.state == "scored" and self.item.path is not None
 
     @property
@@ -187,8 +187,8 @@ def verdict_words(prediction: Prediction, band: tuple[float, float] | None) -> s
 def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:
     current = {run.id for run in runs}
     earlier = [
-        found
-        for run, found in (item.predictions or {}).items()
+        (run, found)
+        for run, found in item.predictions.items()
         if run not in current and found.score is not None
     ]
     return Row(item, tuple(Cell(run, item.prediction(run)) for run in runs), tuple(earlier))
@@ -196,5 +196,4 @@ def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:
 
 def _order(row: Row) -> tuple[int, float, str]:
     """Sort by group, then by score, the highest first. What waits, by name."""
-    score = row.cells[0].score if row.cells else None
-    return GROUPS.index(row.group), -(score or 0.0), row.item.name
+    return GROUPS.index(row.group), -(row.cells[0].score or 0.0), row.item.name

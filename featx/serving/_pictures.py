@@ -17,6 +17,7 @@ from featx.errors import StorageError
 from featx.explain._figure import MAP_CAUTION
 from featx.worklist import Item, ScoringProcess
 from featx.worklist._messages import Shown
+from featx.worklist._state_folder import require_space
 from featx_cache.files import atomic_path
 
 PICTURE_SIDE = 1600
@@ -138,9 +139,14 @@ def _read(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, content: bytes, image: Path) -> None:
-    """Keep a file beside an image, as long as that is there. A full disk keeps nothing."""
-    with contextlib.suppress(StorageError), atomic_path(path) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_bytes(content)
+    """Keep a file beside an image, as long as that is there. A full disk keeps nothing.
+
+    The last room is for readings and scores.
+    """
+    with contextlib.suppress(StorageError):
+        require_space(path.parent)
+        with atomic_path(path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_bytes(content)
     if not image.exists():  # it was removed in the meantime
         path.unlink(missing_ok=True)

@@ -25,6 +25,9 @@ _SUFFIXES = {
 }  # fmt: skip
 _PREAMBLE = 132
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
+_ELEMENT = struct.Struct("<H2x2sH")
+_LONG_KINDS = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"UC", b"UR", b"OF", b"OD", b"OL", b"OV")
+"""Value representations whose lengths have four bytes, after two that are zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ def arrival(
         If it is too large, or no image that featx reads.
     StorageError
         If it can't be written.
+    OSError
+        If it can't be read.
     """
     with storage_errors(folder):
         handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
@@ -82,13 +87,29 @@ def arrival(
         suffix = _SUFFIXES.get(facts.source, ".img")
         digest = _content_digest(path) if facts.source == "DICOM" else facts.sha256
         yield Arrival(path, digest[:ID_DIGITS], facts.source, suffix, facts.patient, facts.study)
+    except _SourceError as error:
+        raise error.cause from None
     finally:
         path.unlink(missing_ok=True)
 
 
+class _SourceError(Exception):
+    """The file that comes in can't be read, which the disk of the worklist has no part in."""
+
+    def __init__(self, cause: OSError) -> None:
+        self.cause = cause
+
+
+def _read(content: IO[bytes]) -> bytes:
+    try:
+        return content.read(_BLOCK)
+    except OSError as error:
+        raise _SourceError(error) from error
+
+
 def _copy(content: IO[bytes], file: IO[bytes], limit: int) -> None:
     copied = 0
-    while block := content.read(_BLOCK):
+    while block := _read(content):
         copied += len(block)
         if copied > limit:
             raise RefusedImageError(f"a file of more than {limit // 2**20} MiB", kind="size")
@@ -100,13 +121,31 @@ def _copy(content: IO[bytes], file: IO[bytes], limit: int) -> None:
 def _content_digest(path: Path) -> str:
     """Hash a DICOM file without its file meta information, which every program writes anew."""
     with path.open("rb") as file:
-        start = file.read(_PREAMBLE + _GROUP_LENGTH.size)
-        skip = 0
-        if start[_PREAMBLE - 4 : _PREAMBLE] == b"DICM" and len(start) == (
-            _PREAMBLE + _GROUP_LENGTH.size
-        ):
-            group, element, kind, _, length = _GROUP_LENGTH.unpack_from(start, _PREAMBLE)
-            if (group, element, kind) == (2, 0, b"UL"):
-                skip = _PREAMBLE + _GROUP_LENGTH.size + length
-        file.seek(skip)
+        file.seek(_end_of_meta(file))
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _end_of_meta(file: IO[bytes]) -> int:
+    """Return where the file meta information ends. If its length isn't what it says, return 0.
+
+    A wrong length could leave out what tells one image from another.
+    """
+    start = file.read(_PREAMBLE + _GROUP_LENGTH.size)
+    if start[_PREAMBLE - 4 : _PREAMBLE] != b"DICM" or len(start) < _PREAMBLE + _GROUP_LENGTH.size:
+        return 0
+    group, element, kind, _, length = _GROUP_LENGTH.unpack_from(start, _PREAMBLE)
+    if (group, element, kind) != (2, 0, b"UL"):
+        return 0
+    end = file.tell() + length
+    while file.tell() < end:
+        head = file.read(_ELEMENT.size)
+        if len(head) < _ELEMENT.size:
+            return 0
+        group, kind, size = _ELEMENT.unpack(head)
+        if group != 2:
+            return 0
+        if kind in _LONG_KINDS:
+            size = int.from_bytes(file.read(4), "little")
+        file.seek(size, os.SEEK_CUR)
+    following = file.read(2)
+    return end if file.tell() == end + 2 and following != b"\2\0" else 0

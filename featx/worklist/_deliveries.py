@@ -8,7 +8,6 @@ from datetime import datetime
 from featx.worklist._database import Database
 from featx.worklist._items import Delivery, Item, Result, RunFacts
 
-REMOVED = "the image isn't kept any more"
 LONGEST_WAIT_SECONDS = 3600.0
 """Time after which a result is due at the latest. If it would be later, the clock was set back."""
 
@@ -28,8 +27,8 @@ def find_due(database: Database, limit: int) -> list[Delivery]:
 
 def find_result(database: Database, item: Item, run: str) -> Result | None:
     """Return what a run said of an image. None if it didn't score it."""
-    prediction = (item.predictions or {}).get(run)
-    if prediction is None:
+    prediction = item.predictions.get(run)
+    if prediction is None or prediction.score is None:
         return None
     (found,) = database.rows(
         "SELECT runs.*, predictions.scored FROM runs JOIN predictions ON run = id "

@@ -47,6 +47,13 @@ class ImageFiles:
         if not self.folder.is_dir():
             raise StorageError(f"the folder {self.folder} is gone", "Put it back, or start again.")
 
+    def require_images(self) -> None:
+        """Raise a StorageError if the folder has nothing in it, or isn't there."""
+        self.require_folder()
+        with storage_errors(self.folder):
+            if not any(self.folder.iterdir()):
+                raise StorageError(f"the folder {self.folder} is empty", "Put its images back.")
+
     def path(self, identifier: str, suffix: str) -> Path:
         """Return the place of an image's file."""
         return self.folder / identifier[:2] / f"{identifier}{suffix}"

@@ -161,6 +161,8 @@ class ScoringLoop:
             self._report(error.what)
             self._suspect(ids, error.what)
             return
+        if any(made.score is None for each in found.predictions for made in each):
+            self.worklist.require_images()  # that they can't be read may have to do with the disk
         self._use(found)
         self._suspects.difference_update(ids)
         self.worklist.save(zip(ids, found.predictions, strict=True), self.destinations)

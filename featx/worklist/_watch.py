@@ -11,7 +11,7 @@ from pathlib import Path
 
 from featx.data import in_words
 from featx.data._file_facts import reason_of
-from featx.data._left_out import NAMED_LIKE_AN_IMAGE, UNREADABLE_FOLDER, mask_reason
+from featx.data._left_out import DEAD_LINK, NAMED_LIKE_AN_IMAGE, UNREADABLE_FOLDER, mask_reason
 from featx.data._walk import walk
 from featx.errors import FeatxError, InputError
 from featx.worklist._items import FullQueueError, Item, RefusedImageError
@@ -29,7 +29,6 @@ TAKE_SECONDS = 5.0
 """Time after which the next look is due although files are left to take: newer ones go first."""
 
 FULL_SECONDS = 1.0
-DEAD_LINK = "a link that leads nowhere"
 
 
 @dataclass(slots=True)

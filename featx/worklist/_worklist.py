@@ -185,6 +185,10 @@ class Worklist:
         require_space(self.folder)
         self._files.require_folder()
 
+    def require_images(self) -> None:
+        """Raise a StorageError if the images are gone, such as with a disk that isn't mounted."""
+        self._files.require_images()
+
     def expire(self) -> int:
         """Remove images that are older than `keep_days`, with their names. Return their number.
 
@@ -248,7 +252,7 @@ class Worklist:
         return {(row[0], row[1]): row[2] for row in rows}
 
     def times(self, since: float) -> list[tuple[float, float]]:
-        """Return when images were received and scored, of those scored after a time."""
+        """Return when images were received and first scored, of those scored after a time."""
         return _scores.find_times(self._database, since)
 
     def _find(self, condition: str, *values: float | str) -> list[Item]:
@@ -281,6 +285,10 @@ class Worklist:
         """Note that an image stopped the process that scores it. After two times it fails."""
         _scores.keep_blame(self._database, identifier, reason)
         self.notify()
+
+    def run_names(self) -> dict[str, str]:
+        """Return the names of all runs that were ever used, by `RunFacts.id`."""
+        return {row["id"]: row["name"] for row in self._database.rows("SELECT id, name FROM runs")}
 
     def rescore(self) -> int:
         """Have kept images scored that a current run hasn't scored. Return their number.

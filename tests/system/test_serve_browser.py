@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,24 @@ class TestWorklist:
         refused = visit.page.locator("#refused").inner_text()
         assert refused == "letter.txt: text, not an image"
 
+    def test_a_page_that_is_open_while_runs_change_goes_on_with_the_new_ones(
+        self, visit: Visit, filled: Service, films: list[Path], tmp_path: Path
+    ) -> None:
+        (tmp_path / "letter.txt").write_text("Dear colleague")
+        worklist = filled.station.worklist
+        runs = worklist.runs
+        with filled.station.process._in_turn(urgent=False):
+            worklist.use_runs([*runs, replace(runs[0], id="0" * 32, name="second opinion")])
+            try:
+                visit.page.locator(".runs", has_text="second opinion").wait_for()
+                visit.page.locator(".bottom", has_text="second opinion").wait_for()
+                visit.upload([films[0], tmp_path / "letter.txt", films[1]])
+                refused = visit.page.locator("#refused").inner_text()
+                assert refused == "letter.txt: text, not an image"
+            finally:
+                worklist.use_runs(runs)
+        assert visit.wrong == []
+
     def test_folders_are_dropped_with_all_that_is_in_them(
         self, visit: Visit, films: list[Path]
     ) -> None:
@@ -266,6 +285,30 @@ class TestWorklist:
             [_base64(films[1]), films[1].name],
         )
         visit.page.locator("#upload-state", has_text="0 of 1 added · 1 already here").wait_for()
+        assert visit.wrong == []
+
+    def test_files_that_the_browser_cannot_read_are_listed_beside_those_that_are_sent(
+        self, visit: Visit, films: list[Path]
+    ) -> None:
+        visit.page.evaluate(
+            """([one, name]) => {
+              const file = new File([Uint8Array.from(atob(one), c => c.charCodeAt(0))], name);
+              const leaf = (file) => ({name: file.name, isFile: true, file: done => done(file)});
+              const locked = {name: "locked.png", isFile: true, file: (_, fail) => fail()};
+              const inside = [locked, leaf(file)];
+              const tree = {name: "all", isFile: false, createReader: () => ({
+                readEntries: done => done(inside.splice(0, 1))})};
+              const event = new Event("drop", {bubbles: true, cancelable: true});
+              event.dataTransfer = {types: ["Files"], files: [],
+                items: [{webkitGetAsEntry: () => tree}]};
+              document.body.dispatchEvent(event);
+            }""",
+            [_base64(films[1]), films[1].name],
+        )
+        told = "0 of 2 added · 1 already here · 1 not taken"
+        visit.page.locator("#upload-state", has_text=told).wait_for()
+        refused = visit.page.locator("#refused").inner_text()
+        assert refused == "locked.png: the browser can't read it"
         assert visit.wrong == []
 
     def test_a_full_queue_is_waited_for(self, visit: Visit, films: list[Path]) -> None:
@@ -377,6 +420,20 @@ class TestViewer:
         page.wait_for_url(lambda url: url != second)
         found = [worklist.get(url.rpartition("/")[2]) for url in (first, second)]
         assert [item.reading for item in found if item is not None] == ["NORMAL", ""]
+        assert visit.wrong == []
+
+    def test_two_readers_are_told_of_each_other(self, visit: Visit, filled: Service) -> None:
+        page, worklist = visit.page, filled.station.worklist
+        visit.open_first()
+        identifier = page.url.rpartition("/")[2]
+        worklist.read(identifier, "NORMAL")
+        page.keyboard.press("p")
+        said = "Read: PNEUMONIA. Meanwhile it had been read as NORMAL."
+        page.get_by_text(said).wait_for()
+        page.keyboard.press("n")
+        page.locator("#reading-state", has_text=re.compile(r"^Read: NORMAL\.$")).wait_for()
+        page.keyboard.press("u")
+        page.locator("#reading-state", has_text=re.compile("taken back.$")).wait_for()
         assert visit.wrong == []
 
     def test_keys_do_nothing_while_a_slider_is_used(self, visit: Visit) -> None:

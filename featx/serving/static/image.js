@@ -21,6 +21,7 @@ for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event)
 const said = document.getElementById("reading-state");
 const next = document.getElementById("next");
 const choices = [...document.querySelectorAll(".choice")];
+let known = viewer.dataset.reading; // as far as this page knows
 let saving = false;
 let wanted = null; // a reading that is chosen while another one is saved takes its place
 let goesOn = false; // Enter was pressed before the answer
@@ -30,7 +31,6 @@ addEventListener("beforeunload", () => { leaving = true; });
 addEventListener("pageshow", () => { leaving = false; });
 
 async function read(label) {
-  if (!choices.length) return;
   if (leaving || goesOn) {
     said.textContent = "Another image is being opened. What was pressed meanwhile isn't kept.";
     return;
@@ -67,18 +67,21 @@ async function save(label) {
 }
 
 function show(found) {
+  const other = found.earlier && found.earlier !== known && found.earlier !== found.reading;
+  const others = other ? ` Meanwhile it had been read as ${found.earlier}.` : "";
+  known = found.reading ?? "";
   for (const choice of choices) {
     if (choice.classList.contains("undo")) choice.disabled = !found.reading;
     else choice.setAttribute("aria-pressed", String(choice.dataset.label === found.reading));
   }
   if (!found.reading) {
-    said.textContent = "The reading is taken back.";
+    said.textContent = `The reading is taken back.${others}`;
     next.hidden = true;
     return;
   }
   const strong = document.createElement("b");
   strong.textContent = found.reading;
-  said.replaceChildren("Read: ", strong, found.next ? "." : ". Every image here has been read.");
+  said.replaceChildren("Read: ", strong, found.next ? "." : ". Every image here has been read.", others);
   next.hidden = !found.next;
   if (found.next) {
     next.href = `/images/${found.next}`;
@@ -163,6 +166,7 @@ if (kept) {
 if (document.getElementById("waits")) {
   const ask = async () => {
     const answer = await fetch(base, { cache: "no-store" }).catch(() => null);
+    if (answer && leaveIfLoggedOut(answer)) return;
     const rows = answer?.ok ? await answer.json() : [];
     if (rows.length && rows[0].state !== "waiting") location.reload();
     else setTimeout(ask, WAIT_MS);

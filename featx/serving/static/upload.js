@@ -20,7 +20,6 @@ const drop = document.getElementById("drop");
 const most = {
   files: Number(days.dataset.requestFiles),
   bytes: Number(days.dataset.fileBytes),
-  runs: Number(days.dataset.runs),
 };
 
 const queue = [];
@@ -32,14 +31,17 @@ let waits = "";
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
+// What is said of earlier uploads goes once new ones are chosen.
+function begin() {
+  if (workers) return;
+  counts = { all: 0, done: 0, taken: 0, before: 0, refused: 0 };
+  failed = [];
+  refused.replaceChildren();
+  days.querySelectorAll("tr[data-image]").forEach((row) => known.add(row.dataset.key));
+}
+
 function add(files) {
   if (!files.length) return;
-  if (!workers) {
-    counts = { all: 0, done: 0, taken: 0, before: 0, refused: 0 };
-    failed = [];
-    refused.replaceChildren();
-    days.querySelectorAll("tr[data-image]").forEach((row) => known.add(row.dataset.key));
-  }
   counts.all += files.length;
   queue.push(...files);
   panel.hidden = false;
@@ -115,20 +117,19 @@ async function send(batch) {
   }
 }
 
-// Rows come in the order of the files: one for each run, or one for a file that was refused.
+// Rows come in the order of the files: one for each run, or one for a file that was refused. The
+// server may have other runs than when this page was loaded.
 function take(batch, rows) {
-  let place = 0;
-  for (const file of batch) {
-    const row = rows[place];
-    place += row?.state === "refused" ? 1 : most.runs;
-    if (row?.state === "refused") refuse(file.name, row.error);
-    else {
-      if (known.has(row?.id)) counts.before += 1;
-      else counts.taken += 1;
-      counts.done += 1;
-      known.add(row?.id);
-    }
-  }
+  const first = rows.find((row) => row.state !== "refused")?.run;
+  const one = rows.filter((row) => row.state === "refused" || row.run === first);
+  batch.forEach((file, place) => {
+    const row = one[place];
+    if (row.state === "refused") return refuse(file.name, row.error);
+    if (known.has(row.id)) counts.before += 1;
+    else counts.taken += 1;
+    counts.done += 1;
+    known.add(row.id);
+  });
   show();
 }
 
@@ -166,7 +167,11 @@ function show() {
   close.hidden = busy;
 }
 
-again.addEventListener("click", () => add(failed.splice(0)));
+again.addEventListener("click", () => {
+  const files = failed.splice(0);
+  begin();
+  add(files);
+});
 close.addEventListener("click", () => {
   panel.hidden = true;
 });
@@ -174,6 +179,7 @@ close.addEventListener("click", () => {
 for (const id of ["files", "folder"]) {
   const input = document.getElementById(id);
   input.addEventListener("change", () => {
+    begin();
     add([...input.files].filter((file) => !file.name.startsWith(".")));
     input.value = "";
   });
@@ -224,6 +230,7 @@ document.addEventListener("drop", async (event) => {
   // Both are gone once this function waits for something.
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.());
   const plain = [...event.dataTransfer.files];
+  begin();
   if (entries.some(Boolean)) {
     for (const entry of entries.filter(Boolean)) add(await filesOf(entry));
   } else add(plain);

@@ -12,7 +12,9 @@ const days = document.getElementById("days");
 const news = document.getElementById("news");
 const offline = document.getElementById("offline");
 const unreadOnly = document.getElementById("unread-only");
+const banners = () => document.getElementById("banners").dataset;
 let version = days.dataset.version;
+let runs = banners().runs;
 let timer = 0;
 let fresh = 0;
 let forget = 0;
@@ -73,13 +75,25 @@ function tell(added) {
 }
 
 function afterChange() {
-  const first = Number(document.getElementById("banners").dataset.first);
+  const first = Number(banners().first);
   document.title = `${first ? `(${first}) ` : ""}Worklist · featx`;
   const none = unreadOnly.checked && rows().length > 0 && shown().length === 0;
   document.getElementById("none-unread").hidden = !none;
 }
 
-export async function poll() {
+// The runs in use are also named around the list.
+async function updateRuns() {
+  if (banners().runs === runs) return;
+  const answer = await fetch(location.href, { cache: "no-store" });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of [".runs", ".bottom", "#help dl"]) {
+    document.querySelector(part).replaceChildren(...page.querySelector(part).childNodes);
+  }
+  runs = page.getElementById("banners").dataset.runs;
+}
+
+async function poll() {
   clearTimeout(timer);
   if (document.hidden) return;
   const started = performance.now();
@@ -92,6 +106,7 @@ export async function poll() {
     if (answer.status === 200) {
       version = answer.headers.get("ETag");
       update(await answer.text());
+      await updateRuns();
     } else if (answer.status !== 304) throw new Error(await reasonOf(answer));
     offline.hidden = true;
   } catch (error) {

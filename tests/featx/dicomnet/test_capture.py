@@ -16,6 +16,7 @@ from featx.dicomnet._destinations import encoded
 from featx.dicomnet._source import read_source
 from featx.errors import InputError
 from featx.worklist import RefusedImageError, Result, ScoringDiedError, Worklist
+from featx.worklist._scoring_process import LoadingDiedError
 from featx.worklist._scoring_worker import _png
 from tests.featx.dicomnet.conftest import Score, XRay, send
 from tests.featx.dicomnet.test_deliverer import Pacs
@@ -121,6 +122,23 @@ class TestDelivery:
         process = _Process(ScoringDiedError("the process that scores images died"))
         assert self.deliver(worklist, process, result, tmp_path / "out", lines) == []
         assert worklist.count_undelivered() == 1
+
+    def test_map_that_kills_its_process_twice_is_left_out(
+        self, worklist: Worklist, xray: XRay, score: Score, lines: list[str], tmp_path: Path
+    ) -> None:
+        place = tmp_path / "out"
+        score(xray(), str(place))
+        process = _Process(LoadingDiedError("it died while it loaded"))
+        one = Deliverer(worklist, process, [str(place)], "FEATX", lines.append)  # type: ignore[arg-type]
+        (due,) = worklist.due_deliveries()
+        for _ in range(3):  # which isn't the image's fault
+            one._deliver(due)
+        process.error = ScoringDiedError("the process that scores images died")
+        one._deliver(due)
+        assert not place.exists()
+        one._deliver(due)
+        assert [file.name[-6:] for file in place.iterdir()] == ["SR.dcm"]
+        assert worklist.count_undelivered() == 0
 
     def test_node_that_takes_reports_alone_gets_them(
         self, worklist: Worklist, xray: XRay, score: Score, lines: list[str]

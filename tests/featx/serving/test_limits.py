@@ -238,7 +238,7 @@ def test_metrics_count_and_name_nobody(client: httpx.Client) -> None:
 
     before = numbers()
     received = 'featx_images_received_total{origin="upload"}'
-    scored = "featx_images_scored_total"
+    scored = "featx_images_scored"
     refused = 'featx_images_refused_total{origin="upload",reason="unreadable"}'
     answer = client.post(URL, files=form(("Doe.png", new_png()), ("Doe2.png", b"a")))
     after = numbers()
@@ -249,6 +249,7 @@ def test_metrics_count_and_name_nobody(client: httpx.Client) -> None:
     assert after[count] == before[count] + 1
     assert after["featx_images_waiting"] == after["featx_scoring_restarts_total"] == 0
     text = client.get("/metrics").text
+    assert "# TYPE featx_images_scored gauge" in text  # it falls if images are scored again
     assert "Doe" not in text
     assert answer.json()[0]["id"] not in text
 

@@ -221,6 +221,8 @@ class TestWorklist:
         self, client: httpx.Client, sent: list[dict[str, Any]]
     ) -> None:
         first = client.get("/worklist")
+        weak = {"If-None-Match": f"W/{first.headers['etag']}"}  # as a proxy hands it on
+        assert client.get("/worklist", headers=weak).status_code == 304
         headers = {"If-None-Match": first.headers["etag"]}
         assert client.get("/worklist", headers=headers).status_code == 304
         read(client, sent[0], "NORMAL")
@@ -352,6 +354,9 @@ class TestReadings:
         read(client, order[1], "NORMAL")
         again = read(client, order[0], "NORMAL").json()
         assert (again["reading"], again["next"]) == ("NORMAL", order[2]["id"])
+        changed = read(client, order[1], "PNEUMONIA").json()
+        earlier = [found["earlier"] for found in (answer, again, changed)]
+        assert earlier == [None, "PNEUMONIA", "NORMAL"]
         assert again["left"] == answer["left"] - 1
         assert read(client, order[0], "").json()["reading"] is None
         read(client, order[1], "")
@@ -494,12 +499,12 @@ class TestReplacedRun:
             (row,) = client.post("/api/v1/predictions", files=send[2:]).json()
             running.station.loop.notice = "runs/<b> is damaged. The run before is used."
             page = client.get("/").text
-            assert "A run was replaced, or can't be used.</b> runs/&lt;b&gt; is damaged." in page
+            assert "Scoring needs a look.</b> runs/&lt;b&gt; is damaged." in page
             running.station.loop.notice = ""
             page = client.get("/").text
             assert "is damaged" not in page
             assert "2 images have no score yet of the run in use" in page
-            assert page.count("an earlier run called it") == 2
+            assert page.count("an earlier run (run) called it") == 2
             assert client.post("/api/v1/rescore").json() == {"waiting": 2}
             client.get(f"/api/v1/predictions/{row['id']}")
             end = time.monotonic() + 60
@@ -566,3 +571,7 @@ def test_a_full_disk_shows_pictures_all_the_same(
     (tmp_path / "a.png").touch()
     shown = Pictures(Process())  # type: ignore[arg-type]
     assert shown.picture(item("a", path=tmp_path / "a.png")) == b"png"
+    monkeypatch.undo()
+    monkeypatch.setattr("featx.worklist._state_folder.RESERVED_BYTES", 2**60)
+    assert shown.picture(item("a", path=tmp_path / "a.png")) == b"png"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -301,6 +301,32 @@ class TestDeaths:
         child.wait(3.0)
 
 
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize("empty", [True, False])
+def test_images_wait_while_their_folder_is_away(
+    worklist: Worklist, stub: Path, monkeypatch: pytest.MonkeyPatch, *, empty: bool
+) -> None:
+    def score(_: ScoringProcess, paths: list[Path]) -> _messages.ScoredFiles:
+        made = Prediction("", 0.7, 0.7, 0.5, "SICK")
+        if not paths[0].exists():
+            made = Prediction("", None, None, 0.5, "", error="no such file or directory")
+        return _messages.ScoredFiles(worklist.runs, ((made,),))
+
+    monkeypatch.setattr(ScoringProcess, "score", score)
+    worklist.add(picture(1), "a.png", "upload")
+    folder = worklist.images_folder
+    away = folder.rename(folder.with_name("away"))
+    if empty:  # where a disk isn't mounted
+        folder.mkdir()
+    with scoring(worklist, stub) as (_, loop, said):
+        until(lambda: loop.notice)
+        assert states(worklist) == ["waiting"]
+        away.rename(folder)
+        until(lambda: not worklist.count_waiting())
+    assert states(worklist) == ["scored"]
+    assert said == [f"the folder {folder} is {'empty' if empty else 'gone'}. Images wait."]
+
+
 @pytest.mark.long
 class TestTurns:
     def test_a_reader_goes_before_the_queue(
@@ -343,7 +369,6 @@ class TestReplacedRuns:
             first, beside = worklist.runs
             worklist.add(picture(1), "a.png", "upload")
             until(lambda: not worklist.count_waiting())
-            record = (run / "run.json").read_bytes()
 
             # It is being copied there: half of it is no run.
             (run / "run.json").write_bytes((other / "run.json").read_bytes()[:500])
@@ -363,12 +388,12 @@ class TestReplacedRuns:
             worklist.add(picture(3), "a.png", "upload")
             until(lambda: not worklist.count_waiting())
             new, _, old = worklist.items()
-            assert set(new.predictions or {}) == {second.id, beside.id}
-            assert set(old.predictions or {}) == {first.id, beside.id}
+            assert set(new.predictions) == {second.id, beside.id}
+            assert set(old.predictions) == {first.id, beside.id}
             assert worklist.rescore() == 2
             until(lambda: not worklist.count_waiting())
             again = worklist.items()[-1]
-            assert set(again.predictions or {}) == {first.id, second.id, beside.id}
+            assert set(again.predictions) == {first.id, second.id, beside.id}
             assert again.prediction(first) == old.prediction(first)
             assert again.prediction(second).score != old.prediction(first).score
 
@@ -384,7 +409,6 @@ class TestReplacedRuns:
             assert worklist.items()[0].prediction(third).score is not None
             assert process.starts == 1
             assert len(said) == len(set(said))
-        assert record
 
     def test_a_run_that_cant_be_loaded_ends_the_loop_and_says_why(
         self, worklist: Worklist, tiny_ncnn_run: Path, tmp_path: Path

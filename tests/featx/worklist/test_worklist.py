@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sqlite3
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,21 @@ class TestAdding:
         found, _ = worklist.add(file.read_bytes(), "Doe.dcm", "dicom")
         other = file.read_bytes().replace(b"\0" * 128 + b"DICM", b"\1" * 128 + b"DICM")
         assert worklist.add(other, "b.dcm", "upload") == (found, False)
+
+    @pytest.mark.parametrize("claimed", [2**31, 300, 2])
+    def test_a_wrong_length_of_the_meta_information_hides_no_pixels(
+        self, worklist: Worklist, tmp_path: Path, claimed: int
+    ) -> None:
+        ids = set()
+        for value in (0, 200):
+            pixels = np.zeros((16, 16), np.uint8)
+            pixels[0] = value
+            content = bytearray(dicom(tmp_path / "a.dcm", pixels).read_bytes())
+            struct.pack_into("<I", content, 140, claimed)
+            item, new = worklist.add(bytes(content), "a.dcm", "upload")
+            assert new
+            ids.add(item.id)
+        assert len(ids) == 2
 
     def test_nothing_of_a_header_is_outside_the_image_itself(
         self, worklist: Worklist, tmp_path: Path
@@ -350,10 +366,23 @@ class TestOrder:
         assert not any(row["again"] for row in worklist._database.rows("SELECT again FROM images"))
         kept = worklist.get(old[0])
         assert kept is not None
-        assert {run: made.score for run, made in (kept.predictions or {}).items()} == {
+        assert {run: made.score for run, made in kept.predictions.items()} == {
             "ab": 0.8,
             "cd": 0.1,
         }
+
+    def test_times_are_those_of_the_first_score(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.time()
+        item, _ = worklist.add(picture(1), "", "upload")
+        for seconds, run in ((1.0, "ab"), (3600.0, "cd")):
+            worklist.use_runs([run_facts(run)])
+            worklist.rescore()
+            monkeypatch.setattr(time, "time", lambda later=now + seconds: later)
+            worklist.save([(item.id, [scored()])])
+        assert worklist.times(now) == [(item.received.timestamp(), now + 1.0)]
+        assert worklist.times(now + 1.0) == []
 
     def test_the_queue_isnt_full_of_images_that_are_scored_again(self, tmp_path: Path) -> None:
         with Worklist(tmp_path / "state", limits=Limits(waiting=2)) as worklist:
@@ -402,34 +431,11 @@ class TestExpiry:
         found = worklist.get(item.id)
         assert found is not None
         assert (found.path, found.name, found.reading) == (None, f"{item.code}.png", "PNEUMONIA")
-        assert (found.predictions or {})["ab"].score == 0.8
+        assert found.predictions["ab"].score == 0.8
         assert files_in(worklist.folder / "images") == {f"{waiting.id}.png", f"{waiting.id}.name"}
         for path in worklist.folder.rglob("*"):
             assert not path.is_file() or b"Jane" not in path.read_bytes()
         assert [each.path for each in worklist.readings()] == [None]
-
-    def test_an_image_that_somebody_asks_for_meanwhile_isnt_removed(
-        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        item, _ = worklist.add(picture(1), "a.png", "upload")
-        worklist.save([(item.id, [scored()])])
-        worklist.use_runs([run_facts("cd")])
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
-        find = worklist._database.rows
-
-        def and_then_rescore(*asked: Any) -> Any:
-            monkeypatch.undo()
-            monkeypatch.setattr(time, "time", lambda: now + 31 * DAY)
-            found = find(*asked)
-            assert worklist.rescore() == 1
-            return found
-
-        monkeypatch.setattr(worklist._database, "rows", and_then_rescore)
-        assert worklist.expire() == 0
-        (waiting,) = worklist.waiting(1)
-        assert waiting.path is not None
-        assert waiting.path.is_file()
 
     def test_what_stays_in_the_watched_folder_isnt_taken_again(self, worklist: Worklist) -> None:
         item, _ = worklist.add(picture(1), "a.png", "watch")
@@ -482,8 +488,11 @@ class TestExpiry:
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now + 1.1 * DAY)
         assert worklist.expire() == 1
-        assert worklist.count_undelivered() == 0
+        (due,) = worklist.due_deliveries()  # whoever delivers says that it can't
+        worklist.delivered(due, "the image isn't kept any more")
         assert not worklist.due_deliveries()
+        worklist.add(file.read_bytes(), "", "dicom")
+        assert [each.image for each in worklist.due_deliveries()] == [item.id]
 
 
 class TestDeliveries:
@@ -506,6 +515,12 @@ class TestDeliveries:
         assert worklist.count_undelivered() == 1
         worklist.delivered(one, "no answer")
         assert worklist.count_undelivered() == 0
+
+    def test_there_is_no_result_without_a_score(self, worklist: Worklist) -> None:
+        item, _ = worklist.add(picture(1), "", "upload")
+        assert worklist.result(item.id, "ab") is None
+        worklist.save([(item.id, [scored(None, "its pixels are damaged")])])
+        assert worklist.result(item.id, "ab") is None
 
     def test_a_clock_that_is_set_back_keeps_nothing_from_its_way(
         self, worklist: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
