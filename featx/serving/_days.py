@@ -180,7 +180,7 @@ def verdict_words(prediction: Prediction, band: tuple[float, float] | None) -> s
     if prediction.uncertain and band is not None:
         said += ". The threshold may as well lie on the other side of this score"
     if prediction.unlike_training or prediction.view:
-        said += ". But the run has seen few such images, or none: this score may mean nothing"
+        said += ". The run has seen few such images, or none: this score may mean nothing"
     return f"{said}."
 
 

@@ -444,6 +444,7 @@ class TestViewer:
         page.get_by_text(said).wait_for()
         page.keyboard.press("n")
         page.locator("#reading-state", has_text=re.compile(r"^Read: NORMAL\.$")).wait_for()
+        page.reload()  # and knows what it has read itself
         page.keyboard.press("u")
         page.locator("#reading-state", has_text=re.compile("taken back.$")).wait_for()
         assert visit.wrong == []

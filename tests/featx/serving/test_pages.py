@@ -216,6 +216,7 @@ class TestWorklist:
         for address in ("/", f"/images/{sent[0]['id']}", "/readings", "/worklist"):
             text = client.get(address).text
             assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son\w+=", text), address
+            assert "<<<<<<<" not in text, address  # a merge
 
     def test_a_list_that_has_not_changed_is_not_sent_again(
         self, client: httpx.Client, sent: list[dict[str, Any]]
