@@ -195,5 +195,12 @@ def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:
 
 
 def _order(row: Row) -> tuple[int, float, str]:
-    """Sort by group, then by score, the highest first. What waits, by name."""
-    return GROUPS.index(row.group), -(row.cells[0].score or 0.0), row.item.name
+    """Sort by group, then by score, the highest first. What waits, by name.
+
+    Scores of earlier runs are sorted by how far they are above the threshold of their own run.
+    """
+    height = row.cells[0].score or 0.0
+    if row.group == "earlier":
+        _, said = row.earlier[-1]
+        height = (said.score or 0.0) - said.threshold
+    return GROUPS.index(row.group), -height, row.item.name

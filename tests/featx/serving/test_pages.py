@@ -82,6 +82,15 @@ class TestDays:
         assert [row.group for row in day.rows] == ["failed", "waiting", "earlier", "positive"]
         assert "1 of 4 to look at first · 1 without a score · 1 waiting" in day.counts
 
+    def test_what_earlier_runs_called_positive_comes_before_what_they_called_negative(self) -> None:
+        said = {"sick": (0.5, 0.3), "well": (0.1, 0.3), "other run": (0.7, 0.8)}
+        rows = [
+            item(name, predictions={"c" * 32: Prediction("x", score, score, threshold, "")})
+            for name, (score, threshold) in said.items()
+        ]
+        (day,) = days_of([rows[1], rows[2], rows[0]], (RUN,))
+        assert names(day, "earlier") == ["sick", "other run", "well"]
+
     def test_verdict_of_the_second_run_is_shown_if_the_first_was_replaced(self) -> None:
         made = Prediction("x", 0.9, 0.9, 0.4, "PNEUMONIA")
         both = item("both", predictions={OTHER.id: made, "c" * 32: made})
