@@ -184,8 +184,8 @@ class Worklist:
         waiting = self._count("state = 'waiting' AND NOT again")
         if waiting >= self.limits.waiting:
             raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
-        require_space(self.folder)
         self._files.require_folder()
+        require_space(self.folder)
 
     def require_images(self) -> None:
         """Raise a StorageError if the images are gone, such as with a disk that isn't mounted."""

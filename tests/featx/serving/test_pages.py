@@ -113,6 +113,11 @@ class TestDays:
         assert flags["unsure"] == ["uncertain"]
         assert day.counts == "2 of 4 to look at first · 1 read"
 
+    def test_what_is_removed_can_be_looked_at_no_more(self) -> None:
+        removed = [item("a", 0.9, path=None), item("read", 0.9, path=None, reading="NORMAL")]
+        (day,) = days_of([*removed, item("kept", 0.9)], (RUN,))
+        assert day.counts == ("1 of 3 to look at first · 1 read · 1 removed unread")
+
     def test_runs_that_disagree_are_marked(self) -> None:
         (day,) = days_of([item("same", 0.9, 0.8), item("differ", 0.2, 0.8)], (RUN, OTHER))
         assert {row.item.name: row.disagree for row in day.rows} == {"same": False, "differ": True}

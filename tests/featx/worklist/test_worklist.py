@@ -232,7 +232,7 @@ class TestDurability:
             worklist.save([(identifier, [scored()]) for identifier in ids])
             assert worklist.expire() == len(ids)
 
-    @pytest.mark.parametrize("name", ["images", "worklist.sqlite"])
+    @pytest.mark.parametrize("name", ["images", "worklist.sqlite", "."])
     def test_nothing_is_taken_if_the_disk_wouldnt_have_it(
         self, worklist: Worklist, tmp_path: Path, name: str
     ) -> None:
