@@ -24,6 +24,7 @@ from featx.worklist import (
     RefusedImageError,
     Worklist,
     _clock,
+    _deliveries,
     _state_folder,
 )
 from featx.worklist._database import SCHEMA_VERSION
@@ -540,6 +541,24 @@ class TestDeliveries:
         assert worklist.count_undelivered() == 1
         worklist.delivered(one, "no answer")
         assert worklist.count_undelivered() == 0
+
+    def test_an_image_that_is_sent_again_brings_its_result_where_it_never_was(
+        self, worklist: Worklist, tmp_path: Path
+    ) -> None:
+        content = dicom(tmp_path / "a.dcm", np.zeros((16, 16), np.uint8)).read_bytes()
+        item, _ = worklist.add(content, "", "dicom")
+        worklist.save([(item.id, [scored()])])
+        worklist.destinations = ("results",)
+        worklist.add(content, "", "upload")
+        assert worklist.count_undelivered() == 0
+        worklist.add(content, "", "dicom")
+        (due,) = worklist.due_deliveries()
+        worklist.delivered(due)
+        worklist.add(content, "", "dicom")
+        assert worklist.count_undelivered() == 0
+        worklist.delivered(due, _deliveries.REMOVED)
+        worklist.add(content, "", "dicom")
+        assert worklist.count_undelivered() == 1
 
     def test_a_clock_that_is_set_back_keeps_nothing_from_its_way(
         self, worklist: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
