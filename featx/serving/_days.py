@@ -83,8 +83,11 @@ class Row:
 
     @property
     def disagree(self) -> bool:
-        """Whether runs call it differently."""
-        return len({cell.positive for cell in self.cells if cell.score is not None}) > 1
+        """Whether runs that tell the same classes apart call it differently."""
+        scored = [cell for cell in self.cells if cell.score is not None]
+        if len({frozenset(cell.run.classes) for cell in scored}) > 1:
+            return False
+        return len({cell.prediction.prediction for cell in scored}) > 1
 
 
 GROUPS = ("failed", "waiting", "earlier", "positive", "negative")

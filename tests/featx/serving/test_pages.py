@@ -122,6 +122,18 @@ class TestDays:
         (day,) = days_of([item("same", 0.9, 0.8), item("differ", 0.2, 0.8)], (RUN, OTHER))
         assert {row.item.name: row.disagree for row in day.rows} == {"same": False, "differ": True}
 
+    def test_runs_that_ask_something_else_are_not_compared(self) -> None:
+        other = replace(OTHER, classes=("NORMAL", "FRACTURE"))
+        made = Prediction("x", 0.1, 0.1, 0.4, "NORMAL")
+        both = {RUN.id: Prediction("x", 0.9, 0.9, 0.4, "PNEUMONIA")}
+        (day,) = days_of([item("a", predictions={**both, other.id: made})], (RUN, other))
+        assert not day.rows[0].disagree
+        turned = replace(OTHER, classes=("PNEUMONIA", "NORMAL"))
+        same = replace(made, prediction="PNEUMONIA")
+        for verdict, disagree in ((same, False), (replace(same, prediction="NORMAL"), True)):
+            (day,) = days_of([item("a", predictions={**both, turned.id: verdict})], (RUN, turned))
+            assert day.rows[0].disagree is disagree
+
     def test_a_verdict_is_said_in_words(self) -> None:
         called = Prediction("x", 0.81, 0.7, 0.36, "PNEUMONIA", uncertain=False)
         assert verdict_words(called, (0.3, 0.42)) == (
