@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from markdown_table import show
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
@@ -77,17 +78,9 @@ def main() -> None:
             ]
             print(rows[-1], flush=True)
     print(f"\nROC AUC of {given.head}\n")
-    show(rows)
-    print("\nOperating points\n")
-    show(points)
-
-
-def show(rows: list[dict[str, object]]) -> None:
-    """Print a table in Markdown."""
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        cells = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values())
-        print("| " + " | ".join(cells) + " |")
+    show(rows, ".4f")
+    print("Operating points\n")
+    show(points, ".4f")
 
 
 def layers_of(cache: Cache, data: TrainingData) -> Iterator[tuple[str, TrainingData]]:

@@ -17,11 +17,11 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markdown_table import show
 from numpy.typing import NDArray
 
 import featx
@@ -131,15 +131,6 @@ def on_phantoms(head: str) -> dict[str, Any]:
             "recall": metrics.recall,
             "ROC AUC": metrics.roc_auc,
         }
-
-
-def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table in Markdown."""
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        cells = (f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row.values())
-        print("| " + " | ".join(cells) + " |")
-    print(flush=True)
 
 
 if __name__ == "__main__":

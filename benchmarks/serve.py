@@ -38,6 +38,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
+from markdown_table import show
 from PIL import Image
 
 CLIENTS, SIDE, TWICE = 8, 300, 10
@@ -323,15 +324,6 @@ def listed(images: int) -> list[dict[str, Any]]:
             seconds = {name: min(timed(task) for _ in range(5)) for name, task in tasks.items()}
     rows = {"open the folder": opening} | seconds
     return [{"question": name, "ms": 1000 * taken} for name, taken in rows.items()]
-
-
-def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table in Markdown."""
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        cells = (f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row.values())
-        print("| " + " | ".join(cells) + " |")
-    print(flush=True)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from featx.data._dicom import SUFFIXES, NotAnImageError, is_dicom_name, read_header
 from featx.data._formats import IMAGE_SUFFIXES, READ_FORMATS, START_BYTES, format_of
 from featx.data._left_out import (
+    DEAD_LINK,
     HIDDEN,
     LINK_AGAIN,
     LINK_OUT,
@@ -174,6 +175,8 @@ def _reason(path: Path) -> str:
     except NotRegularFileError:
         return NOT_REGULAR
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            return DEAD_LINK
         return f"not to be opened ({(error.strerror or type(error).__name__).lower()})"
     return "" if name in READ_FORMATS else format_reason(path, name)
 

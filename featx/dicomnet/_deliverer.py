@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from featx.dicomnet._capture import make_capture
@@ -125,6 +126,13 @@ class Deliverer:
 
     def _deliver(self, delivery: Delivery) -> None:
         place = delivery.destination
+        result = self.worklist.result(delivery.image, delivery.run)
+        if result is None:
+            self._give_up(delivery, "there is no prediction")
+            return
+        if result.item.path is None:
+            self._give_up(delivery, "the image isn't kept any more")
+            return
         destination = self.destinations.get(place)
         if destination is None:
             why = "it isn't among `results` now"
@@ -138,12 +146,8 @@ class Deliverer:
         if outage is not None and (left := outage.until - time.monotonic()) > 0:
             self.worklist.delivered(delivery, outage.why, retry_in=left)
             return
-        result = self.worklist.result(delivery.image, delivery.run)
-        if result is None:
-            self._give_up(delivery, "there is no prediction")
-            return
         try:
-            objects = self._objects(result)
+            objects = self._objects(result, result.item.path)
         except NoReportError as error:
             self._give_up(delivery, error.what)
             return
@@ -173,21 +177,18 @@ class Deliverer:
             self.worklist.delivered(delivery)
             self.counts["delivered"] += 1
 
-    def _objects(self, result: Result) -> list[Any]:
-        if result.item.path is None:
-            raise NoReportError("the image isn't kept any more")
-        source = read_source(result.item.path)
-        capture = self._capture(result, source)
+    def _objects(self, result: Result, path: Path) -> list[Any]:
+        source = read_source(path)
+        capture = self._capture(result, path, source)
         return [make_report(result, source), *capture]
 
-    def _capture(self, result: Result, source: Source) -> list[Any]:
+    def _capture(self, result: Result, path: Path, source: Source) -> list[Any]:
         """Make the heat map's object. Only the first of the current runs explains itself."""
-        process, path = self.process, result.item.path
         first = [run.id for run in self.worklist.runs[:1]]
-        if process is None or path is None or result.run.id not in first:
+        if self.process is None or result.run.id not in first:
             return []
         try:
-            figure = process.figure(path, f"image {result.item.code}")
+            figure = self.process.figure(path, f"image {result.item.code}")
         except FeatxError as error:
             if isinstance(error, ScoringDiedError):
                 self._deaths[result.item.id] += not isinstance(error, LoadingDiedError)
@@ -206,12 +207,12 @@ class Deliverer:
         )
 
     def _give_up(self, delivery: Delivery, why: str) -> None:
-        self.counts["given_up"] += 1
         self.worklist.delivered(delivery, why)
         self._report(
             f"the result of image {delivery.image[:8]} isn't delivered to "
             f"{delivery.destination}: {why}"
         )
+        self.counts["given_up"] += 1
 
 
 def _pause(tries: int) -> float:

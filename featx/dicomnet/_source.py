@@ -45,13 +45,10 @@ class Source:
         Data set with the UIDs of the image, its series and its study, for highdicom.
     elements
         Elements of patient and study by their tag, encoded, and the character set.
-    burned_in
-        What the header says of text in the picture. Empty if it says nothing.
     """
 
     reference: Any
     elements: dict[Any, Any]
-    burned_in: str
 
     def copy_to(self, dataset: Any) -> None:
         """Give a result the patient and the study of the X-ray."""
@@ -86,8 +83,7 @@ def read_source(path: Path) -> Source:
     for keyword in (*_TEXTS, *_CODED):
         if keyword not in _OPTIONAL:
             setattr(reference, keyword, "")
-    burned_in = next(iter(texts(dataset, "BurnedInAnnotation")), "").upper()
-    return Source(reference, _patient_and_study(dataset), burned_in)
+    return Source(reference, _patient_and_study(dataset))
 
 
 def _patient_and_study(dataset: Any) -> dict[Any, Any]:

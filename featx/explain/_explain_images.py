@@ -204,7 +204,7 @@ def _notes(
     if run.record.extraction.backbone.weights == "random":
         notes.append("The embeddings are untrained (random weights): this means nothing.")
     if heat.size == 1:
-        notes.append("The embedding has one cell, so the map can't tell places apart.")
+        notes.append("The map has one place, so it can't tell places apart.")
     if heat.max() <= 0:
         notes.append(f"No place spoke for {run.record.classes[1]}, so there is no contour.")
     return tuple(notes)

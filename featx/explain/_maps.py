@@ -31,11 +31,11 @@ class Method:
         ``logit`` of the positive class's score, or ``margin`` of a support vector machine whose
         calibration isn't linear in the logit.
     meaning
-        Meaning of a cell's value.
+        Meaning of a value of the map.
 
     Examples
     --------
-    >>> Method("gradient", "logit", "the cell's share of the score, to first order").unit
+    >>> Method("gradient", "logit", "each place's share of the score, to first order").unit
     'logit'
     """
 
@@ -45,9 +45,9 @@ class Method:
 
 
 MEANINGS = {
-    "class activation": "the cell's share of the score",
-    "gradient": "the cell's share of the score, to first order",
-    "occlusion": "fall of the score when the cell and its neighbors are hidden",
+    "class activation": "each place's share of the score",
+    "gradient": "each place's share of the score, to first order",
+    "occlusion": "fall of the score when a place and its neighbors are hidden",
 }
 
 

@@ -21,6 +21,7 @@ from featx.serving._problems import Problem, problem_of
 from featx.serving._uploads import FIELD, FORM, ReceivedFile, receive_files
 from featx.worklist import Item, RefusedImageError
 from featx_cache._text import printable
+from featx_cache.files import storage_errors
 
 if TYPE_CHECKING:
     from typing import IO
@@ -163,7 +164,8 @@ def make_api(station: Station) -> APIRouter:
     def image(request: Request, identifier: Identifier) -> Response:
         """Return the predictions of an image, a row for each run."""
         item = find_image(station, identifier)
-        station.audit("opened", request.state.who, item.id)
+        if item.state != "waiting":  # who waits asks again and again
+            station.audit("opened", request.state.who, item.id)
         return JSONResponse(item.as_rows(worklist.runs))
 
     explaining = CapacityLimiter(2)
@@ -251,7 +253,8 @@ class _Upload:
             if file.too_large:
                 most = self._worklist.limits.file_bytes
                 raise RefusedImageError(f"a file of more than {most // 2**20} MiB", kind="size")
-            item, _ = self._worklist.add(cast("IO[bytes]", file.content), file.name, "upload")
+            with storage_errors(self._worklist.images_folder):  # the upload is in it, too
+                item, _ = self._worklist.add(cast("IO[bytes]", file.content), file.name, "upload")
         except RefusedImageError as error:
             self._station.audit("refused", self._who, kind=error.kind)
             number = len(self.taken) + 1

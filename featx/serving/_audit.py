@@ -57,7 +57,7 @@ class AuditLog:
 
 class _OwnFiles(RotatingFileHandler):
     def __init__(self, path: Path, report: Callable[[str], None]) -> None:
-        self._report, self._failed = report, False
+        self._report, self._fails = report, False
         super().__init__(
             path, maxBytes=MAX_BYTES, backupCount=MAX_FILES, encoding="utf-8", delay=True
         )
@@ -69,7 +69,11 @@ class _OwnFiles(RotatingFileHandler):
         file = open(self.baseFilename, self.mode, encoding=self.encoding, opener=private)  # noqa: SIM115
         return cast("TextIO", file)
 
-    def handleError(self, record: Any) -> None:  # noqa: ARG002, N802
-        if not self._failed:
+    def emit(self, record: Any) -> None:
+        failed, self._fails = self._fails, False
+        super().emit(record)
+        if self._fails and not failed:
             self._report("the audit log can't be written")
-        self._failed = True
+
+    def handleError(self, record: Any) -> None:  # noqa: ARG002, N802
+        self._fails = True

@@ -11,7 +11,12 @@ from itertools import groupby
 from featx.scoring import Prediction
 from featx.worklist import Item, RunFacts
 
-VIEW_WORDS = {"other": "not like a frontal chest X-ray"}
+VIEW_WORDS = {
+    "other": "not like a frontal chest X-ray",
+    "rotated 90": "turned 90° to the right",
+    "rotated 270": "turned 90° to the left",
+}
+"""Words for a view, or for a part of one. The others are words already."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Cell:
         if prediction.unlike_training:
             flags.append("unlike the training images")
         if prediction.view:
-            flags.append(VIEW_WORDS.get(prediction.view, f"looks {prediction.view}"))
+            parts = (VIEW_WORDS.get(part, part) for part in prediction.view.split(", "))
+            flags.append(f"{'' if prediction.view == 'other' else 'looks '}{', '.join(parts)}")
         return flags
 
 
@@ -52,14 +58,15 @@ class Row:
 
     item: Item
     cells: tuple[Cell, ...]
-    earlier: tuple[Prediction, ...]
+    earlier: tuple[tuple[str, Prediction], ...]
+    """Identifiers and predictions of runs that aren't in use any more, the latest last."""
 
     @cached_property
     def group(self) -> str:
         """Group in which it stands: a key of `GROUPS`."""
         if self.item.state != "scored":
             return self.item.state
-        if self.cells and self.cells[0].score is not None:
+        if self.cells[0].score is not None:
             return "positive" if self.cells[0].positive else "negative"
         return "earlier" if self.earlier else "failed"
 
@@ -71,8 +78,7 @@ class Row:
     @property
     def incomplete(self) -> bool:
         """Whether it could be scored by a run that hasn't: one that took a place, or was added."""
-        known = self.item.predictions or {}
-        missing = any(cell.run.id not in known for cell in self.cells)
+        missing = any(cell.run.id not in self.item.predictions for cell in self.cells)
         return missing and self.item.state == "scored" and self.item.path is not None
 
     @property
@@ -174,28 +180,33 @@ def verdict_words(prediction: Prediction, band: tuple[float, float] | None) -> s
         f"Called {prediction.prediction}: score {number(score)} {side} the threshold "
         f"{number(threshold)}"
     )
-    if prediction.uncertain is None or band is None:
-        return f"{said}."
-    between = f"{number(band[0])} – {number(band[1])}"
-    if prediction.uncertain:
-        return (
-            f"{said}, inside the uncertain range {between}. The threshold may as well lie on the "
-            "other side of this score."
-        )
-    return f"{said}, outside the uncertain range {between}."
+    if prediction.uncertain is not None and band is not None:
+        between = f"{number(band[0])} – {number(band[1])}"
+        said += f", {'inside' if prediction.uncertain else 'outside'} the uncertain range {between}"
+    if prediction.uncertain and band is not None:
+        said += ". The threshold may as well lie on the other side of this score"
+    if prediction.unlike_training or prediction.view:
+        said += ". The run has seen few such images, or none: this score may mean nothing"
+    return f"{said}."
 
 
 def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:
     current = {run.id for run in runs}
     earlier = [
-        found
-        for run, found in (item.predictions or {}).items()
+        (run, found)
+        for run, found in item.predictions.items()
         if run not in current and found.score is not None
     ]
     return Row(item, tuple(Cell(run, item.prediction(run)) for run in runs), tuple(earlier))
 
 
 def _order(row: Row) -> tuple[int, float, str]:
-    """Sort by group, then by score, the highest first. What waits, by name."""
-    score = row.cells[0].score if row.cells else None
-    return GROUPS.index(row.group), -(score or 0.0), row.item.name
+    """Sort by group, then by score, the highest first. What waits, by name.
+
+    Scores of earlier runs are sorted by how far they are above the threshold of their own run.
+    """
+    height = row.cells[0].score or 0.0
+    if row.group == "earlier":
+        _, said = row.earlier[-1]
+        height = (said.score or 0.0) - said.threshold
+    return GROUPS.index(row.group), -height, row.item.name

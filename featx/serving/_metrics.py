@@ -54,7 +54,7 @@ class Metrics(Collector):
             for received, scored in self._worklist.times(self._seen):
                 self._seen = max(self._seen, scored)
                 if received >= self._started:
-                    self._seconds.observe(scored - received)
+                    self._seconds.observe(max(0.0, scored - received))  # if the clock was set back
             return generate_latest(self._registry)
 
     def describe(self) -> Iterator[Metric]:
@@ -77,26 +77,27 @@ class Metrics(Collector):
         for origin, number in sorted(received.items()):
             images.add_metric([origin], number)
         yield images
-        for state, text in (("scored", "have a score"), ("failed", "can't be scored")):
-            yield CounterMetricFamily(
+        # No counters: images that are scored again wait meanwhile.
+        for state, text in (
+            ("scored", "have a score"),
+            ("failed", "can't be scored"),
+            ("waiting", "wait for a score"),
+        ):
+            yield GaugeMetricFamily(
                 f"featx_images_{state}", f"Images that {text}.", by_state[state]
             )
-        for name, text, value in (
-            ("featx_images_waiting", "Images that wait for a score.", by_state["waiting"]),
-            (
-                "featx_deliveries_pending",
-                "Results that were not delivered yet.",
-                self._worklist.count_undelivered(),
-            ),
-        ):
-            yield GaugeMetricFamily(name, text, value)
+        yield GaugeMetricFamily(
+            "featx_deliveries_pending",
+            "Results that were not delivered yet.",
+            self._worklist.count_undelivered(),
+        )
         deliveries = CounterMetricFamily(
             "featx_deliveries",
             "Results since the start by what became of them, and failures to send one.",
             None,
             ["outcome"],
         )
-        for outcome, number in self.deliveries.items():
+        for outcome, number in dict(self.deliveries).items():  # its thread may add one
             deliveries.add_metric([outcome], number)
         yield deliveries
         yield CounterMetricFamily(

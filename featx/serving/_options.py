@@ -47,8 +47,14 @@ def make_options(
         limits=limits or Limits(),
         **others,
     )
-    _require_text("runs", paths)
-    _require_text("state", [options.state])
+    for parameter, given in (
+        ("runs", paths),
+        ("state", [options.state]),
+        ("watch", [options.watch]),
+        ("results", options.results),
+        ("weights", [weights]),
+    ):
+        _require_text(parameter, given)
     _check(options)
     _check_runs(paths)
     return options
@@ -85,14 +91,14 @@ def _check(options: ServeOptions) -> None:
         )
 
 
-def _require_text(parameter: str, paths: Iterable[Path]) -> None:
-    """Refuse a path that isn't text: pages, the database and commands have it."""
-    for path in paths:
+def _require_text(parameter: str, names: Iterable[Path | str | None]) -> None:
+    """Refuse a name that isn't text: pages, the database and commands have it."""
+    for name in names:
         try:
-            str(path).encode()
+            str(name).encode()
         except UnicodeEncodeError as error:
             raise InputError(
-                f"the name {printable(str(path))!r} isn't UTF-8", "Rename it.", parameter=parameter
+                f"the name {printable(str(name))!r} isn't UTF-8", "Rename it.", parameter=parameter
             ) from error
 
 

@@ -42,9 +42,6 @@ MAX_SHOWN = 16
 RESERVED_KEYS = "jku?"
 """Letters that mean something else than a class."""
 
-NOT_KEPT = {"Cache-Control": "no-store"}
-"""Header of what a browser keeps on no disk."""
-
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -124,8 +121,7 @@ def make_pages(station: Station) -> APIRouter:
         path = Path(str(files("featx.serving") / "static" / name))
         if not path.is_file():
             raise Problem(404, "not-found", "there is no such file")
-        headers = {"Cache-Control": "no-cache"}
-        return FileResponse(path, media_type=STATIC_TYPES[path.suffix], headers=headers)
+        return FileResponse(path, media_type=STATIC_TYPES[path.suffix])
 
     return router
 
@@ -139,12 +135,11 @@ def _page(name: str, station: Station, status: int = 200, **values: Any) -> HTML
 
 def _keys(runs: tuple[RunFacts, ...]) -> tuple[str, str]:
     """Return the keys of the negative and the positive class: their first letters, or n and p."""
-    if runs:
-        first = tuple(name[:1].lower() for name in runs[0].classes)
-        if len(set(first)) > 1 and all(
-            key.isascii() and key.isalpha() and key not in RESERVED_KEYS for key in first
-        ):
-            return first[0], first[1]
+    first = [name[:1].lower() for name in runs[0].classes]
+    if len(set(first)) > 1 and all(
+        key.isascii() and key.isalpha() and key not in RESERVED_KEYS for key in first
+    ):
+        return first[0], first[1]
     return "n", "p"
 
 
@@ -176,7 +171,7 @@ def _add_worklist(router: APIRouter, station: Station) -> None:
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         version = _version(station)
-        headers = {"ETag": version, **NOT_KEPT}
+        headers = {"ETag": version}
         # A proxy that compresses marks the tag as weak.
         if if_none_match is not None and if_none_match.removeprefix("W/") == version:
             return Response(status_code=304, headers=headers)
@@ -207,6 +202,7 @@ def _list_values(station: Station, before: float | None) -> dict[str, Any]:
     return {
         "runs": worklist.runs,
         "days": found,
+        "names": worklist.run_names(),
         "waiting": waiting,
         "restarting": _is_dead(station),
         "notice": station.loop.notice,
@@ -231,7 +227,7 @@ def _add_viewer(router: APIRouter, station: Station) -> None:
         (day,) = days.days_of([item], worklist.runs)
         near = _neighbors(station, item)
         return _page("image.html.j2", station, item=item, row=day.rows[0], near=near,
-                     keep_days=station.options.keep_days)  # fmt: skip
+                     names=worklist.run_names(), keep_days=station.options.keep_days)  # fmt: skip
 
     @router.put(
         "/api/v1/predictions/{identifier}/reading",
@@ -291,15 +287,15 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
 
     @router.get(f"{of_image}/picture.png", summary="See an image", response_class=PngResponse,
                 **about)  # fmt: skip
-    async def picture(identifier: Identifier) -> Response:
+    async def picture(request: Request, identifier: Identifier) -> Response:
         """Return the image as a PNG file, 1600 pixels at its longer side."""
         item = await to_thread.run_sync(find_kept_image, station, identifier)
+        station.audit("opened", request.state.who, item.id)
         return _png(await to_thread.run_sync(pictures.picture, item, limiter=limiter))
 
     @router.get(f"{of_image}/explanation", summary="Explain a verdict in parts", **about)
-    async def explanation(identifier: Identifier, answer: Response) -> ExplanationAnswer:
+    async def explanation(identifier: Identifier) -> ExplanationAnswer:
         """Return what explains the first run's verdict: method, notes, nearest training images."""
-        answer.headers.update(NOT_KEPT)
         found = await explained(identifier)
         nearest = [
             {**each, "picture": None if each["picture"] is None else f"nearest/{place}.png"}
@@ -329,7 +325,7 @@ def _add_pictures(router: APIRouter, station: Station) -> None:
 def _png(content: bytes | None) -> Response:
     if content is None:
         raise Problem(404, "not-found", "the file is gone")
-    return PngResponse(content, headers=NOT_KEPT)
+    return PngResponse(content)
 
 
 def _add_readings(router: APIRouter, station: Station) -> None:
@@ -350,5 +346,5 @@ def _add_readings(router: APIRouter, station: Station) -> None:
     def export(request: Request) -> Response:
         """Return the readings as the CSV that `featx calibrate` takes: path, label, group."""
         station.audit("exported", request.state.who)
-        headers = {"Content-Disposition": f'attachment; filename="{READINGS_NAME}"', **NOT_KEPT}
+        headers = {"Content-Disposition": f'attachment; filename="{READINGS_NAME}"'}
         return CsvResponse(readings_of(station.worklist).csv(), headers=headers)

@@ -78,12 +78,11 @@ def _patient(item: Item) -> str:
 
 def readings_of(worklist: Worklist) -> Readings:
     """Collect the readings of a worklist."""
-    classes = worklist.runs[0].classes if worklist.runs else ()
-    read = worklist.readings()
+    classes, read = worklist.runs[0].classes, worklist.readings()
     return Readings(
         worklist.images_folder,
         tuple(i for i in read if i.path is not None and i.reading in classes),
         tuple(i for i in read if i.path is None),
         tuple(i for i in read if i.path is not None and i.reading not in classes),
-        tuple(classes),
+        classes,
     )

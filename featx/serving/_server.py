@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.01
 
 
 class TimedProtocol(H11Protocol):
-    """HTTP of clients that send the head of a request in time. Of others it takes leave.
+    """HTTP for clients that send the head of a request in time. The others are disconnected.
 
     uvicorn has no such bound: 500 clients that say nothing would keep all others out.
     """
@@ -36,7 +36,7 @@ class TimedProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the head of the first request."""
         super().connection_made(transport)
-        # asyncio sees to it for sockets that it made. Without it each answer takes 40 ms longer.
+        # asyncio sets it for sockets that it made. Without it each answer takes 40 ms longer.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wait_for_head()
 

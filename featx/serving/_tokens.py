@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from featx.errors import InputError
+from featx_cache.files import open_regular
 
 MIN_TOKEN = 16
 """Characters of the shortest token."""
@@ -70,11 +71,9 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
         If the file can't be read, others can read it, or it has no token or a bad one.
     """
     try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise _error(f"{path} is no file")
-            if os.name == "posix" and found.st_mode & stat.S_IRWXO:
+        with open_regular(path) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if os.name == "posix" and mode & stat.S_IRWXO:
                 raise _error(f"every user of this machine can read {path}", f"chmod 600 {path}")
             content = file.read(_MAX_FILE_BYTES)
     except OSError as error:

@@ -66,6 +66,8 @@ def arrival(
         If it is too large, or no image that featx reads.
     StorageError
         If it can't be written.
+    OSError
+        If it can't be read.
     """
     with storage_errors(folder):
         handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
@@ -85,13 +87,29 @@ def arrival(
         suffix = _SUFFIXES.get(facts.source, ".img")
         digest = _content_digest(path) if facts.source == "DICOM" else facts.sha256
         yield Arrival(path, digest[:ID_DIGITS], facts.source, suffix, facts.patient, facts.study)
+    except _SourceError as error:
+        raise error.cause from None
     finally:
         path.unlink(missing_ok=True)
 
 
+class _SourceError(Exception):
+    """The file that comes in can't be read, which the disk of the worklist has no part in."""
+
+    def __init__(self, cause: OSError) -> None:
+        self.cause = cause
+
+
+def _read(content: IO[bytes]) -> bytes:
+    try:
+        return content.read(_BLOCK)
+    except OSError as error:
+        raise _SourceError(error) from error
+
+
 def _copy(content: IO[bytes], file: IO[bytes], limit: int) -> None:
     copied = 0
-    while block := content.read(_BLOCK):
+    while block := _read(content):
         copied += len(block)
         if copied > limit:
             raise RefusedImageError(f"a file of more than {limit // 2**20} MiB", kind="size")

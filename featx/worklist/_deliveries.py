@@ -10,13 +10,10 @@ from typing import Any
 from featx.worklist._database import Database
 from featx.worklist._items import Delivery, Item, Result, RunFacts
 
-REMOVED = "the image isn't kept any more"
 _AGAIN = (
     "INSERT INTO deliveries (image, run, destination, next_try) "
     "SELECT image, run, ?, ? FROM predictions JOIN images ON image = id "
-    "WHERE image = ? AND run = ? AND score IS NOT NULL AND format = 'DICOM' "
-    "ON CONFLICT DO UPDATE SET done = NULL, error = '', next_try = excluded.next_try "
-    "WHERE error = ?"
+    "WHERE image = ? AND run = ? AND score IS NOT NULL AND format = 'DICOM' ON CONFLICT DO NOTHING"
 )
 LONGEST_WAIT_SECONDS = 3600.0
 """Time after which a result is due at the latest. If it would be later, the clock was set back."""
@@ -37,8 +34,8 @@ def find_due(database: Database, limit: int) -> list[Delivery]:
 
 def find_result(database: Database, item: Item, run: str) -> Result | None:
     """Return what a run said of an image. None if it didn't score it."""
-    prediction = (item.predictions or {}).get(run)
-    if prediction is None:
+    prediction = item.predictions.get(run)
+    if prediction is None or prediction.score is None:
         return None
     (found,) = database.rows(
         "SELECT runs.*, predictions.scored FROM runs JOIN predictions ON run = id "
@@ -55,9 +52,9 @@ def find_result(database: Database, item: Item, run: str) -> Result | None:
 
 
 def ask_again(change: Any, image: str, run: str, destinations: Sequence[str]) -> int:
-    """Have a result delivered that a place never got: it is new, or the image was removed."""
+    """Have a result delivered to places that were never to get it."""
     return sum(
-        change(_AGAIN, (destination, time.time(), image, run, REMOVED)).rowcount
+        change(_AGAIN, (destination, time.time(), image, run)).rowcount
         for destination in destinations
     )
 

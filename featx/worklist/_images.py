@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from featx.worklist._arrivals import Arrival
 from featx.worklist._database import Database
-from featx.worklist._deliveries import REMOVED, ask_again
+from featx.worklist._deliveries import ask_again
 from featx.worklist._image_files import ImageFiles
 from featx.worklist._items import Origin, RunFacts
 from featx.worklist._scores import UNSCORED
@@ -65,6 +65,11 @@ def keep_again(
                 "WHERE id = ? AND state = 'failed'",
                 (arrived.id,),
             ).rowcount
+            # Results that were given up without the file can be made now.
+            change(
+                "UPDATE deliveries SET done = NULL, next_try = 0 WHERE image = ? AND error != ''",
+                (arrived.id,),
+            )
         # Another look at the same folder isn't somebody who asks for a score.
         for run in runs if origin != "watch" else ():
             changes += change(
@@ -95,17 +100,13 @@ def find_old(database: Database, before: float, before_at_all: float) -> list[st
 
 def remove(database: Database, files: ImageFiles, image: str) -> bool:
     """Remove an image's files. Return whether they were: it may wait for a score since."""
-    now = time.time()
     with database.transaction() as change:
         if not change(
-            "UPDATE images SET removed = ? WHERE id = ? AND state != 'waiting'", (now, image)
+            "UPDATE images SET removed = ? WHERE id = ? AND state != 'waiting'",
+            (time.time(), image),
         ).rowcount:
             return False
         files.remove(image)
-        change(
-            "UPDATE deliveries SET done = ?, error = ? WHERE image = ? AND done IS NULL",
-            (now, REMOVED, image),
-        )
     return True
 
 

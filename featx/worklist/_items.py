@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +106,8 @@ class RunFacts:
         Scores between which a verdict is uncertain. None if the run has no such range.
     recall, accuracy
         Cross-validated metrics of the run at its threshold. None if they aren't known.
+    images
+        Number of images that they are of. None if it isn't known.
 
     Examples
     --------
@@ -122,6 +124,7 @@ class RunFacts:
     band: tuple[float, float] | None = None
     recall: float | None = None
     accuracy: float | None = None
+    images: int | None = None
 
     @property
     def positive(self) -> str:
@@ -202,7 +205,7 @@ class Item:
     study: str = ""
     error: str = ""
     reading: str = ""
-    predictions: dict[str, Prediction] | None = None
+    predictions: dict[str, Prediction] = field(default_factory=dict)
 
     @property
     def code(self) -> str:
@@ -211,7 +214,7 @@ class Item:
 
     def prediction(self, run: RunFacts) -> Prediction:
         """Return the prediction of a run. Without one it has no score."""
-        found = (self.predictions or {}).get(run.id)
+        found = self.predictions.get(run.id)
         return found or Prediction(self.name, None, None, run.threshold, "", error=self.error)
 
     def as_rows(self, runs: tuple[RunFacts, ...]) -> list[dict[str, Any]]:

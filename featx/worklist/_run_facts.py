@@ -29,11 +29,12 @@ def facts_of(runs: Sequence[FittedRun]) -> tuple[RunFacts, ...]:
 def _facts(run: FittedRun, name: str) -> RunFacts:
     record = run.record
     measured: Any = record.metrics.out_of_fold
-    recall, accuracy = measured.recall, measured.accuracy
+    recall, accuracy, images = measured.recall, measured.accuracy, measured.images
     if record.calibrated is not None:
         recall, accuracy = map(record.calibrated.new.get, ("recall", "accuracy"))
+        images = record.calibrated.images
     digest = hashlib.sha256((run.path / RECORD_NAME).read_bytes()).hexdigest()
     return RunFacts(
         digest[:ID_DIGITS], name, str(run.path), record.head.name, record.classes,
-        record.threshold, record.band, recall, accuracy,
+        record.threshold, record.band, recall, accuracy, images,
     )  # fmt: skip

@@ -84,13 +84,15 @@ def ask_again(database: Database, runs: Sequence[RunFacts]) -> int:
 
 
 def find_times(database: Database, since: float) -> list[tuple[float, float]]:
-    """Return when images were received and scored. See `Worklist.times`."""
+    """Return when images were received and first scored. See `Worklist.times`."""
     rows = database.rows(
-        "SELECT received, min(scored) AS scored FROM predictions JOIN images "
-        "ON predictions.image = images.id WHERE scored > ? GROUP BY images.id",
+        "SELECT received, min(scored) AS first FROM predictions JOIN images "
+        "ON predictions.image = images.id WHERE images.id IN "
+        "(SELECT image FROM predictions WHERE scored > ?) GROUP BY images.id HAVING first > ?",
+        since,
         since,
     )
-    return [(row["received"], row["scored"]) for row in rows]
+    return [(row["received"], row["first"]) for row in rows]
 
 
 def as_prediction(row: Any, name: str) -> Prediction:

@@ -41,7 +41,7 @@ from featx.worklist._messages import (
 )
 
 NICENESS = 5
-"""Steps by which what answers people goes before the scoring."""
+"""Steps by which this process yields to the one that answers people."""
 
 PARENT_SECONDS = 0.5
 """Time between two looks whether the process that started this one is still there."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from featx.data import in_words
 from featx.data._file_facts import reason_of
-from featx.data._left_out import NAMED_LIKE_AN_IMAGE, UNREADABLE_FOLDER, mask_reason
+from featx.data._left_out import DEAD_LINK, NAMED_LIKE_AN_IMAGE, UNREADABLE_FOLDER, mask_reason
 from featx.data._walk import walk
 from featx.errors import FeatxError, InputError
 from featx.worklist._items import FullQueueError, Item, RefusedImageError
@@ -38,7 +38,6 @@ unchanged meanwhile. Half a DICOM file would be scored as if it were the whole o
 """
 
 _EMPTY_BYTES = 4096
-DEAD_LINK = "a link that leads nowhere"
 
 
 @dataclass(slots=True)

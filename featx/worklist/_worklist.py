@@ -154,6 +154,8 @@ class Worklist:
             If too many images wait.
         StorageError
             If it can't be written.
+        OSError
+            If it can't be read.
         """
         self.require_room()
         source = io.BytesIO(content) if isinstance(content, bytes) else content
@@ -260,7 +262,7 @@ class Worklist:
         return {(row[0], row[1]): row[2] for row in rows}
 
     def times(self, since: float) -> list[tuple[float, float]]:
-        """Return when images were received and scored, of those scored after a time."""
+        """Return when images were received and first scored, of those scored after a time."""
         return _scores.find_times(self._database, since)
 
     def _find(self, condition: str, *values: float | str) -> list[Item]:
@@ -293,6 +295,10 @@ class Worklist:
         """Note that an image stopped the process that scores it. After two times it fails."""
         _scores.keep_blame(self._database, identifier, reason)
         self.notify()
+
+    def run_names(self) -> dict[str, str]:
+        """Return the names of all runs that were ever used, by `RunFacts.id`."""
+        return {row["id"]: row["name"] for row in self._database.rows("SELECT id, name FROM runs")}
 
     def rescore(self) -> int:
         """Have kept images scored that a current run hasn't scored. Return their number.

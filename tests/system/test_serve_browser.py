@@ -287,6 +287,30 @@ class TestWorklist:
         visit.page.locator("#upload-state", has_text="0 of 1 added · 1 already here").wait_for()
         assert visit.wrong == []
 
+    def test_files_that_the_browser_cannot_read_are_listed_beside_those_that_are_sent(
+        self, visit: Visit, films: list[Path]
+    ) -> None:
+        visit.page.evaluate(
+            """([one, name]) => {
+              const file = new File([Uint8Array.from(atob(one), c => c.charCodeAt(0))], name);
+              const leaf = (file) => ({name: file.name, isFile: true, file: done => done(file)});
+              const locked = {name: "locked.png", isFile: true, file: (_, fail) => fail()};
+              const inside = [locked, leaf(file)];
+              const tree = {name: "all", isFile: false, createReader: () => ({
+                readEntries: done => done(inside.splice(0, 1))})};
+              const event = new Event("drop", {bubbles: true, cancelable: true});
+              event.dataTransfer = {types: ["Files"], files: [],
+                items: [{webkitGetAsEntry: () => tree}]};
+              document.body.dispatchEvent(event);
+            }""",
+            [_base64(films[1]), films[1].name],
+        )
+        told = "0 of 2 added · 1 already here · 1 not taken"
+        visit.page.locator("#upload-state", has_text=told).wait_for()
+        refused = visit.page.locator("#refused").inner_text()
+        assert refused == "locked.png: the browser can't read it"
+        assert visit.wrong == []
+
     def test_a_full_queue_is_waited_for(self, visit: Visit, films: list[Path]) -> None:
         asked = []
 
@@ -304,6 +328,18 @@ class TestWorklist:
         visit.page.get_by_text("has enough to do at the moment").wait_for()
         visit.page.locator("#upload-state", has_text="1 already here").wait_for()
         assert len(asked) == 2
+
+    def test_a_score_that_cannot_be_asked_for_again_is_said(self, visit: Visit) -> None:
+        page = visit.page
+        page.route("**/rescore", lambda route: route.abort())
+        page.evaluate(
+            """() => document.getElementById("banners").insertAdjacentHTML(
+                 "beforeend", "<button data-action=rescore>Score again</button>")"""
+        )
+        button = page.get_by_role("button", name="Score again")
+        button.click()
+        page.get_by_text("Not scored again: the server doesn't answer.").wait_for()
+        assert button.is_enabled()
 
     def test_help_opens_and_closes_with_keys(self, visit: Visit) -> None:
         visit.page.keyboard.press("?")
@@ -408,6 +444,7 @@ class TestViewer:
         page.get_by_text(said).wait_for()
         page.keyboard.press("n")
         page.locator("#reading-state", has_text=re.compile(r"^Read: NORMAL\.$")).wait_for()
+        page.reload()  # and knows what it has read itself
         page.keyboard.press("u")
         page.locator("#reading-state", has_text=re.compile("taken back.$")).wait_for()
         assert visit.wrong == []

@@ -31,7 +31,6 @@ addEventListener("beforeunload", () => { leaving = true; });
 addEventListener("pageshow", () => { leaving = false; });
 
 async function read(label) {
-  if (!choices.length) return;
   if (leaving || goesOn) {
     said.textContent = "Another image is being opened. What was pressed meanwhile isn't kept.";
     return;
@@ -118,7 +117,8 @@ async function explain() {
     await map.decode();
     map.hidden = false;
     document.getElementById("fade").disabled = false;
-    document.getElementById("meaning").textContent = sentence(`${found.meaning} (${found.unit})`);
+    const cells = "The map divides the X-ray into cells. Color";
+    document.getElementById("meaning").textContent = sentence(`${cells}: ${found.meaning}`);
     fill("notes", found.notes.map((note) => [note]));
     fill("nearest", found.nearest.map(neighbor));
     document.getElementById("nearest-none").hidden = found.nearest.length > 0;
@@ -166,6 +166,7 @@ if (kept) {
 if (document.getElementById("waits")) {
   const ask = async () => {
     const answer = await fetch(base, { cache: "no-store" }).catch(() => null);
+    if (answer && leaveIfLoggedOut(answer)) return;
     const rows = answer?.ok ? await answer.json() : [];
     if (rows.length && rows[0].state !== "waiting") location.reload();
     else setTimeout(ask, WAIT_MS);

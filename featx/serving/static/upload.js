@@ -31,14 +31,17 @@ let waits = "";
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
+// What is said of earlier uploads goes once new ones are chosen.
+function begin() {
+  if (workers) return;
+  counts = { all: 0, done: 0, taken: 0, before: 0, refused: 0 };
+  failed = [];
+  refused.replaceChildren();
+  days.querySelectorAll("tr[data-image]").forEach((row) => known.add(row.dataset.key));
+}
+
 function add(files) {
   if (!files.length) return;
-  if (!workers) {
-    counts = { all: 0, done: 0, taken: 0, before: 0, refused: 0 };
-    failed = [];
-    refused.replaceChildren();
-    days.querySelectorAll("tr[data-image]").forEach((row) => known.add(row.dataset.key));
-  }
   counts.all += files.length;
   queue.push(...files);
   panel.hidden = false;
@@ -164,7 +167,11 @@ function show() {
   close.hidden = busy;
 }
 
-again.addEventListener("click", () => add(failed.splice(0)));
+again.addEventListener("click", () => {
+  const files = failed.splice(0);
+  begin();
+  add(files);
+});
 close.addEventListener("click", () => {
   panel.hidden = true;
 });
@@ -172,6 +179,7 @@ close.addEventListener("click", () => {
 for (const id of ["files", "folder"]) {
   const input = document.getElementById(id);
   input.addEventListener("change", () => {
+    begin();
     add([...input.files].filter((file) => !file.name.startsWith(".")));
     input.value = "";
   });
@@ -222,6 +230,7 @@ document.addEventListener("drop", async (event) => {
   // Both are gone once this function waits for something.
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.());
   const plain = [...event.dataTransfer.files];
+  begin();
   if (entries.some(Boolean)) {
     for (const entry of entries.filter(Boolean)) add(await filesOf(entry));
   } else add(plain);

@@ -4,6 +4,7 @@ import { helpDialog, leaveIfLoggedOut, onKeys, reasonOf } from "./keys.js";
 
 const POLL_MS = 2500;
 const SLOW_FACTOR = 10; // an answer that took long is asked for less often
+const NEWS_MS = 60_000; // so long it is said how many images came
 const SELECTED = "featx-selected";
 const UNREAD_ONLY = "featx-unread-only";
 
@@ -15,6 +16,8 @@ const banners = () => document.getElementById("banners").dataset;
 let version = days.dataset.version;
 let runs = banners().runs;
 let timer = 0;
+let fresh = 0;
+let forget = 0;
 
 const rows = () => [...days.querySelectorAll("tr[data-image]")];
 const shown = () => rows().filter((row) => row.offsetParent !== null);
@@ -56,8 +59,19 @@ function update(html) {
   const before = new Set(rows().map((row) => row.dataset.key));
   patch(days, template.content);
   const added = rows().filter((row) => !before.has(row.dataset.key)).length;
-  if (added) news.textContent = added === 1 ? "1 new image" : `${added} new images`;
+  if (added) tell(added);
   afterChange();
+}
+
+// Images that come one after the other are counted together.
+function tell(added) {
+  fresh += added;
+  news.textContent = fresh === 1 ? "1 new image" : `${fresh} new images`;
+  clearTimeout(forget);
+  forget = setTimeout(() => {
+    fresh = 0;
+    news.textContent = "";
+  }, NEWS_MS);
 }
 
 function afterChange() {
@@ -79,7 +93,7 @@ async function updateRuns() {
   runs = page.getElementById("banners").dataset.runs;
 }
 
-export async function poll() {
+async function poll() {
   clearTimeout(timer);
   if (document.hidden) return;
   const started = performance.now();
@@ -127,8 +141,12 @@ days.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-action=rescore]");
   if (button) {
     button.disabled = true;
-    const answer = await fetch("/api/v1/rescore", { method: "POST" });
-    if (!answer.ok) news.textContent = `Not scored again: ${await reasonOf(answer)}`;
+    const answer = await fetch("/api/v1/rescore", { method: "POST" }).catch(() => null);
+    if (!answer?.ok) {
+      const reason = answer ? await reasonOf(answer) : "the server doesn't answer";
+      news.textContent = `Not scored again: ${reason}.`;
+    }
+    button.disabled = false;
     await poll();
     return;
   }

@@ -96,7 +96,7 @@ class TestContent:
         (data / "SICK" / "link").symlink_to(data / "gone")
         assert dict(load_manifest(data).left_out) == {
             "SICK/pipe": "not a regular file",
-            "SICK/link": "not to be opened (no such file or directory)",
+            "SICK/link": "a link that leads nowhere",
         }
 
     def test_a_dicom_object_that_is_no_image_is_left_out(self, data: Path) -> None:

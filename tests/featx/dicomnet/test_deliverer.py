@@ -345,6 +345,22 @@ class TestGivingUp:
         said = f"the result of image {result.item.code} isn't delivered to {place}: "
         assert lines == [said + "the image isn't kept any more"]
 
+    def test_image_that_expired_while_its_place_was_down_is_said_and_counted(
+        self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        place, sent = str(tmp_path / "out"), xray()
+        result = score(sent, place)
+        monkeypatch.setattr("featx.worklist._worklist.DELIVERY_DAYS", 0.0)
+        worklist.keep_days = 0.0
+        assert worklist.expire() == 1
+        one = start(place)
+        wait_until(lambda: one.counts["given_up"])
+        said = f"the result of image {result.item.code} isn't delivered to {place}: "
+        assert lines == [said + "the image isn't kept any more"]
+        worklist.add(sent.read_bytes(), "", "dicom")
+        wait_until(lambda: one.counts["delivered"])
+
     def test_image_without_a_study(
         self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str],
         tmp_path: Path,

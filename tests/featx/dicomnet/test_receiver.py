@@ -273,6 +273,21 @@ class TestOptions:
         with pytest.raises(InputError, match="there is no port"):
             DicomNode(port=port)
 
+    def test_a_name_with_addresses_of_both_kinds_stands_for_the_one_of_ipv4(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Debian's localhost is ::1 first, which few nodes listen at."""
+        both = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        ]
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+            node = Receiver(worklist, DicomNode(host="localhost", port=0))
+            node.start()
+        assert associate(node.port, VERIFICATION).is_established
+        node.stop()
+
     def test_port_that_is_taken(self, receiver: Receiver, worklist: Worklist) -> None:
         second = Receiver(worklist, DicomNode(port=receiver.port))
         with pytest.raises(InputError, match="can't listen at 127") as caught:

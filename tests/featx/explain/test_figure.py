@@ -14,7 +14,7 @@ from featx.explain import Method, Neighbor, Verdict
 from featx.explain._figure import explanation_figure
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-METHOD = Method("class activation", "logit", "the cell's share of the score")
+METHOD = Method("class activation", "logit", "each place's share of the score")
 PIXELS = np.full((60, 90, 1), 100, np.float32)
 
 

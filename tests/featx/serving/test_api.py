@@ -95,12 +95,14 @@ class TestPost:
         assert [row["state"] for row in answer.json()["predictions"]] == ["refused"] * 2
 
     @pytest.mark.usefixtures("scoring_waits")
-    def test_says_which_images_wait(self, client: httpx.Client) -> None:
+    def test_says_which_images_wait(self, client: httpx.Client, service: Service) -> None:
         answer = client.post(URL, params={"wait": 0}, files=form(("a.png", new_png())))
         (row,) = answer.json()
         assert answer.status_code == 202
         assert (row["state"], row["score"], row["prediction"]) == ("waiting", None, "")
         assert client.get(f"{URL}/{row['id']}").json() == [row]
+        log = (service.station.options.state / "audit.log").read_text().splitlines()
+        assert json.loads(log[-1])["action"] == "received"  # who asks for it again opens nothing
 
     def test_waits_no_longer_than_it_takes(self, client: httpx.Client) -> None:
         answer = client.post(URL, params={"wait": 60}, files=form(("a.png", new_png())))

@@ -214,13 +214,17 @@ def test_answers_do_not_wait_for_the_network(client: httpx.Client) -> None:
 
 
 class TestStorage:
-    def test_that_is_full_is_said(
-        self, client: httpx.Client, reports: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device", "/secret/place")
+    @pytest.mark.parametrize(
+        ("place", "number"), [("_arrivals.os.fsync", 28), ("_worklist.arrival", 5)]
+    )
+    def test_that_fails_is_said(
+        self, client: httpx.Client, reports: list[str], monkeypatch: pytest.MonkeyPatch,
+        place: str, number: int,
+    ) -> None:  # fmt: skip
+        def fail(*_: object) -> None:
+            raise OSError(number, "of the disk", "/secret/place")
 
-        monkeypatch.setattr("featx.worklist._arrivals.os.fsync", full)
+        monkeypatch.setattr(f"featx.worklist.{place}", fail)
         answer = client.post(URL, files=form(("a.png", new_png())))
         assert code_of(answer) == (507, "storage")
         assert "place" not in answer.text
@@ -238,7 +242,7 @@ def test_metrics_count_and_name_nobody(client: httpx.Client) -> None:
 
     before = numbers()
     received = 'featx_images_received_total{origin="upload"}'
-    scored = "featx_images_scored_total"
+    scored = "featx_images_scored"
     refused = 'featx_images_refused_total{origin="upload",reason="unreadable"}'
     answer = client.post(URL, files=form(("Doe.png", new_png()), ("Doe2.png", b"a")))
     after = numbers()
@@ -249,6 +253,7 @@ def test_metrics_count_and_name_nobody(client: httpx.Client) -> None:
     assert after[count] == before[count] + 1
     assert after["featx_images_waiting"] == after["featx_scoring_restarts_total"] == 0
     text = client.get("/metrics").text
+    assert "# TYPE featx_images_scored gauge" in text  # it falls if images are scored again
     assert "Doe" not in text
     assert answer.json()[0]["id"] not in text
 

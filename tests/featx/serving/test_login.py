@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from featx.errors import InputError
 from featx.serving import Service, _login
+from featx.serving._audit import AuditLog
 from featx.serving._login import MAX_SESSIONS, MAX_WRONG, Access
 from featx.serving._tokens import Tokens, read_tokens
 from tests.featx.serving.conftest import Variant, form, new_png
@@ -72,7 +74,8 @@ class TestFile:
             read_tokens(path)
 
     def test_must_be_a_file(self, tmp_path: Path) -> None:
-        for path in (tmp_path, tmp_path / "none", Path("/dev/null")):
+        os.mkfifo(tmp_path / "pipe", 0o600)  # which nobody writes to
+        for path in (tmp_path, tmp_path / "none", tmp_path / "pipe", Path("/dev/null")):
             with pytest.raises(InputError):
                 read_tokens(path)
 
@@ -142,6 +145,7 @@ class TestBrowsers:
         assert page.status_code == 200
         assert "<form" in page.text
         assert "<script" not in page.text
+        assert 'href="/"' not in page.text  # it would lead back here
         assert "style=" not in page.text
 
     def test_log_in_and_out(self, guarded: httpx.Client) -> None:
@@ -212,7 +216,8 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
     before = len(path.read_text().splitlines()) if path.exists() else 0
     (row,) = guarded.post(URL, headers=bearer(OTHER), files=form(("Doe.png", new_png()))).json()
     guarded.post(URL, headers=bearer(OTHER), files=form(("Doe.png", b"")))
-    guarded.get(f"{URL}/{row['id']}", headers=bearer(TOKEN))
+    for address in (row["id"], f"{row['id']}/picture.png"):
+        guarded.get(f"{URL}/{address}", headers=bearer(TOKEN))
     log_in(guarded, "wrong-token-of-mine")
     guarded.get(URL, headers=bearer("wrong-token-of-mine"))
     log_in(guarded)
@@ -221,6 +226,7 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
         ("token 2", "received", row["id"]),
         ("token 2", "refused", None),
         ("token 1", "opened", row["id"]),
+        ("token 1", "opened", row["id"]),
         ("127.0.0.1", "login failed", None),
         ("127.0.0.1", "login failed", None),
         ("token 1", "login", None),
@@ -228,3 +234,18 @@ def test_audit_log_says_who(guarded: httpx.Client, service: Service) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     for secret in ("Doe", "wrong-token-of-mine", TOKEN):
         assert secret not in path.read_text()
+
+
+def test_audit_log_that_cannot_be_written_is_said_each_time_it_begins(tmp_path: Path) -> None:
+    said: list[str] = []
+    (place := tmp_path / "state").mkdir()
+    log = AuditLog(place / "audit.log", said.append)
+    for attempt in (1, 2):
+        place.rename(tmp_path / "away")
+        for _ in range(3):
+            log.write("opened", "loopback")
+        assert said == ["the audit log can't be written"] * attempt
+        (tmp_path / "away").rename(place)
+        log.write("opened", "loopback")
+        log.close()
+    assert len((place / "audit.log").read_text().splitlines()) == 2

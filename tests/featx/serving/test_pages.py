@@ -82,6 +82,15 @@ class TestDays:
         assert [row.group for row in day.rows] == ["failed", "waiting", "earlier", "positive"]
         assert "1 of 4 to look at first · 1 without a score · 1 waiting" in day.counts
 
+    def test_what_earlier_runs_called_positive_comes_before_what_they_called_negative(self) -> None:
+        said = {"sick": (0.5, 0.3), "well": (0.1, 0.3), "other run": (0.7, 0.8)}
+        rows = [
+            item(name, predictions={"c" * 32: Prediction("x", score, score, threshold, "")})
+            for name, (score, threshold) in said.items()
+        ]
+        (day,) = days_of([rows[1], rows[2], rows[0]], (RUN,))
+        assert names(day, "earlier") == ["sick", "other run", "well"]
+
     def test_verdict_of_the_second_run_is_shown_if_the_first_was_replaced(self) -> None:
         made = Prediction("x", 0.9, 0.9, 0.4, "PNEUMONIA")
         both = item("both", predictions={OTHER.id: made, "c" * 32: made})
@@ -143,6 +152,18 @@ class TestDays:
         assert "reaches" in verdict_words(Prediction("x", 0.36, 0.7, 0.36, "PNEUMONIA"), None)
         unsure = Prediction("x", 0.35, 0.7, 0.36, "NORMAL", uncertain=True)
         assert "lies below the threshold 0.360, inside" in verdict_words(unsure, (0.3, 0.42))
+        strange = Prediction("x", 0.81, 0.7, 0.36, "PNEUMONIA", unlike_training=True)
+        assert verdict_words(strange, None).endswith("this score may mean nothing.")
+
+    @pytest.mark.parametrize(
+        ("view", "words"),
+        [("other", "not like a frontal chest X-ray"), ("upside down", "looks upside down"),
+         ("inverted, rotated 270", "looks inverted, turned 90° to the left")],
+    )  # fmt: skip
+    def test_a_view_is_said_in_a_readers_words(self, view: str, words: str) -> None:
+        said = Prediction("x", 0.1, 0.1, 0.4, "NORMAL", view=view)
+        (day,) = days_of([item("x", predictions={RUN.id: said})], (RUN,))
+        assert day.rows[0].cells[0].flags == [words]
 
     def test_a_score_is_not_rounded_to_certainty(self) -> None:
         assert [number(x) for x in (0.99994, 0.00021, 0.5)] == ["0.99994", "0.00021", "0.500"]
@@ -213,7 +234,7 @@ class TestWorklist:
         assert f"threshold {number(run.threshold)} · called <b>PNEUMONIA</b> above" in page
         assert "Research software, not a medical device." in page
         assert run.recall is not None
-        assert "were found (recall)" in page
+        assert f"Of the {run.images} images that this threshold was chosen on, " in page
 
     def test_no_page_has_a_script_or_a_style_in_it(
         self, client: httpx.Client, sent: list[dict[str, Any]]
@@ -221,6 +242,7 @@ class TestWorklist:
         for address in ("/", f"/images/{sent[0]['id']}", "/readings", "/worklist"):
             text = client.get(address).text
             assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son\w+=", text), address
+            assert "<<<<<<<" not in text, address  # a merge
 
     def test_a_list_that_has_not_changed_is_not_sent_again(
         self, client: httpx.Client, sent: list[dict[str, Any]]
@@ -508,8 +530,8 @@ class TestReplacedRun:
             running.station.loop.notice = ""
             page = client.get("/").text
             assert "is damaged" not in page
-            assert "2 images were scored before a run was replaced or added" in page
-            assert page.count("an earlier run called it") == 2
+            assert "2 images have no score yet of the run in use" in page
+            assert page.count("an earlier run (run) called it") == 2
             assert client.post("/api/v1/rescore").json() == {"waiting": 2}
             client.get(f"/api/v1/predictions/{row['id']}")
             end = time.monotonic() + 60

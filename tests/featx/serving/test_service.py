@@ -127,9 +127,11 @@ class TestRefusals:
 
     def test_of_names_that_are_no_text(self, tiny_run: Path, tmp_path: Path) -> None:
         name = os.fsdecode(b"a\xff")
-        for run, state in ((tmp_path / name, tmp_path), (tiny_run, tmp_path / name)):
-            with pytest.raises(InputError, match="isn't UTF-8"):
-                Service(run, port=0, state=state).__enter__()
+        for parameter in ("runs", "state", "watch", "results", "weights"):
+            given: Any = [name] if parameter == "results" else name
+            with pytest.raises(InputError, match="isn't UTF-8") as caught:
+                self.start(**{"runs": tiny_run, "folder": tmp_path, parameter: given})
+            assert caught.value.parameter == parameter
 
     def test_of_folders(
         self,

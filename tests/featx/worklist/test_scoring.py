@@ -369,7 +369,6 @@ class TestReplacedRuns:
             first, beside = worklist.runs
             worklist.add(picture(1), "a.png", "upload")
             until(lambda: not worklist.count_waiting())
-            record = (run / "run.json").read_bytes()
 
             # It is being copied there: half of it is no run.
             (run / "run.json").write_bytes((other / "run.json").read_bytes()[:500])
@@ -389,12 +388,12 @@ class TestReplacedRuns:
             worklist.add(picture(3), "a.png", "upload")
             until(lambda: not worklist.count_waiting())
             new, _, old = worklist.items()
-            assert set(new.predictions or {}) == {second.id, beside.id}
-            assert set(old.predictions or {}) == {first.id, beside.id}
+            assert set(new.predictions) == {second.id, beside.id}
+            assert set(old.predictions) == {first.id, beside.id}
             assert worklist.rescore() == 2
             until(lambda: not worklist.count_waiting())
             again = worklist.items()[-1]
-            assert set(again.predictions or {}) == {first.id, second.id, beside.id}
+            assert set(again.predictions) == {first.id, second.id, beside.id}
             assert again.prediction(first) == old.prediction(first)
             assert again.prediction(second).score != old.prediction(first).score
 
@@ -410,7 +409,6 @@ class TestReplacedRuns:
             assert worklist.items()[0].prediction(third).score is not None
             assert process.starts == 1
             assert len(said) == len(set(said))
-        assert record
 
     def test_a_run_that_cant_be_loaded_ends_the_loop_and_says_why(
         self, worklist: Worklist, tiny_ncnn_run: Path, tmp_path: Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import time
@@ -14,6 +16,7 @@ import pytest
 
 from featx.errors import InputError
 from featx.worklist import Item, Limits, RefusedImageError, WatchedFolder, Worklist, _watch
+from featx_cache.files import open_regular
 from tests.dicoms import dicom
 from tests.featx.worklist.conftest import picture, run_facts, scored
 from tests.featx.worklist.test_scoring import until
@@ -145,7 +148,8 @@ def test_what_isnt_taken_is_counted_and_said_once_without_names(
     (incoming / "Doe.png").write_bytes(b"")
     (incoming / "Doe.jpeg").write_bytes(b"some text")
     (incoming / "Doe_mask.png").write_bytes(picture(1))
-    (incoming / "dead.png").symlink_to(incoming / "nowhere")
+    for name in ("dead.png", "dead"):
+        (incoming / name).symlink_to(incoming / "nowhere")
     os.mkfifo(incoming / "pipe.png")
     (incoming / "good.png").write_bytes(picture(2))
     with watching(incoming, worklist) as (watched, said):
@@ -154,7 +158,7 @@ def test_what_isnt_taken_is_counted_and_said_once_without_names(
         assert watched.left_out == {
             ".txt (not an image)": 1,
             "named as a mask": 1,
-            "a link that leads nowhere": 1,
+            "a link that leads nowhere": 2,
             "the file is empty": 1,
             "text, not an image": 1,
             "not a regular file": 1,
@@ -175,6 +179,29 @@ def test_what_isnt_taken_is_counted_and_said_once_without_names(
         until(lambda: len(worklist.items()) == 2)
         looks(watched)
         assert "the file is empty" not in watched.left_out
+
+
+def test_a_file_that_cant_be_read_keeps_no_other_from_its_way(
+    worklist: Worklist, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network share fails for one file. The disk of the worklist has no part in it."""
+
+    class Broken(io.BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def opened(path: Path) -> io.IOBase:
+        return Broken() if path.name == "bad.png" else open_regular(path)
+
+    monkeypatch.setattr(_watch, "open_regular", opened)
+    (incoming / "good.png").write_bytes(picture(1))
+    (incoming / "bad.png").write_bytes(picture(2))  # the newest is taken first
+    with watching(incoming, worklist) as (watched, said):
+        until(lambda: names(worklist) == {"good.png"})
+        looks(watched)
+        assert watched.notice == ""
+        assert watched.problems == {"bad.png": "input/output error"}
+        assert said == ["watched folder: 1 file left out: 1 input/output error"]
 
 
 def test_a_full_queue_is_waited_for(tmp_path: Path, incoming: Path) -> None:
@@ -268,6 +295,6 @@ def test_thousands_of_files_while_others_vanish(worklist: Worklist, incoming: Pa
         (incoming / "urgent.png").write_bytes(picture(5000))
         until(lambda: "urgent.png" in names(worklist))
         assert time.monotonic() - started < _watch.TAKE_SECONDS + 15
-        until(lambda: len(worklist.items(limit=10**6)) >= 2901)
+        until(lambda: len(worklist.items(limit=10**6)) >= 2901, 180.0)
         looks(watched, 2)
     assert not said

@@ -24,7 +24,6 @@ from featx.worklist import (
     RefusedImageError,
     Worklist,
     _clock,
-    _deliveries,
     _state_folder,
 )
 from featx.worklist._database import SCHEMA_VERSION
@@ -374,10 +373,23 @@ class TestOrder:
         assert not any(row["again"] for row in worklist._database.rows("SELECT again FROM images"))
         kept = worklist.get(old[0])
         assert kept is not None
-        assert {run: made.score for run, made in (kept.predictions or {}).items()} == {
+        assert {run: made.score for run, made in kept.predictions.items()} == {
             "ab": 0.8,
             "cd": 0.1,
         }
+
+    def test_times_are_those_of_the_first_score(
+        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.time()
+        item, _ = worklist.add(picture(1), "", "upload")
+        for seconds, run in ((1.0, "ab"), (3600.0, "cd")):
+            worklist.use_runs([run_facts(run)])
+            worklist.rescore()
+            monkeypatch.setattr(time, "time", lambda later=now + seconds: later)
+            worklist.save([(item.id, [scored()])])
+        assert worklist.times(now) == [(item.received.timestamp(), now + 1.0)]
+        assert worklist.times(now + 1.0) == []
 
     def test_the_queue_isnt_full_of_images_that_are_scored_again(self, tmp_path: Path) -> None:
         with Worklist(tmp_path / "state", limits=Limits(waiting=2)) as worklist:
@@ -425,7 +437,7 @@ class TestExpiry:
         found = worklist.get(item.id)
         assert found is not None
         assert (found.path, found.name, found.reading) == (None, f"{item.code}.png", "PNEUMONIA")
-        assert (found.predictions or {})["ab"].score == 0.8
+        assert found.predictions["ab"].score == 0.8
         assert files_in(worklist.folder / "images") == {f"{waiting.id}.png", f"{waiting.id}.name"}
         for path in worklist.folder.rglob("*"):
             assert not path.is_file() or b"Jane" not in path.read_bytes()
@@ -443,29 +455,6 @@ class TestExpiry:
         assert worklist.expire() == 0
         days_pass(monkeypatch, 1.1)
         assert worklist.expire() == 1
-
-    def test_an_image_that_somebody_asks_for_meanwhile_isnt_removed(
-        self, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        item, _ = worklist.add(picture(1), "a.png", "upload")
-        worklist.save([(item.id, [scored()])])
-        worklist.use_runs([run_facts("cd")])
-        days_pass(monkeypatch, 31)
-        now = time.time()
-        find = worklist._database.rows
-
-        def and_then_rescore(*asked: Any) -> Any:
-            monkeypatch.undo()
-            monkeypatch.setattr(time, "time", lambda: now)
-            found = find(*asked)
-            assert worklist.rescore() == 1
-            return found
-
-        monkeypatch.setattr(worklist._database, "rows", and_then_rescore)
-        assert worklist.expire() == 0
-        (waiting,) = worklist.waiting(1)
-        assert waiting.path is not None
-        assert waiting.path.is_file()
 
     def test_what_stays_in_the_watched_folder_isnt_taken_again(self, worklist: Worklist) -> None:
         item, _ = worklist.add(picture(1), "a.png", "watch")
@@ -517,8 +506,11 @@ class TestExpiry:
         assert worklist.count_undelivered() == 1
         days_pass(monkeypatch, 1.1)
         assert worklist.expire() == 1
-        assert worklist.count_undelivered() == 0
+        (due,) = worklist.due_deliveries()  # whoever delivers says that it can't
+        worklist.delivered(due, "the image isn't kept any more")
         assert not worklist.due_deliveries()
+        worklist.add(file.read_bytes(), "", "dicom")
+        assert [each.image for each in worklist.due_deliveries()] == [item.id]
 
 
 class TestDeliveries:
@@ -556,9 +548,12 @@ class TestDeliveries:
         worklist.delivered(due)
         worklist.add(content, "", "dicom")
         assert worklist.count_undelivered() == 0
-        worklist.delivered(due, _deliveries.REMOVED)
-        worklist.add(content, "", "dicom")
-        assert worklist.count_undelivered() == 1
+
+    def test_there_is_no_result_without_a_score(self, worklist: Worklist) -> None:
+        item, _ = worklist.add(picture(1), "", "upload")
+        assert worklist.result(item.id, "ab") is None
+        worklist.save([(item.id, [scored(None, "its pixels are damaged")])])
+        assert worklist.result(item.id, "ab") is None
 
     def test_a_clock_that_is_set_back_keeps_nothing_from_its_way(
         self, worklist: Worklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
