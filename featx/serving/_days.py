@@ -83,14 +83,17 @@ class Row:
 
     @property
     def first(self) -> bool:
-        """Whether it is one to look at first."""
+        """Whether it is one to look at first, if it can still be looked at."""
         striking = any(cell.positive or cell.flags for cell in self.cells)
-        return striking and not self.item.reading
+        return striking and not self.item.reading and self.item.path is not None
 
     @property
     def disagree(self) -> bool:
-        """Whether runs call it differently."""
-        return len({cell.positive for cell in self.cells if cell.score is not None}) > 1
+        """Whether runs that tell the same classes apart call it differently."""
+        scored = [cell for cell in self.cells if cell.score is not None]
+        if len({frozenset(cell.run.classes) for cell in scored}) > 1:
+            return False
+        return len({cell.prediction.prediction for cell in scored}) > 1
 
 
 GROUPS = ("failed", "waiting", "earlier", "positive", "negative")
@@ -125,7 +128,10 @@ class Day:
                              ("earlier", "scored by an earlier run")):  # fmt: skip
             if count := len(self.of(group)):
                 said.append(f"{count:,} {words}")
-        return " · ".join([*said, f"{read:,} read"])
+        said.append(f"{read:,} read")
+        if missed := sum(row.item.path is None and not row.item.reading for row in self.rows):
+            said.append(f"{missed:,} removed unread")
+        return " · ".join(said)
 
 
 def days_of(items: Sequence[Item], runs: tuple[RunFacts, ...]) -> list[Day]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from featx.worklist._database import Database
 from featx.worklist._items import Delivery, Item, Result, RunFacts
 
+_AGAIN = (
+    "INSERT INTO deliveries (image, run, destination, next_try) "
+    "SELECT image, run, ?, ? FROM predictions JOIN images ON image = id "
+    "WHERE image = ? AND run = ? AND score IS NOT NULL AND format = 'DICOM' ON CONFLICT DO NOTHING"
+)
 LONGEST_WAIT_SECONDS = 3600.0
 """Time after which a result is due at the latest. If it would be later, the clock was set back."""
 
@@ -42,6 +49,14 @@ def find_result(database: Database, item: Item, run: str) -> Result | None:
         found["threshold"], None if low is None else (low, high),
     )  # fmt: skip
     return Result(item, facts, prediction, datetime.fromtimestamp(found["scored"]).astimezone())
+
+
+def ask_again(change: Any, image: str, run: str, destinations: Sequence[str]) -> int:
+    """Have a result delivered to places that were never to get it."""
+    return sum(
+        change(_AGAIN, (destination, time.time(), image, run)).rowcount
+        for destination in destinations
+    )
 
 
 def count_open(database: Database) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from featx.worklist._arrivals import Arrival
 from featx.worklist._database import Database
+from featx.worklist._deliveries import ask_again
 from featx.worklist._image_files import ImageFiles
 from featx.worklist._items import Origin, RunFacts
 from featx.worklist._scores import UNSCORED
@@ -37,8 +38,12 @@ def keep_again(
     name: str,
     origin: Origin,
     runs: Sequence[RunFacts],
+    destinations: Sequence[str],
 ) -> bool:
-    """Take an image that came before, if its file or its score lacks. Say whether it did."""
+    """Take an image that came before, if its file, its score or a delivery of it lacks.
+
+    Say whether it did.
+    """
     (known,) = database.rows("SELECT removed FROM images WHERE id = ?", arrived.id)
     removed = known["removed"]
     # What lies in the watched folder for longer than images are kept isn't taken in again.
@@ -72,6 +77,8 @@ def keep_again(
                 f"{UNSCORED}",
                 (arrived.id, run.id),
             ).rowcount
+            if origin == "dicom":
+                changes += ask_again(change, arrived.id, run.id, destinations)
     return bool(changes)
 
 

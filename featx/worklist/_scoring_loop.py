@@ -65,6 +65,7 @@ class ScoringLoop:
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.worklist, self.process, self.destinations = worklist, process, tuple(destinations)
+        worklist.destinations = self.destinations
         self.notice = ""
         self.failure: FeatxError | None = None
         self._report = report

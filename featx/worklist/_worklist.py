@@ -59,6 +59,8 @@ class Worklist:
     ----------
     runs : tuple of RunFacts
         Runs that score. See `use_runs`.
+    destinations : tuple of str
+        Places that get the result of a DICOM image that is sent again, if they don't have it.
     changed : threading.Condition
         What tells those who wait that something changed.
     version : int
@@ -87,6 +89,7 @@ class Worklist:
         self.folder, self.keep_days = Path(folder), keep_days
         self.limits = limits or Limits()
         self.runs: tuple[RunFacts, ...] = ()
+        self.destinations: tuple[str, ...] = ()
         self.changed = threading.Condition()
         self.version = secrets.randbits(40)
         self._listeners: list[Callable[[], None]] = []
@@ -163,7 +166,7 @@ class Worklist:
             known = self._database.rows("SELECT removed FROM images WHERE id = ?", arrived.id)
             if known:
                 changed = _images.keep_again(
-                    self._database, self._files, arrived, name, origin, self.runs
+                    self._database, self._files, arrived, name, origin, self.runs, self.destinations
                 )
             else:
                 _images.keep(self._database, self._files, arrived, name, origin)
@@ -186,8 +189,8 @@ class Worklist:
         waiting = self._count("state = 'waiting' AND NOT again")
         if waiting >= self.limits.waiting:
             raise FullQueueError(f"{waiting:,} images wait for a score", "Try again later.")
-        require_space(self.folder)
         self._files.require_folder()
+        require_space(self.folder)
 
     def require_images(self) -> None:
         """Raise a StorageError if the images are gone, such as with a disk that isn't mounted."""

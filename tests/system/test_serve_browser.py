@@ -183,7 +183,7 @@ def test_twenty_films_from_upload_to_a_threshold_of_the_hospital(
                 page.keyboard.press("Enter")
                 page.wait_for_url(lambda url, old=address: url != old)
                 page.locator("#xray").wait_for()
-        page.get_by_text("Every image here has been read.").wait_for()
+        page.get_by_text("No image is left to read.").wait_for()
         page.keyboard.press("Escape")
         page.wait_for_url(re.compile(r"/#[0-9a-f]{32}$"))
         assert page.locator("tr[data-read]").count() == IMAGES

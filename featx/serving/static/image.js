@@ -81,7 +81,7 @@ function show(found) {
   }
   const strong = document.createElement("b");
   strong.textContent = found.reading;
-  said.replaceChildren("Read: ", strong, found.next ? "." : ". Every image here has been read.", others);
+  said.replaceChildren("Read: ", strong, found.next ? "." : ". No image is left to read.", others);
   next.hidden = !found.next;
   if (found.next) {
     next.href = `/images/${found.next}`;

@@ -122,9 +122,26 @@ class TestDays:
         assert flags["unsure"] == ["uncertain"]
         assert day.counts == "2 of 4 to look at first · 1 read"
 
+    def test_what_is_removed_can_be_looked_at_no_more(self) -> None:
+        removed = [item("a", 0.9, path=None), item("read", 0.9, path=None, reading="NORMAL")]
+        (day,) = days_of([*removed, item("kept", 0.9)], (RUN,))
+        assert day.counts == ("1 of 3 to look at first · 1 read · 1 removed unread")
+
     def test_runs_that_disagree_are_marked(self) -> None:
         (day,) = days_of([item("same", 0.9, 0.8), item("differ", 0.2, 0.8)], (RUN, OTHER))
         assert {row.item.name: row.disagree for row in day.rows} == {"same": False, "differ": True}
+
+    def test_runs_that_ask_something_else_are_not_compared(self) -> None:
+        other = replace(OTHER, classes=("NORMAL", "FRACTURE"))
+        made = Prediction("x", 0.1, 0.1, 0.4, "NORMAL")
+        both = {RUN.id: Prediction("x", 0.9, 0.9, 0.4, "PNEUMONIA")}
+        (day,) = days_of([item("a", predictions={**both, other.id: made})], (RUN, other))
+        assert not day.rows[0].disagree
+        turned = replace(OTHER, classes=("PNEUMONIA", "NORMAL"))
+        same = replace(made, prediction="PNEUMONIA")
+        for verdict, disagree in ((same, False), (replace(same, prediction="NORMAL"), True)):
+            (day,) = days_of([item("a", predictions={**both, turned.id: verdict})], (RUN, turned))
+            assert day.rows[0].disagree is disagree
 
     def test_a_verdict_is_said_in_words(self) -> None:
         called = Prediction("x", 0.81, 0.7, 0.36, "PNEUMONIA", uncertain=False)

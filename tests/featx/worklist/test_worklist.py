@@ -232,7 +232,7 @@ class TestDurability:
             worklist.save([(identifier, [scored()]) for identifier in ids])
             assert worklist.expire() == len(ids)
 
-    @pytest.mark.parametrize("name", ["images", "worklist.sqlite"])
+    @pytest.mark.parametrize("name", ["images", "worklist.sqlite", "."])
     def test_nothing_is_taken_if_the_disk_wouldnt_have_it(
         self, worklist: Worklist, tmp_path: Path, name: str
     ) -> None:
@@ -532,6 +532,21 @@ class TestDeliveries:
         assert not worklist.due_deliveries()
         assert worklist.count_undelivered() == 1
         worklist.delivered(one, "no answer")
+        assert worklist.count_undelivered() == 0
+
+    def test_an_image_that_is_sent_again_brings_its_result_where_it_never_was(
+        self, worklist: Worklist, tmp_path: Path
+    ) -> None:
+        content = dicom(tmp_path / "a.dcm", np.zeros((16, 16), np.uint8)).read_bytes()
+        item, _ = worklist.add(content, "", "dicom")
+        worklist.save([(item.id, [scored()])])
+        worklist.destinations = ("results",)
+        worklist.add(content, "", "upload")
+        assert worklist.count_undelivered() == 0
+        worklist.add(content, "", "dicom")
+        (due,) = worklist.due_deliveries()
+        worklist.delivered(due)
+        worklist.add(content, "", "dicom")
         assert worklist.count_undelivered() == 0
 
     def test_there_is_no_result_without_a_score(self, worklist: Worklist) -> None:
