@@ -87,13 +87,14 @@ def test_images_in_all_depths_are_taken_and_stay_as_they_are(
 
 def test_a_file_that_grows_is_taken_once_it_is_whole(worklist: Worklist, incoming: Path) -> None:
     content = picture(1, 64)
+    looking = WatchedFolder(incoming, worklist)
+    with (incoming / "slow.png").open("wb") as file:
+        for start in range(0, len(content), 500):
+            file.write(content[start : start + 500])
+            file.flush()
+            looking._take(looking._look())
+            assert not worklist.items()
     with watching(incoming, worklist) as (watched, said):
-        with (incoming / "slow.png").open("wb") as file:
-            for start in range(0, len(content), 500):
-                file.write(content[start : start + 500])
-                file.flush()
-                looks(watched, 1)
-                assert not worklist.items()
         until(lambda: names(worklist) == {"slow.png"})
         (incoming / ".hidden.png").write_bytes(picture(2))
         looks(watched)
