@@ -117,8 +117,7 @@ async function explain() {
     await map.decode();
     map.hidden = false;
     document.getElementById("fade").disabled = false;
-    const cells = "The map divides the X-ray into cells. Color";
-    document.getElementById("meaning").textContent = sentence(`${cells}: ${found.meaning}`);
+    document.getElementById("meaning").textContent = sentence(`Color: ${found.meaning}`);
     fill("notes", found.notes.map((note) => [note]));
     fill("nearest", found.nearest.map(neighbor));
     document.getElementById("nearest-none").hidden = found.nearest.length > 0;
