@@ -85,7 +85,16 @@ class Row:
     def first(self) -> bool:
         """Whether it is one to look at first, if it can still be looked at."""
         striking = any(cell.positive or cell.flags for cell in self.cells)
+        striking |= self.group == "earlier" and self.height >= 0
         return striking and not self.item.reading and self.item.path is not None
+
+    @property
+    def height(self) -> float:
+        """What it is sorted by: its score, or how far an earlier run's is above its threshold."""
+        if self.group != "earlier":
+            return self.cells[0].score or 0.0
+        _, said = self.earlier[-1]
+        return (said.score or 0.0) - said.threshold
 
     @property
     def disagree(self) -> bool:
@@ -201,12 +210,5 @@ def _row(item: Item, runs: tuple[RunFacts, ...]) -> Row:
 
 
 def _order(row: Row) -> tuple[int, float, str]:
-    """Sort by group, then by score, the highest first. What waits, by name.
-
-    Scores of earlier runs are sorted by how far they are above the threshold of their own run.
-    """
-    height = row.cells[0].score or 0.0
-    if row.group == "earlier":
-        _, said = row.earlier[-1]
-        height = (said.score or 0.0) - said.threshold
-    return GROUPS.index(row.group), -height, row.item.name
+    """Sort by group, then by score, the highest first. What waits, by name."""
+    return GROUPS.index(row.group), -row.height, row.item.name

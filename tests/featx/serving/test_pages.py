@@ -80,7 +80,7 @@ class TestDays:
             (RUN,),
         )  # fmt: skip
         assert [row.group for row in day.rows] == ["failed", "waiting", "earlier", "positive"]
-        assert "1 of 4 to look at first · 1 without a score · 1 waiting" in day.counts
+        assert "2 of 4 to look at first · 1 without a score · 1 waiting" in day.counts
 
     def test_what_earlier_runs_called_positive_comes_before_what_they_called_negative(self) -> None:
         said = {"sick": (0.5, 0.3), "well": (0.1, 0.3), "other run": (0.7, 0.8)}
@@ -90,6 +90,7 @@ class TestDays:
         ]
         (day,) = days_of([rows[1], rows[2], rows[0]], (RUN,))
         assert names(day, "earlier") == ["sick", "other run", "well"]
+        assert [row.first for row in day.rows] == [True, False, False]
 
     def test_verdict_of_the_second_run_is_shown_if_the_first_was_replaced(self) -> None:
         made = Prediction("x", 0.9, 0.9, 0.4, "PNEUMONIA")
