@@ -25,6 +25,7 @@ from featx.worklist import (
     WatchedFolder,
     Worklist,
 )
+from featx.worklist._state_folder import SCRATCH_NAME
 from featx.worklist._worklist import KEEP_DAYS
 
 STATE_SUFFIX = ".worklist"
@@ -110,7 +111,7 @@ class Station:
                 self.watched = WatchedFolder(
                     options.watch, self.worklist, self.report, self._note_watched
                 )
-            self.process = ScoringProcess(options.runs)
+            self.process = ScoringProcess(options.runs, options.state / SCRATCH_NAME)
             self._make_dicom(stack)
             stack.callback(self.process.close)
             self.metrics = Metrics(self.worklist, self.process)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -73,6 +75,9 @@ class ScoringProcess:
     ----------
     settings
         Runs to load.
+    scratch
+        Folder for temporary files of the process, which can't remove them itself if it dies or is
+        killed. It is emptied before a start, and gone after the end. By default, the system's.
 
     Examples
     --------
@@ -80,8 +85,8 @@ class ScoringProcess:
     >>> process.score(["a.png"]).predictions  # doctest: +SKIP
     """
 
-    def __init__(self, settings: RunSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: RunSettings, scratch: Path | None = None) -> None:
+        self.settings, self.scratch = settings, scratch
         self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Condition()
@@ -197,6 +202,12 @@ class ScoringProcess:
         if self._closed:
             raise ScoringDiedError("the process that scores images was ended")
         self.starts += 1
+        environment = dict(os.environ)
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            with contextlib.suppress(OSError):  # then Python finds another place
+                self.scratch.mkdir()
+            environment["TMPDIR"] = str(self.scratch)
         try:
             # stderr has what libraries print, which may quote a file.
             self._process = process = subprocess.Popen(
@@ -205,6 +216,7 @@ class ScoringProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the process that has it
+                env=environment,
             )
         except OSError as error:
             raise LoadingDiedError(
@@ -227,3 +239,5 @@ class ScoringProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)

@@ -12,6 +12,8 @@ from featx_cache.files import LOCK_WAIT_SECONDS, lock, storage_errors
 
 DATABASE_NAME = "worklist.sqlite"
 IMAGES_NAME = "images"
+SCRATCH_NAME = "scratch"
+"""Folder of the scoring process's temporary files."""
 RESERVED_BYTES = 32 * 2**20
 """Room on the disk that images leave, so that scores and readings can still be written."""
 

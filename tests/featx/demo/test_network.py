@@ -136,7 +136,7 @@ def test_one_try_that_fails_is_told_and_leaves_nothing(
     serve(answer)
     started = time.monotonic()
     chosen = choose_network(None, offline=False, progress=SILENT)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert chosen.name == "featx-mini"
     assert re.search(reason, chosen.reason)
     assert not models.exists() or not list(models.iterdir())

@@ -47,7 +47,7 @@ def start(worklist: Worklist, lines: list[str], monkeypatch: pytest.MonkeyPatch)
         one.stop()
 
 
-def wait_until(reached: Callable[[], Any], seconds: float = 10.0) -> None:
+def wait_until(reached: Callable[[], Any], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end

@@ -379,8 +379,9 @@ class TestBadConnections:
         assert len(receiver._server.active_associations) <= 5
         for peer in peers:
             peer.close()
-        time.sleep(0.5)
-        association = associate(receiver.port, VERIFICATION)
+        end = time.monotonic() + 60
+        while not (association := associate(receiver.port, VERIFICATION)).is_established:
+            assert time.monotonic() < end
         assert association.send_c_echo().Status == 0x0000
         association.release()
 
