@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from featx.errors import FeatxError
 from featx.serving._listening import listen, url_of
 from featx.serving._options import make_options, require_tokens
 from featx.serving._station import Station
@@ -196,9 +197,11 @@ class Service:
         Raises
         ------
         FeatxError
-            If a run or its network can't be loaded, which takes longer than the start.
+            If a run or its network can't be loaded, which takes longer than the start, or if
+            nothing answers any more.
         """
         while self._thread.is_alive():
             self._thread.join(0.5)
             if self.station.loop.failure is not None:
                 raise self.station.loop.failure
+        raise FeatxError("the HTTP server ended by itself", "Start it again. Images are kept.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from featx.errors import InputError, StorageError
+from featx.errors import FeatxError, InputError, StorageError
 from featx.runs import read_record
 from featx.runs._record import write_record
 from featx.serving import Service
@@ -26,6 +27,14 @@ HOST = "::1" if socket.has_dualstack_ipv6() else "127.0.0.1"
 
 def test_one_that_was_not_started_says_so(tiny_run: Path) -> None:
     assert repr(Service(tiny_run, port=0)) == "Service(not started)"
+
+
+def test_one_whose_server_ended_says_so(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Thread()
+    ended.start()
+    monkeypatch.setattr(service, "_thread", ended)
+    with pytest.raises(FeatxError, match="the HTTP server ended by itself"):
+        service.wait()
 
 
 @pytest.mark.long
@@ -61,7 +70,7 @@ def ends_while_somebody_waits(service: Service, client: httpx.Client) -> int:
         while not service.station.worklist.count_waiting():
             time.sleep(0.01)
         service.station.changes.end()
-        return answer.result(10).status_code
+        return answer.result(60).status_code
 
 
 class TestRefusals:
