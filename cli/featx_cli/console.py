@@ -85,6 +85,9 @@ def _console(**options: Any) -> Console:
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else printable_lines(text), style, control)
 
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*objects, **{"crop": False, **options})  # what isn't folded is whole
+
     return Printable(**options)
 
 

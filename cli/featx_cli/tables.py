@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
 
@@ -22,7 +23,15 @@ def plain_table(title: str, columns: Iterable[str], *, words: Iterable[int] = (0
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    class Titled(Table):
+        # Rich folds a title to the width of its table, and with it the path that it names.
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            heading = console.render_str(title, style="bold")
+            heading.no_wrap, heading.overflow = True, "ignore"
+            yield heading
+            yield from super().__rich_console__(console, options)
+
+    table = Titled(box=box.SIMPLE_HEAD)
     text = set(words)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number in text else "right")

@@ -53,6 +53,13 @@ class TestInfo:
             assert line in lines
         assert any(line.startswith("counts: train/NORMAL") for line in lines)
 
+    def test_a_long_path_is_not_folded(
+        self, tiny_cache: Path, tmp_path: Path, featx: Featx
+    ) -> None:
+        cache = tmp_path / ("of the X-rays " * 12) / "embeddings"
+        shutil.copytree(tiny_cache, cache)
+        assert featx("cache", "info", cache).out.splitlines()[0] == f"Cache {cache}"
+
 
 class TestVerify:
     def test_a_whole_cache_is_said_to_be_whole(self, tiny_cache: Path, featx: Featx) -> None:
