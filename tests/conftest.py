@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from featx.backbones import Backbone, load_backbone
 from featx.data import load_manifest
@@ -27,6 +28,16 @@ from tests.processes import Server
 
 # TensorFlow reads it when it is imported, which no test module does before this one.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# A machine that is busy is no failure, and the same examples come every time.
+settings.register_profile(
+    "featx",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("featx")
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared"

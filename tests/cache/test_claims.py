@@ -109,11 +109,14 @@ def test_an_owner_on_another_machine_is_given_up_when_it_shows_no_sign_of_life(
 def test_an_owner_on_another_machine_that_lives_keeps_its_claim(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 3.0)
     owner, mine = Claims(tmp_path), Claims(tmp_path)
-    assert owner.take(NAME)  # and keeps touching it
-    for _ in range(20):
+    assert owner.take(NAME)
+    touched: set[int] = set()
+    end = time.monotonic() + 4.0
+    while time.monotonic() < end or len(touched) < 3:
         assert not mine.is_free(NAME)
+        touched.add((tmp_path / f".{NAME}.lock").stat().st_mtime_ns)
         time.sleep(0.1)
     owner.release_all()
 

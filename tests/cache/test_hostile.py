@@ -200,7 +200,7 @@ def refusal(folder: Path) -> str:
     return refused(use, folder)
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(60)
 @pytest.mark.usefixtures("unharmed")
 class TestHostileDatasets:
     @pytest.mark.parametrize("harm", HARMS)
@@ -232,7 +232,7 @@ class TestHostileDatasets:
         assert "holds other rows than the index says" in refusal(made.folder)
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(60)
 class TestHostileTexts:
     @pytest.mark.parametrize(("name", "value"), ATTRIBUTES)
     def test_in_attributes_are_refused(self, made: Sample, name: str, value: Any) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -40,8 +41,12 @@ Featx = Callable[..., Answer]
 
 
 @pytest.fixture
-def featx(capsys: pytest.CaptureFixture[str]) -> Featx:
-    """Run ``featx ARGUMENTS`` in this process, which saves importing TensorFlow again."""
+def featx(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Featx:
+    """Run ``featx ARGUMENTS`` in this process, which saves importing TensorFlow again.
+
+    No task takes so long that a line says how it goes on, however busy the machine is.
+    """
+    monkeypatch.setattr("featx_cli.console.time", SimpleNamespace(monotonic=lambda: 0.0))
 
     def run(*arguments: str | Path) -> Answer:
         capsys.readouterr()

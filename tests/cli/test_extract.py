@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,6 +241,7 @@ def test_a_process_of_its_own_writes_the_table_to_standard_output_alone(
     assert result.returncode == 0
     assert cells(result.stdout)["embeddings"] == "18"
     # Nothing of what TensorFlow's libraries log on their way in.
-    assert len(result.stderr.splitlines()) == 5, result.stderr
+    said = [line for line in result.stderr.splitlines() if not re.search("images?/s, ", line)]
+    assert len(said) == 5, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]
     assert data.exists()

@@ -30,7 +30,7 @@ from tests.archives import (
 )
 from tests.refusing import refused
 
-pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("unharmed")]
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("unharmed")]
 
 
 @pytest.fixture(scope="module")

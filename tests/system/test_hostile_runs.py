@@ -21,7 +21,7 @@ from featx_cache import open_cache
 from featx_cli.__main__ import _run
 from featx_cli.console import Verbosity, set_verbosity
 
-pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("unharmed")]
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("unharmed")]
 Commands = Callable[[Path], list[str]]
 
 

@@ -27,7 +27,7 @@ from tests.archives import Bomb, npy, objects_in_npy, write
 from tests.studies import IDENTITY, use_study
 from tests.system.test_hostile_runs import rewrite
 
-pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("unharmed")]
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("unharmed")]
 WORKER = b'"worker_id": "w"'
 LINES = [
     b"",

@@ -23,7 +23,7 @@ from featx_cache import open_cache
 from featx_cache._hdf5 import opened
 from featx_cache._shards import verify_shard
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 READERS: dict[str, Callable[[Path], object]] = {
     "m.parquet": lambda path: read_table(path, SILENT),

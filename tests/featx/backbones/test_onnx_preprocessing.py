@@ -178,7 +178,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
 
 
 class TestRefused:
-    @pytest.mark.timeout(20)
+    @pytest.mark.timeout(60)
     @pytest.mark.usefixtures("unharmed")
     @pytest.mark.parametrize("fault", FAULTS)
     def test_faults_are_one_line(self, tmp_path: Path, fault: str) -> None:

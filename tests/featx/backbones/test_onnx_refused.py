@@ -16,7 +16,7 @@ from tests.archives import untouched
 from tests.onnx_models import cnn, onnx, vit, written
 from tests.refusing import refused
 
-pytestmark = [pytest.mark.timeout(20), pytest.mark.usefixtures("unharmed")]
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("unharmed")]
 
 Change = Callable[[Any], object]
 DATA = "weights.bin"
@@ -36,6 +36,12 @@ def first(model: Any, kind: str) -> Any:
 
 def dimensions(model: Any) -> Any:
     return model.graph.input[0].type.tensor_type.shape.dim
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have TensorFlow and ONNX in memory before `unharmed` measures what a file takes."""
+    load(written(cnn(), tmp_path_factory.mktemp("harmless") / "model.onnx"))
 
 
 # Operators.

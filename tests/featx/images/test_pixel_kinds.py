@@ -308,7 +308,7 @@ class TestOtherFiles:
         )
         assert (tmp_path / "started").exists()
 
-    @pytest.mark.timeout(20)
+    @pytest.mark.timeout(60)
     def test_pipes_are_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "x.png")
         assert refused(tmp_path / "x.png") == "not a regular file"
