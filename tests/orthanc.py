@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.postgres import free_port
+from tests.ports import free_port
 
 PROGRAM = "Orthanc"
 TITLE = "ORTHANC"

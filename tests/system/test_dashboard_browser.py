@@ -20,7 +20,7 @@ from featx.heads import HeadSpec
 from featx.tuning import Budget, SearchSpec
 from featx_cache import open_cache
 from tests.folds import use_two_folds
-from tests.postgres import free_port
+from tests.ports import free_port
 from tests.processes import Command, Server
 
 
@@ -68,6 +68,7 @@ class Visit:
 
     def __init__(self, browser: Any) -> None:
         self.page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.page.set_default_timeout(120_000)
         self.wrong: list[str] = []
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
@@ -154,6 +155,9 @@ class TestTensorBoard:
     def test_it_shows_the_trainings(self, commands: Server, keras_run: Path, browser: Any) -> None:
         visit = Visit(browser)
         with served(commands, "tensorboard", keras_run, "--port", "0") as address:
+            # The page doesn't ask again before half a minute.
+            while not json.load(urllib.request.urlopen(f"{address.rstrip('/')}/data/runs")):
+                time.sleep(0.1)
             visit.page.goto(address)
             visit.page.get_by_text("final/train").first.wait_for()
             visit.page.get_by_text("epoch_loss").first.wait_for()
@@ -183,7 +187,7 @@ def test_a_browser_is_opened_where_that_is_wanted(
     options = ["--port", free_port(), "--open"]
     command = commands.start("dashboard", run, *options, env={"BROWSER": f"{script} %s"})
     address = address_of(command)
-    for _ in range(100):
+    for _ in range(600):
         if opened.exists() and opened.read_text().strip():
             break
         time.sleep(0.1)

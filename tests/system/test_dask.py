@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from featx.extraction._engines import DaskEngine, _dask_failures
 from featx.images import AugmentationSpec
 from featx_cache import open_cache
 from featx_cli.__main__ import _run
+from tests.ports import free_port, listens
 
 if TYPE_CHECKING:
     from tests.conftest import RunFeatx
@@ -105,9 +105,7 @@ def test_the_shard_of_a_killed_worker_is_made_by_another(
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
     """A scheduler and a worker that someone started by hand."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     python = [sys.executable, "-m", "dask"]
     scheduler = subprocess.Popen(
@@ -120,6 +118,9 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
     )
+    while not listens(port):
+        assert scheduler.poll() is None
+        time.sleep(0.05)
     yield address
     for process in (worker, scheduler):
         process.terminate()

@@ -19,7 +19,7 @@ from pydicom import uid
 from tests.conftest import SHARED
 from tests.dicoms import dicom
 from tests.orthanc import Orthanc, orthanc
-from tests.postgres import free_port
+from tests.ports import free_port
 from tests.processes import Command, Server
 
 pytest.importorskip(
@@ -30,7 +30,14 @@ pytestmark = pytest.mark.long
 
 NAME, PATIENT, ACCESSION = "Zwiebelfisch^Kunigunde", "PID-77120-Q", "ACC-998877"
 STUDY, SERIES = "1.2.276.0.99999.4711.1", "1.2.276.0.99999.4711.2"
-IDENTIFIERS = (b"Zwiebelfisch", b"Kunigunde", b"77120", b"998877", b"99999.4711", b"Storchschnabel")
+IDENTIFIERS = (
+    b"Zwiebelfisch",
+    b"Kunigunde",
+    b"PID-77120",
+    b"ACC-998877",
+    b"99999.4711",
+    b"Storchschnabel",
+)
 
 
 class Serve:
@@ -113,7 +120,7 @@ def store(service: Serve, *files: Path) -> subprocess.CompletedProcess[str]:
     return tool("storescu", "-v", *options, "127.0.0.1", service.dicom_port, *files)
 
 
-def wait_until(reached: Callable[[], Any], seconds: float = 60.0) -> None:
+def wait_until(reached: Callable[[], Any], seconds: float = 150.0) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sqlite3
 import threading
 import time
@@ -19,6 +18,7 @@ import psutil
 import pytest
 
 from tests.featx.worklist.conftest import picture
+from tests.ports import free_port, listens
 from tests.processes import Command, Server
 
 CLIENTS = 4
@@ -139,21 +139,12 @@ def test_no_acknowledged_image_is_lost_or_doubled(
 
 
 def wait_until_it_answers(service: Command, port: int) -> None:
-    while True:
+    while not listens(port):
         assert service.works, service.err
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1.0):
-                return
-        except OSError:
-            time.sleep(0.01)
+        time.sleep(0.01)
 
 
 def count(state: Path, which: str) -> int:
     with sqlite3.connect(state / "worklist.sqlite", timeout=10) as database:
         found = database.execute("SELECT count(*) FROM images WHERE state = ?", (which,))
         return int(found.fetchone()[0])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -24,6 +24,7 @@ from featx.errors import InputError
 from featx.worklist import Result, Worklist
 from tests.conftest import MakeDisk
 from tests.featx.dicomnet.conftest import RUN, Score, XRay
+from tests.ports import free_port
 
 Start = Callable[..., Deliverer]
 
@@ -139,12 +140,12 @@ class TestNode:
         wait_until(lambda: not worklist.count_undelivered())
         (report,) = pacs.found
         assert report.PatientID == "Q-4711"
-        assert one.counts == {"delivered": 1}
+        wait_until(lambda: one.counts == {"delivered": 1})
 
     def test_node_that_was_down(
         self, start: Start, worklist: Worklist, xray: XRay, score: Score, lines: list[str]
     ) -> None:
-        first = Pacs()
+        first = Pacs(port=free_port())  # so that it is still free later
         first.stop()
         results = [score(xray(), first.address) for _ in range(3)]
         one = start(first.address)

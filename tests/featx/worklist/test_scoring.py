@@ -113,6 +113,19 @@ def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def note_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the kinds of requests in the order in which they are sent."""
+    asked: list[str] = []
+    exchange = ScoringProcess._exchange
+
+    def note(process: ScoringProcess, request: _messages.Request, *more: Any) -> Any:
+        asked.append(request.kind)
+        return exchange(process, request, *more)
+
+    monkeypatch.setattr(ScoringProcess, "_exchange", note)
+    return asked
+
+
 def states(worklist: Worklist) -> list[str]:
     """State of each image, in the order in which they came."""
     return [item.state for item in reversed(worklist.items())]
@@ -229,8 +242,10 @@ class TestDeaths:
 
     @pytest.mark.long
     def test_a_kill_while_images_are_scored_blames_none_of_them(
-        self, worklist: Worklist, stub: Path
+        self, worklist: Worklist, stub: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(_scoring_loop, "IDLE_SECONDS", 600.0)  # then it asks for scores alone
+        asked = note_requests(monkeypatch)
         with scoring(worklist, stub) as (process, _, said):
             until(lambda: process.pid and process.runs())
             first = process.pid
@@ -238,7 +253,7 @@ class TestDeaths:
             os.kill(first, signal.SIGSTOP)  # so that it is in the middle of them
             for number in range(3):
                 worklist.add(picture(number), "a.png", "upload")
-            time.sleep(0.5)
+            until(lambda: "score" in asked)
             os.kill(first, signal.SIGKILL)
             until(lambda: not worklist.count_waiting())
         assert states(worklist) == ["scored"] * 3
@@ -248,7 +263,8 @@ class TestDeaths:
     def test_a_process_that_stands_still_is_ended(
         self, worklist: Worklist, stub: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_scoring_process, "IMAGE_SECONDS", 1.0)
+        monkeypatch.setattr(_scoring_process, "IMAGE_SECONDS", 3.0)
+        monkeypatch.setattr(_scoring_loop, "IDLE_SECONDS", 600.0)  # then it asks for scores alone
         with scoring(worklist, stub) as (process, _, said):
             until(lambda: process.pid and process.runs())
             assert process.pid is not None
@@ -353,14 +369,17 @@ class TestTurns:
         self, worklist: Worklist, stub: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("STUB_SECONDS", "0.4")
+        asked = note_requests(monkeypatch)
+        for number in range(64):
+            item, _ = worklist.add(picture(number), "a.png", "upload")
+        assert item.path is not None
         with scoring(worklist, stub) as (process, _, _):
-            until(lambda: process.pid and process.runs())
-            for number in range(64):
-                item, _ = worklist.add(picture(number), "a.png", "upload")
-            assert item.path is not None
+            until(lambda: worklist.count_waiting() < 64)
             for _ in range(3):
+                before = len(asked)
                 assert process.picture(item.path, 16).startswith(b"\x89PNG")
-            assert worklist.count_waiting() > 24
+                assert asked[before:].index("picture") <= 1  # after the batch at hand
+            assert worklist.count_waiting()
             until(lambda: not worklist.count_waiting())
 
     def test_a_picture_needs_no_run(self, stub: Path, tmp_path: Path) -> None:

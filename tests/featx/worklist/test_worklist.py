@@ -100,7 +100,7 @@ class TestAdding:
             if path.is_file() and path != item.path:
                 content = path.read_bytes()
                 assert b"Doe" not in content
-                assert b"4711" not in content
+                assert b"Q-4711" not in content
 
     @pytest.mark.parametrize(
         ("content", "reason"),
