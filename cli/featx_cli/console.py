@@ -63,8 +63,7 @@ def is_verbose() -> bool:
 
 def output() -> Console:
     """Return the console of results."""
-    # A pipe has no width, and tables must not be folded for its reader. Brackets and colons in
-    # file names are neither markup nor emoji.
+    # Brackets and colons in file names are neither markup nor emoji.
     width = None if sys.stdout.isatty() else 120
     return _console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
 

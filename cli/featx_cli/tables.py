@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+UNFOLDED = 100_000
+"""Characters that no row has."""
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
@@ -24,12 +27,14 @@ def plain_table(title: str, columns: Iterable[str], *, words: Iterable[int] = (0
     from rich.table import Table
 
     class Titled(Table):
-        # Rich folds a title to the width of its table, and with it the path that it names.
         def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            # Rich folds a title to the width of its table, and with it the path that it names.
             heading = console.render_str(title, style="bold")
             heading.no_wrap, heading.overflow = True, "ignore"
             yield heading
-            yield from super().__rich_console__(console, options)
+            # A pipe has no width: nothing is folded or cut for its reader.
+            own = options if console.is_terminal else options.update_width(UNFOLDED)
+            yield from super().__rich_console__(console, own)
 
     table = Titled(box=box.SIMPLE_HEAD)
     text = set(words)

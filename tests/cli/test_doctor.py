@@ -37,6 +37,15 @@ def test_a_ready_machine_is_ok(featx: Featx) -> None:
     assert "missing" not in answer.out
 
 
+def test_a_pipe_gets_whole_paths(
+    featx: Featx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("long-" * 30)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert line(featx("doctor").out, "temporary folder") == f"temporary folder {folder} ok"
+
+
 def test_weights_are_said_to_be_here_or_not_yet(
     featx: Featx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

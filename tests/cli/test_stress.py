@@ -106,7 +106,7 @@ def test_the_table_fits_a_terminal_of_80_columns() -> None:
         row |= {name: 0.95, f"{name}_low": 0.9, f"{name}_high": 1.0}
     rows = pd.DataFrame([row, row | {"name": "conflict images", "value": "", "strength": 0}])
     report = SimpleNamespace(head=SimpleNamespace(name="logreg"), to_frame=lambda: rows)
-    console = Console(width=80, record=True, file=StringIO())
+    console = Console(width=80, force_terminal=True, record=True, file=StringIO())
     console.print(stress_table(report))  # type: ignore[arg-type]
     page = console.export_text()
     assert "specificity" in page
