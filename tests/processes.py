@@ -23,6 +23,7 @@ import psutil
 SECONDS = 150.0
 """Time that a command may take."""
 SETTINGS = {
+    "PYTHONFAULTHANDLER": "1",  # a crash says where
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "ERROR",
     # Two at once are slow with more threads.

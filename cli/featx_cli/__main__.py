@@ -20,12 +20,10 @@ from featx_cache._text import first_line, printable
 from featx_cache.files._outputs import ReaderLeftError
 from featx_cli.app import make_command
 from featx_cli.console import is_serving
+from featx_cli.interruptions import HUNG_UP, INTERRUPTED, TERMINATED, Leaving, interruption_of
 from featx_cli.memory_errors import lacks_memory
 from featx_cli.options import option_of, with_options
 from featx_cli.output_streams import guard_standard_streams
-
-INTERRUPTED = 130
-TERMINATED, HUNG_UP = 143, 129
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -42,14 +40,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _terminate)
     guard_standard_streams()
-    leaving = _Leaving()
+    leaving = Leaving()
     atexit.register(leaving)  # the first to be registered is the last to be called
     try:
         code = _run(arguments)
     except SystemExit as stop:  # of `_terminate`
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException as error:  # with --debug, or when Ctrl-C is pressed twice
-        leaving.code = _interruption(error)
+        leaving.code = interruption_of(error)
         raise
     if code in (INTERRUPTED, TERMINATED, HUNG_UP):
         leaving.code = code
@@ -70,22 +68,6 @@ def _open_closed_streams() -> None:
         if getattr(sys, name) is None:
             mode = "r" if number == 0 else "w"
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-
-
-class _Leaving:
-    """Ends an interrupted process before its libraries take themselves apart.
-
-    TensorFlow's threads may be in the middle of an epoch. If their data are freed, the process ends
-    with a segmentation fault. Temporary files are gone by then.
-    """
-
-    code: int | None = None
-
-    def __call__(self) -> None:
-        if self.code is not None:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(self.code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -155,19 +137,8 @@ def _interrupted() -> int:
 
 def _ended(error: BaseException) -> int | None:
     """Return the exit code if an interruption caused an error, else None."""
-    code = _interruption(error)
+    code = interruption_of(error)
     return _interrupted() if code == INTERRUPTED else code
-
-
-def _interruption(error: BaseException | None) -> int | None:
-    """Return the code of the Ctrl-C or SIGTERM that caused an error."""
-    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-        error = error.__cause__ or error.__context__
-    if error is None:
-        return None
-    if isinstance(error, SystemExit) and error.code == HUNG_UP:
-        return HUNG_UP
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
 
 
 def _complain(message: str, exit_code: int) -> int:

@@ -32,6 +32,7 @@ from featx_cli.commands import (
     tune,
 )
 from featx_cli.console import Verbosity, set_serving, set_verbosity
+from featx_cli.interruptions import Leaving, interruption_of
 from featx_cli.options import use_options_of
 
 HELP = """Chest X-ray classifiers on frozen embeddings.
@@ -163,7 +164,12 @@ def _below(group: Any) -> Iterator[Any]:
 def _invoke(command: Any, others: list[Any], invoke: Callable[[Any], Any], context: Any) -> Any:
     """Run a command. Messages speak of its options from now on."""
     use_options_of(command, others)
-    return invoke(context)
+    try:
+        return invoke(context)
+    except BaseException as error:
+        if interruption_of(error) is not None:
+            Leaving.error = error
+        raise
 
 
 def _after_the_command(_: Any, option: Any, given: bool) -> None:

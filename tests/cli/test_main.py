@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from featx.errors import InputError
 from featx_cli import __main__ as command_line
 from featx_cli.__main__ import _run
+from featx_cli.interruptions import Leaving
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Featx
@@ -104,6 +109,26 @@ def test_ctrl_c_is_one_line_and_exit_code_130(featx: Featx, broken: Any) -> None
     answer = featx("doctor")
     assert answer.code == 130
     assert answer.err.startswith("featx: error: interrupted. Finished work is kept")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_an_interrupted_command_works_on_is_not_freed(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """Threads of TensorFlow may still work on it, until the process ends."""
+    worked_on = []
+
+    def work() -> None:
+        array = np.zeros(3)
+        worked_on.append(weakref.ref(array))
+        raise error(143)
+
+    monkeypatch.setattr("featx_cli.commands.doctor._memory", work)
+    monkeypatch.setattr(Leaving, "error", None)
+    with contextlib.suppress(SystemExit):
+        _run(["doctor"])
+    gc.collect()
+    assert worked_on[0]() is not None
 
 
 def test_a_request_to_end_is_exit_code_143() -> None:

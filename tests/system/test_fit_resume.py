@@ -90,7 +90,7 @@ def test_an_interrupted_training_is_kept_and_says_how_to_go_on(
     command = commands.start(*words(tiny_cache, run))
     wait_for(lambda: states(run) > 0, command)
     command.send_signal(number)
-    assert command.wait(60) == 128 + number
+    assert command.wait(60) == 128 + number, command.err
     assert "--resume goes on" in command.err
     assert [p.name for p in tmp_path.iterdir()] == ["run.unfinished"]
     if number is signal.SIGTERM:
